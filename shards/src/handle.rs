@@ -1,0 +1,225 @@
+//! The control plane's side of the mesh: orders to shards, and answers that are collected without blocking one.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use hdrhistogram::Histogram;
+
+use crate::error::Untaken;
+
+/// What a publication from the API carries.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// A text, as a plain client would send it.
+    Text(String),
+    /// Bytes, as a plain client would send them.
+    Binary(Bytes),
+    /// One JSON value, already checked to be one.
+    Json(String),
+}
+
+/// An HTTP request that is not an upgrade: the socket, and what was read of it so far.
+#[derive(Debug)]
+pub struct Visitor {
+    /// The connection, in nonblocking mode.
+    pub socket: TcpStream,
+    /// Every byte read from it.
+    pub head: Vec<u8>,
+}
+
+/// Takes visitors on behalf of the control plane; called on a shard, so it must not block. `false` refuses (the shard closes it).
+pub type Door = Arc<dyn Fn(Visitor) -> bool + Send + Sync>;
+
+/// Whom a disconnect means.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Every client of a user.
+    User(String),
+    /// One client by its id as `welcome` told it.
+    Client(String),
+}
+
+/// One channel on one shard.
+#[derive(Debug, Clone)]
+pub struct ChannelInfo {
+    /// Its name.
+    pub channel: Arc<str>,
+    /// Clients of it on the shard that answers.
+    pub clients: u64,
+    /// Newest offset known there: exact on its home.
+    pub offset: u64,
+}
+
+/// One client, for the operator's list.
+#[derive(Debug, Clone)]
+pub struct ConnectionInfo {
+    /// Its id.
+    pub client: String,
+    /// Its user, if it named one.
+    pub user: Option<Arc<str>>,
+    /// Where it comes from.
+    pub peer: Option<SocketAddr>,
+    /// How many channels it is subscribed to.
+    pub channels: u32,
+    /// Whether it speaks `stentor.v1`.
+    pub json: bool,
+    /// Bytes in its outbox.
+    pub queued_bytes: u64,
+    /// How long the outbox has not moved, in milliseconds.
+    pub stalled_ms: u64,
+    /// How long ago something was heard from it, in milliseconds.
+    pub quiet_ms: u64,
+    /// How long it has been connected, in seconds.
+    pub connected_s: u64,
+}
+
+/// One shard's counters since its start; all are totals unless they say `now`.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Which shard.
+    pub shard: usize,
+    /// The core it is pinned to.
+    pub core: usize,
+    /// Clients connected now.
+    pub clients_now: u64,
+    /// Channels known now.
+    pub channels_now: u64,
+    /// Handshakes under way now.
+    pub handshakes_now: u64,
+    /// Connections accepted.
+    pub accepts: u64,
+    /// Times accepting paused because descriptors were out.
+    pub accept_pauses: u64,
+    /// Requests handed to the control plane.
+    pub visitors: u64,
+    /// Handshakes refused, by reason.
+    pub refusals: Vec<(&'static str, u64)>,
+    /// Clients gone, by reason.
+    pub closes: Vec<(&'static str, u64)>,
+    /// Messages from clients.
+    pub messages_in: u64,
+    /// Bytes of them.
+    pub bytes_in: u64,
+    /// Frames that left to clients or entered their outboxes.
+    pub deliveries: u64,
+    /// Bytes of them.
+    pub bytes_out: u64,
+    /// Sends that carried them (deliveries / sends is what joining brought).
+    pub sends: u64,
+    /// Ticks fanned out.
+    pub ticks: u64,
+    /// Publications numbered here as home.
+    pub publications: u64,
+    /// Bytes in outboxes now.
+    pub outbox_bytes_now: u64,
+    /// Clients with something in the outbox now.
+    pub blocked_now: u64,
+    /// Frames lost to `drop`.
+    pub dropped: u64,
+    /// Frames overtaken under `conflate`.
+    pub conflated: u64,
+    /// Pings sent by the sweep.
+    pub pings: u64,
+    /// Parcels waiting in the publish lane now.
+    pub publish_depth_now: u64,
+    /// Parcels waiting in the deliver lane now.
+    pub deliver_depth_now: u64,
+    /// Times this shard rang another one's bell.
+    pub rings: u64,
+    /// Times a publisher was held back because a lane was full.
+    pub holds: u64,
+    /// Messages over a rate limit.
+    pub rate_limited: u64,
+    /// Protocol-level errors answered to JSON clients.
+    pub errors: u64,
+}
+
+/// Answers on their way: one from each shard asked, collected without blocking.
+#[derive(Debug)]
+pub struct Answers<T> {
+    receiver: Receiver<T>,
+    waker: Arc<AtomicWaker>,
+    awaited: usize,
+    got: Vec<T>,
+}
+
+/// The shard's end of [`Answers`].
+#[derive(Debug, Clone)]
+pub(crate) struct Reply<T> {
+    sender: Sender<T>,
+    waker: Arc<AtomicWaker>,
+}
+
+impl<T> Reply<T> {
+    /// Gives the answer; never blocks. An asker that has gone is no error.
+    pub(crate) fn give(&self, answer: T) {
+        let _ = self.sender.try_send(answer);
+        self.waker.wake();
+    }
+}
+
+impl<T> Answers<T> {
+    pub(crate) fn expect(awaited: usize) -> (Reply<T>, Self) {
+        let (sender, receiver) = bounded(awaited.max(1));
+        let waker = Arc::new(AtomicWaker::new());
+        let reply = Reply { sender, waker: Arc::clone(&waker) };
+        (reply, Self { receiver, waker, awaited, got: Vec::with_capacity(awaited) })
+    }
+
+    fn collect(&mut self) -> bool {
+        while let Ok(answer) = self.receiver.try_recv() {
+            self.got.push(answer);
+        }
+        self.got.len() >= self.awaited
+    }
+}
+
+impl<T: Unpin> Future for Answers<T> {
+    type Output = Vec<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<T>> {
+        if !self.collect() {
+            self.waker.register(cx.waker());
+            // After registering: an answer that came in between rang the old waker.
+            if !self.collect() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(std::mem::take(&mut self.got))
+    }
+}
+
+/// The control plane's hold on all shards. Cheap to clone; every call returns at once.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    inner: Arc<()>,
+}
+
+impl Handle {
+    /// Publishes to a channel; the answer is its offset.
+    pub fn publish(&self, channel: &str, body: Body) -> Result<Answers<u64>, Untaken> { let _ = (channel, body, &self.inner); Err(Untaken::Busy) }
+    /// Sends to every client of a user; the answer is how many there were.
+    pub fn direct(&self, user: &str, body: Body) -> Result<Answers<u64>, Untaken> { let _ = (user, body); Err(Untaken::Busy) }
+    /// Closes clients with 3501; the answer is how many.
+    pub fn disconnect(&self, target: &Target) -> Result<Answers<u64>, Untaken> { let _ = target; Err(Untaken::Busy) }
+    /// Every shard's counters.
+    pub fn reports(&self) -> Result<Answers<Report>, Untaken> { Err(Untaken::Busy) }
+    /// Every shard's channels, at most `limit` of each.
+    pub fn channels(&self, limit: usize) -> Result<Answers<Vec<ChannelInfo>>, Untaken> { let _ = limit; Err(Untaken::Busy) }
+    /// Every shard's `limit` clients with the fullest outboxes (or, with `queued` false, the oldest).
+    pub fn connections(&self, queued: bool, limit: usize) -> Result<Answers<Vec<ConnectionInfo>>, Untaken> { let _ = (queued, limit); Err(Untaken::Busy) }
+    /// Every shard's histogram of ingress to last send, in microseconds.
+    pub fn latency(&self) -> Result<Answers<Histogram<u64>>, Untaken> { Err(Untaken::Busy) }
+    /// Begins the drain: no new clients, paced closes. Idempotent.
+    pub fn drain(&self) {}
+    /// Whether a drain has begun.
+    pub fn is_draining(&self) -> bool { false }
+    /// The address that the shards listen on.
+    pub fn address(&self) -> SocketAddr { SocketAddr::from(([127, 0, 0, 1], 9001)) }
+}
