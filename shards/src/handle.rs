@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
@@ -11,7 +12,14 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 
+use crate::clock::{Now, unix_ms};
+use crate::config::Config;
 use crate::error::Untaken;
+use crate::mesh::Mesh;
+use crate::model::id::{ClientId, ShardId};
+use crate::model::message::{Payload, Publication};
+use crate::model::parcel::{AckTo, Ask, Deliver, Order};
+use crate::wire::name::check_name;
 
 /// What a publication from the API carries.
 #[derive(Debug, Clone)]
@@ -150,10 +158,16 @@ pub struct Answers<T> {
 }
 
 /// The shard's end of [`Answers`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Reply<T> {
     sender: Sender<T>,
     waker: Arc<AtomicWaker>,
+}
+
+impl<T> Clone for Reply<T> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
+    }
 }
 
 impl<T> Reply<T> {
@@ -198,28 +212,154 @@ impl<T: Unpin> Future for Answers<T> {
 /// The control plane's hold on all shards. Cheap to clone; every call returns at once.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    inner: Arc<()>,
+    mesh: Mesh,
+    address: SocketAddr,
+    limits: Limits,
+    draining: Arc<AtomicBool>,
+}
+
+/// What the handle checks before it bothers a shard.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    name_bytes: usize,
+    message_bytes: usize,
 }
 
 impl Handle {
-    /// Publishes to a channel; the answer is its offset.
-    pub fn publish(&self, channel: &str, body: Body) -> Result<Answers<u64>, Untaken> { let _ = (channel, body, &self.inner); Err(Untaken::Busy) }
+    pub(crate) fn new(mesh: Mesh, address: SocketAddr, config: &Config) -> Self {
+        let limits = Limits { name_bytes: config.name_bytes, message_bytes: config.message_bytes };
+        Self { mesh, address, limits, draining: Arc::default() }
+    }
+
+    /// Publishes to a channel; the answer is its offset, or 0 where no room is left for another channel.
+    pub fn publish(&self, channel: &str, body: Body) -> Result<Answers<u64>, Untaken> {
+        let channel = self.name(channel)?;
+        let home = self.mesh.home_of(&*channel);
+        let publication = self.publication(channel, body)?;
+        let (reply, answers) = Answers::expect(1);
+        self.ask(home, Ask::Publish { publication, ack: AckTo::Api(reply) })?;
+        Ok(answers)
+    }
+
     /// Sends to every client of a user; the answer is how many there were.
-    pub fn direct(&self, user: &str, body: Body) -> Result<Answers<u64>, Untaken> { let _ = (user, body); Err(Untaken::Busy) }
+    pub fn direct(&self, user: &str, body: Body) -> Result<Answers<u64>, Untaken> {
+        let user = self.name(user)?;
+        let owner = self.mesh.home_of(&*user);
+        let publication = self.publication("".into(), body)?;
+        let (reply, answers) = Answers::expect(1);
+        self.ask(owner, Ask::Direct { user, publication, ack: AckTo::Api(reply) })?;
+        Ok(answers)
+    }
+
     /// Closes clients with 3501; the answer is how many.
-    pub fn disconnect(&self, target: &Target) -> Result<Answers<u64>, Untaken> { let _ = target; Err(Untaken::Busy) }
+    pub fn disconnect(&self, target: &Target) -> Result<Answers<u64>, Untaken> {
+        let (reply, answers) = Answers::expect(1);
+        match target {
+            Target::User(user) => {
+                let user = self.name(user)?;
+                self.ask(self.mesh.home_of(&*user), Ask::DisconnectUser { user, reply })?;
+            }
+            Target::Client(id) => {
+                let client: ClientId = id.parse().map_err(|()| Untaken::BadName)?;
+                if client.shard.index() >= self.mesh.shards() {
+                    reply.give(0);
+                } else {
+                    let order = Deliver::Order(Order::Disconnect { client, reply });
+                    self.mesh.deliver(client.shard, order).map_err(|_| Untaken::Busy)?;
+                }
+            }
+        }
+        Ok(answers)
+    }
+
     /// Every shard's counters.
-    pub fn reports(&self) -> Result<Answers<Report>, Untaken> { Err(Untaken::Busy) }
+    pub fn reports(&self) -> Result<Answers<Report>, Untaken> {
+        self.order_all(Order::Report)
+    }
+
     /// Every shard's channels, at most `limit` of each.
-    pub fn channels(&self, limit: usize) -> Result<Answers<Vec<ChannelInfo>>, Untaken> { let _ = limit; Err(Untaken::Busy) }
+    pub fn channels(&self, limit: usize) -> Result<Answers<Vec<ChannelInfo>>, Untaken> {
+        self.order_all(|reply| Order::Channels { limit, reply })
+    }
+
     /// Every shard's `limit` clients with the fullest outboxes (or, with `queued` false, the oldest).
-    pub fn connections(&self, queued: bool, limit: usize) -> Result<Answers<Vec<ConnectionInfo>>, Untaken> { let _ = (queued, limit); Err(Untaken::Busy) }
+    pub fn connections(
+        &self,
+        queued: bool,
+        limit: usize,
+    ) -> Result<Answers<Vec<ConnectionInfo>>, Untaken> {
+        self.order_all(|reply| Order::Connections { queued, limit, reply })
+    }
+
     /// Every shard's histogram of ingress to last send, in microseconds.
-    pub fn latency(&self) -> Result<Answers<Histogram<u64>>, Untaken> { Err(Untaken::Busy) }
-    /// Begins the drain: no new clients, paced closes. Idempotent.
-    pub fn drain(&self) {}
+    pub fn latency(&self) -> Result<Answers<Histogram<u64>>, Untaken> {
+        self.order_all(Order::Latency)
+    }
+
+    /// Begins the drain: no new clients, paced closes. Call it again if it says [`Untaken::Busy`].
+    pub fn drain(&self) -> Result<(), Untaken> {
+        // Relaxed: it says what was asked for, and orders nothing.
+        self.draining.store(true, Ordering::Relaxed);
+        for shard in self.shards() {
+            self.mesh.deliver(shard, Deliver::Order(Order::Drain)).map_err(|_| Untaken::Busy)?;
+        }
+        Ok(())
+    }
+
     /// Whether a drain has begun.
-    pub fn is_draining(&self) -> bool { false }
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// The address that the shards listen on.
-    pub fn address(&self) -> SocketAddr { SocketAddr::from(([127, 0, 0, 1], 9001)) }
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many shards there are.
+    pub fn shard_count(&self) -> usize {
+        self.mesh.shards()
+    }
+
+    fn shards(&self) -> impl Iterator<Item = ShardId> {
+        (0..self.mesh.shards())
+            .map(|index| ShardId(u16::try_from(index).expect("at most 64 shards")))
+    }
+
+    fn order_all<T>(&self, order: impl Fn(Reply<T>) -> Order) -> Result<Answers<T>, Untaken> {
+        let (reply, answers) = Answers::expect(self.mesh.shards());
+        for shard in self.shards() {
+            let order = Deliver::Order(order(reply.clone()));
+            self.mesh.deliver(shard, order).map_err(|_| Untaken::Busy)?;
+        }
+        Ok(answers)
+    }
+
+    fn ask(&self, shard: ShardId, ask: Ask) -> Result<(), Untaken> {
+        self.mesh.ask(shard, ask).map_err(|_| Untaken::Busy)
+    }
+
+    fn name(&self, name: &str) -> Result<Arc<str>, Untaken> {
+        check_name(name, self.limits.name_bytes).map_err(|_| Untaken::BadName)?;
+        Ok(name.into())
+    }
+
+    fn publication(&self, channel: Arc<str>, body: Body) -> Result<Arc<Publication>, Untaken> {
+        let payload = match body {
+            Body::Text(text) => Payload::Text(text.into()),
+            Body::Binary(bytes) => Payload::Binary(bytes),
+            Body::Json(json) => Payload::Json(json.into()),
+        };
+        if payload.len() > self.limits.message_bytes {
+            return Err(Untaken::TooLarge);
+        }
+        Ok(Arc::new(Publication {
+            channel,
+            offset: 0,
+            time_ms: unix_ms(),
+            ingress_ns: Now::read().ns,
+            from: None,
+            payload,
+        }))
+    }
 }

@@ -1,28 +1,43 @@
 //! Stentor's data plane: one pinned shard per core, joined by a mesh of bounded lanes.
+//!
+//! ```text
+//! accept -> handshake -> session -> home -> mesh -> fan-out -> socket, or outbox and flush
+//! ```
+//!
+//! A shard is a small single-threaded server. Its stages are files in the order in which a client meets them; what they
+//! know is in `model`, what clients speak is in `wire`, and only `rt` knows the runtime. A shard runs in turns: everything
+//! that is ready is taken, and what came of it leaves in one send per client.
 
 mod config;
 mod error;
 mod handle;
+mod accept;
+mod handshake;
+mod session;
+mod dialect;
+mod home;
+mod seats;
+mod mesh;
+mod fanout;
+mod flush;
+mod sweep;
+mod leave;
+mod drain;
+mod orders;
+mod shard;
+mod roster;
+mod net;
+mod ring;
+mod rt;
+mod run;
+mod clock;
+mod close;
+mod model;
+mod wire;
 
 pub use config::{Config, DuplicateUser, JoinMessages, Origins, SlowClients};
 pub use error::{RunError, Untaken};
 pub use handle::{
     Answers, Body, ChannelInfo, ConnectionInfo, Door, Handle, Report, Target, Visitor,
 };
-
-/// The running shards: joins them.
-#[derive(Debug)]
-pub struct Run {}
-
-impl Run {
-    /// Waits until every shard has ended; an error names the first that panicked.
-    pub fn wait(self) -> Result<(), RunError> {
-        Ok(())
-    }
-}
-
-/// Binds the listeners, starts one shard per core and returns at once; clients are welcome from then on.
-pub fn run(config: Config, door: Door) -> Result<(Handle, Run), RunError> {
-    let _ = (config, door);
-    Err(RunError::Shards { asked: 0, max: 64 })
-}
+pub use run::{Run, run};

@@ -1,0 +1,106 @@
+//! How a client ended: one variant, one close code, one counter. The table in PROTOCOL.md is this one.
+
+/// The end of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CloseReason {
+    /// It said goodbye.
+    Goodbye,
+    /// It went without a word.
+    Gone,
+    /// The server goes away on purpose.
+    Drain,
+    /// It broke RFC 6455.
+    Protocol,
+    /// It sent a text that is none.
+    Utf8,
+    /// It sent more than it may.
+    RateLimited,
+    /// It was wrong too often.
+    TooManyErrors,
+    /// It sent a message that is too large.
+    TooLarge,
+    /// Its outbox was full.
+    Slow,
+    /// Its outbox did not move in time.
+    Stalled,
+    /// All outboxes of the shard were too full, and its own was the slowest.
+    ShardFull,
+    /// It did not answer a ping.
+    Silent,
+    /// Its user connected again.
+    Replaced,
+    /// The server's API asked for it.
+    Disconnected,
+}
+
+impl CloseReason {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Goodbye,
+        Self::Gone,
+        Self::Drain,
+        Self::Protocol,
+        Self::Utf8,
+        Self::RateLimited,
+        Self::TooManyErrors,
+        Self::TooLarge,
+        Self::Slow,
+        Self::Stalled,
+        Self::ShardFull,
+        Self::Silent,
+        Self::Replaced,
+        Self::Disconnected,
+    ];
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Close code, reason for the client, and name of the counter. No code: the client is not told.
+    fn row(self) -> (Option<u16>, &'static str, &'static str) {
+        match self {
+            Self::Goodbye => (None, "", "goodbye"),
+            Self::Gone => (None, "", "gone"),
+            Self::Drain => (Some(1001), "draining", "drain"),
+            Self::Protocol => (Some(1002), "protocol error", "protocol"),
+            Self::Utf8 => (Some(1007), "invalid utf-8", "utf8"),
+            Self::RateLimited => (Some(1008), "too many messages", "rate"),
+            Self::TooManyErrors => (Some(1008), "too many errors", "errors"),
+            Self::TooLarge => (Some(1009), "message too large", "too_large"),
+            Self::Slow => (Some(3008), "too slow", "slow"),
+            Self::Stalled => (Some(3008), "too slow", "stalled"),
+            Self::ShardFull => (Some(3008), "too slow", "shard_full"),
+            Self::Silent => (Some(3012), "no answer to ping", "silent"),
+            Self::Replaced => (Some(3500), "replaced", "replaced"),
+            Self::Disconnected => (Some(3501), "disconnected", "disconnected"),
+        }
+    }
+
+    pub(crate) fn code(self) -> Option<u16> {
+        self.row().0
+    }
+
+    pub(crate) fn text(self) -> &'static str {
+        self.row().1
+    }
+
+    pub(crate) fn label(self) -> &'static str {
+        self.row().2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_page_lists_every_code_with_its_reason() {
+        let page = include_str!("../PROTOCOL.md");
+        for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), index);
+            if let Some(code) = reason.code() {
+                let row = page.lines().find(|line| line.starts_with(&format!("| {code} |")));
+                assert!(row.is_some_and(|row| row.contains(reason.text())), "{reason:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Leaving on purpose: no new clients, closes spread over time, outboxes flushed, then the end.
+
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::close::CloseReason;
+use crate::net::Net;
+use crate::roster::Phase;
+use crate::shard::Shard;
+
+/// A drain under way.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    began: Now,
+    /// How many clients were open when it began.
+    clients: usize,
+    closed: usize,
+    next_slot: u32,
+}
+
+impl<N: Net> Shard<N> {
+    /// Begins to drain; once.
+    pub(crate) fn begin_drain(&mut self) {
+        if self.drain.is_none() {
+            let clients = self.open;
+            self.drain = Some(Drain { began: self.now, clients, closed: 0, next_slot: 0 });
+        }
+    }
+
+    /// Closes as many clients as are due by now, so that they do not all come back at once.
+    pub(crate) fn drain_on(&mut self) {
+        let Some(drain) = &self.drain else { return };
+        let passed = Duration::from_nanos(self.now.ns.saturating_sub(drain.began.ns));
+        let spread = self.config.drain_spread;
+        let due = if passed >= spread {
+            drain.clients
+        } else {
+            let share = passed.as_secs_f64() / spread.as_secs_f64();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a share of a count"
+            )]
+            let due = (drain.clients as f64 * share) as usize;
+            due
+        };
+        let (mut closed, mut slot) = (drain.closed, drain.next_slot);
+        while closed < due && (slot as usize) < self.roster.hot.len() {
+            if self.roster.get(slot).is_some_and(|client| client.phase == Phase::Open) {
+                self.close(slot, CloseReason::Drain);
+                closed += 1;
+            }
+            slot += 1;
+        }
+        if let Some(drain) = &mut self.drain {
+            (drain.closed, drain.next_slot) = (closed, slot);
+        }
+        if passed >= spread {
+            self.close_the_rest();
+        }
+    }
+
+    /// Who came in while the drain began, on a slot that was passed already.
+    fn close_the_rest(&mut self) {
+        if self.open == 0 {
+            return;
+        }
+        for slot in 0..self.roster.hot.len() {
+            let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+            if self.roster.get(slot).is_some_and(|client| client.phase == Phase::Open) {
+                self.close(slot, CloseReason::Drain);
+            }
+        }
+    }
+
+    /// Whether the drain is over: everybody has gone, or has had the time to.
+    pub(crate) fn is_drained(&self) -> bool {
+        let Some(drain) = &self.drain else { return false };
+        let passed = Duration::from_nanos(self.now.ns.saturating_sub(drain.began.ns));
+        self.roster.len() == 0
+            || passed >= self.config.drain_spread.saturating_add(self.config.drain_timeout)
+    }
+}

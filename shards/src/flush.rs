@@ -1,0 +1,152 @@
+//! Stage 6: what a socket did not take waits in its client's outbox, bounded, and leaves when the socket takes more.
+
+use std::io::IoSlice;
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use crate::close::CloseReason;
+use crate::config::SlowClients;
+use crate::model::outbox::{NO_CHANNEL, Outbox, SLICES_MAX};
+use crate::net::Net;
+use crate::roster::{BLOCKED, CLOSING};
+use crate::shard::Shard;
+
+impl<N: Net> Shard<N> {
+    /// Sends whole frames to one client at once, or queues what its socket does not take.
+    pub(crate) fn emit(&mut self, slot: u32, frames: &[u8]) {
+        let hot = self.roster.hot(slot);
+        if hot.is(CLOSING) {
+            return;
+        }
+        if hot.is(BLOCKED) {
+            self.queue(slot, Bytes::copy_from_slice(frames), NO_CHANNEL);
+            return;
+        }
+        match N::send(hot.fd, frames) {
+            Ok(sent) if sent == frames.len() => {}
+            Ok(sent) => {
+                self.queue_always(slot, Bytes::copy_from_slice(&frames[sent..]), NO_CHANNEL);
+                self.arm(slot);
+            }
+            Err(_) => self.doom(slot, CloseReason::Gone),
+        }
+    }
+
+    /// Queues a frame within the bounds, or lets the policy for slow clients decide. `false`: the client is to be closed.
+    pub(crate) fn queue(&mut self, slot: u32, frame: Bytes, channel: u32) -> bool {
+        let policy = self.config.slow_clients;
+        let bytes_max = self.config.outbox_bytes;
+        let now_ms = self.now.ms();
+        let Some(client) = self.roster.get_mut(slot) else { return false };
+        let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));
+        let before = outbox.bytes();
+        if policy == SlowClients::Conflate && channel != NO_CHANNEL {
+            self.tally.conflated += outbox.overtake(channel);
+        }
+        let full = outbox.push(frame, channel, bytes_max).is_err();
+        let after = outbox.bytes();
+        self.note_outbox(slot, before, after);
+        if !full {
+            self.tally.deliveries += u64::from(channel != NO_CHANNEL);
+            return true;
+        }
+        if policy == SlowClients::Disconnect {
+            self.doom(slot, CloseReason::Slow);
+            return false;
+        }
+        self.tally.dropped += 1;
+        true
+    }
+
+    /// Queues what must not be lost: the rest of a frame that has begun to leave, or the last word.
+    pub(crate) fn queue_always(&mut self, slot: u32, frame: Bytes, channel: u32) {
+        let now_ms = self.now.ms();
+        let Some(client) = self.roster.get_mut(slot) else { return };
+        let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));
+        let before = outbox.bytes();
+        outbox.push_always(frame, channel);
+        let after = outbox.bytes();
+        self.note_outbox(slot, before, after);
+    }
+
+    /// Keeps the shard's sum of its outboxes, and the list of clients that have one.
+    fn note_outbox(&mut self, slot: u32, before: usize, after: usize) {
+        self.outbox_bytes = self.outbox_bytes + after - before;
+        if after > 0 && !self.roster.hot(slot).is(BLOCKED) {
+            self.roster.hot_mut(slot).flags |= BLOCKED;
+            self.blocked.push(self.roster.id(slot));
+        }
+    }
+
+    /// Sees to it that the client is served when its socket takes more.
+    pub(crate) fn arm(&mut self, slot: u32) {
+        if self.roster.hot(slot).is(BLOCKED) {
+            self.flush(slot);
+        }
+    }
+
+    /// Sends what the outbox holds, as far as the socket takes it, and asks to be rung for the rest.
+    pub(crate) fn flush(&mut self, slot: u32) {
+        let now_ms = self.now.ms();
+        let Some(client) = self.roster.get_mut(slot) else { return };
+        let Some(mut outbox) = client.outbox.take() else { return };
+        let fd = N::fd(&client.stream);
+        let before = outbox.bytes();
+        let failed = loop {
+            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES_MAX);
+            outbox.slices(&mut slices);
+            let Some(first) = slices.first() else { break false };
+            let total: usize = slices.iter().map(|slice| slice.len()).sum();
+            match N::send_vectored(fd, &slices) {
+                Err(_) => break true,
+                Ok(sent) if sent == total => outbox.advance(sent, now_ms),
+                Ok(0) => match N::write(&mut client.stream, &client.waker, first) {
+                    Poll::Pending => break false,
+                    Poll::Ready(Err(_)) => break true,
+                    Poll::Ready(Ok(sent)) => outbox.advance(sent, now_ms),
+                },
+                Ok(sent) => outbox.advance(sent, now_ms),
+            }
+        };
+        let after = outbox.bytes();
+        let empty = outbox.is_empty();
+        if !empty {
+            client.outbox = Some(outbox);
+        }
+        self.outbox_bytes = self.outbox_bytes + after - before;
+        if empty {
+            // It leaves the list of the blocked at the next sweep.
+            self.roster.hot_mut(slot).flags &= !BLOCKED;
+        }
+        if failed {
+            self.doom(slot, CloseReason::Gone);
+        }
+    }
+
+    /// Over the shard's cap on all outboxes the slowest clients go first: those that moved longest ago, then the fullest.
+    pub(crate) fn relieve_outboxes(&mut self) {
+        if self.outbox_bytes <= self.config.outbox_total_bytes {
+            return;
+        }
+        let now_ms = self.now.ms();
+        let mut slowest: Vec<(u32, usize, u32)> = self
+            .blocked
+            .iter()
+            .filter_map(|client| self.roster.slot_of(*client))
+            .filter_map(|slot| {
+                let outbox = self.roster.get(slot)?.outbox.as_ref()?;
+                let still_ms = crate::clock::since_ms(now_ms, outbox.moved_ms());
+                Some((still_ms, outbox.bytes(), slot))
+            })
+            .collect();
+        slowest.sort_unstable();
+        let mut over = self.outbox_bytes - self.config.outbox_total_bytes;
+        while over > 0
+            && let Some((_, bytes, slot)) = slowest.pop()
+        {
+            over = over.saturating_sub(bytes);
+            self.close(slot, CloseReason::ShardFull);
+        }
+    }
+}

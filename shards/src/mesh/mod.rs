@@ -1,0 +1,262 @@
+//! All links between shards: two bounded lanes into each, and the bell that wakes it.
+//!
+//! Asks may wait for room, deliveries may make a home wait for room, and the receiver of deliveries waits for nothing:
+//! so no ring of waiting shards can form.
+
+pub(crate) mod bell;
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use foldhash::quality::RandomState;
+
+use crate::model::id::{ShardId, shards_of};
+use crate::model::parcel::{Ask, Deliver};
+use bell::{Bell, Room};
+
+/// The sending ends of one shard's lanes, and its bell.
+#[derive(Debug)]
+struct End {
+    asks: Sender<Ask>,
+    asks_room: Room,
+    delivers: Sender<Deliver>,
+    delivers_room: Room,
+    bell: Bell,
+}
+
+/// Every shard's end; the same for all threads.
+#[derive(Debug, Clone)]
+pub(crate) struct Mesh {
+    ends: Arc<[End]>,
+    homes: RandomState,
+}
+
+impl Mesh {
+    /// A mesh of `shards` shards, and each one's port.
+    pub(crate) fn new(shards: usize, lane_parcels: usize) -> (Self, Vec<Port>) {
+        let mut ends = Vec::with_capacity(shards);
+        let mut receivers = Vec::with_capacity(shards);
+        for _ in 0..shards {
+            let (asks, asks_in) = bounded(lane_parcels);
+            let (delivers, delivers_in) = bounded(lane_parcels);
+            let (asks_room, delivers_room) = (Room::new(), Room::new());
+            ends.push(End { asks, asks_room, delivers, delivers_room, bell: Bell::new() });
+            receivers.push((asks_in, delivers_in));
+        }
+        let mesh = Self { ends: ends.into(), homes: RandomState::default() };
+        let ports = receivers
+            .into_iter()
+            .enumerate()
+            .map(|(index, (asks, delivers))| Port {
+                me: ShardId(u16::try_from(index).expect("at most 64 shards")),
+                mesh: mesh.clone(),
+                asks,
+                delivers,
+                owed: (0..shards).map(|_| VecDeque::new()).collect(),
+                owed_count: 0,
+                stalled: VecDeque::new(),
+                to_ring: 0,
+                rings: 0,
+            })
+            .collect();
+        (mesh, ports)
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The shard that orders a channel, or that keeps a user's or an address's entry.
+    pub(crate) fn home_of(&self, name: &(impl std::hash::Hash + ?Sized)) -> ShardId {
+        let shard = self.homes.hash_one(name) % self.ends.len() as u64;
+        ShardId(u16::try_from(shard).expect("at most 64 shards"))
+    }
+
+    /// Asks from outside the shards: refused when the lane is full.
+    pub(crate) fn ask(&self, to: ShardId, ask: Ask) -> Result<(), Ask> {
+        let end = &self.ends[to.index()];
+        match end.asks.try_send(ask) {
+            Ok(()) => {
+                end.bell.ring();
+                Ok(())
+            }
+            Err(TrySendError::Full(ask) | TrySendError::Disconnected(ask)) => Err(ask),
+        }
+    }
+
+    /// Delivers from outside the shards: refused when the lane is full.
+    pub(crate) fn deliver(&self, to: ShardId, deliver: Deliver) -> Result<(), Deliver> {
+        let end = &self.ends[to.index()];
+        match end.delivers.try_send(deliver) {
+            Ok(()) => {
+                end.bell.ring();
+                Ok(())
+            }
+            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => Err(back),
+        }
+    }
+}
+
+/// One shard's ends of the mesh. It never blocks: what finds a lane full waits here, in order.
+pub(crate) struct Port {
+    pub(crate) me: ShardId,
+    pub(crate) mesh: Mesh,
+    asks: Receiver<Ask>,
+    delivers: Receiver<Deliver>,
+    /// Asks about this shard's own clients and channels, at most a few for each: they wait here and are never lost.
+    owed: Vec<VecDeque<Ask>>,
+    owed_count: usize,
+    /// What this shard sends as home. While something waits here no ask is taken, so one ask's answers bound it.
+    stalled: VecDeque<(ShardId, Deliver)>,
+    to_ring: u64,
+    rings: u64,
+}
+
+impl Port {
+    /// Sends a client's own ask, or gives it back: its publisher is held until there is room.
+    pub(crate) fn try_ask(&mut self, to: ShardId, ask: Ask) -> Result<(), Ask> {
+        if !self.owed[to.index()].is_empty() {
+            return Err(ask);
+        }
+        self.push_ask(to, ask)
+    }
+
+    /// Sends an ask that may wait but must not be lost.
+    pub(crate) fn owe(&mut self, to: ShardId, ask: Ask) {
+        if self.owed[to.index()].is_empty() {
+            if let Err(ask) = self.push_ask(to, ask) {
+                self.owed[to.index()].push_back(ask);
+                self.owed_count += 1;
+            }
+        } else {
+            self.owed[to.index()].push_back(ask);
+            self.owed_count += 1;
+        }
+    }
+
+    fn push_ask(&mut self, to: ShardId, ask: Ask) -> Result<(), Ask> {
+        let end = &self.mesh.ends[to.index()];
+        let pushed = match end.asks.try_send(ask) {
+            Err(TrySendError::Full(ask)) => {
+                end.asks_room.want(self.me.bit());
+                end.asks.try_send(ask)
+            }
+            other => other,
+        };
+        match pushed {
+            Ok(()) => {
+                self.to_ring |= to.bit();
+                Ok(())
+            }
+            Err(TrySendError::Full(ask) | TrySendError::Disconnected(ask)) => Err(ask),
+        }
+    }
+
+    /// Sends to a shard of clients as home or owner; where its lane is full the parcel waits and this home stalls.
+    pub(crate) fn deliver(&mut self, to: ShardId, deliver: Deliver) {
+        if !self.stalled.is_empty() {
+            self.stalled.push_back((to, deliver));
+        } else if let Err(deliver) = self.push_deliver(to, deliver) {
+            self.stalled.push_back((to, deliver));
+        }
+    }
+
+    fn push_deliver(&mut self, to: ShardId, deliver: Deliver) -> Result<(), Deliver> {
+        let end = &self.mesh.ends[to.index()];
+        let pushed = match end.delivers.try_send(deliver) {
+            Err(TrySendError::Full(deliver)) => {
+                end.delivers_room.want(self.me.bit());
+                end.delivers.try_send(deliver)
+            }
+            other => other,
+        };
+        match pushed {
+            Ok(()) => {
+                self.to_ring |= to.bit();
+                Ok(())
+            }
+            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => Err(back),
+        }
+    }
+
+    /// Whether this shard, as home, waits for room: it takes no ask meanwhile.
+    pub(crate) fn is_stalled(&self) -> bool {
+        !self.stalled.is_empty()
+    }
+
+    /// Tries again what found a lane full.
+    pub(crate) fn retry(&mut self) {
+        while let Some((to, deliver)) = self.stalled.pop_front() {
+            if let Err(deliver) = self.push_deliver(to, deliver) {
+                self.stalled.push_front((to, deliver));
+                break;
+            }
+        }
+        if self.owed_count == 0 {
+            return;
+        }
+        for index in 0..self.owed.len() {
+            while let Some(ask) = self.owed[index].pop_front() {
+                let to = ShardId(u16::try_from(index).expect("at most 64 shards"));
+                if let Err(ask) = self.push_ask(to, ask) {
+                    self.owed[index].push_front(ask);
+                    break;
+                }
+                self.owed_count -= 1;
+            }
+        }
+    }
+
+    pub(crate) fn next_ask(&mut self) -> Option<Ask> {
+        self.asks.try_recv().ok()
+    }
+
+    pub(crate) fn next_deliver(&mut self) -> Option<Deliver> {
+        self.delivers.try_recv().ok()
+    }
+
+    /// Lets the shards that waited for room know; call it after a batch was taken.
+    pub(crate) fn made_room(&mut self) {
+        let end = &self.mesh.ends[self.me.index()];
+        let wanting = end.asks_room.take_wanting() | end.delivers_room.take_wanting();
+        self.to_ring |= wanting;
+    }
+
+    /// Rings every shard that was sent something since the last time: before any long work, for their sake.
+    pub(crate) fn ring(&mut self) {
+        for shard in shards_of(std::mem::take(&mut self.to_ring)) {
+            self.rings += u64::from(self.mesh.ends[shard.index()].bell.ring());
+        }
+    }
+
+    pub(crate) fn rings(&self) -> u64 {
+        self.rings
+    }
+
+    pub(crate) fn depths(&self) -> (usize, usize) {
+        (self.asks.len(), self.delivers.len())
+    }
+
+    /// Whether a lane holds something that this shard could take.
+    pub(crate) fn has_parcels(&self) -> bool {
+        !self.delivers.is_empty() || (!self.is_stalled() && !self.asks.is_empty())
+    }
+
+    /// Registers `waker` and says that the shard sleeps. `false`: there is work, and it does not sleep.
+    pub(crate) fn park(&self, waker: &Waker) -> bool {
+        let bell = &self.mesh.ends[self.me.index()].bell;
+        bell.park(waker);
+        if self.has_parcels() {
+            bell.unpark();
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn unpark(&self) {
+        self.mesh.ends[self.me.index()].bell.unpark();
+    }
+}

@@ -1,0 +1,125 @@
+//! What the owner of a user or an address knows: which clients claim it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+
+use super::id::ClientId;
+use crate::config::DuplicateUser;
+
+/// What a claim came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Granted, and these clients must go.
+    Granted(Vec<ClientId>),
+    Refused,
+}
+
+/// The entries of one owner.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    users: HashMap<Arc<str>, Vec<ClientId>, RandomState>,
+    addresses: HashMap<IpAddr, u32, RandomState>,
+}
+
+impl Directory {
+    /// A client claims to be `user`.
+    pub(crate) fn claim_user(
+        &mut self,
+        user: &Arc<str>,
+        client: ClientId,
+        rule: DuplicateUser,
+    ) -> Verdict {
+        let clients = self.users.entry(Arc::clone(user)).or_default();
+        let replaced = match rule {
+            DuplicateUser::Replace => std::mem::take(clients),
+            DuplicateUser::Refuse if !clients.is_empty() => return Verdict::Refused,
+            DuplicateUser::Refuse | DuplicateUser::Allow => Vec::new(),
+        };
+        clients.push(client);
+        Verdict::Granted(replaced)
+    }
+
+    /// A client is no longer `user`; one that was replaced or refused has nothing to release.
+    pub(crate) fn release_user(&mut self, user: &str, client: ClientId) {
+        if let Some(clients) = self.users.get_mut(user) {
+            clients.retain(|other| *other != client);
+            if clients.is_empty() {
+                self.users.remove(user);
+            }
+        }
+    }
+
+    /// The clients of `user`.
+    pub(crate) fn clients_of(&self, user: &str) -> &[ClientId] {
+        self.users.get(user).map_or(&[], Vec::as_slice)
+    }
+
+    /// One more client from `address`, if there may be one.
+    pub(crate) fn claim_address(&mut self, address: IpAddr, clients_max: u32) -> bool {
+        let clients = self.addresses.entry(address).or_default();
+        let granted = *clients < clients_max;
+        *clients += u32::from(granted);
+        granted
+    }
+
+    pub(crate) fn release_address(&mut self, address: IpAddr) {
+        if let Some(clients) = self.addresses.get_mut(&address) {
+            *clients -= 1;
+            if *clients == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::ShardId;
+
+    fn client(slot: u32) -> ClientId {
+        ClientId { generation: 0, slot, shard: ShardId(0) }
+    }
+
+    #[test]
+    fn each_rule_for_a_second_client_of_a_user() {
+        let bob: Arc<str> = "bob".into();
+        for (rule, verdict, left) in [
+            (DuplicateUser::Replace, Verdict::Granted(vec![client(1)]), vec![client(2)]),
+            (DuplicateUser::Refuse, Verdict::Refused, vec![client(1)]),
+            (DuplicateUser::Allow, Verdict::Granted(vec![]), vec![client(1), client(2)]),
+        ] {
+            let mut directory = Directory::default();
+            let first = directory.claim_user(&bob, client(1), rule);
+            assert_eq!(first, Verdict::Granted(vec![]));
+            assert_eq!(directory.claim_user(&bob, client(2), rule), verdict, "{rule:?}");
+            assert_eq!(directory.clients_of("bob"), left, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn a_replaced_client_cannot_release_its_successor() {
+        let bob: Arc<str> = "bob".into();
+        let mut directory = Directory::default();
+        directory.claim_user(&bob, client(1), DuplicateUser::Replace);
+        directory.claim_user(&bob, client(2), DuplicateUser::Replace);
+        directory.release_user("bob", client(1));
+        assert_eq!(directory.clients_of("bob"), [client(2)]);
+        directory.release_user("bob", client(2));
+        assert!(directory.users.is_empty());
+    }
+
+    #[test]
+    fn addresses_are_counted_and_forgotten() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let mut directory = Directory::default();
+        assert!(directory.claim_address(here, 2) && directory.claim_address(here, 2));
+        assert!(!directory.claim_address(here, 2));
+        directory.release_address(here);
+        directory.release_address(here);
+        assert!(directory.addresses.is_empty());
+    }
+}

@@ -1,0 +1,90 @@
+//! Who is who: shards, slots and clients as types that cannot be mixed up.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A shard's number, from 0 in the order of the cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ShardId(pub(crate) u16);
+
+impl ShardId {
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// This shard in a set of shards.
+    pub(crate) fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
+
+/// The most shards a set can hold.
+pub(crate) const SHARDS_MAX: usize = 64;
+
+/// The shards of a set.
+pub(crate) fn shards_of(mut set: u64) -> impl Iterator<Item = ShardId> {
+    std::iter::from_fn(move || {
+        let next = set.trailing_zeros();
+        (next < 64).then(|| {
+            set &= set - 1;
+            ShardId(u16::try_from(next).unwrap_or(0))
+        })
+    })
+}
+
+/// One client for as long as the process runs: the generation tells it from others of its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ClientId {
+    pub(crate) generation: u32,
+    pub(crate) slot: u32,
+    pub(crate) shard: ShardId,
+}
+
+const _: () = assert!(size_of::<ClientId>() <= 12, "copied into every parcel");
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.shard.0, self.slot, self.generation)
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.splitn(3, '-');
+        let shard = ShardId(part(parts.next())?);
+        let slot = part(parts.next())?;
+        let generation = part(parts.next())?;
+        Ok(Self { generation, slot, shard })
+    }
+}
+
+fn part<T: FromStr>(text: Option<&str>) -> Result<T, ()> {
+    // `parse` would take a plus sign, and one client must have one name.
+    let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).ok_or(())?;
+    text.parse().map_err(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_and_nothing_else_does() {
+        let id = ClientId { generation: 7, slot: 31, shard: ShardId(2) };
+        assert_eq!(id.to_string(), "2-31-7");
+        assert_eq!("2-31-7".parse(), Ok(id));
+        for wrong in ["", "2", "2-31", "2-31-", "-1-2-3", "2-31-7-1", "+2-31-7", "99999-1-1"] {
+            assert_eq!(wrong.parse::<ClientId>(), Err(()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_set_lists_its_shards_in_order() {
+        let set = ShardId(0).bit() | ShardId(5).bit() | ShardId(63).bit();
+        let listed: Vec<u16> = shards_of(set).map(|shard| shard.0).collect();
+        assert_eq!(listed, [0, 5, 63]);
+        assert_eq!(shards_of(0).count(), 0);
+    }
+}

@@ -1,0 +1,10 @@
+//! State without sockets, clocks or an executor: what a shard knows, and the rules that keep it true.
+
+pub(crate) mod id;
+pub(crate) mod message;
+pub(crate) mod parcel;
+pub(crate) mod channel;
+pub(crate) mod directory;
+pub(crate) mod outbox;
+pub(crate) mod bucket;
+pub(crate) mod tally;

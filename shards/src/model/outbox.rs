@@ -1,0 +1,253 @@
+//! What one client's socket would not take yet: shared frames, bounded in bytes, with the time it last moved.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+/// What a frame in a queue costs beside its bytes, so that tiny frames cannot outgrow the bound.
+pub(crate) const FRAME_COST: usize = size_of::<Queued>();
+
+/// The most slices that one send takes.
+pub(crate) const SLICES_MAX: usize = 64;
+
+/// The channel of frames that belong to none: answers, pongs, closes.
+pub(crate) const NO_CHANNEL: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Queued {
+    bytes: Bytes,
+    channel: u32,
+}
+
+/// The outbox is full; the frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// One client's waiting frames, oldest first. The head may be sent in part.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    frames: VecDeque<Queued>,
+    head_sent: usize,
+    bytes: usize,
+    moved_ms: u32,
+}
+
+impl Outbox {
+    pub(crate) fn new(now_ms: u32) -> Self {
+        Self { moved_ms: now_ms, ..Self::default() }
+    }
+
+    /// What it holds against its bound, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// When something last left it, or it was begun.
+    pub(crate) fn moved_ms(&self) -> u32 {
+        self.moved_ms
+    }
+
+    /// Queues `frame` unless that would exceed `bytes_max`; never blocks.
+    pub(crate) fn push(
+        &mut self,
+        frame: Bytes,
+        channel: u32,
+        bytes_max: usize,
+    ) -> Result<(), Full> {
+        if self.bytes + frame.len() + FRAME_COST > bytes_max {
+            return Err(Full);
+        }
+        self.push_always(frame, channel);
+        Ok(())
+    }
+
+    /// Queues the rest of a frame that the socket took in part, or a last word: neither may be lost.
+    pub(crate) fn push_always(&mut self, frame: Bytes, channel: u32) {
+        debug_assert!(!frame.is_empty(), "an empty frame never leaves");
+        self.bytes += frame.len() + FRAME_COST;
+        self.frames.push_back(Queued { bytes: frame, channel });
+        self.check();
+    }
+
+    /// Forgets the whole frames of `channel` that wait behind the head; gives how many.
+    pub(crate) fn overtake(&mut self, channel: u32) -> u64 {
+        let keep = usize::from(self.head_sent > 0);
+        let before = self.frames.len();
+        let mut index = 0;
+        let mut bytes = self.bytes;
+        self.frames.retain(|queued| {
+            let stays = index < keep || queued.channel != channel;
+            index += 1;
+            if !stays {
+                bytes -= queued.bytes.len() + FRAME_COST;
+            }
+            stays
+        });
+        self.bytes = bytes;
+        self.check();
+        (before - self.frames.len()) as u64
+    }
+
+    /// Forgets all that has not begun to leave, so that a close frame can follow at once; gives how many frames.
+    pub(crate) fn clear_behind_head(&mut self) -> u64 {
+        let keep = usize::from(self.head_sent > 0);
+        let lost = self.frames.len().saturating_sub(keep);
+        self.frames.truncate(keep);
+        self.bytes = self.frames.iter().map(|queued| queued.bytes.len() + FRAME_COST).sum();
+        self.check();
+        lost as u64
+    }
+
+    /// The next bytes to leave as at most [`SLICES_MAX`] slices. Frames that lie side by side in memory become one.
+    pub(crate) fn slices<'a>(&'a self, into: &mut Vec<IoSlice<'a>>) {
+        let mut open: Option<&'a [u8]> = None;
+        for (index, queued) in self.frames.iter().enumerate() {
+            let bytes: &'a [u8] =
+                if index == 0 { &queued.bytes[self.head_sent..] } else { &queued.bytes };
+            if let Some(ready) = open.replace(bytes) {
+                into.push(IoSlice::new(ready));
+                if into.len() == SLICES_MAX {
+                    return;
+                }
+            }
+        }
+        into.extend(open.map(IoSlice::new));
+    }
+
+    /// Takes note that `sent` bytes have left.
+    pub(crate) fn advance(&mut self, mut sent: usize, now_ms: u32) {
+        if sent > 0 {
+            self.moved_ms = now_ms;
+        }
+        while let Some(head) = self.frames.front() {
+            let left = head.bytes.len() - self.head_sent;
+            if sent < left {
+                self.head_sent += sent;
+                return self.check();
+            }
+            sent -= left;
+            self.bytes -= head.bytes.len() + FRAME_COST;
+            self.head_sent = 0;
+            self.frames.pop_front();
+        }
+        debug_assert_eq!(sent, 0, "more has left than was queued");
+        self.check();
+    }
+
+    fn check(&self) {
+        debug_assert_eq!(
+            self.bytes,
+            self.frames.iter().map(|queued| queued.bytes.len() + FRAME_COST).sum::<usize>()
+        );
+        debug_assert!(
+            self.frames.front().map_or(self.head_sent == 0, |q| self.head_sent < q.bytes.len())
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn waiting(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = Vec::new();
+        outbox.slices(&mut slices);
+        slices.iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_head_sent_in_part_stays_whole_for_the_client() {
+        let mut outbox = Outbox::new(0);
+        outbox.push_always(Bytes::from_static(b"first"), 1);
+        outbox.push_always(Bytes::from_static(b"second"), 1);
+        outbox.push_always(Bytes::from_static(b"other"), 2);
+        outbox.advance(2, 7);
+        assert_eq!(outbox.moved_ms(), 7);
+        assert_eq!(outbox.overtake(1), 1, "the head has begun to leave and must stay");
+        assert_eq!(waiting(&outbox), b"rstother");
+        assert_eq!(outbox.clear_behind_head(), 1);
+        assert_eq!(waiting(&outbox), b"rst");
+        outbox.advance(3, 8);
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn a_full_outbox_takes_nothing() {
+        let mut outbox = Outbox::new(0);
+        let room = 10 + FRAME_COST;
+        assert_eq!(outbox.push(Bytes::from_static(b"0123456789a"), 1, room), Err(Full));
+        assert_eq!(outbox.push(Bytes::from_static(b"0123456789"), 1, room), Ok(()));
+        assert_eq!(outbox.push(Bytes::from_static(b"x"), 1, room), Err(Full));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push(usize, u32),
+        Send(usize),
+        Overtake(u32),
+        Clear,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (1..40_usize, 0..3_u32).prop_map(|(len, channel)| Step::Push(len, channel)),
+            (0..60_usize).prop_map(Step::Send),
+            (0..3_u32).prop_map(Step::Overtake),
+            Just(Step::Clear),
+        ];
+        proptest::collection::vec(step, 0..120)
+    }
+
+    proptest! {
+        /// Against the dullest equivalent: a list of whole frames and a count of bytes gone from the first.
+        #[test]
+        fn it_behaves_like_a_plain_list(steps in steps()) {
+            let mut outbox = Outbox::new(0);
+            let mut list: VecDeque<(Vec<u8>, u32)> = VecDeque::new();
+            let mut gone = 0;
+            let mut next = 0_u8;
+            for step in steps {
+                match step {
+                    Step::Push(len, channel) => {
+                        next = next.wrapping_add(1);
+                        if outbox.push(vec![next; len].into(), channel, 2_000).is_ok() {
+                            list.push_back((vec![next; len], channel));
+                        }
+                    }
+                    Step::Send(bytes) => {
+                        let there: usize = list.iter().map(|(b, _)| b.len()).sum::<usize>() - gone;
+                        let sent = bytes.min(there);
+                        outbox.advance(sent, 1);
+                        gone += sent;
+                        while list.front().is_some_and(|(b, _)| b.len() <= gone) {
+                            gone -= list.pop_front().map_or(0, |(b, _)| b.len());
+                        }
+                    }
+                    Step::Overtake(channel) => {
+                        let head = (gone > 0).then(|| list.pop_front()).flatten();
+                        list.retain(|(_, of)| *of != channel);
+                        if let Some(head) = head { list.push_front(head); }
+                        outbox.overtake(channel);
+                    }
+                    Step::Clear => {
+                        list.truncate(usize::from(gone > 0));
+                        outbox.clear_behind_head();
+                    }
+                }
+                let flat: Vec<u8> = list.iter().flat_map(|(b, _)| b.clone()).skip(gone).collect();
+                let seen = waiting(&outbox);
+                prop_assert!(flat.starts_with(&seen));
+                prop_assert!(seen.len() == flat.len() || list.len() > SLICES_MAX);
+                prop_assert!(outbox.bytes() <= 2_000);
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What the control plane wants of a shard, answered between two turns.
+
+use crate::clock::since_ms;
+use crate::close::CloseReason;
+use crate::handle::{ChannelInfo, ConnectionInfo, Report};
+use crate::model::parcel::Order;
+use crate::net::Net;
+use crate::roster::{JSON, OPEN};
+use crate::shard::Shard;
+use crate::wire::http::Refusal;
+
+impl<N: Net> Shard<N> {
+    pub(crate) fn obey(&mut self, order: Order) {
+        match order {
+            Order::Report(reply) => reply.give(self.report()),
+            Order::Channels { limit, reply } => reply.give(self.list_channels(limit)),
+            Order::Connections { queued, limit, reply } => {
+                reply.give(self.list_connections(queued, limit));
+            }
+            Order::Latency(reply) => reply.give(self.tally.latency.clone()),
+            Order::Disconnect { client, reply } => {
+                let slot = self.roster.slot_of(client);
+                let open = slot.filter(|slot| self.roster.hot(*slot).is(OPEN));
+                if let Some(slot) = open {
+                    self.close(slot, CloseReason::Disconnected);
+                }
+                reply.give(u64::from(open.is_some()));
+            }
+            Order::Drain => self.begin_drain(),
+        }
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let tally = &self.tally;
+        let (publish_depth, deliver_depth) = self.port.depths();
+        Report {
+            shard: self.port.me.index(),
+            core: self.core,
+            clients_now: self.open as u64,
+            channels_now: self.channels.len() as u64,
+            handshakes_now: (self.roster.len() - self.open) as u64,
+            accepts: tally.accepts,
+            accept_pauses: self.fresh.pauses(),
+            visitors: tally.visitors,
+            refusals: Refusal::LABELS.into_iter().zip(tally.refusals).collect(),
+            closes: CloseReason::ALL
+                .iter()
+                .map(|reason| reason.label())
+                .zip(tally.closes)
+                .collect(),
+            messages_in: tally.messages_in,
+            bytes_in: tally.bytes_in,
+            deliveries: tally.deliveries,
+            bytes_out: tally.bytes_out,
+            sends: tally.sends,
+            ticks: tally.ticks,
+            publications: tally.publications,
+            outbox_bytes_now: self.outbox_bytes as u64,
+            blocked_now: self.blocked_count() as u64,
+            dropped: tally.dropped,
+            conflated: tally.conflated,
+            pings: tally.pings,
+            publish_depth_now: publish_depth as u64,
+            deliver_depth_now: deliver_depth as u64,
+            rings: self.port.rings(),
+            holds: tally.holds,
+            rate_limited: tally.rate_limited,
+            errors: tally.errors,
+        }
+    }
+
+    fn list_channels(&self, limit: usize) -> Vec<ChannelInfo> {
+        let me = self.port.me;
+        let known = self.channels.iter().filter(|channel| {
+            !channel.members.is_empty() || (channel.home == me && channel.order.offset > 0)
+        });
+        known
+            .take(limit)
+            .map(|channel| ChannelInfo {
+                channel: channel.name.clone(),
+                clients: channel.members.len() as u64,
+                offset: channel.order.offset.max(channel.fanned),
+            })
+            .collect()
+    }
+
+    fn list_connections(&self, queued: bool, limit: usize) -> Vec<ConnectionInfo> {
+        let queued_bytes = |slot: u32| {
+            let outbox = self.roster.get(slot).and_then(|client| client.outbox.as_ref());
+            outbox.map_or(0, |outbox| outbox.bytes())
+        };
+        let mut slots: Vec<(usize, u32)> = self
+            .roster
+            .iter()
+            .filter(|(slot, _)| self.roster.hot(*slot).is(OPEN))
+            .map(|(slot, client)| {
+                let age = (u32::MAX - client.since_s) as usize;
+                (if queued { queued_bytes(slot) } else { age }, slot)
+            })
+            .collect();
+        slots.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        slots.truncate(limit);
+        slots.into_iter().filter_map(|(_, slot)| self.connection(slot)).collect()
+    }
+
+    fn connection(&self, slot: u32) -> Option<ConnectionInfo> {
+        let client = self.roster.get(slot)?;
+        let hot = self.roster.hot(slot);
+        let now_ms = self.now.ms();
+        let outbox = client.outbox.as_ref();
+        Some(ConnectionInfo {
+            client: self.roster.id(slot).to_string(),
+            user: client.user.clone(),
+            peer: N::peer(&client.stream),
+            channels: u32::try_from(client.seats().count()).unwrap_or(u32::MAX),
+            json: hot.is(JSON),
+            queued_bytes: outbox.map_or(0, |outbox| outbox.bytes() as u64),
+            stalled_ms: outbox.map_or(0, |outbox| since_ms(now_ms, outbox.moved_ms()).into()),
+            quiet_ms: since_ms(now_ms, hot.heard_ms).into(),
+            connected_s: self.now.seconds().saturating_sub(client.since_s).into(),
+        })
+    }
+}

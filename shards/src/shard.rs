@@ -1,0 +1,280 @@
+//! One shard: what it owns, and the turn in which its stages run one after the other.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::protocol::WebSocketConfig;
+use bytes::BytesMut;
+
+use crate::accept::Fresh;
+use crate::clock::Now;
+use crate::close::CloseReason;
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::fanout::Encoded;
+use crate::handle::Door;
+use crate::mesh::Port;
+use crate::model::channel::{Channels, Subscription};
+use crate::model::directory::Directory;
+use crate::model::id::ClientId;
+use crate::model::parcel::AckTo;
+use crate::model::tally::Tally;
+use crate::net::Net;
+use crate::roster::{Partial, Roster};
+
+/// The most parcels of one lane that a turn takes.
+const PARCELS_PER_TURN: usize = 256;
+
+/// A connection that must end, found where it could not be ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doomed {
+    pub(crate) client: ClientId,
+    pub(crate) reason: CloseReason,
+}
+
+/// What all shards of a process share: counts, never data.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Clients open in the whole process.
+    pub(crate) clients: AtomicUsize,
+}
+
+/// Everything that one shard owns.
+pub(crate) struct Shard<N: Net> {
+    pub(crate) config: Arc<Config>,
+    pub(crate) websocket: WebSocketConfig,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) door: Door,
+    pub(crate) core: usize,
+    pub(crate) port: Port,
+    pub(crate) now: Now,
+    pub(crate) fresh: Rc<Fresh<N::Stream>>,
+    pub(crate) roster: Roster<N>,
+    pub(crate) channels: Channels,
+    pub(crate) directory: Directory,
+    pub(crate) tally: Tally,
+    /// Open and closing clients, as against handshakes.
+    pub(crate) open: usize,
+
+    pub(crate) ready: Vec<u32>,
+    /// The one buffer into which every socket is read.
+    pub(crate) read_buffer: Vec<u8>,
+    /// What a client's own protocol state wrote: pongs, close answers.
+    pub(crate) control_out: Vec<u8>,
+    /// Protocol state for the next client that is not in the middle of a message.
+    pub(crate) spare: Option<Box<Partial>>,
+
+    /// Channels with an open tick.
+    pub(crate) dirty: Vec<u32>,
+    pub(crate) tick_is_full: bool,
+    pub(crate) encoded: Vec<Encoded>,
+    pub(crate) scratch: BytesMut,
+    /// Members of several channels in a tick: slot and place in `encoded`.
+    pub(crate) several: Vec<(u32, u32)>,
+    /// Channels that may have lost their last member here.
+    pub(crate) emptied: Vec<u32>,
+
+    /// Publishers that wait for room, in the order in which they found none.
+    pub(crate) held: VecDeque<ClientId>,
+    pub(crate) doomed: Vec<Doomed>,
+    /// Clients with something in their outbox.
+    pub(crate) blocked: Vec<ClientId>,
+    pub(crate) outbox_bytes: usize,
+    /// Handshakes, closes and lingering refusals with the millisecond at which they end.
+    pub(crate) deadlines: Vec<(u32, ClientId)>,
+    pub(crate) sweep_at: usize,
+    pub(crate) swept: Now,
+    pub(crate) drain: Option<Drain>,
+}
+
+impl<N: Net> Shard<N> {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        core: usize,
+        port: Port,
+        shared: Arc<Shared>,
+        door: Door,
+    ) -> Self {
+        let websocket = WebSocketConfig::default()
+            .read_buffer_size(1024)
+            .write_buffer_size(0)
+            .max_write_buffer_size(64 << 10)
+            .max_message_size(Some(config.message_bytes))
+            .max_frame_size(Some(config.message_bytes));
+        let me = port.me;
+        let mut shard = Self {
+            websocket,
+            shared,
+            door,
+            core,
+            port,
+            now: Now::read(),
+            fresh: Rc::new(Fresh::default()),
+            roster: Roster::new(me),
+            channels: Channels::new(config.channels_per_shard),
+            directory: Directory::default(),
+            tally: Tally::new(),
+            open: 0,
+            ready: Vec::new(),
+            read_buffer: vec![0; config.read_buffer_bytes],
+            control_out: Vec::new(),
+            spare: None,
+            dirty: Vec::new(),
+            tick_is_full: false,
+            encoded: Vec::new(),
+            scratch: BytesMut::new(),
+            several: Vec::new(),
+            emptied: Vec::new(),
+            held: VecDeque::new(),
+            doomed: Vec::new(),
+            blocked: Vec::new(),
+            outbox_bytes: 0,
+            deadlines: Vec::new(),
+            sweep_at: 0,
+            swept: Now::default(),
+            drain: None,
+            config,
+        };
+        shard.pin_default_channel();
+        shard
+    }
+
+    /// The default channel is subscribed for good, so that its clients never wait for it.
+    fn pin_default_channel(&mut self) {
+        let name = Arc::clone(&self.config.default_channel);
+        if let Ok(index) = self.subscribe(&name) {
+            self.channels.at(index).pinned = true;
+            let live = self.channels.get(index).subscription == Subscription::Live;
+            debug_assert!(live || self.channels.get(index).home != self.port.me);
+        }
+    }
+
+    /// One turn at `now`: takes all that is ready, acts on it, and sends each client what came of it at once.
+    pub(crate) async fn turn(&mut self, now: Now) {
+        self.now = now;
+        self.admit_fresh();
+        self.port.retry();
+        self.resume_held();
+        self.take_delivers().await;
+        self.take_asks().await;
+        self.read_ready().await;
+        self.fan_out().await;
+        self.bury();
+        self.relieve_outboxes();
+        self.sweep();
+        self.drain_on();
+        self.bury();
+        self.forget_emptied();
+        self.port.ring();
+    }
+
+    /// Whether something is left to do without waiting.
+    pub(crate) fn has_work(&self) -> bool {
+        N::has_ready() || self.port.has_parcels() || !self.fresh.is_empty()
+    }
+
+    /// How long the shard may sleep at most; `None`: until it is rung.
+    pub(crate) fn nap(&self) -> Option<Duration> {
+        let timed = self.drain.is_some()
+            || !self.deadlines.is_empty()
+            || !self.blocked.is_empty()
+            || (self.open > 0 && !self.config.ping_interval.is_zero());
+        timed.then(|| self.sweep_period())
+    }
+
+    async fn take_delivers(&mut self) {
+        let mut taken = 0;
+        while taken < PARCELS_PER_TURN
+            && let Some(parcel) = self.port.next_deliver()
+        {
+            taken += 1;
+            self.take_deliver(parcel);
+            self.fan_out_if_full().await;
+        }
+        if taken > 0 {
+            self.port.made_room();
+        }
+    }
+
+    async fn take_asks(&mut self) {
+        let mut taken = 0;
+        while taken < PARCELS_PER_TURN
+            && !self.port.is_stalled()
+            && let Some(ask) = self.port.next_ask()
+        {
+            taken += 1;
+            self.take_ask(ask);
+            self.fan_out_if_full().await;
+        }
+        if taken > 0 {
+            self.port.made_room();
+        }
+    }
+
+    async fn read_ready(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        N::take_ready(&mut ready);
+        for slot in ready.drain(..) {
+            self.serve(slot);
+            self.fan_out_if_full().await;
+        }
+        self.ready = ready;
+    }
+
+    async fn fan_out_if_full(&mut self) {
+        if self.tick_is_full {
+            self.fan_out().await;
+        }
+    }
+
+    /// Marks a client to be closed once no one walks over clients.
+    pub(crate) fn doom(&mut self, slot: u32, reason: CloseReason) {
+        self.doomed.push(Doomed { client: self.roster.id(slot), reason });
+    }
+
+    /// Closes the marked clients.
+    fn bury(&mut self) {
+        while let Some(Doomed { client, reason }) = self.doomed.pop() {
+            if let Some(slot) = self.roster.slot_of(client) {
+                self.close(slot, reason);
+            }
+        }
+    }
+
+    /// Unsubscribes from channels that have no member here any more. At the end of a turn: no index is in use then.
+    fn forget_emptied(&mut self) {
+        for index in std::mem::take(&mut self.emptied) {
+            self.forget_if_empty(index);
+        }
+    }
+
+    pub(crate) fn count_open(&mut self) {
+        self.open += 1;
+        // Relaxed: a bound on a count, which orders nothing.
+        self.shared.clients.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_gone(&mut self) {
+        self.open -= 1;
+        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Answers whoever waits for a publication to be taken.
+    pub(crate) fn acknowledge(&mut self, ack: AckTo, channel: &Arc<str>, offset: u64) {
+        match ack {
+            AckTo::Nobody => {}
+            AckTo::Api(reply) => reply.give(offset),
+            AckTo::Client(to, id) if to.shard == self.port.me => {
+                self.tell_published(to, &id, channel, offset);
+            }
+            AckTo::Client(to, id) => {
+                let channel = Arc::clone(channel);
+                let parcel = crate::model::parcel::Deliver::Published { to, id, channel, offset };
+                self.port.deliver(to.shard, parcel);
+            }
+        }
+    }
+}

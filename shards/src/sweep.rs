@@ -1,0 +1,151 @@
+//! The shard's own heartbeat: one slice of the slots at a time, without a timer per client.
+
+use std::time::Duration;
+
+use crate::clock::since_ms;
+use crate::close::CloseReason;
+use crate::net::Net;
+use crate::roster::{BLOCKED, OPEN, PINGED, Phase};
+use crate::shard::Shard;
+use crate::wire::frame::{Opcode, put_frame};
+
+/// Between these lies the time from one slice to the next.
+const PERIOD_MIN: Duration = Duration::from_millis(10);
+const PERIOD_MAX: Duration = Duration::from_millis(50);
+
+/// Every client is looked at this often within the shorter of interval and timeout.
+const LOOKS: u32 = 4;
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX / 4)
+}
+
+impl<N: Net> Shard<N> {
+    /// The time from one slice to the next.
+    pub(crate) fn sweep_period(&self) -> Duration {
+        let shorter = if self.config.ping_interval.is_zero() {
+            PERIOD_MAX
+        } else {
+            self.config.ping_interval.min(self.config.pong_timeout) / (2 * LOOKS)
+        };
+        shorter.clamp(PERIOD_MIN, PERIOD_MAX)
+    }
+
+    /// Looks after what time has run out for, once a period.
+    pub(crate) fn sweep(&mut self) {
+        let period = self.sweep_period();
+        let passed = Duration::from_nanos(self.now.ns.saturating_sub(self.swept.ns));
+        if passed < period {
+            return;
+        }
+        self.swept = self.now;
+        self.sweep_deadlines();
+        self.sweep_blocked();
+        if !self.config.ping_interval.is_zero() && self.open > 0 {
+            // After a long turn several slices are due; more than all of them never are.
+            self.sweep_slice(passed.min(self.config.pong_timeout));
+        }
+    }
+
+    /// Ends handshakes, closes and refusals that took too long.
+    fn sweep_deadlines(&mut self) {
+        let now_ms = self.now.ms();
+        let mut deadlines = std::mem::take(&mut self.deadlines);
+        deadlines.retain(|&(due_ms, client)| {
+            let Some(slot) = self.roster.slot_of(client) else { return false };
+            let Some(phase) = self.roster.get(slot).map(|client| client.phase) else {
+                return false;
+            };
+            if phase == Phase::Open {
+                return false;
+            }
+            if since_ms(due_ms, now_ms) > 0 {
+                return true;
+            }
+            if self.drain.is_some() && phase == Phase::Closing && self.roster.hot(slot).is(BLOCKED)
+            {
+                // A drain lets outboxes flush for as long as it lasts itself.
+                return true;
+            }
+            match phase {
+                Phase::Handshake => self.refuse(slot, &crate::wire::http::Refusal::Slow),
+                Phase::Waiting => self.close(slot, CloseReason::Gone),
+                _ => self.remove(slot),
+            }
+            false
+        });
+        // A refusal has set a deadline of its own meanwhile.
+        deadlines.append(&mut self.deadlines);
+        self.deadlines = deadlines;
+    }
+
+    /// Closes clients whose outbox has not moved in time, and forgets those that are not blocked any more.
+    fn sweep_blocked(&mut self) {
+        let now_ms = self.now.ms();
+        let timeout_ms = milliseconds(self.config.write_timeout);
+        let mut blocked = std::mem::take(&mut self.blocked);
+        blocked.retain(|&client| {
+            let Some(slot) = self.roster.slot_of(client) else { return false };
+            let Some(outbox) = self.roster.get(slot).and_then(|client| client.outbox.as_ref())
+            else {
+                return false;
+            };
+            if since_ms(now_ms, outbox.moved_ms()) >= timeout_ms && self.roster.hot(slot).is(OPEN) {
+                self.close(slot, CloseReason::Stalled);
+            }
+            true
+        });
+        debug_assert!(self.blocked.is_empty(), "a close blocks nobody anew");
+        self.blocked = blocked;
+    }
+
+    /// Pings the quiet and closes the silent among the next slots.
+    fn sweep_slice(&mut self, passed: Duration) {
+        let pass = self.config.ping_interval.min(self.config.pong_timeout) / LOOKS;
+        let slots = self.roster.hot.len();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of the slots, rounded up and capped"
+        )]
+        let count =
+            ((slots as f64 * passed.as_secs_f64() / pass.as_secs_f64()).ceil() as usize).min(slots);
+        let interval_ms = milliseconds(self.config.ping_interval);
+        let timeout_ms = milliseconds(self.config.pong_timeout);
+        let now_ms = self.now.ms();
+        let mut ping = bytes::BytesMut::new();
+        put_frame(&mut ping, Opcode::Ping, b"");
+        for _ in 0..count {
+            let slot = self.sweep_at % slots;
+            self.sweep_at = slot + 1;
+            let hot = self.roster.hot[slot];
+            if !hot.is(OPEN) {
+                continue;
+            }
+            let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+            if hot.is(PINGED) {
+                if since_ms(now_ms, hot.pinged_ms) >= timeout_ms && !self.is_deaf(slot) {
+                    self.close(slot, CloseReason::Silent);
+                }
+            } else if since_ms(now_ms, hot.heard_ms) >= interval_ms {
+                let hot = self.roster.hot_mut(slot);
+                hot.flags |= PINGED;
+                hot.pinged_ms = now_ms;
+                self.tally.pings += 1;
+                self.emit(slot, &ping);
+            }
+        }
+    }
+
+    /// Whether the shard itself does not read this client: then its silence proves nothing.
+    fn is_deaf(&self, slot: u32) -> bool {
+        self.roster.hot(slot).is(crate::roster::HELD)
+    }
+
+    /// How many clients have something in their outbox.
+    pub(crate) fn blocked_count(&self) -> usize {
+        let slots = self.blocked.iter().filter_map(|client| self.roster.slot_of(*client));
+        slots.filter(|slot| self.roster.hot(*slot).is(BLOCKED)).count()
+    }
+}

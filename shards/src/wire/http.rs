@@ -1,0 +1,266 @@
+//! The request head: an upgrade with its parameters, a visit for the control plane, or nothing that makes sense.
+
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::name::{check_name, percent_decoded};
+pub(crate) use super::refusal::Refusal;
+use crate::config::Origins;
+
+/// The most headers of a request.
+const HEADERS_MAX: usize = 64;
+
+/// The subprotocol of the JSON dialect.
+pub(crate) const JSON_PROTOCOL: &str = "stentor.v1";
+
+/// What bounds a head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) head_bytes: usize,
+    pub(crate) name_bytes: usize,
+}
+
+/// What the client wants of its ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Join {
+    None,
+    Newline,
+}
+
+/// A request for a WebSocket in which nothing is wrong by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upgrade {
+    /// How many bytes the head took.
+    pub(crate) head_len: usize,
+    /// The answer to its key.
+    pub(crate) accept: String,
+    pub(crate) channel: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) echo: bool,
+    pub(crate) join: Option<Join>,
+    /// It offers `stentor.v1`.
+    pub(crate) json: bool,
+    pub(crate) origin: Option<String>,
+    pub(crate) host: Option<String>,
+}
+
+/// What the bytes so far amount to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    Partial,
+    TooLarge,
+    Bad(&'static str),
+    Refused(Refusal),
+    /// An HTTP request that is not an upgrade.
+    Visit,
+    Upgrade(Box<Upgrade>),
+}
+
+/// Reads a request head.
+pub(crate) fn parse(head: &[u8], limits: &Limits) -> Parsed {
+    match head {
+        [] => return Parsed::Partial,
+        // A TLS record: its sender waits for an answer that plain HTTP never gives.
+        [0x16, ..] => return Parsed::Bad("this port speaks plain HTTP, not TLS"),
+        [first, ..] if !first.is_ascii_alphabetic() && !b"\r\n".contains(first) => {
+            return Parsed::Bad("not an HTTP request");
+        }
+        _ => {}
+    }
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let head_len = match request.parse(head) {
+        Ok(httparse::Status::Complete(len)) if len > limits.head_bytes => return Parsed::TooLarge,
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) if head.len() >= limits.head_bytes => {
+            return Parsed::TooLarge;
+        }
+        Ok(httparse::Status::Partial) => return Parsed::Partial,
+        Err(httparse::Error::TooManyHeaders) => return Parsed::TooLarge,
+        Err(_) => return Parsed::Bad("not an HTTP request"),
+    };
+    let request = Head { request: &request };
+    if !request.has_token("upgrade", "websocket") {
+        return Parsed::Visit;
+    }
+    match upgrade(&request, head_len, limits) {
+        Ok(upgrade) => Parsed::Upgrade(Box::new(upgrade)),
+        Err(Refusal::BadRequest(why)) => Parsed::Bad(why),
+        Err(refusal) => Parsed::Refused(refusal),
+    }
+}
+
+/// A complete head, with look-ups as RFC 9110 wants them.
+struct Head<'a> {
+    request: &'a httparse::Request<'a, 'a>,
+}
+
+impl<'a> Head<'a> {
+    fn values(&self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let headers = self.request.headers.iter();
+        headers
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
+    }
+
+    fn tokens(&self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.values(name)
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
+    }
+
+    fn has_token(&self, name: &'a str, token: &str) -> bool {
+        self.tokens(name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// The value of a header that may stand there once.
+    fn single(&self, name: &'a str, twice: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
+        let mut values = self.values(name);
+        let value = values.next();
+        if values.next().is_some() { Err(Refusal::BadRequest(twice)) } else { Ok(value) }
+    }
+
+    fn text(&self, name: &'a str, twice: &'static str) -> Result<Option<String>, Refusal> {
+        let Some(value) = self.single(name, twice)? else { return Ok(None) };
+        match std::str::from_utf8(value) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(Refusal::BadRequest("a header is not text")),
+        }
+    }
+}
+
+fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits) -> Result<Upgrade, Refusal> {
+    let bad = |why| Err(Refusal::BadRequest(why));
+    if head.request.method != Some("GET") {
+        return Err(Refusal::Method);
+    }
+    if head.request.version != Some(1) {
+        return bad("an upgrade needs HTTP/1.1");
+    }
+    let target = head.request.path.unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if path != "/ws" && path != "/" {
+        return Err(Refusal::NotFound);
+    }
+    if !head.has_token("connection", "upgrade") {
+        return bad("the Connection header does not say upgrade");
+    }
+    match head.single("sec-websocket-version", "two versions")? {
+        Some(b"13") => {}
+        _ => return Err(Refusal::Version),
+    }
+    let key = match head.single("sec-websocket-key", "two keys")? {
+        Some(key) if is_key(key) => key,
+        _ => return bad("Sec-WebSocket-Key is not 16 bytes in base64"),
+    };
+    let has_body = head.values("transfer-encoding").next().is_some()
+        || head.values("content-length").any(|length| length != b"0");
+    if has_body {
+        return bad("an upgrade has no body");
+    }
+    let mut upgrade = Upgrade {
+        head_len,
+        accept: derive_accept_key(key),
+        channel: None,
+        user: None,
+        echo: true,
+        join: None,
+        json: head.tokens("sec-websocket-protocol").any(|name| name == JSON_PROTOCOL.as_bytes()),
+        origin: head.text("origin", "two origins")?,
+        host: head.text("host", "two hosts")?,
+    };
+    read_query(query, &mut upgrade, limits).map_err(Refusal::BadRequest)?;
+    Ok(upgrade)
+}
+
+/// Whether a key is 16 bytes in base64: 22 digits and two equal signs.
+fn is_key(key: &[u8]) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key[..22].iter().all(digit) && key.ends_with(b"==")
+}
+
+fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits) -> Result<(), &'static str> {
+    let mut seen = [false; 4];
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let place = match name {
+            "channel" => 0,
+            "user" => 1,
+            "echo" => 2,
+            "join" => 3,
+            _ => continue,
+        };
+        if std::mem::replace(&mut seen[place], true) {
+            return Err("a parameter stands twice");
+        }
+        let value = percent_decoded(value).ok_or("a parameter is not percent-encoded UTF-8")?;
+        match name {
+            "channel" | "user" => {
+                check_name(&value, limits.name_bytes)?;
+                if place == 0 { upgrade.channel = Some(value) } else { upgrade.user = Some(value) }
+            }
+            "echo" => {
+                upgrade.echo = match value.as_str() {
+                    "true" | "1" => true,
+                    "false" | "0" => false,
+                    _ => return Err("echo is true or false"),
+                }
+            }
+            _ => {
+                upgrade.join = Some(match value.as_str() {
+                    "newline" => Join::Newline,
+                    "none" => Join::None,
+                    _ => return Err("join is newline or none"),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a request with this `Origin` may open a client. One without is not a browser's.
+pub(crate) fn origin_allowed(origins: &Origins, origin: Option<&str>, host: Option<&str>) -> bool {
+    let Some(origin) = origin else { return true };
+    match origins {
+        Origins::Any => true,
+        Origins::SameHost => is_same_host(origin, host),
+        Origins::Listed(listed) => {
+            is_same_host(origin, host)
+                || listed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        }
+    }
+}
+
+fn is_same_host(origin: &str, host: Option<&str>) -> bool {
+    let (Some(host), Some((scheme, authority))) = (host, origin.split_once("://")) else {
+        return false;
+    };
+    let default_port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    // Behind a proxy that ends TLS the Host header may name either default port, or none.
+    let bare = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.strip_suffix(default_port).map(str::to_owned).unwrap_or(name)
+    };
+    bare(authority) == bare(host)
+}
+
+/// Writes the 101.
+pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, json: bool) {
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Accept: ",
+    );
+    out.extend_from_slice(accept.as_bytes());
+    if json {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        out.extend_from_slice(JSON_PROTOCOL.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

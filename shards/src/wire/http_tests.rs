@@ -1,0 +1,142 @@
+//! Heads that pass, heads that do not, and bytes that are no head at all.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: Limits = Limits { head_bytes: 2048, name_bytes: 64 };
+
+fn head(target: &str, headers: &[&str]) -> Vec<u8> {
+    let mut head = format!("GET {target} HTTP/1.1\r\n");
+    for header in headers {
+        head.push_str(header);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}
+
+const USUAL: [&str; 5] = [
+    "Host: example.org",
+    "Upgrade: websocket",
+    "Connection: keep-alive, Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
+
+fn with(extra: &[&'static str]) -> Vec<&'static str> {
+    USUAL.iter().chain(extra).copied().collect()
+}
+
+fn without(name: &str) -> Vec<&'static str> {
+    USUAL.iter().filter(|header| !header.starts_with(name)).copied().collect()
+}
+
+fn upgraded(bytes: &[u8]) -> Upgrade {
+    match parse(bytes, &LIMITS) {
+        Parsed::Upgrade(upgrade) => *upgrade,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
+    let bytes = head("/ws?channel=a%20b&user=bob&echo=false&join=newline&other=1", &USUAL);
+    let upgrade = upgraded(&bytes);
+    assert_eq!(upgrade.head_len, bytes.len());
+    assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(upgrade.channel.as_deref(), Some("a b"));
+    assert_eq!(upgrade.user.as_deref(), Some("bob"));
+    assert!(!upgrade.echo && !upgrade.json);
+    assert_eq!(upgrade.join, Some(Join::Newline));
+    let mut out = Vec::new();
+    put_switching(&mut out, &upgrade.accept, true);
+    assert!(
+        out.ends_with(
+            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: stentor.v1\r\n\r\n"
+        )
+    );
+}
+
+#[test]
+fn the_json_dialect_is_found_among_others() {
+    let offers = with(&["sec-websocket-protocol: other, stentor.v1"]);
+    assert!(upgraded(&head("/", &offers)).json);
+    assert!(!upgraded(&head("/", &with(&["Sec-WebSocket-Protocol: other"]))).json);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let cases: Vec<(Vec<u8>, Parsed)> = vec![
+        (head("/other", &USUAL), Parsed::Refused(Refusal::NotFound)),
+        (head("/ws", &without("Sec-WebSocket-Version")), Parsed::Refused(Refusal::Version)),
+        (
+            head("/ws", &without("Sec-WebSocket-Key")),
+            Parsed::Bad("Sec-WebSocket-Key is not 16 bytes in base64"),
+        ),
+        (
+            head("/ws", &without("Connection")),
+            Parsed::Bad("the Connection header does not say upgrade"),
+        ),
+        (head("/ws", &with(&["Host: other"])), Parsed::Bad("two hosts")),
+        (head("/ws", &with(&["Content-Length: 5"])), Parsed::Bad("an upgrade has no body")),
+        (head("/ws?channel=", &USUAL), Parsed::Bad("a name is empty")),
+        (head("/ws?channel=a%0ab", &USUAL), Parsed::Bad("a name holds control characters")),
+        (head("/ws?user=a&user=b", &USUAL), Parsed::Bad("a parameter stands twice")),
+        (head("/ws?echo=maybe", &USUAL), Parsed::Bad("echo is true or false")),
+        (head("/ws?user=%ff", &USUAL), Parsed::Bad("a parameter is not percent-encoded UTF-8")),
+        (head("/ws", &without("Upgrade")), Parsed::Visit),
+        (vec![0x16, 3, 1], Parsed::Bad("this port speaks plain HTTP, not TLS")),
+        (vec![0x81, 0x85], Parsed::Bad("not an HTTP request")),
+        (b"GET /ws HT".to_vec(), Parsed::Partial),
+        (b"nonsense\r\n\r\n".to_vec(), Parsed::Bad("not an HTTP request")),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(parse(&bytes, &LIMITS), expected, "{}", String::from_utf8_lossy(&bytes));
+    }
+    let post = String::from_utf8(head("/ws", &USUAL)).unwrap().replacen("GET", "POST", 1);
+    assert_eq!(parse(post.as_bytes(), &LIMITS), Parsed::Refused(Refusal::Method));
+    let old = String::from_utf8(head("/ws", &USUAL)).unwrap().replacen("1.1", "1.0", 1);
+    assert_eq!(parse(old.as_bytes(), &LIMITS), Parsed::Bad("an upgrade needs HTTP/1.1"));
+}
+
+#[test]
+fn a_head_is_bounded_in_bytes_and_headers() {
+    let long = format!("X: {}", "x".repeat(2100));
+    assert_eq!(parse(&head("/ws", &[&long]), &LIMITS), Parsed::TooLarge);
+    assert_eq!(parse(&[b'G'; 2048], &LIMITS), Parsed::TooLarge);
+    let many = vec!["A: b"; 65];
+    assert_eq!(parse(&head("/ws", &many), &LIMITS), Parsed::TooLarge);
+}
+
+#[test]
+fn origins_by_rule() {
+    let same = Origins::SameHost;
+    let host = Some("Example.org:80");
+    assert!(origin_allowed(&same, None, host));
+    assert!(origin_allowed(&same, Some("http://example.org"), host));
+    assert!(origin_allowed(&same, Some("http://127.0.0.1:9001"), Some("127.0.0.1:9001")));
+    for wrong in ["null", "http://evil.org", "http://example.org.evil.org", "file://example.org"] {
+        assert!(!origin_allowed(&same, Some(wrong), host), "{wrong}");
+    }
+    assert!(!origin_allowed(&same, Some("http://example.org"), None));
+    let listed = Origins::Listed(vec!["https://app.example".into()]);
+    assert!(origin_allowed(&listed, Some("https://App.example"), host));
+    assert!(!origin_allowed(&listed, Some("https://evil.example"), host));
+    assert!(origin_allowed(&Origins::Any, Some("null"), None));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        parse(&bytes, &LIMITS);
+    }
+
+    /// A head in pieces is the same head: every beginning is partial, or says early what the whole would say.
+    #[test]
+    fn every_beginning_of_a_good_head_is_partial(cut in 1_usize..100) {
+        let bytes = head("/ws?channel=x", &USUAL);
+        let cut = cut.min(bytes.len() - 1);
+        prop_assert_eq!(parse(&bytes[..cut], &LIMITS), Parsed::Partial);
+    }
+}

@@ -1,0 +1,142 @@
+//! Requests that are read, requests that are not, and frames that read back.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::id::ShardId;
+
+/// The JSON in a frame, and that the frame is whole.
+fn unframed(frame: &[u8]) -> &str {
+    assert_eq!(frame[0], 0x81);
+    let (len, start) = match frame[1] {
+        126 => (usize::from(u16::from_be_bytes([frame[2], frame[3]])), 4),
+        127 => panic!("no test frame is that large"),
+        len => (usize::from(len), 2),
+    };
+    assert_eq!(frame.len(), start + len);
+    std::str::from_utf8(&frame[start..]).unwrap()
+}
+
+fn written(write: impl FnOnce(&mut BytesMut)) -> serde_json::Value {
+    let mut out = BytesMut::new();
+    write(&mut out);
+    serde_json::from_str(unframed(&out)).unwrap()
+}
+
+fn code_of(text: &str) -> (ErrorCode, Option<String>) {
+    let mistake = read(text).unwrap_err();
+    (mistake.code, mistake.id.map(|id| id.as_str().to_owned()))
+}
+
+#[test]
+fn requests_are_read() {
+    let text = r#" {"body": {"a" : 1.00e2 },"type":"publish","channel":"x","id":7,"other":[1]}"#;
+    let Ok(Command::Publish { channel, body, id }) = read(text) else { panic!() };
+    assert_eq!(channel.as_deref(), Some("x"));
+    assert_eq!(body.get(), r#"{"a" : 1.00e2 }"#, "a body passes byte for byte");
+    assert_eq!(id.map(|id| id.as_str().to_owned()).as_deref(), Some("7"));
+    assert!(matches!(
+        read(r#"{"type":"join","channel":"\u0061","presence":true}"#),
+        Ok(Command::Join { channel, presence: true, id: None }) if channel == "a"
+    ));
+    assert!(matches!(read(r#"{"type":"who"}"#), Ok(Command::Who { channel: None, id: None })));
+    assert!(matches!(read(r#"{"heartbeat": true}"#), Ok(Command::Heartbeat)));
+    assert!(matches!(read(r#"{"type":"publish","body":null}"#), Err(_) | Ok(_)));
+}
+
+#[test]
+fn mistakes_are_named() {
+    let deep =
+        format!("{{\"type\":\"publish\",\"body\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    for (text, code, id) in [
+        ("nonsense", ErrorCode::Malformed, None),
+        ("[]", ErrorCode::Malformed, None),
+        (r#"{"type":"ping","type":"ping"}"#, ErrorCode::Malformed, None),
+        (r#"{"type":"publish","channel":5,"body":1}"#, ErrorCode::Malformed, None),
+        (r#"{"type":"fly","id":"a"}"#, ErrorCode::UnknownType, Some("\"a\"")),
+        (r#"{"id":1}"#, ErrorCode::MissingField, Some("1")),
+        (r#"{"type":"publish","channel":"x","id":1}"#, ErrorCode::MissingField, Some("1")),
+        (r#"{"type":"direct","body":1}"#, ErrorCode::MissingField, None),
+        (r#"{"type":"join"}"#, ErrorCode::MissingField, None),
+        (r#"{"type":"ping","id":{}}"#, ErrorCode::BadId, None),
+        (deep.as_str(), ErrorCode::Malformed, None),
+    ] {
+        assert_eq!(code_of(text), (code, id.map(str::to_owned)), "{text:.60}");
+    }
+}
+
+#[test]
+fn a_null_body_is_a_body() {
+    let Ok(Command::Publish { body, .. }) = read(r#"{"type":"publish","body":null}"#) else {
+        panic!("null is a JSON value")
+    };
+    assert_eq!(body.get(), "null");
+}
+
+#[test]
+fn string_bodies_become_text_and_others_stay() {
+    assert_eq!(json_body_as_text(r#""a\n\u00e4""#), "a\nä");
+    assert_eq!(json_body_as_text(r#""\ud800""#), r#""\ud800""#);
+    assert_eq!(json_body_as_text("[1, 2]"), "[1, 2]");
+}
+
+#[test]
+fn messages_read_back() {
+    let from = ClientId { generation: 3, slot: 2, shard: ShardId(1) };
+    let message = MessageParts {
+        channel: Some("a\"b"),
+        offset: 9,
+        from: Some((from, Some("bob"))),
+        time_ms: 5,
+        body: BodyRef::Text("line\n\u{1}"),
+    };
+    let value = written(|out| put_message(out, &message));
+    assert_eq!(
+        value,
+        serde_json::json!({"type": "message", "channel": "a\"b", "offset": 9,
+            "from": {"client": "1-2-3", "user": "bob"}, "time": 5, "body": "line\n\u{1}"})
+    );
+    let direct =
+        MessageParts { channel: None, from: None, body: BodyRef::Binary(&[0, 255]), ..message };
+    let value = written(|out| put_message(out, &direct));
+    assert_eq!(
+        value,
+        serde_json::json!({"type": "message", "direct": true, "from": null, "time": 5,
+            "encoding": "base64", "body": "AP8="})
+    );
+}
+
+#[test]
+fn answers_read_back() {
+    let error = written(|out| put_error(out, ErrorCode::Rate, "slow \"down\"", Some("\"q\"")));
+    assert_eq!(
+        error,
+        serde_json::json!({"type": "error", "code": "rate", "text": "slow \"down\"", "id": "q"})
+    );
+    let here = Here { channel: "x", clients: 3, more: false };
+    let who = written(|out| put_who(out, &here, ["a", "b"].into_iter(), None));
+    assert_eq!(
+        who,
+        serde_json::json!({"type": "who", "channel": "x", "clients": 3, "users": ["a", "b"],
+            "more": false})
+    );
+    let joined = written(|out| put_joined(out, "x", 4, Some("1")));
+    assert_eq!(joined, serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "id": 1}));
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in ".{0,200}") {
+        let _ = read(&text);
+        let _ = json_body_as_text(&text);
+    }
+
+    #[test]
+    fn every_text_body_reads_back(text in ".{0,300}") {
+        let parts = MessageParts {
+            channel: Some("c"), offset: 1, from: None, time_ms: 0, body: BodyRef::Text(&text),
+        };
+        let value = written(|out| put_message(out, &parts));
+        prop_assert_eq!(value["body"].as_str(), Some(text.as_str()));
+    }
+}

@@ -1,0 +1,139 @@
+//! Why a handshake is refused: one variant, one HTTP status, one counter.
+
+/// A handshake that is answered with something else than 101.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The request makes no sense; the text says why.
+    BadRequest(&'static str),
+    UserRequired,
+    Origin,
+    NotFound,
+    Method,
+    Slow,
+    UserTaken,
+    Version,
+    TooManyFromAddress,
+    HeadTooLarge,
+    Full,
+    Draining,
+    ChannelRoom,
+}
+
+/// Seconds after which a client that found no room should try again.
+const RETRY_AFTER_S: u32 = 2;
+
+impl Refusal {
+    /// The counters' names, by [`index`](Self::index).
+    pub(crate) const LABELS: [&'static str; 13] = [
+        "bad_request",
+        "user_required",
+        "origin",
+        "not_found",
+        "method",
+        "slow",
+        "user_taken",
+        "version",
+        "address",
+        "head_too_large",
+        "full",
+        "draining",
+        "channel_room",
+    ];
+
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::BadRequest(_) => 0,
+            Self::UserRequired => 1,
+            Self::Origin => 2,
+            Self::NotFound => 3,
+            Self::Method => 4,
+            Self::Slow => 5,
+            Self::UserTaken => 6,
+            Self::Version => 7,
+            Self::TooManyFromAddress => 8,
+            Self::HeadTooLarge => 9,
+            Self::Full => 10,
+            Self::Draining => 11,
+            Self::ChannelRoom => 12,
+        }
+    }
+
+    /// Status line, text for people, and headers of its own.
+    fn parts(&self) -> (&'static str, &'static str, String) {
+        let retry = || format!("Retry-After: {RETRY_AFTER_S}\r\n");
+        match self {
+            Self::BadRequest(why) => ("400 Bad Request", why, String::new()),
+            Self::UserRequired => {
+                ("401 Unauthorized", "a user is required: ?user=ID", String::new())
+            }
+            Self::Origin => ("403 Forbidden", "this origin is not allowed", String::new()),
+            Self::NotFound => ("404 Not Found", "no WebSocket here: try /ws", String::new()),
+            Self::Method => {
+                ("405 Method Not Allowed", "an upgrade is a GET", "Allow: GET\r\n".into())
+            }
+            Self::Slow => ("408 Request Timeout", "the request came too slowly", String::new()),
+            Self::UserTaken => ("409 Conflict", "this user is connected already", String::new()),
+            Self::Version => (
+                "426 Upgrade Required",
+                "this server speaks WebSocket version 13",
+                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n".into(),
+            ),
+            Self::TooManyFromAddress => {
+                ("429 Too Many Requests", "too many clients from this address", retry())
+            }
+            Self::HeadTooLarge => (
+                "431 Request Header Fields Too Large",
+                "the request head is too large",
+                String::new(),
+            ),
+            Self::Full => ("503 Service Unavailable", "no room for another client", retry()),
+            Self::Draining => ("503 Service Unavailable", "draining", retry()),
+            Self::ChannelRoom => {
+                ("503 Service Unavailable", "no room for another channel", retry())
+            }
+        }
+    }
+
+    /// The whole response.
+    pub(crate) fn response(&self) -> Vec<u8> {
+        let (status, text, headers) = self.parts();
+        let length = text.len() + 1;
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n{headers}\r\n{text}\n"
+        )
+        .into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_a_whole_response_that_the_protocol_page_lists() {
+        let page = include_str!("../../PROTOCOL.md");
+        let all = [
+            Refusal::BadRequest("a name is empty"),
+            Refusal::UserRequired,
+            Refusal::Origin,
+            Refusal::NotFound,
+            Refusal::Method,
+            Refusal::Slow,
+            Refusal::UserTaken,
+            Refusal::Version,
+            Refusal::TooManyFromAddress,
+            Refusal::HeadTooLarge,
+            Refusal::Full,
+            Refusal::Draining,
+            Refusal::ChannelRoom,
+        ];
+        for (index, refusal) in all.into_iter().enumerate() {
+            assert_eq!(refusal.index(), index);
+            let response = String::from_utf8(refusal.response()).unwrap();
+            let (head, body) = response.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains(&format!("Content-Length: {}", body.len())), "{response}");
+            assert!(page.contains(&format!("`{}`", &head[9..12])), "{response}");
+        }
+    }
+}
