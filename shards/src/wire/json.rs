@@ -14,6 +14,9 @@ use crate::model::id::ClientId;
 /// The longest `id` of a request, in bytes of JSON.
 const ID_BYTES_MAX: usize = 64;
 
+/// How deep arrays and objects may lie in each other, as most parsers of the receivers bear.
+const DEPTH_MAX: usize = 128;
+
 /// The `id` of a request as it stood there, to be echoed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Id<'a>(&'a str);
@@ -100,16 +103,44 @@ struct Envelope<'a> {
     channel: Option<Cow<'a, str>>,
     #[serde(borrow)]
     user: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     body: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(default)]
     presence: bool,
 }
 
+/// `null` is a value here, not an absence.
+fn present<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(json).map(Some)
+}
+
+/// Whether arrays and objects lie deeper in each other than receivers should have to bear.
+fn is_too_deep(text: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
+}
+
 /// Reads one message of a client.
 pub(crate) fn read(text: &str) -> Result<Command<'_>, Mistake<'_>> {
+    if is_too_deep(text) {
+        let text = "arrays and objects lie too deep in each other".into();
+        return Err(Mistake { code: ErrorCode::Malformed, text, id: None });
+    }
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| Mistake {
         code: ErrorCode::Malformed,
         text: format!("not a request in JSON: {error}").into(),
