@@ -197,7 +197,7 @@ impl<N: Net> Shard<N> {
                 let begun = std::mem::take(&mut sent);
                 if begun > 0 {
                     self.tally.deliveries += 1;
-                    self.queue_always(slot, frame.slice(begun..), share.channel);
+                    self.begin_outbox(slot, frame, share.channel, begun);
                 } else if !self.queue(slot, frame, share.channel) {
                     // It is to be closed: the rest is for nobody.
                     return;

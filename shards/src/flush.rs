@@ -9,7 +9,7 @@ use crate::close::CloseReason;
 use crate::config::SlowClients;
 use crate::model::outbox::{NO_CHANNEL, Outbox, SLICES_MAX};
 use crate::net::Net;
-use crate::roster::{BLOCKED, CLOSING};
+use crate::roster::{BLOCKED, CLOSING, LISTED};
 use crate::shard::Shard;
 
 impl<N: Net> Shard<N> {
@@ -26,7 +26,7 @@ impl<N: Net> Shard<N> {
         match N::send(hot.fd, frames) {
             Ok(sent) if sent == frames.len() => {}
             Ok(sent) => {
-                self.queue_always(slot, Bytes::copy_from_slice(&frames[sent..]), NO_CHANNEL);
+                self.begin_outbox(slot, Bytes::copy_from_slice(frames), NO_CHANNEL, sent);
                 self.arm(slot);
             }
             Err(_) => self.doom(slot, CloseReason::Gone),
@@ -59,13 +59,22 @@ impl<N: Net> Shard<N> {
         true
     }
 
-    /// Queues what must not be lost: the rest of a frame that has begun to leave, or the last word.
-    pub(crate) fn queue_always(&mut self, slot: u32, frame: Bytes, channel: u32) {
+    /// Queues a frame of which the socket took `sent` bytes. Its client was not blocked before.
+    pub(crate) fn begin_outbox(&mut self, slot: u32, frame: Bytes, channel: u32, sent: usize) {
+        self.change_outbox(slot, |outbox| outbox.begin(frame, channel, sent));
+    }
+
+    /// Queues a last word, which is not bounded: it is the last.
+    pub(crate) fn queue_always(&mut self, slot: u32, frame: Bytes) {
+        self.change_outbox(slot, |outbox| outbox.push_always(frame, NO_CHANNEL));
+    }
+
+    fn change_outbox(&mut self, slot: u32, change: impl FnOnce(&mut Outbox)) {
         let now_ms = self.now.ms();
         let Some(client) = self.roster.get_mut(slot) else { return };
         let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));
         let before = outbox.bytes();
-        outbox.push_always(frame, channel);
+        change(outbox);
         let after = outbox.bytes();
         self.note_outbox(slot, before, after);
     }
@@ -73,9 +82,12 @@ impl<N: Net> Shard<N> {
     /// Keeps the shard's sum of its outboxes, and the list of clients that have one.
     fn note_outbox(&mut self, slot: u32, before: usize, after: usize) {
         self.outbox_bytes = self.outbox_bytes + after - before;
-        if after > 0 && !self.roster.hot(slot).is(BLOCKED) {
-            self.roster.hot_mut(slot).flags |= BLOCKED;
-            self.blocked.push(self.roster.id(slot));
+        if after > 0 {
+            let listed = self.roster.hot(slot).is(LISTED);
+            self.roster.hot_mut(slot).flags |= BLOCKED | LISTED;
+            if !listed {
+                self.blocked.push(self.roster.id(slot));
+            }
         }
     }
 

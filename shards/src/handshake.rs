@@ -107,15 +107,9 @@ impl<N: Net> Shard<N> {
             }
         }
         if let Some(name) = &channel {
-            match self.subscribe(name) {
+            match self.await_channel(client_id, name) {
                 Err(NoRoom) => return self.refuse(slot, &Refusal::ChannelRoom),
-                Ok(index) => {
-                    let channel = self.channels.at(index);
-                    if channel.subscription != Subscription::Live {
-                        channel.waiting.push(Waiter { client: client_id, join: None });
-                        awaited += 1;
-                    }
-                }
+                Ok(live) => awaited += u8::from(!live),
             }
         }
         let Some(client) = self.roster.get_mut(slot) else { return };
@@ -210,13 +204,44 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Answers 101: the client is in.
+    /// Whether the channel is subscribed; if not, the client waits for it.
+    fn await_channel(&mut self, client: ClientId, name: &Arc<str>) -> Result<bool, NoRoom> {
+        let index = self.subscribe(name)?;
+        let channel = self.channels.at(index);
+        let live = channel.subscription == Subscription::Live;
+        if !live {
+            channel.waiting.push(Waiter { client, join: None });
+        }
+        Ok(live)
+    }
+
+    /// All that was asked has been answered: the client is in, unless its channel was given up meanwhile.
     fn open(&mut self, slot: u32) {
+        let client_id = self.roster.id(slot);
         let Some(client) = self.roster.get_mut(slot) else { return };
-        let Some(pending) = client.extra.as_mut().and_then(|extra| extra.pending.take()) else {
+        let Some(mut pending) = client.extra.as_mut().and_then(|extra| extra.pending.take()) else {
             return;
         };
-        let Pending { upgrade, channel, rest, .. } = *pending;
+        if let Some(name) = &pending.channel {
+            match self.await_channel(client_id, name) {
+                Err(NoRoom) => return self.refuse(slot, &Refusal::ChannelRoom),
+                Ok(true) => {}
+                Ok(false) => {
+                    pending.awaited = 1;
+                    if let Some(client) = self.roster.get_mut(slot) {
+                        client.extra().pending = Some(pending);
+                    }
+                    return;
+                }
+            }
+        }
+        self.welcome(slot, *pending);
+    }
+
+    /// Answers 101.
+    fn welcome(&mut self, slot: u32, pending: Pending) {
+        let Pending { upgrade, channel, rest, .. } = pending;
+        let Some(client) = self.roster.get_mut(slot) else { return };
         client.phase = Phase::Open;
         let join = upgrade.join.map_or(self.config.join_messages, |join| match join {
             Join::Newline => JoinMessages::Newline,
@@ -261,10 +286,9 @@ impl<N: Net> Shard<N> {
         if let Some(index) = channel.and_then(|name| self.channels.find(&name)) {
             self.sit(slot, index, false);
         }
-        if rest.is_empty() {
-            // What came while the request waited has rung already.
-            N::mark_ready(slot);
-        } else {
+        // What came while the request waited has rung already, to no effect.
+        N::mark_ready(slot);
+        if !rest.is_empty() {
             self.ingest(slot, &rest);
         }
     }

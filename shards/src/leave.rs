@@ -75,10 +75,16 @@ impl<N: Net> Shard<N> {
         let mut frame = BytesMut::new();
         put_close(&mut frame, code, reason.text());
         let hot = self.roster.hot(slot);
-        let sent = if hot.is(BLOCKED) { 0 } else { N::send(hot.fd, &frame).unwrap_or(0) };
-        if sent < frame.len() {
-            self.queue_always(slot, frame.freeze().slice(sent..), NO_CHANNEL);
+        if hot.is(BLOCKED) {
+            self.queue_always(slot, frame.freeze());
             self.arm(slot);
+        } else {
+            // An error here is one that reading will meet as well.
+            let sent = N::send(hot.fd, &frame).unwrap_or(0);
+            if sent < frame.len() {
+                self.begin_outbox(slot, frame.freeze(), NO_CHANNEL, sent);
+                self.arm(slot);
+            }
         }
         self.roster.hot_mut(slot).flags |= CLOSING;
         self.set_deadline(slot, self.config.close_timeout);

@@ -34,6 +34,8 @@ mod clock;
 mod close;
 mod model;
 mod wire;
+#[cfg(test)]
+mod sim;
 
 pub use config::{Config, DuplicateUser, JoinMessages, Origins, SlowClients};
 pub use error::{RunError, Untaken};

@@ -36,6 +36,9 @@ pub(crate) const PINGED: u16 = 1 << 7;
 /// A publication of it waits for room: its socket is not read.
 pub(crate) const HELD: u16 = 1 << 8;
 
+/// It stands in the list of the blocked.
+pub(crate) const LISTED: u16 = 1 << 9;
+
 /// What the fan-out and the sweep look at: one array, three slots to a cache line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hot {

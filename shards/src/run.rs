@@ -1,5 +1,6 @@
 //! Starts one thread per shard, and ends the run when one of them does.
 
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -65,7 +66,8 @@ pub fn run(config: Config, door: Door) -> Result<(Handle, Run), RunError> {
     }
 
     let config = Arc::new(config);
-    let (mesh, ports) = Mesh::new(shards, config.lane_parcels);
+    let seed = foldhash::quality::RandomState::default().hash_one(std::process::id());
+    let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed);
     let handle = Handle::new(mesh, address, &config);
     let shared = Arc::new(Shared::default());
     let (started_in, started) = bounded(shards);

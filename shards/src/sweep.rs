@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::since_ms;
 use crate::close::CloseReason;
 use crate::net::Net;
-use crate::roster::{BLOCKED, OPEN, PINGED, Phase};
+use crate::roster::{BLOCKED, LISTED, OPEN, PINGED, Phase};
 use crate::shard::Shard;
 use crate::wire::frame::{Opcode, put_frame};
 
@@ -88,6 +88,7 @@ impl<N: Net> Shard<N> {
             let Some(slot) = self.roster.slot_of(client) else { return false };
             let Some(outbox) = self.roster.get(slot).and_then(|client| client.outbox.as_ref())
             else {
+                self.roster.hot_mut(slot).flags &= !LISTED;
                 return false;
             };
             if since_ms(now_ms, outbox.moved_ms()) >= timeout_ms && self.roster.hot(slot).is(OPEN) {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use foldhash::quality::RandomState;
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 
 use crate::model::id::{ShardId, shards_of};
 use crate::model::parcel::{Ask, Deliver};
@@ -31,12 +32,12 @@ struct End {
 #[derive(Debug, Clone)]
 pub(crate) struct Mesh {
     ends: Arc<[End]>,
-    homes: RandomState,
+    homes: SeedableRandomState,
 }
 
 impl Mesh {
-    /// A mesh of `shards` shards, and each one's port.
-    pub(crate) fn new(shards: usize, lane_parcels: usize) -> (Self, Vec<Port>) {
+    /// A mesh of `shards` shards, and each one's port. Names are spread over homes by `seed`, which outsiders must not know.
+    pub(crate) fn new(shards: usize, lane_parcels: usize, seed: u64) -> (Self, Vec<Port>) {
         let mut ends = Vec::with_capacity(shards);
         let mut receivers = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -46,7 +47,8 @@ impl Mesh {
             ends.push(End { asks, asks_room, delivers, delivers_room, bell: Bell::new() });
             receivers.push((asks_in, delivers_in));
         }
-        let mesh = Self { ends: ends.into(), homes: RandomState::default() };
+        let homes = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+        let mesh = Self { ends: ends.into(), homes };
         let ports = receivers
             .into_iter()
             .enumerate()

@@ -66,7 +66,14 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues the rest of a frame that the socket took in part, or a last word: neither may be lost.
+    /// Begins with a frame of which the socket took `sent` bytes: the rest must follow, whatever happens to others.
+    pub(crate) fn begin(&mut self, frame: Bytes, channel: u32, sent: usize) {
+        debug_assert!(self.frames.is_empty(), "nothing is sent past what waits");
+        self.head_sent = sent;
+        self.push_always(frame, channel);
+    }
+
+    /// Queues a last word, which may not be lost.
     pub(crate) fn push_always(&mut self, frame: Bytes, channel: u32) {
         debug_assert!(!frame.is_empty(), "an empty frame never leaves");
         self.bytes += frame.len() + FRAME_COST;
@@ -177,6 +184,16 @@ mod tests {
         outbox.advance(3, 8);
         assert!(outbox.is_empty());
         assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn a_frame_that_began_to_leave_past_the_outbox_stays_too() {
+        let mut outbox = Outbox::new(0);
+        outbox.begin(Bytes::from_static(b"begun"), 1, 2);
+        outbox.push_always(Bytes::from_static(b"next"), 1);
+        assert_eq!(outbox.overtake(1), 1);
+        assert_eq!(outbox.clear_behind_head(), 0);
+        assert_eq!(waiting(&outbox), b"gun");
     }
 
     #[test]
