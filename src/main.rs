@@ -1,29 +1,185 @@
-//! The server's process.
+//! Stentor's process: command line, configuration, host check, shards, control plane, exit code.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+mod cli;
+mod config;
+mod control;
+mod doctor;
+mod exit;
+mod host;
+mod log;
+mod signals;
+mod speak;
 
+use std::io::Write;
+use std::process::ExitCode;
+
+use cli::{Cli, Task, View};
+use config::{Invalid, Layered, Settings};
+use host::Host;
+
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {
-    let _ = rustix::thread::membarrier(rustix::thread::MembarrierCommand::RegisterPrivateExpedited);
-    let args: Vec<String> = std::env::args().collect();
-    let get = |name: &str| args.iter().position(|a| a == name).map(|i| args[i + 1].clone());
-    let shards: usize = get("--shards").map_or(1, |n| n.parse().unwrap_or(1));
-    let cores = get("--cores").map_or_else(
-        || (0..shards).collect(),
-        |c| c.split(',').map(|c| c.parse().unwrap_or(0)).collect(),
-    );
-    let mut config = stentor_shards::Config::with_cores(cores);
-    if let Some(listen) = get("--listen") {
-        config.listen = listen.parse().expect("an address");
+/// What ends the process, with its code.
+enum End {
+    Done,
+    Failed(u8, String),
+}
+
+impl From<Invalid> for End {
+    fn from(invalid: Invalid) -> Self {
+        Self::Failed(exit::CONFIG, invalid.to_string())
     }
-    if let Some(s) = get("--ping-interval") {
-        config.ping_interval =
-            std::time::Duration::from_secs(s.trim_end_matches('s').parse().expect("seconds"));
+}
+
+fn main() -> ExitCode {
+    // Before the first thread: registered later it costs the first sleep of each executor tens of milliseconds.
+    let register = rustix::thread::MembarrierCommand::RegisterPrivateExpedited;
+    let _ = rustix::thread::membarrier(register);
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    match perform(&cli) {
+        End::Done => ExitCode::SUCCESS,
+        End::Failed(code, why) => {
+            let _ = writeln!(std::io::stderr(), "stentor: {why}");
+            ExitCode::from(code)
+        }
     }
-    let (handle, run) = stentor_shards::run(config, Arc::new(|_| false)).expect("a run");
-    eprintln!("ready {}", handle.address());
-    println!("{:?}", run.wait());
+}
+
+fn perform(cli: &Cli) -> End {
+    let spoken = match &cli.task {
+        Task::Publish { channel, text, url, user } => {
+            speak::publish(url, channel, user.as_deref(), text)
+        }
+        Task::Subscribe { channel, url, user, json, count } => {
+            speak::subscribe(url, channel, user.as_deref(), *json, *count)
+        }
+        Task::Config(View::Default) => return print(&config::show::default_file()),
+        _ => match Layered::load(cli.file.as_deref(), environment(), &cli.flags) {
+            Ok(layered) => return with_settings(&cli.task, &layered),
+            Err(invalid) => return invalid.into(),
+        },
+    };
+    match spoken {
+        Ok(()) => End::Done,
+        Err(why) => End::Failed(exit::RUN, why),
+    }
+}
+
+/// The variables that are text; no other can be one of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn with_settings(task: &Task, layered: &Layered) -> End {
+    let settings = &layered.settings;
+    match task {
+        Task::Config(View::Env) => print(&config::show::environment(layered)),
+        Task::Config(_) => print(&config::show::in_force(layered)),
+        Task::Check => check(settings),
+        Task::Doctor => {
+            let findings = doctor::examine(&Host::read(), settings);
+            print(&findings.text);
+            if findings.healthy {
+                End::Done
+            } else {
+                End::Failed(exit::RUN, "this host cannot run the server as it is".into())
+            }
+        }
+        _ => serve(settings.clone()),
+    }
+}
+
+fn print(text: &str) -> End {
+    // A reader that has gone is no failure of ours.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    End::Done
+}
+
+fn check(settings: &Settings) -> End {
+    let host = Host::read();
+    let checked = host.place(settings).and_then(|cores| host.check(cores.len() as u64));
+    match checked {
+        Ok(()) => print("the configuration is valid\n"),
+        Err(invalid) => invalid.into(),
+    }
+}
+
+fn serve(mut settings: Settings) -> End {
+    let host = Host::read();
+    match host.place(&settings) {
+        Ok(cores) => settings.shards.cores = cores,
+        Err(invalid) => return invalid.into(),
+    }
+    let shards = settings.shards.cores.len() as u64;
+    if let Err(invalid) = host.check(shards) {
+        return invalid.into();
+    }
+    log::install(&settings);
+    log::end_with_a_shard();
+
+    let (door, visitors) = control::door();
+    let (handle, run) = match stentor_shards::run(settings.shards.clone(), door) {
+        Ok(started) => started,
+        Err(error) => return failed(&error),
+    };
+    let control = match control::start(handle.clone(), control::Settings::of(&settings), visitors) {
+        Ok(control) => control,
+        Err(error) => return End::Failed(exit::RUN, error.to_string()),
+    };
+    if let Err(error) = signals::handle(handle.clone()) {
+        return End::Failed(exit::RUN, format!("signals: {error}"));
+    }
+    announce(&host, &settings, &handle, &control);
+    let ended = run.wait();
+    drop(control);
+    match ended {
+        Ok(reports) => {
+            let served: u64 = reports.iter().map(|report| report.accepts).sum();
+            tracing::info!(accepts = served, "drained");
+            End::Done
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &stentor_shards::RunError) -> End {
+    let internal = matches!(error, stentor_shards::RunError::Panicked { .. });
+    End::Failed(if internal { exit::INTERNAL } else { exit::RUN }, error.to_string())
+}
+
+/// Says where the page is, how the shards lie, and what this host can carry.
+fn announce(
+    host: &Host,
+    settings: &Settings,
+    handle: &stentor_shards::Handle,
+    control: &control::Control,
+) {
+    let cores = config::units::show_cores(&settings.shards.cores);
+    let shards = settings.shards.cores.len();
+    tracing::info!(shards, cores, "one shard on each of these cores");
+    let capacity = host.capacity(shards as u64);
+    if let Some((limit, clients)) = capacity.first() {
+        tracing::info!(clients, limit, "this host carries about so many clients; the first limit");
+        let asked = settings.shards.clients.min(settings.shards.clients_per_shard * shards);
+        let defaults = stentor_shards::Config::with_cores(Vec::new());
+        if settings.shards.clients != defaults.clients && asked as u64 > *clients {
+            tracing::warn!(asked, clients, limit, "max-clients is more than this host carries");
+        }
+    }
+    if u64::from(settings.shards.backlog) > host.somaxconn {
+        tracing::warn!(somaxconn = host.somaxconn, "the kernel caps the backlog at somaxconn");
+    }
+    let url = format!("http://{}/", handle.address());
+    let admin = control.admin().map(|admin| format!("http://{admin}/"));
+    tracing::info!(url, admin, "ready");
 }

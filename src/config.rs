@@ -1,0 +1,221 @@
+//! Settings in four layers: defaults, `stentor.toml`, `STENTOR_*`, flags. The later one wins, and each is checked alike.
+
+pub(crate) mod file;
+pub(crate) mod keys;
+pub(crate) mod show;
+pub(crate) mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use stentor_shards::Config;
+
+use keys::{KEYS, Key};
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    Auto,
+    Human,
+    Json,
+}
+
+/// Everything that can be set, checked and with its units resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) shards: Config,
+    /// How many shards were asked for; `None`: one for each core.
+    pub(crate) shard_count: Option<usize>,
+    /// The cores that were named; empty: all that are allowed.
+    pub(crate) cores: Vec<usize>,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) api_key: Option<String>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_level: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shards: Config::with_cores(Vec::new()),
+            shard_count: None,
+            cores: Vec::new(),
+            admin: Some(SocketAddr::from(([127, 0, 0, 1], 9002))),
+            api_key: None,
+            log_format: LogFormat::Auto,
+            log_level: "info".into(),
+        }
+    }
+}
+
+/// Where the value of a key comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Default,
+    File,
+    Environment,
+    Flag,
+}
+
+/// What is wrong with the configuration, on one line.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub(crate) struct Invalid(pub(crate) String);
+
+/// The settings, and the source of every key that is not a default.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layered {
+    pub(crate) settings: Settings,
+    sources: BTreeMap<&'static str, Source>,
+}
+
+impl Layered {
+    /// Builds the settings from all layers.
+    ///
+    /// # Errors
+    /// The first value that cannot be read, with the place where it stands.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &BTreeMap<&'static str, String>,
+    ) -> Result<Self, Invalid> {
+        let mut layered = Self::default();
+        if let Some(path) = file {
+            file::read(path, &mut layered)?;
+        }
+        for (name, value) in environment {
+            layered.take_variable(&name, &value)?;
+        }
+        for (name, value) in flags {
+            let key = keys::find(name).ok_or_else(|| Invalid(format!("no key {name}")))?;
+            layered.set(key, value, Source::Flag).map_err(|why| Invalid(format!("--{why}")))?;
+        }
+        layered.check_together()?;
+        Ok(layered)
+    }
+
+    fn take_variable(&mut self, name: &str, value: &str) -> Result<(), Invalid> {
+        let Some(short) = name.strip_prefix("STENTOR_") else { return Ok(()) };
+        if short == "CONFIG" {
+            return Ok(());
+        }
+        let wanted = short.to_ascii_lowercase().replace('_', "-");
+        let Some(key) = keys::find(&wanted) else {
+            let near = keys::nearest(&wanted).map(|near| variable(near.name)).unwrap_or_default();
+            return Err(Invalid(format!("unknown variable {name}{}", hint(&near))));
+        };
+        self.set(key, value, Source::Environment)
+            .map_err(|why| Invalid(format!("{name}: {why}")))
+    }
+
+    /// Sets one key; the error names it.
+    fn set(&mut self, key: &'static Key, value: &str, source: Source) -> Result<(), String> {
+        (key.set)(&mut self.settings, value.trim())
+            .map_err(|why| format!("{}: {why}", key.name))?;
+        self.sources.insert(key.name, source);
+        Ok(())
+    }
+
+    pub(crate) fn source(&self, key: &Key) -> Source {
+        self.sources.get(key.name).copied().unwrap_or(Source::Default)
+    }
+
+    /// What no single value can be blamed for.
+    fn check_together(&self) -> Result<(), Invalid> {
+        let shards = &self.settings.shards;
+        let fail = |text: String| Err(Invalid(text));
+        if shards.outbox_total_bytes < shards.outbox_bytes {
+            return fail(format!(
+                "outbox-total-bytes is {} and outbox-bytes {}: one outbox must fit into all",
+                shards.outbox_total_bytes, shards.outbox_bytes
+            ));
+        }
+        if shards.outbox_bytes < shards.message_bytes {
+            return fail(format!(
+                "outbox-bytes is {} and message-bytes {}: a message must fit into an outbox",
+                shards.outbox_bytes, shards.message_bytes
+            ));
+        }
+        if shards.default_channel.len() > shards.name_bytes {
+            return fail("default-channel is longer than name-bytes".into());
+        }
+        if let (Some(admin), None) = (self.settings.admin, &self.settings.api_key)
+            && !admin.ip().is_loopback()
+        {
+            return fail(format!(
+                "admin is {admin}, which others can reach: set api-key, or use a loopback address"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The variable of a key.
+pub(crate) fn variable(name: &str) -> String {
+    format!("STENTOR_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+fn hint(near: &str) -> String {
+    if near.is_empty() { String::new() } else { format!("; did you mean {near}?") }
+}
+
+/// All keys, in the order in which people read them.
+pub(crate) fn all_keys() -> &'static [Key] {
+    KEYS
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn load(variables: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Layered, Invalid> {
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Layered::load(None, variables, &flags)
+    }
+
+    #[test]
+    fn a_flag_beats_a_variable_and_a_variable_the_default() {
+        let layered = load(
+            &[("STENTOR_PING_INTERVAL", "3s"), ("STENTOR_PONG_TIMEOUT", "2s"), ("HOME", "/")],
+            &[("ping-interval", "500ms")],
+        )
+        .unwrap();
+        assert_eq!(layered.settings.shards.ping_interval, Duration::from_millis(500));
+        assert_eq!(layered.settings.shards.pong_timeout, Duration::from_secs(2));
+        assert_eq!(layered.settings.shards.write_timeout, Duration::from_secs(10));
+        assert_eq!(layered.source(keys::find("pong-timeout").unwrap()), Source::Environment);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (variables, flags, part) in [
+            (vec![("STENTOR_PING_INTERVALL", "3s")], vec![], "did you mean STENTOR_PING_INTERVAL?"),
+            (vec![], vec![("pong-timeout", "5ms")], "--pong-timeout: 5ms is less than 100ms"),
+            (vec![], vec![("outbox-bytes", "10")], "a message must fit into an outbox"),
+            (vec![], vec![("admin", "0.0.0.0:9002")], "set api-key"),
+            (vec![("STENTOR_ECHO", "x")], vec![], "unknown variable STENTOR_ECHO"),
+        ] {
+            let error = load(&variables, &flags).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_key_reads_back_what_it_shows() {
+        let settings = Settings::default();
+        for key in KEYS {
+            let shown = (key.get)(&settings);
+            let mut other = Settings::default();
+            if !shown.is_empty() {
+                (key.set)(&mut other, &shown).unwrap_or_else(|why| panic!("{}: {why}", key.name));
+            }
+            assert_eq!((key.get)(&other), shown, "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `stentor.toml`: keys as in `--help`, with underscores or dashes. What is wrong is named with line and column.
+
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::{Invalid, Layered, Source, hint, keys};
+
+/// Lays a file over the settings.
+pub(crate) fn read(path: &Path, layered: &mut Layered) -> Result<(), Invalid> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Invalid(format!("{}: {error}", path.display())))?;
+    lay(&text, layered).map_err(|(at, why)| {
+        let (line, column) = position(&text, at);
+        Invalid(format!("{}:{line}:{column}: {why}", path.display()))
+    })
+}
+
+/// The error says at which byte.
+fn lay(text: &str, layered: &mut Layered) -> Result<(), (usize, String)> {
+    let table = DeTable::parse(text).map_err(|error| {
+        (error.span().map_or(0, |span| span.start), one_line(error.message()))
+    })?;
+    for (name, value) in table.get_ref() {
+        let wanted = name.get_ref().replace('_', "-");
+        let Some(key) = keys::find(&wanted) else {
+            let near = keys::nearest(&wanted).map(|key| key.name.replace('-', "_"));
+            let why = format!("unknown key {:?}{}", name.get_ref(), hint(&near.unwrap_or_default()));
+            return Err((name.span().start, why));
+        };
+        let at = value.span().start;
+        let value = text_of(value.get_ref()).map_err(|why| (at, format!("{wanted}: {why}")))?;
+        layered.set(key, &value, Source::File).map_err(|why| (at, why))?;
+    }
+    Ok(())
+}
+
+/// A value as a flag would have it.
+fn text_of(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(number) => Ok(number.to_string()),
+        DeValue::Boolean(switch) => Ok(switch.to_string()),
+        DeValue::Array(list) => {
+            let parts: Result<Vec<_>, _> = list.iter().map(|part| text_of(part.get_ref())).collect();
+            Ok(parts?.join(","))
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
+            Err("not a text, a whole number, true or false, or a list of these".into())
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(at)];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        let (at, why) = lay(text, &mut Layered::default()).unwrap_err();
+        let (line, column) = position(text, at);
+        format!("{line}:{column}: {why}")
+    }
+
+    #[test]
+    fn values_of_every_kind() {
+        let mut layered = Layered::default();
+        let text = "listen = '127.0.0.1:8000'\nping_interval = \"3s\"\ntext-ping = false\n\
+                    max-clients = 5\ncores = [0, 1]\nadmin = 'off'\n";
+        lay(text, &mut layered).unwrap();
+        assert_eq!(layered.settings.shards.listen.port(), 8000);
+        assert_eq!(layered.settings.cores, [0, 1]);
+        assert!(!layered.settings.shards.text_ping && layered.settings.admin.is_none());
+        assert_eq!(layered.settings.shards.clients, 5);
+    }
+
+    #[test]
+    fn mistakes_stand_with_line_and_column() {
+        assert_eq!(
+            error("\n  ping_intervall = '3s'"),
+            "2:3: unknown key \"ping_intervall\"; did you mean ping_interval?"
+        );
+        assert_eq!(
+            error("pong_timeout = '3 parsecs'"),
+            "1:16: pong-timeout: \"3 parsecs\" is not a time such as 25s, 500ms or 2m"
+        );
+        assert!(error("max_clients = 1.5").starts_with("1:15: max-clients: not a text"));
+        assert!(error("listen = 'x'\nlisten = 'y'").starts_with("2:1: duplicate key"));
+        assert!(error("= 5").starts_with("1:1: "));
+    }
+}

@@ -1,0 +1,261 @@
+//! Every setting once: its name, its group in `--help`, what it means, and how it is read and shown.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use stentor_shards::{DuplicateUser, JoinMessages, Origins, SlowClients};
+
+use super::units::{
+    read_cores, read_size, read_switch, read_time, show_cores, show_size, show_time,
+};
+use super::{LogFormat, Settings};
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) group: &'static str,
+    pub(crate) value: &'static str,
+    pub(crate) help: &'static str,
+    /// Not to be shown.
+    pub(crate) secret: bool,
+    pub(crate) get: fn(&Settings) -> String,
+    pub(crate) set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+/// Finds a key by its name.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The key whose name is most like `name`, if any is like it at all.
+pub(crate) fn nearest(name: &str) -> Option<&'static Key> {
+    let like = |key: &Key| strsim::jaro_winkler(key.name, name);
+    KEYS.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|key| like(key) > 0.8)
+}
+
+fn number<T: FromStr + PartialOrd + Display>(text: &str, min: T, max: T) -> Result<T, String> {
+    let value: T = text.parse().map_err(|_| format!("{text:?} is not a whole number"))?;
+    between(value, min, max, text)
+}
+
+fn between<T: PartialOrd + Display>(value: T, min: T, max: T, text: &str) -> Result<T, String> {
+    if value < min {
+        Err(format!("{text} is less than {min}"))
+    } else if value > max {
+        Err(format!("{text} is more than {max}"))
+    } else {
+        Ok(value)
+    }
+}
+
+fn size(text: &str, min: usize, max: usize) -> Result<usize, String> {
+    between(read_size(text)?, min, max, text)
+}
+
+fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    let value = read_time(text)?;
+    if value < min {
+        Err(format!("{text} is less than {}", show_time(min)))
+    } else if value > max {
+        Err(format!("{text} is more than {}", show_time(max)))
+    } else {
+        Ok(value)
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an address such as 127.0.0.1:9001"))
+}
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const GIB: usize = 1 << 30;
+
+/// Names a choice by its word.
+macro_rules! choice {
+    ($text:expr, $($word:literal => $value:expr),+ $(,)?) => {
+        match $text {
+            $($word => Ok($value),)+
+            other => Err(format!(concat!("{:?} is none of", $(" ", $word),+), other)),
+        }
+    };
+}
+
+/// One row of the table.
+macro_rules! key {
+    ($group:literal, $name:literal, $value:literal, $help:literal, $get:expr, $set:expr) => {
+        Key {
+            name: $name,
+            group: $group,
+            value: $value,
+            help: $help,
+            secret: false,
+            get: $get,
+            set: $set,
+        }
+    };
+}
+
+/// A row for a time of the shards' configuration.
+macro_rules! time_key {
+    ($group:literal, $name:literal, $field:ident, $min:expr, $help:literal) => {
+        key!($group, $name, "TIME", $help, |s| show_time(s.shards.$field), |s, text| {
+            s.shards.$field = time(text, $min, DAY)?;
+            Ok(())
+        })
+    };
+}
+
+/// A row for a size in bytes of the shards' configuration.
+macro_rules! size_key {
+    ($group:literal, $name:literal, $field:ident, $min:expr, $max:expr, $help:literal) => {
+        key!($group, $name, "BYTES", $help, |s| show_size(s.shards.$field as usize), |s, text| {
+            s.shards.$field = size(text, $min, $max)?.try_into().map_err(|_| "too large")?;
+            Ok(())
+        })
+    };
+}
+
+/// A row for a count of the shards' configuration.
+macro_rules! count_key {
+    ($group:literal, $name:literal, $field:ident, $min:expr, $max:expr, $help:literal) => {
+        key!($group, $name, "N", $help, |s| s.shards.$field.to_string(), |s, text| {
+            s.shards.$field = number(text, $min, $max)?;
+            Ok(())
+        })
+    };
+}
+
+/// A row for a switch of the shards' configuration.
+macro_rules! switch_key {
+    ($group:literal, $name:literal, $field:ident, $help:literal) => {
+        key!($group, $name, "BOOL", $help, |s| s.shards.$field.to_string(), |s, text| {
+            s.shards.$field = read_switch(text)?;
+            Ok(())
+        })
+    };
+}
+
+/// All settings, in the order of `--help`.
+#[rustfmt::skip]
+pub(crate) const KEYS: &[Key] = &[
+    key!("Listening", "listen", "ADDR", "Address for clients, the page and health", |s| s.shards.listen.to_string(),
+        |s, text| { s.shards.listen = address(text)?; Ok(()) }),
+    key!("Listening", "shards", "N", "Shards; default one for each allowed core",
+        |s| s.shard_count.map(|count| count.to_string()).unwrap_or_default(),
+        |s, text| { s.shard_count = Some(number(text, 1, 64)?); Ok(()) }),
+    key!("Listening", "cores", "LIST", "Cores of the shards, such as 0,2-5; default all allowed", |s| show_cores(&s.cores),
+        |s, text| { s.cores = read_cores(text)?; Ok(()) }),
+    count_key!("Listening", "backlog", backlog, 1, 1 << 20, "Accept queue of each shard; the kernel caps it at somaxconn"),
+    switch_key!("Listening", "steer-by-core", steer_by_core, "Let the kernel choose the shard of the core on which a connection arrives"),
+    key!("Listening", "allowed-origins", "LIST", "Origins of browsers: same-host, * for any, or a list beside the same host",
+        |s| match &s.shards.origins {
+            Origins::Any => "*".into(),
+            Origins::SameHost => "same-host".into(),
+            Origins::Listed(listed) => listed.join(","),
+        },
+        |s, text| { s.shards.origins = origins(text)?; Ok(()) }),
+
+    key!("Clients and heartbeats", "default-channel", "NAME", "Channel of plain clients that name none", |s| s.shards.default_channel.to_string(),
+        |s, text| {
+            if text.is_empty() || text.chars().any(char::is_control) { return Err("not a name".into()); }
+            s.shards.default_channel = text.into();
+            Ok(())
+        }),
+    switch_key!("Clients and heartbeats", "require-user", require_user, "Refuse clients that name no user"),
+    key!("Clients and heartbeats", "on-duplicate-user", "RULE", "What a second client of a user does: replace, refuse or allow",
+        |s| match s.shards.duplicate_user {
+            DuplicateUser::Replace => "replace", DuplicateUser::Refuse => "refuse", DuplicateUser::Allow => "allow",
+        }.into(),
+        |s, text| {
+            s.shards.duplicate_user = choice!(text, "replace" => DuplicateUser::Replace, "refuse" => DuplicateUser::Refuse, "allow" => DuplicateUser::Allow)?;
+            Ok(())
+        }),
+    time_key!("Clients and heartbeats", "ping-interval", ping_interval, Duration::ZERO, "Ping a client from which nothing was heard for so long; 0 = never"),
+    time_key!("Clients and heartbeats", "pong-timeout", pong_timeout, MS(100), "Close a client that is silent for so long after a ping"),
+    switch_key!("Clients and heartbeats", "text-ping", text_ping, "Answer text `ping` and {\"heartbeat\":true} of plain clients"),
+    switch_key!("Clients and heartbeats", "trim-text", trim_text, "Turn line breaks in plain text into spaces and trim its ends"),
+    key!("Clients and heartbeats", "join-messages", "HOW", "Join a tick's texts for plain clients: none or newline; ?join= overrides it",
+        |s| match s.shards.join_messages { JoinMessages::None => "none", JoinMessages::Newline => "newline" }.into(),
+        |s, text| {
+            s.shards.join_messages = choice!(text, "none" => JoinMessages::None, "newline" => JoinMessages::Newline)?;
+            Ok(())
+        }),
+
+    key!("Slow clients", "slow-clients", "RULE", "What happens to a client over its outbox: disconnect, drop or conflate",
+        |s| match s.shards.slow_clients {
+            SlowClients::Disconnect => "disconnect", SlowClients::Drop => "drop", SlowClients::Conflate => "conflate",
+        }.into(),
+        |s, text| {
+            s.shards.slow_clients = choice!(text, "disconnect" => SlowClients::Disconnect, "drop" => SlowClients::Drop, "conflate" => SlowClients::Conflate)?;
+            Ok(())
+        }),
+    size_key!("Slow clients", "outbox-bytes", outbox_bytes, 1024, GIB, "Most bytes that wait for one client"),
+    size_key!("Slow clients", "outbox-total-bytes", outbox_total_bytes, 1024, 1024 * GIB, "Most bytes that wait for all clients of a shard; over it the slowest go"),
+    time_key!("Slow clients", "write-timeout", write_timeout, MS(100), "Close a client whose outbox has not moved for so long"),
+    size_key!("Slow clients", "send-buffer-bytes", send_buffer_bytes, 0, GIB, "SO_SNDBUF of clients; 0 = the kernel's choice"),
+    size_key!("Slow clients", "receive-buffer-bytes", receive_buffer_bytes, 0, GIB, "SO_RCVBUF of clients; 0 = the kernel's choice"),
+
+    size_key!("Limits", "message-bytes", message_bytes, 1, GIB, "Most bytes of one message from a client"),
+    size_key!("Limits", "head-bytes", head_bytes, 256, 1 << 20, "Most bytes of a request head"),
+    time_key!("Limits", "handshake-timeout", handshake_timeout, MS(100), "How long a handshake may take"),
+    count_key!("Limits", "max-clients", clients, 1, usize::MAX, "Most clients of the process"),
+    count_key!("Limits", "max-clients-per-shard", clients_per_shard, 1, 1 << 30, "Most clients of one shard"),
+    count_key!("Limits", "max-clients-per-ip", clients_per_ip, 0, u32::MAX, "Most clients of one address; 0 = no limit"),
+    count_key!("Limits", "messages-per-second", messages_per_second, 0, 1 << 24, "Messages a second from one client; 0 = no limit"),
+    count_key!("Limits", "bytes-per-second", bytes_per_second, 0, 1 << 30, "Bytes a second from one client; 0 = no limit"),
+    count_key!("Limits", "name-bytes", name_bytes, 1, 1024, "Most bytes of a channel's or user's name"),
+    count_key!("Limits", "channels-per-client", channels_per_client, 1, 1 << 16, "Most channels of one client"),
+    count_key!("Limits", "channels-per-shard", channels_per_shard, 1, 1 << 26, "Most channels that one shard knows"),
+    count_key!("Limits", "errors-max", errors_max, 1, 1 << 16, "Errors a JSON client may make; one is forgiven a second"),
+    count_key!("Limits", "lane-parcels", lane_parcels, 1, 1 << 20, "Parcels in each lane between shards"),
+    size_key!("Limits", "read-buffer-bytes", read_buffer_bytes, 1024, 64 << 20, "Buffer into which a shard reads its sockets"),
+
+    time_key!("Lifecycle", "drain-spread", drain_spread, Duration::ZERO, "Over how long a drain spreads its closes"),
+    time_key!("Lifecycle", "drain-timeout", drain_timeout, Duration::ZERO, "How long a drain waits for outboxes after that"),
+    time_key!("Lifecycle", "close-timeout", close_timeout, MS(100), "How long a client may take to answer a close frame"),
+    time_key!("Lifecycle", "accept-pause", accept_pause, MS(1), "How long accepting pauses when descriptors are out"),
+
+    key!("Control plane", "admin", "ADDR", "Address of the admin API and metrics, or off",
+        |s| s.admin.map_or_else(|| "off".into(), |admin| admin.to_string()),
+        |s, text| { s.admin = if text == "off" { None } else { Some(address(text)?) }; Ok(()) }),
+    Key { name: "api-key", group: "Control plane", value: "KEY", help: "Key that /api/* asks for in X-API-Key", secret: true,
+        get: |s| s.api_key.clone().unwrap_or_default(),
+        set: |s, text| {
+            if text.is_empty() { return Err("it is empty".into()); }
+            s.api_key = Some(text.into());
+            Ok(())
+        } },
+
+    key!("Logging", "log-format", "HOW", "human, json, or auto: human on a terminal",
+        |s| match s.log_format { LogFormat::Auto => "auto", LogFormat::Human => "human", LogFormat::Json => "json" }.into(),
+        |s, text| {
+            s.log_format = choice!(text, "auto" => LogFormat::Auto, "human" => LogFormat::Human, "json" => LogFormat::Json)?;
+            Ok(())
+        }),
+    key!("Logging", "log-level", "LEVEL", "error, warn, info, debug or trace", |s| s.log_level.clone(),
+        |s, text| {
+            s.log_level = choice!(text, "error" => "error", "warn" => "warn", "info" => "info", "debug" => "debug", "trace" => "trace")?.into();
+            Ok(())
+        }),
+];
+
+fn origins(text: &str) -> Result<Origins, String> {
+    match text {
+        "*" => return Ok(Origins::Any),
+        "same-host" => return Ok(Origins::SameHost),
+        _ => {}
+    }
+    let mut listed = Vec::new();
+    for origin in text.split(',').map(str::trim) {
+        let host = origin.split_once("://").map_or("", |(_, host)| host);
+        if host.is_empty() || host.contains('/') {
+            return Err(format!("{origin:?} is not an origin such as https://example.org"));
+        }
+        listed.push(origin.to_ascii_lowercase());
+    }
+    Ok(Origins::Listed(listed))
+}
