@@ -65,6 +65,8 @@ export class Stentor extends EventTarget {
     this.#url.protocol = this.#url.protocol.replace('http', 'ws');
     if (options.user) this.#url.searchParams.set('user', options.user);
     if (options.echo === false) this.#url.searchParams.set('echo', 'false');
+    // The server decodes percent signs only; a plus that was meant is %2B by here.
+    this.#url.search = this.#url.search.replaceAll('+', '%20');
     const { signal } = options;
     signal?.addEventListener('abort', () => this.close(), { once: true });
     if (!this.#opt.autoConnect || signal?.aborted) return;

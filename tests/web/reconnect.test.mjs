@@ -34,6 +34,7 @@ test('options reach the address; http becomes ws', async () => {
   const url = new URL(client.url);
   assert.equal(url.searchParams.get('user'), 'änne & co');
   assert.equal(url.searchParams.get('echo'), 'false');
+  assert.match(client.url, /user=%C3%A4nne%20%26%20co&/);
   client.close();
   const { Stentor } = await import('../../src/web/stentor.js');
   assert.equal(new Stentor('https://host/ws', { autoConnect: false }).url, 'wss://host/ws');
