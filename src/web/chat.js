@@ -1,13 +1,13 @@
 //! The chat room at `/`: what the page shows, over the client library beside it.
+import { add, keep, note, openLog, recall, save, toEnd } from './log.js';
+import { at, face, names, showPeople } from './people.js';
 import { Stentor } from './stentor.js';
 
-const RECORDS_MAX = 500;
+const NOBODY = { clients: 0, users: [], more: false };
 const WHO_EVERY_MS = 10_000;
-const GROUP_MS = 120_000;
 const NAME_BYTES_MAX = 64;
 const SMALL_ROOM_MAX = 20; // Up to here the log tells who comes and goes.
 const ENVELOPE_BYTES = 160; // What a message may carry around its body, channel and user.
-const HINT = document.getElementById('hint').innerText;
 
 const WHY = {
   1001: 'The server is going away.',
@@ -24,28 +24,16 @@ const NOT_SENT = {
   unknown_user: 'Not sent, nobody of that name is connected',
 };
 
-const at = (id) => document.getElementById(id);
-const el = (tag, className, text = '') =>
-  Object.assign(document.createElement(tag), { className, textContent: text });
+const put = (id, text) => at(id).textContent === text || (at(id).textContent = text);
 const bytes = (text) => new TextEncoder().encode(text).length;
-
-// Storage may be forbidden or full; the page then simply forgets.
-const recall = (store, key) => {
-  try { return window[store].getItem(`stentor.${key}`); } catch { return null; }
-};
-const keep = (store, key, value) => {
-  try { window[store].setItem(`stentor.${key}`, value); return true; } catch { return false; }
-};
 
 let client = null;
 let room = '';
 let me = '';
 let isGuest = false;
 let target = null; // Who the composer writes to; null is everyone.
-let people = [];
-let records = [];
-let fresh = []; // Records that wait for the next frame of the screen.
 let welcomed = false;
+let everWelcomed = false;
 let closedBefore = false;
 let retryAt = null;
 let ending = null; // The close that led here.
@@ -80,7 +68,11 @@ function askWhere(error = '') {
 }
 
 function enter(channel, user, guest = '') {
-  leave();
+  const old = client;
+  client = null; // So that nothing the old one still says is shown.
+  old?.close();
+  welcomed = everWelcomed = closedBefore = false;
+  ending = null;
   room = channel;
   isGuest = !user;
   me = user || guest || guestName();
@@ -92,21 +84,10 @@ function enter(channel, user, guest = '') {
   at('you').textContent = me;
   face(at('you-face'), me);
   writeTo(null);
-  people = [];
-  showPeople({ clients: 0, users: [], more: false });
+  showPeople(NOBODY, me);
   showTitle();
-  if (records.length === 0) restore();
+  openLog(room);
   connect();
-}
-
-function leave() {
-  const old = client;
-  client = null;
-  old?.close();
-  save();
-  records = [];
-  fresh = [];
-  welcomed = closedBefore = false;
 }
 
 // ---- the connection ----
@@ -118,7 +99,7 @@ function connect() {
   on('state', showState);
   on('message', hear);
   on('welcome', (welcome) => {
-    welcomed = true;
+    welcomed = everWelcomed = true;
     ending = null;
     messageBytesMax = welcome.message_bytes ?? Infinity;
   });
@@ -138,8 +119,8 @@ function connect() {
 
 function arrived({ missed }) {
   if (closedBefore) {
-    const lost = missed ? ` ${missed === 1 ? 'One message was' : `${missed} messages were`} missed.` : '';
-    note(`Connected again.${lost}`, { kept: true });
+    const lost = missed === 1 ? ' One message was missed.' : ` ${missed} messages were missed.`;
+    note(`Connected again.${missed ? lost : ''}`, { kept: true });
   }
   closedBefore = false;
   refresh();
@@ -150,11 +131,10 @@ function showState({ state, retryInMs }) {
   retryAt = retryInMs === null ? null : performance.now() + retryInMs;
   at('latency').hidden = true;
   at('disconnect').textContent = state === 'disconnected' ? 'Connect' : 'Disconnect';
-  if (state === 'connecting' && retryInMs === null && !ending) at('banner').hidden = true;
-  else at('banner').hidden = state === 'connected';
-  const said = { connected: 'Connected.', disconnected: 'Disconnected.', connecting: 'Connecting.' };
-  if (at('announce').textContent !== said[state]) at('announce').textContent = said[state];
-  if (state === 'disconnected') showPeople({ clients: 0, users: [], more: false });
+  at('banner').hidden = state === 'connected' || !ending;
+  // Once a change, not once a second: the countdown is for the eyes.
+  put('announce', `${state[0].toUpperCase()}${state.slice(1)}.`);
+  if (state === 'disconnected') showPeople(NOBODY, me);
   countDown();
   showHint();
 }
@@ -162,24 +142,33 @@ function showState({ state, retryInMs }) {
 function countDown() {
   if (!client) return;
   const { state } = client;
-  const seconds = retryAt === null ? 0 : Math.max(0, Math.ceil((retryAt - performance.now()) / 1000));
-  const trying = seconds ? `Next try in ${seconds} s.` : 'Trying now…';
-  const pill = { connected: 'Connected', disconnected: 'Disconnected' }[state]
-    ?? (seconds ? `Reconnecting in ${seconds} s` : 'Connecting…');
-  const why = WHY[ending?.code] ?? (ending?.code === 1000 ? 'You are disconnected.'
-    : state === 'disconnected' ? `The connection ended for good: ${ending?.reason || ending?.code}.`
-      : 'The connection is lost.');
-  const put = (id, text) => at(id).textContent === text || (at(id).textContent = text);
-  put('state', pill);
-  put('banner-text', state === 'disconnected' ? why : `${why} ${trying}`);
-  put('retry', state !== 'disconnected' ? 'Reconnect now'
-    : ending?.code === 1000 ? 'Connect' : isGuest ? 'Come back as another guest' : 'Come back');
+  const over = state === 'disconnected';
+  const seconds = retryAt === null ? 0 : Math.ceil((retryAt - performance.now()) / 1000);
+  if (state === 'connected') put('state', 'Connected');
+  else if (over) put('state', 'Disconnected');
+  else put('state', seconds > 0 ? `Reconnecting in ${seconds} s` : 'Connecting…');
+  const next = seconds > 0 ? `Next try in ${seconds} s.` : 'Trying now…';
+  put('banner-text', over ? why() : `${why()} ${next}`);
+  if (!over) put('retry', 'Reconnect now');
+  else if (ending?.code === 1000) put('retry', 'Connect');
+  else put('retry', isGuest && ending?.code === 3500 ? 'Come back as another guest' : 'Come back');
+}
+
+function why() {
+  if (WHY[ending?.code]) return WHY[ending.code];
+  if (client.state !== 'disconnected') {
+    return everWelcomed ? 'The connection is lost.'
+      : 'The server does not answer, or refuses this name or channel.';
+  }
+  if (ending?.code === 1000) return 'You are disconnected.';
+  return `The connection ended for good: ${ending?.reason || ending?.code}.`;
 }
 
 function comeBack() {
-  if (client.state === 'disconnected' && ending?.code === 3500 && isGuest) {
-    enter(room, ''); // The old guest name lives on in the tab that took it.
-  } else client.retryNow();
+  if (!client) return askWhere();
+  // A guest's old name lives on in the tab that took it.
+  if (client.state === 'disconnected' && ending?.code === 3500 && isGuest) enter(room, '');
+  else client.retryNow();
   at('text').focus();
 }
 
@@ -190,7 +179,7 @@ let whoTimer = null;
 function moved({ user }, verb) {
   if (Number(at('count').textContent) <= SMALL_ROOM_MAX && user) note(`${user} ${verb}`);
   // Many come at once after a restart: one question answers for all of them.
-  whoTimer ??= setTimeout(refresh, 300 + Math.min(5_000, people.length * 20));
+  whoTimer ??= setTimeout(refresh, 300 + Math.min(5_000, names().length * 20));
 }
 
 async function refresh() {
@@ -201,49 +190,17 @@ async function refresh() {
   try {
     const [who, latency] = await Promise.all([asked.who(room), asked.ping()]);
     if (asked !== client || asked.state !== 'connected') return;
-    showPeople(who);
-    at('latency').textContent = latency < 9.5 ? `${latency.toFixed(1)} ms` : `${Math.round(latency)} ms`;
+    showPeople(who, me);
+    at('latency').textContent = `${latency.toFixed(latency < 9.5 ? 1 : 0)} ms`;
     at('latency').hidden = false;
   } catch {
     // The next round asks again; the state says if the connection is at fault.
   }
 }
 
-function showPeople({ clients, users, more }) {
-  at('count').textContent = at('here-count').textContent = clients;
-  const rest = clients - users.length;
-  at('people-note').hidden = !more && rest <= 0;
-  at('people-note').textContent = more ? `The first ${users.length} are shown.`
-    : `${rest} more ${rest === 1 ? 'connection' : 'connections'} without a name of their own.`;
-  const sorted = [...users].sort((a, b) => (b === me) - (a === me) || a.localeCompare(b));
-  if (sorted.join('\n') === people.join('\n')) return;
-  people = sorted;
-  const focused = document.activeElement?.dataset.name;
-  at('people').replaceChildren(...people.map((name) => {
-    const row = el(name === me ? 'div' : 'button', 'person');
-    row.append(face(el('span', 'face'), name), el('span', 'name', name));
-    if (name === me) row.append(el('span', 'me', 'you'));
-    else Object.assign(row, { type: 'button', title: `Write to ${name} alone` }).dataset.name = name;
-    const item = el('li', '');
-    item.append(row);
-    return item;
-  }));
-  if (focused) [...at('people').querySelectorAll('button')].find((b) => b.dataset.name === focused)?.focus();
-}
-
-function face(node, name) {
-  let hue = 7;
-  for (const c of name) hue = (hue * 31 + c.codePointAt(0)) % 360;
-  node.style.setProperty('--hue', hue);
-  node.setAttribute('aria-hidden', 'true');
-  const [first, ...more] = name.split(/[\s._-]+/).filter(Boolean);
-  node.textContent = [...(first ?? '?')].slice(0, 1).concat([...(more.at(-1) ?? '')].slice(0, 1))
-    .join('').toUpperCase();
-  return node;
-}
-
 function openSide(open) {
-  const was = at('side').classList.toggle('open', open) ? false : at('shade').hidden === false;
+  const was = !at('shade').hidden;
+  at('side').classList.toggle('open', open);
   at('shade').hidden = !open;
   at('here').setAttribute('aria-expanded', open);
   document.querySelectorAll('.top, .main').forEach((part) => { part.inert = open; });
@@ -251,11 +208,13 @@ function openSide(open) {
   else if (was) at('here').focus();
 }
 
-// ---- the log ----
+// ---- hearing ----
 
 function hear({ from, body, direct, encoding, offset, time }) {
   if (direct && from?.client === client.id) return; // Shown when it was sent.
   const data = typeof body !== 'string';
+  if (document.hidden) unread += 1;
+  showTitle();
   add({
     name: from ? from.user ?? 'anonymous' : 'server',
     mine: !!from && (from.client === client.id || (from.user !== null && from.user === me)),
@@ -266,92 +225,6 @@ function hear({ from, body, direct, encoding, offset, time }) {
     offset,
     time,
   });
-}
-
-const note = (text, { kept = false, bad = false } = {}) => add({ note: true, text, kept, bad, time: Date.now() });
-
-function add(record) {
-  fresh.push({ ...record, room });
-  if (fresh.length > RECORDS_MAX) fresh.shift();
-  if (document.hidden && !record.note) unread += 1;
-  showTitle();
-  // One pass over the page for all that came meanwhile; a hidden page has no frames.
-  if (fresh.length === 1) document.hidden ? setTimeout(flush, 200) : requestAnimationFrame(flush);
-}
-
-let saveTimer = null;
-
-function flush() {
-  const log = at('log');
-  const stick = log.scrollHeight - log.scrollTop - log.clientHeight < 90 || fresh.some((r) => r.mine);
-  const nodes = fresh.map((record) => {
-    const node = row(record, records.at(-1));
-    records.push(record);
-    return node;
-  });
-  fresh = [];
-  records.splice(0, records.length - RECORDS_MAX);
-  at('messages').append(...nodes);
-  while (at('messages').childElementCount > RECORDS_MAX) at('messages').firstElementChild.remove();
-  if (stick) log.scrollTop = log.scrollHeight;
-  else at('newest').hidden = false;
-  saveTimer ??= setTimeout(save, 500);
-}
-
-function row(record, before) {
-  if (record.note) return el('li', `note${record.bad ? ' bad' : ''}`, record.text);
-  const { name, mine, direct, data, text, offset, time } = record;
-  const first = !before || before.note || before.name !== name || before.direct !== direct
-    || time - before.time > GROUP_MS;
-  const when = new Date(time);
-  const item = el('li', 'message fresh');
-  item.classList.toggle('mine', mine);
-  item.classList.toggle('direct', !!direct);
-  item.classList.toggle('first', first);
-  item.title = when.toLocaleString() + (offset ? ` · offset ${offset}` : '');
-  if (first) {
-    const who = el('p', 'who');
-    // Own messages say so by their place; the name stays for those who hear the page.
-    who.append(el('b', mine ? 'sr' : '', mine ? 'You' : name));
-    if (direct) who.append(el('span', 'tag', direct));
-    const clock = el('time', '', when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }));
-    clock.dateTime = when.toISOString();
-    who.append(clock);
-    if (!mine) item.append(face(el('span', 'face'), name));
-    item.append(who);
-  }
-  item.append(el('div', `bubble${data ? ' data' : ''}`, text));
-  return item;
-}
-
-function restore() {
-  const log = at('log');
-  let old = [];
-  try { old = JSON.parse(recall('sessionStorage', 'history')) ?? []; } catch { /* Begins anew. */ }
-  at('newest').hidden = true;
-  log.setAttribute('aria-live', 'off'); // Nobody wants to hear all of it again.
-  at('messages').replaceChildren();
-  for (const record of old.filter((r) => r.room === room)) {
-    at('messages').append(row(record, records.at(-1)));
-    records.push(record);
-  }
-  at('messages').querySelectorAll('.fresh').forEach((item) => item.classList.remove('fresh'));
-  log.scrollTop = log.scrollHeight;
-  setTimeout(() => log.removeAttribute('aria-live'), 300);
-}
-
-/** Keeps the tab's newest records, of all its channels, as far as the storage has room. */
-function save() {
-  clearTimeout(saveTimer);
-  saveTimer = null;
-  if (!room || !records.length) return;
-  let others = [];
-  try { others = JSON.parse(recall('sessionStorage', 'history')) ?? []; } catch { /* Begins anew. */ }
-  let all = others.filter((r) => r.room !== room)
-    .concat([...records, ...fresh].filter((r) => !r.note || r.kept)).slice(-RECORDS_MAX);
-  while (all.length && !keep('sessionStorage', 'history', JSON.stringify(all))) {
-    all = all.slice(Math.ceil(all.length / 2));
-  }
 }
 
 function showTitle() {
@@ -368,12 +241,12 @@ function writeTo(name) {
 }
 
 function showHint(problem = '') {
-  const { state, queued } = client ?? { queued: 0 };
-  const waiting = state === 'connecting' && queued
-    ? `${queued} ${queued === 1 ? 'message waits' : 'messages wait'} for the connection.` : '';
-  const hint = at('hint');
-  hint.classList.toggle('bad', !!problem);
-  if (problem || waiting || hint.innerText !== HINT) hint.textContent = problem || waiting || HINT;
+  const queued = client?.queued ?? 0;
+  const waiting = queued === 1 ? '1 message waits for the connection.'
+    : `${queued} messages wait for the connection.`;
+  at('hint').classList.toggle('bad', !!problem);
+  put('problem', problem || (queued ? waiting : ''));
+  at('tip').hidden = !!at('problem').textContent;
 }
 
 function fit() {
@@ -386,7 +259,8 @@ function fit() {
 function address(text) {
   if (!/^\/to(\s|$)/.test(text)) return { user: target, body: text };
   const rest = text.slice(3).trim();
-  const known = people.filter((name) => rest.startsWith(`${name} `)).sort((a, b) => b.length - a.length)[0];
+  const known = names().filter((name) => rest.startsWith(`${name} `))
+    .sort((a, b) => b.length - a.length)[0];
   if (known) return { user: known, body: rest.slice(known.length).trim() };
   const [, quoted, plain, body] = rest.match(/^(?:"([^"]+)"|(\S+))\s+([^]+)$/) ?? [];
   return { user: quoted ?? plain, body };
@@ -395,15 +269,19 @@ function address(text) {
 function send() {
   const text = at('text').value;
   if (!text.trim()) return;
+  if (!client) return askWhere();
   const { user, body } = address(text.trim());
   if (!body) return showHint('Write it as /to NAME text.');
   const size = bytes(JSON.stringify(body)) + bytes(user ?? room) + ENVELOPE_BYTES;
-  if (size > messageBytesMax) return showHint(`Too long: about ${size} of ${messageBytesMax} bytes.`);
+  if (size > messageBytesMax) {
+    return showHint(`Too long: about ${size} of ${messageBytesMax} bytes.`);
+  }
   if (client.state === 'disconnected') return showHint('You are disconnected: connect first.');
   const sender = client;
   const failed = (error) => {
     if (sender !== client) return;
-    note(`${NOT_SENT[error.code] ?? `Not sent, ${error.message}`}: “${body}”`, { kept: true, bad: true });
+    const problem = NOT_SENT[error.code] ?? `Not sent, ${error.message}`;
+    note(`${problem}: “${body}”`, { kept: true, bad: true });
     if (!at('text').value && error.code !== 'lost') at('text').value = text;
     showHint();
     fit();
@@ -422,14 +300,17 @@ function send() {
 
 const click = (id, run) => at(id).addEventListener('click', run);
 click('retry', comeBack);
-click('disconnect', () => (client.state === 'disconnected' ? comeBack() : client.close()));
+click('disconnect', () => {
+  if (client && client.state !== 'disconnected') client.close();
+  else comeBack();
+});
 click('change', () => askWhere());
 click('cancel', () => at('entry').close());
 click('here', () => openSide(true));
 click('side-close', () => openSide(false));
 click('shade', () => openSide(false));
 click('to-all', () => { writeTo(null); at('text').focus(); });
-click('newest', () => { at('log').scrollTop = at('log').scrollHeight; at('text').focus(); });
+click('newest', () => { toEnd(); at('text').focus(); });
 click('people', (event) => {
   const name = event.target.closest('button')?.dataset.name;
   if (!name) return;
@@ -453,16 +334,12 @@ at('text').addEventListener('keydown', (event) => {
     send();
   } else if (event.key === 'Escape' && target !== null) writeTo(null);
 });
-at('log').addEventListener('scroll', () => {
-  const log = at('log');
-  if (log.scrollHeight - log.scrollTop - log.clientHeight < 90) at('newest').hidden = true;
-}, { passive: true });
 at('entry').addEventListener('cancel', (event) => client || event.preventDefault());
 at('entry-form').addEventListener('submit', (event) => {
   event.preventDefault();
   const channel = at('channel').value.trim();
   const user = at('user').value.trim();
-  const wrong = (channel ? '' : 'Name a channel.') || fault('Channel', channel) || fault('Name', user);
+  const wrong = channel ? fault('Channel', channel) || fault('Name', user) : 'Name a channel.';
   at('entry-error').textContent = wrong;
   if (wrong) return;
   at('entry').close();

@@ -203,7 +203,7 @@ export interface StentorOptions {
   requestTimeout?: number;
   /** Milliseconds until the welcome. Default 10,000. */
   connectTimeout?: number;
-  /** Milliseconds of silence before the client asks for a sign of life; 0 = never. Default 25,000. */
+  /** Milliseconds of silence until the client asks for a sign of life; 0: never. Default 25,000. */
   pingInterval?: number;
   /** Milliseconds that sign may take before the client reconnects. Default 10,000. */
   pongTimeout?: number;
@@ -268,7 +268,8 @@ export declare class Stentor extends EventTarget {
 
   /**
    * The channel's publications: `for await (const m of client.messages('x'))`. Joins it if need be,
-   * and then leaves it at the end. Ends when aborted, left or disconnected; throws if the join is refused.
+   * and then leaves it at the end. Ends when aborted, left or disconnected; throws if the join is
+   * refused.
    */
   messages<Body = any>(
     channel: string,

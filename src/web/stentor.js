@@ -1,6 +1,5 @@
 //! The client library: one WebSocket to a Stentor server that comes back by itself.
-// Speaks stentor.v1, in browsers and in Node (22 and up, or with {WebSocket}). The types, and what
-// each member promises, are in stentor.d.ts.
+// For browsers and Node (22 and up, or with {WebSocket}). stentor.d.ts says what each member does.
 
 const FINAL_CODES = new Set([1002, 1007, 1008, 1009]);
 const PROTOCOL = 'stentor.v1';
@@ -82,6 +81,9 @@ export class Stentor extends EventTarget {
   get channels() { return [...this.#channels.keys()]; }
   get queued() { return this.#state === 'connected' ? 0 : this.#requests.size; }
 
+  // What a socket that is closing takes would be lost, so it waits for the next one instead.
+  get #up() { return this.#state === 'connected' && !(this.#ws.readyState > 1); }
+
   connect() {
     if (this.#state !== 'disconnected') return;
     this.#attempt = 0;
@@ -129,7 +131,7 @@ export class Stentor extends EventTarget {
     signal?.addEventListener('abort', () => this.leave(channel), { once: true });
     return quiet(new Promise((resolve, reject) => {
       entry.waiters.push({ resolve, reject });
-      if (this.#state === 'connected') this.#sendJoin(channel, entry);
+      if (this.#up) this.#sendJoin(channel, entry);
     }));
   }
 
@@ -137,7 +139,7 @@ export class Stentor extends EventTarget {
     const entry = this.#channels.get(channel);
     this.#channels.delete(channel);
     entry?.waiters.forEach((w) => w.reject(new StentorError('left', `left ${channel}`)));
-    if (this.#state !== 'connected') return Promise.resolve({ channel });
+    if (!this.#up) return Promise.resolve({ channel });
     return quiet(this.#ask({ type: 'leave', channel }, options).then((answer) => {
       this.#emit('left', { ...answer, own: true });
       return answer;
@@ -280,10 +282,8 @@ export class Stentor extends EventTarget {
     const request = this.#requests.get(m.id);
     if (m.type === 'message') {
       const entry = m.direct ? null : this.#channels.get(m.channel);
-      if (entry) {
-        entry.offset = m.offset;
-        entry.handlers.forEach((handler) => handler(m));
-      }
+      if (entry) entry.offset = m.offset;
+      entry?.handlers.forEach((handler) => handler(m));
       this.#emit('message', m);
     } else if (m.type === 'welcome') this.#arrive(m);
     else if (m.type === 'error') {
@@ -334,13 +334,11 @@ export class Stentor extends EventTarget {
   #request(frame, { timeout = this.#opt.requestTimeout, signal, ack = true }, resolve, reject) {
     if (signal?.aborted) return reject(signal.reason);
     if (this.#state === 'disconnected') return reject(disconnected());
-    const full = this.#state === 'connected'
+    const full = this.#up
       ? this.#ws.bufferedAmount > this.#opt.maxBufferedBytes
       : this.#requests.size >= this.#opt.maxQueued;
-    if (full) {
-      reject(new StentorError('dropped', 'too much is waiting to be sent'));
-      return this.#emit('dropped', frame);
-    }
+    if (full) this.#emit('dropped', frame);
+    if (full) return reject(new StentorError('dropped', 'too much is waiting to be sent'));
     const id = ++this.#id;
     const text = JSON.stringify(ack ? { ...frame, id } : frame);
     const settle = (run) => (value) => {
@@ -362,7 +360,7 @@ export class Stentor extends EventTarget {
       if (!ack) request.done();
     };
     this.#requests.set(id, request);
-    if (this.#state === 'connected') request.send();
+    if (this.#up) request.send();
   }
 
   // One timer for both halves: wait until it is quiet, then ask and wait for any sound.
@@ -379,8 +377,7 @@ export class Stentor extends EventTarget {
     this.#quiet = true;
     this.#ws.send('{"type":"ping"}');
     this.#arm('watch', this.#opt.pongTimeout, () => {
-      if (this.#quiet) this.#drop('nothing heard in time');
-      else this.#watch();
+      this.#quiet ? this.#drop('nothing heard in time') : this.#watch();
     });
   }
 

@@ -12,7 +12,8 @@ const grant = (socket, offset = 0) => socket.asked('join')
 test('every channel is joined again after a reconnect, with its presence', async () => {
   const { client, clock, all, socket } = await connected();
   const heard = [];
-  const joins = [client.join('x', { presence: true, onmessage: (m) => heard.push(m.offset) }), client.join('y')];
+  const onmessage = (m) => heard.push(m.offset);
+  const joins = [client.join('x', { presence: true, onmessage }), client.join('y')];
   grant(socket, 3);
   assert.equal((await Promise.all(joins))[0].offset, 3);
   socket.say(publication(4));
@@ -87,14 +88,15 @@ test('others who come and go are events, and direct messages are no publications
   grant(socket);
   socket.say({ type: 'joined', channel: 'x', client: 9, user: 'bo' });
   socket.say({ type: 'left', channel: 'x', client: 9, user: 'bo' });
-  socket.say({ type: 'message', direct: true, from: { client: 9, user: 'bo' }, time: 0, body: 'psst' });
+  const from = { client: 9, user: 'bo' };
+  socket.say({ type: 'message', direct: true, from, time: 0, body: 'psst' });
   assert.deepEqual([...all('joined'), ...all('left')].map((p) => [p.own, p.user]),
     [[true, undefined], [false, 'bo'], [false, 'bo']]);
   assert.equal(heard.length, 0);
   assert.equal(all('message')[0].body, 'psst');
 });
 
-test('a loop over a channel joins it, keeps what comes meanwhile, and leaves at its end', async () => {
+test('a loop joins its channel, keeps what comes meanwhile, and leaves at its end', async () => {
   const { client, socket } = await connected();
   const heard = [];
   const loop = (async () => {

@@ -8,7 +8,10 @@ export class Clock {
   #next = 1;
 
   now = () => this.time;
-  setTimeout = (run, ms) => (this.#timers.set(this.#next, { at: this.time + ms, run }), this.#next++);
+  setTimeout = (run, ms) => {
+    this.#timers.set(this.#next, { at: this.time + ms, run });
+    return this.#next++;
+  };
   clearTimeout = (id) => void this.#timers.delete(id);
 
   get pending() { return this.#timers.size; }
@@ -17,7 +20,8 @@ export class Clock {
     const end = this.time + ms;
     await settled();
     for (;;) {
-      const due = [...this.#timers].filter(([, t]) => t.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
+      const [due] = [...this.#timers].filter(([, t]) => t.at <= end)
+        .sort((a, b) => a[1].at - b[1].at);
       if (!due) break;
       this.#timers.delete(due[0]);
       this.time = Math.max(this.time, due[1].at);
@@ -93,4 +97,7 @@ export async function connected(options) {
 }
 
 /** The code that `promise` rejects with. */
-export const refusal = (promise) => promise.then(() => 'resolved', (e) => (e.name === 'StentorError' ? e.code : e.name));
+export const refusal = (promise) => promise.then(
+  () => 'resolved',
+  (error) => (error.name === 'StentorError' ? error.code : error.name),
+);

@@ -5,7 +5,9 @@ import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 
 const WEB = new URL('../../src/web/', import.meta.url);
-const TYPES = { html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml', ts: 'text/plain' };
+const TYPES = {
+  html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml', ts: 'text/plain',
+};
 
 /** Listens on `port` of the loopback address; 0 takes any. */
 export async function serve(port = 0) {
@@ -46,7 +48,7 @@ export async function serve(port = 0) {
       const from = { client: client.id, user: client.user };
       to.forEach(([s]) => say(s, { type: 'message', direct: true, from, time: Date.now(), body }));
       if (to.length) say(socket, { type: 'ack', id, clients: to.length });
-      else say(socket, { type: 'error', id, code: 'unknown_user', text: `no user ${user} is here` });
+      else say(socket, { type: 'error', id, code: 'unknown_user', text: `no user ${user}` });
     },
     join(socket, client, { channel, presence = false, id }) {
       client.channels.set(channel, presence);
@@ -72,7 +74,8 @@ export async function serve(port = 0) {
     const client = { id: ++ids, user, channels: new Map() };
     clients.set(socket, client);
     older?.[0].close(3500, 'replaced');
-    say(socket, { type: 'welcome', client: client.id, user, channel: null, ping_interval: 25, pong_timeout: 10, message_bytes: 65536 });
+    const heartbeat = { ping_interval: 25, pong_timeout: 10, message_bytes: 65_536 };
+    say(socket, { type: 'welcome', client: client.id, user, channel: null, ...heartbeat });
     socket.on('message', (data) => {
       const message = JSON.parse(data);
       answers[message.type]?.(socket, client, message);

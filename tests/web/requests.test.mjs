@@ -88,6 +88,18 @@ test('what was under way when the connection ended is lost and not repeated', as
   assert.equal((await kept).offset, 2);
 });
 
+test('what is asked of a socket that is closing waits for the next', async () => {
+  const { client, clock, socket } = await connected({ maxQueued: 1 });
+  socket.readyState = 2;
+  const kept = client.publish('x', 1);
+  assert.equal(await refusal(client.publish('x', 2)), 'dropped');
+  socket.end(1001);
+  await clock.pass(500);
+  assert.equal(socket.sent.length, 0);
+  Socket.last.welcome().answer('publish', { offset: 1 });
+  assert.equal((await kept).offset, 1);
+});
+
 test('a disconnected client refuses at once, and close() refuses what waits', async () => {
   const { client, socket } = await connected();
   socket.end(1006);
