@@ -1,0 +1,132 @@
+//! The message log: its rows, and the history that this tab keeps over reconnects and reloads.
+import { at, el, face } from './people.js';
+
+const RECORDS_MAX = 500;
+const GROUP_MS = 120_000;
+const NEAR_END_PX = 90;
+
+let room = '';
+let records = [];
+let fresh = []; // Records that wait for the next frame of the screen.
+let saveTimer = null;
+let atEnd = true;
+
+// Storage may be forbidden or full; the page then simply forgets.
+export const recall = (store, key) => {
+  try { return window[store].getItem(`stentor.${key}`); } catch { return null; }
+};
+export const keep = (store, key, value) => {
+  try { window[store].setItem(`stentor.${key}`, value); return true; } catch { return false; }
+};
+
+/** Saves what is shown and shows what the tab remembers of `channel`. */
+export function openLog(channel) {
+  if (fresh.length) flush();
+  save();
+  room = channel;
+  records = [];
+  at('newest').hidden = true;
+  const log = at('log');
+  log.setAttribute('aria-live', 'off'); // Nobody wants to hear all of it again.
+  at('messages').replaceChildren();
+  for (const record of remembered().filter((r) => r.room === room)) {
+    at('messages').append(row(record, records.at(-1)));
+    records.push(record);
+  }
+  at('messages').querySelectorAll('.fresh').forEach((item) => item.classList.remove('fresh'));
+  toEnd();
+  setTimeout(() => log.removeAttribute('aria-live'), 300);
+}
+
+/** Adds a message: `{name, mine, direct, text, data, offset, time}`. */
+export function add(record) {
+  fresh.push({ ...record, room });
+  if (fresh.length > RECORDS_MAX) fresh.shift();
+  if (fresh.length > 1) return;
+  // One pass over the page for all that came meanwhile; a hidden page has no frames.
+  if (document.hidden) setTimeout(flush, 200);
+  else requestAnimationFrame(flush);
+}
+
+/** Adds a line about the room itself; `kept` ones outlive a reload. */
+export const note = (text, { kept = false, bad = false } = {}) =>
+  add({ note: true, text, kept, bad, time: Date.now() });
+
+export function toEnd() {
+  at('log').scrollTop = at('log').scrollHeight;
+  atEnd = true;
+}
+
+function flush() {
+  const stick = atEnd || fresh.some((r) => r.mine);
+  const nodes = fresh.map((record) => {
+    const node = row(record, records.at(-1));
+    records.push(record);
+    return node;
+  });
+  fresh = [];
+  records.splice(0, records.length - RECORDS_MAX);
+  const messages = at('messages');
+  messages.append(...nodes);
+  while (messages.childElementCount > RECORDS_MAX) messages.firstElementChild.remove();
+  if (stick) toEnd();
+  else at('newest').hidden = false;
+  saveTimer ??= setTimeout(save, 500);
+}
+
+function row(record, before) {
+  if (record.note) return el('li', `note${record.bad ? ' bad' : ''}`, record.text);
+  const { name, mine, direct, data, text, offset, time } = record;
+  const first = !before || before.note || before.name !== name || before.direct !== direct
+    || time - before.time > GROUP_MS;
+  const when = new Date(time);
+  const item = el('li', 'message fresh');
+  item.classList.toggle('mine', !!mine);
+  item.classList.toggle('direct', !!direct);
+  item.classList.toggle('first', first);
+  item.title = when.toLocaleString() + (offset ? ` · offset ${offset}` : '');
+  if (first) {
+    if (!mine) item.append(face(el('span', 'face'), name));
+    item.append(heading(record, when));
+  }
+  item.append(el('div', `bubble${data ? ' data' : ''}`, text));
+  return item;
+}
+
+function heading({ name, mine, direct }, when) {
+  const who = el('p', 'who');
+  // Own messages say so by their place; the word is for those who hear the page.
+  who.append(el('b', mine ? 'sr' : '', mine ? 'You' : name), ' ');
+  if (direct) who.append(el('span', 'tag', direct), ' ');
+  const clock = when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  who.append(Object.assign(el('time', '', clock), { dateTime: when.toISOString() }));
+  return who;
+}
+
+function remembered() {
+  try {
+    return JSON.parse(recall('sessionStorage', 'history')) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+/** Keeps the tab's newest records, of all its channels, as far as the storage has room. */
+export function save() {
+  clearTimeout(saveTimer);
+  saveTimer = null;
+  if (!room) return;
+  let all = remembered().filter((r) => r.room !== room)
+    .concat([...records, ...fresh].filter((r) => !r.note || r.kept)).slice(-RECORDS_MAX);
+  while (all.length && !keep('sessionStorage', 'history', JSON.stringify(all))) {
+    all = all.slice(Math.ceil(all.length / 2));
+  }
+}
+
+at('log').addEventListener('scroll', () => {
+  const log = at('log');
+  atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END_PX;
+  if (atEnd) at('newest').hidden = true;
+}, { passive: true });
+// The composer grows, a keyboard opens: the end stays in sight.
+new ResizeObserver(() => atEnd && toEnd()).observe(at('log'));

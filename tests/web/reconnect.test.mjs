@@ -1,0 +1,148 @@
+//! Proves when and how the client comes back, and when it does not.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { backoff, isFinal } from '../../src/web/stentor.js';
+import { Socket, connected, settled, start } from './fake.mjs';
+
+test('the back-off doubles from 500 ms to 20 s and is jittered down to nothing', () => {
+  assert.deepEqual([0, 1, 2, 5, 6, 40].map((n) => backoff(n, () => 1)),
+    [500, 1_000, 2_000, 16_000, 20_000, 20_000]);
+  assert.equal(backoff(40, () => 0), 0);
+  for (let i = 0; i < 200; i++) assert.ok(backoff(3) >= 0 && backoff(3) < 4_000);
+});
+
+test('the codes of the protocol that are final', () => {
+  for (const code of [1002, 1007, 1008, 1009, 3500, 3501, 4000]) assert.ok(isFinal(code), `${code}`);
+  for (const code of [1000, 1001, 1006, 1011, 1012, 1013, 1014, 3000, 3008, 3012, 3499]) {
+    assert.ok(!isFinal(code), `${code}`);
+  }
+});
+
+test('listeners added after the constructor hear the first state', async () => {
+  const { client, all } = start();
+  assert.equal(client.state, 'connecting');
+  await settled();
+  assert.equal(Socket.all.length, 1);
+  assert.deepEqual(Socket.last.protocols, ['stentor.v1']);
+  Socket.last.welcome();
+  assert.deepEqual(all('state').map((s) => s.state), ['connecting', 'connected']);
+  assert.equal(client.id, 1);
+});
+
+test('options reach the address; http becomes ws', async () => {
+  const { client } = start({ user: 'änne & co', echo: false });
+  const url = new URL(client.url);
+  assert.equal(url.searchParams.get('user'), 'änne & co');
+  assert.equal(url.searchParams.get('echo'), 'false');
+  assert.match(client.url, /user=%C3%A4nne%20%26%20co&/);
+  client.close();
+  const { Stentor } = await import('../../src/web/stentor.js');
+  assert.equal(new Stentor('https://host/ws', { autoConnect: false }).url, 'wss://host/ws');
+});
+
+test('each failed attempt waits longer; the state tells how long', async () => {
+  const { clock, all } = start();
+  await settled();
+  for (const wait of [500, 1_000, 2_000]) {
+    Socket.last.end(1006);
+    assert.deepEqual(all('state').at(-1).retryInMs, wait);
+    const before = Socket.all.length;
+    await clock.pass(wait - 1);
+    assert.equal(Socket.all.length, before);
+    await clock.pass(1);
+    assert.equal(Socket.all.length, before + 1);
+  }
+});
+
+test('the back-off starts anew only after 5 s up', async () => {
+  const { clock, all } = await connected();
+  Socket.last.end(1001, 'draining');
+  await clock.pass(500);
+  Socket.last.welcome();
+  await clock.pass(4_999);
+  Socket.last.end(1006);
+  assert.equal(all('close').at(-1).retryInMs, 1_000);
+  await clock.pass(1_000);
+  Socket.last.welcome();
+  await clock.pass(5_000);
+  Socket.last.end(1006);
+  assert.equal(all('close').at(-1).retryInMs, 500);
+});
+
+test('a final code ends it, and connect() begins anew', async () => {
+  const { client, clock, all, socket } = await connected();
+  socket.end(3500, 'replaced');
+  assert.deepEqual(all('close'), [{ code: 3500, reason: 'replaced', final: true, retryInMs: null }]);
+  assert.equal(client.state, 'disconnected');
+  await clock.pass(60_000);
+  assert.equal(Socket.all.length, 1);
+  assert.equal(clock.pending, 0);
+  client.connect();
+  Socket.last.welcome();
+  assert.equal(client.state, 'connected');
+});
+
+test('a server without the subprotocol is final', async () => {
+  const { client, all } = start();
+  await settled();
+  Socket.last.open('');
+  assert.equal(client.state, 'disconnected');
+  assert.equal(all('close')[0].code, 1002);
+});
+
+test('an attempt without a welcome is given up and tried again', async () => {
+  const { clock, all } = start();
+  await settled();
+  Socket.last.open();
+  await clock.pass(10_000);
+  assert.equal(all('close')[0].reason, 'no welcome in time');
+  await clock.pass(500);
+  assert.equal(Socket.all.length, 2);
+  assert.ok(Socket.all[0].closed);
+});
+
+test('retryNow ends the wait and leaves one attempt, not two', async () => {
+  const { client, clock, socket } = await connected();
+  socket.end(1006);
+  client.retryNow();
+  client.retryNow();
+  assert.equal(Socket.all.length, 2);
+  await clock.pass(500);
+  assert.equal(Socket.all.length, 2);
+  assert.equal(socket.closed, null);
+});
+
+test('close() says goodbye, stops every timer and ignores what the socket says later', async () => {
+  const { client, clock, all, socket } = await connected();
+  client.close();
+  assert.deepEqual(socket.closed, { code: 1000, reason: '' });
+  assert.equal(all('close')[0].final, true);
+  socket.end(1000);
+  assert.equal(all('close').length, 1);
+  assert.equal(clock.pending, 0);
+});
+
+test('an aborted signal closes for good', async () => {
+  const abort = new AbortController();
+  const { client } = await connected({ signal: abort.signal });
+  abort.abort();
+  assert.equal(client.state, 'disconnected');
+});
+
+test('the watchdog asks when it is quiet and reconnects when nothing is heard', async () => {
+  const { client, clock, all, socket } = await connected({ pingInterval: 20_000, pongTimeout: 5_000 });
+  await clock.pass(15_000);
+  socket.say({ type: 'message', channel: 'x', offset: 1, from: null, time: 0, body: 1 });
+  await clock.pass(19_999);
+  assert.equal(socket.asked('ping').length, 0);
+  await clock.pass(1);
+  assert.equal(socket.asked('ping').length, 1);
+  socket.say({ type: 'pong' });
+  await clock.pass(24_000);
+  assert.equal(client.state, 'connected');
+  assert.equal(socket.asked('ping').length, 2);
+  await clock.pass(1_000 + 5_000);
+  assert.equal(all('close')[0].reason, 'nothing heard in time');
+  assert.equal(client.state, 'connecting');
+  assert.ok(socket.closed);
+});

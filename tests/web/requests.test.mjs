@@ -1,0 +1,137 @@
+//! Proves what becomes of requests: answered, refused, late, queued, dropped, lost or aborted.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { Socket, connected, refusal, settled, start } from './fake.mjs';
+
+test('an answer settles the request with its id, whatever the order', async () => {
+  const { client, socket } = await connected();
+  const first = client.publish('x', { deep: [1] });
+  const second = client.direct('bo', 'hi');
+  assert.deepEqual(socket.asked('publish')[0].body, { deep: [1] });
+  socket.answer('direct', { clients: 2 });
+  socket.answer('publish', { channel: 'x', offset: 7 });
+  assert.equal((await first).offset, 7);
+  assert.equal((await second).clients, 2);
+});
+
+test('an error with an id rejects, one without is an event', async () => {
+  const { client, all, socket } = await connected();
+  const refused = refusal(client.direct('nobody', 1));
+  const { id } = socket.asked('direct')[0];
+  socket.say({ type: 'error', code: 'unknown_user', text: 'no such user', id });
+  assert.equal(await refused, 'unknown_user');
+  socket.say({ type: 'error', code: 'rate', text: 'too fast' });
+  assert.deepEqual(all('error').map((e) => e.code), ['rate']);
+});
+
+test('no answer in time rejects; the late answer is ignored', async () => {
+  const { client, clock, socket } = await connected({ requestTimeout: 3_000 });
+  const late = refusal(client.publish('x', 1));
+  await clock.pass(3_000);
+  assert.equal(await late, 'timeout');
+  socket.answer('publish');
+  assert.equal(await refusal(client.publish('x', 1, { signal: AbortSignal.abort() })), 'AbortError');
+});
+
+test('what waits for a connection is sent in order, after the joins', async () => {
+  const { client } = start();
+  client.join('x');
+  const sent = [client.publish('x', 1), client.publish('x', 2)];
+  assert.equal(client.queued, 2);
+  await settled();
+  const socket = Socket.last.welcome();
+  assert.deepEqual(socket.sent.map((m) => m.body ?? m.type), ['join', 1, 2]);
+  socket.sent.filter((m) => m.body).forEach(({ id }) => socket.say({ type: 'ack', id }));
+  await Promise.all(sent);
+  assert.equal(client.queued, 0);
+});
+
+test('the queue is bounded: the newest is refused and told', async () => {
+  const { client, all } = start({ maxQueued: 2 });
+  client.publish('x', 1);
+  client.publish('x', 2);
+  assert.equal(await refusal(client.publish('x', 3)), 'dropped');
+  assert.deepEqual(all('dropped'), [{ type: 'publish', channel: 'x', body: 3 }]);
+  assert.equal(Socket.last.welcome().asked('publish').length, 2);
+});
+
+test('a socket that holds too much unsent refuses more', async () => {
+  const { client, socket } = await connected({ maxBufferedBytes: 1_000 });
+  socket.bufferedAmount = 1_001;
+  assert.equal(await refusal(client.publish('x', 1)), 'dropped');
+  assert.equal(socket.sent.length, 0);
+});
+
+test('what was given up while queued is never sent', async () => {
+  const { client, clock } = start({ requestTimeout: 1_000, connectTimeout: 5_000 });
+  const abort = new AbortController();
+  const aborted = refusal(client.publish('x', 1, { signal: abort.signal, timeout: 9_000 }));
+  const late = refusal(client.publish('x', 2));
+  abort.abort();
+  await clock.pass(1_000);
+  assert.deepEqual([await aborted, await late], ['AbortError', 'timeout']);
+  assert.equal(Socket.last.welcome().sent.length, 0);
+});
+
+test('what was under way when the connection ended is lost and not repeated', async () => {
+  const { client, clock, socket } = await connected();
+  const lost = refusal(client.publish('x', 1));
+  socket.end(1006);
+  assert.equal(await lost, 'lost');
+  const kept = client.publish('x', 2);
+  await clock.pass(500);
+  Socket.last.welcome();
+  assert.deepEqual(Socket.last.asked('publish').map((m) => m.body), [2]);
+  Socket.last.answer('publish', { offset: 2 });
+  assert.equal((await kept).offset, 2);
+});
+
+test('what is asked of a socket that is closing waits for the next', async () => {
+  const { client, clock, socket } = await connected({ maxQueued: 1 });
+  socket.readyState = 2;
+  const kept = client.publish('x', 1);
+  assert.equal(await refusal(client.publish('x', 2)), 'dropped');
+  socket.end(1001);
+  await clock.pass(500);
+  assert.equal(socket.sent.length, 0);
+  Socket.last.welcome().answer('publish', { offset: 1 });
+  assert.equal((await kept).offset, 1);
+});
+
+test('a disconnected client refuses at once, and close() refuses what waits', async () => {
+  const { client, socket } = await connected();
+  socket.end(1006);
+  const waiting = refusal(client.publish('x', 1));
+  client.close();
+  assert.equal(await waiting, 'disconnected');
+  assert.equal(await refusal(client.who('x')), 'disconnected');
+});
+
+test('without an ack there is no id, and the promise settles once it is sent', async () => {
+  const { client, socket } = await connected();
+  assert.equal(await client.publish('x', 1, { ack: false }), undefined);
+  assert.deepEqual(socket.sent, [{ type: 'publish', channel: 'x', body: 1 }]);
+});
+
+test('ping tells the round trip', async () => {
+  const { client, clock, socket } = await connected();
+  const trip = client.ping();
+  await clock.pass(42);
+  socket.say({ type: 'pong', id: socket.asked('ping')[0].id });
+  assert.equal(await trip, 42);
+});
+
+test('what is no JSON, or no object, harms nothing', async () => {
+  const { client, all, socket } = await connected();
+  for (const data of ['{', 'null', '7', '[]', '"x"', '{"type":"later"}']) socket.onmessage({ data });
+  assert.deepEqual(all('error').map((e) => e.code), ['malformed']);
+  assert.equal(client.state, 'connected');
+});
+
+test('the library stays below 5 KB compressed and asks for nothing else', async () => {
+  const source = await readFile(new URL('../../src/web/stentor.js', import.meta.url));
+  assert.ok(gzipSync(source, { level: 9 }).length < 5_000);
+  assert.doesNotMatch(source.toString(), /^import|\bimport\(|\brequire\(/m);
+});
