@@ -212,6 +212,7 @@ impl<N: Net> Shard<N> {
         let done = Now::read();
         for tick in encoded.drain(..) {
             self.tally.ticks += 1;
+            self.tally.tick_publications += tick.publications.len() as u64;
             let channel = self.channels.at(tick.channel);
             if let Some(last) = tick.publications.last() {
                 channel.fanned = last.offset;

@@ -96,6 +96,8 @@ pub struct Report {
     pub core: usize,
     /// Clients connected now.
     pub clients_now: u64,
+    /// Users that this shard owns, connected anywhere, now.
+    pub users_now: u64,
     /// Channels known now.
     pub channels_now: u64,
     /// Handshakes under way now.
@@ -122,6 +124,8 @@ pub struct Report {
     pub sends: u64,
     /// Ticks fanned out.
     pub ticks: u64,
+    /// Publications that they carried (over ticks: how many came together).
+    pub tick_publications: u64,
     /// Publications numbered here as home.
     pub publications: u64,
     /// Bytes in outboxes now.
@@ -142,6 +146,16 @@ pub struct Report {
     pub rings: u64,
     /// Times a publisher was held back because a lane was full.
     pub holds: u64,
+    /// Publishers held back now.
+    pub held_now: u64,
+    /// Turns in which this shard, as home, waited for room.
+    pub stalls: u64,
+    /// Idle channels forgotten, with their offsets, to make room for others.
+    pub forgotten_channels: u64,
+    /// Turns of the shard's loop.
+    pub turns: u64,
+    /// Time spent in them, in microseconds.
+    pub busy_us: u64,
     /// Messages over a rate limit.
     pub rate_limited: u64,
     /// Protocol-level errors answered to JSON clients.

@@ -169,6 +169,9 @@ impl<N: Net> Shard<N> {
         self.bury();
         self.forget_emptied();
         self.port.ring();
+        self.tally.turns += 1;
+        self.tally.stalls += u64::from(self.port.is_stalled());
+        self.tally.busy_ns += Now::read().ns.saturating_sub(now.ns);
     }
 
     /// Whether something is left to do without waiting.

@@ -130,15 +130,21 @@ pub(crate) struct Channels {
     names: HashMap<Arc<str>, u32, RandomState>,
     slab: Slab<Channel>,
     count_max: usize,
+    forgotten: u64,
 }
 
 impl Channels {
     pub(crate) fn new(count_max: usize) -> Self {
-        Self { names: HashMap::default(), slab: Slab::new(), count_max }
+        Self { names: HashMap::default(), slab: Slab::new(), count_max, forgotten: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    /// How many idle channels were forgotten to make room.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<u32> {
@@ -171,6 +177,7 @@ impl Channels {
             let idle = self.slab.iter().find(|(_, channel)| channel.is_idle());
             let idle = idle.map(|(index, _)| index).ok_or(NoRoom)?;
             self.remove(u32::try_from(idle).map_err(|_| NoRoom)?);
+            self.forgotten += 1;
         }
         let index = self.slab.insert(Channel {
             name: Arc::clone(name),

@@ -52,6 +52,11 @@ impl Directory {
         }
     }
 
+    /// How many users there are.
+    pub(crate) fn users(&self) -> usize {
+        self.users.len()
+    }
+
     /// The clients of `user`.
     pub(crate) fn clients_of(&self, user: &str) -> &[ClientId] {
         self.users.get(user).map_or(&[], Vec::as_slice)

@@ -1,0 +1,46 @@
+//! Asking the shards: with patience where a lane is full, and with a bound on how long an answer may take.
+
+use std::time::Duration;
+
+use stentor_shards::{Answers, Untaken};
+
+/// How long a full lane is waited for.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the shards may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// The shards have more to do than they can take, or do not answer in time.
+    Busy,
+    BadName,
+    TooLarge,
+}
+
+/// Asks until there is room, then waits for the answers of all shards asked.
+pub(crate) async fn ask<T: Unpin>(
+    mut order: impl FnMut() -> Result<Answers<T>, Untaken>,
+) -> Result<Vec<T>, Unanswered> {
+    let room = tokio::time::Instant::now() + ROOM_TIMEOUT;
+    let answers = loop {
+        match order() {
+            Ok(answers) => break answers,
+            Err(Untaken::BadName) => return Err(Unanswered::BadName),
+            Err(Untaken::TooLarge) => return Err(Unanswered::TooLarge),
+            Err(Untaken::Busy) if tokio::time::Instant::now() >= room => {
+                return Err(Unanswered::Busy);
+            }
+            Err(Untaken::Busy) => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    };
+    tokio::time::timeout(ANSWER_TIMEOUT, answers).await.map_err(|_| Unanswered::Busy)
+}
+
+/// The same where one shard answers.
+pub(crate) async fn ask_one<T: Unpin>(
+    order: impl FnMut() -> Result<Answers<T>, Untaken>,
+) -> Result<T, Unanswered> {
+    ask(order).await?.pop().ok_or(Unanswered::Busy)
+}

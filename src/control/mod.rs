@@ -1,0 +1,115 @@
+//! The control plane: one ordinary thread for everything that is not a WebSocket byte.
+
+mod admin;
+mod ask;
+mod api;
+mod hgrm;
+mod metrics;
+mod pages;
+mod stats;
+mod visitors;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use stentor_shards::{Door, Handle, Visitor};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many visitors may wait for the thread.
+const VISITORS_WAITING_MAX: usize = 256;
+
+/// What the control plane is told at start.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    admin: Option<SocketAddr>,
+    api_key: Option<String>,
+    message_bytes: usize,
+}
+
+impl Settings {
+    pub(crate) fn of(settings: &crate::config::Settings) -> Self {
+        Self {
+            admin: settings.admin,
+            api_key: settings.api_key.clone(),
+            message_bytes: settings.shards.message_bytes,
+        }
+    }
+}
+
+/// The other end of the shards' door.
+pub(crate) struct Visitors {
+    receiver: mpsc::Receiver<Visitor>,
+}
+
+/// The door through which shards hand over what is not an upgrade, and where it leads.
+pub(crate) fn door() -> (Door, Visitors) {
+    let (sender, receiver) = mpsc::channel(VISITORS_WAITING_MAX);
+    let door: Door = Arc::new(move |visitor| sender.try_send(visitor).is_ok());
+    (door, Visitors { receiver })
+}
+
+/// What every route knows.
+#[derive(Clone)]
+pub(crate) struct State {
+    shards: Handle,
+    settings: Arc<Settings>,
+    began: Instant,
+}
+
+/// The running thread; dropping it ends it.
+pub(crate) struct Control {
+    admin: Option<SocketAddr>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Control {
+    /// The address of the admin listener, if there is one.
+    pub(crate) fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Binds the admin address and starts the thread.
+///
+/// # Errors
+/// The admin address cannot be bound, or the thread not be started.
+pub(crate) fn start(shards: Handle, settings: Settings, visitors: Visitors) -> io::Result<Control> {
+    let listener = settings.admin.map(bind).transpose()?;
+    let admin = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = oneshot::channel();
+    let state = State { shards, settings: Arc::new(settings), began: Instant::now() };
+    let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
+        runtime.block_on(async move {
+            let public = visitors::receive(visitors, state.clone());
+            let private = admin::serve(listener, state);
+            tokio::select! {
+                () = public => {}
+                () = private => {}
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(Control { admin, stop: Some(stop), thread: Some(thread) })
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("admin address {address}: {error}"));
+    let listener = TcpListener::bind(address).map_err(named)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

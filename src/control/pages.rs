@@ -1,0 +1,102 @@
+//! What the public port shows: the page and its files, and whether the server is well.
+
+use axum::Router;
+use axum::extract::State as Has;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use rust_embed::Embed;
+
+use super::State;
+
+/// The files of the page, part of the binary.
+#[derive(Embed)]
+#[folder = "src/web/"]
+struct Files;
+
+/// The page loads nothing from elsewhere, runs no inline code and stands in no frame.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
+                      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+pub(crate) fn router(state: State) -> Router {
+    health(Router::new().route("/ws", get(upgrade_wanted))).fallback(file).with_state(state)
+}
+
+/// The two routes that both ports have.
+pub(crate) fn health(router: Router<State>) -> Router<State> {
+    router.route("/health", get(alive)).route("/healthz", get(alive)).route("/ready", get(ready))
+}
+
+async fn alive() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}\n")
+}
+
+async fn ready(Has(state): Has<State>) -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    if state.shards.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, json, "{\"status\":\"draining\"}\n").into_response()
+    } else {
+        (json, "{\"status\":\"ready\"}\n").into_response()
+    }
+}
+
+async fn upgrade_wanted() -> Response {
+    let headers = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
+    (StatusCode::UPGRADE_REQUIRED, headers, "this is a WebSocket endpoint\n").into_response()
+}
+
+async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if method != Method::GET && method != Method::HEAD {
+        return (StatusCode::METHOD_NOT_ALLOWED, [("Allow", "GET, HEAD")], "GET or HEAD\n")
+            .into_response();
+    }
+    let name = match uri.path() {
+        "/" => "index.html",
+        path => path.trim_start_matches('/'),
+    };
+    let Some(file) = Files::get(name) else {
+        return (StatusCode::NOT_FOUND, "nothing here\n").into_response();
+    };
+    let tag = tag_of(&file.metadata.sha256_hash());
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str());
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        file.data.into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(type_of(name)));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    if type_of(name).starts_with("text/javascript") {
+        // The client library is for any page.
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    response
+}
+
+fn tag_of(hash: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut tag = String::from("\"");
+    for byte in hash.iter().take(12) {
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    tag
+}
+
+fn type_of(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("ts") => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}

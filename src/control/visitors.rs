@@ -1,0 +1,51 @@
+//! The public port's other requests: each visitor comes with its socket and what a shard has read of it.
+
+use std::io::Cursor;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use stentor_shards::Visitor;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use super::{State, Visitors, pages};
+
+/// How many visitors are served at once.
+const VISITORS_MAX: usize = 512;
+
+/// How long one may take.
+const VISIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves visitors until the shards have gone.
+pub(crate) async fn receive(mut visitors: Visitors, state: State) {
+    let router = pages::router(state);
+    let room = Arc::new(Semaphore::new(VISITORS_MAX));
+    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+        let Some(visitor) = visitors.receiver.recv().await else {
+            return std::future::pending().await;
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            // An error here is the visitor's: it went, or made no sense and was told so.
+            let _ = tokio::time::timeout(VISIT_TIMEOUT, serve(visitor, router)).await;
+        });
+    }
+}
+
+async fn serve(visitor: Visitor, router: axum::Router) {
+    let Ok(socket) = TcpStream::from_std(visitor.socket) else { return };
+    let (read, write) = socket.into_split();
+    let whole = tokio::io::join(Cursor::new(visitor.head).chain(read), write);
+    let service = TowerToHyperService::new(router);
+    // One request for each connection: the next one may be an upgrade, and those are the shards'.
+    let _ = http1::Builder::new()
+        .keep_alive(false)
+        .half_close(true)
+        .serve_connection(TokioIo::new(whole), service)
+        .await;
+}
