@@ -11,8 +11,11 @@ use super::frame::{HEADER_MAX, Opcode, put_header};
 use super::plain::is_heartbeat;
 use crate::model::id::ClientId;
 
-/// The longest `id` of a request, in bytes of JSON.
+/// The longest `id` of a request, in bytes as it stands there, less the quotes of a string.
 const ID_BYTES_MAX: usize = 64;
+
+/// The longest text about a malformed request. The parser quotes what it read, at any length.
+const COMPLAINT_BYTES_MAX: usize = 160;
 
 /// How deep arrays and objects may lie in each other, as most parsers of the receivers bear.
 const DEPTH_MAX: usize = 128;
@@ -97,11 +100,11 @@ pub(crate) struct Mistake<'a> {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(borrow, rename = "type", default, deserialize_with = "borrowed")]
     kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed")]
     channel: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed")]
     user: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "present")]
     body: Option<&'a RawValue>,
@@ -114,6 +117,13 @@ struct Envelope<'a> {
 /// `null` is a value here, not an absence.
 fn present<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(json).map(Some)
+}
+
+/// A string where it lies, if nothing in it is escaped: an optional `Cow` by itself is always copied.
+fn borrowed<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(Option::<Text<'de>>::deserialize(json)?.map(|text| text.0))
 }
 
 /// Whether arrays and objects lie deeper in each other than receivers should have to bear.
@@ -137,15 +147,16 @@ fn is_too_deep(text: &str) -> bool {
 
 /// Reads one message of a client.
 pub(crate) fn read(text: &str) -> Result<Command<'_>, Mistake<'_>> {
+    let malformed = |text, id| Mistake { code: ErrorCode::Malformed, text, id };
     if is_too_deep(text) {
-        let text = "arrays and objects lie too deep in each other".into();
-        return Err(Mistake { code: ErrorCode::Malformed, text, id: None });
+        return Err(malformed("arrays and objects lie too deep in each other".into(), None));
     }
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| Mistake {
-        code: ErrorCode::Malformed,
-        text: format!("not a request in JSON: {error}").into(),
-        id: None,
-    })?;
+    // The parser would take an array for an object whose keys are left out.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(malformed("a request is a JSON object".into(), None));
+    }
+    let envelope: Envelope<'_> =
+        serde_json::from_str(text).map_err(|error| malformed(complaint(&error), id_in(text)))?;
     let id = match envelope.id.map(RawValue::get) {
         None | Some("null") => None,
         Some(raw) if is_id(raw) => Some(Id(raw)),
@@ -189,17 +200,42 @@ pub(crate) fn read(text: &str) -> Result<Command<'_>, Mistake<'_>> {
 }
 
 fn is_id(raw: &str) -> bool {
-    raw.len() <= ID_BYTES_MAX
-        && raw.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(text) => text.len() <= ID_BYTES_MAX,
+        None => {
+            raw.len() <= ID_BYTES_MAX
+                && raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        }
+    }
+}
+
+/// What the parser says, cut: it must not cost more to be wrong than to be right.
+fn complaint(error: &serde_json::Error) -> Cow<'static, str> {
+    let mut text = format!("not a request in JSON: {error}");
+    text.truncate(text.floor_char_boundary(COMPLAINT_BYTES_MAX));
+    text.into()
+}
+
+/// The id of an object in which something else is wrong, so that its sender learns which it was.
+fn id_in(text: &str) -> Option<Id<'_>> {
+    #[derive(Deserialize)]
+    struct Marked<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let marked: Marked<'_> = serde_json::from_str(text).ok()?;
+    is_id(marked.id.get()).then(|| Id(marked.id.get()))
 }
 
 /// A JSON string body as its characters, any other body as it is.
 pub(crate) fn json_body_as_text(raw: &str) -> Cow<'_, str> {
-    if raw.starts_with('"') {
+    // The API may hand over a value with space around it.
+    let raw = raw.trim_ascii();
+    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        None => Cow::Borrowed(raw),
+        Some(text) if !text.contains('\\') => Cow::Borrowed(text),
         // A lone surrogate has no characters: then the JSON itself must do.
-        serde_json::from_str(raw).map_or(Cow::Borrowed(raw), Cow::Owned)
-    } else {
-        Cow::Borrowed(raw)
+        Some(_) => serde_json::from_str(raw).map_or(Cow::Borrowed(raw), Cow::Owned),
     }
 }
 
