@@ -139,6 +139,9 @@ fn depth_is_bounded_and_strings_do_not_count() {
     assert!(read(&nested(50_000)).is_err());
     let text = format!("{{\"type\":\"publish\",\"body\":\"\\\"{}\"}}", "[".repeat(500));
     assert!(read(&text).is_ok());
+    let wide = format!("{{\"type\":\"publish\",\"body\":[{}1]}}", "[],".repeat(5000));
+    assert!(read(&wide).is_ok());
+    assert_eq!(openings("[{".repeat(1000).as_bytes()), 2000);
 }
 
 #[test]
