@@ -182,7 +182,7 @@ proptest! {
         parse(&bytes, &LIMITS);
     }
 
-    /// A head in pieces is the same head: every beginning is partial, or says early what the whole would say.
+    /// A head in pieces is the same head: every beginning of a good one is partial.
     #[test]
     fn every_beginning_of_a_good_head_is_partial(cut in 1_usize..100) {
         let bytes = head("/ws?channel=x", &USUAL);

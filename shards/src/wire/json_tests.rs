@@ -1,9 +1,10 @@
 //! Requests that are read, requests that are not, and frames that read back.
 
+use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::id::ShardId;
+use crate::model::id::{ClientId, ShardId};
 
 /// The JSON in a frame, and that the frame is whole.
 fn unframed(frame: &[u8]) -> &str {
