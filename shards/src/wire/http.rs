@@ -1,4 +1,4 @@
-//! The request head: an upgrade with its parameters, a visit for the control plane, or nothing that makes sense.
+//! The request head: an upgrade with its parameters, a visit for the control plane, or nonsense.
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 

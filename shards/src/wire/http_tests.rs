@@ -62,7 +62,14 @@ fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
 fn the_json_dialect_is_found_among_others() {
     let offers = with(&["sec-websocket-protocol: other, stentor.v1"]);
     assert!(upgraded(&head("/", &offers)).json);
-    assert!(!upgraded(&head("/", &with(&["Sec-WebSocket-Protocol: other"]))).json);
+    let lines = with(&["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b,stentor.v1 ,c"]);
+    assert!(upgraded(&head("/", &lines)).json);
+    for others in ["other", "stentor.v10", "Stentor.v1", "x stentor.v1"] {
+        let line = format!("Sec-WebSocket-Protocol: {others}");
+        let mut headers = USUAL.to_vec();
+        headers.push(&line);
+        assert!(!upgraded(&head("/", &headers)).json, "{others}");
+    }
 }
 
 #[test]
@@ -79,7 +86,21 @@ fn what_is_wrong_is_said() {
             Parsed::Bad("the Connection header does not say upgrade"),
         ),
         (head("/ws", &with(&["Host: other"])), Parsed::Bad("two hosts")),
+        (head("/ws", &with(&["Origin: a", "Origin: b"])), Parsed::Bad("two origins")),
+        (head("/ws", &with(&["Sec-WebSocket-Version: 13"])), Parsed::Bad("two versions")),
+        (head("/ws", &with(&[USUAL[4]])), Parsed::Bad("two keys")),
         (head("/ws", &with(&["Content-Length: 5"])), Parsed::Bad("an upgrade has no body")),
+        (
+            head("/ws", &with(&["Transfer-Encoding: chunked"])),
+            Parsed::Bad("an upgrade has no body"),
+        ),
+        (head("/ws?join=maybe", &USUAL), Parsed::Bad("join is newline or none")),
+        (
+            head("/ws?%c3%28=1&&user=a%2", &USUAL),
+            Parsed::Bad("a parameter is not percent-encoded UTF-8"),
+        ),
+        (vec![0x16], Parsed::Bad("this port speaks plain HTTP, not TLS")),
+        (b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n".to_vec(), Parsed::Partial),
         (head("/ws?channel=", &USUAL), Parsed::Bad("a name is empty")),
         (head("/ws?channel=a%0ab", &USUAL), Parsed::Bad("a name holds control characters")),
         (head("/ws?user=a&user=b", &USUAL), Parsed::Bad("a parameter stands twice")),
@@ -101,6 +122,32 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
+fn a_key_is_16_bytes_in_base64() {
+    for key in [
+        "dGhlIHNhbXBsZSBub25jZQ=",
+        "dGhlIHNhbXBsZSBub25jZQ===",
+        "dGhlIHNhbXBsZSBub25jZTE=",
+        "dGhlIHNhbXBsZSBub25j=Q==",
+        "dGhlIHNhbXBsZSBub25jZ\u{e4}==",
+        "",
+    ] {
+        let line = format!("Sec-WebSocket-Key: {key}");
+        let mut headers = without("Sec-WebSocket-Key");
+        headers.push(&line);
+        let expected = Parsed::Bad("Sec-WebSocket-Key is not 16 bytes in base64");
+        assert_eq!(parse(&head("/ws", &headers), &LIMITS), expected, "{key}");
+    }
+}
+
+#[test]
+fn what_follows_the_head_is_left_to_the_session() {
+    let mut bytes = head("/ws", &with(&["Content-Length: 0"]));
+    let head_len = bytes.len();
+    bytes.extend([0x81, 0x80, 0, 0, 0, 0]);
+    assert_eq!(upgraded(&bytes).head_len, head_len);
+}
+
+#[test]
 fn a_head_is_bounded_in_bytes_and_headers() {
     let long = format!("X: {}", "x".repeat(2100));
     assert_eq!(parse(&head("/ws", &[&long]), &LIMITS), Parsed::TooLarge);
@@ -116,6 +163,9 @@ fn origins_by_rule() {
     assert!(origin_allowed(&same, None, host));
     assert!(origin_allowed(&same, Some("http://example.org"), host));
     assert!(origin_allowed(&same, Some("http://127.0.0.1:9001"), Some("127.0.0.1:9001")));
+    assert!(origin_allowed(&same, Some("https://[::1]"), Some("[::1]:443")));
+    assert!(!origin_allowed(&same, Some("http://example.org:9001"), host));
+    assert!(!origin_allowed(&same, Some("null"), Some("null")));
     for wrong in ["null", "http://evil.org", "http://example.org.evil.org", "file://example.org"] {
         assert!(!origin_allowed(&same, Some(wrong), host), "{wrong}");
     }
@@ -132,11 +182,49 @@ proptest! {
         parse(&bytes, &LIMITS);
     }
 
-    /// A head in pieces is the same head: every beginning is partial, or says early what the whole would say.
+    /// A head in pieces is the same head: every beginning of a good one is partial.
     #[test]
     fn every_beginning_of_a_good_head_is_partial(cut in 1_usize..100) {
         let bytes = head("/ws?channel=x", &USUAL);
         let cut = cut.min(bytes.len() - 1);
         prop_assert_eq!(parse(&bytes[..cut], &LIMITS), Parsed::Partial);
+    }
+
+    /// Bytes that are nearly an upgrade: a good head with a few of its bytes changed.
+    #[test]
+    fn no_damaged_head_panics(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..5),
+    ) {
+        let headers = with(&["Origin: http://[::1]:80", "Sec-WebSocket-Protocol: stentor.v1"]);
+        let mut bytes = head("/ws?channel=a%20b&user=%C3%A4&echo=false&join=none", &headers);
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Parsed::Upgrade(upgrade) = parse(&bytes, &LIMITS) {
+            prop_assert!(upgrade.head_len <= bytes.len());
+            for name in upgrade.channel.iter().chain(&upgrade.user) {
+                prop_assert_eq!(check_name(name, LIMITS.name_bytes), Ok(()));
+            }
+            for origins in [Origins::SameHost, Origins::Listed(vec!["http://x".into()])] {
+                origin_allowed(&origins, upgrade.origin.as_deref(), upgrade.host.as_deref());
+            }
+        }
+    }
+
+    /// Every name comes through a URL as it was, or is refused for what it is.
+    #[test]
+    fn every_name_passes_through_a_url(name in any::<String>()) {
+        use std::fmt::Write;
+        let mut target = String::from("/ws?user=");
+        for byte in name.bytes() {
+            write!(target, "%{byte:02x}").unwrap();
+        }
+        let bytes = head(&target, &USUAL);
+        match (check_name(&name, LIMITS.name_bytes), parse(&bytes, &LIMITS)) {
+            (Ok(()), Parsed::Upgrade(upgrade)) => prop_assert_eq!(upgrade.user, Some(name)),
+            (Err(why), Parsed::Bad(said)) => prop_assert_eq!(why, said),
+            other => prop_assert!(false, "{:?}", other),
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Requests that are read, requests that are not, and frames that read back.
 
+use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::id::ShardId;
+use crate::model::id::{ClientId, ShardId};
 
 /// The JSON in a frame, and that the frame is whole.
 fn unframed(frame: &[u8]) -> &str {
@@ -50,6 +51,7 @@ fn mistakes_are_named() {
     for (text, code, id) in [
         ("nonsense", ErrorCode::Malformed, None),
         ("[]", ErrorCode::Malformed, None),
+        (r#"["publish","x",null,1,7,true]"#, ErrorCode::Malformed, None),
         (r#"{"type":"ping","type":"ping"}"#, ErrorCode::Malformed, None),
         (r#"{"type":"publish","channel":5,"body":1}"#, ErrorCode::Malformed, None),
         (r#"{"type":"fly","id":"a"}"#, ErrorCode::UnknownType, Some("\"a\"")),
@@ -58,8 +60,72 @@ fn mistakes_are_named() {
         (r#"{"type":"direct","body":1}"#, ErrorCode::MissingField, None),
         (r#"{"type":"join"}"#, ErrorCode::MissingField, None),
         (r#"{"type":"ping","id":{}}"#, ErrorCode::BadId, None),
+        (r#"{"type":"ping","id":true}"#, ErrorCode::BadId, None),
+        (r#"{"type":"publish","channel":5,"id":"q"}"#, ErrorCode::Malformed, Some("\"q\"")),
+        (r#"{"type":"ping","type":"ping","id":1}"#, ErrorCode::Malformed, Some("1")),
+        (r#"{"type":"ping","id":1,"id":2}"#, ErrorCode::Malformed, None),
+        (r#"{"type":"ping","id":1"#, ErrorCode::Malformed, None),
+        (&deep, ErrorCode::Malformed, None),
     ] {
         assert_eq!(code_of(text), (code, id.map(str::to_owned)), "{text:.60}");
+    }
+}
+
+#[test]
+fn an_id_may_be_64_bytes_long() {
+    let with = |id: &str| format!("{{\"type\":\"ping\",\"id\":{id}}}");
+    for (longest, quote) in [("a", "\""), ("7", "")] {
+        let fits = with(&format!("{quote}{}{quote}", longest.repeat(64)));
+        assert!(matches!(read(&fits), Ok(Command::Ping { id: Some(_) })));
+        let over = with(&format!("{quote}{}{quote}", longest.repeat(65)));
+        assert_eq!(code_of(&over).0, ErrorCode::BadId);
+    }
+}
+
+#[test]
+fn the_answer_to_a_mistake_is_short_however_long_the_mistake_was() {
+    let long = "\u{7f}".repeat(60_000);
+    for text in [
+        format!(r#"{{"type":"join","presence":"{long}"}}"#),
+        format!(r#"{{"type":"{long}"}}"#),
+        format!(r#"{{"type":"ping","id":"{long}"}}"#),
+        long,
+    ] {
+        let mistake = read(&text).unwrap_err();
+        assert!(mistake.text.len() <= 160, "{}", mistake.text.len());
+        assert_eq!(mistake.id, None);
+    }
+}
+
+#[test]
+fn names_are_copied_only_if_they_are_escaped() {
+    let channel = |text| match read(text) {
+        Ok(Command::Join { channel, .. }) => channel,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(channel(r#"{"type":"join","channel":"a"}"#), Cow::Borrowed("a")));
+    assert!(
+        matches!(channel(r#"{"type":"join","channel":"\n"}"#), Cow::Owned(name) if name == "\n")
+    );
+}
+
+#[test]
+fn the_protocol_page_lists_every_error_code() {
+    let page = include_str!("../../PROTOCOL.md");
+    for code in [
+        ErrorCode::Malformed,
+        ErrorCode::UnknownType,
+        ErrorCode::MissingField,
+        ErrorCode::BadName,
+        ErrorCode::BadId,
+        ErrorCode::Binary,
+        ErrorCode::Rate,
+        ErrorCode::UnknownUser,
+        ErrorCode::NotJoined,
+        ErrorCode::TooManyChannels,
+        ErrorCode::NoRoom,
+    ] {
+        assert!(page.contains(&format!("`{}`", code.name())), "{code:?}");
     }
 }
 
@@ -74,6 +140,9 @@ fn depth_is_bounded_and_strings_do_not_count() {
     assert!(read(&nested(50_000)).is_err());
     let text = format!("{{\"type\":\"publish\",\"body\":\"\\\"{}\"}}", "[".repeat(500));
     assert!(read(&text).is_ok());
+    let wide = format!("{{\"type\":\"publish\",\"body\":[{}1]}}", "[],".repeat(5000));
+    assert!(read(&wide).is_ok());
+    assert_eq!(openings("[{".repeat(1000).as_bytes()), 2000);
 }
 
 #[test]
@@ -89,6 +158,11 @@ fn string_bodies_become_text_and_others_stay() {
     assert_eq!(json_body_as_text(r#""a\n\u00e4""#), "a\nä");
     assert_eq!(json_body_as_text(r#""\ud800""#), r#""\ud800""#);
     assert_eq!(json_body_as_text("[1, 2]"), "[1, 2]");
+    assert_eq!(json_body_as_text(" \"a\"\n"), "a");
+    assert!(matches!(json_body_as_text("\"plain\""), Cow::Borrowed("plain")));
+    for odd in ["", "\"", "\"\\\""] {
+        assert_eq!(json_body_as_text(odd), odd, "no JSON, no harm");
+    }
 }
 
 #[test]
@@ -149,5 +223,43 @@ proptest! {
         };
         let value = written(|out| put_message(out, &parts));
         prop_assert_eq!(value["body"].as_str(), Some(text.as_str()));
+    }
+
+    /// A request with any body and id is read back as it was written, its keys in either order.
+    #[test]
+    fn every_request_reads_back(
+        name in ".{1,20}", body in ".{0,60}", id in any::<i64>(), turned in any::<bool>(),
+    ) {
+        let (name_json, body_json) =
+            (serde_json::to_string(&name).unwrap(), serde_json::to_string(&[&body]).unwrap());
+        let (head, tail) = (
+            format!("\"type\":\"publish\",\"channel\":{name_json}"),
+            format!("\"body\":{body_json},\"id\":{id}"),
+        );
+        let text =
+            if turned { format!("{{{tail},{head}}}") } else { format!("{{{head},{tail}}}") };
+        let Ok(Command::Publish { channel, body, id: Some(read_id) }) = read(&text) else {
+            return Err(TestCaseError::fail(text));
+        };
+        prop_assert_eq!(channel.as_deref(), Some(name.as_str()));
+        prop_assert_eq!(body.get(), body_json);
+        prop_assert_eq!(read_id.as_str(), id.to_string());
+    }
+
+    /// Bytes that are nearly requests: a good one with a few of its bytes changed or cut off.
+    #[test]
+    fn no_damaged_request_panics(
+        changes in proptest::collection::vec((0..70_usize, 32_u8..127), 0..6), end in 0..80_usize,
+    ) {
+        let mut text =
+            br#"{"type":"publish","channel":"a","body":{"k":["\u0061",1e9]},"id":"x"}"#.to_vec();
+        for (at, byte) in changes {
+            let len = text.len();
+            text[at % len] = byte;
+        }
+        text.truncate(end.max(1));
+        let text = String::from_utf8(text).unwrap();
+        let _ = read(&text);
+        let _ = json_body_as_text(&text);
     }
 }
