@@ -32,7 +32,8 @@ test('no answer in time rejects; the late answer is ignored', async () => {
   await clock.pass(3_000);
   assert.equal(await late, 'timeout');
   socket.answer('publish');
-  assert.equal(await refusal(client.publish('x', 1, { signal: AbortSignal.abort() })), 'AbortError');
+  const aborted = client.publish('x', 1, { signal: AbortSignal.abort() });
+  assert.equal(await refusal(aborted), 'AbortError');
 });
 
 test('what waits for a connection is sent in order, after the joins', async () => {
@@ -125,7 +126,8 @@ test('ping tells the round trip', async () => {
 
 test('what is no JSON, or no object, harms nothing', async () => {
   const { client, all, socket } = await connected();
-  for (const data of ['{', 'null', '7', '[]', '"x"', '{"type":"later"}']) socket.onmessage({ data });
+  const odd = ['{', 'null', '7', '[]', '"x"', '{"type":"later"}'];
+  odd.forEach((data) => socket.onmessage({ data }));
   assert.deepEqual(all('error').map((e) => e.code), ['malformed']);
   assert.equal(client.state, 'connected');
 });
