@@ -18,10 +18,6 @@ use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
 use host::Host;
 
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What ends the process, with its code.
 enum End {
     Done,

@@ -74,7 +74,7 @@ impl Net for Ring {
     }
 
     async fn breathe() {
-        rt::yield_if_needed().await;
+        rt::look_if_due().await;
     }
 }
 

@@ -13,6 +13,16 @@ use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::Timer;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
+use crate::clock::Now;
+
+/// The runtime's preemption timer is off. If it fires before the executor has begun its round, the executor takes the round
+/// for an empty one and parks with tasks ready to run: the shard hangs until something else wakes its ring. A thread that
+/// loses its core for the timer's length at that moment is enough. Here nothing needs it: long work looks at the ring itself.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// How long work may go on before sockets are looked at, in nanoseconds.
+const LOOK_AFTER_NS: u64 = 1_000_000;
+
 /// Makes the executor of one shard, pinned to `core`. Call it on the thread that will run it.
 pub(crate) fn executor(shard: usize, core: usize) -> Result<LocalExecutor, String> {
     // The runtime panics where io_uring is blocked; its message names neither cause nor cure.
@@ -22,8 +32,7 @@ pub(crate) fn executor(shard: usize, core: usize) -> Result<LocalExecutor, Strin
             // No file is read by direct I/O here: the smallest buffer there is.
             .io_memory(0)
             .ring_depth(1024)
-            // Bounds how long sockets wait while a fan-out runs.
-            .preempt_timer(Duration::from_millis(1))
+            .preempt_timer(NEVER)
             .make()
     });
     match made {
@@ -45,14 +54,19 @@ pub(crate) async fn sleep(time: Duration) {
     Timer::new(time).await;
 }
 
-/// Lets the reactor look at its ring, now.
+/// Lets the reactor look at its ring, now: by a sleep so short that it is over when the executor comes to it. The runtime's
+/// own yields are of no use without its preemption timer.
 pub(crate) async fn look_at_ring() {
-    glommio::executor().yield_task_queue_now().await;
+    Timer::new(Duration::from_nanos(200)).await;
 }
 
-/// Lets the reactor look at its ring if the turn has used up its time.
-pub(crate) async fn yield_if_needed() {
-    glommio::yield_if_needed().await;
+/// Lets the reactor look at its ring if it has not for a while; called between the pieces of long work.
+pub(crate) async fn look_if_due() {
+    let now = Now::read().ns;
+    if now.saturating_sub(LOOKED.get()) >= LOOK_AFTER_NS {
+        look_at_ring().await;
+        LOOKED.set(Now::read().ns);
+    }
 }
 
 /// A timer that is kept over several waits and dropped when it has fired.
@@ -83,6 +97,8 @@ impl Alarm {
 }
 
 thread_local! {
+    /// When long work last let the reactor look.
+    static LOOKED: Cell<u64> = const { Cell::new(0) };
     static READY: Ready = const { Ready { slots: RefCell::new(Vec::new()), shard: Cell::new(None) } };
 }
 

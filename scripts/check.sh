@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The one gate: format, lints, docs, dependencies, then all tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+echo "check: format"
+cargo fmt --all --check
+echo "check: lints"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+echo "check: docs"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+echo "check: dependencies"
+scripts/deny.sh
+scripts/test.sh

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside Rust: Python's websockets and cent, npm's ws and playwright-core, Chromium.
+# Does nothing where everything is there. Debian, as root or with sudo.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+sudo=""
+if [ "$(id -u)" -ne 0 ]; then sudo="sudo"; fi
+
+packages=()
+need() { command -v "$1" >/dev/null 2>&1 || packages+=("$2"); }
+need git git
+need cc build-essential
+need curl curl
+need python3 python3
+need node nodejs
+need npm npm
+need chromium chromium
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+if [ "${#packages[@]}" -gt 0 ]; then
+  echo "setup: apt-get install ${packages[*]}"
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+if ! .venv/bin/python -c 'import websockets, cent' 2>/dev/null; then
+  echo "setup: Python packages into .venv"
+  python3 -m venv .venv
+  .venv/bin/pip install -q --disable-pip-version-check -r tests/clients/requirements.txt
+fi
+
+if [ ! -d tests/clients/node_modules/ws ] || [ ! -d tests/clients/node_modules/playwright-core ]; then
+  echo "setup: npm packages into tests/clients"
+  (cd tests/clients && npm ci --no-audit --no-fund --silent)
+fi

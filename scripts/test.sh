@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Sets up and runs all tests: units, properties, simulation, loom, the real binary with real clients, the page.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh
+export STENTOR_PYTHON="$PWD/.venv/bin/python"
+
+echo "test: the client library"
+(cd tests/web && node --test)
+
+echo "test: loom, the bell under every interleaving"
+RUSTFLAGS="--cfg loom" cargo test --quiet --release --target-dir target/loom -p stentor-shards --test loom
+
+echo "test: doc tests"
+cargo test --quiet --workspace --doc
+
+echo "test: everything else"
+if cargo nextest --version >/dev/null 2>&1; then
+  cargo nextest run --workspace --status-level fail --final-status-level fail
+else
+  cargo test --workspace
+fi
