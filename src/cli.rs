@@ -116,17 +116,20 @@ fn command() -> Command {
         .subcommand(
             settings("config", "Print the defaults as a file, the settings in force, or variables")
                 .arg(
-                    Arg::new("view")
-                        .value_parser(["default", "show", "env"])
-                        .default_value("show"),
+                    Arg::new("view").value_parser(["default", "show", "env"]).default_value("show"),
                 ),
         )
-        .subcommand(settings("doctor", "Print this host's limits, what they allow and what lifts them"))
+        .subcommand(settings(
+            "doctor",
+            "Print this host's limits, what they allow and what lifts them",
+        ))
         .subcommand(
             Command::new("pub")
                 .about("Publish one text, or each line of standard input")
                 .arg(channel.clone())
-                .arg(Arg::new("text").value_name("TEXT").help("The text; - or none: standard input"))
+                .arg(
+                    Arg::new("text").value_name("TEXT").help("The text; - or none: standard input"),
+                )
                 .args([url.clone(), user.clone()]),
         )
         .subcommand(
@@ -169,8 +172,11 @@ fn key_args() -> impl Iterator<Item = Arg> {
         } else {
             format!("{} [default: {default}]", key.help)
         };
-        let arg =
-            Arg::new(key.name).long(key.name).value_name(key.value).help(help).help_heading(key.group);
+        let arg = Arg::new(key.name)
+            .long(key.name)
+            .value_name(key.value)
+            .help(help)
+            .help_heading(key.group);
         if key.value == "BOOL" {
             // A switch may stand alone.
             arg.num_args(0..=1).require_equals(true).default_missing_value("true")

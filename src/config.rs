@@ -106,8 +106,7 @@ impl Layered {
             let near = keys::nearest(&wanted).map(|near| variable(near.name)).unwrap_or_default();
             return Err(Invalid(format!("unknown variable {name}{}", hint(&near))));
         };
-        self.set(key, value, Source::Environment)
-            .map_err(|why| Invalid(format!("{name}: {why}")))
+        self.set(key, value, Source::Environment).map_err(|why| Invalid(format!("{name}: {why}")))
     }
 
     /// Sets one key; the error names it.
@@ -172,7 +171,10 @@ mod tests {
 
     use super::*;
 
-    fn load(variables: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Layered, Invalid> {
+    fn load(
+        variables: &[(&str, &str)],
+        flags: &[(&'static str, &str)],
+    ) -> Result<Layered, Invalid> {
         let variables =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();

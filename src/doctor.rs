@@ -46,12 +46,14 @@ pub(crate) fn examine(host: &Host, settings: &Settings) -> Findings {
     }
     let capacity = host.capacity(shards);
     if let [(first, clients), (second, later), ..] = capacity[..] {
-        let _ = writeln!(text, "\nThis host carries about {clients} clients; first limit: {first}.");
+        let _ =
+            writeln!(text, "\nThis host carries about {clients} clients; first limit: {first}.");
         let _ = writeln!(text, "Lift it, and the next is {second} at about {later}.");
     }
     Findings { text, healthy: !rows.iter().any(|row| row.fatal) }
 }
 
+#[expect(clippy::too_many_lines, reason = "one table stays one table")]
 fn rows(host: &Host, shards: u64, settings: &Settings) -> Vec<Row> {
     let row = |limit, value: String, allows: String, cure: Option<String>| Row {
         limit,
@@ -136,7 +138,13 @@ fn rows(host: &Host, shards: u64, settings: &Settings) -> Vec<Row> {
 
 /// Roughly, for people.
 fn size(bytes: u64) -> String {
-    let unit = if bytes >= 10 << 30 { 30 } else if bytes >= 10 << 20 { 20 } else { 10 };
+    let unit = if bytes >= 10 << 30 {
+        30
+    } else if bytes >= 10 << 20 {
+        20
+    } else {
+        10
+    };
     show_size(usize::try_from(bytes >> unit << unit).unwrap_or(usize::MAX))
 }
 
@@ -148,9 +156,17 @@ mod tests {
     fn every_limit_is_listed_and_a_low_one_has_its_cure() {
         let host = Host { nofile: 1024, nofile_hard: 1024, somaxconn: 128, ..Host::read() };
         let findings = examine(&host, &Settings::default());
-        for limit in ["nofile", "nr_open", "memlock", "io_uring", "seccomp", "somaxconn", "tcp_mem",
-            "port_range", "cores"]
-        {
+        for limit in [
+            "nofile",
+            "nr_open",
+            "memlock",
+            "io_uring",
+            "seccomp",
+            "somaxconn",
+            "tcp_mem",
+            "port_range",
+            "cores",
+        ] {
             assert!(findings.text.contains(limit), "{limit}: {}", findings.text);
         }
         assert!(findings.text.contains("sysctl -w net.core.somaxconn=4096"), "{}", findings.text);

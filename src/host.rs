@@ -90,7 +90,9 @@ impl Host {
         let named = &settings.cores;
         if let Some(core) = named.iter().find(|core| !self.cores.contains(core)) {
             let allowed = crate::config::units::show_cores(&self.cores);
-            return Err(Invalid(format!("core {core} asked for, {allowed} allowed to this process")));
+            return Err(Invalid(format!(
+                "core {core} asked for, {allowed} allowed to this process"
+            )));
         }
         let cores = if named.is_empty() { &self.cores } else { named };
         let count = settings.shard_count.unwrap_or(cores.len().min(64));

@@ -124,7 +124,7 @@ fn serve(mut settings: Settings) -> End {
     log::end_with_a_shard();
 
     let (door, visitors) = control::door();
-    let (handle, run) = match stentor_shards::run(settings.shards.clone(), door) {
+    let (handle, run) = match stentor_shards::run(settings.shards.clone(), &door) {
         Ok(started) => started,
         Err(error) => return failed(&error),
     };

@@ -15,7 +15,9 @@ pub(crate) fn handle(shards: Handle) -> io::Result<()> {
         let mut asked = false;
         for signal in signals.forever() {
             match signal {
-                SIGHUP => tracing::info!("SIGHUP: settings are read at start; restart to change them"),
+                SIGHUP => {
+                    tracing::info!("SIGHUP: settings are read at start; restart to change them");
+                }
                 _ if asked => {
                     tracing::warn!("a second signal: ending at once");
                     std::process::exit(128 + signal);

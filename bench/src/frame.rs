@@ -13,11 +13,11 @@ fn put_len(out: &mut Vec<u8>, first: u8, len: usize, masked: u8) {
     match (u8::try_from(len), u16::try_from(len)) {
         (Ok(len @ 0..126), _) => out.push(masked | len),
         (_, Ok(len)) => {
-            out.push(masked | 126);
+            out.push(masked | 0x7e);
             out.extend(len.to_be_bytes());
         }
         _ => {
-            out.push(masked | 127);
+            out.push(masked | 0x7f);
             out.extend((len as u64).to_be_bytes());
         }
     }

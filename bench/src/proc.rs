@@ -5,7 +5,8 @@ use std::fs;
 /// CPU time of all threads of a process, in nanoseconds, as the scheduler counts it.
 pub(crate) fn cpu_ns(pid: u32) -> u64 {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
-    let lines = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+    let lines =
+        tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
     lines.filter_map(|line| first_number(&line)).sum()
 }
 

@@ -231,7 +231,9 @@ pub(crate) fn latency(target: &Target, rate: f64) -> io::Result<Value> {
         }
         let wait = if next < total { due - now } else { Duration::from_millis(50) };
         swarm.receive(wait, |_, payload| {
-            let Some(number) = number_of(payload).and_then(|n| usize::try_from(n).ok()) else { return };
+            let Some(number) = number_of(payload).and_then(|n| usize::try_from(n).ok()) else {
+                return;
+            };
             let intended = began + gap * u32::try_from(number).unwrap_or(u32::MAX);
             let us = micros(intended.elapsed());
             each.saturating_record(us);

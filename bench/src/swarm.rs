@@ -67,7 +67,7 @@ impl Swarm {
         };
         let head = request.head();
         let mut open = 0;
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while open < count {
             while swarm.clients.len() < count && swarm.clients.len() - open < CONNECTING_MAX {
                 swarm.begin(request.server)?;
@@ -101,7 +101,12 @@ impl Swarm {
         let socket = OwnedFd::from(socket);
         let flags = epoll::EventFlags::OUT;
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index), flags)?;
-        self.clients.push(Some(Client { socket, open: false, parser: Parser::new(), head: Vec::new() }));
+        self.clients.push(Some(Client {
+            socket,
+            open: false,
+            parser: Parser::new(),
+            head: Vec::new(),
+        }));
         Ok(())
     }
 

@@ -47,6 +47,7 @@ pub enum Origins {
 }
 
 /// The validated settings of all shards.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The address that every shard binds. Port 0 takes a free one, the same for all.
@@ -117,9 +118,9 @@ pub struct Config {
     pub accept_pause: Duration,
     /// The buffer into which a shard reads, in bytes; one per shard, not per client.
     pub read_buffer_bytes: usize,
-    /// SO_SNDBUF of client sockets in bytes; zero leaves it to the kernel.
+    /// `SO_SNDBUF` of client sockets in bytes; zero leaves it to the kernel.
     pub send_buffer_bytes: u32,
-    /// SO_RCVBUF of client sockets in bytes; zero leaves it to the kernel.
+    /// `SO_RCVBUF` of client sockets in bytes; zero leaves it to the kernel.
     pub receive_buffer_bytes: u32,
     /// Whether the kernel steers connections to the shard on whose core they arrive.
     pub steer_by_core: bool,

@@ -163,9 +163,9 @@ impl<N: Net> Shard<N> {
         let order = &mut self.channels.at(index).order;
         let before = order.watchers;
         if on {
-            order.watchers |= by.bit()
+            order.watchers |= by.bit();
         } else {
-            order.watchers &= !by.bit()
+            order.watchers &= !by.bit();
         }
         let (after, shards) = (order.watchers, order.shards);
         if (before == 0) != (after == 0) {

@@ -16,7 +16,6 @@ impl<N: Net> Shard<N> {
     /// Ends a connection in the way its phase and the reason ask for. Never called while a fan-out walks over clients.
     pub(crate) fn close(&mut self, slot: u32, reason: CloseReason) {
         match self.roster.get(slot).map(|client| client.phase) {
-            None => {}
             Some(Phase::Open) => {
                 self.depart(slot, reason);
                 match reason.code() {
@@ -30,7 +29,7 @@ impl<N: Net> Shard<N> {
             }
             Some(Phase::Lingering) => self.remove(slot),
             Some(Phase::Closing) if reason == CloseReason::Gone => self.remove(slot),
-            Some(Phase::Closing) => {}
+            Some(Phase::Closing) | None => {}
         }
     }
 

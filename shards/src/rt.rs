@@ -18,7 +18,7 @@ use crate::clock::Now;
 /// The runtime's preemption timer is off. If it fires before the executor has begun its round, the executor takes the round
 /// for an empty one and parks with tasks ready to run: the shard hangs until something else wakes its ring. A thread that
 /// loses its core for the timer's length at that moment is enough. Here nothing needs it: long work looks at the ring itself.
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 /// How long work may go on before sockets are looked at, in nanoseconds.
 const LOOK_AFTER_NS: u64 = 1_000_000;

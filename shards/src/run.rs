@@ -51,7 +51,7 @@ impl Run {
 ///
 /// # Errors
 /// What keeps a shard from starting.
-pub fn run(config: Config, door: Door) -> Result<(Handle, Run), RunError> {
+pub fn run(config: Config, door: &Door) -> Result<(Handle, Run), RunError> {
     let shards = config.cores.len();
     if shards == 0 || shards > SHARDS_MAX {
         return Err(RunError::Shards { asked: shards, max: SHARDS_MAX });
@@ -70,19 +70,19 @@ pub fn run(config: Config, door: Door) -> Result<(Handle, Run), RunError> {
     let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed);
     let handle = Handle::new(mesh, address, &config);
     let shared = Arc::new(Shared::default());
-    let (started_in, started) = bounded(shards);
-    let (ended_in, ended) = bounded(shards);
+    let (started, starts) = bounded(shards);
+    let (endings, ended) = bounded(shards);
     let mut threads = Vec::with_capacity(shards);
     for (port, listener) in ports.into_iter().zip(listeners) {
         let start = Start {
             config: Arc::clone(&config),
             port,
             shared: Arc::clone(&shared),
-            door: Arc::clone(&door),
+            door: Arc::clone(door),
             listener,
-            started: started_in.clone(),
+            started: started.clone(),
         };
-        let ended = ended_in.clone();
+        let endings = endings.clone();
         let shard = start.port.me.index();
         let thread = std::thread::Builder::new()
             .name(format!("shard-{shard}"))
@@ -91,14 +91,14 @@ pub fn run(config: Config, door: Door) -> Result<(Handle, Run), RunError> {
                 let outcome = outcome.unwrap_or_else(|panic| {
                     Err(RunError::Panicked { shard, cause: message_of(&*panic) })
                 });
-                let _ = ended.send(outcome);
+                let _ = endings.send(outcome);
             })
             .map_err(|error| RunError::Executor { shard, cause: error.to_string() })?;
         threads.push(thread);
     }
-    drop(started_in);
+    drop(started);
     for _ in 0..shards {
-        if started.recv().is_err() {
+        if starts.recv().is_err() {
             // A shard ended before it served; it has said why.
             let run = Run { threads, ended };
             return Err(first_error(&run));

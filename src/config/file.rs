@@ -18,14 +18,14 @@ pub(crate) fn read(path: &Path, layered: &mut Layered) -> Result<(), Invalid> {
 
 /// The error says at which byte.
 fn lay(text: &str, layered: &mut Layered) -> Result<(), (usize, String)> {
-    let table = DeTable::parse(text).map_err(|error| {
-        (error.span().map_or(0, |span| span.start), one_line(error.message()))
-    })?;
+    let table = DeTable::parse(text)
+        .map_err(|error| (error.span().map_or(0, |span| span.start), one_line(error.message())))?;
     for (name, value) in table.get_ref() {
         let wanted = name.get_ref().replace('_', "-");
         let Some(key) = keys::find(&wanted) else {
             let near = keys::nearest(&wanted).map(|key| key.name.replace('-', "_"));
-            let why = format!("unknown key {:?}{}", name.get_ref(), hint(&near.unwrap_or_default()));
+            let why =
+                format!("unknown key {:?}{}", name.get_ref(), hint(&near.unwrap_or_default()));
             return Err((name.span().start, why));
         };
         let at = value.span().start;
@@ -42,7 +42,8 @@ fn text_of(value: &DeValue<'_>) -> Result<String, String> {
         DeValue::Integer(number) => Ok(number.to_string()),
         DeValue::Boolean(switch) => Ok(switch.to_string()),
         DeValue::Array(list) => {
-            let parts: Result<Vec<_>, _> = list.iter().map(|part| text_of(part.get_ref())).collect();
+            let parts: Result<Vec<_>, _> =
+                list.iter().map(|part| text_of(part.get_ref())).collect();
             Ok(parts?.join(","))
         }
         DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => {

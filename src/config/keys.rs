@@ -71,7 +71,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 const GIB: usize = 1 << 30;
 
 /// Names a choice by its word.

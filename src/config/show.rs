@@ -12,7 +12,8 @@ pub(crate) fn default_file() -> String {
     let mut group = "";
     for key in all_keys() {
         begin_group(&mut out, &mut group, key);
-        let _ = writeln!(out, "# {}\n# {} = {}", key.help, toml_name(key), value_of(key, &settings));
+        let _ =
+            writeln!(out, "# {}\n# {} = {}", key.help, toml_name(key), value_of(key, &settings));
     }
     out
 }

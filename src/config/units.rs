@@ -26,7 +26,7 @@ pub(crate) fn show_time(time: Duration) -> String {
     let ms = time.as_millis();
     if ms == 0 {
         "0".into()
-    } else if ms % 1000 == 0 {
+    } else if ms.is_multiple_of(1000) {
         format!("{}s", ms / 1000)
     } else {
         format!("{ms}ms")
@@ -54,7 +54,7 @@ pub(crate) fn read_size(text: &str) -> Result<usize, String> {
 
 pub(crate) fn show_size(bytes: usize) -> String {
     for (unit, factor) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-        if bytes >= factor && bytes % factor == 0 {
+        if bytes >= factor && bytes.is_multiple_of(factor) {
             return format!("{}{unit}", bytes / factor);
         }
     }

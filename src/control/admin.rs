@@ -53,8 +53,8 @@ async fn check_key(Has(state): Has<State>, request: Request, next: Next) -> Resp
 }
 
 fn shows(headers: &HeaderMap, key: &str) -> bool {
-    let plain = headers.get("x-api-key").map(|value| value.as_bytes());
-    let scheme = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let plain = headers.get("x-api-key").map(axum::http::HeaderValue::as_bytes);
+    let scheme = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
     let shown = plain.or_else(|| scheme?.strip_prefix(b"apikey "));
     shown.is_some_and(|shown| same(shown, key.as_bytes()))
 }
@@ -68,7 +68,7 @@ fn same(shown: &[u8], key: &[u8]) -> bool {
     std::hint::black_box(differs) == 0
 }
 
-/// The server-side latency of all shards as an HdrHistogram percentile distribution, in milliseconds.
+/// The server-side latency of all shards as an `HdrHistogram` percentile distribution, in milliseconds.
 async fn latency(Has(state): Has<State>) -> Response {
     match ask::ask(|| state.shards.latency()).await {
         Err(unanswered) => api::unanswered(unanswered),

@@ -204,9 +204,8 @@ pub(crate) async fn channels(Has(state): Has<State>, body: Bytes) -> Response {
         if !request.pattern.is_empty() && !matches(&request.pattern, &info.channel) {
             continue;
         }
-        let entry = channels
-            .entry(info.channel.to_string())
-            .or_insert_with(|| json!({ "num_clients": 0 }));
+        let entry =
+            channels.entry(info.channel.to_string()).or_insert_with(|| json!({ "num_clients": 0 }));
         let before = entry["num_clients"].as_u64().unwrap_or(0);
         entry["num_clients"] = json!(before + info.clients);
     }
@@ -216,7 +215,8 @@ pub(crate) async fn channels(Has(state): Has<State>, body: Bytes) -> Response {
 /// Whether a name matches a pattern in which `*` stands for any text and `?` for one character. Linear in both: on a
 /// mismatch only the last star is tried one further.
 fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while n < name.len() {

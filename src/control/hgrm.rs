@@ -1,4 +1,4 @@
-//! The text form of a histogram that the public HdrHistogram plotter reads.
+//! The text form of a histogram that the public `HdrHistogram` plotter reads.
 
 use std::fmt::Write as _;
 

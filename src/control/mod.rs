@@ -107,8 +107,9 @@ pub(crate) fn start(shards: Handle, settings: Settings, visitors: Visitors) -> i
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("admin address {address}: {error}"));
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("admin address {address}: {error}"))
+    };
     let listener = TcpListener::bind(address).map_err(named)?;
     listener.set_nonblocking(true)?;
     Ok(listener)

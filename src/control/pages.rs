@@ -59,11 +59,8 @@ async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     };
     let tag = tag_of(&file.metadata.sha256_hash());
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str());
-    let mut response = if known {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        file.data.into_response()
-    };
+    let mut response =
+        if known { StatusCode::NOT_MODIFIED.into_response() } else { file.data.into_response() };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(type_of(name)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -1,0 +1,52 @@
+// Chromium on the real page: two tabs chat, the server ends, another starts, and both come back by themselves.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const [page, pid] = process.argv.slice(2);
+const profile = await mkdtemp(join(tmpdir(), 'stentor-'));
+const browser = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+
+async function tab(user) {
+  const tab = await browser.newPage();
+  tab.setDefaultTimeout(60_000);
+  await tab.goto(`${page}?channel=hall&user=${user}`);
+  await tab.locator('#state', { hasText: 'Connected' }).waitFor();
+  return tab;
+}
+
+async function say(tab, text) {
+  await tab.locator('#text').fill(text);
+  await tab.locator('#text').press('Enter');
+}
+
+const hears = (tab, text) => tab.locator('#messages .bubble', { hasText: text }).first().waitFor();
+
+try {
+  const [ann, bob] = [await tab('ann'), await tab('bob')];
+  await say(ann, 'hello from ann');
+  await Promise.all([hears(ann, 'hello from ann'), hears(bob, 'hello from ann')]);
+  await say(bob, '<b>not bold</b>');
+  await hears(ann, '<b>not bold</b>');
+  assert.equal(await ann.locator('#messages b', { hasText: 'not bold' }).count(), 0);
+  await ann.locator('#people button[data-name="bob"]').waitFor();
+  if (process.env.SCREENSHOT) await ann.screenshot({ path: process.env.SCREENSHOT });
+
+  process.kill(Number(pid), 'SIGTERM');
+  await ann.locator('#messages .note', { hasText: 'Connection closed.' }).first().waitFor();
+  // The other server is started meanwhile; nobody presses anything.
+  for (const tab of [ann, bob]) await tab.locator('#state', { hasText: 'Connected' }).waitFor();
+  await say(bob, 'back again');
+  await Promise.all([hears(ann, 'back again'), hears(bob, 'back again')]);
+  await hears(ann, 'hello from ann');
+} finally {
+  await browser.close();
+  await rm(profile, { recursive: true, force: true });
+}

@@ -1,0 +1,95 @@
+//! The commands: exit codes, messages on one line, and a round trip of `pub` and `sub`.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use crate::client::Client;
+use crate::server::{Server, eventually};
+
+fn stentor(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_stentor")).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn exit_codes_and_one_line_on_stderr() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stentor.toml");
+    std::fs::write(&file, "listen = '127.0.0.1:0'\nping_intervall = '5s'\n").unwrap();
+    let file = file.to_str().unwrap();
+    for (args, code, part) in [
+        (vec!["check"], 0, ""),
+        (vec!["--nonsense"], 2, "--nonsense"),
+        (vec!["check", "--pong-timeout", "1ms"], 78, "1ms is less than 100ms"),
+        (
+            vec!["check", "--config", file],
+            78,
+            ":2:1: unknown key \"ping_intervall\"; did you mean ping_interval?",
+        ),
+        (vec!["serve", "--shards", "64"], 78, "64 shards asked for"),
+        (vec!["serve", "--listen", "203.0.113.1:1"], 1, "cannot listen on 203.0.113.1:1"),
+        (vec!["pub", "x", "y", "--url", "ws://127.0.0.1:1/ws"], 1, "127.0.0.1:1"),
+        (vec!["doctor"], 0, ""),
+        (vec!["config", "default"], 0, ""),
+        (vec!["--help"], 0, ""),
+    ] {
+        let output = stentor(&args);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(stderr.contains(part), "{args:?}: {stderr}");
+        if code == 78 || code == 1 {
+            let own = stderr.lines().filter(|line| line.starts_with("stentor: ")).count();
+            assert_eq!(own, 1, "{args:?}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn config_show_tells_where_a_value_comes_from() {
+    let output = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(["config", "show", "--shards", "1"])
+        .env("STENTOR_NAME_BYTES", "32")
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert!(shown.contains("shards = 1 # flag"), "{shown}");
+    assert!(shown.contains("name_bytes = 32 # environment"), "{shown}");
+}
+
+#[test]
+fn pub_and_sub() {
+    let server = Server::start(&[]);
+    let url = format!("ws://{}/ws", server.address);
+    let sub = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(["sub", "news", "--count", "3", "--url", &url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("the subscriber is there", || server.total("clients") == 1);
+    assert!(stentor(&["pub", "news", "one", "--url", &url]).status.success());
+    let mut publisher = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(["pub", "news", "-", "--url", &url])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    publisher.stdin.take().unwrap().write_all(b"two\nthree\n").unwrap();
+    assert!(publisher.wait().unwrap().success());
+    let output = sub.wait_with_output().unwrap();
+    assert_eq!(text(&output.stdout), "one\ntwo\nthree\n");
+    assert!(output.status.success());
+
+    let mut json = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(["sub", "news", "--json", "--count", "1", "--url", &url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("the subscriber is there", || server.total("clients") == 1);
+    Client::plain(server.address, "/ws?channel=news&user=bob").send("x");
+    let mut line = String::new();
+    std::io::Read::read_to_string(&mut json.stdout.take().unwrap(), &mut line).unwrap();
+    assert!(line.contains("\"user\":\"bob\"") && line.contains("\"body\":\"x\""), "{line}");
+    json.wait().unwrap();
+}

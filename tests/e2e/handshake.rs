@@ -1,0 +1,73 @@
+//! What is wrong with a request is said with the status that fits and a reason.
+
+use std::io::Write;
+
+use crate::client::{Client, raw};
+use crate::server::{Server, eventually, get};
+
+fn head(first: &str, more: &str) -> String {
+    format!(
+        "{first}\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+    )
+}
+
+#[test]
+fn refusals_with_their_reasons() {
+    let server = Server::start(&["--handshake-timeout", "300ms", "--head-bytes", "1024"]);
+    let good = "GET /ws HTTP/1.1";
+    for (request, status, reason) in [
+        (head("GET /ws?channel= HTTP/1.1", ""), 400, "a name is empty"),
+        (head("GET /ws?user=a%00b HTTP/1.1", ""), 400, "control characters"),
+        (head("GET /ws?echo=2 HTTP/1.1", ""), 400, "echo is true or false"),
+        (head(&format!("GET /ws?channel={} HTTP/1.1", "x".repeat(65)), ""), 400, "too long"),
+        (head("GET /other HTTP/1.1", ""), 404, "try /ws"),
+        (head("POST /ws HTTP/1.1", ""), 405, "GET"),
+        (head(good, "").replace("Version: 13", "Version: 8"), 426, "version 13"),
+        (head(good, "").replace("dGhl", "??"), 400, "Sec-WebSocket-Key"),
+        (head(good, &format!("X: {}\r\n", "x".repeat(2000))), 431, "too large"),
+        (head(good, "Origin: http://evil.example\r\n"), 403, "origin"),
+        ("\x16\x03\x01\x02".to_owned(), 400, "not TLS"),
+        ("GET /ws HTTP/1.1\r\nHost".to_owned(), 408, "too slowly"),
+    ] {
+        let answer = raw(server.address, request.as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(answer.contains(reason), "{request}: {answer}");
+    }
+    assert_eq!(server.by_reason("refusals", "slow"), 1);
+    let (status, body) = get(server.address, "/ws");
+    assert_eq!((status, body.contains("WebSocket")), (426, true));
+}
+
+#[test]
+fn cures_for_frequent_disconnects_origin_check() {
+    let server = Server::start(&["--allowed-origins", "https://app.example"]);
+    let upgrade = |origin: &str| {
+        let request = head("GET /ws HTTP/1.1", &format!("Origin: {origin}\r\n"));
+        let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
+        String::from_utf8_lossy(&answer[9..]).into_owned()
+    };
+    assert_eq!(upgrade("https://app.example"), "101");
+    assert_eq!(upgrade("http://h"), "101", "the same host is always allowed");
+    assert_eq!(upgrade("https://app.example.evil.example"), "403");
+    assert_eq!(upgrade("null"), "403");
+}
+
+#[test]
+fn a_head_in_pieces_and_frames_behind_it() {
+    let server = Server::start(&[]);
+    let mut other = Client::plain(server.address, "/ws");
+    let mut bytes = head("GET /ws HTTP/1.1", "").into_bytes();
+    bytes.extend([0x81, 0x81, 0, 0, 0, 0, b'x']);
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    for piece in bytes.chunks(40) {
+        stream.write_all(piece).unwrap();
+        std::thread::yield_now();
+    }
+    assert_eq!(other.next_text(), "x");
+    eventually("both are there", || server.total("clients") == 2);
+}

@@ -1,0 +1,21 @@
+//! The real binary on a free port, with real sockets: each module proves one behaviour.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod client;
+mod server;
+
+mod broadcast;
+mod channels;
+mod cli;
+mod control;
+mod descriptors;
+mod drain;
+mod handshake;
+mod heartbeat;
+mod json;
+mod limits;
+mod many;
+mod order;
+mod real_clients;
+mod slow;
+mod users;

@@ -1,0 +1,82 @@
+//! Clients that are not ours: Python's websockets, npm's ws, Centrifugo's cent, and Chromium on the page.
+//!
+//! `scripts/setup.sh` installs them; the scripts in `tests/clients` say what each proves.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::server::{Server, eventually};
+
+fn run(mut command: Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {told}");
+}
+
+fn python(script: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = std::env::var_os("STENTOR_PYTHON")
+        .unwrap_or_else(|| root.join(".venv/bin/python").into_os_string());
+    let mut command = Command::new(python);
+    command.arg(root.join("tests/clients").join(script));
+    command
+}
+
+fn node(script: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script));
+    command
+}
+
+#[test]
+fn real_clients_python_websockets() {
+    let server = Server::start(&["--shards", "2"]);
+    let mut command = python("websockets_client.py");
+    command.arg(format!("ws://{}", server.address));
+    run(command);
+}
+
+#[test]
+fn real_clients_npm_ws_and_stentor_js() {
+    let server = Server::start(&["--shards", "2", "--ping-interval", "300ms"]);
+    let mut command = node("ws_client.mjs");
+    command.arg(format!("ws://{}", server.address));
+    run(command);
+}
+
+#[test]
+fn real_clients_cent() {
+    let server = Server::start(&["--shards", "2", "--api-key", "secret"]);
+    let mut command = python("cent_check.py");
+    command.arg(format!("http://{}/api", server.admin)).arg("secret");
+    command.arg(format!("ws://{}", server.address));
+    run(command);
+}
+
+#[test]
+fn browser_two_tabs_chat_and_come_back_after_a_restart() {
+    let server = Server::start(&["--drain-spread", "0"]);
+    let (address, pid) = (server.address, server.pid());
+    let browser = std::thread::spawn(move || {
+        let mut command = node("browser.mjs");
+        command.arg(format!("http://{address}/")).arg(pid.to_string());
+        run(command);
+    });
+    // The script ends the server once its tabs have chatted; then another takes its place.
+    let mut server = server;
+    eventually_ended(&mut server, &browser);
+    let _again = Server::start_on(address, &[]);
+    browser.join().unwrap();
+}
+
+fn eventually_ended(server: &mut Server, browser: &std::thread::JoinHandle<()>) {
+    let began = std::time::Instant::now();
+    while !browser.is_finished() && began.elapsed().as_secs() < 60 {
+        if std::net::TcpStream::connect(server.address).is_err() {
+            break;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    eventually("the server has ended", || std::net::TcpStream::connect(server.address).is_err());
+}

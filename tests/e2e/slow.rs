@@ -1,0 +1,120 @@
+//! A reader that stops costs the others nothing, and is dealt with as the policy says.
+
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::server::{Server, eventually};
+
+const SMALL: [&str; 4] = ["--outbox-bytes", "64KiB", "--message-bytes", "32KiB"];
+
+fn flags<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    // Small socket buffers, so that a stopped reader is noticed soon.
+    let buffers = ["--send-buffer-bytes", "16KiB", "--receive-buffer-bytes", "64KiB"];
+    SMALL.iter().chain(&buffers).chain(more).copied().collect()
+}
+
+/// Talks until `enough`, while a second client reads everything.
+fn talk_until(server: &Server, mut enough: impl FnMut() -> bool) -> usize {
+    let mut talker = Client::plain(server.address, "/ws?echo=false");
+    let mut reader = Client::plain(server.address, "/ws");
+    let body = "x".repeat(8_000);
+    let mut said = 0;
+    while !enough() && said < 5_000 {
+        for _ in 0..50 {
+            talker.send(&format!("{said} {body}"));
+            assert!(reader.next_text().starts_with(&format!("{said} ")));
+            said += 1;
+        }
+    }
+    said
+}
+
+#[test]
+fn chat_service_a_full_queue_closes_the_client() {
+    let server = Server::start(&flags(&[]));
+    let mut stopped = Client::plain(server.address, "/ws");
+    talk_until(&server, || server.by_reason("disconnects", "slow") == 1);
+    assert_eq!(server.by_reason("disconnects", "slow"), 1);
+    // What it finds when it reads again: whole messages, then the reason.
+    let (frame, texts) = stopped.closed();
+    assert!(texts > 0);
+    assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(3008));
+    eventually("nothing is kept for it", || server.total("outbox_bytes") == 0);
+}
+
+#[test]
+fn drop_loses_the_newest_and_keeps_the_client() {
+    let server = Server::start(&flags(&["--slow-clients", "drop"]));
+    let mut stopped = Client::plain(server.address, "/ws");
+    let said = talk_until(&server, || server.total("dropped_total") > 10);
+    let mut last = String::new();
+    let mut heard = 0;
+    // It reads what was kept, in order, and then what comes from now on.
+    let mut talker = Client::plain(server.address, "/ws?echo=false");
+    while last != "end" {
+        if heard % 10 == 0 {
+            talker.send("end");
+        }
+        last = stopped.next_text();
+        heard += 1;
+    }
+    assert!(heard < said, "{heard} of {said}");
+    assert_eq!(server.by_reason("disconnects", "slow"), 0);
+}
+
+#[test]
+fn conflate_keeps_only_the_newest() {
+    let server = Server::start(&flags(&["--slow-clients", "conflate"]));
+    let mut stopped = Client::plain(server.address, "/ws");
+    let said = talk_until(&server, || server.total("conflated_total") > 50);
+    // The newest of all is the last that it hears.
+    let newest = format!("{} ", said - 1);
+    let mut heard = 1;
+    while !stopped.next_text().starts_with(&newest) {
+        heard += 1;
+    }
+    assert!(heard < said - 50, "{heard} of {said}");
+}
+
+#[test]
+fn chat_service_write_deadline_an_outbox_that_does_not_move_ends_the_client() {
+    let flags = flags(&["--slow-clients", "drop", "--write-timeout", "300ms"]);
+    let server = Server::start(&flags);
+    let stopped = Client::plain(server.address, "/ws");
+    talk_until(&server, || server.by_reason("disconnects", "stalled") == 1);
+    assert_eq!(server.by_reason("disconnects", "stalled"), 1);
+    drop(stopped);
+}
+
+#[test]
+fn over_the_cap_of_all_outboxes_the_slowest_go() {
+    let server = Server::start(&flags(&["--outbox-total-bytes", "100KiB"]));
+    let stopped: Vec<Client> = (0..4).map(|_| Client::plain(server.address, "/ws")).collect();
+    talk_until(&server, || server.by_reason("disconnects", "shard_full") > 0);
+    assert!(server.by_reason("disconnects", "shard_full") > 0);
+    assert!(server.total("outbox_bytes") <= 100 << 10);
+    drop(stopped);
+}
+
+#[test]
+fn a_stopped_reader_costs_the_others_nothing() {
+    let server = Server::start(&["--outbox-bytes", "1MiB"]);
+    let round_trips = |server: &Server| {
+        let mut talker = Client::plain(server.address, "/ws?channel=measured");
+        let mut times: Vec<Duration> = (0..500)
+            .map(|_| {
+                let began = Instant::now();
+                talker.send(&"x".repeat(1000));
+                talker.next_text();
+                began.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        times[494]
+    };
+    let before = round_trips(&server);
+    let stopped = Client::plain(server.address, "/ws?channel=measured");
+    let after = round_trips(&server);
+    drop(stopped);
+    assert!(after < before * 5 + Duration::from_millis(20), "p99 {before:?}, then {after:?}");
+}

@@ -1,0 +1,102 @@
+//! A user is reached on any shard, and a second connection of a user does what the rule says.
+
+use std::thread;
+
+use crate::client::Client;
+use crate::server::{Server, eventually};
+
+#[test]
+fn chat_core_a_second_connection_of_a_user_closes_the_first() {
+    let server = Server::start(&["--shards", "2"]);
+    let mut older = Client::plain(server.address, "/ws?user=bob");
+    // Many rounds, so that old and new meet on the same shard and on different ones.
+    for _ in 0..20 {
+        let newer = Client::plain(server.address, "/ws?user=bob");
+        let (frame, _) = older.closed();
+        let frame = frame.unwrap();
+        assert_eq!((u16::from(frame.code), frame.reason.as_str()), (3500, "replaced"));
+        older = newer;
+    }
+    eventually("one bob is left", || server.total("clients") == 1 && server.total("users") == 1);
+    assert_eq!(server.by_reason("disconnects", "replaced"), 20);
+}
+
+#[test]
+fn the_newer_connection_misses_nothing() {
+    let server = Server::start(&["--shards", "2"]);
+    let address = server.address;
+    let talker = thread::spawn(move || {
+        let mut talker = Client::plain(address, "/ws?channel=news&echo=false");
+        for number in 0..2000 {
+            talker.send(&number.to_string());
+        }
+        talker.goodbye();
+    });
+    let mut bob = Client::plain(address, "/ws?channel=news&user=bob");
+    let mut newest = 0;
+    for _ in 0..10 {
+        let mut next = Client::plain(address, "/ws?channel=news&user=bob");
+        // From its first message on the new connection sees an unbroken row, which begins no later than the old one ends.
+        let mut last_of_old = None;
+        while let Ok(async_tungstenite::tungstenite::Message::Text(text)) = bob.try_next() {
+            last_of_old = Some(text.parse::<i64>().unwrap());
+        }
+        let first: i64 = next.next_text().parse().unwrap();
+        let gap = last_of_old.map_or(0, |last| first - last);
+        assert!(gap <= 1, "{gap} messages between the old connection and the new");
+        newest = first;
+        if newest > 1500 {
+            break;
+        }
+        bob = next;
+    }
+    assert!(newest >= 0);
+    talker.join().unwrap();
+}
+
+#[test]
+fn refuse_and_allow() {
+    let server = Server::start(&["--shards", "2", "--on-duplicate-user", "refuse"]);
+    let first = Client::plain(server.address, "/ws?user=bob");
+    for _ in 0..4 {
+        let refused = Client::try_plain(server.address, "/ws?user=bob").err().unwrap();
+        assert_eq!(refused, (409, "this user is connected already".to_owned()));
+    }
+    first.goodbye();
+    eventually("the name is free again", || {
+        Client::try_plain(server.address, "/ws?user=bob").is_ok()
+    });
+
+    let server = Server::start(&["--shards", "2", "--on-duplicate-user", "allow"]);
+    let mut both: Vec<Client> =
+        (0..4).map(|_| Client::json(server.address, "/ws?user=bob").0).collect();
+    let (mut ann, _) = Client::json(server.address, "/ws?user=ann");
+    ann.send(r#"{"type":"direct","user":"bob","body":"hi","id":1}"#);
+    assert_eq!(ann.next_json()["clients"], 4);
+    for bob in &mut both {
+        let message = bob.next_json();
+        assert_eq!((&message["direct"], &message["body"]), (&true.into(), &"hi".into()));
+        assert_eq!(message["from"]["user"], "ann");
+    }
+}
+
+#[test]
+fn chat_core_an_unknown_user_is_an_error_to_the_sender() {
+    let server = Server::start(&["--shards", "2"]);
+    let (mut ann, _) = Client::json(server.address, "/ws?user=ann");
+    for _ in 0..4 {
+        ann.send(r#"{"type":"direct","user":"nobody","body":1}"#);
+        let error = ann.next_json();
+        assert_eq!((&error["type"], &error["code"]), (&"error".into(), &"unknown_user".into()));
+    }
+    let mut bob = Client::plain(server.address, "/ws?user=bob");
+    ann.send(r#"{"type":"direct","user":"bob","body":"psst"}"#);
+    assert_eq!(bob.next_text(), "psst", "a plain client gets the text of a string body");
+}
+
+#[test]
+fn chat_core_a_user_is_required() {
+    let server = Server::start(&["--require-user"]);
+    assert_eq!(Client::try_plain(server.address, "/ws").err().unwrap().0, 401);
+    Client::plain(server.address, "/ws?user=bob").goodbye();
+}
