@@ -176,7 +176,7 @@ impl<N: Net> Shard<N> {
 
     /// Whether something is left to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
-        N::has_ready() || self.port.has_parcels() || !self.fresh.is_empty()
+        N::has_ready() || self.port.has_work() || !self.fresh.is_empty()
     }
 
     /// How long the shard may sleep at most; `None`: until it is rung.

@@ -76,6 +76,38 @@ fn of_two_ringers_none_is_lost() {
 }
 
 #[test]
+fn a_shard_that_sleeps_for_want_of_room_is_woken() {
+    loom::model(|| {
+        let room = Arc::new(Room::new());
+        let bell = Arc::new(Bell::new());
+        let full = Arc::new(AtomicUsize::new(1));
+        let woken = StdArc::new(Raise(AtomicBool::new(false)));
+
+        let receiver = {
+            let (room, bell, full) = (Arc::clone(&room), Arc::clone(&bell), Arc::clone(&full));
+            thread::spawn(move || {
+                full.store(0, Ordering::Relaxed);
+                if room.take_wanting() != 0 {
+                    bell.ring();
+                }
+            })
+        };
+
+        room.want(1);
+        let still_full = full.load(Ordering::Relaxed) == 1;
+        if still_full {
+            bell.park(&Waker::from(StdArc::clone(&woken)));
+            // The last look: without it a ring that came before the flag was up would be lost.
+            let sleeps = full.load(Ordering::Relaxed) == 1;
+            receiver.join().unwrap();
+            assert!(!sleeps || woken.0.load(Ordering::Acquire), "it sleeps although there is room");
+        } else {
+            receiver.join().unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_sender_that_waits_for_room_is_rung() {
     loom::model(|| {
         let room = Arc::new(Room::new());

@@ -60,6 +60,8 @@ impl Mesh {
                 owed: (0..shards).map(|_| VecDeque::new()).collect(),
                 owed_count: 0,
                 stalled: VecDeque::new(),
+                short_of_asks: 0,
+                short_of_delivers: 0,
                 to_ring: 0,
                 rings: 0,
             })
@@ -113,6 +115,9 @@ pub(crate) struct Port {
     owed_count: usize,
     /// What this shard sends as home. While something waits here no ask is taken, so one ask's answers bound it.
     stalled: VecDeque<(ShardId, Deliver)>,
+    /// The shards whose lanes were full since the last retry.
+    short_of_asks: u64,
+    short_of_delivers: u64,
     to_ring: u64,
     rings: u64,
 }
@@ -153,7 +158,10 @@ impl Port {
                 self.to_ring |= to.bit();
                 Ok(())
             }
-            Err(TrySendError::Full(ask) | TrySendError::Disconnected(ask)) => Err(ask),
+            Err(TrySendError::Full(ask) | TrySendError::Disconnected(ask)) => {
+                self.short_of_asks |= to.bit();
+                Err(ask)
+            }
         }
     }
 
@@ -180,7 +188,10 @@ impl Port {
                 self.to_ring |= to.bit();
                 Ok(())
             }
-            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => Err(back),
+            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => {
+                self.short_of_delivers |= to.bit();
+                Err(back)
+            }
         }
     }
 
@@ -189,8 +200,9 @@ impl Port {
         !self.stalled.is_empty()
     }
 
-    /// Tries again what found a lane full.
+    /// Tries again what found a lane full. Held publishers, whose asks are not here, must be tried in the same turn.
     pub(crate) fn retry(&mut self) {
+        (self.short_of_asks, self.short_of_delivers) = (0, 0);
         while let Some((to, deliver)) = self.stalled.pop_front() {
             if let Err(deliver) = self.push_deliver(to, deliver) {
                 self.stalled.push_front((to, deliver));
@@ -242,16 +254,22 @@ impl Port {
         (self.asks.len(), self.delivers.len())
     }
 
-    /// Whether a lane holds something that this shard could take.
-    pub(crate) fn has_parcels(&self) -> bool {
-        !self.delivers.is_empty() || (!self.is_stalled() && !self.asks.is_empty())
+    /// Whether a lane holds something that this shard could take, or has room that it waits for. The latter must be looked
+    /// at before sleeping as well: who made room while this shard was still awake did not ring.
+    pub(crate) fn has_work(&self) -> bool {
+        let ends = &self.mesh.ends;
+        !self.delivers.is_empty()
+            || (!self.is_stalled() && !self.asks.is_empty())
+            || shards_of(self.short_of_asks).any(|shard| !ends[shard.index()].asks.is_full())
+            || shards_of(self.short_of_delivers)
+                .any(|shard| !ends[shard.index()].delivers.is_full())
     }
 
     /// Registers `waker` and says that the shard sleeps. `false`: there is work, and it does not sleep.
     pub(crate) fn park(&self, waker: &Waker) -> bool {
         let bell = &self.mesh.ends[self.me.index()].bell;
         bell.park(waker);
-        if self.has_parcels() {
+        if self.has_work() {
             bell.unpark();
             return false;
         }
