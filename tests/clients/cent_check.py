@@ -1,5 +1,6 @@
 """Centrifugo's own server library against our API."""
 import asyncio
+import json
 import sys
 
 import websockets
@@ -23,7 +24,7 @@ async def main():
             client.publish, PublishRequest(channel="news", data={"input": "hello"})
         )
         assert result.offset == 1, result
-        assert await asyncio.wait_for(listener.recv(), 20) == '{"input":"hello"}'
+        assert json.loads(await asyncio.wait_for(listener.recv(), 20)) == {"input": "hello"}
         result = await asyncio.to_thread(
             client.broadcast, BroadcastRequest(channels=["news", "other"], data=[1])
         )
