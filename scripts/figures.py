@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 
 BENCH = "target/release/stentor-bench"
 SERVER = "target/release/stentor"
@@ -135,17 +136,25 @@ def cpu(pid):
 
 
 def cross(seconds):
-    server = stentor("--ping-interval", "0", shards="2", cores="0,1")
+    """From the read of a publication on one shard to its send on another, as the server's own histogram has it."""
+    admin = free_port()
+    command = [SERVER, "--listen", "127.0.0.1:PORT", "--admin", f"127.0.0.1:{admin}", "--shards", "2"]
+    server = Process([*command, "--cores", "0,1", "--ping-interval", "0"], "0,1")
     try:
-        result = server.measure("cross", ["-d", str(seconds * 2)])
+        # The generator may run anywhere: both cores are nearly idle.
+        receipt = server.measure("cross", ["-d", str(seconds * 3)], core="0,1")
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin}/api/latency.hgrm") as response:
+            rows = [line.split() for line in response.read().decode().splitlines()]
     finally:
         server.stop()
+    rows = [[float(word) for word in row] for row in rows if row and row[0][0].isdigit()]
+    at = {quantile: next(row[0] * 1000 for row in rows if row[1] >= quantile) for quantile in (0.5, 0.99)}
     print(
-        f"{'cross':<11} {'us p50, p99':<12} {result['other_p50_us']:>10} {result['other_p99_us']:>10}"
-        f"   same shard {result['same_p50_us']}, {result['same_p99_us']}   (target p99 100)",
+        f"{'cross':<11} {'us p50, p99':<12} {at[0.5]:>10.0f} {at[0.99]:>10.0f}"
+        f"   at the client {receipt['p50_us']}, {receipt['p99_us']}   (target p99 100)",
         flush=True,
     )
-    return {"figure": "cross", **result}
+    return {"figure": "cross", "p50_us": at[0.5], "p99_us": at[0.99], "receipt": receipt}
 
 
 def main():

@@ -162,7 +162,9 @@ impl Server {
         let count = (self.connections.len() as f64 * share).ceil() as usize;
         for _ in 0..count.min(self.connections.len()) {
             *next = (*next + 1) % self.connections.len();
-            if let Some(connection) = &self.connections[*next] {
+            if let Some(connection) = &self.connections[*next]
+                && connection.open
+            {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                 let _ = rustix::net::send(&connection.socket, &ping, flags);
             }

@@ -50,6 +50,8 @@ pub(crate) struct Swarm {
     clients: Vec<Option<Client>>,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
+    /// Bytes that came behind the handshakes have not been looked at.
+    heads: bool,
     pub(crate) pings: u64,
     pub(crate) gone: u64,
 }
@@ -62,6 +64,7 @@ impl Swarm {
             clients: Vec::with_capacity(count),
             events: Vec::with_capacity(1024),
             buffer: vec![0; 256 << 10],
+            heads: true,
             pings: 0,
             gone: 0,
         };
@@ -173,13 +176,28 @@ impl Swarm {
         Ok(())
     }
 
+    /// Takes what came behind the handshakes.
+    fn feed_heads(&mut self, each: &mut impl FnMut(usize, &[u8])) {
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            let Some(client) = client else { continue };
+            let head = std::mem::take(&mut client.head);
+            client.parser.feed(&head, |opcode, payload| {
+                if opcode == frame::TEXT {
+                    each(index, payload);
+                }
+            });
+        }
+    }
+
     /// Waits for at most `timeout` and calls `each` with the client and the beginning of every message that came.
     pub(crate) fn receive(
         &mut self,
         timeout: Duration,
         mut each: impl FnMut(usize, &[u8]),
     ) -> io::Result<()> {
-        // What came behind the handshake waits in the head.
+        if std::mem::take(&mut self.heads) {
+            self.feed_heads(&mut each);
+        }
         self.wait(timeout)?;
         let events = std::mem::take(&mut self.events);
         for event in &events {
@@ -191,10 +209,6 @@ impl Swarm {
                 frame::TEXT => each(index, payload),
                 _ => {}
             };
-            if !client.head.is_empty() {
-                let head = std::mem::take(&mut client.head);
-                client.parser.feed(&head, &mut each_frame);
-            }
             let room = &mut self.buffer[..];
             match rustix::net::recv(&client.socket, room, RecvFlags::DONTWAIT) {
                 Ok((count, _)) if count > 0 => {
