@@ -66,7 +66,7 @@ impl Cli {
             | Command::Accept(target)
             | Command::Latency { target, .. }
             | Command::Ping(target)
-            | Command::Cross { target, .. } => host::pin(target.core)?,
+            | Command::Cross { target, .. } => target.prepare()?,
         }
         match self.command {
             Command::Raw(args) => raw::serve(args).map(|never| match never {}),

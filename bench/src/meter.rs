@@ -1,11 +1,36 @@
 //! What a stretch of work cost the server, between two moments in which it sleeps.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::proc::CpuTime;
+
+/// One look at whether a server sleeps.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How many looks in a row must find it asleep.
+const LOOKS: u32 = 5;
+
+/// Less than this in one look is sleep: heartbeats and clocks.
+const ASLEEP_NS: u64 = 200_000;
+
+/// How long a server is waited for; one that never sleeps is measured as it is.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Waits until a server has done with what was before: the clients of an earlier run may still be leaving.
+pub(crate) fn settle(pid: u32) -> io::Result<()> {
+    let until = Instant::now() + SETTLE_TIME_MAX;
+    let (mut before, mut quiet) = (CpuTime::of(pid)?, 0);
+    while quiet < LOOKS && Instant::now() < until {
+        std::thread::park_timeout(LOOK);
+        let now = CpuTime::of(pid)?;
+        quiet = if now.since(&before) < ASLEEP_NS { quiet + 1 } else { 0 };
+        before = now;
+    }
+    Ok(())
+}
 
 /// CPU time at the beginning of a stretch.
 pub(crate) struct Meter {

@@ -14,8 +14,9 @@ pub(crate) use cross::cross;
 pub(crate) use latency::latency;
 pub(crate) use quiet::{accept, idle, ping};
 
-use crate::frame;
+use crate::meter::settle;
 use crate::swarm::{Request, Swarm};
+use crate::{frame, host};
 
 /// How long a server is left alone before its CPU time is read, so that all its threads sleep.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -56,6 +57,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Takes its core and waits until the server sleeps.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        host::pin(self.core)?;
+        settle(self.pid)
+    }
+
     fn request(&self) -> Request {
         Request { server: self.server, target: self.path.clone(), headers: String::new() }
     }
