@@ -195,8 +195,21 @@ fn rest(swarm: &mut Swarm, time: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits until the server has done with what was before: the clients of an earlier run may still be leaving.
+fn settle(pid: u32) {
+    let until = Instant::now() + Duration::from_secs(5);
+    let (mut before, mut quiet) = (cpu_ns(pid), 0);
+    while quiet < 5 && Instant::now() < until {
+        std::thread::park_timeout(Duration::from_millis(20));
+        let now = cpu_ns(pid);
+        quiet = if now - before < 200_000 { quiet + 1 } else { 0 };
+        before = now;
+    }
+}
+
 /// CPU per accepted connection, from SYN to 101.
 pub(crate) fn accept(target: &Target) -> io::Result<Value> {
+    settle(target.pid);
     let meter = Meter::start(target.pid);
     let swarm = Swarm::connect(&target.request(), target.clients)?;
     let result = meter.result(target.pid, target.clients as u64, "accept");
