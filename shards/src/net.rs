@@ -14,6 +14,8 @@ pub(crate) trait Net: 'static {
     fn peer(stream: &Self::Stream) -> Option<SocketAddr>;
     /// Reads what is there, or has `waker` called when something is.
     fn read(stream: &mut Self::Stream, waker: &Waker, into: &mut [u8]) -> Poll<io::Result<usize>>;
+    /// Reads what is there; zero if nothing is, without asking to be called.
+    fn read_now(fd: RawFd, into: &mut [u8]) -> usize;
     /// Sends what the socket takes, or has `waker` called when it takes more.
     fn write(stream: &mut Self::Stream, waker: &Waker, bytes: &[u8]) -> Poll<io::Result<usize>>;
     /// Makes an ordinary socket of it, for the control plane.

@@ -31,6 +31,10 @@ impl Net for Ring {
         stream.read(waker, into)
     }
 
+    fn read_now(fd: RawFd, into: &mut [u8]) -> usize {
+        rt::receive(fd, into)
+    }
+
     fn write(stream: &mut Stream, waker: &Waker, bytes: &[u8]) -> Poll<io::Result<usize>> {
         stream.write(waker, bytes)
     }

@@ -142,6 +142,11 @@ pub(crate) struct Client<N: Net> {
 }
 
 impl<N: Net> Client<N> {
+    /// Whether nothing has been heard of it yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.phase == Phase::Handshake && self.extra.is_none()
+    }
+
     pub(crate) fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }

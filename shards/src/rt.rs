@@ -223,6 +223,12 @@ fn borrow(fd: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
+/// Receives without waiting. Errors and the end of the stream come back as zero bytes too: the next read meets them.
+pub(crate) fn receive(fd: RawFd, into: &mut [u8]) -> usize {
+    let received = rustix::net::recv(borrow(fd), into, rustix::net::RecvFlags::DONTWAIT);
+    received.map_or(0, |(count, _)| count)
+}
+
 /// Sends without waiting. `WouldBlock` comes back as zero bytes.
 pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     use rustix::net::SendFlags;

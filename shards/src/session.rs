@@ -13,7 +13,7 @@ use crate::model::id::ShardId;
 use crate::model::message::{From, Payload, Publication};
 use crate::model::parcel::{AckTo, Ask};
 use crate::net::Net;
-use crate::roster::{BLOCKED, HELD, JSON, OPEN, PINGED, Partial, Phase};
+use crate::roster::{BLOCKED, Client, HELD, JSON, OPEN, PINGED, Partial, Phase};
 use crate::shard::Shard;
 use crate::wire::frame::{Boundary, Opcode, put_frame};
 use crate::wire::plain::{self, PlainCommand};
@@ -66,6 +66,14 @@ impl<N: Net> Shard<N> {
             self.flush(slot);
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
+        if self.roster.get(slot).is_some_and(Client::is_new) {
+            // The request is usually there when its connection is accepted: this saves a wait in the ring. The wait that
+            // the runtime has prepared serves for the first message.
+            let count = N::read_now(self.roster.hot(slot).fd, &mut buffer);
+            if count > 0 {
+                self.take_bytes(slot, &buffer[..count]);
+            }
+        }
         self.read(slot, &mut buffer);
         self.read_buffer = buffer;
     }
