@@ -48,7 +48,13 @@ FIGURES = {
     "accept": Figure("accept", ["-c", "15000"], EACH, "us/accept", 1.30, 12),
     "latency": Figure("latency", ["-c", "1000", "-r", "20", "-d", "10"], "last_p99_us", "us p99", 1.10),
     "ping": Figure(
-        "ping", ["-c", "15000", "-d", "10"], EACH, "us/ping", None, 10, ("--ping-interval", "5s"), ("--ping-interval", "5")
+        "ping",
+        ["-c", "15000", "-d", "10"],
+        EACH,
+        "us/ping",
+        value_max=10,
+        flags=("--ping-interval", "5s"),
+        bare_flags=("--ping-interval", "5"),
     ),
 }
 ROW = "{:<11} {:<12} {:>9} {:>9} {:>7} {:<14} {:<14} {}"
@@ -174,9 +180,9 @@ class Bench:
         """The share of a core that as many clients cost while nobody pings: not the pings' cost."""
         shares = []
         clients = args[: args.index("-d")]
-        bare = Server([BENCH, "raw", "--listen", "127.0.0.1:PORT"])
-        for server in (self.server("--ping-interval", "0"), bare):
-            with server:
+        bare_command = [BENCH, "raw", "--listen", "127.0.0.1:PORT"]
+        with self.server("--ping-interval", "0") as ours, Server(bare_command) as bare:
+            for server in (ours, bare):
                 shares.append(server.measure("idle", [*clients, "-d", "3"])["cpu_share"])
         return shares
 
@@ -238,11 +244,15 @@ def row(*columns):
     print(ROW.format(*columns).rstrip(), flush=True)
 
 
+def scenario_of(name):
+    return FIGURES[name].scenario if name in FIGURES else name
+
+
 def wanted(words, names, error):
     """The figures that words name: in full, by their beginning, or by their scenario."""
     chosen = []
     for word in words:
-        fits = [name for name in names if name.startswith(word) or name in FIGURES and FIGURES[name].scenario == word]
+        fits = [name for name in names if name.startswith(word) or scenario_of(name) == word]
         if not fits:
             error(f"no figure {word}")
         chosen += [name for name in fits if name not in chosen]
@@ -266,7 +276,10 @@ def main():
     row("figure", "unit", "stentor", "bare", "ratio", "min..max", "at most", "")
     try:
         for name in chosen:
-            bench.compare(name) if name in FIGURES else getattr(bench, name)()
+            if name in FIGURES:
+                bench.compare(name)
+            else:
+                getattr(bench, name)()
     finally:
         os.makedirs(os.path.dirname(options.out) or ".", exist_ok=True)
         with open(options.out, "w") as file:

@@ -1,4 +1,5 @@
-//! The command line: one subcommand a scenario, and the bare server. Results are one JSON object on standard output.
+//! The command line: one subcommand a scenario, and the bare server. Results are one JSON object on
+//! standard output.
 
 use std::io;
 
@@ -9,7 +10,8 @@ use serde_json::Value;
 use crate::scenario::{self, Target};
 use crate::{host, raw};
 
-/// Load on one thread against a WebSocket broadcast server, and the bare loop that it is held against.
+/// Load on one thread against a WebSocket broadcast server, and the bare loop that it is held
+/// against.
 #[derive(Parser)]
 #[command(about, version, max_term_width = 100)]
 pub(crate) struct Cli {

@@ -1,4 +1,5 @@
-//! Raw WebSocket frames: how both sides write them, and a reader that follows one connection through any split.
+//! Raw WebSocket frames: how both sides write them, and a reader that follows one connection
+//! through any split.
 
 /// The mask of every client frame. A fixed one: servers must unmask it all the same.
 const MASK: [u8; 4] = [0x21, 0x43, 0x65, 0x87];
@@ -8,10 +9,12 @@ pub(crate) const TEXT: u8 = 1;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// The longest payload that is taken: far over what the scenarios send, so a longer one is nonsense.
+/// The longest payload that is taken: far over what the scenarios send, so a longer one is
+/// nonsense.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 
-/// A frame that says it is longer than [`PAYLOAD_BYTES_MAX`]; the connection makes no sense any more.
+/// A frame that says it is longer than [`PAYLOAD_BYTES_MAX`]; the connection makes no sense any
+/// more.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
@@ -73,14 +76,16 @@ fn header(bytes: &[u8]) -> Result<Option<Header>, TooLong> {
     Ok(Some(Header { opcode: first & 0x0f, mask, begin, end: begin + len }))
 }
 
-/// Reads one connection's frames, masked or not. It owns memory only while a frame has come in part.
+/// Reads one connection's frames, masked or not. It owns memory only while a frame has come in
+/// part.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     part: Vec<u8>,
 }
 
 impl Reader {
-    /// Takes bytes, unmasking in place, and calls `each` with opcode and payload of every frame that ends in them.
+    /// Takes bytes, unmasking in place, and calls `each` with opcode and payload of every frame
+    /// that ends in them.
     pub(crate) fn feed(
         &mut self,
         bytes: &mut [u8],
@@ -135,7 +140,8 @@ mod tests {
         for split in [1, 2, 3, 7, 1000, bytes.len()] {
             let mut reader = Reader::default();
             let mut seen = Vec::new();
-            // Byte by byte only through the short frames: the rest is copied once more for each piece.
+            // Byte by byte only through the short frames: the rest is copied once more for each
+            // piece.
             let end = if split < 1000 { 600.min(bytes.len()) } else { bytes.len() };
             for piece in bytes[..end].to_vec().chunks_mut(split) {
                 reader

@@ -26,7 +26,8 @@ pub(crate) fn pin(core: Option<usize>) -> io::Result<()> {
     sched_setaffinity(None, &cores).map_err(|_| io::Error::other(format!("no core {core}")))
 }
 
-/// Waits for at most `longest`, or for ever, and leaves what became ready in `events`, no more than it has room for.
+/// Waits for at most `longest`, or for ever, and leaves what became ready in `events`, no more than
+/// it has room for.
 pub(crate) fn wait(
     epoll: &OwnedFd,
     events: &mut Vec<epoll::Event>,

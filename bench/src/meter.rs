@@ -19,7 +19,8 @@ const ASLEEP_NS: u64 = 200_000;
 /// How long a server is waited for; one that never sleeps is measured as it is.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Waits until a server has done with what was before: the clients of an earlier run may still be leaving.
+/// Waits until a server has done with what was before: the clients of an earlier run may still be
+/// leaving.
 pub(crate) fn settle(pid: u32) -> io::Result<()> {
     let until = Instant::now() + SETTLE_TIME_MAX;
     let (mut before, mut quiet) = (CpuTime::of(pid)?, 0);

@@ -37,8 +37,8 @@ impl CpuTime {
 
     /// Nanoseconds that were run since `earlier`.
     ///
-    /// The exact count misses threads that ended; the ticks have them, but two may have been cut. Both are at most
-    /// the truth, so the larger one is nearer.
+    /// The exact count misses threads that ended; the ticks have them, but two may have been cut.
+    /// Both are at most the truth, so the larger one is nearer.
     pub(crate) fn since(&self, earlier: &Self) -> u64 {
         let exact = self.threads.iter().map(|(thread, time)| {
             time.saturating_sub(earlier.threads.get(thread).copied().unwrap_or(0))
@@ -58,14 +58,16 @@ fn unreadable(file: &str, text: &str) -> io::Error {
     io::Error::other(format!("{file} reads {text:?}"))
 }
 
-/// User and system time of a process: the 14th and 15th fields, the second of which is a name in brackets.
+/// User and system time of a process: the 14th and 15th fields, the second of which is a name in
+/// brackets.
 fn ticks_of(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     Some(user + fields.next()?.parse::<u64>().ok()?)
 }
 
-/// The first of a schedstat's three numbers: time on a CPU. The others are time in a run queue, and turns.
+/// The first of a schedstat's three numbers: time on a CPU. The others are time in a run queue, and
+/// turns.
 fn run_time_ns(schedstat: &str) -> Option<u64> {
     schedstat.split_whitespace().next()?.parse().ok()
 }
@@ -92,7 +94,8 @@ mod tests {
     #[test]
     fn private_memory_is_every_line_that_says_so() {
         let rollup = "00400000-7ffd ---p 00000000 00:00 0 [rollup]\nRss:    900 kB\n\
-                      Private_Clean:         12 kB\nPrivate_Dirty:        100 kB\nPrivate_Hugetlb: 7 kB\n";
+                      Private_Clean:         12 kB\nPrivate_Dirty:        100 kB\n\
+                      Private_Hugetlb: 7 kB\n";
         assert_eq!(private_of(rollup), Some(119 * 1024));
         assert_eq!(private_of("Rss: 1 kB\n"), None);
         assert_eq!(private_of("Private_Dirty: much\n"), None);

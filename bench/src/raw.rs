@@ -1,4 +1,5 @@
-//! The bare server that every figure is held against: accept, a 101, and a send(2) for each client, with nothing around it.
+//! The bare server that every figure is held against: accept, a 101, and a send(2) for each client,
+//! with nothing around it.
 //!
 //! It answers every handshake alike, with the accept value of the one key that the generator sends.
 //! What the loops touch is dense: one slot of eight bytes a client, and buffers that are made once.
@@ -17,7 +18,9 @@ use crate::frame::{self, Reader};
 use crate::host;
 
 /// The one answer: to the example key of RFC 6455.
-const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
+    Upgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// The descriptor number in events that means the listener.
 const LISTENER: u64 = u64::MAX;
@@ -122,7 +125,8 @@ impl Server {
         self.listener.local_addr().ok()?.as_socket()
     }
 
-    /// One round: waits, for at most `longest`, then accepts, reads, and sends what came to everyone.
+    /// One round: waits, for at most `longest`, then accepts, reads, and sends what came to
+    /// everyone.
     pub(crate) fn turn(&mut self, longest: Option<Duration>) -> io::Result<()> {
         let longest = if self.pings.is_some() { Some(PING_SLICE) } else { longest };
         host::wait(&self.epoll, &mut self.events, longest)?;
@@ -165,7 +169,8 @@ impl Server {
         }
     }
 
-    /// Reads one client. Its first bytes are the request, as the generator's all are: whole, in one segment.
+    /// Reads one client. Its first bytes are the request, as the generator's all are: whole, in one
+    /// segment.
     fn read(&mut self, index: usize) {
         let Some(slot) = self.slots[index].as_mut() else { return };
         let room = &mut self.buffer[..];

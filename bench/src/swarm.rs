@@ -1,4 +1,5 @@
-//! Many clients on one thread: connects them, answers their pings, and tells what each of them hears.
+//! Many clients on one thread: connects them, answers their pings, and tells what each of them
+//! hears.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -159,7 +160,8 @@ impl Swarm {
         Ok(opened)
     }
 
-    /// Sends whole frames from one client. Its socket is never full in these loops: windows are small.
+    /// Sends whole frames from one client. Its socket is never full in these loops: windows are
+    /// small.
     pub(crate) fn send(&self, client: usize, bytes: &[u8]) -> io::Result<()> {
         match &self.clients[client] {
             Some(client) => send(client, bytes),
@@ -167,7 +169,8 @@ impl Swarm {
         }
     }
 
-    /// Waits for at most `longest` and calls `each` with the client and the text of every message that came.
+    /// Waits for at most `longest` and calls `each` with the client and the text of every message
+    /// that came.
     pub(crate) fn receive(
         &mut self,
         longest: Duration,
@@ -179,7 +182,8 @@ impl Swarm {
         })
     }
 
-    /// Like [`Swarm::receive`]; the frame that `each` returns is sent by the client that heard the message.
+    /// Like [`Swarm::receive`]; the frame that `each` returns is sent by the client that heard the
+    /// message.
     pub(crate) fn converse<'a>(
         &mut self,
         longest: Duration,

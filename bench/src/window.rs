@@ -1,4 +1,5 @@
-//! Which messages of one publisher are still on their way to whom: the closed loop, without a socket.
+//! Which messages of one publisher are still on their way to whom: the closed loop, without a
+//! socket.
 
 use std::collections::VecDeque;
 
@@ -61,8 +62,8 @@ impl Window {
 
     /// `client` heard `number`. Returns whether it was the last one to hear it.
     ///
-    /// Order is part of the contract, so a client that hears a later number has lost those before it: they stay
-    /// in flight for good, and the loop that waits for them stops.
+    /// Order is part of the contract, so a client that hears a later number has lost those before
+    /// it: they stay in flight for good, and the loop that waits for them stops.
     pub(crate) fn receive(&mut self, client: usize, number: u64) -> bool {
         let published = self.published();
         let expected = &mut self.next_of[client];

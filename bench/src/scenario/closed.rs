@@ -8,9 +8,11 @@ use crate::meter::{Cost, Meter};
 use crate::swarm::Swarm;
 use crate::window::Window;
 
-/// One publisher, the first client, with `in_flight` messages under way: the next leaves when one has reached all clients.
+/// One publisher, the first client, with `in_flight` messages under way: the next leaves when one
+/// has reached all clients.
 ///
-/// What becomes due in one turn leaves in one write, as a publisher that is not slower than the server would have it.
+/// What becomes due in one turn leaves in one write, as a publisher that is not slower than the
+/// server would have it.
 pub(crate) fn fanout(target: &Target, in_flight: usize) -> io::Result<Cost> {
     let mut swarm = Swarm::connect(&target.request(), target.clients)?;
     let mut window = Window::new(target.clients);
@@ -26,7 +28,8 @@ pub(crate) fn fanout(target: &Target, in_flight: usize) -> io::Result<Cost> {
     meter.cost("delivery", window.receipts() - receipts, lost)
 }
 
-/// Publishes for a time, then waits until every message has reached every client or nothing comes any more.
+/// Publishes for a time, then waits until every message has reached every client or nothing comes
+/// any more.
 fn publish_for(
     swarm: &mut Swarm,
     window: &mut Window,
@@ -78,7 +81,8 @@ pub(crate) fn all(target: &Target) -> io::Result<Cost> {
     meter.cost("delivery", heard, expected.abs_diff(heard))
 }
 
-/// Lets all talk for a time, then waits for what is under way. Returns how much was heard, and how much there was to hear.
+/// Lets all talk for a time, then waits for what is under way. Returns how much was heard, and how
+/// much there was to hear.
 fn talk_for(swarm: &mut Swarm, words: &[Vec<u8>], time: Duration) -> io::Result<(u64, u64)> {
     for (client, word) in words.iter().enumerate() {
         swarm.send(client, word)?;

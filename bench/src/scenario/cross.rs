@@ -31,7 +31,8 @@ struct Said {
     body: Option<u64>,
 }
 
-/// From a publisher to its only subscriber, which is on another shard, or for the floor on the `same` one.
+/// From a publisher to its only subscriber, which is on another shard, or for the floor on the
+/// `same` one.
 pub(crate) fn cross(target: &Target, same: bool) -> io::Result<Value> {
     let headers = "Sec-WebSocket-Protocol: stentor.v1\r\n".to_owned();
     let request = Request { server: target.server, target: target.path.clone(), headers };
@@ -69,7 +70,7 @@ pub(crate) fn cross(target: &Target, same: bool) -> io::Result<Value> {
         }
     }
     Ok(json!({
-        "what": if same { "publish to receipt on one shard" } else { "publish to receipt across shards" },
+        "what": "publish to receipt", "shards": if same { 1 } else { 2 },
         "count": count, "lost": lost,
         "p50_us": receipts.value_at_quantile(0.5), "p99_us": receipts.value_at_quantile(0.99),
     }))

@@ -1,4 +1,5 @@
-//! An open loop: publications at a steady rate, each measured from the moment it was meant to leave.
+//! An open loop: publications at a steady rate, each measured from the moment it was meant to
+//! leave.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use super::{PATIENCE, TURN, Target, number_of, put_numbered, rest};
 use crate::swarm::Swarm;
 use crate::window::Window;
 
-/// Publish to last receipt at `rate` messages a second, from the intended moment of each publication.
+/// Publish to last receipt at `rate` messages a second, from the intended moment of each
+/// publication.
 pub(crate) fn latency(target: &Target, rate: f64) -> io::Result<Value> {
     let gap = Duration::try_from_secs_f64(1.0 / rate).map_err(io::Error::other)?;
     let mut swarm = Swarm::connect(&target.request(), target.clients)?;

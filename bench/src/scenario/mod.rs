@@ -67,7 +67,8 @@ impl Target {
         Request { server: self.server, target: self.path.clone(), headers: String::new() }
     }
 
-    /// How long is worked before measuring: caches, buffers and the kernel's windows find their size.
+    /// How long is worked before measuring: caches, buffers and the kernel's windows find their
+    /// size.
     fn warm_up(&self) -> Duration {
         self.seconds.min(Duration::from_secs(1))
     }
