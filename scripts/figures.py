@@ -71,7 +71,7 @@ FIGURES = {
     "joined-15k": ("fanout", ["-c", "15000", "-w", "16"], [], ["--joined"], "server_us_each", "us/delivery", 1.15),
     "all-200": ("all", ["-c", "200"], [], [], "server_us_each", "us/delivery", 0.19),
     "accept": ("accept", ["-c", "10000"], [], [], "server_us_each", "us/accept", 1.30),
-    "latency": ("latency", ["-c", "1000", "-r", "20", "-d", "10"], [], [], "last_p99_us", "us p99", 1.10),
+    "latency": ("latency", ["-c", "1000", "-r", "20", "-d", "10"], [], [], "last_p99_us", "us-p99", 1.10),
     "ping": ("ping", ["-c", "15000", "-d", "10"], ["--ping-interval", "5s"], ["--ping-interval", "5"], "server_us_each", "us/ping", None),
 }
 

@@ -1,4 +1,5 @@
-//! Raw WebSocket frames: what a client writes, and a parser that follows a server's frames through any split.
+//! Raw WebSocket frames: what a client writes, and a parser that follows a server's frames through
+//! any split.
 
 /// The mask of every client frame. A fixed one: servers must unmask it all the same.
 const MASK: [u8; 4] = [0x21, 0x43, 0x65, 0x87];
@@ -36,7 +37,8 @@ pub(crate) fn put_unmasked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Follows one connection's frames, masked or not. It keeps the beginning of each payload and forgets the rest.
+/// Follows one connection's frames, masked or not. It keeps the beginning of each payload and
+/// forgets the rest.
 #[derive(Debug, Clone)]
 pub(crate) struct Parser {
     header: [u8; 14],
@@ -68,7 +70,8 @@ impl Parser {
         }
     }
 
-    /// Takes bytes and calls `each` with opcode and kept beginning of every frame that ends in them.
+    /// Takes bytes and calls `each` with opcode and kept beginning of every frame that ends in
+    /// them.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(u8, &[u8])) {
         while !bytes.is_empty() || (self.begun && self.left == 0) {
             if !self.begun {

@@ -1,4 +1,5 @@
-//! Load on one thread against a WebSocket broadcast server, and the bare loop that it is held against.
+//! Load on one thread against a WebSocket broadcast server, and the bare loop that it is held
+//! against.
 #![forbid(unsafe_code)]
 
 mod frame;

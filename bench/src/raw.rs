@@ -1,4 +1,5 @@
-//! The bare server that every figure is held against: accept, a 101, and a send(2) for each client, with nothing around it.
+//! The bare server that every figure is held against: accept, a 101, and a send(2) for each client,
+//! with nothing around it.
 //!
 //! It answers every handshake alike, with the accept value of the one key that the generator sends.
 
@@ -14,7 +15,9 @@ use socket2::{Domain, Socket, Type};
 use crate::frame::{self, Parser};
 
 /// The one answer: to the example key of RFC 6455.
-const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
+    Upgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// The descriptor number in events that means the listener.
 const LISTENER: u64 = u64::MAX;
@@ -105,7 +108,8 @@ impl Server {
         }
     }
 
-    /// Reads one connection. What it says is sent on at once, or put into `out` where rounds are joined.
+    /// Reads one connection. What it says is sent on at once, or put into `out` where rounds are
+    /// joined.
     fn read(&mut self, index: usize, out: &mut Vec<u8>) {
         let mut buffer = [0; 16 << 10];
         let Some(connection) = self.connections[index].as_mut() else { return };

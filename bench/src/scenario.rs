@@ -195,7 +195,8 @@ fn rest(swarm: &mut Swarm, time: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the server has done with what was before: the clients of an earlier run may still be leaving.
+/// Waits until the server has done with what was before: the clients of an earlier run may still be
+/// leaving.
 fn settle(pid: u32) {
     let until = Instant::now() + Duration::from_secs(5);
     let (mut before, mut quiet) = (cpu_ns(pid), 0);

@@ -166,7 +166,8 @@ impl Swarm {
         Ok(opened)
     }
 
-    /// Sends whole frames from one client. A client's own socket is never full in these loops: windows are small.
+    /// Sends whole frames from one client. A client's own socket is never full in these loops:
+    /// windows are small.
     pub(crate) fn send(&self, client: usize, bytes: &[u8]) -> io::Result<()> {
         let Some(client) = &self.clients[client] else { return Ok(()) };
         let sent = rustix::net::send(&client.socket, bytes, SendFlags::NOSIGNAL)?;
@@ -189,7 +190,8 @@ impl Swarm {
         }
     }
 
-    /// Waits for at most `timeout` and calls `each` with the client and the beginning of every message that came.
+    /// Waits for at most `timeout` and calls `each` with the client and the beginning of every
+    /// message that came.
     pub(crate) fn receive(
         &mut self,
         timeout: Duration,
