@@ -13,7 +13,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 fn executor() -> LocalExecutor {
     let builder = LocalExecutorBuilder::new(Placement::Unbound).io_memory(0);
-    builder.preempt_timer(Duration::from_secs(3600)).make().unwrap()
+    builder.preempt_timer(Duration::from_hours(1)).make().unwrap()
 }
 
 struct Counter(AtomicUsize);
@@ -95,7 +95,7 @@ fn a_blocked_writer_is_woken_by_room() {
         let counter = Arc::new(Counter(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&counter));
         let mut cx = Context::from_waker(&waker);
-        let block = [0; 64 << 10];
+        let block = [0; 16 << 10];
         while Pin::new(&mut server).poll_write(&mut cx, &block).is_ready() {}
         look().await;
         assert_eq!(counter.0.load(Ordering::Relaxed), 0);
