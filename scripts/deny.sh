@@ -8,7 +8,7 @@ if ! command -v cargo-deny >/dev/null 2>&1 && [ "${STENTOR_DENY:-}" = install ];
   cargo install --quiet --locked cargo-deny
 fi
 if command -v cargo-deny >/dev/null 2>&1; then
-  cargo deny --offline check bans licenses sources
+  cargo deny --locked check bans licenses sources
   if [ -d "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs" ]; then cargo deny check advisories; fi
 else
   echo "deny: cargo-deny is not installed; looking at Cargo.lock only"

@@ -15,7 +15,7 @@ pub(crate) enum Task {
     Config(View),
     Doctor,
     Publish { channel: String, text: String, url: String, user: Option<String> },
-    Subscribe { channel: String, url: String, user: Option<String>, json: bool, count: Option<u64> },
+    Subscribe { channel: String, url: String, user: Option<String>, json: bool, most: Option<u64> },
 }
 
 /// What `stentor config` shows.
@@ -72,7 +72,7 @@ fn subscribe(matches: &ArgMatches) -> Task {
         url: one(matches, "url").unwrap_or_default(),
         user: one(matches, "user"),
         json: matches.get_flag("json"),
-        count: matches.get_one("count").copied(),
+        most: matches.get_one("count").copied(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Settings in four layers: defaults, `stentor.toml`, `STENTOR_*`, flags. The later one wins, and each is checked alike.
+//! Settings in four layers: defaults, `stentor.toml`, `STENTOR_*`, flags. The later one wins, and
+//! each is checked alike.
 
 pub(crate) mod file;
 pub(crate) mod keys;

@@ -12,7 +12,8 @@ const CLIENT_BYTES: u64 = 900 + 3_800;
 /// Memory that one shard's ring locks, in bytes.
 const RING_BYTES: u64 = 512 << 10;
 
-/// Descriptors of the process that are not clients: standard streams, listeners, rings, admin connections.
+/// Descriptors of the process that are not clients: standard streams, listeners, rings, admin
+/// connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// The descriptors of one shard: listener, three rings, an event.
@@ -72,7 +73,8 @@ impl Host {
     /// What each limit allows, in clients, the tightest first.
     pub(crate) fn capacity(&self, shards: u64) -> Vec<(&'static str, u64)> {
         let used = OTHER_DESCRIPTORS + shards * DESCRIPTORS_PER_SHARD;
-        // The kernel gives an idle TCP socket no page of its own; one page is what a busy one holds on average.
+        // The kernel gives an idle TCP socket no page of its own; one page is what a busy one holds
+        // on average.
         let mut capacity = vec![
             ("open files (nofile)", self.nofile.saturating_sub(used)),
             ("memory", self.memory / CLIENT_BYTES),
@@ -103,7 +105,8 @@ impl Host {
                 if named.is_empty() { "allowed to this process" } else { "named" }
             )));
         }
-        // Evenly: 2 shards on 8 cores take the first and the fifth, which seldom share a physical core.
+        // Evenly: 2 shards on 8 cores take the first and the fifth, which seldom share a physical
+        // core.
         Ok((0..count).map(|shard| cores[shard * cores.len() / count]).collect())
     }
 

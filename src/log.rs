@@ -23,8 +23,8 @@ pub(crate) fn install(settings: &Settings) {
     debug_assert!(installed.is_ok(), "the log is installed once");
 }
 
-/// Writes a panic to the log, and ends the process at once if a shard's thread panicked: clients must not meet a
-/// server of which a part is dead.
+/// Writes a panic to the log, and ends the process at once if a shard's thread panicked: clients
+/// must not meet a server of which a part is dead.
 pub(crate) fn end_with_a_shard() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -31,7 +31,8 @@ impl From<Invalid> for End {
 }
 
 fn main() -> ExitCode {
-    // Before the first thread: registered later it costs the first sleep of each executor tens of milliseconds.
+    // Before the first thread: registered later it costs the first sleep of each executor tens of
+    // milliseconds.
     let register = rustix::thread::MembarrierCommand::RegisterPrivateExpedited;
     let _ = rustix::thread::membarrier(register);
     let cli = match cli::parse(std::env::args_os()) {
@@ -55,8 +56,8 @@ fn perform(cli: &Cli) -> End {
         Task::Publish { channel, text, url, user } => {
             speak::publish(url, channel, user.as_deref(), text)
         }
-        Task::Subscribe { channel, url, user, json, count } => {
-            speak::subscribe(url, channel, user.as_deref(), *json, *count)
+        Task::Subscribe { channel, url, user, json, most } => {
+            speak::subscribe(url, channel, user.as_deref(), *json, *most)
         }
         Task::Config(View::Default) => return print(&config::show::default_file()),
         _ => match Layered::load(cli.file.as_deref(), environment(), &cli.flags) {

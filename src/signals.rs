@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT drain, a second one ends at once; SIGHUP says that settings are read at start.
+//! SIGTERM and SIGINT drain, a second one ends at once; SIGHUP says that settings are read at
+//! start.
 
 use std::io;
 use std::thread;

@@ -1,4 +1,5 @@
-//! Stage 1: every shard has its own listener on the same address, and the kernel spreads the connections.
+//! Stage 1: every shard has its own listener on the same address, and the kernel spreads the
+//! connections.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,7 +19,8 @@ use crate::shard::Shard;
 /// How many connections may wait for the shard's next turn.
 const FRESH_MAX: usize = 256;
 
-/// How long the kernel keeps a connection whose peer acknowledges nothing. Beyond any write timeout; for peers that vanished.
+/// How long the kernel keeps a connection whose peer acknowledges nothing. Beyond any write
+/// timeout; for peers that vanished.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Accepted connections on their way from the accept task to the shard's turn.
@@ -113,7 +115,8 @@ fn is_the_peers(error: &io::Error) -> bool {
 }
 
 impl<N: Net> Shard<N> {
-    /// Gives the accepted connections slots. Their sockets are read in this turn, if the request came with them.
+    /// Gives the accepted connections slots. Their sockets are read in this turn, if the request
+    /// came with them.
     pub(crate) fn admit_fresh(&mut self) {
         let slots_max = self.config.clients_per_shard.saturating_add(FRESH_MAX);
         loop {

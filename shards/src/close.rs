@@ -1,4 +1,5 @@
-//! How a client ended: one variant, one close code, one counter. The table in PROTOCOL.md is this one.
+//! How a client ended: one variant, one close code, one counter. The table in PROTOCOL.md is this
+//! one.
 
 /// The end of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! What a shard set is told at start: validated values with their units; every bound has its name here.
+//! What a shard set is told at start: validated values with their units; every bound has its name
+//! here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -99,7 +100,8 @@ pub struct Config {
     pub clients: usize,
     /// Most clients of one address; zero for no limit.
     pub clients_per_ip: u32,
-    /// Messages a second from one client, as a token bucket of one second's depth; zero for no limit.
+    /// Messages a second from one client, as a token bucket of one second's depth; zero for no
+    /// limit.
     pub messages_per_second: u32,
     /// Bytes a second from one client, likewise; zero for no limit.
     pub bytes_per_second: u32,

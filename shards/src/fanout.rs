@@ -1,4 +1,5 @@
-//! Stage 5: a tick's frames are encoded once for each kind of member and leave in one send per client.
+//! Stage 5: a tick's frames are encoded once for each kind of member and leave in one send per
+//! client.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -75,13 +76,15 @@ impl<N: Net> Shard<N> {
         self.encoded = encoded;
     }
 
-    /// Sends one channel's tick to its members. Members of several channels are noted for later if there are more ticks.
+    /// Sends one channel's tick to its members. Members of several channels are noted for later if
+    /// there are more ticks.
     async fn fan_out_tick(&mut self, tick: &Encoded, place: u32, one: bool) {
         let special = OPEN | BLOCKED | NO_ECHO | JSON | JOINED | if one { 0 } else { MANY };
         let plain = &tick.frames[Kind::Plain.index()];
         let frames_each = plain.ends.len() as u64;
         let mut breath = 0;
-        // No member comes or goes meanwhile: accepted connections wait for the next turn, and who must go is only marked.
+        // No member comes or goes meanwhile: accepted connections wait for the next turn, and who
+        // must go is only marked.
         let members = std::mem::take(&mut self.channels.at(tick.channel).members);
         for &slot in &members {
             let hot = self.roster.hot(slot);
@@ -184,7 +187,8 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Puts what a socket did not take into the client's outbox: behind `sent` bytes, frame by frame.
+    /// Puts what a socket did not take into the client's outbox: behind `sent` bytes, frame by
+    /// frame.
     fn put_rest(&mut self, slot: u32, shares: &[Share<'_>], mut sent: usize) {
         self.tally.bytes_out += sent as u64;
         for share in shares {
@@ -313,7 +317,8 @@ fn encode_frames<'a>(
         ends.push(scratch.len());
     }
     end_line(scratch, &mut line, &mut ends);
-    // The bytes are shared with whoever does not take them at once; if nobody does, the room is used again.
+    // The bytes are shared with whoever does not take them at once; if nobody does, the room is
+    // used again.
     Frames { bytes: scratch.split().freeze(), ends }
 }
 

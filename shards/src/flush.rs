@@ -1,4 +1,5 @@
-//! Stage 6: what a socket did not take waits in its client's outbox, bounded, and leaves when the socket takes more.
+//! Stage 6: what a socket did not take waits in its client's outbox, bounded, and leaves when the
+//! socket takes more.
 
 use std::io::IoSlice;
 use std::task::Poll;
@@ -33,7 +34,8 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Queues a frame within the bounds, or lets the policy for slow clients decide. `false`: the client is to be closed.
+    /// Queues a frame within the bounds, or lets the policy for slow clients decide. `false`: the
+    /// client is to be closed.
     pub(crate) fn queue(&mut self, slot: u32, frame: Bytes, channel: u32) -> bool {
         let policy = self.config.slow_clients;
         let bytes_max = self.config.outbox_bytes;
@@ -98,7 +100,8 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Sends what the outbox holds, as far as the socket takes it, and asks to be rung for the rest.
+    /// Sends what the outbox holds, as far as the socket takes it, and asks to be rung for the
+    /// rest.
     pub(crate) fn flush(&mut self, slot: u32) {
         let now_ms = self.now.ms();
         let Some(client) = self.roster.get_mut(slot) else { return };
@@ -136,7 +139,8 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Over the shard's cap on all outboxes the slowest clients go first: those that moved longest ago, then the fullest.
+    /// Over the shard's cap on all outboxes the slowest clients go first: those that moved longest
+    /// ago, then the fullest.
     pub(crate) fn relieve_outboxes(&mut self) {
         if self.outbox_bytes <= self.config.outbox_total_bytes {
             return;

@@ -1,4 +1,5 @@
-//! The control plane's side of the mesh: orders to shards, and answers that are collected without blocking one.
+//! The control plane's side of the mesh: orders to shards, and answers that are collected without
+//! blocking one.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
@@ -41,7 +42,8 @@ pub struct Visitor {
     pub head: Vec<u8>,
 }
 
-/// Takes visitors on behalf of the control plane; called on a shard, so it must not block. `false` refuses (the shard closes it).
+/// Takes visitors on behalf of the control plane; called on a shard, so it must not block. `false`
+/// refuses (the shard closes it).
 pub type Door = Arc<dyn Fn(Visitor) -> bool + Send + Sync>;
 
 /// Whom a disconnect means.
@@ -245,7 +247,8 @@ impl Handle {
         Self { mesh, address, limits, draining: Arc::default() }
     }
 
-    /// Publishes to a channel; the answer is its offset, or 0 where no room is left for another channel.
+    /// Publishes to a channel; the answer is its offset, or 0 where no room is left for another
+    /// channel.
     pub fn publish(&self, channel: &str, body: Body) -> Result<Answers<u64>, Untaken> {
         let channel = self.name(channel)?;
         let home = self.mesh.home_of(&*channel);
@@ -296,7 +299,8 @@ impl Handle {
         self.order_all(|reply| Order::Channels { limit, reply })
     }
 
-    /// Every shard's `limit` clients with the fullest outboxes (or, with `queued` false, the oldest).
+    /// Every shard's `limit` clients with the fullest outboxes (or, with `queued` false, the
+    /// oldest).
     pub fn connections(
         &self,
         queued: bool,

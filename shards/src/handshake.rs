@@ -215,7 +215,8 @@ impl<N: Net> Shard<N> {
         Ok(live)
     }
 
-    /// All that was asked has been answered: the client is in, unless its channel was given up meanwhile.
+    /// All that was asked has been answered: the client is in, unless its channel was given up
+    /// meanwhile.
     fn open(&mut self, slot: u32) {
         let client_id = self.roster.id(slot);
         let Some(client) = self.roster.get_mut(slot) else { return };

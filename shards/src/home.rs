@@ -1,4 +1,5 @@
-//! Stage 4: a channel's home numbers its publications; an owner knows a user's clients. Both answer asks.
+//! Stage 4: a channel's home numbers its publications; an owner knows a user's clients. Both answer
+//! asks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use crate::model::parcel::{AckTo, Ask, Claim, Deliver};
 use crate::net::Net;
 use crate::shard::Shard;
 
-/// A tick is fanned out when a channel's publications reach this: joining costs little up to here, and more beyond.
+/// A tick is fanned out when a channel's publications reach this: joining costs little up to here,
+/// and more beyond.
 const TICK_BYTES_MAX: usize = 16 << 10;
 
 /// The most users that one shard names in answer to `who`.
@@ -185,7 +187,8 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Asks a home or an owner about something of this shard's own, which may wait but not get lost.
+    /// Asks a home or an owner about something of this shard's own, which may wait but not get
+    /// lost.
     pub(crate) fn ask_of(&mut self, shard: ShardId, ask: Ask) {
         if shard == self.port.me { self.take_ask(ask) } else { self.port.owe(shard, ask) }
     }

@@ -1,4 +1,5 @@
-//! How a client ends: seats and claims are given back first, then the last word is sent, then the socket goes.
+//! How a client ends: seats and claims are given back first, then the last word is sent, then the
+//! socket goes.
 
 use std::task::Poll;
 
@@ -13,7 +14,8 @@ use crate::shard::Shard;
 use crate::wire::frame::put_close;
 
 impl<N: Net> Shard<N> {
-    /// Ends a connection in the way its phase and the reason ask for. Never called while a fan-out walks over clients.
+    /// Ends a connection in the way its phase and the reason ask for. Never called while a fan-out
+    /// walks over clients.
     pub(crate) fn close(&mut self, slot: u32, reason: CloseReason) {
         match self.roster.get(slot).map(|client| client.phase) {
             Some(Phase::Open) => {
@@ -89,7 +91,8 @@ impl<N: Net> Shard<N> {
         self.set_deadline(slot, self.config.close_timeout);
     }
 
-    /// The client has said goodbye: `answer` is what the protocol machine answers, unless we had spoken first.
+    /// The client has said goodbye: `answer` is what the protocol machine answers, unless we had
+    /// spoken first.
     pub(crate) fn say_goodbye(&mut self, slot: u32, answer: &[u8]) {
         let Some(client) = self.roster.get(slot) else { return };
         if client.phase == Phase::Open {
@@ -114,7 +117,8 @@ impl<N: Net> Shard<N> {
         }
         let fd = N::fd(&client.stream);
         let mut stream = client.stream;
-        // A last look: closing a socket with unread bytes resets the connection, and the close frame would be lost.
+        // A last look: closing a socket with unread bytes resets the connection, and the close
+        // frame would be lost.
         let mut rest = [0; 512];
         while let Poll::Ready(Ok(1..)) = N::read(&mut stream, &client.waker, &mut rest) {}
         N::shutdown(fd);

@@ -4,9 +4,10 @@
 //! accept -> handshake -> session -> home -> mesh -> fan-out -> socket, or outbox and flush
 //! ```
 //!
-//! A shard is a small single-threaded server. Its stages are files in the order in which a client meets them; what they
-//! know is in `model`, what clients speak is in `wire`, and only `rt` knows the runtime. A shard runs in turns: everything
-//! that is ready is taken, and what came of it leaves in one send per client.
+//! A shard is a small single-threaded server. Its stages are files in the order in which a client
+//! meets them; what they know is in `model`, what clients speak is in `wire`, and only `rt` knows
+//! the runtime. A shard runs in turns: everything that is ready is taken, and what came of it
+//! leaves in one send per client.
 
 mod config;
 mod error;

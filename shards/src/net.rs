@@ -1,4 +1,5 @@
-//! What a shard needs of the world: sockets and the list of ready ones. The runtime is one, the simulation's the other.
+//! What a shard needs of the world: sockets and the list of ready ones. The runtime is one, the
+//! simulation's the other.
 
 use std::io;
 use std::net::SocketAddr;

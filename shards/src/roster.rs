@@ -1,4 +1,5 @@
-//! Who is connected to this shard: small hot slots that the fan-out walks, and the rest of each client beside them.
+//! Who is connected to this shard: small hot slots that the fan-out walks, and the rest of each
+//! client beside them.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;

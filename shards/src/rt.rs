@@ -1,4 +1,5 @@
-//! The one place that knows the runtime: executor, listener, stream, timer and the list of ready clients.
+//! The one place that knows the runtime: executor, listener, stream, timer and the list of ready
+//! clients.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,9 +16,10 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use crate::clock::Now;
 
-/// The runtime's preemption timer is off. If it fires before the executor has begun its round, the executor takes the round
-/// for an empty one and parks with tasks ready to run: the shard hangs until something else wakes its ring. A thread that
-/// loses its core for the timer's length at that moment is enough. Here nothing needs it: long work looks at the ring itself.
+/// The runtime's preemption timer is off. If it fires before the executor has begun its round, the
+/// executor takes the round for an empty one and parks with tasks ready to run: the shard hangs
+/// until something else wakes its ring. A thread that loses its core for the timer's length at that
+/// moment is enough. Here nothing needs it: long work looks at the ring itself.
 const NEVER: Duration = Duration::from_hours(1);
 
 /// How long work may go on before sockets are looked at, in nanoseconds.
@@ -54,13 +56,14 @@ pub(crate) async fn sleep(time: Duration) {
     Timer::new(time).await;
 }
 
-/// Lets the reactor look at its ring, now: by a sleep so short that it is over when the executor comes to it. The runtime's
-/// own yields are of no use without its preemption timer.
+/// Lets the reactor look at its ring, now: by a sleep so short that it is over when the executor
+/// comes to it. The runtime's own yields are of no use without its preemption timer.
 pub(crate) async fn look_at_ring() {
     Timer::new(Duration::from_nanos(200)).await;
 }
 
-/// Lets the reactor look at its ring if it has not for a while; called between the pieces of long work.
+/// Lets the reactor look at its ring if it has not for a while; called between the pieces of long
+/// work.
 pub(crate) async fn look_if_due() {
     let now = Now::read().ns;
     if now.saturating_sub(LOOKED.get()) >= LOOK_AFTER_NS {
@@ -99,7 +102,7 @@ impl Alarm {
 thread_local! {
     /// When long work last let the reactor look.
     static LOOKED: Cell<u64> = const { Cell::new(0) };
-    static READY: Ready = const { Ready { slots: RefCell::new(Vec::new()), shard: Cell::new(None) } };
+    static READY: Ready = const { Ready::new() };
 }
 
 /// The slots whose sockets became ready since the last turn, and the shard's own waker.
@@ -108,7 +111,14 @@ struct Ready {
     shard: Cell<Option<Waker>>,
 }
 
-/// Puts its slot on the ready list of the thread: one task serves all clients of a shard, and no task is woken per client.
+impl Ready {
+    const fn new() -> Self {
+        Self { slots: RefCell::new(Vec::new()), shard: Cell::new(None) }
+    }
+}
+
+/// Puts its slot on the ready list of the thread: one task serves all clients of a shard, and no
+/// task is woken per client.
 struct SlotWaker {
     slot: u32,
 }
@@ -123,7 +133,8 @@ impl Wake for SlotWaker {
     }
 }
 
-/// The waker of one slot. It may be kept for the next client of the slot: a late wake costs one look and no more.
+/// The waker of one slot. It may be kept for the next client of the slot: a late wake costs one
+/// look and no more.
 pub(crate) fn slot_waker(slot: u32) -> Waker {
     Waker::from(Arc::new(SlotWaker { slot }))
 }
@@ -218,12 +229,14 @@ impl Stream {
 
 /// Lends the descriptor of a live slot for one call.
 fn borrow(fd: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: callers pass the descriptor of a slot in the roster. A slot leaves the roster before its stream is dropped
-    // (`Roster::remove` hands the stream out with it), so the descriptor is open for the length of the call.
+    // SAFETY: callers pass the descriptor of a slot in the roster. A slot leaves the roster before
+    // its stream is dropped (`Roster::remove` hands the stream out with it), so the descriptor is
+    // open for the length of the call.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// Receives without waiting. Errors and the end of the stream come back as zero bytes too: the next read meets them.
+/// Receives without waiting. Errors and the end of the stream come back as zero bytes too: the next
+/// read meets them.
 pub(crate) fn receive(fd: RawFd, into: &mut [u8]) -> usize {
     let received = rustix::net::recv(borrow(fd), into, rustix::net::RecvFlags::DONTWAIT);
     received.map_or(0, |(count, _)| count)

@@ -10,7 +10,8 @@ use crate::shard::Shard;
 use crate::wire::http::Refusal;
 
 impl<N: Net> Shard<N> {
-    /// Makes sure that this shard is, or will be, a subscriber of a channel; gives the channel's index.
+    /// Makes sure that this shard is, or will be, a subscriber of a channel; gives the channel's
+    /// index.
     pub(crate) fn subscribe(&mut self, name: &Arc<str>) -> Result<u32, NoRoom> {
         let home = self.port.mesh.home_of(&**name);
         let index = self.channels.find_or_add(name, home)?;

@@ -1,4 +1,5 @@
-//! Stage 3: what an open client sends, message by message, through the protocol machine and to its home.
+//! Stage 3: what an open client sends, message by message, through the protocol machine and to its
+//! home.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -67,8 +68,8 @@ impl<N: Net> Shard<N> {
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
         if self.roster.get(slot).is_some_and(Client::is_new) {
-            // The request is usually there when its connection is accepted: this saves a wait in the ring. The wait that
-            // the runtime has prepared serves for the first message.
+            // The request is usually there when its connection is accepted: this saves a wait in
+            // the ring. The wait that the runtime has prepared serves for the first message.
             let count = N::read_now(self.roster.hot(slot).fd, &mut buffer);
             if count > 0 {
                 self.take_bytes(slot, &buffer[..count]);
@@ -324,7 +325,8 @@ impl<N: Net> Shard<N> {
     }
 }
 
-/// The close reason for what the protocol machine found wrong. It sends no close frame for these itself.
+/// The close reason for what the protocol machine found wrong. It sends no close frame for these
+/// itself.
 fn reason_of(error: &Error) -> CloseReason {
     match error {
         Error::Utf8(_) => CloseReason::Utf8,

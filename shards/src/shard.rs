@@ -152,7 +152,8 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// One turn at `now`: takes all that is ready, acts on it, and sends each client what came of it at once.
+    /// One turn at `now`: takes all that is ready, acts on it, and sends each client what came of
+    /// it at once.
     pub(crate) async fn turn(&mut self, now: Now) {
         self.now = now;
         self.admit_fresh();
@@ -247,7 +248,8 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Unsubscribes from channels that have no member here any more. At the end of a turn: no index is in use then.
+    /// Unsubscribes from channels that have no member here any more. At the end of a turn: no index
+    /// is in use then.
     fn forget_emptied(&mut self) {
         for index in std::mem::take(&mut self.emptied) {
             self.forget_if_empty(index);

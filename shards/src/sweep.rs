@@ -79,7 +79,8 @@ impl<N: Net> Shard<N> {
         self.deadlines = deadlines;
     }
 
-    /// Closes clients whose outbox has not moved in time, and forgets those that are not blocked any more.
+    /// Closes clients whose outbox has not moved in time, and forgets those that are not blocked
+    /// any more.
     fn sweep_blocked(&mut self) {
         let now_ms = self.now.ms();
         let timeout_ms = milliseconds(self.config.write_timeout);

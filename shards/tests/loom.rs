@@ -22,7 +22,8 @@ impl Wake for Raise {
     }
 }
 
-// The queue is a relaxed count: it adds no ordering of its own, so that the bell's fences alone carry the proof.
+// The queue is a relaxed count: it adds no ordering of its own, so that the bell's fences alone
+// carry the proof.
 
 #[test]
 fn a_ring_is_never_lost() {

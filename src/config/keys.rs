@@ -1,4 +1,5 @@
-//! Every setting once: its name, its group in `--help`, what it means, and how it is read and shown.
+//! Every setting once: its name, its group in `--help`, what it means, and how it is read and
+//! shown.
 
 use std::fmt::Display;
 use std::net::SocketAddr;

@@ -68,7 +68,8 @@ fn same(shown: &[u8], key: &[u8]) -> bool {
     std::hint::black_box(differs) == 0
 }
 
-/// The server-side latency of all shards as an `HdrHistogram` percentile distribution, in milliseconds.
+/// The server-side latency of all shards as an `HdrHistogram` percentile distribution, in
+/// milliseconds.
 async fn latency(Has(state): Has<State>) -> Response {
     match ask::ask(|| state.shards.latency()).await {
         Err(unanswered) => api::unanswered(unanswered),

@@ -212,8 +212,8 @@ pub(crate) async fn channels(Has(state): Has<State>, body: Bytes) -> Response {
     result(json!({ "channels": channels }))
 }
 
-/// Whether a name matches a pattern in which `*` stands for any text and `?` for one character. Linear in both: on a
-/// mismatch only the last star is tried one further.
+/// Whether a name matches a pattern in which `*` stands for any text and `?` for one character.
+/// Linear in both: on a mismatch only the last star is tried one further.
 fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());

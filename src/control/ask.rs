@@ -1,4 +1,5 @@
-//! Asking the shards: with patience where a lane is full, and with a bound on how long an answer may take.
+//! Asking the shards: with patience where a lane is full, and with a bound on how long an answer
+//! may take.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! `/metrics` for Prometheus: the shards' counters, collected when they are asked for and at no other time.
+//! `/metrics` for Prometheus: the shards' counters, collected when they are asked for and at no
+//! other time.
 
 use std::fmt;
 use std::fs;
@@ -157,7 +158,8 @@ impl Scrape {
     }
 }
 
-/// A histogram of microseconds in the buckets of the metric, each with its own count as the encoder wants them.
+/// A histogram of microseconds in the buckets of the metric, each with its own count as the encoder
+/// wants them.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

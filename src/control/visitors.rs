@@ -1,4 +1,5 @@
-//! The public port's other requests: each visitor comes with its socket and what a shard has read of it.
+//! The public port's other requests: each visitor comes with its socket and what a shard has read
+//! of it.
 
 use std::io::Cursor;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A synchronous WebSocket client for tests: tungstenite over a plain socket, and raw bytes where that is the point.
+//! A synchronous WebSocket client for tests: tungstenite over a plain socket, and raw bytes where
+//! that is the point.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,5 @@
-//! Where descriptors are out, accepting pauses and does not spin, and goes on when there are some again.
+//! Where descriptors are out, accepting pauses and does not spin, and goes on when there are some
+//! again.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

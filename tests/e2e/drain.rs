@@ -1,4 +1,5 @@
-//! SIGTERM: no new clients, 1001 spread over time, outboxes flushed, exit 0; a second signal ends at once.
+//! SIGTERM: no new clients, 1001 spread over time, outboxes flushed, exit 0; a second signal ends
+//! at once.
 
 use std::time::{Duration, Instant};
 

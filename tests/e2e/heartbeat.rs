@@ -1,4 +1,5 @@
-//! The sweep: a silent client is closed in time, one that talks is not even pinged, and browsers' pings are answered.
+//! The sweep: a silent client is closed in time, one that talks is not even pinged, and browsers'
+//! pings are answered.
 
 use std::io::Read;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! The JSON dialect: every request has its answer, bodies pass byte for byte, and mistakes do not disconnect at once.
+//! The JSON dialect: every request has its answer, bodies pass byte for byte, and mistakes do not
+//! disconnect at once.
 
 use crate::client::Client;
 use crate::server::Server;

@@ -16,7 +16,8 @@ fn many_clients_all_hear_one_message() {
         let mut stream = connect(server.address, number);
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let head = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+                    Sec-WebSocket-Version: 13\r\n\
+                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
         clients.push(stream);
     }

@@ -1,5 +1,5 @@
-//! Every client of a channel sees the same publications in the same order, whatever shards it and the publishers are on;
-//! a publisher that outruns the mesh is held back and loses nothing.
+//! Every client of a channel sees the same publications in the same order, whatever shards it and
+//! the publishers are on; a publisher that outruns the mesh is held back and loses nothing.
 
 use std::net::SocketAddr;
 use std::thread;

@@ -1,4 +1,5 @@
-//! Clients that are not ours: Python's websockets, npm's ws, Centrifugo's cent, and Chromium on the page.
+//! Clients that are not ours: Python's websockets, npm's ws, Centrifugo's cent, and Chromium on the
+//! page.
 //!
 //! `scripts/setup.sh` installs them; the scripts in `tests/clients` say what each proves.
 

@@ -36,7 +36,8 @@ fn the_newer_connection_misses_nothing() {
     let mut newest = 0;
     for _ in 0..10 {
         let mut next = Client::plain(address, "/ws?channel=news&user=bob");
-        // From its first message on the new connection sees an unbroken row, which begins no later than the old one ends.
+        // From its first message on the new connection sees an unbroken row, which begins no later
+        // than the old one ends.
         let mut last_of_old = None;
         while let Ok(async_tungstenite::tungstenite::Message::Text(text)) = bob.try_next() {
             last_of_old = Some(text.parse::<i64>().unwrap());

@@ -1,8 +1,10 @@
-//! The wake-up between shards: a ring is lost neither before, while nor after its shard goes to sleep.
+//! The wake-up between shards: a ring is lost neither before, while nor after its shard goes to
+//! sleep.
 //!
-//! Two pairs of accesses carry it. The ringer pushes, fences and looks at the flag; the sleeper raises the flag, fences
-//! and looks at the queue. Of two sequentially consistent fences one comes first, so at least one of the two looks sees
-//! what the other side did. [`Room`] is the same bargain the other way round: for a sender that waits for room.
+//! Two pairs of accesses carry it. The ringer pushes, fences and looks at the flag; the sleeper
+//! raises the flag, fences and looks at the queue. Of two sequentially consistent fences one comes
+//! first, so at least one of the two looks sees what the other side did. [`Room`] is the same
+//! bargain the other way round: for a sender that waits for room.
 
 #[cfg(loom)]
 use loom::{
@@ -36,7 +38,8 @@ impl Bell {
         if !self.parked.load(Ordering::Relaxed) {
             return false;
         }
-        // Several may ring at once; one wake is enough. Acquire pairs with the release in `park`: the waker is registered.
+        // Several may ring at once; one wake is enough. Acquire pairs with the release in `park`:
+        // the waker is registered.
         if self.parked.swap(false, Ordering::Acquire) {
             self.waker.wake();
             return true;
@@ -44,8 +47,8 @@ impl Bell {
         false
     }
 
-    /// Says that the shard is about to sleep. The caller must look at its queues once more afterwards, and
-    /// [`unpark`](Self::unpark) if it finds something.
+    /// Says that the shard is about to sleep. The caller must look at its queues once more
+    /// afterwards, and [`unpark`](Self::unpark) if it finds something.
     pub(crate) fn park(&self, waker: &Waker) {
         #[cfg(loom)]
         self.waker.register_by_ref(waker);
@@ -75,7 +78,8 @@ impl Room {
         Self { wanted_by: AtomicU64::new(0) }
     }
 
-    /// Says that the shard of `bit` found the lane full. It must try once more afterwards, before it waits.
+    /// Says that the shard of `bit` found the lane full. It must try once more afterwards, before
+    /// it waits.
     pub(crate) fn want(&self, bit: u64) {
         self.wanted_by.fetch_or(bit, Ordering::Relaxed);
         // Partner: the fence in `take_wanting`. Orders the wish before the sender's second try.

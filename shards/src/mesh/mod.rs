@@ -1,7 +1,7 @@
 //! All links between shards: two bounded lanes into each, and the bell that wakes it.
 //!
-//! Asks may wait for room, deliveries may make a home wait for room, and the receiver of deliveries waits for nothing:
-//! so no ring of waiting shards can form.
+//! Asks may wait for room, deliveries may make a home wait for room, and the receiver of deliveries
+//! waits for nothing: so no ring of waiting shards can form.
 
 pub(crate) mod bell;
 
@@ -36,7 +36,8 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// A mesh of `shards` shards, and each one's port. Names are spread over homes by `seed`, which outsiders must not know.
+    /// A mesh of `shards` shards, and each one's port. Names are spread over homes by `seed`, which
+    /// outsiders must not know.
     pub(crate) fn new(shards: usize, lane_parcels: usize, seed: u64) -> (Self, Vec<Port>) {
         let mut ends = Vec::with_capacity(shards);
         let mut receivers = Vec::with_capacity(shards);
@@ -110,10 +111,12 @@ pub(crate) struct Port {
     pub(crate) mesh: Mesh,
     asks: Receiver<Ask>,
     delivers: Receiver<Deliver>,
-    /// Asks about this shard's own clients and channels, at most a few for each: they wait here and are never lost.
+    /// Asks about this shard's own clients and channels, at most a few for each: they wait here and
+    /// are never lost.
     owed: Vec<VecDeque<Ask>>,
     owed_count: usize,
-    /// What this shard sends as home. While something waits here no ask is taken, so one ask's answers bound it.
+    /// What this shard sends as home. While something waits here no ask is taken, so one ask's
+    /// answers bound it.
     stalled: VecDeque<(ShardId, Deliver)>,
     /// The shards whose lanes were full since the last retry.
     short_of_asks: u64,
@@ -165,7 +168,8 @@ impl Port {
         }
     }
 
-    /// Sends to a shard of clients as home or owner; where its lane is full the parcel waits and this home stalls.
+    /// Sends to a shard of clients as home or owner; where its lane is full the parcel waits and
+    /// this home stalls.
     pub(crate) fn deliver(&mut self, to: ShardId, deliver: Deliver) {
         if !self.stalled.is_empty() {
             self.stalled.push_back((to, deliver));
@@ -200,7 +204,8 @@ impl Port {
         !self.stalled.is_empty()
     }
 
-    /// Tries again what found a lane full. Held publishers, whose asks are not here, must be tried in the same turn.
+    /// Tries again what found a lane full. Held publishers, whose asks are not here, must be tried
+    /// in the same turn.
     pub(crate) fn retry(&mut self) {
         (self.short_of_asks, self.short_of_delivers) = (0, 0);
         while let Some((to, deliver)) = self.stalled.pop_front() {
@@ -239,7 +244,8 @@ impl Port {
         self.to_ring |= wanting;
     }
 
-    /// Rings every shard that was sent something since the last time: before any long work, for their sake.
+    /// Rings every shard that was sent something since the last time: before any long work, for
+    /// their sake.
     pub(crate) fn ring(&mut self) {
         for shard in shards_of(std::mem::take(&mut self.to_ring)) {
             self.rings += u64::from(self.mesh.ends[shard.index()].bell.ring());
@@ -254,8 +260,9 @@ impl Port {
         (self.asks.len(), self.delivers.len())
     }
 
-    /// Whether a lane holds something that this shard could take, or has room that it waits for. The latter must be looked
-    /// at before sleeping as well: who made room while this shard was still awake did not ring.
+    /// Whether a lane holds something that this shard could take, or has room that it waits for.
+    /// The latter must be looked at before sleeping as well: who made room while this shard was
+    /// still awake did not ring.
     pub(crate) fn has_work(&self) -> bool {
         let ends = &self.mesh.ends;
         !self.delivers.is_empty()
@@ -265,7 +272,8 @@ impl Port {
                 .any(|shard| !ends[shard.index()].delivers.is_full())
     }
 
-    /// Registers `waker` and says that the shard sleeps. `false`: there is work, and it does not sleep.
+    /// Registers `waker` and says that the shard sleeps. `false`: there is work, and it does not
+    /// sleep.
     pub(crate) fn park(&self, waker: &Waker) -> bool {
         let bell = &self.mesh.ends[self.me.index()].bell;
         bell.park(waker);

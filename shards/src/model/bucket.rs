@@ -26,7 +26,8 @@ impl Bucket {
         enough
     }
 
-    /// Takes `tokens` if they are there. A price above a full bucket is met by a full one, or it could never be paid.
+    /// Takes `tokens` if they are there. A price above a full bucket is met by a full one, or it
+    /// could never be paid.
     pub(crate) fn take(&mut self, tokens: u64, rate: u32, now_ms: u32) -> bool {
         let full = u64::from(rate) * 1000;
         let passed = crate::clock::since_ms(now_ms, self.filled_ms);

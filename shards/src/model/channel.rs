@@ -1,4 +1,5 @@
-//! The channels that a shard knows: their members here, the publications of the open tick and, at home, their order.
+//! The channels that a shard knows: their members here, the publications of the open tick and, at
+//! home, their order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -168,7 +169,8 @@ impl Channels {
         self.slab.iter().map(|(_, channel)| channel)
     }
 
-    /// The channel of that name, known from now on. Under pressure an idle channel is forgotten for it.
+    /// The channel of that name, known from now on. Under pressure an idle channel is forgotten for
+    /// it.
     pub(crate) fn find_or_add(&mut self, name: &Arc<str>, home: ShardId) -> Result<u32, NoRoom> {
         if let Some(index) = self.find(name) {
             return Ok(index);

@@ -1,4 +1,5 @@
-//! A publication: what one client or the API said, numbered by the channel's home and never changed afterwards.
+//! A publication: what one client or the API said, numbered by the channel's home and never changed
+//! afterwards.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! State without sockets, clocks or an executor: what a shard knows, and the rules that keep it true.
+//! State without sockets, clocks or an executor: what a shard knows, and the rules that keep it
+//! true.
 
 pub(crate) mod id;
 pub(crate) mod message;

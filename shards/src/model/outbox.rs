@@ -1,4 +1,5 @@
-//! What one client's socket would not take yet: shared frames, bounded in bytes, with the time it last moved.
+//! What one client's socket would not take yet: shared frames, bounded in bytes, with the time it
+//! last moved.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -66,7 +67,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Begins with a frame of which the socket took `sent` bytes: the rest must follow, whatever happens to others.
+    /// Begins with a frame of which the socket took `sent` bytes: the rest must follow, whatever
+    /// happens to others.
     pub(crate) fn begin(&mut self, frame: Bytes, channel: u32, sent: usize) {
         debug_assert!(self.frames.is_empty(), "nothing is sent past what waits");
         self.head_sent = sent;
@@ -100,7 +102,8 @@ impl Outbox {
         (before - self.frames.len()) as u64
     }
 
-    /// Forgets all that has not begun to leave, so that a close frame can follow at once; gives how many frames.
+    /// Forgets all that has not begun to leave, so that a close frame can follow at once; gives how
+    /// many frames.
     pub(crate) fn clear_behind_head(&mut self) -> u64 {
         let keep = usize::from(self.head_sent > 0);
         let lost = self.frames.len().saturating_sub(keep);
@@ -110,7 +113,8 @@ impl Outbox {
         lost as u64
     }
 
-    /// The next bytes to leave as at most [`SLICES_MAX`] slices. Frames that lie side by side in memory become one.
+    /// The next bytes to leave as at most [`SLICES_MAX`] slices. Frames that lie side by side in
+    /// memory become one.
     pub(crate) fn slices<'a>(&'a self, into: &mut Vec<IoSlice<'a>>) {
         let mut open: Option<&'a [u8]> = None;
         for (index, queued) in self.frames.iter().enumerate() {
@@ -224,7 +228,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against the dullest equivalent: a list of whole frames and a count of bytes gone from the first.
+        /// Against the dullest equivalent: a list of whole frames and a count of bytes gone from
+        /// the first.
         #[test]
         fn it_behaves_like_a_plain_list(steps in steps()) {
             let mut outbox = Outbox::new(0);

@@ -1,4 +1,5 @@
-//! What travels between shards: asks to a home or an owner, and what is delivered to the shards of clients.
+//! What travels between shards: asks to a home or an owner, and what is delivered to the shards of
+//! clients.
 
 use std::net::IpAddr;
 use std::sync::Arc;

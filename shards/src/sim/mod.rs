@@ -1,9 +1,11 @@
-//! Whole shards in one thread under a seeded schedule: real stages, real lanes, simulated sockets and time.
+//! Whole shards in one thread under a seeded schedule: real stages, real lanes, simulated sockets
+//! and time.
 //!
-//! Each seed makes its own run of connects, publications, stalls, replacements, cuts and turns in any order, with lanes so
-//! small that they are full most of the time. Afterwards everything is let go, and these must hold: the run comes to rest
-//! (no ring of waiting shards), every client that stayed saw its channel's order from its join on, whole and once, nothing
-//! that a client said before it stayed silent is lost, and a user has one client. `SIM_SEED=7` runs one seed,
+//! Each seed makes its own run of connects, publications, stalls, replacements, cuts and turns in
+//! any order, with lanes so small that they are full most of the time. Afterwards everything is let
+//! go, and these must hold: the run comes to rest (no ring of waiting shards), every client that
+//! stayed saw its channel's order from its join on, whole and once, nothing that a client said
+//! before it stayed silent is lost, and a user has one client. `SIM_SEED=7` runs one seed,
 //! `SIM_SEEDS=10000` so many.
 
 mod client;

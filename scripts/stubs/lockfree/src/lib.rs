@@ -1,1 +1,2 @@
-//! Empty on purpose: glommio depends on `lockfree` without using it, and the real one has an advisory.
+//! Empty on purpose: glommio depends on `lockfree` without using it, and the real one has an
+//! advisory.
