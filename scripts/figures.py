@@ -1,21 +1,75 @@
 """Runs the scenarios of stentor-bench against Stentor and the bare loop in turn, and prints medians and ratios.
 
 A ratio is taken within each round, so that a machine that is slow for a while is slow for both; the median of the
-rounds' ratios is the figure. CPU time is the scheduler's own count of the server process.
+rounds' ratios is the figure. CPU time is the scheduler's own count of the server process. The generator's results are
+read as JSON. The other server of a pair sleeps while one is measured.
 """
 import argparse
+import contextlib
 import json
 import os
-import signal
+import shlex
 import socket
 import statistics
 import subprocess
 import sys
 import time
 import urllib.request
+from typing import NamedTuple
 
 BENCH = "target/release/stentor-bench"
 SERVER = "target/release/stentor"
+
+# Where the server runs and where the generator does.
+SERVER_CORE, GENERATOR_CORE = "0", "1"
+
+
+class Figure(NamedTuple):
+    """What is compared: a scenario, its key, and what is asked of the median."""
+
+    scenario: str
+    args: list
+    key: str
+    unit: str
+    ratio_max: float | None = None
+    value_max: float | None = None
+    flags: tuple = ("--ping-interval", "0")
+    bare_flags: tuple = ()
+    # Runs a round, where they are short.
+    runs: int = 1
+
+
+EACH = "server_us_each"
+FIGURES = {
+    "one-1k": Figure("fanout", ["-c", "1000"], EACH, "us/delivery", 1.10),
+    "one-15k": Figure("fanout", ["-c", "15000"], EACH, "us/delivery", 1.10),
+    "joined-1k": Figure("fanout", ["-c", "1000", "-w", "16"], EACH, "us/delivery", 1.15, bare_flags=("--joined",)),
+    "joined-15k": Figure("fanout", ["-c", "15000", "-w", "16"], EACH, "us/delivery", 1.15, bare_flags=("--joined",)),
+    "all-200": Figure("all", ["-c", "200"], EACH, "us/delivery", 0.19),
+    "all-joined": Figure("all", ["-c", "200"], EACH, "us/delivery", bare_flags=("--joined",)),
+    "accept": Figure("accept", ["-c", "15000"], EACH, "us/accept", 1.30, 12, runs=3),
+    "latency": Figure("latency", ["-c", "1000", "-r", "20", "-d", "10"], "last_p99_us", "us p99", 1.10),
+    "ping": Figure(
+        "ping",
+        ["-c", "15000", "-d", "10"],
+        EACH,
+        "us/ping",
+        value_max=10,
+        flags=("--ping-interval", "5s"),
+        bare_flags=("--ping-interval", "5"),
+    ),
+}
+ROW = "{:<11} {:<12} {:>9} {:>9} {:>7} {:<14} {:<14} {}"
+
+
+def cpu_seconds(pid):
+    """CPU time of all threads of a process."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        # A thread may end in between.
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/task/{thread}/schedstat") as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
 
 
 def free_port():
@@ -24,10 +78,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Process:
-    """A server, pinned, on a port of its own."""
+class Server:
+    """A server process, pinned, on a port of its own."""
 
-    def __init__(self, command, cores="0"):
+    def __init__(self, command, cores=SERVER_CORE):
         self.port = free_port()
         words = [word.replace("PORT", str(self.port)) for word in command]
         self.child = subprocess.Popen(
@@ -39,30 +93,157 @@ class Process:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.02)
+        self.__exit__()
         sys.exit(f"figures: {words[0]} does not listen")
 
-    def measure(self, scenario, args, core="1"):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.kill()
+        self.child.wait()
+
+    def measure(self, scenario, args, core=GENERATOR_CORE):
+        """Runs one scenario against it, and leaves it when it sleeps again."""
         command = ["taskset", "-c", core, BENCH, scenario, "--server", f"127.0.0.1:{self.port}"]
         command += ["--pid", str(self.child.pid), *args]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             sys.exit(f"figures: {' '.join(command)}: {done.stderr.strip()}")
+        self.settle()
         return json.loads(done.stdout)
 
-    def stop(self):
-        self.child.send_signal(signal.SIGKILL)
-        self.child.wait()
+    def settle(self):
+        """The clients of a run leave after it: on the core that the other server is to have."""
+        deadline = time.monotonic() + 10
+        before = cpu_seconds(self.child.pid)
+        while time.monotonic() < deadline:
+            time.sleep(0.1)
+            after = cpu_seconds(self.child.pid)
+            if after - before < 0.001:
+                return
+            before = after
 
 
-def stentor(*flags, shards="1", cores="0"):
-    command = [SERVER, "--listen", "127.0.0.1:PORT", "--admin", "off", "--cores", cores]
-    return Process([*command, "--shards", shards, *flags], cores)
+class Bench:
+    """What the options say, and what was found."""
+
+    def __init__(self, options):
+        self.rounds, self.seconds = options.rounds, options.seconds
+        self.command = shlex.split(options.server)
+        self.results = []
+
+    def server(self, *flags, shards=1, cores=SERVER_CORE, admin="off"):
+        """The server that is measured. A command that names PORT is another kind of server and says all itself."""
+        command = self.command
+        if not any("PORT" in word for word in command):
+            command = [*command, "--listen", "127.0.0.1:PORT", "--admin", admin]
+            command += ["--cores", cores, "--shards", str(shards), *flags]
+        return Server(command, cores)
+
+    def found(self, name, **result):
+        self.results.append({"figure": name, **result})
+
+    def compare(self, name):
+        figure = FIGURES[name]
+        args = figure.args if "-d" in figure.args else [*figure.args, "-d", str(self.seconds)]
+        resting = [0.0, 0.0]
+        if figure.scenario == "ping":
+            resting = self.resting(figure.args)
+        bare_command = [BENCH, "raw", "--listen", "127.0.0.1:PORT", *figure.bare_flags]
+        runs = []
+        with self.server(*figure.flags) as ours, Server(bare_command) as bare:
+            for number in range(self.rounds * figure.runs):
+                # Each goes first as often as the other.
+                order = (ours, bare) if number % 2 == 0 else (bare, ours)
+                results = {server: server.measure(figure.scenario, args) for server in order}
+                runs.append((results[ours], results[bare]))
+        pairs = [
+            tuple(value_of(result, figure.key, share) for result, share in zip(run, resting)) for run in runs
+        ]
+        ratios = sorted(ours / bare for ours, bare in pairs)
+        value, beside = (statistics.median(column) for column in zip(*pairs))
+        ratio = statistics.median(ratios)
+        lost = sum(result["lost"] for run in runs for result in run)
+        asked, met = [], lost == 0
+        if figure.value_max is not None:
+            asked.append(f"{figure.value_max:g} us")
+        if figure.ratio_max is not None:
+            asked.append(f"{figure.ratio_max:.2f} x")
+            met = met and ratio <= figure.ratio_max
+        elif figure.value_max is not None:
+            met = met and value <= figure.value_max
+        spread = f"{ratios[0]:.3f}..{ratios[-1]:.3f}"
+        verdict = f"lost {lost}" if lost else "" if not asked else "ok" if met else "over"
+        digits = 0 if value > 100 else 3
+        value_text, beside_text = f"{value:.{digits}f}", f"{beside:.{digits}f}"
+        row(name, figure.unit, value_text, beside_text, f"{ratio:.3f}", spread, ", ".join(asked), verdict)
+        self.found(name, unit=figure.unit, ours=value, bare=beside, ratio=ratio, ratios=ratios, met=met, runs=runs)
+
+    def resting(self, args):
+        """The share of a core that as many clients cost while nobody pings: not the pings' cost."""
+        shares = []
+        clients = args[: args.index("-d")]
+        bare_command = [BENCH, "raw", "--listen", "127.0.0.1:PORT"]
+        with self.server("--ping-interval", "0") as ours, Server(bare_command) as bare:
+            for server in (ours, bare):
+                shares.append(server.measure("idle", [*clients, "-d", "3"])["cpu_share"])
+        return shares
+
+    def idle(self):
+        """Private memory: a fresh server each time."""
+        runs = []
+        for _ in range(min(self.rounds, 3)):
+            with self.server("--ping-interval", "0") as server:
+                runs.append(server.measure("idle", ["-c", "15000", "-d", str(self.seconds)]))
+        value = statistics.median(run["private_bytes_each"] for run in runs)
+        share = statistics.median(run["cpu_share"] for run in runs) * 100
+        verdict = ("ok" if value <= 900 else "over") + f"   {share:.3f} % of a core meanwhile"
+        row("idle-15k", "bytes/client", f"{value:.0f}", "", "", "", "900, aim 500", verdict)
+        self.found("idle-15k", bytes=value, cpu_share=share / 100, runs=runs)
+
+    def asleep(self):
+        """CPU of a server without clients."""
+        with self.server(shards=2, cores="0,1") as server:
+            time.sleep(1)
+            before, began = cpu_seconds(server.child.pid), time.monotonic()
+            time.sleep(self.seconds * 3)
+            share = (cpu_seconds(server.child.pid) - before) / (time.monotonic() - began) * 100
+        row("asleep", "% of a core", f"{share:.4f}", "", "", "", "0.1, 2 shards", "ok" if share < 0.1 else "over")
+        self.found("asleep", share=share / 100)
+
+    def cross(self):
+        """From the read of a publication on one shard to its send on another, as the server's own histogram has it."""
+        admin = free_port()
+        both = "0,1"
+        with self.server("--ping-interval", "0", shards=2, cores=both, admin=f"127.0.0.1:{admin}") as server:
+            # The generator may run anywhere: both cores are nearly idle.
+            there = server.measure("cross", ["-d", str(self.seconds * 3)], core=both)
+            with urllib.request.urlopen(f"http://127.0.0.1:{admin}/api/latency.hgrm") as response:
+                p50, p99 = quantiles_us(response.read().decode())
+            floor = server.measure("cross", ["--same", "-d", str(self.seconds * 3)], core=both)
+        row("cross", "us p99", f"{p99:.0f}", "", "", f"p50 {p50:.0f}", "100 us", "ok" if p99 < 100 else "over")
+        for name, run in (("  at client", there), ("  one shard", floor)):
+            lost = f"lost {run['lost']}" if run["lost"] else ""
+            row(name, "us p99", run["p99_us"], "", "", f"p50 {run['p50_us']}", "", lost)
+        self.found("cross", p50_us=p50, p99_us=p99, receipt=there, one_shard=floor)
 
 
-def raw(*flags):
-    return Process([BENCH, "raw", "--listen", "127.0.0.1:PORT", *flags])
+def value_of(result, key, resting):
+    """A run's figure, less the share of a core that the server costs at rest."""
+    value = result[key]
+    if resting:
+        value -= resting * result["seconds"] * 1e6 / result["count"]
+    return value
 
 
+<<<<<<< HEAD
+def quantiles_us(hgrm):
+    """p50 and p99 of a percentile file in milliseconds."""
+    lines = (line.split() for line in hgrm.splitlines())
+    rows = [(float(words[0]), float(words[1])) for words in lines if len(words) >= 3 and words[0][0].isdigit()]
+    return tuple(next(ms * 1000 for ms, quantile in rows if quantile >= at) for at in (0.5, 0.99))
+=======
 # name: scenario, its arguments, flags of Stentor, flags of the bare loop, the figure's key, unit, target of the ratio
 FIGURES = {
     "one-1k": ("fanout", ["-c", "1000", "-w", "1"], [], [], "server_us_each", "us/delivery", 1.10),
@@ -74,111 +255,54 @@ FIGURES = {
     "latency": ("latency", ["-c", "1000", "-r", "20", "-d", "10"], [], [], "last_p99_us", "us-p99", 1.10),
     "ping": ("ping", ["-c", "15000", "-d", "10"], ["--ping-interval", "5s"], ["--ping-interval", "5"], "server_us_each", "us/ping", None),
 }
+>>>>>>> main
 
 
-def compare(name, rounds, seconds):
-    scenario, args, flags, raw_flags, key, unit, target = FIGURES[name]
-    if "-d" not in args:
-        args = [*args, "-d", str(seconds)]
-    if "--ping-interval" not in flags:
-        flags = [*flags, "--ping-interval", "0"]
-    pair = (stentor(*flags), raw(*raw_flags))
-    try:
-        runs = [[server.measure(scenario, args)[key] for server in pair] for _ in range(rounds)]
-    finally:
-        for server in pair:
-            server.stop()
-    ratios = sorted(ours / bare for ours, bare in runs)
-    ours = statistics.median(run[0] for run in runs)
-    bare = statistics.median(run[1] for run in runs)
-    ratio = statistics.median(ratios)
-    verdict = "" if target is None else ("ok" if ratio <= target else "over")
-    aim = "" if target is None else f"{target:.2f}"
-    print(
-        f"{name:<11} {unit:<12} {ours:>10.3f} {bare:>10.3f} {ratio:>7.3f} "
-        f"{ratios[0]:>6.3f}..{ratios[-1]:<6.3f} {aim:>6} {verdict}",
-        flush=True,
-    )
-    return {"figure": name, "unit": unit, "ours": ours, "bare": bare, "ratio": ratio, "ratios": ratios}
+def row(*columns):
+    print(ROW.format(*columns).rstrip(), flush=True)
 
 
-def idle(seconds):
-    server = stentor("--ping-interval", "0")
-    try:
-        result = server.measure("idle", ["-c", "15000", "-d", str(seconds)])
-    finally:
-        server.stop()
-    each = result["private_bytes_each"]
-    print(f"{'idle-15k':<11} {'bytes/client':<12} {each:>10.0f}   (target 900, aim 500)", flush=True)
-    return {"figure": "idle-15k", "bytes": each}
+def scenario_of(name):
+    return FIGURES[name].scenario if name in FIGURES else name
 
 
-def asleep(seconds):
-    """CPU of a server without clients."""
-    server = stentor(shards="2", cores="0,1")
-    try:
-        time.sleep(1)
-        before = cpu(server.child.pid)
-        time.sleep(seconds * 3)
-        share = (cpu(server.child.pid) - before) / (seconds * 3)
-    finally:
-        server.stop()
-    print(f"{'asleep':<11} {'% of a core':<12} {share * 100:>10.4f}   (target 0.1, two shards)", flush=True)
-    return {"figure": "asleep", "share": share}
-
-
-def cpu(pid):
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/schedstat") as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
-
-
-def cross(seconds):
-    """From the read of a publication on one shard to its send on another, as the server's own histogram has it."""
-    admin = free_port()
-    command = [SERVER, "--listen", "127.0.0.1:PORT", "--admin", f"127.0.0.1:{admin}", "--shards", "2"]
-    server = Process([*command, "--cores", "0,1", "--ping-interval", "0"], "0,1")
-    try:
-        # The generator may run anywhere: both cores are nearly idle.
-        receipt = server.measure("cross", ["-d", str(seconds * 3)], core="0,1")
-        with urllib.request.urlopen(f"http://127.0.0.1:{admin}/api/latency.hgrm") as response:
-            rows = [line.split() for line in response.read().decode().splitlines()]
-    finally:
-        server.stop()
-    rows = [[float(word) for word in row] for row in rows if row and row[0][0].isdigit()]
-    at = {quantile: next(row[0] * 1000 for row in rows if row[1] >= quantile) for quantile in (0.5, 0.99)}
-    print(
-        f"{'cross':<11} {'us p50, p99':<12} {at[0.5]:>10.0f} {at[0.99]:>10.0f}"
-        f"   at the client {receipt['p50_us']}, {receipt['p99_us']}   (target p99 100)",
-        flush=True,
-    )
-    return {"figure": "cross", "p50_us": at[0.5], "p99_us": at[0.99], "receipt": receipt}
+def wanted(words, names, error):
+    """The figures that words name: in full, by their beginning, or by their scenario."""
+    chosen = []
+    for word in words:
+        fits = [name for name in names if name.startswith(word) or scenario_of(name) == word]
+        if not fits:
+            error(f"no figure {word}")
+        chosen += [name for name in fits if name not in chosen]
+    return chosen or names
 
 
 def main():
-    single = {"idle": idle, "asleep": asleep, "cross": cross}
+    single = ["idle", "asleep", "cross"]
+    names = [*FIGURES, *single]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=", ".join([*FIGURES, *single]))
+    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=", ".join([*names, "or a scenario's name"]))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--out", help="write the results as JSON")
-    args = parser.parse_args()
-    wanted = args.figures or [*FIGURES, *single]
-    for name in wanted:
-        if name not in FIGURES and name not in single:
-            parser.error(f"no figure {name}")
-    print(f"{'figure':<11} {'unit':<12} {'stentor':>10} {'bare':>10} {'ratio':>7} {'min..max':<14} {'target':>6}")
-    results = []
-    for name in wanted:
-        if name in FIGURES:
-            results.append(compare(name, args.rounds, args.seconds))
-        else:
-            results.append(single[name](args.seconds))
-    if args.out:
-        with open(args.out, "w") as file:
-            json.dump({"kernel": os.uname().release, "cores": os.cpu_count(), "results": results}, file, indent=1)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each run")
+    parser.add_argument("--server", default=SERVER, metavar="CMD", help="another build of Stentor, or with PORT any server")
+    parser.add_argument("--out", default="out/figures.json", help="where the results go as JSON")
+    options = parser.parse_args()
+    if options.rounds < 1 or options.seconds <= 0:
+        parser.error("rounds and seconds must be positive")
+    chosen = wanted(options.figures, names, parser.error)
+    bench = Bench(options)
+    row("figure", "unit", "stentor", "bare", "ratio", "min..max", "at most", "")
+    try:
+        for name in chosen:
+            if name in FIGURES:
+                bench.compare(name)
+            else:
+                getattr(bench, name)()
+    finally:
+        os.makedirs(os.path.dirname(options.out) or ".", exist_ok=True)
+        with open(options.out, "w") as file:
+            found = {"kernel": os.uname().release, "cores": os.cpu_count(), "results": bench.results}
+            json.dump(found, file, indent=1)
 
 
 main()

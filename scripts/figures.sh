@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The figures of the README: Stentor beside the bare loop, server on core 0, generator on core 1, interleaved runs.
-# scripts/figures.sh [--rounds N] [--seconds S] [--out FILE] [FIGURE ...]
+# scripts/figures.sh [--rounds N] [--seconds S] [--server CMD] [--out FILE] [FIGURE ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --release --quiet --workspace

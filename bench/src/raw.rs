@@ -2,17 +2,20 @@
 //! with nothing around it.
 //!
 //! It answers every handshake alike, with the accept value of the one key that the generator sends.
+//! What the loops touch is dense: one slot of eight bytes a client, and buffers that are made once.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use socket2::{Domain, Socket, Type};
 
-use crate::frame::{self, Parser};
+use crate::frame::{self, Reader};
+use crate::host;
 
 /// The one answer: to the example key of RFC 6455.
 const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
@@ -22,155 +25,256 @@ const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
 /// The descriptor number in events that means the listener.
 const LISTENER: u64 = u64::MAX;
 
+/// Events taken in one round: what a joining round can bring.
+const EVENTS_MAX: usize = 1024;
+
+/// How often the next share of the clients is pinged.
+const PING_SLICE: Duration = Duration::from_millis(50);
+
+/// How long a full socket is waited for before its client is given up.
+const FULL_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// How the bare server runs.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Args {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:9201")]
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Join what one round brought into one send for each client.
     #[arg(long)]
-    joined: bool,
+    pub(crate) joined: bool,
     /// Ping every client this often, in seconds; 0 for never.
     #[arg(long, default_value_t = 0.0)]
-    ping_interval: f64,
-}
-
-struct Connection {
-    socket: OwnedFd,
-    open: bool,
-    parser: Parser,
+    pub(crate) ping_interval: f64,
+    /// Run on this core only.
+    #[arg(long)]
+    pub(crate) core: Option<usize>,
 }
 
 /// Serves until it is ended from outside.
-pub(crate) fn serve(args: Args) -> io::Result<()> {
-    let listener = Socket::new(Domain::for_address(args.listen), Type::STREAM.nonblocking(), None)?;
-    listener.set_reuse_address(true)?;
-    listener.set_tcp_nodelay(true)?;
-    listener.bind(&args.listen.into())?;
-    listener.listen(4096)?;
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
-    let mut server = Server { epoll, connections: Vec::new(), live: 0, joined: args.joined };
-    let mut events = Vec::with_capacity(1024);
-    let mut pinged = Instant::now();
-    let mut next_ping = 0;
-    let slice = Duration::from_millis(50);
+pub(crate) fn serve(args: Args) -> io::Result<Infallible> {
+    let mut server = Server::bind(args)?;
     loop {
-        events.clear();
-        let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-        let wait = (args.ping_interval > 0.0).then_some(&timeout);
-        match epoll::wait(&server.epoll, rustix::buffer::spare_capacity(&mut events), wait) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut out = Vec::new();
-        for event in &events {
-            if event.data.u64() == LISTENER {
-                server.accept(&listener)?;
-            } else {
-                server.read(usize::try_from(event.data.u64()).unwrap_or(0), &mut out);
-            }
-        }
-        if !out.is_empty() {
-            server.send_to_all(&out);
-        }
-        if args.ping_interval > 0.0 && pinged.elapsed() >= slice {
-            let share = pinged.elapsed().as_secs_f64() / args.ping_interval;
-            pinged = Instant::now();
-            server.ping_slice(&mut next_ping, share);
-        }
+        server.turn(None)?;
     }
 }
 
-struct Server {
+/// A client as the loops see it.
+struct Slot {
+    socket: OwnedFd,
+    open: bool,
+}
+
+const _: () = assert!(size_of::<Option<Slot>>() == 8, "the loops walk an array of small slots");
+
+/// The bare server: a listener, its clients, and what one round brought.
+pub(crate) struct Server {
+    listener: Socket,
     epoll: OwnedFd,
-    connections: Vec<Option<Connection>>,
-    live: usize,
+    slots: Vec<Option<Slot>>,
+    /// Slots that are free again.
+    free: Vec<usize>,
+    /// What came in part, beside the slots: only reading touches it.
+    readers: Vec<Reader>,
+    events: Vec<epoll::Event>,
+    buffer: Vec<u8>,
+    /// The frames to be sent, and where each of them ends.
+    out: Vec<u8>,
+    ends: Vec<usize>,
     joined: bool,
+    pings: Option<Pings>,
+}
+
+/// The walk over all clients that pings each once an interval.
+struct Pings {
+    interval: Duration,
+    sliced: Instant,
+    next: usize,
 }
 
 impl Server {
-    fn accept(&mut self, listener: &Socket) -> io::Result<()> {
+    pub(crate) fn bind(args: Args) -> io::Result<Self> {
+        let domain = Domain::for_address(args.listen);
+        let listener = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+        listener.set_reuse_address(true)?;
+        // Accepted sockets inherit it.
+        listener.set_tcp_nodelay(true)?;
+        listener.bind(&args.listen.into())?;
+        listener.listen(4096)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+        let interval = Duration::try_from_secs_f64(args.ping_interval).map_err(io::Error::other)?;
+        let pings = Pings { interval, sliced: Instant::now(), next: 0 };
+        Ok(Self {
+            listener,
+            epoll,
+            slots: Vec::new(),
+            free: Vec::new(),
+            readers: Vec::new(),
+            events: Vec::with_capacity(EVENTS_MAX),
+            buffer: vec![0; 64 << 10],
+            out: Vec::new(),
+            ends: Vec::new(),
+            joined: args.joined,
+            pings: (!interval.is_zero()).then_some(pings),
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()?.as_socket()
+    }
+
+    /// One round: waits, for at most `longest`, then accepts, reads, and sends what came to
+    /// everyone.
+    pub(crate) fn turn(&mut self, longest: Option<Duration>) -> io::Result<()> {
+        let longest = if self.pings.is_some() { Some(PING_SLICE) } else { longest };
+        host::wait(&self.epoll, &mut self.events, longest)?;
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
+            match usize::try_from(event.data.u64()) {
+                Ok(index) if index < self.slots.len() => self.read(index),
+                _ => self.accept()?,
+            }
+            if !self.joined {
+                self.send_each();
+            }
+        }
+        self.events = events;
+        if self.joined && !self.out.is_empty() {
+            send_to_all(&self.slots, &self.out);
+            self.clear();
+        }
+        self.ping_slice();
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
         loop {
-            match rustix::net::accept(listener) {
-                Ok(socket) => {
-                    let index = self.connections.len();
-                    let data = epoll::EventData::new_u64(index as u64);
-                    epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
-                    let connection = Connection { socket, open: false, parser: Parser::new() };
-                    self.connections.push(Some(connection));
-                    self.live += 1;
-                }
-                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            let socket = match rustix::net::accept(&self.listener) {
+                Ok(socket) => socket,
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::CONNABORTED) => return Ok(()),
                 Err(error) => return Err(error.into()),
+            };
+            let index = self.free.pop().unwrap_or(self.slots.len());
+            let data = epoll::EventData::new_u64(index as u64);
+            epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+            let slot = Some(Slot { socket, open: false });
+            if index == self.slots.len() {
+                self.slots.push(slot);
+                self.readers.push(Reader::default());
+            } else {
+                self.slots[index] = slot;
             }
         }
     }
 
-    /// Reads one connection. What it says is sent on at once, or put into `out` where rounds are
-    /// joined.
-    fn read(&mut self, index: usize, out: &mut Vec<u8>) {
-        let mut buffer = [0; 16 << 10];
-        let Some(connection) = self.connections[index].as_mut() else { return };
-        let count = match rustix::net::recv(&connection.socket, &mut buffer, RecvFlags::DONTWAIT) {
+    /// Reads one client. Its first bytes are the request, as the generator's all are: whole, in one
+    /// segment.
+    fn read(&mut self, index: usize) {
+        let Some(slot) = self.slots[index].as_mut() else { return };
+        let room = &mut self.buffer[..];
+        let count = match rustix::net::recv(&slot.socket, room, RecvFlags::DONTWAIT) {
             Ok((count, _)) if count > 0 => count,
             Err(rustix::io::Errno::AGAIN) => return,
-            _ => {
-                self.connections[index] = None;
-                self.live -= 1;
-                if self.live == 0 {
-                    self.connections.clear();
-                }
-                return;
-            }
+            _ => return self.close(index),
         };
-        if !connection.open {
-            connection.open = true;
-            let _ = rustix::net::send(&connection.socket, SWITCHING, SendFlags::NOSIGNAL);
+        if !slot.open {
+            slot.open = true;
+            let _ = rustix::net::send(&slot.socket, SWITCHING, SendFlags::NOSIGNAL);
             return;
         }
-        let mut said: Vec<Vec<u8>> = Vec::new();
-        connection.parser.feed(&buffer[..count], |opcode, payload| {
+        let (out, ends) = (&mut self.out, &mut self.ends);
+        let read = self.readers[index].feed(&mut self.buffer[..count], |opcode, payload| {
             if opcode == frame::TEXT {
-                let mut message = Vec::with_capacity(payload.len() + 10);
-                frame::put_unmasked(&mut message, opcode, payload);
-                said.push(message);
+                frame::put_unmasked(out, opcode, payload);
+                ends.push(out.len());
             }
         });
-        for message in said {
-            if self.joined {
-                out.extend_from_slice(&message);
-            } else {
-                self.send_to_all(&message);
-            }
+        if read.is_err() {
+            self.close(index);
         }
     }
 
-    fn send_to_all(&self, bytes: &[u8]) {
-        for connection in self.connections.iter().flatten() {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let _ = rustix::net::send(&connection.socket, bytes, flags);
-        }
+    fn close(&mut self, index: usize) {
+        self.slots[index] = None;
+        self.readers[index] = Reader::default();
+        self.free.push(index);
     }
 
-    fn ping_slice(&self, next: &mut usize, share: f64) {
-        let mut ping = Vec::new();
-        frame::put_unmasked(&mut ping, frame::PING, b"");
+    /// The bare loop: one send(2) for each message and client.
+    fn send_each(&mut self) {
+        let mut begin = 0;
+        for end in &self.ends {
+            send_to_all(&self.slots, &self.out[begin..*end]);
+            begin = *end;
+        }
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        self.out.clear();
+        self.ends.clear();
+    }
+
+    fn ping_slice(&mut self) {
+        let Some(pings) = &mut self.pings else { return };
+        let elapsed = pings.sliced.elapsed();
+        if elapsed < PING_SLICE || self.slots.is_empty() {
+            return;
+        }
+        pings.sliced += elapsed;
+        let share = elapsed.as_secs_f64() / pings.interval.as_secs_f64();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
             reason = "a share of a count"
         )]
-        let count = (self.connections.len() as f64 * share).ceil() as usize;
-        for _ in 0..count.min(self.connections.len()) {
-            *next = (*next + 1) % self.connections.len();
-            if let Some(connection) = &self.connections[*next]
-                && connection.open
-            {
-                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                let _ = rustix::net::send(&connection.socket, &ping, flags);
+        let count = (self.slots.len() as f64 * share).round() as usize;
+        let ping = [0x80 | frame::PING, 0];
+        for _ in 0..count.clamp(1, self.slots.len()) {
+            pings.next = (pings.next + 1) % self.slots.len();
+            if let Some(slot) = self.slots[pings.next].as_ref().filter(|slot| slot.open) {
+                send(slot, &ping);
+            }
+        }
+    }
+}
+
+/// The loop that everything is held against.
+fn send_to_all(slots: &[Option<Slot>], bytes: &[u8]) {
+    for slot in slots.iter().flatten() {
+        if slot.open {
+            send(slot, bytes);
+        }
+    }
+}
+
+#[inline]
+fn send(slot: &Slot, bytes: &[u8]) {
+    match rustix::net::send(&slot.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        Ok(sent) if sent == bytes.len() => {}
+        Ok(sent) => send_rest(slot, &bytes[sent..]),
+        Err(rustix::io::Errno::AGAIN) => send_rest(slot, bytes),
+        // Reading will find it closed.
+        Err(_) => {}
+    }
+}
+
+/// Waits for room: nothing may be lost, or less would be measured than was asked for.
+#[cold]
+fn send_rest(slot: &Slot, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let mut poll = [PollFd::new(&slot.socket, PollFlags::OUT)];
+        let ready = rustix::event::poll(&mut poll, Some(&FULL_MAX));
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match rustix::net::send(&slot.socket, bytes, flags) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(rustix::io::Errno::AGAIN) if ready.is_ok_and(|count| count > 0) => {}
+            Err(_) => {
+                let _ = rustix::net::shutdown(&slot.socket, Shutdown::Both);
+                return;
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Many clients on one thread: connects them, and tells what each of them hears.
+//! Many clients on one thread: connects them, answers their pings, and tells what each of them
+//! hears.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,13 +10,26 @@ use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Socket, Type};
 
-use crate::frame::{self, Parser};
+use crate::frame::{self, Reader};
+use crate::host;
 
-/// How many connects are under way at once.
+/// How many connects are under way at once: far below any accept queue, so that no SYN is lost.
 const CONNECTING_MAX: usize = 256;
 
 /// How many clients share one source address: fewer than it has ephemeral ports.
 const CLIENTS_PER_SOURCE: usize = 4_000;
+
+/// How long all clients together may take to connect.
+const CONNECT_TIME_MAX: Duration = Duration::from_mins(1);
+
+/// What a connect that goes on by itself returns.
+const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+
+/// Most bytes of an answer's head.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// The accept value of the example key of RFC 6455, which every client sends.
+const ACCEPT_VALUE: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// What a client asks for when it connects.
 #[derive(Debug, Clone)]
@@ -40,7 +54,8 @@ impl Request {
 struct Client {
     socket: OwnedFd,
     open: bool,
-    parser: Parser,
+    reader: Reader,
+    /// Before it is open: the answer so far. After: what came behind it, until it is looked at.
     head: Vec<u8>,
 }
 
@@ -50,9 +65,12 @@ pub(crate) struct Swarm {
     clients: Vec<Option<Client>>,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
+    pongs: Vec<u8>,
     /// Bytes that came behind the handshakes have not been looked at.
     heads: bool,
+    /// Pings that were heard and answered.
     pub(crate) pings: u64,
+    /// Clients that the server closed.
     pub(crate) gone: u64,
 }
 
@@ -64,21 +82,23 @@ impl Swarm {
             clients: Vec::with_capacity(count),
             events: Vec::with_capacity(1024),
             buffer: vec![0; 256 << 10],
+            pongs: Vec::new(),
             heads: true,
             pings: 0,
             gone: 0,
         };
         let head = request.head();
         let mut open = 0;
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + CONNECT_TIME_MAX;
         while open < count {
             while swarm.clients.len() < count && swarm.clients.len() - open < CONNECTING_MAX {
                 swarm.begin(request.server)?;
             }
             open += swarm.shake_hands(&head)?;
-            if Instant::now() > deadline || swarm.gone > 0 {
-                let text = format!("{open} of {count} clients connected, {} refused", swarm.gone);
-                return Err(io::Error::other(text));
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!(
+                    "{open} of {count} clients connected in time"
+                )));
             }
         }
         Ok(swarm)
@@ -87,150 +107,177 @@ impl Swarm {
     fn begin(&mut self, server: SocketAddr) -> io::Result<()> {
         let socket = Socket::new(Domain::for_address(server), Type::STREAM.nonblocking(), None)?;
         socket.set_tcp_nodelay(true)?;
+        // A run that ends leaves no ports in TIME-WAIT for the next one.
+        socket.set_linger(Some(Duration::ZERO))?;
         if server.ip().is_loopback() && server.is_ipv4() {
-            // Another run begins with other addresses: the ports of the last one still wait.
-            let first = std::process::id() as usize * 7;
-            let place = (first + self.clients.len() / CLIENTS_PER_SOURCE) % 250;
-            let source = u8::try_from(2 + place).unwrap_or(2);
-            let source = SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0));
-            socket.bind(&source.into())?;
+            let place = u8::try_from(2 + self.clients.len() / CLIENTS_PER_SOURCE);
+            let source = Ipv4Addr::new(127, 0, 0, place.map_err(io::Error::other)?);
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
         match socket.connect(&server.into()) {
             Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(115) => {}
+            Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
             Err(error) => return Err(error),
         }
         let index = self.clients.len() as u64;
         let socket = OwnedFd::from(socket);
         let flags = epoll::EventFlags::OUT;
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index), flags)?;
-        self.clients.push(Some(Client {
-            socket,
-            open: false,
-            parser: Parser::new(),
-            head: Vec::new(),
-        }));
+        let reader = Reader::default();
+        self.clients.push(Some(Client { socket, open: false, reader, head: Vec::new() }));
         Ok(())
     }
 
-    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
-        self.events.clear();
-        let timeout = rustix::event::Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(0),
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
-        let room = rustix::buffer::spare_capacity(&mut self.events);
-        match epoll::wait(&self.epoll, room, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     fn shake_hands(&mut self, head: &str) -> io::Result<usize> {
-        self.wait(Duration::from_millis(100))?;
+        host::wait(&self.epoll, &mut self.events, Some(Duration::from_millis(100)))?;
         let mut opened = 0;
-        for place in 0..self.events.len() {
-            let event = self.events[place];
-            let (index, flags) = (event.data.u64(), event.flags);
-            let place = usize::try_from(index).unwrap_or(0);
-            let Some(client) = self.clients[place].as_mut() else { continue };
+        for event in &self.events {
+            let (data, flags) = (event.data, event.flags);
+            let index = usize::try_from(data.u64()).map_err(io::Error::other)?;
+            let Some(client) = self.clients[index].as_mut() else { continue };
             if flags.contains(epoll::EventFlags::OUT) {
                 rustix::net::send(&client.socket, head.as_bytes(), SendFlags::NOSIGNAL)?;
-                let data = epoll::EventData::new_u64(index);
                 epoll::modify(&self.epoll, &client.socket, data, epoll::EventFlags::IN)?;
+                continue;
+            }
+            if client.open && client.head.len() > HEAD_BYTES_MAX {
+                // It waits in its socket until the scenario begins.
                 continue;
             }
             match rustix::net::recv(&client.socket, &mut self.buffer[..], RecvFlags::DONTWAIT) {
                 Ok((count, _)) if count > 0 => client.head.extend_from_slice(&self.buffer[..count]),
                 Err(rustix::io::Errno::AGAIN) => continue,
-                _ => {
-                    self.gone += 1;
-                    self.clients[place] = None;
-                    continue;
-                }
+                _ => return Err(io::Error::other("the server closed a connection at its start")),
             }
-            if let Some(end) = client.head.windows(4).position(|four| four == b"\r\n\r\n") {
-                if !client.head.starts_with(b"HTTP/1.1 101") {
-                    return Err(io::Error::other(
-                        String::from_utf8_lossy(&client.head[..end]).into_owned(),
-                    ));
-                }
-                let rest = client.head.split_off(end + 4);
-                client.head = rest;
-                if !client.open {
-                    client.open = true;
-                    opened += 1;
-                }
+            if !client.open
+                && let Some(end) = accepted(&client.head)?
+            {
+                client.head.drain(..end);
+                client.open = true;
+                opened += 1;
             }
         }
         Ok(opened)
     }
 
-    /// Sends whole frames from one client. A client's own socket is never full in these loops:
-    /// windows are small.
+    /// Sends whole frames from one client. Its socket is never full in these loops: windows are
+    /// small.
     pub(crate) fn send(&self, client: usize, bytes: &[u8]) -> io::Result<()> {
-        let Some(client) = &self.clients[client] else { return Ok(()) };
-        let sent = rustix::net::send(&client.socket, bytes, SendFlags::NOSIGNAL)?;
-        if sent < bytes.len() {
-            return Err(io::Error::other("the publisher's socket is full"));
-        }
-        Ok(())
-    }
-
-    /// Takes what came behind the handshakes.
-    fn feed_heads(&mut self, each: &mut impl FnMut(usize, &[u8])) {
-        for (index, client) in self.clients.iter_mut().enumerate() {
-            let Some(client) = client else { continue };
-            let head = std::mem::take(&mut client.head);
-            client.parser.feed(&head, |opcode, payload| {
-                if opcode == frame::TEXT {
-                    each(index, payload);
-                }
-            });
+        match &self.clients[client] {
+            Some(client) => send(client, bytes),
+            None => Err(io::Error::other("the server closed a client that publishes")),
         }
     }
 
-    /// Waits for at most `timeout` and calls `each` with the client and the beginning of every
-    /// message that came.
+    /// Waits for at most `longest` and calls `each` with the client and the text of every message
+    /// that came.
     pub(crate) fn receive(
         &mut self,
-        timeout: Duration,
+        longest: Duration,
         mut each: impl FnMut(usize, &[u8]),
     ) -> io::Result<()> {
+        self.converse(longest, |client, payload| {
+            each(client, payload);
+            None
+        })
+    }
+
+    /// Like [`Swarm::receive`]; the frame that `each` returns is sent by the client that heard the
+    /// message.
+    pub(crate) fn converse<'a>(
+        &mut self,
+        longest: Duration,
+        mut each: impl FnMut(usize, &[u8]) -> Option<&'a [u8]>,
+    ) -> io::Result<()> {
         if std::mem::take(&mut self.heads) {
-            self.feed_heads(&mut each);
+            for index in 0..self.clients.len() {
+                let Some(client) = self.clients[index].as_mut() else { continue };
+                let mut head = std::mem::take(&mut client.head);
+                self.hear(index, &mut head, &mut each)?;
+            }
         }
-        self.wait(timeout)?;
+        host::wait(&self.epoll, &mut self.events, Some(longest))?;
         let events = std::mem::take(&mut self.events);
+        let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
-            let index = usize::try_from(event.data.u64()).unwrap_or(0);
-            let Some(client) = self.clients[index].as_mut() else { continue };
-            let mut pinged = 0;
-            let mut each_frame = |opcode: u8, payload: &[u8]| match opcode {
-                frame::PING => pinged += 1,
-                frame::TEXT => each(index, payload),
-                _ => {}
-            };
-            let room = &mut self.buffer[..];
-            match rustix::net::recv(&client.socket, room, RecvFlags::DONTWAIT) {
-                Ok((count, _)) if count > 0 => {
-                    client.parser.feed(&self.buffer[..count], &mut each_frame);
-                }
+            let index = usize::try_from(event.data.u64()).map_err(io::Error::other)?;
+            let Some(client) = &self.clients[index] else { continue };
+            match rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((count, _)) if count > 0 => self.hear(index, &mut buffer[..count], &mut each)?,
                 Err(rustix::io::Errno::AGAIN) => {}
                 _ => {
                     self.gone += 1;
                     self.clients[index] = None;
-                    continue;
                 }
             }
-            for _ in 0..pinged {
-                let mut pong = Vec::new();
-                frame::put_masked(&mut pong, frame::PONG, b"");
-                let _ = rustix::net::send(&client.socket, &pong, SendFlags::NOSIGNAL);
-                self.pings += 1;
-            }
         }
-        self.events = events;
+        (self.events, self.buffer) = (events, buffer);
         Ok(())
+    }
+
+    fn hear<'a>(
+        &mut self,
+        index: usize,
+        bytes: &mut [u8],
+        each: &mut impl FnMut(usize, &[u8]) -> Option<&'a [u8]>,
+    ) -> io::Result<()> {
+        let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
+        let (pings, pongs) = (&mut self.pings, &mut self.pongs);
+        let mut answer = None;
+        let read = client.reader.feed(bytes, |opcode, payload| match opcode {
+            frame::TEXT => answer = each(index, payload).or(answer),
+            frame::PING => {
+                *pings += 1;
+                frame::put_masked(pongs, frame::PONG, payload);
+            }
+            _ => {}
+        });
+        read.map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
+        if !self.pongs.is_empty() {
+            send(client, &self.pongs)?;
+            self.pongs.clear();
+        }
+        answer.map_or(Ok(()), |answer| send(client, answer))
+    }
+}
+
+/// Where the answer's head ends, once it is whole and a 101 to our key.
+fn accepted(head: &[u8]) -> io::Result<Option<usize>> {
+    let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
+        let bound = head.len() <= HEAD_BYTES_MAX;
+        return if bound { Ok(None) } else { Err(io::Error::other("the answer has no end")) };
+    };
+    let text = String::from_utf8_lossy(&head[..end]);
+    if text.starts_with("HTTP/1.1 101") && text.contains(ACCEPT_VALUE) {
+        Ok(Some(end + 4))
+    } else {
+        Err(io::Error::other(text))
+    }
+}
+
+fn send(client: &Client, bytes: &[u8]) -> io::Result<()> {
+    let sent = rustix::net::send(&client.socket, bytes, SendFlags::NOSIGNAL);
+    match sent {
+        Ok(sent) if sent == bytes.len() => Ok(()),
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => Err(io::Error::other("a client's socket is full")),
+        // Closed by the server: reading counts it.
+        Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_101_to_our_key_is_accepted() {
+        let good = format!("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {ACCEPT_VALUE}\r\n\r\nrest");
+        assert_eq!(accepted(good.as_bytes()).unwrap(), Some(good.len() - 4));
+        assert_eq!(accepted(&good.as_bytes()[..good.len() - 5]).unwrap(), None);
+        let wrong = "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: other\r\n\r\n";
+        assert_eq!(accepted(wrong.as_bytes()).unwrap_err().to_string(), wrong.trim_end());
+        assert!(accepted(b"HTTP/1.1 503 no room\r\n\r\n").is_err());
+        assert!(accepted(&[b'a'; HEAD_BYTES_MAX + 1]).is_err());
     }
 }
