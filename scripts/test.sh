@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh
-export STENTOR_PYTHON="$PWD/.venv/bin/python"
+export TEST_PYTHON="$PWD/.venv/bin/python"
 
 echo "test: the client library"
 (cd tests/web && node --test)

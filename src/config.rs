@@ -200,7 +200,7 @@ mod tests {
         for (variables, flags, part) in [
             (vec![("STENTOR_PING_INTERVALL", "3s")], vec![], "did you mean STENTOR_PING_INTERVAL?"),
             (vec![], vec![("pong-timeout", "5ms")], "--pong-timeout: 5ms is less than 100ms"),
-            (vec![], vec![("outbox-bytes", "10")], "a message must fit into an outbox"),
+            (vec![], vec![("outbox-bytes", "2000")], "a message must fit into an outbox"),
             (vec![], vec![("admin", "0.0.0.0:9002")], "set api-key"),
             (vec![("STENTOR_ECHO", "x")], vec![], "unknown variable STENTOR_ECHO"),
         ] {

@@ -97,7 +97,7 @@ fn rows(host: &Host, shards: u64, settings: &Settings) -> Vec<Row> {
             "seccomp",
             if host.seccomp { "a filter is in force" } else { "none" }.into(),
             "container defaults block io_uring".into(),
-            host.seccomp.then(|| "docker run --security-opt seccomp=unconfined (or a profile that allows io_uring_*)".into()),
+            host.seccomp.then(|| "docker run --security-opt seccomp=unconfined".into()),
         ),
         row(
             "net.core.somaxconn",

@@ -17,7 +17,7 @@ fn run(mut command: Command) {
 
 fn python(script: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("STENTOR_PYTHON")
+    let python = std::env::var_os("TEST_PYTHON")
         .unwrap_or_else(|| root.join(".venv/bin/python").into_os_string());
     let mut command = Command::new(python);
     command.arg(root.join("tests/clients").join(script));

@@ -1,4 +1,5 @@
-//! Facts of the runtime that the shards stand on. If one of these fails after an update, the stage named in it must change.
+//! Facts of the runtime that the shards stand on. If one fails after an update, the stage that it
+//! names must change.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -42,7 +43,8 @@ async fn look() {
     glommio::timer::Timer::new(Duration::from_nanos(200)).await;
 }
 
-/// `rt`: a waker that is not the task's own is called when its socket is ready, so one task serves many.
+/// `rt`: a waker that is not the task's own is called when its socket is ready, so one task serves
+/// many.
 #[test]
 fn a_foreign_waker_is_called_for_its_socket() {
     executor().run(async {
