@@ -38,7 +38,7 @@ pub(crate) fn latency(target: &Target, rate: f64) -> io::Result<Value> {
             continue;
         }
         let wait = if due < end { due - now } else { TURN };
-        swarm.receive(wait.min(TURN), |client, payload| {
+        swarm.receive(whole_milliseconds(wait.min(TURN)), |client, payload| {
             let Some(number) = number_of(payload) else { return };
             let us = micros(intended(number).elapsed());
             each.saturating_record(us);
@@ -54,6 +54,11 @@ pub(crate) fn latency(target: &Target, rate: f64) -> io::Result<Value> {
         "each_p50_us": each.value_at_quantile(0.5), "each_p99_us": each.value_at_quantile(0.99),
         "generator_late_p99_us": late.value_at_quantile(0.99),
     }))
+}
+
+/// epoll rounds up to milliseconds, which would make publications late: the last one is polled.
+fn whole_milliseconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs()) + Duration::from_millis(wait.subsec_millis().into())
 }
 
 /// A histogram of microseconds up to a minute.
