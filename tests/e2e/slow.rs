@@ -81,8 +81,11 @@ fn chat_service_write_deadline_an_outbox_that_does_not_move_ends_the_client() {
     let flags = flags(&["--slow-clients", "drop", "--write-timeout", "300ms"]);
     let server = Server::start(&flags);
     let stopped = Client::plain(server.address, "/ws");
-    talk_until(&server, || server.by_reason("disconnects", "stalled") == 1);
-    assert_eq!(server.by_reason("disconnects", "stalled"), 1);
+    // The talk fills the outbox; how long it lasts says nothing about the deadline.
+    talk_until(&server, || server.total("dropped_total") > 0);
+    eventually("the outbox has stood still for too long", || {
+        server.by_reason("disconnects", "stalled") == 1
+    });
     drop(stopped);
 }
 
