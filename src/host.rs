@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::{Invalid, Settings};
 
 /// User-space and kernel memory of one idle client, in bytes, as measured.
-const CLIENT_BYTES: u64 = 900 + 3_800;
+const CLIENT_BYTES: u64 = 200 + 3_800;
 
 /// Memory that one shard's ring locks, in bytes.
 const RING_BYTES: u64 = 512 << 10;
@@ -16,7 +16,8 @@ const RING_BYTES: u64 = 512 << 10;
 /// connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// The descriptors of one shard: listener, three rings, an event.
+/// The descriptors of one shard: listener, three rings and their event, the set of watched sockets
+/// and the wait on it, the bell's event.
 const DESCRIPTORS_PER_SHARD: u64 = 8;
 
 /// The limits of this host and process.
@@ -36,6 +37,8 @@ pub(crate) struct Host {
     pub(crate) syn_backlog: u64,
     /// Pages of memory that TCP may use.
     pub(crate) tcp_mem_pages: u64,
+    /// How many sockets this user may have watched.
+    pub(crate) watches: u64,
     pub(crate) ports: (u64, u64),
     /// Bytes that may still be used, the control group's bound included.
     pub(crate) memory: u64,
@@ -62,6 +65,7 @@ impl Host {
             somaxconn: number("net/core/somaxconn").unwrap_or(4096),
             syn_backlog: number("net/ipv4/tcp_max_syn_backlog").unwrap_or(1024),
             tcp_mem_pages: numbers("net/ipv4/tcp_mem").get(2).copied().unwrap_or(u64::MAX),
+            watches: number("fs/epoll/max_user_watches").unwrap_or(u64::MAX),
             ports: (
                 ports.first().copied().unwrap_or(32_768),
                 ports.get(1).copied().unwrap_or(60_999),
@@ -79,6 +83,7 @@ impl Host {
             ("open files (nofile)", self.nofile.saturating_sub(used)),
             ("memory", self.memory / CLIENT_BYTES),
             ("TCP memory (tcp_mem)", self.tcp_mem_pages),
+            ("watched sockets (fs.epoll.max_user_watches)", self.watches),
         ];
         capacity.sort_by_key(|(_, clients)| *clients);
         capacity

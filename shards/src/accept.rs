@@ -1,20 +1,20 @@
 //! Stage 1: every shard has its own listener on the same address, and the kernel spreads the
 //! connections.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::clock::Now;
 use crate::config::Config;
 use crate::net::Net;
-use crate::rt;
 use crate::shard::Shard;
+use crate::watch::Watch;
 
 /// How many connections may wait for the shard's next turn.
 const FRESH_MAX: usize = 256;
@@ -23,47 +23,10 @@ const FRESH_MAX: usize = 256;
 /// timeout; for peers that vanished.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Accepted connections on their way from the accept task to the shard's turn.
-#[derive(Debug)]
-pub(crate) struct Fresh<S> {
-    streams: RefCell<VecDeque<S>>,
-    pauses: Cell<u64>,
-    stopped: Cell<bool>,
-}
-
-impl<S> Default for Fresh<S> {
-    fn default() -> Self {
-        Self {
-            streams: RefCell::new(VecDeque::new()),
-            pauses: Cell::new(0),
-            stopped: Cell::new(false),
-        }
-    }
-}
-
-impl<S> Fresh<S> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.streams.borrow().is_empty()
-    }
-
-    pub(crate) fn push(&self, stream: S) {
-        self.streams.borrow_mut().push_back(stream);
-    }
-
-    /// How often accepting paused because descriptors were out.
-    pub(crate) fn pauses(&self) -> u64 {
-        self.pauses.get()
-    }
-
-    /// Ends the accept task at its next step.
-    pub(crate) fn stop(&self) {
-        self.stopped.set(true);
-    }
-}
-
 /// Binds one listening socket. `address` with port 0 takes a free one.
 pub(crate) fn listen(config: &Config, address: SocketAddr, core: usize) -> io::Result<OwnedFd> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     // Accepted sockets inherit these from the listener, which saves calls for each.
@@ -83,44 +46,72 @@ pub(crate) fn listen(config: &Config, address: SocketAddr, core: usize) -> io::R
     Ok(socket.into())
 }
 
-/// Accepts until the shard stops. Where descriptors are out it pauses instead of spinning.
-pub(crate) async fn accept(listener: rt::Listener, fresh: Rc<Fresh<rt::Stream>>, pause: Duration) {
-    while !fresh.stopped.get() {
-        match listener.accept().await {
-            Ok(stream) => {
-                fresh.push(stream);
-                rt::wake_shard();
-                if fresh.streams.borrow().len() >= FRESH_MAX {
-                    rt::look_at_ring().await;
+/// A shard's listener, and whether anyone waits at it.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    listener: OwnedFd,
+    /// Connections may wait that were not announced again: the last look did not take all.
+    more: bool,
+    /// Descriptors were out: no look before then.
+    not_before: Option<Now>,
+    pause: Duration,
+}
+
+impl Entrance {
+    pub(crate) fn new(listener: OwnedFd, pause: Duration) -> Self {
+        Self { listener, more: false, not_before: None, pause }
+    }
+
+    /// Whether to look before the shard sleeps.
+    pub(crate) fn is_due(&self, net: &Watch) -> bool {
+        self.not_before.is_none() && (net.knocked || self.more)
+    }
+
+    /// How long the shard may sleep at most.
+    pub(crate) fn nap(&self) -> Option<Duration> {
+        self.not_before.map(|_| self.pause)
+    }
+
+    /// Accepts who waits, up to a bound. Where descriptors are out it pauses instead of spinning.
+    pub(crate) fn accept(&mut self, shard: &mut Shard<Watch>, now: Now) {
+        let paused = self.not_before.is_some();
+        if self.not_before.is_some_and(|then| now < then)
+            || !(paused || std::mem::take(&mut shard.net.knocked) || self.more)
+        {
+            return;
+        }
+        self.not_before = None;
+        self.more = false;
+        while shard.fresh.len() < FRESH_MAX {
+            match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
+                Ok(stream) => shard.fresh.push_back(stream),
+                Err(Errno::AGAIN) => return,
+                Err(error) if is_the_peers(error) => {}
+                Err(_) => {
+                    shard.tally.accept_pauses += 1;
+                    self.not_before = Some(Now { ns: now.ns + nanoseconds(self.pause) });
+                    return;
                 }
             }
-            Err(error) if is_the_peers(&error) => {}
-            Err(_) => {
-                fresh.pauses.set(fresh.pauses.get() + 1);
-                rt::sleep(pause).await;
-            }
         }
+        self.more = true;
     }
 }
 
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2)
+}
+
 /// Whether accepting failed because of that one connection, which is gone.
-fn is_the_peers(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::TimedOut
-    )
+fn is_the_peers(error: Errno) -> bool {
+    matches!(error, Errno::CONNABORTED | Errno::CONNRESET | Errno::INTR | Errno::TIMEDOUT)
 }
 
 impl<N: Net> Shard<N> {
-    /// Gives the accepted connections slots. Their sockets are read in this turn, if the request
-    /// came with them.
+    /// Gives the accepted connections slots, and has their sockets watched.
     pub(crate) fn admit_fresh(&mut self) {
         let slots_max = self.config.clients_per_shard.saturating_add(FRESH_MAX);
-        loop {
-            let Some(stream) = self.fresh.streams.borrow_mut().pop_front() else { break };
+        while let Some(stream) = self.fresh.pop_front() {
             self.tally.accepts += 1;
             if self.roster.len() >= slots_max {
                 // Not even a refusal can be afforded: a slot for it would be one over the bound.
@@ -129,8 +120,14 @@ impl<N: Net> Shard<N> {
                 continue;
             }
             let slot = self.roster.add(stream, self.now.ms(), self.now.seconds());
+            let Some(client) = self.roster.get(slot) else { continue };
+            if self.net.watch(&client.stream, slot).is_err() {
+                // The kernel's bound on watched sockets, or its memory.
+                self.count_refusal(&crate::wire::http::Refusal::Full);
+                self.remove(slot);
+                continue;
+            }
             self.set_deadline(slot, self.config.handshake_timeout);
-            N::mark_ready(slot);
         }
     }
 

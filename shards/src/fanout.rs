@@ -16,9 +16,6 @@ use crate::shard::Shard;
 use crate::wire::frame::{HEADER_MAX, Opcode, put_frame, put_header};
 use crate::wire::json::{self, BodyRef, MessageParts};
 
-/// How many clients a fan-out sends to before it looks whether its turn has been long.
-const CLIENTS_PER_BREATH: usize = 256;
-
 /// The frames of a tick for one kind of member, side by side.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
@@ -56,7 +53,7 @@ struct Share<'a> {
 
 impl<N: Net> Shard<N> {
     /// Sends the open ticks of all channels. Does not wait for any client.
-    pub(crate) async fn fan_out(&mut self) {
+    pub(crate) fn fan_out(&mut self) {
         self.tick_is_full = false;
         if self.dirty.is_empty() {
             return;
@@ -69,7 +66,7 @@ impl<N: Net> Shard<N> {
         }
         let one = encoded.len() == 1;
         for (place, tick) in encoded.iter().enumerate() {
-            self.fan_out_tick(tick, u32::try_from(place).unwrap_or(u32::MAX), one).await;
+            self.fan_out_tick(tick, u32::try_from(place).unwrap_or(u32::MAX), one);
         }
         self.fan_out_to_several(&encoded);
         self.settle(&mut encoded);
@@ -78,11 +75,10 @@ impl<N: Net> Shard<N> {
 
     /// Sends one channel's tick to its members. Members of several channels are noted for later if
     /// there are more ticks.
-    async fn fan_out_tick(&mut self, tick: &Encoded, place: u32, one: bool) {
+    fn fan_out_tick(&mut self, tick: &Encoded, place: u32, one: bool) {
         let special = OPEN | BLOCKED | NO_ECHO | JSON | JOINED | if one { 0 } else { MANY };
         let plain = &tick.frames[Kind::Plain.index()];
         let frames_each = plain.ends.len() as u64;
-        let mut breath = 0;
         // No member comes or goes meanwhile: accepted connections wait for the next turn, and who
         // must go is only marked.
         let members = std::mem::take(&mut self.channels.at(tick.channel).members);
@@ -105,11 +101,6 @@ impl<N: Net> Shard<N> {
                 self.several.push((slot, place));
             } else if hot.is(OPEN) {
                 self.send_special(slot, hot, tick);
-            }
-            breath += 1;
-            if breath == CLIENTS_PER_BREATH {
-                breath = 0;
-                N::breathe().await;
             }
         }
         self.channels.at(tick.channel).members = members;

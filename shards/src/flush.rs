@@ -2,7 +2,6 @@
 //! socket takes more.
 
 use std::io::IoSlice;
-use std::task::Poll;
 
 use bytes::Bytes;
 
@@ -10,7 +9,7 @@ use crate::close::CloseReason;
 use crate::config::SlowClients;
 use crate::model::outbox::{NO_CHANNEL, Outbox, SLICES_MAX};
 use crate::net::Net;
-use crate::roster::{BLOCKED, CLOSING, LISTED};
+use crate::roster::{BLOCKED, CLOSING, LISTED, ROOM};
 use crate::shard::Shard;
 
 impl<N: Net> Shard<N> {
@@ -108,32 +107,32 @@ impl<N: Net> Shard<N> {
         let Some(mut outbox) = client.outbox.take() else { return };
         let fd = N::fd(&client.stream);
         let before = outbox.bytes();
-        let failed = loop {
+        let mut failed = loop {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES_MAX);
             outbox.slices(&mut slices);
-            let Some(first) = slices.first() else { break false };
-            let total: usize = slices.iter().map(|slice| slice.len()).sum();
+            if slices.is_empty() {
+                break false;
+            }
             match N::send_vectored(fd, &slices) {
                 Err(_) => break true,
-                Ok(sent) if sent == total => outbox.advance(sent, now_ms),
-                Ok(0) => match N::write(&mut client.stream, &client.waker, first) {
-                    Poll::Pending => break false,
-                    Poll::Ready(Err(_)) => break true,
-                    Poll::Ready(Ok(sent)) => outbox.advance(sent, now_ms),
-                },
+                Ok(0) => break false,
                 Ok(sent) => outbox.advance(sent, now_ms),
             }
         };
         let after = outbox.bytes();
-        let empty = outbox.is_empty();
-        if !empty {
+        self.outbox_bytes = self.outbox_bytes + after - before;
+        let mut flags = self.roster.hot(slot).flags;
+        if outbox.is_empty() {
+            // It leaves the list of the blocked at the next sweep.
+            flags &= !BLOCKED;
+        } else if let Some(client) = self.roster.get_mut(slot) {
+            if flags & ROOM == 0 {
+                flags |= ROOM;
+                failed |= self.net.watch_room(&client.stream, slot).is_err();
+            }
             client.outbox = Some(outbox);
         }
-        self.outbox_bytes = self.outbox_bytes + after - before;
-        if empty {
-            // It leaves the list of the blocked at the next sweep.
-            self.roster.hot_mut(slot).flags &= !BLOCKED;
-        }
+        self.roster.hot_mut(slot).flags = flags;
         if failed {
             self.doom(slot, CloseReason::Gone);
         }

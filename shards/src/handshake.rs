@@ -64,7 +64,7 @@ impl<N: Net> Shard<N> {
     fn hand_over(&mut self, slot: u32, head: &[u8]) {
         let Some(client) = self.roster.remove(slot) else { return };
         self.tally.visitors += 1;
-        if let Ok(socket) = N::hand_over(client.stream) {
+        if let Ok(socket) = self.net.hand_over(client.stream) {
             let door = Arc::clone(&self.door);
             // Where the control plane has no room the socket closes: the visitor tries again.
             door(Visitor { socket, head: head.to_vec() });
@@ -288,7 +288,7 @@ impl<N: Net> Shard<N> {
             self.sit(slot, index, false);
         }
         // What came while the request waited has rung already, to no effect.
-        N::mark_ready(slot);
+        self.net.mark_ready(slot);
         if !rest.is_empty() {
             self.ingest(slot, &rest);
         }
@@ -308,7 +308,7 @@ impl<N: Net> Shard<N> {
             client.extra = None;
         }
         self.set_deadline(slot, self.config.close_timeout);
-        N::mark_ready(slot);
+        self.net.mark_ready(slot);
     }
 
     pub(crate) fn count_refusal(&mut self, refusal: &Refusal) {

@@ -116,12 +116,11 @@ impl<N: Net> Shard<N> {
             self.outbox_bytes -= outbox.bytes();
         }
         let fd = N::fd(&client.stream);
-        let mut stream = client.stream;
         // A last look: closing a socket with unread bytes resets the connection, and the close
         // frame would be lost.
         let mut rest = [0; 512];
-        while let Poll::Ready(Ok(1..)) = N::read(&mut stream, &client.waker, &mut rest) {}
+        while let Poll::Ready(Ok(1..)) = N::read(fd, &mut rest) {}
         N::shutdown(fd);
-        drop(stream);
+        drop(client);
     }
 }

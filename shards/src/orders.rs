@@ -41,7 +41,7 @@ impl<N: Net> Shard<N> {
             channels_now: self.channels.len() as u64,
             handshakes_now: (self.roster.len() - self.open) as u64,
             accepts: tally.accepts,
-            accept_pauses: self.fresh.pauses(),
+            accept_pauses: self.tally.accept_pauses,
             visitors: tally.visitors,
             refusals: Refusal::LABELS.into_iter().zip(tally.refusals).collect(),
             closes: CloseReason::ALL

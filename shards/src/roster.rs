@@ -3,7 +3,6 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::task::Waker;
 
 use async_tungstenite::tungstenite::protocol::WebSocketContext;
 use slab::Slab;
@@ -39,6 +38,10 @@ pub(crate) const HELD: u16 = 1 << 8;
 
 /// It stands in the list of the blocked.
 pub(crate) const LISTED: u16 = 1 << 9;
+/// Its peer will say no more: nothing rings for what is still to be read.
+pub(crate) const ENDED: u16 = 1 << 10;
+/// Its socket was full once: it is watched for room as well.
+pub(crate) const ROOM: u16 = 1 << 11;
 
 /// What the fan-out and the sweep look at: one array, three slots to a cache line.
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +135,6 @@ pub(crate) struct Extra {
 /// One connection.
 pub(crate) struct Client<N: Net> {
     pub(crate) stream: N::Stream,
-    pub(crate) waker: Waker,
     pub(crate) outbox: Option<Box<Outbox>>,
     pub(crate) partial: Option<Box<Partial>>,
     pub(crate) extra: Option<Box<Extra>>,
@@ -143,11 +145,6 @@ pub(crate) struct Client<N: Net> {
 }
 
 impl<N: Net> Client<N> {
-    /// Whether nothing has been heard of it yet.
-    pub(crate) fn is_new(&self) -> bool {
-        self.phase == Phase::Handshake && self.extra.is_none()
-    }
-
     pub(crate) fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
@@ -195,7 +192,6 @@ impl<N: Net> Roster<N> {
         let fd = N::fd(&stream);
         entry.insert(Client {
             stream,
-            waker: N::waker(slot),
             outbox: None,
             partial: None,
             extra: None,

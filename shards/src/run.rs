@@ -8,15 +8,16 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::accept;
+use crate::accept::{self, Entrance};
 use crate::config::Config;
 use crate::error::RunError;
 use crate::handle::{Door, Handle, Report};
 use crate::mesh::{Mesh, Port};
 use crate::model::id::SHARDS_MAX;
-use crate::ring::{self, Ring};
 use crate::rt;
 use crate::shard::{Shard, Shared};
+use crate::sleep;
+use crate::watch::Watch;
 
 /// The running shards.
 #[derive(Debug)]
@@ -133,11 +134,14 @@ impl Start {
         let executor =
             rt::executor(shard, core).map_err(|cause| RunError::Executor { shard, cause })?;
         let Self { config, port, shared, door, listener, started } = self;
+        let net = Watch::open(&listener)
+            .map_err(|error| RunError::Executor { shard, cause: error.to_string() })?;
+        let entrance = Entrance::new(listener, config.accept_pause);
         Ok(executor.run(async move {
-            let shard = Shard::<Ring>::new(config, core, port, shared, door);
+            let shard = Shard::new(net, config, core, port, shared, door);
             let _ = started.send(());
             drop(started);
-            ring::run(shard, listener).await
+            sleep::run(shard, entrance).await
         }))
     }
 }

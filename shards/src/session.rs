@@ -13,8 +13,8 @@ use crate::model::bucket::Bucket;
 use crate::model::id::ShardId;
 use crate::model::message::{From, Payload, Publication};
 use crate::model::parcel::{AckTo, Ask};
-use crate::net::Net;
-use crate::roster::{BLOCKED, Client, HELD, JSON, OPEN, PINGED, Partial, Phase};
+use crate::net::{Net, Ready};
+use crate::roster::{BLOCKED, ENDED, HELD, JSON, OPEN, PINGED, Partial, Phase};
 use crate::shard::Shard;
 use crate::wire::frame::{Boundary, Opcode, put_frame};
 use crate::wire::plain::{self, PlainCommand};
@@ -58,52 +58,48 @@ pub(crate) enum Flow {
 
 impl<N: Net> Shard<N> {
     /// Serves a slot that has become ready, in either direction.
-    pub(crate) fn serve(&mut self, slot: u32) {
+    pub(crate) fn serve(&mut self, Ready { slot, ended }: Ready) {
         // A slot may have been emptied, or given away, since it rang.
         if self.roster.get(slot).is_none() {
             return;
+        }
+        if ended {
+            self.roster.hot_mut(slot).flags |= ENDED;
         }
         if self.roster.hot(slot).is(BLOCKED) {
             self.flush(slot);
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        if self.roster.get(slot).is_some_and(Client::is_new) {
-            // The request is usually there when its connection is accepted: this saves a wait in
-            // the ring. The wait that the runtime has prepared serves for the first message.
-            let count = N::read_now(self.roster.hot(slot).fd, &mut buffer);
-            if count > 0 {
-                self.take_bytes(slot, &buffer[..count]);
-            }
-        }
         self.read(slot, &mut buffer);
         self.read_buffer = buffer;
     }
 
     fn read(&mut self, slot: u32, buffer: &mut [u8]) {
-        // One full buffer a turn: a client that floods waits for the others.
-        let mut full = false;
         loop {
-            if full {
-                return N::mark_ready(slot);
-            }
-            if self.roster.hot(slot).is(HELD) {
+            let hot = self.roster.hot(slot);
+            if hot.is(HELD) {
                 return;
             }
-            let Some(client) = self.roster.get_mut(slot) else { return };
-            if client.phase == Phase::Waiting {
+            if self.roster.get(slot).is_none_or(|client| client.phase == Phase::Waiting) {
                 return;
             }
-            match N::read(&mut client.stream, &client.waker, buffer) {
+            let count = match N::read(hot.fd, buffer) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(0) | Err(_)) => return self.close(slot, CloseReason::Gone),
-                Poll::Ready(Ok(count)) => {
-                    full = count == buffer.len();
-                    let now_ms = self.now.ms();
-                    let hot = self.roster.hot_mut(slot);
-                    hot.heard_ms = now_ms;
-                    hot.flags &= !PINGED;
-                    self.take_bytes(slot, &buffer[..count]);
-                }
+                Poll::Ready(Ok(count)) => count,
+            };
+            let now_ms = self.now.ms();
+            let hot = self.roster.hot_mut(slot);
+            hot.heard_ms = now_ms;
+            hot.flags &= !PINGED;
+            self.take_bytes(slot, &buffer[..count]);
+            if count == buffer.len() {
+                // One full buffer a turn: a client that floods waits for the others.
+                return self.net.mark_ready(slot);
+            }
+            if !self.roster.hot(slot).is(ENDED) {
+                // What comes after a short read rings anew.
+                return;
             }
         }
     }
@@ -300,7 +296,7 @@ impl<N: Net> Shard<N> {
                 .unwrap_or_default();
             // Also without a rest: the machine may hold whole messages that it has read already.
             self.ingest(slot, &rest);
-            N::mark_ready(slot);
+            self.net.mark_ready(slot);
         }
     }
 

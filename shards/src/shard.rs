@@ -1,7 +1,6 @@
 //! One shard: what it owns, and the turn in which its stages run one after the other.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use bytes::BytesMut;
 
-use crate::accept::Fresh;
 use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::config::Config;
@@ -22,7 +20,7 @@ use crate::model::directory::Directory;
 use crate::model::id::ClientId;
 use crate::model::parcel::AckTo;
 use crate::model::tally::Tally;
-use crate::net::Net;
+use crate::net::{Net, Ready};
 use crate::roster::{Partial, Roster};
 
 /// The most parcels of one lane that a turn takes.
@@ -51,7 +49,9 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) core: usize,
     pub(crate) port: Port,
     pub(crate) now: Now,
-    pub(crate) fresh: Rc<Fresh<N::Stream>>,
+    pub(crate) net: N,
+    /// Accepted connections on their way into the roster.
+    pub(crate) fresh: VecDeque<N::Stream>,
     pub(crate) roster: Roster<N>,
     pub(crate) channels: Channels,
     pub(crate) directory: Directory,
@@ -59,7 +59,7 @@ pub(crate) struct Shard<N: Net> {
     /// Open and closing clients, as against handshakes.
     pub(crate) open: usize,
 
-    pub(crate) ready: Vec<u32>,
+    pub(crate) ready: Vec<Ready>,
     /// The one buffer into which every socket is read.
     pub(crate) read_buffer: Vec<u8>,
     /// What a client's own protocol state wrote: pongs, close answers.
@@ -91,7 +91,9 @@ pub(crate) struct Shard<N: Net> {
 }
 
 impl<N: Net> Shard<N> {
+    #[expect(clippy::too_many_arguments, reason = "a shard's whole world, given once")]
     pub(crate) fn new(
+        net: N,
         config: Arc<Config>,
         core: usize,
         port: Port,
@@ -112,7 +114,8 @@ impl<N: Net> Shard<N> {
             core,
             port,
             now: Now::read(),
-            fresh: Rc::new(Fresh::default()),
+            net,
+            fresh: VecDeque::new(),
             roster: Roster::new(me),
             channels: Channels::new(config.channels_per_shard),
             directory: Directory::default(),
@@ -154,15 +157,15 @@ impl<N: Net> Shard<N> {
 
     /// One turn at `now`: takes all that is ready, acts on it, and sends each client what came of
     /// it at once.
-    pub(crate) async fn turn(&mut self, now: Now) {
+    pub(crate) fn turn(&mut self, now: Now) {
         self.now = now;
         self.admit_fresh();
         self.port.retry();
         self.resume_held();
-        self.take_delivers().await;
-        self.take_asks().await;
-        self.read_ready().await;
-        self.fan_out().await;
+        self.take_delivers();
+        self.take_asks();
+        self.read_ready();
+        self.fan_out();
         self.bury();
         self.relieve_outboxes();
         self.sweep();
@@ -177,7 +180,7 @@ impl<N: Net> Shard<N> {
 
     /// Whether something is left to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
-        N::has_ready() || self.port.has_work() || !self.fresh.is_empty()
+        self.net.has_ready() || self.port.has_work() || !self.fresh.is_empty()
     }
 
     /// How long the shard may sleep at most; `None`: until it is rung.
@@ -189,21 +192,21 @@ impl<N: Net> Shard<N> {
         timed.then(|| self.sweep_period())
     }
 
-    async fn take_delivers(&mut self) {
+    fn take_delivers(&mut self) {
         let mut taken = 0;
         while taken < PARCELS_PER_TURN
             && let Some(parcel) = self.port.next_deliver()
         {
             taken += 1;
             self.take_deliver(parcel);
-            self.fan_out_if_full().await;
+            self.fan_out_if_full();
         }
         if taken > 0 {
             self.port.made_room();
         }
     }
 
-    async fn take_asks(&mut self) {
+    fn take_asks(&mut self) {
         let mut taken = 0;
         while taken < PARCELS_PER_TURN
             && !self.port.is_stalled()
@@ -211,26 +214,26 @@ impl<N: Net> Shard<N> {
         {
             taken += 1;
             self.take_ask(ask);
-            self.fan_out_if_full().await;
+            self.fan_out_if_full();
         }
         if taken > 0 {
             self.port.made_room();
         }
     }
 
-    async fn read_ready(&mut self) {
+    fn read_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
-        N::take_ready(&mut ready);
-        for slot in ready.drain(..) {
-            self.serve(slot);
-            self.fan_out_if_full().await;
+        self.net.take_ready(&mut ready);
+        for ready in ready.drain(..) {
+            self.serve(ready);
+            self.fan_out_if_full();
         }
         self.ready = ready;
     }
 
-    async fn fan_out_if_full(&mut self) {
+    fn fan_out_if_full(&mut self) {
         if self.tick_is_full {
-            self.fan_out().await;
+            self.fan_out();
         }
     }
 

@@ -12,6 +12,8 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) accepts: u64,
+    /// How often accepting paused because descriptors were out.
+    pub(crate) accept_pauses: u64,
     pub(crate) visitors: u64,
     pub(crate) refusals: [u64; Refusal::LABELS.len()],
     pub(crate) closes: [u64; CloseReason::ALL.len()],
@@ -40,6 +42,7 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Self {
             accepts: 0,
+            accept_pauses: 0,
             visitors: 0,
             refusals: [0; Refusal::LABELS.len()],
             closes: [0; CloseReason::ALL.len()],

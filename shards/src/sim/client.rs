@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use super::world::{SimStream, Socket, World};
+use super::world::{SimStream, World};
 
 /// One message that a client got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +26,10 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn connect(
-        shard: usize,
         channel: &'static str,
         user: Option<&'static str>,
         json: bool,
     ) -> (SimStream, Self) {
-        World::enter(shard);
         let (stream, fd) = World::open(4_000);
         let user_part = user.map(|user| format!("&user={user}")).unwrap_or_default();
         let protocol = if json { "Sec-WebSocket-Protocol: stentor.v1\r\n" } else { "" };
@@ -46,17 +44,8 @@ impl Client {
     }
 
     fn send(&self, bytes: &[u8]) {
-        self.act(|socket| {
-            socket.inbound.extend(bytes);
-            socket.wake_reader()
-        });
-    }
-
-    /// Does something to the socket, then wakes whom that concerns.
-    fn act(&self, act: impl FnOnce(&mut Socket) -> Option<std::task::Waker>) {
-        if let Some(waker) = World::with(self.fd, act) {
-            waker.wake();
-        }
+        World::with(self.fd, |socket| socket.inbound.extend(bytes));
+        World::ring(self.fd);
     }
 
     fn send_frame(&self, opcode: u8, payload: &[u8]) {
@@ -91,10 +80,15 @@ impl Client {
     /// Goes without a word.
     pub(super) fn cut(&mut self) {
         self.over = true;
-        self.act(|socket| {
-            socket.cut = true;
-            socket.wake_reader()
-        });
+        World::with(self.fd, |socket| socket.cut = true);
+        World::ring(self.fd);
+    }
+
+    /// Ends its direction, and would go on reading.
+    pub(super) fn finish(&mut self) {
+        self.over = true;
+        World::with(self.fd, |socket| socket.ended = true);
+        World::ring(self.fd);
     }
 
     pub(super) fn goodbye(&mut self) {
@@ -107,10 +101,7 @@ impl Client {
     /// Reads no more until told to.
     pub(super) fn stall(&mut self) {
         self.stalled = true;
-        self.act(|socket| {
-            socket.room = 0;
-            None
-        });
+        World::with(self.fd, |socket| socket.room = 0);
     }
 
     /// Reads again, and makes so much room.
@@ -118,10 +109,7 @@ impl Client {
         if self.stalled && room < usize::MAX {
             return;
         }
-        self.act(|socket| {
-            socket.room = room;
-            socket.wake_writer()
-        });
+        World::make_room(self.fd, room);
     }
 
     /// Whether it is connected, as far as both sides know.

@@ -14,8 +14,6 @@ mod world;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use futures_lite::future::block_on;
-
 use crate::clock::Now;
 use crate::config::{Config, SlowClients};
 use crate::mesh::Mesh;
@@ -68,9 +66,17 @@ impl Run {
         let shared = Arc::new(Shared::default());
         let shards = ports
             .into_iter()
-            .map(|port| {
+            .enumerate()
+            .map(|(shard, port)| {
                 let door: crate::Door = Arc::new(|_| true);
-                Shard::new(Arc::clone(&config), 0, port, Arc::clone(&shared), door)
+                Shard::new(
+                    SimNet { shard },
+                    Arc::clone(&config),
+                    0,
+                    port,
+                    Arc::clone(&shared),
+                    door,
+                )
             })
             .collect();
         let now = Now { ns: 1_000_000_000_000 };
@@ -78,8 +84,7 @@ impl Run {
     }
 
     fn turn(&mut self, shard: usize) {
-        World::enter(shard);
-        block_on(self.shards[shard].turn(self.now));
+        self.shards[shard].turn(self.now);
     }
 
     fn connect(&mut self) {
@@ -87,8 +92,8 @@ impl Run {
         let channel = CHANNELS[self.dice.below(CHANNELS.len())];
         let user = (self.dice.below(3) == 0).then(|| USERS[self.dice.below(USERS.len())]);
         let json = self.dice.below(2) == 0;
-        let (stream, client) = Client::connect(shard, channel, user, json);
-        self.shards[shard].fresh.push(stream);
+        let (stream, client) = Client::connect(channel, user, json);
+        self.shards[shard].fresh.push_back(stream);
         self.clients.push(client);
     }
 
@@ -106,8 +111,9 @@ impl Run {
             }
             50..53 if !self.clients.is_empty() => {
                 let index = self.dice.below(self.clients.len());
-                match self.dice.below(3) {
+                match self.dice.below(4) {
                     0 => self.clients[index].cut(),
+                    3 => self.clients[index].finish(),
                     1 => self.clients[index].goodbye(),
                     _ => self.clients[index].stall(),
                 }
@@ -132,7 +138,6 @@ impl Run {
                 self.turn(shard);
             }
             let busy = (0..self.shards.len()).any(|shard| {
-                World::enter(shard);
                 self.shards[shard].has_work()
                     || self.shards[shard].port.is_stalled()
                     || !self.shards[shard].held.is_empty()

@@ -5,13 +5,13 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::Arc;
-use std::task::{Poll, Wake, Waker};
+use std::task::Poll;
 
-use crate::net::Net;
+use crate::net::{Net, Ready};
 
 /// One connection, seen from between its ends.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Socket {
     /// From the client.
     pub(super) inbound: VecDeque<u8>,
@@ -19,26 +19,25 @@ pub(super) struct Socket {
     pub(super) outbound: Vec<u8>,
     /// How much more the kernel would take.
     pub(super) room: usize,
+    /// The client will say no more, but would still read.
+    pub(super) ended: bool,
+    /// Nothing passes any more, either way.
     pub(super) cut: bool,
     pub(super) closed: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    /// The slot that rings when something comes, and its shard.
+    watched: Option<(usize, u32)>,
+    watched_for_room: bool,
+    /// A send was cut short since the last time there was room.
+    was_full: bool,
 }
 
 impl Socket {
-    pub(super) fn wake_reader(&mut self) -> Option<Waker> {
-        self.reader.take()
-    }
-
-    pub(super) fn wake_writer(&mut self) -> Option<Waker> {
-        self.writer.take()
-    }
-
     fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.cut || self.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let count = bytes.len().min(self.room);
+        self.was_full |= count < bytes.len();
         self.room -= count;
         self.outbound.extend_from_slice(&bytes[..count]);
         Ok(count)
@@ -49,8 +48,7 @@ impl Socket {
 #[derive(Default)]
 pub(super) struct World {
     sockets: HashMap<RawFd, Socket>,
-    ready: Vec<Vec<u32>>,
-    current: usize,
+    ready: Vec<Vec<Ready>>,
 }
 
 thread_local! {
@@ -61,11 +59,6 @@ impl World {
     pub(super) fn reset(shards: usize) {
         let fresh = Self { ready: vec![Vec::new(); shards], ..Self::default() };
         WORLD.with(|world| *world.borrow_mut() = fresh);
-    }
-
-    /// Says which shard runs next.
-    pub(super) fn enter(shard: usize) {
-        WORLD.with(|world| world.borrow_mut().current = shard);
     }
 
     pub(super) fn open(room: usize) -> (SimStream, RawFd) {
@@ -79,6 +72,33 @@ impl World {
 
     pub(super) fn with<T>(fd: RawFd, act: impl FnOnce(&mut Socket) -> T) -> T {
         WORLD.with(|world| act(world.borrow_mut().sockets.get_mut(&fd).unwrap()))
+    }
+
+    /// More has come from the client, or its end: an edge, and as the kernel reports it, several
+    /// that nobody took yet are one.
+    pub(super) fn ring(fd: RawFd) {
+        WORLD.with(|world| {
+            let world = &mut *world.borrow_mut();
+            let socket = &world.sockets[&fd];
+            let Some((shard, slot)) = socket.watched else { return };
+            let ended = socket.ended || socket.cut;
+            let list = &mut world.ready[shard];
+            match list.iter_mut().find(|ready| ready.slot == slot) {
+                Some(ready) => ready.ended |= ended,
+                None => list.push(Ready { slot, ended }),
+            }
+        });
+    }
+
+    /// The client has taken something: an edge only after a send was cut short.
+    pub(super) fn make_room(fd: RawFd, room: usize) {
+        let rings = Self::with(fd, |socket| {
+            socket.room = room;
+            room > 0 && socket.watched_for_room && std::mem::take(&mut socket.was_full)
+        });
+        if rings {
+            Self::ring(fd);
+        }
     }
 }
 
@@ -100,19 +120,16 @@ impl Drop for SimStream {
     }
 }
 
-struct SimWaker {
-    shard: usize,
-    slot: u32,
+/// One shard's view of the simulated sockets.
+pub(crate) struct SimNet {
+    pub(super) shard: usize,
 }
 
-impl Wake for SimWaker {
-    fn wake(self: Arc<Self>) {
-        WORLD.with(|world| world.borrow_mut().ready[self.shard].push(self.slot));
+impl SimNet {
+    fn ready<T>(&self, act: impl FnOnce(&mut Vec<Ready>) -> T) -> T {
+        WORLD.with(|world| act(&mut world.borrow_mut().ready[self.shard]))
     }
 }
-
-/// The simulation's sockets.
-pub(crate) struct SimNet;
 
 impl Net for SimNet {
     type Stream = SimStream;
@@ -125,14 +142,11 @@ impl Net for SimNet {
         None
     }
 
-    fn read(stream: &mut SimStream, waker: &Waker, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        World::with(stream.fd, |socket| {
+    fn read(fd: RawFd, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        World::with(fd, |socket| {
             if socket.inbound.is_empty() {
-                if socket.cut {
-                    return Poll::Ready(Ok(0));
-                }
-                socket.reader = Some(waker.clone());
-                return Poll::Pending;
+                let over = socket.ended || socket.cut;
+                return if over { Poll::Ready(Ok(0)) } else { Poll::Pending };
             }
             let count = into.len().min(socket.inbound.len());
             for (place, byte) in into.iter_mut().zip(socket.inbound.drain(..count)) {
@@ -140,30 +154,6 @@ impl Net for SimNet {
             }
             Poll::Ready(Ok(count))
         })
-    }
-
-    fn read_now(fd: RawFd, into: &mut [u8]) -> usize {
-        World::with(fd, |socket| {
-            let count = into.len().min(socket.inbound.len());
-            for (place, byte) in into.iter_mut().zip(socket.inbound.drain(..count)) {
-                *place = byte;
-            }
-            count
-        })
-    }
-
-    fn write(stream: &mut SimStream, waker: &Waker, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        World::with(stream.fd, |socket| match socket.take(bytes) {
-            Ok(0) => {
-                socket.writer = Some(waker.clone());
-                Poll::Pending
-            }
-            taken => Poll::Ready(taken),
-        })
-    }
-
-    fn hand_over(_: SimStream) -> io::Result<std::net::TcpStream> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
@@ -181,33 +171,41 @@ impl Net for SimNet {
 
     fn shutdown_write(_: RawFd) {}
 
-    fn waker(slot: u32) -> Waker {
-        let shard = WORLD.with(|world| world.borrow().current);
-        Waker::from(Arc::new(SimWaker { shard, slot }))
-    }
-
-    fn mark_ready(slot: u32) {
-        WORLD.with(|world| {
-            let mut world = world.borrow_mut();
-            let shard = world.current;
-            world.ready[shard].push(slot);
+    fn watch(&mut self, stream: &SimStream, slot: u32) -> io::Result<()> {
+        let waits = World::with(stream.fd, |socket| {
+            socket.watched = Some((self.shard, slot));
+            socket.ended || socket.cut || !socket.inbound.is_empty()
         });
+        if waits {
+            World::ring(stream.fd);
+        }
+        Ok(())
     }
 
-    fn take_ready(into: &mut Vec<u32>) {
-        WORLD.with(|world| {
-            let mut world = world.borrow_mut();
-            let shard = world.current;
-            std::mem::swap(into, &mut world.ready[shard]);
+    fn watch_room(&mut self, stream: &SimStream, _: u32) -> io::Result<()> {
+        let has_room = World::with(stream.fd, |socket| {
+            socket.watched_for_room = true;
+            socket.room > 0
         });
+        if has_room {
+            World::ring(stream.fd);
+        }
+        Ok(())
     }
 
-    fn has_ready() -> bool {
-        WORLD.with(|world| {
-            let world = world.borrow();
-            !world.ready[world.current].is_empty()
-        })
+    fn hand_over(&mut self, _: SimStream) -> io::Result<std::net::TcpStream> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
-    async fn breathe() {}
+    fn mark_ready(&mut self, slot: u32) {
+        self.ready(|list| list.push(Ready { slot, ended: false }));
+    }
+
+    fn take_ready(&mut self, into: &mut Vec<Ready>) {
+        self.ready(|list| std::mem::swap(into, list));
+    }
+
+    fn has_ready(&self) -> bool {
+        self.ready(|list| !list.is_empty())
+    }
 }

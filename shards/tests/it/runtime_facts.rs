@@ -1,134 +1,162 @@
-//! Facts of the runtime that the shards stand on. If one fails after an update, the stage that it
-//! names must change.
+//! Facts of the runtime and of the kernel that the shards stand on. If one fails after an update,
+//! the file that it names must change.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_lite::{AsyncRead, AsyncWrite};
+use futures_lite::AsyncRead;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 fn executor() -> LocalExecutor {
     let builder = LocalExecutorBuilder::new(Placement::Unbound).io_memory(0);
     builder.preempt_timer(Duration::from_hours(1)).make().unwrap()
 }
 
-struct Counter(AtomicUsize);
-
-impl Wake for Counter {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-fn pair() -> (glommio::net::TcpStream, TcpStream) {
+fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, _) = listener.accept().unwrap();
-    let socket = socket2_of(server);
-    (socket, client)
+    server.set_nonblocking(true).unwrap();
+    (server, client)
 }
 
-fn socket2_of(stream: TcpStream) -> glommio::net::TcpStream {
-    use std::os::fd::{FromRawFd, IntoRawFd};
+/// A set with `watched` in it.
+fn set_of(watched: impl std::os::fd::AsFd, flags: epoll::EventFlags) -> OwnedFd {
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let flags = flags | epoll::EventFlags::ET;
+    epoll::add(&set, watched, epoll::EventData::new_u64(7), flags).unwrap();
+    set
+}
+
+/// What the set has to tell within `patience`.
+fn look(set: &OwnedFd, patience: Duration) -> Vec<epoll::EventFlags> {
+    let mut events = Vec::with_capacity(8);
+    let patience = Timespec::try_from(patience).unwrap();
+    epoll::wait(set, rustix::buffer::spare_capacity(&mut events), Some(&patience)).unwrap();
+    events.iter().map(|event| event.flags).collect()
+}
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// The runtime's stream around a descriptor that is not a socket.
+fn wait_on(set: &OwnedFd) -> glommio::net::TcpStream {
+    let second = rustix::io::fcntl_dupfd_cloexec(set, 3).unwrap();
     // SAFETY: the descriptor is owned and passed on.
-    unsafe { glommio::net::TcpStream::from_raw_fd(stream.into_raw_fd()) }
+    unsafe { glommio::net::TcpStream::from_raw_fd(second.into_raw_fd()) }
 }
 
-async fn look() {
-    glommio::timer::Timer::new(Duration::from_nanos(200)).await;
+/// Polls once; a timer beside it ends a wait that is in vain.
+async fn ready_within(stream: &mut glommio::net::TcpStream, patience: Duration) -> bool {
+    let mut timer = Box::pin(glommio::timer::Timer::new(patience));
+    std::future::poll_fn(|cx: &mut Context<'_>| {
+        if Pin::new(&mut *stream).poll_read(cx, &mut []).is_ready() {
+            return Poll::Ready(true);
+        }
+        if timer.as_mut().poll(cx).is_ready() { Poll::Ready(false) } else { Poll::Pending }
+    })
+    .await
 }
 
-/// `rt`: a waker that is not the task's own is called when its socket is ready, so one task serves
-/// many.
+/// `rt`: a stream around a set of watched sockets waits in the ring until one of them is ready, and
+/// one that is made while the set is ready is ready at once.
 #[test]
-fn a_foreign_waker_is_called_for_its_socket() {
+fn the_ring_watches_a_set_of_sockets() {
     executor().run(async {
         let (mut server, mut client) = pair();
-        let counter = Arc::new(Counter(AtomicUsize::new(0)));
-        let waker = Waker::from(Arc::clone(&counter));
-        let mut buffer = [0; 16];
-        let mut cx = Context::from_waker(&waker);
-        assert!(Pin::new(&mut server).poll_read(&mut cx, &mut buffer).is_pending());
-        client.write_all(b"x").unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
-        while counter.0.load(Ordering::Relaxed) == 0 && Instant::now() < until {
-            look().await;
+        let set = set_of(&server, epoll::EventFlags::IN);
+        for _ in 0..3 {
+            let mut stream = wait_on(&set);
+            assert!(!ready_within(&mut stream, Duration::from_millis(20)).await);
+            client.write_all(b"x").unwrap();
+            assert!(ready_within(&mut stream, LONG).await);
+            let mut late = wait_on(&set);
+            assert!(ready_within(&mut late, LONG).await, "nobody has looked at the set yet");
+            assert_eq!(look(&set, Duration::ZERO).len(), 1);
+            assert_eq!(server.read(&mut [0; 8]).unwrap(), 1);
         }
-        assert_eq!(counter.0.load(Ordering::Relaxed), 1);
-        let read = Pin::new(&mut server).poll_read(&mut cx, &mut buffer);
-        assert!(matches!(read, Poll::Ready(Ok(1))));
     });
 }
 
-/// `session`: after a short read nothing is lost and the next read waits without a call of its own.
+/// `sleep`: a wait in the ring that is given up leaves no descriptor behind.
 #[test]
-fn bytes_that_come_after_a_short_read_are_there_for_the_next() {
+fn waits_leave_no_descriptor_behind() {
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     executor().run(async {
-        let (mut server, mut client) = pair();
-        let counter = Arc::new(Counter(AtomicUsize::new(0)));
-        let waker = Waker::from(Arc::clone(&counter));
-        let mut cx = Context::from_waker(&waker);
-        let mut seen = Vec::new();
-        let mut buffer = [0; 64];
-        for round in 0..100_u8 {
-            client.write_all(&[round]).unwrap();
-            let until = Instant::now() + Duration::from_secs(10);
-            while seen.len() <= usize::from(round) && Instant::now() < until {
-                match Pin::new(&mut server).poll_read(&mut cx, &mut buffer) {
-                    Poll::Ready(count) => seen.extend_from_slice(&buffer[..count.unwrap()]),
-                    Poll::Pending => look().await,
-                }
-            }
+        let (server, _client) = pair();
+        let set = set_of(&server, epoll::EventFlags::IN);
+        let before = open();
+        for _ in 0..200 {
+            let mut stream = wait_on(&set);
+            assert!(!ready_within(&mut stream, Duration::from_micros(100)).await);
         }
-        assert_eq!(seen, (0..100).collect::<Vec<u8>>());
+        let until = Instant::now() + LONG;
+        // Other tests of this process open and close theirs meanwhile.
+        while open() > before + 50 && Instant::now() < until {
+            glommio::timer::Timer::new(Duration::from_millis(1)).await;
+        }
+        assert!(open() <= before + 50, "{} descriptors, {before} before", open());
     });
 }
 
-/// `flush`: a full socket wakes its writer when the other side reads.
+/// `session`: what comes after a short read rings anew, and an end that comes with the last bytes
+/// is told with them, once.
 #[test]
-fn a_blocked_writer_is_woken_by_room() {
-    executor().run(async {
-        let (mut server, mut client) = pair();
-        let counter = Arc::new(Counter(AtomicUsize::new(0)));
-        let waker = Waker::from(Arc::clone(&counter));
-        let mut cx = Context::from_waker(&waker);
-        let block = [0; 16 << 10];
-        while Pin::new(&mut server).poll_write(&mut cx, &block).is_ready() {}
-        look().await;
-        assert_eq!(counter.0.load(Ordering::Relaxed), 0);
-        let mut sink = vec![0; 8 << 20];
-        let until = Instant::now() + Duration::from_secs(10);
-        client.set_nonblocking(true).unwrap();
-        while counter.0.load(Ordering::Relaxed) == 0 && Instant::now() < until {
-            let _ = client.read(&mut sink);
-            look().await;
-        }
-        assert!(counter.0.load(Ordering::Relaxed) > 0);
-    });
+fn a_short_read_may_stop_unless_the_end_was_told() {
+    let (mut server, mut client) = pair();
+    let set = set_of(&server, epoll::EventFlags::IN | epoll::EventFlags::RDHUP);
+    let mut buffer = [0; 64];
+    for _ in 0..100 {
+        client.write_all(b"abc").unwrap();
+        assert_eq!(look(&set, LONG).len(), 1);
+        assert_eq!(server.read(&mut buffer).unwrap(), 3);
+    }
+    client.write_all(b"last").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let until = Instant::now() + LONG;
+    let mut told = epoll::EventFlags::empty();
+    while !told.contains(epoll::EventFlags::RDHUP) && Instant::now() < until {
+        told |= look(&set, LONG).into_iter().fold(told, |all, flags| all | flags);
+    }
+    assert!(told.contains(epoll::EventFlags::IN | epoll::EventFlags::RDHUP));
+    assert_eq!(server.read(&mut buffer).unwrap(), 4);
+    assert!(look(&set, Duration::from_millis(20)).is_empty(), "the end rings only once");
+    assert_eq!(server.read(&mut buffer).unwrap(), 0);
 }
 
-/// `rt`: a sleep that is over at once still lets the reactor serve sockets and other tasks.
+/// `flush`: a full socket that is watched for room rings when the other side reads.
 #[test]
-fn a_short_sleep_lets_others_run() {
-    executor().run(async {
-        let counter = Arc::new(AtomicUsize::new(0));
-        let other = Arc::clone(&counter);
-        glommio::spawn_local(async move {
-            for _ in 0..10 {
-                look().await;
-                other.fetch_add(1, Ordering::Relaxed);
-            }
-        })
-        .detach();
-        let until = Instant::now() + Duration::from_secs(10);
-        while counter.load(Ordering::Relaxed) < 10 && Instant::now() < until {
-            look().await;
-        }
-        assert_eq!(counter.load(Ordering::Relaxed), 10);
-    });
+fn a_full_socket_rings_when_it_takes_more() {
+    let (mut server, mut client) = pair();
+    let set = set_of(&server, epoll::EventFlags::IN);
+    let block = [0; 16 << 10];
+    while server.write(&block).is_ok() {}
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+    epoll::modify(&set, &server, epoll::EventData::new_u64(7), flags).unwrap();
+    assert!(look(&set, Duration::from_millis(20)).is_empty());
+    client.set_nonblocking(true).unwrap();
+    let mut sink = vec![0; 8 << 20];
+    let until = Instant::now() + LONG;
+    let mut rang = false;
+    while !rang && Instant::now() < until {
+        let _ = client.read(&mut sink);
+        rang = !look(&set, Duration::from_millis(1)).is_empty();
+    }
+    assert!(rang);
+}
+
+/// `watch`: the bell's event is never read, and every ring is told all the same.
+#[test]
+fn every_ring_of_an_unread_event_is_told() {
+    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+    let set = set_of(&event, epoll::EventFlags::IN);
+    for _ in 0..100 {
+        rustix::io::write(&event, &1_u64.to_ne_bytes()).unwrap();
+        assert_eq!(look(&set, LONG).len(), 1);
+        assert!(look(&set, Duration::ZERO).is_empty());
+    }
 }
