@@ -2,6 +2,7 @@
 //! standard output.
 
 use std::io;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
@@ -55,6 +56,18 @@ enum Command {
         #[arg(long)]
         same: bool,
     },
+    /// No server: one thread wakes another, the floor under what crosses cores.
+    Wake {
+        /// Core of the thread that wakes.
+        #[arg(long, default_value_t = 0)]
+        from: usize,
+        /// Core of the thread that is woken.
+        #[arg(long, default_value_t = 1)]
+        to: usize,
+        /// Seconds to measure.
+        #[arg(short = 'd', long, default_value = "3", value_parser = scenario::seconds)]
+        seconds: Duration,
+    },
 }
 
 impl Cli {
@@ -62,6 +75,7 @@ impl Cli {
     pub(crate) fn run(self) -> io::Result<Value> {
         match &self.command {
             Command::Raw(args) => host::pin(args.core)?,
+            Command::Wake { .. } => {}
             Command::Fanout { target, .. }
             | Command::All(target)
             | Command::Idle(target)
@@ -79,6 +93,7 @@ impl Cli {
             Command::Latency { target, rate } => scenario::latency(&target, rate),
             Command::Ping(target) => value(scenario::ping(&target)?),
             Command::Cross { target, same } => scenario::cross(&target, same),
+            Command::Wake { from, to, seconds } => scenario::wake(from, to, seconds),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::handle::Visitor;
 use crate::model::channel::{NoRoom, Subscription, Waiter};
 use crate::model::directory::Verdict;
 use crate::model::id::ClientId;
-use crate::model::parcel::{Ask, Claim, Deliver};
+use crate::model::parcel::{Ask, Claim};
 use crate::net::Net;
 use crate::roster::{JOINED, JSON, NO_ECHO, OPEN, Phase};
 use crate::shard::Shard;
@@ -22,6 +22,8 @@ pub(crate) struct Pending {
     upgrade: Upgrade,
     channel: Option<Arc<str>>,
     awaited: u8,
+    /// Older clients of its user go when it is open.
+    replaces: bool,
     /// What the client sent behind its request.
     rest: Vec<u8>,
 }
@@ -88,7 +90,7 @@ impl<N: Net> Shard<N> {
             claims.extend(address.map(|address| Claim::Address(address.ip().to_canonical())));
         }
 
-        let mut awaited = 0;
+        let (mut awaited, mut replaces) = (0, false);
         let client_id = self.roster.id(slot);
         for claim in claims {
             let Some(client) = self.roster.get_mut(slot) else { return };
@@ -98,8 +100,9 @@ impl<N: Net> Shard<N> {
             }
             let owner = self.owner_of(&claim);
             if owner == self.port.me {
-                if !self.judge_claim(client_id, &claim) {
-                    return self.refuse_claim(slot, &claim);
+                match self.judge_claim(client_id, &claim) {
+                    Verdict::Refused => return self.refuse_claim(slot, &claim),
+                    verdict => replaces |= verdict == Verdict::GrantedOver,
                 }
             } else {
                 self.port.owe(owner, Ask::Claim { client: client_id, claim });
@@ -114,7 +117,8 @@ impl<N: Net> Shard<N> {
         }
         let Some(client) = self.roster.get_mut(slot) else { return };
         client.phase = Phase::Waiting;
-        client.extra().pending = Some(Box::new(Pending { upgrade, channel, awaited, rest }));
+        client.extra().pending =
+            Some(Box::new(Pending { upgrade, channel, awaited, replaces, rest }));
         if awaited == 0 {
             self.open(slot);
         }
@@ -147,23 +151,15 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Decides a claim as its owner; sends away whom it replaces.
-    pub(crate) fn judge_claim(&mut self, client: ClientId, claim: &Claim) -> bool {
+    /// Decides a claim as its owner.
+    pub(crate) fn judge_claim(&mut self, client: ClientId, claim: &Claim) -> Verdict {
         match claim {
             Claim::Address(address) => {
-                self.directory.claim_address(*address, self.config.clients_per_ip)
+                let granted = self.directory.claim_address(*address, self.config.clients_per_ip);
+                if granted { Verdict::Granted } else { Verdict::Refused }
             }
             Claim::User(user) => {
-                match self.directory.claim_user(user, client, self.config.duplicate_user) {
-                    Verdict::Refused => false,
-                    Verdict::Granted(replaced) => {
-                        for client in replaced {
-                            let reason = crate::close::CloseReason::Replaced;
-                            self.deliver_to(client.shard, Deliver::Close { client, reason });
-                        }
-                        true
-                    }
-                }
+                self.directory.claim_user(user, client, self.config.duplicate_user)
             }
         }
     }
@@ -184,12 +180,21 @@ impl<N: Net> Shard<N> {
     }
 
     /// An owner elsewhere has decided.
-    pub(crate) fn take_claimed(&mut self, client: ClientId, claim: &Claim, granted: bool) {
+    pub(crate) fn take_claimed(&mut self, client: ClientId, claim: &Claim, verdict: Verdict) {
         let Some(slot) = self.roster.slot_of(client) else { return };
         if self.roster.get(slot).is_none_or(|client| client.phase != Phase::Waiting) {
             return;
         }
-        if granted { self.stop_waiting(slot) } else { self.refuse_claim(slot, claim) }
+        if verdict == Verdict::Refused {
+            return self.refuse_claim(slot, claim);
+        }
+        if verdict == Verdict::GrantedOver
+            && let Some(client) = self.roster.get_mut(slot)
+            && let Some(pending) = &mut client.extra().pending
+        {
+            pending.replaces = true;
+        }
+        self.stop_waiting(slot);
     }
 
     /// One of the answers that a request waits for has come.
@@ -241,7 +246,7 @@ impl<N: Net> Shard<N> {
 
     /// Answers 101.
     fn welcome(&mut self, slot: u32, pending: Pending) {
-        let Pending { upgrade, channel, rest, .. } = pending;
+        let Pending { upgrade, channel, replaces, rest, .. } = pending;
         let Some(client) = self.roster.get_mut(slot) else { return };
         client.phase = Phase::Open;
         let join = upgrade.join.map_or(self.config.join_messages, |join| match join {
@@ -284,8 +289,13 @@ impl<N: Net> Shard<N> {
         self.emit(slot, &hello);
         self.control_out = hello;
 
-        if let Some(index) = channel.and_then(|name| self.channels.find(&name)) {
+        if let Some(index) = channel.as_ref().and_then(|name| self.channels.find(name)) {
             self.sit(slot, index, false);
+        }
+        if let Some(user) = user.filter(|_| replaces) {
+            let client = self.roster.id(slot);
+            let owner = self.port.mesh.home_of(&*user);
+            self.ask_of(owner, Ask::Settle { client, user, channel });
         }
         // What came while the request waited has rung already, to no effect.
         self.net.mark_ready(slot);

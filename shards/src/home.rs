@@ -34,10 +34,12 @@ impl<N: Net> Shard<N> {
                 self.watch(&channel, by, false);
             }
             Ask::Claim { client, claim } => {
-                let granted = self.judge_claim(client, &claim);
-                self.deliver_to(client.shard, Deliver::Claimed { client, claim, granted });
+                let verdict = self.judge_claim(client, &claim);
+                self.deliver_to(client.shard, Deliver::Claimed { client, claim, verdict });
             }
             Ask::Release { client, claim } => self.release(client, &claim),
+            Ask::Settle { client, user, channel } => self.replace_older(client, &user, channel),
+            Ask::Replace { clients } => self.send_away(&clients),
             Ask::Who { channel, asker, request } => {
                 let (clients, users) = self.who_is_here(&channel);
                 let parcel = Deliver::Who { to: asker, request, clients, users };
@@ -200,6 +202,27 @@ impl<N: Net> Shard<N> {
         }
     }
 
+    /// As owner: sends away whom an open client replaces. The word goes through the home of its
+    /// channel, behind all that the home has sent to them; so what was numbered before the newer
+    /// one sat there reaches the older ones.
+    fn replace_older(&mut self, client: ClientId, user: &str, channel: Option<Arc<str>>) {
+        let clients = self.directory.settle_user(user, client);
+        match channel {
+            _ if clients.is_empty() => {}
+            Some(channel) => {
+                self.ask_of(self.port.mesh.home_of(&*channel), Ask::Replace { clients });
+            }
+            None => self.send_away(&clients),
+        }
+    }
+
+    fn send_away(&mut self, clients: &[ClientId]) {
+        for &client in clients {
+            let reason = crate::close::CloseReason::Replaced;
+            self.deliver_to(client.shard, Deliver::Close { client, reason });
+        }
+    }
+
     fn who_is_here(&self, channel: &str) -> (u64, Vec<Arc<str>>) {
         let Some(index) = self.channels.find(channel) else { return (0, Vec::new()) };
         let members = &self.channels.get(index).members;
@@ -231,12 +254,13 @@ impl<N: Net> Shard<N> {
                 self.take_subscribed(&channel, offset, watched);
             }
             Deliver::Unsubscribable { channel } => self.take_unsubscribable(&channel),
-            Deliver::Claimed { client, claim, granted } => {
-                self.take_claimed(client, &claim, granted);
+            Deliver::Claimed { client, claim, verdict } => {
+                self.take_claimed(client, &claim, verdict);
             }
             Deliver::Close { client, reason } => {
+                // Marked only: what was delivered before it is in a tick that has not left yet.
                 if let Some(slot) = self.roster.slot_of(client) {
-                    self.close(slot, reason);
+                    self.doom(slot, reason);
                 }
             }
             Deliver::Who { to, request, clients, users } => {

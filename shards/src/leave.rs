@@ -12,6 +12,7 @@ use crate::net::Net;
 use crate::roster::{BLOCKED, CLOSING, OPEN, Phase};
 use crate::shard::Shard;
 use crate::wire::frame::put_close;
+use crate::wire::http::Refusal;
 
 impl<N: Net> Shard<N> {
     /// Ends a connection in the way its phase and the reason ask for. Never called while a fan-out
@@ -24,6 +25,9 @@ impl<N: Net> Shard<N> {
                     Some(code) => self.say_last_word(slot, code, reason),
                     None => self.remove(slot),
                 }
+            }
+            Some(Phase::Waiting) if reason == CloseReason::Replaced => {
+                self.refuse(slot, &Refusal::UserTaken);
             }
             Some(Phase::Handshake | Phase::Waiting) => {
                 self.release_claims(slot);

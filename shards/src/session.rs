@@ -276,10 +276,11 @@ impl<N: Net> Shard<N> {
         Flow::Held
     }
 
-    /// Lets held publishers go on, in turn, as far as there is room.
-    pub(crate) fn resume_held(&mut self) {
+    /// Lets held publishers go on, in turn, as far as there is room; gives how many found some.
+    pub(crate) fn resume_held(&mut self) -> usize {
+        let mut resumed = 0;
         for _ in 0..self.held.len() {
-            let Some(id) = self.held.pop_front() else { return };
+            let Some(id) = self.held.pop_front() else { break };
             let Some(slot) = self.roster.slot_of(id) else { continue };
             self.roster.hot_mut(slot).flags &= !HELD;
             let Some(client) = self.roster.get_mut(slot) else { continue };
@@ -288,6 +289,7 @@ impl<N: Net> Shard<N> {
             if !matches!(self.submit(slot, to, ask), Flow::On) {
                 continue;
             }
+            resumed += 1;
             let rest = self
                 .roster
                 .get_mut(slot)
@@ -298,6 +300,7 @@ impl<N: Net> Shard<N> {
             self.ingest(slot, &rest);
             self.net.mark_ready(slot);
         }
+        resumed
     }
 
     fn is_within_rate(&mut self, slot: u32, bytes: usize) -> bool {

@@ -79,6 +79,8 @@ pub(crate) struct Shard<N: Net> {
 
     /// Publishers that wait for room, in the order in which they found none.
     pub(crate) held: VecDeque<ClientId>,
+    /// Whether other shards' asks come before them in the next turn.
+    asks_first: bool,
     pub(crate) doomed: Vec<Doomed>,
     /// Clients with something in their outbox.
     pub(crate) blocked: Vec<ClientId>,
@@ -132,6 +134,7 @@ impl<N: Net> Shard<N> {
             several: Vec::new(),
             emptied: Vec::new(),
             held: VecDeque::new(),
+            asks_first: false,
             doomed: Vec::new(),
             blocked: Vec::new(),
             outbox_bytes: 0,
@@ -161,9 +164,8 @@ impl<N: Net> Shard<N> {
         self.now = now;
         self.admit_fresh();
         self.port.retry();
-        self.resume_held();
         self.take_delivers();
-        self.take_asks();
+        self.serve_publishers();
         self.read_ready();
         self.fan_out();
         self.bury();
@@ -206,7 +208,22 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    fn take_asks(&mut self) {
+    /// Lets this shard's held publishers and the asks of others share what room there is for what
+    /// comes of them. A saturated home is never without waiting publishers of its own: taken first
+    /// each time, they would leave the others nothing.
+    fn serve_publishers(&mut self) {
+        if self.asks_first {
+            let taken = self.take_asks();
+            self.resume_held();
+            self.asks_first = taken == 0 && self.port.depths().0 > 0;
+        } else {
+            let resumed = self.resume_held();
+            self.take_asks();
+            self.asks_first = resumed > 0 || self.held.is_empty();
+        }
+    }
+
+    fn take_asks(&mut self) -> usize {
         let mut taken = 0;
         while taken < PARCELS_PER_TURN
             && !self.port.is_stalled()
@@ -219,6 +236,7 @@ impl<N: Net> Shard<N> {
         if taken > 0 {
             self.port.made_room();
         }
+        taken
     }
 
     fn read_ready(&mut self) {

@@ -15,7 +15,7 @@ use crate::shard::Shard;
 use crate::watch::Watch;
 
 /// How long a nap lasts before the shard parks.
-const NAP: Duration = Duration::from_millis(1);
+const NAP: Duration = Duration::from_millis(10);
 
 /// Runs a shard on this thread's executor until it is drained.
 pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance) -> Report {

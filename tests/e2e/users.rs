@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use async_tungstenite::tungstenite::Message;
+
 use crate::client::Client;
 use crate::server::{Server, eventually};
 
@@ -21,6 +23,60 @@ fn chat_core_a_second_connection_of_a_user_closes_the_first() {
     }
     eventually("one bob is left", || server.total("clients") == 1 && server.total("users") == 1);
     assert_eq!(server.by_reason("disconnects", "replaced"), 20);
+}
+
+/// Reads numbers from `first` on until the server closes, and gives the last.
+fn last_of(mut client: Client, first: i64) -> i64 {
+    let mut last = first;
+    loop {
+        match client.try_next() {
+            Ok(Message::Text(text)) => {
+                last += 1;
+                assert_eq!(text.as_str(), last.to_string(), "a gap within a connection");
+            }
+            Ok(Message::Close(frame)) => {
+                assert_eq!(u16::from(frame.unwrap().code), 3500);
+                return last;
+            }
+            Ok(_) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn what_the_older_connection_does_not_get_the_newer_one_does() {
+    // One parcel in a lane: homes and publishers wait for room all the time, and a close may not
+    // overtake what waits.
+    let server = Server::start(&["--shards", "2", "--lane-parcels", "1"]);
+    let address = server.address;
+    for channel in ["lobby", "news", "north", "south"] {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let talker = thread::spawn(move || {
+            let mut talker = Client::plain(address, &format!("/ws?channel={channel}&echo=false"));
+            let mut number = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                talker.send(&number.to_string());
+                number += 1;
+            }
+        });
+        let target = format!("/ws?channel={channel}&user=bob");
+        let mut older: Option<thread::JoinHandle<i64>> = None;
+        for _ in 0..12 {
+            let mut newer = Client::plain(address, &target);
+            let first: i64 = newer.next_text().parse().unwrap();
+            if let Some(older) = older.take() {
+                let last = older.join().unwrap();
+                assert!(first <= last + 1, "{channel}: {last} was the last, then {first}");
+            }
+            older = Some(thread::spawn(move || last_of(newer, first)));
+        }
+        let _replaces_the_last = Client::plain(address, &target);
+        older.unwrap().join().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        talker.join().unwrap();
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod closed;
 mod cross;
 mod latency;
 mod quiet;
+mod wake;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ pub(crate) use closed::{all, fanout};
 pub(crate) use cross::cross;
 pub(crate) use latency::latency;
 pub(crate) use quiet::{accept, idle, ping};
+pub(crate) use wake::wake;
 
 use crate::meter::settle;
 use crate::swarm::{Request, Swarm};
@@ -81,7 +83,7 @@ fn clients(text: &str) -> Result<usize, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
     if (0.05..=3600.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))

@@ -10,10 +10,11 @@ use super::id::ClientId;
 use crate::config::DuplicateUser;
 
 /// What a claim came to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Granted, and these clients must go.
-    Granted(Vec<ClientId>),
+    Granted,
+    /// Granted, and older clients must go once this one is open: [`Directory::settle_user`].
+    GrantedOver,
     Refused,
 }
 
@@ -33,13 +34,22 @@ impl Directory {
         rule: DuplicateUser,
     ) -> Verdict {
         let clients = self.users.entry(Arc::clone(user)).or_default();
-        let replaced = match rule {
-            DuplicateUser::Replace => std::mem::take(clients),
-            DuplicateUser::Refuse if !clients.is_empty() => return Verdict::Refused,
-            DuplicateUser::Refuse | DuplicateUser::Allow => Vec::new(),
+        let verdict = match rule {
+            _ if clients.is_empty() => Verdict::Granted,
+            DuplicateUser::Replace => Verdict::GrantedOver,
+            DuplicateUser::Refuse => return Verdict::Refused,
+            DuplicateUser::Allow => Verdict::Granted,
         };
         clients.push(client);
-        Verdict::Granted(replaced)
+        verdict
+    }
+
+    /// A client that replaces others is open: gives the older ones, which are `user` no more. None
+    /// if it was itself replaced meanwhile.
+    pub(crate) fn settle_user(&mut self, user: &str, client: ClientId) -> Vec<ClientId> {
+        let Some(clients) = self.users.get_mut(user) else { return Vec::new() };
+        let older = clients.iter().position(|other| *other == client).unwrap_or(0);
+        clients.drain(..older).collect()
     }
 
     /// A client is no longer `user`; one that was replaced or refused has nothing to release.
@@ -93,28 +103,45 @@ mod tests {
     fn each_rule_for_a_second_client_of_a_user() {
         let bob: Arc<str> = "bob".into();
         for (rule, verdict, left) in [
-            (DuplicateUser::Replace, Verdict::Granted(vec![client(1)]), vec![client(2)]),
+            (DuplicateUser::Replace, Verdict::GrantedOver, vec![client(1), client(2)]),
             (DuplicateUser::Refuse, Verdict::Refused, vec![client(1)]),
-            (DuplicateUser::Allow, Verdict::Granted(vec![]), vec![client(1), client(2)]),
+            (DuplicateUser::Allow, Verdict::Granted, vec![client(1), client(2)]),
         ] {
             let mut directory = Directory::default();
-            let first = directory.claim_user(&bob, client(1), rule);
-            assert_eq!(first, Verdict::Granted(vec![]));
+            assert_eq!(directory.claim_user(&bob, client(1), rule), Verdict::Granted);
             assert_eq!(directory.claim_user(&bob, client(2), rule), verdict, "{rule:?}");
             assert_eq!(directory.clients_of("bob"), left, "{rule:?}");
         }
     }
 
     #[test]
-    fn a_replaced_client_cannot_release_its_successor() {
+    fn the_older_go_when_the_newer_is_open() {
+        let bob: Arc<str> = "bob".into();
+        let mut directory = Directory::default();
+        for slot in 1..=4 {
+            directory.claim_user(&bob, client(slot), DuplicateUser::Replace);
+        }
+        assert_eq!(directory.settle_user("bob", client(3)), [client(1), client(2)]);
+        assert_eq!(
+            directory.settle_user("bob", client(2)),
+            [],
+            "it was replaced before it was open"
+        );
+        assert_eq!(directory.settle_user("bob", client(4)), [client(3)]);
+        directory.release_user("bob", client(1));
+        assert_eq!(directory.clients_of("bob"), [client(4)], "a replaced one releases nothing");
+        directory.release_user("bob", client(4));
+        assert!(directory.users.is_empty());
+    }
+
+    #[test]
+    fn one_that_never_opens_replaces_nobody() {
         let bob: Arc<str> = "bob".into();
         let mut directory = Directory::default();
         directory.claim_user(&bob, client(1), DuplicateUser::Replace);
         directory.claim_user(&bob, client(2), DuplicateUser::Replace);
-        directory.release_user("bob", client(1));
-        assert_eq!(directory.clients_of("bob"), [client(2)]);
         directory.release_user("bob", client(2));
-        assert!(directory.users.is_empty());
+        assert_eq!(directory.clients_of("bob"), [client(1)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
+use super::directory::Verdict;
 use super::id::{ClientId, ShardId};
 use super::message::Publication;
 use crate::close::CloseReason;
@@ -30,16 +31,56 @@ pub(crate) enum Claim {
 /// On the publish lane: to a channel's home, a user's owner, or every shard.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    Publish { publication: Arc<Publication>, ack: AckTo },
-    Direct { user: Arc<str>, publication: Arc<Publication>, ack: AckTo },
-    Subscribe { channel: Arc<str>, by: ShardId },
-    Unsubscribe { channel: Arc<str>, by: ShardId },
-    Claim { client: ClientId, claim: Claim },
-    Release { client: ClientId, claim: Claim },
-    Who { channel: Arc<str>, asker: ClientId, request: u32 },
-    Watch { channel: Arc<str>, by: ShardId, on: bool },
+    Publish {
+        publication: Arc<Publication>,
+        ack: AckTo,
+    },
+    Direct {
+        user: Arc<str>,
+        publication: Arc<Publication>,
+        ack: AckTo,
+    },
+    Subscribe {
+        channel: Arc<str>,
+        by: ShardId,
+    },
+    Unsubscribe {
+        channel: Arc<str>,
+        by: ShardId,
+    },
+    Claim {
+        client: ClientId,
+        claim: Claim,
+    },
+    Release {
+        client: ClientId,
+        claim: Claim,
+    },
+    /// A client that replaces others is open, in `channel` if it named one.
+    Settle {
+        client: ClientId,
+        user: Arc<str>,
+        channel: Option<Arc<str>>,
+    },
+    /// Its channel's home sees to it that they hear all that was numbered before it sat there.
+    Replace {
+        clients: Vec<ClientId>,
+    },
+    Who {
+        channel: Arc<str>,
+        asker: ClientId,
+        request: u32,
+    },
+    Watch {
+        channel: Arc<str>,
+        by: ShardId,
+        on: bool,
+    },
     Presence(Arc<Presence>),
-    DisconnectUser { user: Arc<str>, reply: Reply<u64> },
+    DisconnectUser {
+        user: Arc<str>,
+        reply: Reply<u64>,
+    },
 }
 
 /// Somebody came to a channel or left it.
@@ -61,7 +102,7 @@ pub(crate) enum Deliver {
     NoRoom { to: ClientId, id: Option<IdBuf> },
     Subscribed { channel: Arc<str>, offset: u64, watched: bool },
     Unsubscribable { channel: Arc<str> },
-    Claimed { client: ClientId, claim: Claim, granted: bool },
+    Claimed { client: ClientId, claim: Claim, verdict: Verdict },
     Close { client: ClientId, reason: CloseReason },
     Who { to: ClientId, request: u32, clients: u64, users: Vec<Arc<str>> },
     Watched { channel: Arc<str>, on: bool },
