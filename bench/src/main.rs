@@ -8,6 +8,8 @@ mod meter;
 mod window;
 mod swarm;
 mod raw;
+#[allow(dead_code, reason = "outputs and scenarios come to use it one after the other")]
+mod run;
 mod frame;
 mod proc;
 mod host;

@@ -309,8 +309,8 @@ impl Handle {
         self.order_all(|reply| Order::Connections { queued, limit, reply })
     }
 
-    /// Every shard's histogram of ingress to last send, in microseconds.
-    pub fn latency(&self) -> Result<Answers<Histogram<u64>>, Untaken> {
+    /// Every shard's number and its histogram of ingress to last send, in microseconds.
+    pub fn latency(&self) -> Result<Answers<(usize, Histogram<u64>)>, Untaken> {
         self.order_all(Order::Latency)
     }
 

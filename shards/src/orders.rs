@@ -17,7 +17,9 @@ impl<N: Net> Shard<N> {
             Order::Connections { queued, limit, reply } => {
                 reply.give(self.list_connections(queued, limit));
             }
-            Order::Latency(reply) => reply.give(self.tally.latency.clone()),
+            Order::Latency(reply) => {
+                reply.give((self.port.me.index(), self.tally.latency.clone()));
+            }
             Order::Disconnect { client, reply } => {
                 let slot = self.roster.slot_of(client);
                 let open = slot.filter(|slot| self.roster.hot(*slot).is(OPEN));

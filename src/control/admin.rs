@@ -1,18 +1,36 @@
 //! The admin address: health, metrics, statistics and the API.
 
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State as Has};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
 
 use super::{State, api, ask, hgrm, metrics, pages, stats};
 
 /// How much an API request is larger than the message in it.
 const ENVELOPE_BYTES: usize = 64 << 10;
+
+/// How many connections the admin address holds. They take descriptors that clients could have.
+const CONNECTIONS_MAX: usize = 128;
+
+/// How long a request's head may take, and how long a connection may lie idle before it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a request's body and its answer may take together.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long accepting rests after an error, which is mostly that descriptors are out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the admin listener; without one it waits for ever.
 pub(crate) async fn serve(listener: Option<TcpListener>, state: State) {
@@ -30,14 +48,59 @@ pub(crate) async fn serve(listener: Option<TcpListener>, state: State) {
         .route("/stats", get(stats::stats))
         .route("/latency.hgrm", get(latency))
         .layer(from_fn_with_state(state.clone(), check_key))
+        .layer(from_fn(refuse_other_pages))
         .layer(limit);
     let router = pages::health(Router::new())
         .route("/metrics", get(metrics::scrape))
         .nest("/api", api)
+        .layer(from_fn(answer_in_time))
         .with_state(state);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the admin listener ended");
+    accept(listener, router).await;
+}
+
+async fn accept(listener: tokio::net::TcpListener, router: Router) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+        let Ok((socket, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            // An error here is the asker's: it went, or made no sense and was told so.
+            let _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(socket), service)
+                .await;
+        });
     }
+}
+
+async fn answer_in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
+    }
+}
+
+/// Refuses what a page of another origin sends. Without a key, a browser on this host would
+/// otherwise publish for any page that it shows: such a request needs no leave from us.
+async fn refuse_other_pages(request: Request, next: Next) -> Response {
+    if is_of_other_page(request.headers()) {
+        let body = "{\"error\":{\"code\":103,\"message\":\"permission denied: another origin\"}}\n";
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        return (StatusCode::FORBIDDEN, json, body).into_response();
+    }
+    next.run(request).await
+}
+
+fn is_of_other_page(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let Some(origin) = text(header::ORIGIN) else { return false };
+    let named = origin.split_once("://").map(|(_, host)| host);
+    named.is_none() || named != text(header::HOST)
 }
 
 /// Lets a request to the API pass if it has the key, or none is set.
@@ -93,5 +156,19 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, "apikey k".parse().unwrap());
         assert!(shows(&headers, "k") && !shows(&headers, "other"));
+    }
+
+    #[test]
+    fn only_our_own_pages_are_heard() {
+        let with = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "127.0.0.1:9002".parse().unwrap());
+            origin.map(|origin| headers.insert(header::ORIGIN, origin.parse().unwrap()));
+            is_of_other_page(&headers)
+        };
+        assert!(!with(None) && !with(Some("http://127.0.0.1:9002")));
+        for other in ["http://evil.example", "null", "", "http://127.0.0.1:9001"] {
+            assert!(with(Some(other)), "{other}");
+        }
     }
 }

@@ -125,8 +125,16 @@ pub(crate) async fn broadcast(Has(state): Has<State>, body: Bytes) -> Response {
         return bad("bad request: 1 to 1000 channels");
     }
     let mut responses = Vec::with_capacity(request.channels.len());
+    let mut busy = false;
     for channel in &request.channels {
-        responses.push(match publish_to(&state, channel, request.data).await {
+        // Once is patience enough: each channel's wait would add to the last one's.
+        let published = if busy {
+            Err(Unanswered::Busy)
+        } else {
+            publish_to(&state, channel, request.data).await
+        };
+        busy |= published == Err(Unanswered::Busy);
+        responses.push(match published {
             Ok(0) => error(BAD_REQUEST, "no room for another channel"),
             Ok(offset) => json!({ "result": { "offset": offset } }),
             Err(why) => explain(why),

@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
 /// One histogram of all.
-pub(crate) fn merged(parts: &[Histogram<u64>]) -> Option<Histogram<u64>> {
-    let mut parts = parts.iter();
+pub(crate) fn merged(parts: &[(usize, Histogram<u64>)]) -> Option<Histogram<u64>> {
+    let mut parts = parts.iter().map(|(_, part)| part);
     let mut whole = parts.next()?.clone();
     for part in parts {
         whole.add(part).ok()?;
@@ -58,7 +58,7 @@ mod tests {
         let mut other = one.clone();
         (1..=500).for_each(|us| one.record(us * 1000).unwrap());
         (501..=1000).for_each(|us| other.record(us * 1000).unwrap());
-        let text = write(&merged(&[one, other]).unwrap());
+        let text = write(&merged(&[(0, one), (1, other)]).unwrap());
         let rows: Vec<Vec<f64>> = text
             .lines()
             .filter(|line| line.starts_with(' ') && !line.contains("Value"))

@@ -2,7 +2,6 @@
 //! other time.
 
 use std::fmt;
-use std::fs;
 
 use axum::extract::State as Has;
 use axum::http::header;
@@ -16,7 +15,7 @@ use prometheus_client::registry::Registry;
 use stentor_shards::Report;
 
 use super::ask::ask;
-use super::{State, api, stats};
+use super::{State, api, process, stats};
 
 /// Upper bounds of the fan-out latency's buckets, in seconds.
 const BUCKETS: [f64; 16] = [
@@ -44,7 +43,7 @@ struct Version {
 #[derive(Debug)]
 struct Scrape {
     reports: Vec<Report>,
-    latencies: Vec<Histogram<u64>>,
+    latencies: Vec<(usize, Histogram<u64>)>,
     uptime_s: u64,
 }
 
@@ -55,10 +54,11 @@ pub(crate) async fn scrape(Has(state): Has<State>) -> Response {
         Err(why) => return api::unanswered(why),
     };
     reports.sort_by_key(|report| report.shard);
-    let latencies = match ask(|| state.shards.latency()).await {
+    let mut latencies = match ask(|| state.shards.latency()).await {
         Ok(latencies) => latencies,
         Err(why) => return api::unanswered(why),
     };
+    latencies.sort_by_key(|(shard, _)| *shard);
     let mut registry = Registry::default();
     let uptime_s = state.began.elapsed().as_secs();
     registry.register_collector(Box::new(Scrape { reports, latencies, uptime_s }));
@@ -133,8 +133,8 @@ impl Scrape {
         let help = "From the read of a publication to its last send, in seconds";
         let name = "stentor_fanout_seconds";
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (place, latency) in self.latencies.iter().enumerate() {
-            let labels = Shard { shard: u32::try_from(place).unwrap_or(u32::MAX) };
+        for (shard, latency) in &self.latencies {
+            let labels = Shard { shard: u32::try_from(*shard).unwrap_or(u32::MAX) };
             let (sum, buckets) = bucketed(latency);
             let mut one = metric.encode_family(&labels)?;
             one.encode_histogram::<NoLabelSet>(sum, latency.len(), &buckets, None)?;
@@ -148,8 +148,16 @@ impl Scrape {
         };
         let uptime = u32::try_from(self.uptime_s).unwrap_or(u32::MAX);
         gauge("stentor_uptime_seconds", "Since the start", uptime.into())?;
-        gauge("process_open_fds", "Open descriptors", open_descriptors())?;
-        gauge("process_resident_memory_bytes", "Resident memory", resident_bytes())?;
+        gauge("process_open_fds", "Open descriptors", process::open_descriptors())?;
+        gauge("process_resident_memory_bytes", "Resident memory", process::resident_bytes())?;
+        encoder
+            .encode_descriptor(
+                "process_cpu_seconds",
+                "User and system time",
+                None,
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, _, u64>(&process::cpu_seconds(), None)?;
         let version = Version { version: env!("CARGO_PKG_VERSION") };
         encoder
             .encode_descriptor("stentor_build_info", "The build", None, MetricType::Gauge)?
@@ -178,20 +186,6 @@ fn bucketed(latency: &Histogram<u64>) -> (f64, Vec<(f64, u64)>) {
     (latency.mean() * latency.len() as f64 / 1e6, buckets)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a count of descriptors")]
-fn open_descriptors() -> f64 {
-    fs::read_dir("/proc/self/fd").map_or(0.0, |listed| listed.count() as f64)
-}
-
-fn resident_bytes() -> f64 {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: f64 =
-        statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0.0);
-    #[expect(clippy::cast_precision_loss, reason = "a page is small")]
-    let page = rustix::param::page_size() as f64;
-    pages * page
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +206,7 @@ mod tests {
     fn a_scrape_is_open_metrics_text() {
         let report = Report { clients_now: 3, refusals: vec![("full", 2)], ..Report::default() };
         let latency = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
-        let scrape = Scrape { reports: vec![report], latencies: vec![latency], uptime_s: 1 };
+        let scrape = Scrape { reports: vec![report], latencies: vec![(3, latency)], uptime_s: 1 };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(scrape));
         let mut text = String::new();
@@ -221,8 +215,9 @@ mod tests {
             "stentor_clients{shard=\"0\"} 3",
             "stentor_accepts_total{shard=\"0\"} 0",
             "stentor_refusals_total{shard=\"0\",reason=\"full\"} 2",
-            "stentor_fanout_seconds_bucket{le=\"0.001\",shard=\"0\"} 0",
+            "stentor_fanout_seconds_bucket{le=\"0.001\",shard=\"3\"} 0",
             "# TYPE stentor_fanout_seconds histogram",
+            "# TYPE process_cpu_seconds counter",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

@@ -6,6 +6,7 @@ mod api;
 mod hgrm;
 mod metrics;
 mod pages;
+mod process;
 mod stats;
 mod visitors;
 

@@ -58,7 +58,11 @@ async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         return (StatusCode::NOT_FOUND, "nothing here\n").into_response();
     };
     let tag = tag_of(&file.metadata.sha256_hash());
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str());
+    let known = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|listed| listed.to_str().ok())
+        .any(|listed| has_tag(listed, &tag));
     let mut response =
         if known { StatusCode::NOT_MODIFIED.into_response() } else { file.data.into_response() };
     let headers = response.headers_mut();
@@ -75,6 +79,11 @@ async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     response
+}
+
+/// Whether `If-None-Match` names a tag. Weak ones count: a proxy that compresses weakens ours.
+fn has_tag(listed: &str, tag: &str) -> bool {
+    listed.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
 }
 
 fn tag_of(hash: &[u8]) -> String {
@@ -95,5 +104,18 @@ fn type_of(name: &str) -> &'static str {
         Some("svg") => "image/svg+xml",
         Some("ts") => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_found_in_lists_and_when_weak() {
+        for listed in ["\"a\"", "W/\"a\"", "\"x\", \"a\"", "*"] {
+            assert!(has_tag(listed, "\"a\""), "{listed}");
+        }
+        assert!(!has_tag("\"b\"", "\"a\"") && !has_tag("", "\"a\""));
     }
 }

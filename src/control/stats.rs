@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use stentor_shards::{ConnectionInfo, Report};
 
 use super::ask::ask;
-use super::{State, api};
+use super::{State, api, process};
 
 /// The most connections that are listed.
 const LIMIT_MAX: usize = 10_000;
@@ -69,6 +69,11 @@ pub(crate) async fn stats(Has(state): Has<State>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": state.began.elapsed().as_secs(),
         "draining": state.shards.is_draining(),
+        "process": {
+            "cpu_seconds": process::cpu_seconds(),
+            "open_fds": process::open_descriptors(),
+            "resident_bytes": process::resident_bytes(),
+        },
         "total": total,
         "shards": shards,
     }))

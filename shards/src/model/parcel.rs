@@ -116,7 +116,7 @@ pub(crate) enum Order {
     Report(Reply<Report>),
     Channels { limit: usize, reply: Reply<Vec<ChannelInfo>> },
     Connections { queued: bool, limit: usize, reply: Reply<Vec<ConnectionInfo>> },
-    Latency(Reply<Histogram<u64>>),
+    Latency(Reply<(usize, Histogram<u64>)>),
     Disconnect { client: ClientId, reply: Reply<u64> },
     Drain,
 }

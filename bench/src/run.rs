@@ -1,0 +1,182 @@
+//! What a run found: the record that every output is made of, and the schema of its JSON.
+//!
+//! Times are in nanoseconds where a field ends in `_ns`, in seconds where it ends in `_s`. Shares are
+//! of one core, from 0. A histogram is stored whole, as the base64 of `HdrHistogram`'s compressed V2
+//! form, in nanoseconds, so that runs can be merged and drawn again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the schema; it grows when a field changes its meaning or goes.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// One run, whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) schema_version: u32,
+    /// The subcommand.
+    pub(crate) command: String,
+    /// As typed, to repeat it.
+    pub(crate) command_line: Vec<String>,
+    /// What a chart calls it; the file's name if empty.
+    #[serde(default)]
+    pub(crate) label: String,
+    /// Of this tool.
+    pub(crate) version: String,
+    pub(crate) seed: u64,
+    /// Milliseconds since 1970 at which measuring began, after the warm-up.
+    pub(crate) began_unix_ms: u64,
+    pub(crate) host: Host,
+    pub(crate) target: Target,
+    pub(crate) load: Load,
+    pub(crate) totals: Totals,
+    /// By name: `delivery` (publish to each receipt), `last` (publish to the last receipt),
+    /// `service` (the same as `delivery` from the actual send), `late` (the generator's own
+    /// lateness), `handshake`, `echo`.
+    pub(crate) latencies: BTreeMap<String, Latency>,
+    /// Of the measured server, if its process is known.
+    pub(crate) server: Option<ServerCost>,
+    pub(crate) generator: Generator,
+    /// The same load against the bare loop in the same run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<Box<Run>>,
+    /// One entry a second.
+    pub(crate) series: Vec<Second>,
+    pub(crate) thresholds: Vec<Verdict>,
+    /// Why the run proves nothing; empty for a valid one.
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// Where the generator ran.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) kernel: String,
+    pub(crate) cpu: String,
+    pub(crate) cores: u32,
+    pub(crate) memory_bytes: u64,
+    /// Load average of the last minute, before the run.
+    pub(crate) load: f64,
+    /// Share of all cores' time that the hypervisor took during the run.
+    pub(crate) steal: f64,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) url: String,
+    /// `tcp` or `tls`.
+    pub(crate) transport: String,
+    /// What a message looks like there: `plain`, `stentor.v1`, or a template.
+    pub(crate) dialect: String,
+}
+
+/// What was asked of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) clients: u64,
+    pub(crate) publishers: u64,
+    /// Payload of each message.
+    pub(crate) bytes: u64,
+    /// Messages in flight of each publisher, in a closed loop.
+    pub(crate) window: Option<u64>,
+    /// Publications a second of all publishers together, in an open loop.
+    pub(crate) rate: Option<f64>,
+    pub(crate) seconds: f64,
+    pub(crate) warm_up_s: f64,
+}
+
+/// Counts of the measured time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    pub(crate) seconds: f64,
+    pub(crate) published: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    /// Receipts that came after a later one of the same publisher.
+    pub(crate) out_of_order: u64,
+    /// Clients that heard two publishers in another order than the first client did.
+    pub(crate) disordered_clients: u64,
+    pub(crate) bytes_in: u64,
+    /// Clients that connected.
+    pub(crate) connected: u64,
+    /// Clients that the server closed, by close code; `none` without one.
+    pub(crate) disconnects: BTreeMap<String, u64>,
+    /// Connects that failed, by cause.
+    pub(crate) failures: BTreeMap<String, u64>,
+}
+
+/// A distribution.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) count: u64,
+    pub(crate) min_ns: u64,
+    pub(crate) mean_ns: f64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p90_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p999_ns: u64,
+    pub(crate) p9999_ns: u64,
+    pub(crate) max_ns: u64,
+    pub(crate) histogram: String,
+}
+
+/// What the server's process used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ServerCost {
+    pub(crate) pid: u32,
+    pub(crate) user_s: f64,
+    pub(crate) system_s: f64,
+    pub(crate) cpu_share: f64,
+    pub(crate) cpu_ns_per_delivery: f64,
+    pub(crate) rss_bytes: u64,
+    pub(crate) pss_bytes: u64,
+    pub(crate) private_bytes: u64,
+    /// What the clients of this run added to it, for each.
+    pub(crate) private_bytes_per_client: f64,
+}
+
+/// What the generator used, and whether it kept up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Generator {
+    pub(crate) threads: u32,
+    /// Processes that took part, this one included.
+    pub(crate) agents: u32,
+    /// Of its busiest thread.
+    pub(crate) cpu_share: f64,
+    pub(crate) cpu_ns_per_receipt: f64,
+}
+
+/// One second of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Second {
+    /// Since `began_unix_ms`, where the second begins.
+    pub(crate) at_s: f64,
+    pub(crate) published: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) server_cpu_share: Option<f64>,
+    pub(crate) generator_cpu_share: f64,
+    /// Of `delivery` (or `echo`, or `handshake`), as in [`Latency::histogram`].
+    pub(crate) histogram: String,
+}
+
+/// What came of one `--threshold`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    /// As typed.
+    pub(crate) threshold: String,
+    /// What was found, in the threshold's unit; `None`: the run has no such figure.
+    pub(crate) found: Option<f64>,
+    pub(crate) met: bool,
+}
+
+/// Why a run proves nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Fault {
+    /// What is wrong, in a few words.
+    pub(crate) what: String,
+    /// What would cure it.
+    pub(crate) remedy: String,
+}
