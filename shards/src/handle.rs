@@ -314,6 +314,13 @@ impl Handle {
         self.order_all(Order::Latency)
     }
 
+    /// Makes a shard panic, in builds for tests only.
+    #[cfg(debug_assertions)]
+    pub fn break_shard(&self, shard: usize) -> Result<(), Untaken> {
+        let shard = self.shards().nth(shard).ok_or(Untaken::BadName)?;
+        self.mesh.deliver(shard, Deliver::Order(Order::Panic)).map_err(|_| Untaken::Busy)
+    }
+
     /// Begins the drain: no new clients, paced closes. Call it again if it says [`Untaken::Busy`].
     pub fn drain(&self) -> Result<(), Untaken> {
         // Relaxed: it says what was asked for, and orders nothing.

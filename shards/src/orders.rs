@@ -29,6 +29,8 @@ impl<N: Net> Shard<N> {
                 reply.give(u64::from(open.is_some()));
             }
             Order::Drain => self.begin_drain(),
+            #[cfg(debug_assertions)]
+            Order::Panic => panic!("a fault on purpose"),
         }
     }
 

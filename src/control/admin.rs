@@ -46,7 +46,10 @@ pub(crate) async fn serve(listener: Option<TcpListener>, state: State) {
         .route("/channels", get(api::channels).post(api::channels))
         .route("/connections", get(stats::connections))
         .route("/stats", get(stats::stats))
-        .route("/latency.hgrm", get(latency))
+        .route("/latency.hgrm", get(latency));
+    #[cfg(debug_assertions)]
+    let api = api.route("/break/{shard}", post(break_shard));
+    let api = api
         .layer(from_fn_with_state(state.clone(), check_key))
         .layer(from_fn(refuse_other_pages))
         .layer(limit);
@@ -101,6 +104,18 @@ fn is_of_other_page(headers: &HeaderMap) -> bool {
     let Some(origin) = text(header::ORIGIN) else { return false };
     let named = origin.split_once("://").map(|(_, host)| host);
     named.is_none() || named != text(header::HOST)
+}
+
+/// A fault on purpose: in builds for tests, and in no other.
+#[cfg(debug_assertions)]
+async fn break_shard(
+    Has(state): Has<State>,
+    axum::extract::Path(shard): axum::extract::Path<usize>,
+) -> StatusCode {
+    match state.shards.break_shard(shard) {
+        Ok(()) => StatusCode::ACCEPTED,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
 
 /// Lets a request to the API pass if it has the key, or none is set.

@@ -21,6 +21,9 @@ const BAD_REQUEST: u32 = 107;
 /// The most channels of one broadcast.
 const CHANNELS_MAX: usize = 1000;
 
+/// The longest pattern; each channel's name is held against it.
+const PATTERN_BYTES_MAX: usize = 1024;
+
 /// The most channels that each shard lists.
 const LIST_MAX: usize = 100_000;
 
@@ -203,6 +206,9 @@ pub(crate) async fn channels(Has(state): Has<State>, body: Bytes) -> Response {
         Ok(request) => request,
         Err(response) => return *response,
     };
+    if request.pattern.len() > PATTERN_BYTES_MAX {
+        return bad("bad request: the pattern is too long");
+    }
     let listed = match ask(|| state.shards.channels(LIST_MAX)).await {
         Ok(listed) => listed,
         Err(why) => return unanswered(why),

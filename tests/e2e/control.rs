@@ -1,5 +1,7 @@
 //! The control plane: health, metrics, statistics and the API, and what a key keeps out.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -69,6 +71,8 @@ fn requests_that_make_no_sense() {
     let huge = format!(r#"{{"channel":"x","data":"{}"}}"#, "x".repeat(200_000));
     assert_eq!(post(server.admin, "/api/publish", &huge).0, 413);
     assert_eq!(api(&server, "/api/disconnect", "{}")["error"]["code"], 107);
+    let endless = format!(r#"{{"pattern":"{}"}}"#, "*a".repeat(1000));
+    assert_eq!(api(&server, "/api/channels", &endless)["error"]["code"], 107);
     assert_eq!(get(server.admin, "/api/nothing").0, 404);
 }
 
@@ -83,6 +87,38 @@ fn a_key_is_asked_for() {
     assert_eq!(get(server.admin, "/api/stats").0, 401);
     assert_eq!(get(server.admin, "/metrics").0, 200);
     assert!(server.log().iter().all(|line| !line.contains("secret")));
+}
+
+#[test]
+fn a_page_of_another_origin_publishes_nothing() {
+    let server = Server::start(&[]);
+    let with = |origin: &str| {
+        let head = format!("POST /api/publish HTTP/1.1\r\nOrigin: {origin}");
+        request(server.admin, &head, r#"{"channel":"x","data":1}"#).0
+    };
+    assert_eq!((with("http://evil.example"), with("null"), with("http://test")), (403, 403, 200));
+    assert_eq!(server.total("publications_total"), 1);
+}
+
+#[test]
+fn a_shard_that_panics_takes_the_process_with_it() {
+    for shard in 0..2 {
+        let mut server = Server::start(&["--shards", "2"]);
+        let mut clients: Vec<Client> =
+            (0..8).map(|_| Client::plain(server.address, "/ws")).collect();
+        let began = Instant::now();
+        // The process may be gone before the answer is.
+        let _ = post(server.admin, &format!("/api/break/{shard}"), "");
+        assert_eq!(server.wait().code(), Some(70));
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        // Nobody is left on a server of which a part is dead.
+        for client in &mut clients {
+            client.closed();
+        }
+        let log = server.log();
+        assert!(log.iter().any(|line| line.contains("a fault on purpose")), "{log:?}");
+        assert!(log.iter().any(|line| line.contains(&format!("shard-{shard}"))), "{log:?}");
+    }
 }
 
 #[test]
@@ -103,6 +139,7 @@ fn statistics_metrics_and_latency() {
         "stentor_publish_lane_depth",
         "stentor_fanout_seconds_bucket",
         "process_open_fds",
+        "process_cpu_seconds_total",
     ] {
         assert!(metrics.contains(name), "{name}");
     }

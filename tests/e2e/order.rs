@@ -7,8 +7,9 @@ use std::thread;
 use crate::client::Client;
 use crate::server::Server;
 
-const PUBLISHERS: usize = 8;
-const EACH: usize = 200;
+/// So many that all on one of two shards is out of the question.
+const PUBLISHERS: usize = 24;
+const EACH: usize = 70;
 
 fn publish_all(address: SocketAddr) -> Vec<thread::JoinHandle<()>> {
     (0..PUBLISHERS)
@@ -28,7 +29,7 @@ fn publish_all(address: SocketAddr) -> Vec<thread::JoinHandle<()>> {
 fn every_subscriber_sees_the_one_order() {
     let server = Server::start(&["--shards", "2"]);
     let mut plain: Vec<Client> =
-        (0..6).map(|_| Client::plain(server.address, "/ws?channel=order")).collect();
+        server.on_all_shards(3, || Client::plain(server.address, "/ws?channel=order"));
     let (mut json, welcome) = Client::json(server.address, "/ws?channel=order");
     assert_eq!(welcome["channel"], "order");
     let publishers = publish_all(server.address);
@@ -55,6 +56,8 @@ fn every_subscriber_sees_the_one_order() {
     for publisher in publishers {
         publisher.join().unwrap();
     }
+    let said = server.by_shard("messages_in_total");
+    assert!(said.iter().all(|count| *count > 0), "publishers were on one shard only: {said:?}");
 }
 
 #[test]
@@ -63,11 +66,19 @@ fn a_flood_is_held_back_and_not_dropped() {
     let server =
         Server::start(&["--shards", "2", "--lane-parcels", "2", "--outbox-bytes", "16MiB"]);
     let mut subscribers: Vec<Client> =
-        (0..4).map(|_| Client::plain(server.address, "/ws?channel=order")).collect();
+        server.on_all_shards(2, || Client::plain(server.address, "/ws?channel=order"));
+    let mut numbered =
+        server.on_all_shards(3, || Client::json(server.address, "/ws?channel=order").0);
     let publishers = publish_all(server.address);
     for client in &mut subscribers {
         for _ in 0..PUBLISHERS * EACH {
             client.next_text();
+        }
+    }
+    // No number is missing, on whatever shard.
+    for client in &mut numbered {
+        for offset in 1..=PUBLISHERS * EACH {
+            assert_eq!(client.next_json()["offset"], offset);
         }
     }
     for publisher in publishers {

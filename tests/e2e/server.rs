@@ -6,6 +6,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A running server; it is killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -91,6 +94,24 @@ impl Server {
         self.lines.try_iter().collect()
     }
 
+    /// A number of `/api/stats` for each shard.
+    pub(crate) fn by_shard(&self, name: &str) -> Vec<u64> {
+        let (_, body) = get(self.admin, "/api/stats");
+        let stats: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let shards = stats["shards"].as_array().unwrap();
+        shards.iter().map(|shard| shard[name].as_u64().unwrap()).collect()
+    }
+
+    /// Opens clients until every shard has at least `least`; the kernel spreads them.
+    pub(crate) fn on_all_shards<T>(&self, least: u64, mut open: impl FnMut() -> T) -> Vec<T> {
+        let mut opened = Vec::new();
+        while self.by_shard("clients").into_iter().any(|clients| clients < least) {
+            assert!(opened.len() < 200, "the kernel spreads no connections");
+            opened.push(open());
+        }
+        opened
+    }
+
     /// A number of `/api/stats`, summed over the shards.
     pub(crate) fn total(&self, name: &str) -> u64 {
         let (status, body) = get(self.admin, "/api/stats");
@@ -135,9 +156,9 @@ fn ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     (fields["message"] == "ready").then(|| Some((address("url")?, address("admin")?)))?
 }
 
-/// Polls until something is true, for ten seconds.
+/// Polls until something is true, for as long as anything may take.
 pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while !is_true() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::park_timeout(Duration::from_millis(5));

@@ -23,6 +23,8 @@ fn chat_core_a_second_connection_of_a_user_closes_the_first() {
     }
     eventually("one bob is left", || server.total("clients") == 1 && server.total("users") == 1);
     assert_eq!(server.by_reason("disconnects", "replaced"), 20);
+    let accepts = server.by_shard("accepts_total");
+    assert!(accepts.iter().all(|count| *count > 0), "all met on one shard: {accepts:?}");
 }
 
 /// Reads numbers from `first` on until the server closes, and gives the last.
@@ -113,21 +115,23 @@ fn the_newer_connection_misses_nothing_from_its_opening_on() {
 fn refuse_and_allow() {
     let server = Server::start(&["--shards", "2", "--on-duplicate-user", "refuse"]);
     let first = Client::plain(server.address, "/ws?user=bob");
-    for _ in 0..4 {
+    // So often that both shards have asked.
+    for _ in 0..24 {
         let refused = Client::try_plain(server.address, "/ws?user=bob").err().unwrap();
         assert_eq!(refused, (409, "this user is connected already".to_owned()));
     }
+    let refusals = server.by_shard("accepts_total");
+    assert!(refusals.iter().all(|count| *count > 1), "only one shard was tried: {refusals:?}");
     first.goodbye();
     eventually("the name is free again", || {
         Client::try_plain(server.address, "/ws?user=bob").is_ok()
     });
 
     let server = Server::start(&["--shards", "2", "--on-duplicate-user", "allow"]);
-    let mut both: Vec<Client> =
-        (0..4).map(|_| Client::json(server.address, "/ws?user=bob").0).collect();
+    let mut both = server.on_all_shards(2, || Client::json(server.address, "/ws?user=bob").0);
     let (mut ann, _) = Client::json(server.address, "/ws?user=ann");
     ann.send(r#"{"type":"direct","user":"bob","body":"hi","id":1}"#);
-    assert_eq!(ann.next_json()["clients"], 4);
+    assert_eq!(ann.next_json()["clients"], both.len());
     for bob in &mut both {
         let message = bob.next_json();
         assert_eq!((&message["direct"], &message["body"]), (&true.into(), &"hi".into()));

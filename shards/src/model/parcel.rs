@@ -114,9 +114,22 @@ pub(crate) enum Deliver {
 #[derive(Debug)]
 pub(crate) enum Order {
     Report(Reply<Report>),
-    Channels { limit: usize, reply: Reply<Vec<ChannelInfo>> },
-    Connections { queued: bool, limit: usize, reply: Reply<Vec<ConnectionInfo>> },
+    Channels {
+        limit: usize,
+        reply: Reply<Vec<ChannelInfo>>,
+    },
+    Connections {
+        queued: bool,
+        limit: usize,
+        reply: Reply<Vec<ConnectionInfo>>,
+    },
     Latency(Reply<(usize, Histogram<u64>)>),
-    Disconnect { client: ClientId, reply: Reply<u64> },
+    Disconnect {
+        client: ClientId,
+        reply: Reply<u64>,
+    },
     Drain,
+    /// A fault on purpose, for the test of what follows from one.
+    #[cfg(debug_assertions)]
+    Panic,
 }
