@@ -23,13 +23,16 @@ if [ "${#packages[@]}" -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
-if ! .venv/bin/python -c 'import websockets, cent' 2>/dev/null; then
+# A copy of the list that was installed lies beside the packages: when the list changes they are installed anew.
+if ! cmp -s tests/clients/requirements.txt .venv/installed.txt; then
   echo "setup: Python packages into .venv"
   python3 -m venv .venv
   .venv/bin/pip install -q --disable-pip-version-check -r tests/clients/requirements.txt
+  cp tests/clients/requirements.txt .venv/installed.txt
 fi
 
-if [ ! -d tests/clients/node_modules/ws ] || [ ! -d tests/clients/node_modules/playwright-core ]; then
+if ! cmp -s tests/clients/package-lock.json tests/clients/node_modules/installed.json; then
   echo "setup: npm packages into tests/clients"
   (cd tests/clients && npm ci --no-audit --no-fund --silent)
+  cp tests/clients/package-lock.json tests/clients/node_modules/installed.json
 fi

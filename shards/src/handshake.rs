@@ -36,9 +36,14 @@ impl<N: Net> Shard<N> {
         if client.extra.as_ref().is_none_or(|extra| extra.head.is_empty()) {
             self.judge_head(slot, bytes);
         } else {
-            let mut head = std::mem::take(&mut client.extra().head);
-            head.extend_from_slice(bytes);
-            self.judge_head(slot, &head);
+            let extra = client.extra();
+            extra.head.extend_from_slice(bytes);
+            // Without a new line nothing new can be said of it: a head that comes byte by byte is
+            // not read again for each of them.
+            if bytes.contains(&b'\n') || extra.head.len() >= self.config.head_bytes {
+                let head = std::mem::take(&mut extra.head);
+                self.judge_head(slot, &head);
+            }
         }
     }
 

@@ -27,6 +27,7 @@ async function say(tab, text) {
   await tab.locator('#text').press('Enter');
 }
 
+let presses = 0;
 const hears = (tab, text) => tab.locator('#messages .bubble', { hasText: text }).first().waitFor();
 
 try {
@@ -39,10 +40,20 @@ try {
   await ann.locator('#people button[data-name="bob"]').waitFor();
   if (process.env.SCREENSHOT) await ann.screenshot({ path: process.env.SCREENSHOT });
 
+  await bob.evaluate(() => {
+    globalThis.presses = 0;
+    document.querySelector('#retry').addEventListener('click', () => globalThis.presses++);
+  });
   process.kill(Number(pid), 'SIGTERM');
   await ann.locator('#messages .note', { hasText: 'Connection closed.' }).first().waitFor();
-  // The other server is started meanwhile; nobody presses anything.
-  for (const tab of [ann, bob]) await tab.locator('#state', { hasText: 'Connected' }).waitFor();
+  // The other server is started meanwhile. Ann presses nothing; Bob does not wait for the countdown.
+  const connected = (tab) => tab.locator('#state', { hasText: 'Connected' });
+  while (!await connected(bob).isVisible()) {
+    await bob.locator('#retry').click({ timeout: 500 }).catch(() => {});
+  }
+  presses = await bob.evaluate(() => globalThis.presses);
+  assert.ok(presses > 0, 'the button was never there');
+  await connected(ann).waitFor();
   await say(bob, 'back again');
   await Promise.all([hears(ann, 'back again'), hears(bob, 'back again')]);
   await hears(ann, 'hello from ann');

@@ -136,9 +136,14 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits) -> Result<Upgrade,
     if head.request.version != Some(1) {
         return bad("an upgrade needs HTTP/1.1");
     }
-    let target = head.request.path.unwrap_or_default();
+    let host = head.text("host", "two hosts")?;
+    if host.is_none() {
+        return bad("HTTP/1.1 needs a Host header");
+    }
+    let target = origin_form(head.request.path.unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    if path != "/ws" && path != "/" {
+    // A URL that names only a host has an empty path.
+    if !matches!(path, "/ws" | "/" | "") {
         return Err(Refusal::NotFound);
     }
     if !head.has_token("connection", "upgrade") {
@@ -166,10 +171,18 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits) -> Result<Upgrade,
         join: None,
         json: head.tokens("sec-websocket-protocol").any(|name| name == JSON_PROTOCOL.as_bytes()),
         origin: head.text("origin", "two origins")?,
-        host: head.text("host", "two hosts")?,
+        host,
     };
     read_query(query, &mut upgrade, limits).map_err(Refusal::BadRequest)?;
     Ok(upgrade)
+}
+
+/// The path and query of a target that may be a whole URL (RFC 9112, 3.2.2).
+fn origin_form(target: &str) -> &str {
+    let Some((_, rest)) = target.split_once("://").filter(|_| !target.starts_with('/')) else {
+        return target;
+    };
+    rest.find(['/', '?']).map_or("/", |at| &rest[at..])
 }
 
 /// Whether a key is 16 bytes in base64: 22 digits and two equal signs.

@@ -40,6 +40,22 @@ fn upgraded(bytes: &[u8]) -> Upgrade {
 }
 
 #[test]
+fn a_target_may_be_a_whole_url() {
+    for (target, channel) in [
+        ("http://example.org/ws?channel=a", Some("a")),
+        ("http://example.org?channel=b", Some("b")),
+        ("http://example.org", None),
+        ("/ws?channel=c&next=http://x/y", Some("c")),
+    ] {
+        assert_eq!(upgraded(&head(target, &USUAL)).channel.as_deref(), channel, "{target}");
+    }
+    let elsewhere = parse(&head("http://example.org/other", &USUAL), &LIMITS);
+    assert_eq!(elsewhere, Parsed::Refused(Refusal::NotFound));
+    let nowhere = parse(&head("/ws", &without("Host")), &LIMITS);
+    assert_eq!(nowhere, Parsed::Bad("HTTP/1.1 needs a Host header"));
+}
+
+#[test]
 fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
     let bytes = head("/ws?channel=a%20b&user=bob&echo=false&join=newline&other=1", &USUAL);
     let upgrade = upgraded(&bytes);
