@@ -10,6 +10,8 @@ mod swarm;
 mod raw;
 #[allow(dead_code, reason = "outputs and scenarios come to use it one after the other")]
 mod run;
+#[allow(dead_code, reason = "scenarios come to use it one after the other")]
+mod output;
 mod frame;
 mod proc;
 mod host;
