@@ -25,7 +25,11 @@ use clap::Parser;
 const FAILED: u8 = 3;
 
 fn main() -> ExitCode {
-    let result = host::raise_nofile().and_then(|()| cli::Cli::parse().run());
+    let cli = cli::Cli::parse();
+    if let Some(code) = cli.output() {
+        return code;
+    }
+    let result = host::raise_nofile().and_then(|()| cli.run());
     match result.and_then(|value| writeln!(std::io::stdout(), "{value}")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

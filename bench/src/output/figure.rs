@@ -97,7 +97,7 @@ const PLAIN: [(&str, Unit, Of); 20] = [
 ];
 
 /// What comparisons and reports show, of what the runs have.
-const MAIN: [&str; 21] = [
+const MAIN: [&str; 24] = [
     "delivery.p50",
     "delivery.p99",
     "delivery.p99.9",
@@ -119,6 +119,9 @@ const MAIN: [&str; 21] = [
     "lost",
     "disconnects",
     "failures",
+    "ratio.delivery.p50",
+    "ratio.delivery.p99",
+    "ratio.server.cpu_per_delivery",
 ];
 
 impl Figure {

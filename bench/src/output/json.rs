@@ -1,6 +1,6 @@
 //! Runs as JSON: written whole, and read back only if they are what they seem.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Result<Run, String> {
     Ok(run)
 }
 
-/// A run from a file, whose name is its label if it has none. The error is one line.
+/// A run from a file. The error is one line.
 pub(crate) fn read(path: &Path) -> Result<Run, String> {
     let named = |error: String| format!("{}: {error}", path.display());
     let bytes = std::fs::metadata(path).map_err(|error| named(error.to_string()))?.len();
@@ -41,12 +41,25 @@ pub(crate) fn read(path: &Path) -> Result<Run, String> {
         return Err(named(format!("{bytes} bytes, at most {FILE_BYTES_MAX} are read")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
-    let mut run = parse(&text).map_err(named)?;
-    if run.label.is_empty() {
-        run.label =
-            path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    parse(&text).map_err(named)
+}
+
+/// Runs from files, which are called as their files where they have no label. The error is one
+/// line.
+pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<Run>, String> {
+    let mut runs = Vec::new();
+    for path in paths {
+        let mut run = read(path)?;
+        if run.label.is_empty() {
+            let alike = paths.iter().filter(|other| other.file_stem() == path.file_stem()).count();
+            // Two files must not pass for runs of one label.
+            let whole = path.with_extension("");
+            let stem = if alike == 1 { path.file_stem() } else { Some(whole.as_os_str()) };
+            run.label = stem.unwrap_or_default().to_string_lossy().into_owned();
+        }
+        runs.push(run);
     }
-    Ok(run)
+    Ok(runs)
 }
 
 /// Every histogram must be one, so that nothing made of the run fails half way.
@@ -82,16 +95,21 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_the_file_is_the_label_of_a_run_without() {
+    fn runs_without_a_label_are_called_as_their_files() {
         let dir = std::env::temp_dir().join(format!("stentor-bench-json-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("before.json");
-        std::fs::write(&path, write(&sample::bare("", 1000))).unwrap();
-        let label = read(&path).unwrap().label;
-        std::fs::write(&path, write(&sample::bare("mine", 1000))).unwrap();
-        assert_eq!((label.as_str(), read(&path).unwrap().label.as_str()), ("before", "mine"));
+        let put = |name: &str, label| {
+            let path = dir.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, write(&sample::bare(label, 1000))).unwrap();
+            path
+        };
+        let paths = [put("before.json", ""), put("a/run.json", ""), put("b/run.json", "")];
+        let runs = read_all(&[&paths[..], &[put("c.json", "mine")]].concat()).unwrap();
+        let labels: Vec<&str> = runs.iter().map(|run| run.label.as_str()).collect();
+        let whole = |name: &str| dir.join(name).to_string_lossy().into_owned();
+        assert_eq!(labels, ["before", &whole("a/run"), &whole("b/run"), "mine"]);
         std::fs::remove_dir_all(&dir).unwrap();
-        assert!(read(&path).unwrap_err().contains("before.json: No such file"));
+        assert!(read_all(&paths).unwrap_err().contains("before.json: No such file"));
     }
 
     #[test]
