@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Python's websockets and cent, npm's ws and playwright-core, Chromium.
+# Installs what the tests need beside Rust: Python's websockets, cent and hdrhistogram, npm's ws and playwright-core, Chromium.
 # Does nothing where everything is there. Debian, as root or with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,7 +23,7 @@ if [ "${#packages[@]}" -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
-if ! .venv/bin/python -c 'import websockets, cent' 2>/dev/null; then
+if ! .venv/bin/python -c 'import websockets, cent, hdrh' 2>/dev/null; then
   echo "setup: Python packages into .venv"
   python3 -m venv .venv
   .venv/bin/pip install -q --disable-pip-version-check -r tests/clients/requirements.txt

@@ -61,7 +61,8 @@ fn figure_rows(figure: &Figure, sides: &[Side<'_>]) -> Vec<[String; 6]> {
     let rows = sides.iter().zip(&found).enumerate().map(|(index, (side, values))| {
         let name = if index == 0 { figure.name.clone() } else { String::new() };
         let Some(middle) = median(values) else {
-            return [name, side.label.clone(), "-".into(), "".into(), "".into(), "".into()];
+            let none = String::new;
+            return [name, side.label.clone(), "-".to_owned(), none(), none(), none()];
         };
         let (ratio, interval) =
             if index == 0 { (String::new(), String::new()) } else { ratio(&found[0], values) };
@@ -103,7 +104,7 @@ fn notes(out: &mut String, sides: &[Side<'_>]) {
         let faulty = side.runs.iter().filter(|run| !run.faults.is_empty()).count();
         if faulty > 0 {
             let (label, of) = (&side.label, several(side.runs.len()));
-            notes.push(format!("{label}: {faulty} of {of} prove nothing, see their summaries"));
+            notes.push(format!("{label}: {faulty} of {of} proved nothing, see the summary"));
         }
     }
     let mut runs = sides.iter().flat_map(|side| &side.runs);

@@ -13,6 +13,8 @@ pub(crate) mod threshold;
 pub(crate) mod summary;
 pub(crate) mod ratio;
 mod compare;
+mod html;
+mod chart;
 mod report;
 #[cfg(test)]
 mod sample;
