@@ -76,4 +76,12 @@ mod tests {
         let width = text.lines().map(|line| line.split(',').count());
         assert!(width.eq([COLUMNS.len(); 4]));
     }
+
+    #[test]
+    fn the_columns_are_documented() {
+        let text = include_str!("../../OUTPUTS.md");
+        for (name, what) in COLUMNS {
+            assert!(text.contains(&format!("| `{name}` | {what} |")), "{name}");
+        }
+    }
 }

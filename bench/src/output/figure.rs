@@ -285,6 +285,13 @@ mod tests {
     #[test]
     fn all_that_is_shown_exists() {
         assert_eq!(Figure::main().count(), MAIN.len());
-        assert!(PLAIN.iter().all(|(name, ..)| Figure::names().contains(name)));
+        let text = include_str!("../../OUTPUTS.md");
+        let all = PLAIN.map(|(name, ..)| name).into_iter().chain(LATENCIES);
+        for name in all {
+            assert!(
+                Figure::names().contains(name) && text.contains(&format!("`{name}`")),
+                "{name}"
+            );
+        }
     }
 }

@@ -73,8 +73,9 @@
     return { at: (value) => Math.log10(value / low) / Math.log10(high / low), ticks };
   }
   function nines(max) {
-    const decades = Math.max(1, Math.ceil(Math.log10(max) - 1e-9));
-    const ticks = Array.from({ length: decades + 1 }, (_, n) => [10 ** n, quantile(10 ** n)]);
+    const decades = Math.max(1, Math.log10(max));
+    const whole = Math.floor(decades + 1e-9) + 1;
+    const ticks = Array.from({ length: whole }, (_, n) => [10 ** n, quantile(10 ** n)]);
     return { at: (value) => Math.log10(value) / decades, ticks };
   }
   function seconds(max) {
@@ -88,7 +89,7 @@
 
   // A chart in `figure`: axes, `lines` of {index, points, name}, whatever `under` draws before
   // them, and below it what `read` says of the stop next to the pointer.
-  function chart(figure, { title, x, y, height, lines, under, stops, read }) {
+  function chart(figure, { title, hint, x, y, height, lines, under, stops, read }) {
     const focused = figure.contains(document.activeElement);
     figure.replaceChildren();
     if (title.visible) add(figure, 'figcaption', {}, title.text);
@@ -112,7 +113,7 @@
     const cursor = add(svg, 'line', {
       class: 'cursor', y1: MARGIN.top, y2: MARGIN.top + height, visibility: 'hidden',
     });
-    const readout = add(figure, 'p', { class: 'readout', 'aria-live': 'polite' }, HINT);
+    const readout = add(figure, 'p', { class: 'readout', 'aria-live': 'polite' }, hint);
     let stop = -1;
     const go = (to) => {
       stop = Math.min(stops.length - 1, Math.max(0, to));
@@ -155,7 +156,7 @@
     for (const [value, label] of x.ticks) {
       const at = px(value);
       add(svg, 'line', { class: 'grid', x1: at, x2: at, y1: MARGIN.top, y2: bottom });
-      const half = label.length * 3.4;
+      const half = label.length * 3.8;
       const middle = Math.min(at, width - half);
       // A label that would touch the one before it is left out.
       if (middle - half < free) continue;
@@ -187,6 +188,7 @@
     })];
     return chart(byId('percentiles'), {
       title: { text: `Latency by percentile, ${NAMES[shown]}` }, height: 340, lines, stops, read,
+      hint: HINT,
       x: nines(far), y: logarithmic ? log(min, max, time) : linear(max, time),
     });
   }
@@ -289,11 +291,11 @@
   }
 
   legend();
-  draw();
-  let width = window.innerWidth;
-  window.addEventListener('resize', () => {
-    if (width === window.innerWidth) return;
-    width = window.innerWidth;
-    draw();
-  });
+  // A scroll bar that comes narrows the page without a resize of the window.
+  let width = 0;
+  new ResizeObserver(([{ contentRect }]) => {
+    if (Math.abs(contentRect.width - width) < 1) return;
+    width = contentRect.width;
+    requestAnimationFrame(draw);
+  }).observe(document.querySelector('main'));
 })();

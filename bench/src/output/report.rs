@@ -15,7 +15,7 @@ type Told = fn(&Run) -> String;
 
 /// What is told of where a run came from.
 const FACTS: [(&str, Told); 12] = [
-    ("Load", headline),
+    ("Load", load),
     ("Server", |run| run.target.url.clone()),
     ("Transport", |run| run.target.transport.clone()),
     ("Dialect", |run| run.target.dialect.clone()),
@@ -51,7 +51,7 @@ pub(crate) fn write(runs: &[Run]) -> Result<String, String> {
         .collect::<Result<_, _>>()?;
     let commands = distinct(runs.iter().map(|run| plain(&run.command))).join(", ");
     let labels = distinct(runs.iter().map(|run| plain(&run.label))).join(", ");
-    let loads = distinct(runs.iter().map(headline)).join(" | ");
+    let loads = distinct(runs.iter().map(load)).join("; ");
     let values = [
         ("title", escaped(&format!("{commands}: {labels}"))),
         ("load", escaped(&loads)),
@@ -65,6 +65,10 @@ pub(crate) fn write(runs: &[Run]) -> Result<String, String> {
         ("commands", repeats(runs)),
     ];
     Ok(fill(include_str!("report.html"), &values))
+}
+
+fn load(run: &Run) -> String {
+    headline(run).replace("  ", " · ")
 }
 
 fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
