@@ -124,12 +124,14 @@ mod tests {
         assert_eq!(found, Some((1.0, 2.0, 4.0)));
     }
 
-    /// Of 11 runs, 1 to 11, the median of a draw is at most 2 with the chance that 6 of 11 draws
-    /// are: 0.0072; at most 3: 0.0512. So a fortieth lies below 3, and by symmetry above 9.
+    /// Of 9 runs, 1 to 9, the median of a draw is at most 2 with the chance that 5 of 9 draws are,
+    /// 0.0304; of 13, at most 3 with 0.0157 and at most 4 with 0.0707. So a fortieth ends within 2
+    /// and within 4, and by symmetry within 8 and within 10.
     #[test]
-    fn of_eleven_runs_the_interval_is_the_binomial_one() {
-        let runs: Vec<f64> = (1..=11).map(f64::from).collect();
-        assert_eq!(ratio_interval(&[1.0; 3], &runs, 7), Some((3.0, 6.0, 9.0)));
+    fn of_more_runs_the_interval_is_the_binomial_one() {
+        let runs: Vec<f64> = (1..=13).map(f64::from).collect();
+        assert_eq!(ratio_interval(&[1.0; 3], &runs[..9], 7), Some((2.0, 5.0, 8.0)));
+        assert_eq!(ratio_interval(&[1.0; 3], &runs, 7), Some((4.0, 7.0, 10.0)));
     }
 
     #[test]

@@ -258,6 +258,21 @@ mod tests {
         let coloured = write(&sample::run(), true);
         assert!(coloured.contains("\x1b[31m✗\x1b[0m lost==0"));
         assert!(coloured.contains("\x1b[32m✓\x1b[0m delivery.p99<20ms"));
+        let counts: Vec<&str> = coloured
+            .lines()
+            .filter_map(|line| line.split_once("\x1b[0m: \x1b"))
+            .map(|at| at.1)
+            .collect();
+        assert_eq!(
+            counts,
+            [
+                "[31m1\x1b[0m",
+                "[32m0\x1b[0m",
+                "[32m0\x1b[0m",
+                "[31m12\x1b[0m  (1006 10, none 2)",
+                "[31m3\x1b[0m  (refused 3)"
+            ]
+        );
         let mut plain = coloured;
         for code in [BOLD, GREEN, RED, FAINT, "0"] {
             plain = plain.replace(&format!("\x1b[{code}m"), "");
