@@ -25,8 +25,7 @@
   });
 
   function add(parent, name, attributes = {}, text = '') {
-    const drawn = name === 'svg' || parent.namespaceURI === SVG;
-    const node = drawn ? document.createElementNS(SVG, name) : document.createElement(name);
+    const node = document.createElementNS(name === 'svg' ? SVG : parent.namespaceURI, name);
     for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
     if (text) node.textContent = text;
     parent.append(node);
@@ -74,16 +73,16 @@
   }
   function nines(max) {
     const decades = Math.max(1, Math.log10(max));
-    const whole = Math.floor(decades + 1e-9) + 1;
-    const ticks = Array.from({ length: whole }, (_, n) => [10 ** n, quantile(10 ** n)]);
+    const ticks = [...Array(Math.floor(decades + 1e-9) + 1).keys()]
+      .map((nine) => [10 ** nine, quantile(10 ** nine)]);
     return { at: (value) => Math.log10(value) / decades, ticks };
   }
   function seconds(max) {
     const step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 1e9]
       .find((length) => max / length <= 8);
-    const lines = Math.floor(max / step + 1e-9);
     const write = (s) => (max > 240 ? `${digits(s / 60)} min` : `${s} s`);
-    const ticks = Array.from({ length: lines + 1 }, (_, n) => [n * step, write(n * step)]);
+    const ticks = [...Array(Math.floor(max / step + 1e-9) + 1).keys()]
+      .map((n) => [n * step, write(n * step)]);
     return { at: (value) => value / max, ticks };
   }
 
@@ -198,9 +197,9 @@
     const drawn = visible().filter((run) => run.columns.some(({ cells }) => cells.length > 0));
     const figures = drawn.map((run, n) => holder.children[n] || add(holder, 'figure'));
     while (holder.children.length > drawn.length) holder.lastChild.remove();
+    if (drawn.length === 0) return;
     const columns = drawn.flatMap((run) => run.columns);
     const cells = columns.flatMap((column) => column.cells);
-    if (cells.length === 0) return;
     const ms = (cell) => 10 ** (cell / CELLS_PER_DECADE);
     const ends = cells.map(([cell]) => cell);
     const y = log(ms(Math.min(...ends)), ms(Math.max(...ends) + 1), time);
