@@ -2,6 +2,7 @@
 //! standard output.
 
 use std::io;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -9,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::scenario::{self, Target};
-use crate::{host, raw};
+use crate::{host, output, raw};
 
 /// Load on one thread against a WebSocket broadcast server, and the bare loop that it is held
 /// against.
@@ -68,14 +69,21 @@ enum Command {
         #[arg(short = 'd', long, default_value = "3", value_parser = scenario::seconds)]
         seconds: Duration,
     },
+    #[command(flatten)]
+    Output(output::Command),
 }
 
 impl Cli {
+    /// Makes what is asked of kept runs, if that is what was asked.
+    pub(crate) fn output(&self) -> Option<ExitCode> {
+        if let Command::Output(command) = &self.command { Some(command.run()) } else { None }
+    }
+
     /// Runs the subcommand and returns what it found.
     pub(crate) fn run(self) -> io::Result<Value> {
         match &self.command {
             Command::Raw(args) => host::pin(args.core)?,
-            Command::Wake { .. } => {}
+            Command::Wake { .. } | Command::Output(_) => {}
             Command::Fanout { target, .. }
             | Command::All(target)
             | Command::Idle(target)
@@ -94,6 +102,7 @@ impl Cli {
             Command::Ping(target) => value(scenario::ping(&target)?),
             Command::Cross { target, same } => scenario::cross(&target, same),
             Command::Wake { from, to, seconds } => scenario::wake(from, to, seconds),
+            Command::Output(_) => Ok(Value::Null),
         }
     }
 }

@@ -10,6 +10,8 @@ mod swarm;
 mod raw;
 #[allow(dead_code, reason = "outputs and scenarios come to use it one after the other")]
 mod run;
+#[allow(dead_code, reason = "scenarios come to use it one after the other")]
+mod output;
 mod frame;
 mod proc;
 mod host;
@@ -23,7 +25,11 @@ use clap::Parser;
 const FAILED: u8 = 3;
 
 fn main() -> ExitCode {
-    let result = host::raise_nofile().and_then(|()| cli::Cli::parse().run());
+    let cli = cli::Cli::parse();
+    if let Some(code) = cli.output() {
+        return code;
+    }
+    let result = host::raise_nofile().and_then(|()| cli.run());
     match result.and_then(|value| writeln!(std::io::stdout(), "{value}")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

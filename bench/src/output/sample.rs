@@ -1,0 +1,131 @@
+//! A run made up for tests, every field of it filled.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use super::hist;
+use crate::run::{
+    Fault, Generator, Host, Latency, Load, Run, SCHEMA_VERSION, Second, ServerCost, Target, Totals,
+    Verdict,
+};
+
+/// A fan-out of three seconds with one receipt lost, held against the bare loop.
+pub(crate) fn run() -> Run {
+    let mut run = bare("stentor", 1_000_000);
+    run.limit = Some(Box::new(bare("raw", 500_000)));
+    run.thresholds = vec![
+        Verdict { threshold: "delivery.p99<20ms".to_owned(), found: Some(3.959_807), met: true },
+        Verdict { threshold: "lost==0".to_owned(), found: Some(1.0), met: false },
+        Verdict { threshold: "echo.p50<1ms".to_owned(), found: None, met: false },
+    ];
+    run.faults = vec![Fault {
+        what: "the generator was busy: 97 % of a core".to_owned(),
+        remedy: "give it more cores with --threads".to_owned(),
+    }];
+    run
+}
+
+/// The same without a limit, thresholds and faults; latencies run evenly from `floor_ns` to four
+/// times that.
+pub(crate) fn bare(label: &str, floor_ns: u64) -> Run {
+    let seconds = [0, 1, 2].map(|number| histogram(floor_ns, number));
+    let delivery = Latency::of(&hist::merged(&seconds));
+    let last = Latency::of(&histogram(floor_ns * 3, 0));
+    let service = Latency::of(&histogram(floor_ns, 1));
+    let late = Latency::of(&histogram(1000, 0));
+    let latencies = [("delivery", delivery), ("last", last), ("service", service), ("late", late)];
+    Run {
+        schema_version: SCHEMA_VERSION,
+        command: "fanout".to_owned(),
+        command_line: ["stentor-bench", "fanout", "-c", "10000", "--label", "it's"]
+            .map(str::to_owned)
+            .to_vec(),
+        label: label.to_owned(),
+        version: "0.1.0".to_owned(),
+        seed: 7,
+        began_unix_ms: 1_700_000_000_250,
+        host: host(),
+        target: Target {
+            url: "ws://127.0.0.1:9001/ws".to_owned(),
+            transport: "tcp".to_owned(),
+            dialect: "plain".to_owned(),
+        },
+        load: Load {
+            clients: 10_000,
+            publishers: 1,
+            bytes: 128,
+            window: None,
+            rate: Some(50.0),
+            seconds: 3.0,
+            warm_up_s: 5.0,
+        },
+        totals: totals(),
+        latencies: latencies.map(|(name, latency)| (name.to_owned(), latency)).into(),
+        server: Some(server(floor_ns)),
+        generator: Generator { threads: 2, agents: 1, cpu_share: 0.614, cpu_ns_per_receipt: 402.0 },
+        limit: None,
+        series: (0_u32..).zip(&seconds).map(second).collect(),
+        thresholds: Vec::new(),
+        faults: Vec::new(),
+    }
+}
+
+fn histogram(floor_ns: u64, number: u64) -> Histogram<u64> {
+    let mut histogram = hist::empty();
+    (0..300).for_each(|step| histogram.saturating_record(floor_ns * (100 + step + number) / 100));
+    histogram
+}
+
+fn host() -> Host {
+    Host {
+        name: "bench-1".to_owned(),
+        kernel: "Linux 6.12.0".to_owned(),
+        cpu: "EPYC 9554".to_owned(),
+        cores: 4,
+        memory_bytes: 16_000_000_000,
+        load: 0.42,
+        steal: 0.001,
+    }
+}
+
+fn totals() -> Totals {
+    Totals {
+        seconds: 3.0,
+        published: 150,
+        deliveries: 1_499_999,
+        lost: 1,
+        duplicated: 0,
+        out_of_order: 0,
+        disordered_clients: 0,
+        bytes_in: 192_000_000,
+        connected: 10_000,
+        disconnects: BTreeMap::from([("1006".to_owned(), 10), ("none".to_owned(), 2)]),
+        failures: BTreeMap::from([("refused".to_owned(), 3)]),
+    }
+}
+
+fn server(floor_ns: u64) -> ServerCost {
+    ServerCost {
+        pid: 4711,
+        user_s: 0.9,
+        system_s: 0.546,
+        cpu_share: 0.482,
+        cpu_ns_per_delivery: crate::meter::real(floor_ns) / 1000.0,
+        rss_bytes: 48_000_000,
+        pss_bytes: 47_000_000,
+        private_bytes: 45_000_000,
+        private_bytes_per_client: 3120.0,
+    }
+}
+
+fn second((number, histogram): (u32, &Histogram<u64>)) -> Second {
+    Second {
+        at_s: number.into(),
+        published: 50,
+        deliveries: 500_000 - u64::from(number == 1),
+        server_cpu_share: Some(0.48),
+        generator_cpu_share: 0.61,
+        histogram: hist::encode(histogram),
+    }
+}

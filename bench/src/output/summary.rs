@@ -1,0 +1,282 @@
+//! The summary of a run, for a terminal or a log.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+
+use super::figure::Figure;
+use super::threshold;
+use super::units::{bytes, count, digits, plain, share, time, times};
+use crate::meter::real;
+use crate::run::{Latency, Load, Run, ServerCost};
+
+/// Where the dots behind a label end.
+const LABEL_WIDTH: usize = 27;
+
+const BOLD: &str = "1";
+const GREEN: &str = "32";
+const RED: &str = "31";
+const FAINT: &str = "2";
+
+/// What a run's latencies are called, in the order in which they are shown.
+const LATENCIES: [(&str, &str); 6] = [
+    ("delivery", "publish to each receipt"),
+    ("last", "publish to last receipt"),
+    ("service", "sent to each receipt"),
+    ("echo", "echo"),
+    ("handshake", "handshake"),
+    ("late", "generator late by"),
+];
+
+/// Of these the limit's share is shown.
+const RATIOS: [(&str, &str); 4] = [
+    ("CPU per delivery", "ratio.server.cpu_per_delivery"),
+    ("p50", "ratio.delivery.p50"),
+    ("p99", "ratio.delivery.p99"),
+    ("deliveries/s", "ratio.deliveries_per_s"),
+];
+
+/// Whether standard output shows colours, and its reader wants them.
+pub(crate) fn wants_colour() -> bool {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !forbidden && std::io::stdout().is_terminal()
+}
+
+/// Writes the summary; what is wrong with the run comes last.
+pub(crate) fn write(run: &Run, colour: bool) -> String {
+    let mut page = Page { out: String::new(), colour };
+    page.thresholds(run);
+    page.heading(&format!("RESULTS  {}", headline(run)), BOLD);
+    for (name, label) in LATENCIES {
+        if let Some(latency) = run.latencies.get(name).filter(|latency| latency.count > 0) {
+            page.line(label, &percentiles(latency));
+        }
+    }
+    page.out.push('\n');
+    page.totals(run);
+    page.out.push('\n');
+    page.costs(run);
+    page.faults(run);
+    page.out
+}
+
+struct Page {
+    out: String,
+    colour: bool,
+}
+
+impl Page {
+    fn paint(&self, text: &str, code: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn heading(&mut self, text: &str, code: &str) {
+        let text = self.paint(&format!("█ {text}"), code);
+        let gap = if self.out.is_empty() { "" } else { "\n" };
+        let _ = writeln!(self.out, "{gap}  {text}\n");
+    }
+
+    fn line(&mut self, label: &str, text: &str) {
+        let dots = ".".repeat(LABEL_WIDTH.saturating_sub(label.chars().count()));
+        let dots = self.paint(&dots, FAINT);
+        let _ = writeln!(self.out, "    {label}{dots}: {text}");
+    }
+
+    /// Nothing is good; what is more stands out.
+    fn none(&mut self, label: &str, number: u64, more: &str) {
+        let code = if number == 0 { GREEN } else { RED };
+        let number = self.paint(&count(real(number)), code);
+        self.line(label, &format!("{number}{more}"));
+    }
+
+    fn thresholds(&mut self, run: &Run) {
+        if run.thresholds.is_empty() {
+            return;
+        }
+        self.heading("THRESHOLDS", BOLD);
+        let width = run.thresholds.iter().map(|verdict| verdict.threshold.chars().count()).max();
+        for verdict in &run.thresholds {
+            let mark = if verdict.met { self.paint("✓", GREEN) } else { self.paint("✗", RED) };
+            let found = verdict.found.map_or("not in this run".to_owned(), |found| {
+                format!("{} {}", digits(found), threshold::unit_of(&verdict.threshold))
+            });
+            let text = plain(&verdict.threshold);
+            let width = width.unwrap_or_default();
+            let _ = writeln!(self.out, "    {mark} {text:width$}  {}", found.trim_end());
+        }
+    }
+
+    fn totals(&mut self, run: &Run) {
+        let totals = &run.totals;
+        let rate = |name| {
+            let figure = Figure::named(name).expect("the name is in the table");
+            figure.of(run).map_or(String::new(), |value| format!("  {}", figure.unit.write(value)))
+        };
+        let deliveries = count(real(totals.deliveries));
+        let rates = rate("deliveries_per_s") + &rate("bytes_per_s");
+        self.line("deliveries", &format!("{deliveries}{rates}"));
+        self.none("lost", totals.lost, "");
+        self.none("duplicated", totals.duplicated, "");
+        let disordered = match totals.disordered_clients {
+            0 => String::new(),
+            clients => format!("  {} clients disagree on the order", count(real(clients))),
+        };
+        self.none("out of order", totals.out_of_order, &disordered);
+        self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
+        self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
+    }
+
+    fn costs(&mut self, run: &Run) {
+        if let Some(server) = &run.server {
+            self.line("server CPU", &server_cpu(run, server));
+            let (client, rss) = (server.private_bytes_per_client, real(server.rss_bytes));
+            let memory = format!("{} per client  {} resident", bytes(client), bytes(rss));
+            self.line("server memory", &memory);
+        }
+        let generator = &run.generator;
+        let agents = match generator.agents {
+            0 | 1 => String::new(),
+            agents => format!("{agents} agents  "),
+        };
+        self.line(
+            "generator",
+            &format!(
+                "{agents}{}  busiest {} of a core  {} per receipt",
+                several(generator.threads.into(), "thread"),
+                share(generator.cpu_share),
+                time(generator.cpu_ns_per_receipt),
+            ),
+        );
+        let (steal, load) = (share(run.host.steal), digits(run.host.load));
+        let cores = several(run.host.cores.into(), "core");
+        self.line("host", &format!("steal {steal}  load {load}  {cores}"));
+        let ratios: Vec<String> = RATIOS
+            .iter()
+            .filter_map(|(label, name)| {
+                Some(format!("{label} {}", times(Figure::named(name)?.of(run)?)))
+            })
+            .collect();
+        if !ratios.is_empty() {
+            self.line("against the bare loop", &ratios.join("  "));
+        }
+    }
+
+    fn faults(&mut self, run: &Run) {
+        if run.faults.is_empty() {
+            return;
+        }
+        self.heading("THIS RUN PROVES NOTHING", RED);
+        for fault in &run.faults {
+            let mark = self.paint("✗", RED);
+            let _ =
+                writeln!(self.out, "    {mark} {} → {}", plain(&fault.what), plain(&fault.remedy));
+        }
+    }
+}
+
+/// What was asked, in one line.
+pub(crate) fn headline(run: &Run) -> String {
+    let Load { clients, publishers, bytes: size, window, rate, seconds, warm_up_s } = &run.load;
+    let mut out = format!("{}  {}", plain(&run.command), several(*clients, "client"));
+    if *publishers > 1 {
+        let _ = write!(out, "  {} publishers", count(real(*publishers)));
+    }
+    let size = bytes(real(*size));
+    if let Some(rate) = rate {
+        let _ = write!(out, "  {}/s × {size}", digits(*rate));
+    } else if let Some(window) = window {
+        let _ = write!(out, "  {} in flight × {size}", count(real(*window)));
+    }
+    let _ = write!(out, "  {} s", digits(*seconds));
+    if *warm_up_s > 0.0 {
+        let _ = write!(out, " (+{} s warm-up)", digits(*warm_up_s));
+    }
+    out
+}
+
+fn percentiles(latency: &Latency) -> String {
+    [
+        ("min", latency.min_ns),
+        ("p50", latency.p50_ns),
+        ("p90", latency.p90_ns),
+        ("p99", latency.p99_ns),
+        ("p99.9", latency.p999_ns),
+        ("max", latency.max_ns),
+    ]
+    .map(|(name, ns)| format!("{name}={}", time(real(ns)).replace(' ', "")))
+    .join(" ")
+}
+
+fn server_cpu(run: &Run, server: &ServerCost) -> String {
+    let mut out = format!("{} of a core", share(server.cpu_share));
+    if run.totals.deliveries > 0 {
+        let _ = write!(out, "  {} per delivery", time(server.cpu_ns_per_delivery));
+    }
+    let (user, system) = (digits(server.user_s), digits(server.system_s));
+    let _ = write!(out, "  {user} s user  {system} s system");
+    out
+}
+
+fn several(number: u64, what: &str) -> String {
+    format!("{} {what}{}", count(real(number)), if number == 1 { "" } else { "s" })
+}
+
+fn by(counts: &std::collections::BTreeMap<String, u64>) -> String {
+    let parts: Vec<String> = counts
+        .iter()
+        .filter(|(_, number)| **number > 0)
+        .map(|(cause, number)| format!("{} {}", plain(cause), count(real(*number))))
+        .collect();
+    if parts.is_empty() { String::new() } else { format!("  ({})", parts.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::sample;
+
+    #[test]
+    fn all_of_it() {
+        assert_eq!(write(&sample::run(), false), include_str!("golden/summary.txt"));
+    }
+
+    #[test]
+    fn a_run_that_is_bare() {
+        let mut run = sample::bare("", 250_000);
+        run.command = "echo\x1b[2J".to_owned();
+        run.load = Load { clients: 1, bytes: 32, window: Some(1), seconds: 10.0, ..run.load };
+        run.load.rate = None;
+        run.load.warm_up_s = 0.0;
+        run.totals = crate::run::Totals::default();
+        run.server = None;
+        run.latencies.retain(|name, _| name == "late");
+        run.latencies.insert("echo".to_owned(), Latency::default());
+        assert_eq!(write(&run, false), include_str!("golden/summary_bare.txt"));
+    }
+
+    #[test]
+    fn colours_are_all_that_a_terminal_adds() {
+        let coloured = write(&sample::run(), true);
+        assert!(coloured.contains("\x1b[31m✗\x1b[0m lost==0"));
+        assert!(coloured.contains("\x1b[32m✓\x1b[0m delivery.p99<20ms"));
+        let counts: Vec<&str> = coloured
+            .lines()
+            .filter_map(|line| line.split_once("\x1b[0m: \x1b"))
+            .map(|at| at.1)
+            .collect();
+        assert_eq!(
+            counts,
+            [
+                "[31m1\x1b[0m",
+                "[32m0\x1b[0m",
+                "[32m0\x1b[0m",
+                "[31m12\x1b[0m  (1006 10, none 2)",
+                "[31m3\x1b[0m  (refused 3)"
+            ]
+        );
+        let mut plain = coloured;
+        for code in [BOLD, GREEN, RED, FAINT, "0"] {
+            plain = plain.replace(&format!("\x1b[{code}m"), "");
+        }
+        assert_eq!(plain, write(&sample::run(), false));
+    }
+}
