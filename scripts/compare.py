@@ -1,9 +1,9 @@
 """Puts Stentor, the bare loop and the installed peers of bench/peers under the same load, and prints one Markdown table.
 
-Each server runs pinned to one core and alone, the generator on the other, a fresh process for every round and for memory. Within a
-round all servers take their turn, and the next round begins with another one: a machine that is slow for a while is slow for all.
-A figure is the median of the rounds with the smallest and the largest behind it. A run that failed or lost messages is said to have
-done so in the last column.
+Each server runs alone and pinned to one core, the generator on the other; every round has a fresh process for the load and
+another for memory. Within a round all servers take their turn, and the next round begins with another one: a machine that is
+slow for a while is slow for all. A figure is the median of the rounds, with the smallest and the largest behind it. A run that
+failed or lost messages is said to have done so in the last column.
 """
 import argparse
 import datetime

@@ -9,10 +9,12 @@ need_packages() {
   if [ "$(id -u)" -ne 0 ]; then sudo="sudo"; fi
   echo "install: apt-get install ${missing[*]}"
   $sudo apt-get update -qq
-  # Without the guard, installing a server also runs it, on its usual port and from every boot on.
-  if [ -e "$guard" ]; then guard=""; else printf '#!/bin/sh\nexit 101\n' | $sudo install -m 755 /dev/stdin "$guard"; fi
-  local failed=0
-  $sudo env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || failed=1
-  if [ -n "$guard" ]; then $sudo rm -f "$guard"; fi
-  return "$failed"
+  # Without the guard, installing a server also runs it, on its usual port.
+  if [ ! -e "$guard" ]; then
+    # shellcheck disable=SC2064  # The values of now.
+    trap "$sudo rm -f $guard" EXIT
+    printf '#!/bin/sh\nexit 101\n' | $sudo install -m 755 /dev/stdin "$guard"
+  fi
+  $sudo env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
