@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# start.sh PORT: the hub in the foreground.
+set -euo pipefail
+cd "$(dirname "$0")"
+ulimit -n "$(ulimit -Hn)"
+exec target/hub "$1"

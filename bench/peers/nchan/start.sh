@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# start.sh PORT: the server in the foreground.
+set -euo pipefail
+cd "$(dirname "$0")"
+ulimit -n "$(ulimit -Hn)"
+# See README.md: it aborts when it ends, and no core file is wanted.
+ulimit -c 0
+# Where it is on Debian, which has it in no user's path.
+PATH="$PATH:/usr/sbin"
+mkdir -p target
+sed "s,PORT,$1,; s,MODULES,/usr/lib/nginx/modules," nginx.conf >"target/$1.conf"
+exec nginx -p "$PWD/target/" -c "$1.conf" -e stderr

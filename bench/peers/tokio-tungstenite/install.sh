@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# The server built with the locked crates. Needs cargo.
+set -euo pipefail
+cd "$(dirname "$0")"
+cargo build --release --locked --quiet --target-dir target

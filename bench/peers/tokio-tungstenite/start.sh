@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# start.sh PORT: the server in the foreground.
+set -euo pipefail
+cd "$(dirname "$0")"
+ulimit -n "$(ulimit -Hn)"
+exec target/release/stentor-peer-tokio-tungstenite "$1"
