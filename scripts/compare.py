@@ -83,7 +83,7 @@ def our_entries():
 
 def measure(entry, server, scenario, clients, seconds):
     """What the generator found."""
-    command = ["taskset", "-c", GENERATOR_CORE, BENCH, scenario, "--server", f"127.0.0.1:{server.port}"]
+    command = ["taskset", "-c", GENERATOR_CORE, BENCH, "figure", scenario, "--server", f"127.0.0.1:{server.port}"]
     command += ["--path", entry.path, "--pid", str(server.pid), "-c", str(clients), "-d", str(seconds)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIME_MAX_S + 4 * seconds)

@@ -105,7 +105,7 @@ class Server:
 
     def measure(self, scenario, args, core=GENERATOR_CORE):
         """Runs one scenario against it, and leaves it when it sleeps again."""
-        command = ["taskset", "-c", core, BENCH, scenario, "--server", f"127.0.0.1:{self.port}"]
+        command = ["taskset", "-c", core, BENCH, "figure", scenario, "--server", f"127.0.0.1:{self.port}"]
         command += ["--pid", str(self.child.pid), *args]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
@@ -224,7 +224,7 @@ class Bench:
                 receipt = server.measure("cross", ["-d", str(self.seconds * 2)], core=both)
                 with urllib.request.urlopen(f"http://127.0.0.1:{admin}/api/latency.hgrm") as response:
                     p50, p99 = quantiles_us(response.read().decode())
-            wake = subprocess.run([BENCH, "wake", "-d", str(self.seconds * 2)], check=True, capture_output=True)
+            wake = subprocess.run([BENCH, "figure", "wake", "-d", str(self.seconds * 2)], check=True, capture_output=True)
             runs.append({"p50_us": p50, "p99_us": p99, "receipt": receipt, "wake": json.loads(wake.stdout)})
         median = statistics.median
         p50, p99 = (median(run[key] for run in runs) for key in ("p50_us", "p99_us"))

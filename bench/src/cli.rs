@@ -1,21 +1,38 @@
-//! The command line: one subcommand a scenario, and the bare server. Results are one JSON object on
-//! standard output.
+//! The command line.
 
-use std::io;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
-use serde::Serialize;
-use serde_json::Value;
 
-use crate::scenario::{self, Target};
-use crate::{host, output, raw};
+use crate::load::{self, Failed, Plan};
+use crate::output::threshold::Threshold;
+use crate::output::{self, summary};
+use crate::run::Run;
+use crate::scenario::Scenario;
+use crate::{host, raw};
 
-/// Load on one thread against a WebSocket broadcast server, and the bare loop that it is held
-/// against.
+/// The command line makes no sense, or a file cannot be read or written.
+const USAGE: u8 = 2;
+/// The server cannot be reached, or the run failed.
+const FAILED: u8 = 3;
+/// The run is not valid: what it found proves nothing.
+const INVALID: u8 = 4;
+/// A threshold is not met.
+const MISSED: u8 = 99;
+
+/// Latency and load of WebSocket broadcast servers, in figures that can be trusted.
 #[derive(Parser)]
-#[command(about, version, max_term_width = 100)]
+#[command(
+    about,
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 measured, 2 usage, 3 not reachable, 4 the run is not valid, \
+                  99 a threshold is missed."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -23,107 +40,134 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve as the bare loop: accept, a fixed 101, one send(2) for each client and message.
-    Raw(raw::Args),
-    /// One publisher with some messages in flight: CPU per delivery.
-    Fanout {
-        #[command(flatten)]
-        target: Target,
-        /// Messages in flight.
-        #[arg(short = 'w', long = "window", default_value = "1", value_parser = in_flight)]
-        in_flight: usize,
-    },
-    /// All clients publish, one message each in flight: CPU per delivery.
-    All(Target),
-    /// Silent clients: private memory of the server for each.
-    Idle(Target),
-    /// A connect storm: CPU per accept.
-    Accept(Target),
-    /// A steady rate: publish to last receipt, from the intended moment.
-    Latency {
-        #[command(flatten)]
-        target: Target,
-        /// Publications a second.
-        #[arg(short = 'r', long, default_value = "20", value_parser = rate)]
-        rate: f64,
-    },
-    /// A server that pings: CPU per ping and pong.
-    Ping(Target),
-    /// Two shards, JSON clients: publish to receipt across them.
-    Cross {
-        #[command(flatten)]
-        target: Target,
-        /// Measure within one shard, for the floor.
-        #[arg(long)]
-        same: bool,
-    },
-    /// No server: one thread wakes another, the floor under what crosses cores.
-    Wake {
-        /// Core of the thread that wakes.
-        #[arg(long, default_value_t = 0)]
-        from: usize,
-        /// Core of the thread that is woken.
-        #[arg(long, default_value_t = 1)]
-        to: usize,
-        /// Seconds to measure.
-        #[arg(short = 'd', long, default_value = "3", value_parser = scenario::seconds)]
-        seconds: Duration,
-    },
+    /// Fan-out: publishers speak, all clients listen; latency at a rate, or capacity.
+    Fanout(Box<Fanout>),
     #[command(flatten)]
     Output(output::Command),
+    /// One fixed figure of a server, as JSON: what scripts/figures.sh is made of.
+    #[command(subcommand)]
+    Figure(Scenario),
+    /// Serve as the bare loop: accept, a fixed 101, one send(2) for each client and message.
+    Raw(raw::Args),
+}
+
+#[derive(clap::Args)]
+struct Fanout {
+    #[command(flatten)]
+    plan: Plan,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// Where a run goes, and what it must meet.
+#[derive(clap::Args)]
+struct Files {
+    /// What the run must meet, such as delivery.p99<20ms or lost==0; may be given several times.
+    #[arg(long, value_name = "FIGURE<BOUND")]
+    threshold: Vec<Threshold>,
+    /// The whole run, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Percentiles, for the plotter of `HdrHistogram`.
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+    /// One histogram a second, as an interval log.
+    #[arg(long, value_name = "FILE")]
+    hlog: Option<PathBuf>,
+    /// One row a second.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
 }
 
 impl Cli {
-    /// Makes what is asked of kept runs, if that is what was asked.
-    pub(crate) fn output(&self) -> Option<ExitCode> {
-        if let Command::Output(command) = &self.command { Some(command.run()) } else { None }
+    /// Does what was asked for; what goes wrong is one line on standard error.
+    pub(crate) fn run(self) -> ExitCode {
+        let (code, text) = match self.command {
+            Command::Output(command) => return command.run(),
+            Command::Fanout(fanout) => match fanout.run() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
+            Command::Figure(scenario) => {
+                match host::raise_nofile().and_then(|()| scenario.run()) {
+                    Ok(found) => {
+                        // A reader that has gone has had enough.
+                        let _ = writeln!(std::io::stdout(), "{found}");
+                        return ExitCode::SUCCESS;
+                    }
+                    Err(error) => (FAILED, error.to_string()),
+                }
+            }
+            Command::Raw(args) => {
+                let served = host::raise_nofile()
+                    .and_then(|()| host::pin(args.core))
+                    .and_then(|()| raw::serve(args));
+                match served {
+                    Ok(never) => match never {},
+                    Err(error) => (FAILED, error.to_string()),
+                }
+            }
+        };
+        // Where standard error is closed, the exit code still says it.
+        let _ = writeln!(std::io::stderr(), "stentor-bench: {text}");
+        ExitCode::from(code)
     }
+}
 
-    /// Runs the subcommand and returns what it found.
-    pub(crate) fn run(self) -> io::Result<Value> {
-        match &self.command {
-            Command::Raw(args) => host::pin(args.core)?,
-            Command::Wake { .. } | Command::Output(_) => {}
-            Command::Fanout { target, .. }
-            | Command::All(target)
-            | Command::Idle(target)
-            | Command::Accept(target)
-            | Command::Latency { target, .. }
-            | Command::Ping(target)
-            | Command::Cross { target, .. } => target.prepare()?,
+impl Fanout {
+    fn run(&self) -> Result<ExitCode, (u8, String)> {
+        let plan = &self.plan;
+        plan.check().map_err(|text| (USAGE, text))?;
+        host::raise_nofile().map_err(|error| (FAILED, error.to_string()))?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // The second one ends the process at once; the first one lets it say what it has.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopped))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stopped)))
+                .map_err(|error| (FAILED, error.to_string()))?;
         }
-        match self.command {
-            Command::Raw(args) => raw::serve(args).map(|never| match never {}),
-            Command::Fanout { target, in_flight } => value(scenario::fanout(&target, in_flight)?),
-            Command::All(target) => value(scenario::all(&target)?),
-            Command::Idle(target) => scenario::idle(&target),
-            Command::Accept(target) => value(scenario::accept(&target)?),
-            Command::Latency { target, rate } => scenario::latency(&target, rate),
-            Command::Ping(target) => value(scenario::ping(&target)?),
-            Command::Cross { target, same } => scenario::cross(&target, same),
-            Command::Wake { from, to, seconds } => scenario::wake(from, to, seconds),
-            Command::Output(_) => Ok(Value::Null),
+        let mut run = load::run(plan, &stopped).map_err(|failed| match failed {
+            Failed::Unreachable(why) => (FAILED, format!("{}: {why}", plan.url)),
+            Failed::Io(error) => (FAILED, error.to_string()),
+        })?;
+        self.files.finish(&mut run)
+    }
+}
+
+impl Files {
+    /// Judges, writes, and says how it went.
+    fn finish(&self, run: &mut Run) -> Result<ExitCode, (u8, String)> {
+        run.thresholds = self.threshold.iter().map(|threshold| threshold.judge(run)).collect();
+        let usage = |text: String| (USAGE, text);
+        if let Some(path) = &self.json {
+            write(path, &output::json::write(run)).map_err(usage)?;
         }
+        for path in [&self.hgrm, &self.hlog, &self.csv].into_iter().flatten() {
+            let ending = if Some(path) == self.hgrm.as_ref() {
+                "hgrm"
+            } else if Some(path) == self.hlog.as_ref() {
+                "hlog"
+            } else {
+                "csv"
+            };
+            let text = output::export_one(run, ending).map_err(usage)?;
+            write(path, &text).map_err(usage)?;
+        }
+        let text = summary::write(run, summary::wants_colour());
+        // A reader that has gone has had enough.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        Ok(if !run.faults.is_empty() {
+            ExitCode::from(INVALID)
+        } else if run.thresholds.iter().any(|verdict| !verdict.met) {
+            ExitCode::from(MISSED)
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 }
 
-fn value(cost: impl Serialize) -> io::Result<Value> {
-    serde_json::to_value(cost).map_err(io::Error::other)
-}
-
-fn in_flight(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        // A publisher's writes must fit its socket.
-        Ok(count @ 1..=256) => Ok(count),
-        _ => Err("from 1 to 256".to_owned()),
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.1..=10_000.0).contains(&rate) => Ok(rate),
-        _ => Err("from 0.1 to 10000".to_owned()),
-    }
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -135,13 +179,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-        let line =
-            ["stentor-bench", "fanout", "--pid", "1", "-c", "15000", "-w", "16", "-d", "2.5"];
-        let cli = Cli::try_parse_from(line).unwrap();
-        assert!(matches!(cli.command, Command::Fanout { in_flight: 16, .. }));
-        assert!(Cli::try_parse_from(["stentor-bench", "fanout", "--pid", "1", "-w", "0"]).is_err());
+        let read = |line: &str| Cli::try_parse_from(line.split_whitespace());
+        assert!(read("x fanout ws://h:1/ws -c 10k -r 500/s -d 30s --warmup 5s --size 128").is_ok());
         assert!(
-            Cli::try_parse_from(["stentor-bench", "latency", "--pid", "1", "-r", "0"]).is_err()
+            read("x fanout ws://h:1/ws --threshold delivery.p99<20ms --threshold lost==0").is_ok()
         );
+        assert!(read("x fanout ws://h:1/ws -r 5/s -w 3").is_err(), "open or closed, not both");
+        assert!(read("x fanout ws://h:1/ws --threshold nonsense<1").is_err());
+        assert!(read("x figure fanout --pid 1 -c 15000 -w 16 -d 2.5").is_ok());
+        assert!(read("x figure fanout --pid 1 -w 0").is_err());
+        assert!(read("x figure latency --pid 1 -r 0").is_err());
     }
 }

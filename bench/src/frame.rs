@@ -4,8 +4,10 @@
 /// The mask of every client frame. A fixed one: servers must unmask it all the same.
 const MASK: [u8; 4] = [0x21, 0x43, 0x65, 0x87];
 
-/// Text frames carry the messages; pings want an answer.
+/// Text and binary frames carry the messages; pings want an answer.
 pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 

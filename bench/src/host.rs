@@ -7,6 +7,9 @@ use std::time::Duration;
 use rustix::event::{Timespec, epoll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 
 /// Raises the limit of open descriptors to the most this process may have.
 pub(crate) fn raise_nofile() -> io::Result<()> {
@@ -26,6 +29,20 @@ pub(crate) fn pin(core: Option<usize>) -> io::Result<()> {
     sched_setaffinity(None, &cores).map_err(|_| io::Error::other(format!("no core {core}")))
 }
 
+/// An alarm that an epoll set can watch.
+pub(crate) fn alarm() -> io::Result<OwnedFd> {
+    let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+    Ok(timerfd_create(TimerfdClockId::Monotonic, flags)?)
+}
+
+/// Sets an alarm, once; zero unsets it.
+pub(crate) fn set_alarm(alarm: &OwnedFd, after: Duration) -> io::Result<()> {
+    let it_value = Timespec::try_from(after).map_err(io::Error::other)?;
+    let time = Itimerspec { it_interval: Timespec::default(), it_value };
+    timerfd_settime(alarm, TimerfdTimerFlags::empty(), &time)?;
+    Ok(())
+}
+
 /// Waits for at most `longest`, or for ever, and leaves what became ready in `events`, no more than
 /// it has room for.
 pub(crate) fn wait(
@@ -41,5 +58,44 @@ pub(crate) fn wait(
     match epoll::wait(epoll, rustix::buffer::spare_capacity(events), longest.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What this thread has run for, in nanoseconds.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    clock_ns(rustix::time::ClockId::ThreadCPUTime)
+}
+
+/// The monotonic clock, in nanoseconds: the same for all threads and processes of a host.
+pub(crate) fn now_ns() -> u64 {
+    clock_ns(rustix::time::ClockId::Monotonic)
+}
+
+fn clock_ns(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
+    let part = |part: i64| u64::try_from(part).unwrap_or(0);
+    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
+}
+
+/// Where the generator runs.
+pub(crate) fn facts(load: f64, steal: f64) -> crate::run::Host {
+    let names = rustix::system::uname();
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
+    };
+    let cpu = field(&read("/proc/cpuinfo"), "model name").unwrap_or_default();
+    let memory = field(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
+    let kib: u64 = memory.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
+    crate::run::Host {
+        name: names.nodename().to_string_lossy().into_owned(),
+        kernel: names.release().to_string_lossy().into_owned(),
+        cpu,
+        cores: std::thread::available_parallelism()
+            .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
+        memory_bytes: kib * 1024,
+        load,
+        steal,
     }
 }

@@ -48,6 +48,61 @@ impl CpuTime {
     }
 }
 
+/// What a process holds, in bytes, user space.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) rss: u64,
+    pub(crate) pss: u64,
+    pub(crate) private: u64,
+}
+
+impl Memory {
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let private = private_of(&rollup).ok_or_else(|| unreadable("smaps_rollup", &rollup))?;
+        Ok(Self { rss: line_of(&rollup, "Rss:"), pss: line_of(&rollup, "Pss:"), private })
+    }
+}
+
+/// One line of a rollup, which is in KiB.
+fn line_of(rollup: &str, name: &str) -> u64 {
+    let line = rollup.lines().find(|line| line.starts_with(name));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// User and system ticks of a process.
+pub(crate) fn cpu_ticks(pid: u32) -> Option<(u64, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// Ticks that the hypervisor took from this host, and all ticks.
+pub(crate) fn steal_ticks() -> Option<(u64, u64)> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let ticks: Vec<u64> = stat
+        .lines()
+        .next()?
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .map_while(|ticks| ticks.parse().ok())
+        .collect();
+    Some((*ticks.get(7)?, ticks.iter().sum()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+pub(crate) fn tick_seconds(ticks: u64) -> f64 {
+    ticks as f64 * TICK_NS as f64 / 1e9
+}
+
+/// A part of a whole; of nothing, none.
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+pub(crate) fn part(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
 /// Private memory of a process in bytes, user space.
 pub(crate) fn private_bytes(pid: u32) -> io::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;

@@ -86,7 +86,7 @@ fn export(runs: &[Run], path: &Path) -> Result<(), String> {
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn export_one(run: &Run, ending: &str) -> Result<String, String> {
+pub(crate) fn export_one(run: &Run, ending: &str) -> Result<String, String> {
     match ending {
         "hgrm" => {
             let (_, latency) = figure::main_latency(run).ok_or("the run measured no latency")?;

@@ -35,7 +35,7 @@ struct Said {
 /// `same` one.
 pub(crate) fn cross(target: &Target, same: bool) -> io::Result<Value> {
     let headers = "Sec-WebSocket-Protocol: stentor.v1\r\n".to_owned();
-    let request = Request { server: target.server, target: target.path.clone(), headers };
+    let request = Request { headers, ..Request::plain(target.server, &target.path) };
     let mut swarm = Swarm::connect(&request, TRIED)?;
     let shards = shards(&mut swarm)?;
     let publisher = 0;
@@ -43,7 +43,7 @@ pub(crate) fn cross(target: &Target, same: bool) -> io::Result<Value> {
     let Some(subscriber) = subscriber else {
         return Err(io::Error::other(format!("no two clients fit: their shards are {shards:?}")));
     };
-    say(&swarm, subscriber, r#"{"type":"join","channel":"bench"}"#)?;
+    say(&mut swarm, subscriber, r#"{"type":"join","channel":"bench"}"#)?;
     rest(&mut swarm, SETTLE * 10)?;
 
     let mut receipts = microseconds()?;
@@ -54,7 +54,7 @@ pub(crate) fn cross(target: &Target, same: bool) -> io::Result<Value> {
         count += 1;
         let text = format!(r#"{{"type":"publish","channel":"bench","body":{count}}}"#);
         let began = Instant::now();
-        say(&swarm, publisher, &text)?;
+        say(&mut swarm, publisher, &text)?;
         let mut took = None;
         while took.is_none() && began.elapsed() < RECEIPT_TIME_MAX {
             swarm.receive(TURN, |_, payload| {
@@ -95,7 +95,7 @@ fn read(payload: &[u8]) -> Option<Said> {
     serde_json::from_slice(payload).ok()
 }
 
-fn say(swarm: &Swarm, client: usize, text: &str) -> io::Result<()> {
+fn say(swarm: &mut Swarm, client: usize, text: &str) -> io::Result<()> {
     let mut out = Vec::new();
     frame::put_masked(&mut out, frame::TEXT, text.as_bytes());
     swarm.send(client, &out)

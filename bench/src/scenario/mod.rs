@@ -1,5 +1,6 @@
 //! The scenarios: what is asked of a server, and what it cost.
 
+mod cli;
 mod closed;
 mod cross;
 mod latency;
@@ -10,11 +11,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub(crate) use closed::{all, fanout};
-pub(crate) use cross::cross;
-pub(crate) use latency::latency;
-pub(crate) use quiet::{accept, idle, ping};
-pub(crate) use wake::wake;
+pub(crate) use cli::Scenario;
+use closed::{all, fanout};
+use cross::cross;
+use latency::latency;
+use quiet::{accept, idle, ping};
+use wake::wake;
 
 use crate::meter::settle;
 use crate::swarm::{Request, Swarm};
@@ -66,7 +68,7 @@ impl Target {
     }
 
     fn request(&self) -> Request {
-        Request { server: self.server, target: self.path.clone(), headers: String::new() }
+        Request::plain(self.server, &self.path)
     }
 
     /// How long is worked before measuring: caches, buffers and the kernel's windows find their
@@ -83,7 +85,7 @@ fn clients(text: &str) -> Result<usize, String> {
     }
 }
 
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
     if (0.05..=3600.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))

@@ -1,0 +1,277 @@
+//! From what the threads found to one record, and whether it proves anything.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+
+use hdrhistogram::Histogram;
+
+use super::ledger::disordered;
+use super::plan::Plan;
+use super::record::{Interval, nanoseconds};
+use super::sampler::Sampler;
+use super::worker::{Found, Mode};
+use crate::host;
+use crate::output::hist::encode;
+use crate::run::{
+    Fault, Generator, Latency, Load, Run, SCHEMA_VERSION, Second, ServerCost, Target, Totals,
+};
+
+/// Fewer receipts than this say nothing about a p99.
+const SAMPLES_MIN: u64 = 1_000;
+
+/// A generator thread that runs for more than this share of its core may have been the bottleneck.
+const BUSY: f64 = 0.95;
+
+/// How far Little's law may be off.
+const LITTLE: f64 = 0.10;
+
+/// Merges what the threads found.
+pub(super) fn run_of(
+    plan: &Plan,
+    found: Vec<Found>,
+    sampler: &Sampler,
+    began_unix_ms: u64,
+) -> io::Result<Run> {
+    let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
+    let sum = |of: fn(&Found) -> u64| found.iter().map(of).sum::<u64>();
+    let (published, receipts) = (sum(|found| found.published), sum(|found| found.receipts));
+    let connected = found.iter().map(|found| found.connected as u64).sum::<u64>();
+    let mut totals = Totals {
+        seconds: plan.time.as_secs_f64(),
+        published,
+        deliveries: receipts,
+        lost: (published * connected).saturating_sub(receipts),
+        duplicated: sum(|found| found.duplicated),
+        out_of_order: sum(|found| found.out_of_order),
+        disordered_clients: disordered(&orders),
+        bytes_in: sum(|found| found.bytes_in),
+        connected,
+        disconnects: BTreeMap::new(),
+        failures: BTreeMap::new(),
+    };
+    let (mut service, mut last) = (nanoseconds()?, nanoseconds()?);
+    let (mut late, mut handshake) = (nanoseconds()?, nanoseconds()?);
+    let mut intervals = Vec::new();
+    let cpu_of = |found: &Found| found.intervals.iter().map(|second| second.cpu_ns).sum::<u64>();
+    let cpu: Vec<u64> = found.iter().map(cpu_of).collect();
+    for found in found {
+        add(&mut totals.disconnects, found.endings);
+        add(&mut totals.failures, found.failures);
+        merge(&mut service, &found.service)?;
+        merge(&mut last, &found.last)?;
+        merge(&mut late, &found.late)?;
+        merge(&mut handshake, &found.handshake)?;
+        intervals.extend(found.intervals);
+    }
+    let (delivery, series) = seconds_of(intervals, sampler)?;
+    let mut named = vec![("delivery", &delivery), ("last", &last), ("handshake", &handshake)];
+    if plan.rate.is_some() {
+        // In a closed loop a message leaves when it is meant to, by what that means there.
+        named.extend([("service", &service), ("late", &late)]);
+    }
+    named.retain(|(_, histogram)| !histogram.is_empty());
+    let latencies =
+        named.into_iter().map(|(name, found)| (name.to_owned(), Latency::of(found))).collect();
+    let mut run = Run {
+        schema_version: SCHEMA_VERSION,
+        command: "fanout".to_owned(),
+        command_line: std::env::args().collect(),
+        label: plan.label.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed: plan.seed,
+        began_unix_ms,
+        host: host::facts(sampler.load, sampler.steal_share),
+        target: Target {
+            url: plan.url.to_string(),
+            transport: "tcp".to_owned(),
+            dialect: plan.subprotocol.clone().unwrap_or_else(|| "plain".to_owned()),
+        },
+        load: load_of(plan),
+        latencies,
+        server: server_of(sampler, &totals),
+        generator: generator_of(plan, &cpu, receipts),
+        limit: None,
+        series,
+        thresholds: Vec::new(),
+        faults: Vec::new(),
+        totals,
+    };
+    run.faults = faults_of(plan, &run, &late, &delivery);
+    Ok(run)
+}
+
+fn add(all: &mut BTreeMap<String, u64>, some: BTreeMap<String, u64>) {
+    for (name, count) in some {
+        *all.entry(name).or_default() += count;
+    }
+}
+
+fn merge(all: &mut Histogram<u64>, some: &Histogram<u64>) -> io::Result<()> {
+    all.add(some).map_err(io::Error::other)
+}
+
+/// One second of all threads.
+struct Together {
+    published: u64,
+    received: u64,
+    /// What the busiest thread ran for.
+    busiest_ns: u64,
+    latency: Histogram<u64>,
+}
+
+impl Together {
+    fn new() -> io::Result<Self> {
+        Ok(Self { published: 0, received: 0, busiest_ns: 0, latency: nanoseconds()? })
+    }
+}
+
+/// The seconds of all threads together, and all of them in one.
+fn seconds_of(
+    intervals: Vec<Interval>,
+    sampler: &Sampler,
+) -> io::Result<(Histogram<u64>, Vec<Second>)> {
+    let mut whole = nanoseconds()?;
+    let mut seconds: BTreeMap<u64, Together> = BTreeMap::new();
+    for interval in intervals {
+        let entry = match seconds.entry(interval.second) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Together::new()?),
+        };
+        entry.published += interval.published;
+        entry.received += interval.received;
+        entry.busiest_ns = entry.busiest_ns.max(interval.cpu_ns);
+        for value in interval.latency.iter_recorded() {
+            let (at, count) = (value.value_iterated_to(), value.count_at_value().into());
+            entry.latency.saturating_record_n(at, count);
+            whole.saturating_record_n(at, count);
+        }
+    }
+    let mut series = Vec::with_capacity(seconds.len());
+    for (second, together) in seconds {
+        let place = usize::try_from(second).unwrap_or(usize::MAX);
+        #[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
+        let (at_s, busiest_s) = (second as f64, together.busiest_ns as f64 / 1e9);
+        series.push(Second {
+            at_s,
+            published: together.published,
+            deliveries: together.received,
+            server_cpu_share: sampler.seconds.get(place).copied().flatten(),
+            generator_cpu_share: busiest_s,
+            histogram: encode(&together.latency),
+        });
+    }
+    Ok((whole, series))
+}
+
+fn load_of(plan: &Plan) -> Load {
+    let (window, rate) = match plan.mode() {
+        Mode::Closed { window } => (Some(u64::from(window)), None),
+        Mode::Open { rate } => (None, Some(rate)),
+    };
+    Load {
+        clients: plan.clients as u64,
+        publishers: plan.publishers as u64,
+        bytes: plan.bytes as u64,
+        window,
+        rate,
+        seconds: plan.time.as_secs_f64(),
+        warm_up_s: plan.warm_up.as_secs_f64(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost> {
+    let pid = sampler.pid()?;
+    let memory = sampler.memory.unwrap_or_default();
+    let ns = sampler.server_ns().unwrap_or(0) as f64;
+    Some(ServerCost {
+        pid,
+        user_s: sampler.user_s,
+        system_s: sampler.system_s,
+        cpu_share: sampler.server_share().unwrap_or(0.0),
+        cpu_ns_per_delivery: ns / totals.deliveries.max(1) as f64,
+        rss_bytes: memory.rss,
+        pss_bytes: memory.pss,
+        private_bytes: memory.private,
+        private_bytes_per_client: sampler.clients_bytes as f64 / totals.connected.max(1) as f64,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn generator_of(plan: &Plan, cpu_ns: &[u64], receipts: u64) -> Generator {
+    let busiest = cpu_ns.iter().max().copied().unwrap_or(0);
+    Generator {
+        threads: u32::try_from(plan.threads).unwrap_or(u32::MAX),
+        agents: 1,
+        cpu_share: busiest as f64 / 1e9 / plan.time.as_secs_f64(),
+        cpu_ns_per_receipt: cpu_ns.iter().sum::<u64>() as f64 / receipts.max(1) as f64,
+    }
+}
+
+/// Why the run proves nothing, if it does not.
+fn faults_of(
+    plan: &Plan,
+    run: &Run,
+    late: &Histogram<u64>,
+    delivery: &Histogram<u64>,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut fault = |what: String, remedy: &str| {
+        faults.push(Fault { what, remedy: remedy.to_owned() });
+    };
+    let missing = run.load.clients.saturating_sub(run.totals.connected);
+    if missing > 0 {
+        let cause = run.totals.failures.keys().next().map_or("no cause", String::as_str);
+        fault(
+            format!("{missing} of {} clients could not connect: {cause}", run.load.clients),
+            "raise the limit that it names, or ask for fewer clients",
+        );
+    }
+    if run.totals.deliveries < SAMPLES_MIN {
+        fault(
+            format!("{} receipts are too few", run.totals.deliveries),
+            "run longer, with more clients or a higher rate",
+        );
+    }
+    let server_share = run.server.as_ref().map(|server| server.cpu_share);
+    if run.generator.cpu_share > BUSY && server_share.is_none_or(|share| share < BUSY) {
+        let share = run.generator.cpu_share * 100.0;
+        fault(
+            format!("a generator thread ran for {share:.0} % of the time: it may be the limit"),
+            "give it more threads and cores, or a lower rate",
+        );
+    }
+    match plan.mode() {
+        Mode::Open { .. } => {
+            // As late as a tenth of what is measured, the generator is part of the figure.
+            let (late, p99) = (late.value_at_quantile(0.99), delivery.value_at_quantile(0.99));
+            if late > 1_000_000.max(p99 / 10) {
+                #[expect(clippy::cast_precision_loss, reason = "milliseconds for people")]
+                let ms = late as f64 / 1e6;
+                fault(
+                    format!("the generator was late: p99 {ms:.1} ms"),
+                    "give it a core of its own and more threads, or a lower rate",
+                );
+            }
+        }
+        Mode::Closed { window } => {
+            if let Some(off) = little_off(run, window).filter(|off| off.abs() > LITTLE) {
+                fault(
+                    format!("Little's law is off by {:.0} %", off * 100.0),
+                    "something else was measured than what was asked for: run longer",
+                );
+            }
+        }
+    }
+    faults
+}
+
+/// How far messages under way, rate and time are from fitting each other, as a share.
+#[expect(clippy::cast_precision_loss, reason = "a check to some percent")]
+fn little_off(run: &Run, window: u32) -> Option<f64> {
+    let last = run.latencies.get("last")?;
+    let asked = f64::from(window) * run.load.publishers as f64;
+    let seen = last.count as f64 / run.totals.seconds * last.mean_ns / 1e9;
+    (last.count >= 100).then(|| seen / asked - 1.0)
+}

@@ -1,0 +1,135 @@
+//! Histograms, one for each second, handed on without a stop.
+
+use std::io;
+
+use hdrhistogram::Histogram;
+
+use crate::host::thread_cpu_ns;
+
+/// The longest time that is told apart: an hour and more, in nanoseconds.
+const LONGEST_NS: u64 = 4_000_000_000_000;
+
+/// The shortest: a microsecond.
+const SHORTEST_NS: u64 = 1_000;
+
+/// A histogram of nanoseconds to three digits.
+pub(crate) fn nanoseconds() -> io::Result<Histogram<u64>> {
+    let mut histogram =
+        Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, 3).map_err(io::Error::other)?;
+    histogram.auto(false);
+    Ok(histogram)
+}
+
+/// What one thread saw in one second.
+#[derive(Debug)]
+pub(crate) struct Interval {
+    /// Seconds since the measuring began.
+    pub(crate) second: u64,
+    pub(crate) published: u64,
+    pub(crate) received: u64,
+    /// What the thread ran for.
+    pub(crate) cpu_ns: u64,
+    pub(crate) latency: Histogram<u32>,
+}
+
+/// One thread's seconds, in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Intervals {
+    begin_ns: u64,
+    /// The thread's own clock where the last second began.
+    cpu_ns: u64,
+    seconds: Vec<Interval>,
+}
+
+impl Intervals {
+    pub(crate) fn new() -> io::Result<Self> {
+        // The first is made beforehand: its memory is touched before anything is measured.
+        Ok(Self { begin_ns: 0, cpu_ns: 0, seconds: vec![Interval::new(0)?] })
+    }
+
+    /// From this moment on seconds are counted.
+    pub(crate) fn begin(&mut self, begin_ns: u64) {
+        self.begin_ns = begin_ns;
+    }
+
+    /// The moment has come.
+    pub(crate) fn begun(&mut self) {
+        self.cpu_ns = thread_cpu_ns();
+    }
+
+    fn close_second(&mut self) {
+        let now = thread_cpu_ns();
+        if let Some(last) = self.seconds.last_mut() {
+            last.cpu_ns += now.saturating_sub(self.cpu_ns);
+        }
+        self.cpu_ns = now;
+    }
+
+    pub(crate) fn published(&mut self, at_ns: u64) {
+        if let Some(interval) = self.at(at_ns) {
+            interval.published += 1;
+        }
+    }
+
+    pub(crate) fn received(&mut self, at_ns: u64, took_ns: u64) {
+        if let Some(interval) = self.at(at_ns) {
+            interval.received += 1;
+            // It resizes itself; what it refuses is longer than the clock runs.
+            let _ = interval.latency.record(took_ns.min(LONGEST_NS));
+        }
+    }
+
+    /// The second in which a moment lies; mostly the last one.
+    fn at(&mut self, at_ns: u64) -> Option<&mut Interval> {
+        let second = at_ns.checked_sub(self.begin_ns)? / 1_000_000_000;
+        let known = self.seconds.iter().rposition(|interval| interval.second == second);
+        let place = if let Some(place) = known {
+            place
+        } else {
+            self.close_second();
+            self.seconds.push(Interval::new(second).ok()?);
+            self.seconds.len() - 1
+        };
+        self.seconds.get_mut(place)
+    }
+
+    /// The measured time is over: what comes later costs no second anything.
+    pub(crate) fn end(&mut self) {
+        self.close_second();
+    }
+
+    pub(crate) fn finish(self) -> Vec<Interval> {
+        self.seconds
+    }
+}
+
+impl Interval {
+    fn new(second: u64) -> io::Result<Self> {
+        // It grows with what it holds: a second of a long run costs what its slowest receipt needs.
+        let mut latency = Histogram::new_with_bounds(SHORTEST_NS, 2 * SHORTEST_NS, 3)
+            .map_err(io::Error::other)?;
+        latency.auto(true);
+        Ok(Self { second, published: 0, received: 0, cpu_ns: 0, latency })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_receipt_lies_in_its_second() {
+        let mut intervals = Intervals::new().unwrap();
+        intervals.begin(500);
+        intervals.received(500, 2_000_000);
+        intervals.received(1_000_000_499, 90_000_000_000);
+        intervals.received(1_000_000_500, 5);
+        intervals.published(3_000_000_500);
+        intervals.received(400, 5);
+        let seconds = intervals.finish();
+        let seen: Vec<_> =
+            seconds.iter().map(|i| (i.second, i.published, i.received, i.latency.len())).collect();
+        assert_eq!(seen, [(0, 0, 2, 2), (1, 0, 1, 1), (3, 1, 0, 0)]);
+        assert!(seconds[0].latency.max() >= 90_000_000_000);
+    }
+}

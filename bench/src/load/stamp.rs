@@ -1,0 +1,151 @@
+//! What every message carries: who said it, as which, and when.
+//!
+//! Letters and digits only, so that a stamp passes through JSON as it is, and it is looked for, so
+//! that it is found in whatever a server wraps around it, several times in joined messages.
+
+use memchr::memmem::Finder;
+
+/// How long a stamp is; messages are at least as long.
+pub(crate) const STAMP_BYTES: usize = 44;
+
+/// Its mark and the run's number.
+const MARK_BYTES: usize = 8;
+
+/// One publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) publisher: u16,
+    /// From 0, for each publisher.
+    pub(crate) number: u32,
+    /// When it was meant to leave, on the monotonic clock.
+    pub(crate) intended_ns: u64,
+    /// How much later it left, in microseconds, at most an hour and more.
+    pub(crate) late_us: u32,
+}
+
+impl Stamp {
+    /// When it left.
+    pub(crate) fn sent_ns(&self) -> u64 {
+        self.intended_ns + u64::from(self.late_us) * 1000
+    }
+}
+
+/// Writes and finds the stamps of one run; those of another are strangers to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Stamper {
+    mark: [u8; MARK_BYTES],
+    finder: Finder<'static>,
+}
+
+impl Stamper {
+    pub(crate) fn new(run: u16) -> Self {
+        let text = format!("sTnT{run:04x}");
+        let mut mark = [0; MARK_BYTES];
+        mark.copy_from_slice(text.as_bytes());
+        Self { mark, finder: Finder::new(&mark).into_owned() }
+    }
+
+    /// Appends a stamp.
+    pub(crate) fn put(&self, out: &mut Vec<u8>, stamp: &Stamp) {
+        out.extend(self.mark);
+        put_hex(out, u64::from(stamp.publisher), 4);
+        put_hex(out, u64::from(stamp.number), 8);
+        put_hex(out, stamp.intended_ns, 16);
+        put_hex(out, u64::from(stamp.late_us), 8);
+    }
+
+    /// Calls `each` for every stamp in a message.
+    pub(crate) fn find(&self, mut message: &[u8], mut each: impl FnMut(Stamp)) {
+        while let Some(at) = self.finder.find(message) {
+            let Some(stamp) = message.get(at + MARK_BYTES..at + STAMP_BYTES) else { return };
+            message = &message[at + MARK_BYTES..];
+            if let Some(stamp) = read(stamp) {
+                each(stamp);
+                message = &message[STAMP_BYTES - MARK_BYTES..];
+            }
+        }
+    }
+}
+
+fn put_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
+    for digit in (0..digits).rev() {
+        let four = (number >> (4 * digit)) & 0xf;
+        out.push(b"0123456789abcdef"[usize::try_from(four).unwrap_or(0)]);
+    }
+}
+
+fn read(digits: &[u8]) -> Option<Stamp> {
+    Some(Stamp {
+        publisher: u16::try_from(hex(&digits[..4])?).ok()?,
+        number: u32::try_from(hex(&digits[4..12])?).ok()?,
+        intended_ns: hex(&digits[12..28])?,
+        late_us: u32::try_from(hex(&digits[28..36])?).ok()?,
+    })
+}
+
+fn hex(digits: &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for digit in digits {
+        let four = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        number = number << 4 | u64::from(four);
+    }
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STAMP: Stamp = Stamp { publisher: 7, number: 40_000, intended_ns: 1 << 50, late_us: 12 };
+
+    fn found(stamper: &Stamper, message: &[u8]) -> Vec<Stamp> {
+        let mut found = Vec::new();
+        stamper.find(message, |stamp| found.push(stamp));
+        found
+    }
+
+    #[test]
+    fn a_stamp_is_found_in_json_and_in_joined_messages() {
+        let stamper = Stamper::new(0xbeef);
+        let mut text = Vec::new();
+        stamper.put(&mut text, &STAMP);
+        assert_eq!(text.len(), STAMP_BYTES);
+        let wrapped = [br#"{"type":"message","body":""#, &text[..], br#"...."}"#].concat();
+        assert_eq!(found(&stamper, &wrapped), [STAMP]);
+        let joined = [&text[..], b"....\n", &text, b"....\n", &text].concat();
+        assert_eq!(found(&stamper, &joined), [STAMP; 3]);
+        assert_eq!(found(&Stamper::new(0xbee0), &joined), [], "another run's are strangers");
+        assert_eq!(STAMP.sent_ns(), (1 << 50) + 12_000);
+    }
+
+    #[test]
+    fn half_a_stamp_is_none() {
+        let stamper = Stamper::new(1);
+        let mut text = Vec::new();
+        stamper.put(&mut text, &STAMP);
+        assert_eq!(found(&stamper, &text[..STAMP_BYTES - 1]), []);
+        // A mark alone, then a whole one.
+        let both = [&text[..20], &text[..]].concat();
+        assert_eq!(found(&stamper, &both), [STAMP]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_stamp_reads_back(
+            publisher: u16, number: u32, intended_ns in 0..u64::MAX / 2, late_us: u32, run: u16,
+            before in proptest::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let stamp = Stamp { publisher, number, intended_ns, late_us };
+            let stamper = Stamper::new(run);
+            let mut message = before;
+            stamper.put(&mut message, &stamp);
+            prop_assert_eq!(found(&stamper, &message).pop(), Some(stamp));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Whether the tool tells the truth: servers with known faults, and what it must say of each.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const CLIENTS: usize = 10;
+
+const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// What a server does with the message of a number, given the frame that says it.
+type Rule = Box<dyn FnMut(usize, Vec<u8>) -> Vec<Vec<u8>> + Send>;
+
+/// A server for one run: every client is answered, then what the first one says goes to all.
+fn serve(mut rule: Rule) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| answered(&listener)).collect();
+        let mut number = 0;
+        // The run's end is the end of its publisher.
+        while let Some(payload) = read_frame(&mut clients[0]) {
+            for frame in rule(number, unmasked(&payload)) {
+                for client in &mut clients {
+                    if client.write_all(&frame).is_err() {
+                        return;
+                    }
+                }
+            }
+            number += 1;
+        }
+    });
+    address
+}
+
+fn answered(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    stream.write_all(SWITCHING.as_bytes()).unwrap();
+    stream
+}
+
+/// The payload of the next masked frame, which is a short one.
+fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).ok()?;
+    assert_eq!((head[0], head[1] & 0x80), (0x81, 0x80), "a masked text");
+    let mut length = usize::from(head[1] & 0x7f);
+    if length == 126 {
+        let mut wide = [0; 2];
+        stream.read_exact(&mut wide).ok()?;
+        length = usize::from(u16::from_be_bytes(wide));
+    }
+    let mut rest = vec![0; 4 + length];
+    stream.read_exact(&mut rest).ok()?;
+    let (mask, payload) = rest.split_at(4);
+    Some(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect())
+}
+
+fn unmasked(payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    assert!(length < 126);
+    [&[0x81, length], payload].concat()
+}
+
+fn bench(address: SocketAddr, flags: &str) -> Output {
+    let url = format!("ws://{address}/ws");
+    let clients = CLIENTS.to_string();
+    Command::new(env!("CARGO_BIN_EXE_stentor-bench"))
+        .args(["fanout", &url, "-c", &clients, "--size", "64", "--quiet", "--json", "/dev/stderr"])
+        .args(["--warmup", "0"])
+        .args(flags.split_whitespace())
+        .output()
+        .unwrap()
+}
+
+fn found(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn ms(run: &Value, latency: &str, figure: &str) -> f64 {
+    run["latencies"][latency][figure].as_f64().unwrap_or(f64::NAN) / 1e6
+}
+
+fn stalling() -> Rule {
+    Box::new(|number, frame| {
+        if number == 100 {
+            let until = Instant::now() + Duration::from_millis(500);
+            while let Some(left) = until.checked_duration_since(Instant::now()) {
+                thread::park_timeout(left);
+            }
+        }
+        vec![frame]
+    })
+}
+
+/// At 100/s a stall of half a second catches fifty messages, and each waits ten milliseconds less
+/// than the one before. Of three hundred the tenth part waited 200 ms and more, the hundredth 470.
+#[test]
+fn a_stall_shows_in_an_open_loop() {
+    let run = found(&bench(serve(stalling()), "-r 100/s -d 3s"));
+    assert_eq!((&run["totals"]["published"], &run["totals"]["lost"]), (&300.into(), &0.into()));
+    for latency in ["delivery", "last"] {
+        let (p50, p90) = (ms(&run, latency, "p50_ns"), ms(&run, latency, "p90_ns"));
+        let (p99, max) = (ms(&run, latency, "p99_ns"), ms(&run, latency, "max_ns"));
+        assert!(p50 < 20.0, "{latency}: {p50}");
+        assert!((190.0..260.0).contains(&p90), "{latency}: {p90}");
+        assert!((460.0..560.0).contains(&p99), "{latency}: {p99}");
+        assert!((499.0..600.0).contains(&max), "{latency}: {max}");
+    }
+}
+
+/// In a closed loop the same stall is one slow message among thousands: that is what such a loop
+/// hides.
+#[test]
+fn a_stall_hides_in_a_closed_loop() {
+    let run = found(&bench(serve(stalling()), "-w 1 -d 3s"));
+    assert!(run["totals"]["published"].as_u64().unwrap() > 500, "{}", run["totals"]);
+    assert!(ms(&run, "delivery", "p99_ns") < 50.0, "{}", ms(&run, "delivery", "p99_ns"));
+    assert!(ms(&run, "delivery", "max_ns") >= 499.0);
+}
+
+/// One message in twenty is held for 30 ms: nine in ten are fast, and the 99th percentile is not.
+#[test]
+fn a_known_delay_is_found_where_it_is() {
+    let rule: Rule = Box::new(|number, frame| {
+        if number % 20 == 10 {
+            let until = Instant::now() + Duration::from_millis(30);
+            while let Some(left) = until.checked_duration_since(Instant::now()) {
+                thread::park_timeout(left);
+            }
+        }
+        vec![frame]
+    });
+    let run = found(&bench(serve(rule), "-r 25/s -d 8s"));
+    let (p90, p99) = (ms(&run, "delivery", "p90_ns"), ms(&run, "delivery", "p99_ns"));
+    assert!(p90 < 20.0, "{p90}");
+    assert!((29.9..60.0).contains(&p99), "{p99}");
+}
+
+#[test]
+fn what_is_lost_is_counted() {
+    let rule: Rule =
+        Box::new(|number, frame| if number % 100 == 50 { Vec::new() } else { vec![frame] });
+    let output = bench(serve(rule), "-r 500/s -d 2s --threshold lost==0");
+    assert_eq!(found(&output)["totals"]["lost"], 10 * CLIENTS);
+    assert_eq!(output.status.code(), Some(99), "the threshold is missed");
+}
+
+/// A closed loop waits for what is lost only for a second, and goes on.
+#[test]
+fn a_loss_does_not_end_a_closed_loop() {
+    let rule: Rule = Box::new(|number, frame| if number == 50 { Vec::new() } else { vec![frame] });
+    let run = found(&bench(serve(rule), "-w 1 -d 3s"));
+    assert_eq!(run["totals"]["lost"], CLIENTS);
+    assert!(run["totals"]["published"].as_u64().unwrap() > 200, "{}", run["totals"]);
+}
+
+#[test]
+fn what_comes_twice_is_counted() {
+    let rule: Rule = Box::new(|number, frame| {
+        let times = if number % 100 == 50 { 2 } else { 1 };
+        vec![frame; times]
+    });
+    let run = found(&bench(serve(rule), "-r 500/s -d 2s"));
+    let totals = &run["totals"];
+    assert_eq!((&totals["duplicated"], &totals["lost"]), (&(10 * CLIENTS).into(), &0.into()));
+    assert_eq!(totals["deliveries"], 1000 * CLIENTS);
+}
+
+#[test]
+fn disorder_is_counted() {
+    let mut kept: Option<Vec<u8>> = None;
+    let rule: Rule = Box::new(move |number, frame| {
+        if number % 100 == 50 {
+            kept = Some(frame);
+            return Vec::new();
+        }
+        std::iter::once(frame).chain(kept.take()).collect()
+    });
+    let run = found(&bench(serve(rule), "-r 500/s -d 2s"));
+    let totals = &run["totals"];
+    assert_eq!((&totals["out_of_order"], &totals["lost"]), (&(10 * CLIENTS).into(), &0.into()));
+}
+
+#[test]
+fn a_server_that_closes_is_counted_by_code() {
+    let rule: Rule =
+        Box::new(
+            |number, frame| {
+                if number == 20 { vec![frame, vec![0x88, 2, 0x0b, 0xc0]] } else { vec![frame] }
+            },
+        );
+    let run = found(&bench(serve(rule), "-r 500/s -d 1s"));
+    // It goes on talking behind its close frame; nobody asked it to hang up.
+    assert!(run["totals"]["published"].as_u64().unwrap() > 100);
+    let nobody = Command::new(env!("CARGO_BIN_EXE_stentor-bench"))
+        .args(["fanout", "ws://127.0.0.1:1/ws", "-c", "3", "-d", "1s", "--quiet"])
+        .output()
+        .unwrap();
+    assert_eq!(nobody.status.code(), Some(3));
+    let text = String::from_utf8_lossy(&nobody.stderr);
+    assert!(text.starts_with("stentor-bench: ws://127.0.0.1:1/ws: ") && text.lines().count() == 1);
+    assert!(text.contains("refused"), "{text}");
+}
+
+#[test]
+fn too_few_samples_prove_nothing() {
+    let rule: Rule = Box::new(|_, frame| vec![frame]);
+    let output = bench(serve(rule), "-r 20/s -d 1s");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(found(&output)["faults"][0]["what"].as_str().unwrap().contains("too few"));
+    let usage = bench(SocketAddr::from(([127, 0, 0, 1], 1)), "--size 10");
+    assert_eq!(usage.status.code(), Some(2));
+}
