@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
-use crate::load::{self, Failed, Plan};
+use crate::load::{self, Aim, Failed, Idle, Limit, Plan, Storm};
 use crate::output::threshold::Threshold;
 use crate::output::{self, summary};
 use crate::run::Run;
@@ -42,6 +42,10 @@ pub(crate) struct Cli {
 enum Command {
     /// Fan-out: publishers speak, all clients listen; latency at a rate, or capacity.
     Fanout(Box<Fanout>),
+    /// A connect storm, and storms of reconnects: accepts a second, and what a handshake takes.
+    Connect(Box<Errand<Storm>>),
+    /// Silent clients: memory and CPU of the server, pings answered.
+    Idle(Box<Errand<Idle>>),
     #[command(flatten)]
     Output(output::Command),
     /// One fixed figure of a server, as JSON: what scripts/figures.sh is made of.
@@ -55,6 +59,17 @@ enum Command {
 struct Fanout {
     #[command(flatten)]
     plan: Plan,
+    #[command(flatten)]
+    limit: Limit,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// A load without messages, and where its record goes.
+#[derive(clap::Args)]
+struct Errand<T: clap::Args> {
+    #[command(flatten)]
+    load: T,
     #[command(flatten)]
     files: Files,
 }
@@ -88,6 +103,20 @@ impl Cli {
                 Ok(code) => return code,
                 Err(failed) => failed,
             },
+            Command::Connect(errand) => {
+                let run = start(&errand.load.aim, |stopped| errand.load.run(stopped));
+                match run.and_then(|mut run| errand.files.finish(&mut run)) {
+                    Ok(code) => return code,
+                    Err(failed) => failed,
+                }
+            }
+            Command::Idle(errand) => {
+                let run = start(&errand.load.aim, |stopped| errand.load.run(stopped));
+                match run.and_then(|mut run| errand.files.finish(&mut run)) {
+                    Ok(code) => return code,
+                    Err(failed) => failed,
+                }
+            }
             Command::Figure(scenario) => {
                 match host::raise_nofile().and_then(|()| scenario.run()) {
                     Ok(found) => {
@@ -118,20 +147,34 @@ impl Fanout {
     fn run(&self) -> Result<ExitCode, (u8, String)> {
         let plan = &self.plan;
         plan.check().map_err(|text| (USAGE, text))?;
-        host::raise_nofile().map_err(|error| (FAILED, error.to_string()))?;
-        let stopped = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // The second one ends the process at once; the first one lets it say what it has.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopped))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stopped)))
-                .map_err(|error| (FAILED, error.to_string()))?;
-        }
-        let mut run = load::run(plan, &stopped).map_err(|failed| match failed {
-            Failed::Unreachable(why) => (FAILED, format!("{}: {why}", plan.url)),
-            Failed::Io(error) => (FAILED, error.to_string()),
+        let mut run = start(&plan.aim, |stopped| {
+            let mut run = load::run(plan, stopped)?;
+            run.limit = self.limit.run(plan, stopped)?;
+            Ok(run)
         })?;
         self.files.finish(&mut run)
     }
+}
+
+/// Prepares the process for a load, runs it, and explains its failure.
+fn start(
+    aim: &Aim,
+    load: impl FnOnce(&Arc<AtomicBool>) -> Result<Run, Failed>,
+) -> Result<Run, (u8, String)> {
+    aim.check().map_err(|text| (USAGE, text))?;
+    let failed = |error: std::io::Error| (FAILED, error.to_string());
+    host::raise_nofile().map_err(failed)?;
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second one ends the process at once; the first one lets it say what it has.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopped))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stopped)))
+            .map_err(failed)?;
+    }
+    load(&stopped).map_err(|error| match error {
+        Failed::Unreachable(why) => (FAILED, format!("{}: {why}", aim.url)),
+        Failed::Io(error) => failed(error),
+    })
 }
 
 impl Files {

@@ -102,6 +102,9 @@ pub(crate) struct Totals {
     pub(crate) bytes_in: u64,
     /// Clients that connected.
     pub(crate) connected: u64,
+    /// Pings of the server that were answered.
+    #[serde(default)]
+    pub(crate) pings: u64,
     /// Clients that the server closed, by close code; `none` without one.
     pub(crate) disconnects: BTreeMap<String, u64>,
     /// Connects that failed, by cause.

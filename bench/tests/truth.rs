@@ -156,8 +156,12 @@ fn what_is_lost_is_counted() {
     let rule: Rule =
         Box::new(|number, frame| if number % 100 == 50 { Vec::new() } else { vec![frame] });
     let output = bench(serve(rule), "-r 500/s -d 2s --threshold lost==0");
-    assert_eq!(found(&output)["totals"]["lost"], 10 * CLIENTS);
-    assert_eq!(output.status.code(), Some(99), "the threshold is missed");
+    let run = found(&output);
+    assert_eq!(run["totals"]["lost"], 10 * CLIENTS);
+    assert_eq!(run["thresholds"][0]["met"], false);
+    // On a busy machine the generator may be late, which weighs more than a threshold.
+    let valid = run["faults"].as_array().unwrap().is_empty();
+    assert_eq!(output.status.code(), Some(if valid { 99 } else { 4 }), "{}", run["faults"]);
 }
 
 /// A closed loop waits for what is lost only for a second, and goes on.

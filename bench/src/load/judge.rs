@@ -14,7 +14,7 @@ use super::worker::{Found, Mode};
 use crate::host;
 use crate::output::hist::encode;
 use crate::run::{
-    Fault, Generator, Latency, Load, Run, SCHEMA_VERSION, Second, ServerCost, Target, Totals,
+    Fault, Generator, Latency, Load, Run, SCHEMA_VERSION, Second, ServerCost, Totals,
 };
 
 /// Fewer receipts than this say nothing about a p99.
@@ -47,6 +47,7 @@ pub(super) fn run_of(
         disordered_clients: disordered(&orders),
         bytes_in: sum(|found| found.bytes_in),
         connected,
+        pings: 0,
         disconnects: BTreeMap::new(),
         failures: BTreeMap::new(),
     };
@@ -77,16 +78,12 @@ pub(super) fn run_of(
         schema_version: SCHEMA_VERSION,
         command: "fanout".to_owned(),
         command_line: std::env::args().collect(),
-        label: plan.label.clone(),
+        label: plan.aim.label.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        seed: plan.seed,
+        seed: plan.aim.seed,
         began_unix_ms,
         host: host::facts(sampler.load, sampler.steal_share),
-        target: Target {
-            url: plan.url.to_string(),
-            transport: "tcp".to_owned(),
-            dialect: plan.subprotocol.clone().unwrap_or_else(|| "plain".to_owned()),
-        },
+        target: plan.aim.target(),
         load: load_of(plan),
         latencies,
         server: server_of(sampler, &totals),
@@ -101,7 +98,8 @@ pub(super) fn run_of(
     Ok(run)
 }
 
-fn add(all: &mut BTreeMap<String, u64>, some: BTreeMap<String, u64>) {
+/// Adds counts by name.
+pub(super) fn add(all: &mut BTreeMap<String, u64>, some: BTreeMap<String, u64>) {
     for (name, count) in some {
         *all.entry(name).or_default() += count;
     }
@@ -170,7 +168,7 @@ fn load_of(plan: &Plan) -> Load {
         Mode::Open { rate } => (None, Some(rate)),
     };
     Load {
-        clients: plan.clients as u64,
+        clients: plan.aim.clients as u64,
         publishers: plan.publishers as u64,
         bytes: plan.bytes as u64,
         window,
@@ -202,7 +200,7 @@ fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost> {
 fn generator_of(plan: &Plan, cpu_ns: &[u64], receipts: u64) -> Generator {
     let busiest = cpu_ns.iter().max().copied().unwrap_or(0);
     Generator {
-        threads: u32::try_from(plan.threads).unwrap_or(u32::MAX),
+        threads: u32::try_from(plan.aim.threads).unwrap_or(u32::MAX),
         agents: 1,
         cpu_share: busiest as f64 / 1e9 / plan.time.as_secs_f64(),
         cpu_ns_per_receipt: cpu_ns.iter().sum::<u64>() as f64 / receipts.max(1) as f64,

@@ -1,12 +1,15 @@
 //! A load: who says how much to how many, and what comes of it.
 
+mod aim;
 mod board;
 mod judge;
 mod ledger;
+mod limit;
 mod message;
 mod pace;
 mod plan;
 mod record;
+mod quiet;
 mod sampler;
 mod stamp;
 mod worker;
@@ -16,7 +19,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) use aim::Aim;
+pub(crate) use limit::Limit;
 pub(crate) use plan::Plan;
+pub(crate) use quiet::{Idle, Storm};
 
 use crate::host::now_ns;
 use crate::run::Run;
@@ -54,7 +60,7 @@ pub(crate) fn run(plan: &Plan, stopped: &Arc<AtomicBool>) -> Result<Run, Failed>
         stopped: Arc::clone(stopped),
         live: jobs.iter().map(|_| Live::default()).collect(),
     });
-    let mut sampler = Sampler::new(plan.server_pid)?;
+    let mut sampler = Sampler::new(plan.aim.server_pid)?;
     let (ready, readies) = mpsc::channel();
     let threads: Vec<_> = jobs
         .iter()
@@ -109,7 +115,7 @@ fn watch<T>(
     let mut next_ns = measure_ns;
     let mut heard = 0;
     let live = io::stderr().is_terminal();
-    if !plan.quiet {
+    if !plan.aim.quiet {
         say(&format!("{connected} clients connected"), false)?;
     }
     while !threads.iter().all(std::thread::JoinHandle::is_finished) {
@@ -121,7 +127,7 @@ fn watch<T>(
         sampler.sample(next_ns == measure_ns, next_ns >= end_ns)?;
         let receipts = shared.live.iter().map(|live| live.receipts.load(Ordering::Relaxed)).sum();
         let second = (next_ns - measure_ns) / 1_000_000_000;
-        if !plan.quiet && second > 0 {
+        if !plan.aim.quiet && second > 0 {
             let of = plan.time.as_secs_f64();
             say(&format!("{second:>4} of {of} s   {} deliveries/s", receipts - heard), live)?;
         }
@@ -130,7 +136,7 @@ fn watch<T>(
         next_ns = if next_ns < end_ns { step.min(end_ns) } else { step };
     }
     sampler.finish()?;
-    if live && !plan.quiet {
+    if live && !plan.aim.quiet {
         say("", false)?;
     }
     Ok(())

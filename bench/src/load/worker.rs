@@ -20,6 +20,9 @@ use crate::swarm::{Request, Swarm};
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(20);
 
+/// How many clients are heard before what is due is published: a quarter of a millisecond.
+const CLIENTS_A_TURN: usize = 64;
+
 /// How long a full window may stand still before its messages are taken for lost.
 const LOST_NS: u64 = 1_000_000_000;
 
@@ -135,6 +138,7 @@ impl Worker {
         let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
             handshake.saturating_record(time.as_nanos().try_into().unwrap_or(u64::MAX));
         })?;
+        swarm.take_at_once(CLIENTS_A_TURN);
         ready(arrived.open);
         let mut worker = Self {
             ledger: Ledger::new(job.clients, job.publishers_in_all),

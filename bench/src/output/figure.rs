@@ -69,12 +69,16 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 20] = [
+const PLAIN: [(&str, Unit, Of); 23] = [
     ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, run.totals.deliveries)),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
     ("bytes_per_s", Unit::BytesPerSecond, |run| per_second(run, run.totals.bytes_in)),
     ("deliveries", Unit::Count, |run| Some(real(run.totals.deliveries))),
     ("published", Unit::Count, |run| Some(real(run.totals.published))),
+    ("connects_per_s", Unit::PerSecond, |run| {
+        per_second(run, run.totals.connected).filter(|_| run.command == "connect")
+    }),
+    ("pings", Unit::Count, |run| Some(real(run.totals.pings))),
     ("connected", Unit::Count, |run| Some(real(run.totals.connected))),
     ("lost", Unit::Count, |run| Some(real(run.totals.lost))),
     ("duplicated", Unit::Count, |run| Some(real(run.totals.duplicated))),
@@ -85,6 +89,10 @@ const PLAIN: [(&str, Unit, Of); 20] = [
     ("server.cpu_share", Unit::Share, |run| server(run, |server| server.cpu_share)),
     ("server.cpu_per_delivery", Unit::Time, |run| {
         server(run, |server| server.cpu_ns_per_delivery).filter(|_| run.totals.deliveries > 0)
+    }),
+    ("server.cpu_per_connect", Unit::Time, |run| {
+        let cpu = server(run, |server| server.cpu_share)? * run.totals.seconds * 1e9;
+        (run.command == "connect").then(|| cpu / real(run.totals.connected.max(1)))
     }),
     ("server.rss", Unit::Bytes, |run| server(run, |server| real(server.rss_bytes))),
     ("server.memory_per_client", Unit::Bytes, |run| {
@@ -97,7 +105,7 @@ const PLAIN: [(&str, Unit, Of); 20] = [
 ];
 
 /// What comparisons and reports show, of what the runs have.
-const MAIN: [&str; 24] = [
+const MAIN: [&str; 26] = [
     "delivery.p50",
     "delivery.p99",
     "delivery.p99.9",
@@ -111,6 +119,8 @@ const MAIN: [&str; 24] = [
     "late.p99",
     "deliveries_per_s",
     "bytes_per_s",
+    "connects_per_s",
+    "server.cpu_per_connect",
     "server.cpu_share",
     "server.cpu_per_delivery",
     "server.memory_per_client",

@@ -111,6 +111,16 @@ impl Page {
             let figure = Figure::named(name).expect("the name is in the table");
             figure.of(run).map_or(String::new(), |value| format!("  {}", figure.unit.write(value)))
         };
+        if matches!(run.command.as_str(), "connect" | "idle") {
+            let connected = count(real(totals.connected));
+            let cost = rate("server.cpu_per_connect");
+            let cost = if cost.is_empty() { cost } else { format!("{cost} of server CPU each") };
+            self.line("connected", &format!("{connected}{}{cost}", rate("connects_per_s")));
+            self.none("pings answered", totals.pings, "");
+            self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
+            self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
+            return;
+        }
         let deliveries = count(real(totals.deliveries));
         let rates = rate("deliveries_per_s") + &rate("bytes_per_s");
         self.line("deliveries", &format!("{deliveries}{rates}"));

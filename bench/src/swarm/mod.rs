@@ -123,6 +123,11 @@ impl Swarm {
         })
     }
 
+    /// From now on takes no more than `count` clients' bytes in one turn.
+    pub(crate) fn take_at_once(&mut self, count: usize) {
+        self.events = Vec::with_capacity(count);
+    }
+
     /// Sends whole frames from one client; what its socket does not take leaves when it does.
     pub(crate) fn send(&mut self, client: usize, bytes: &[u8]) -> io::Result<()> {
         match &mut self.clients[client] {
