@@ -75,12 +75,28 @@ fn unmasked(payload: &[u8]) -> Vec<u8> {
     [&[0x81, length], payload].concat()
 }
 
+/// A server that answers `most` clients and hangs up on all that come later.
+fn answer(most: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let _answered: Vec<TcpStream> = (0..most).map(|_| answered(&listener)).collect();
+        while let Ok((late, _)) = listener.accept() {
+            drop(late);
+        }
+    });
+    address
+}
+
 fn bench(address: SocketAddr, flags: &str) -> Output {
+    run(address, "fanout", &format!("--size 64 --warmup 0 {flags}"))
+}
+
+fn run(address: SocketAddr, command: &str, flags: &str) -> Output {
     let url = format!("ws://{address}/ws");
     let clients = CLIENTS.to_string();
     Command::new(env!("CARGO_BIN_EXE_stentor-bench"))
-        .args(["fanout", &url, "-c", &clients, "--size", "64", "--quiet", "--json", "/dev/stderr"])
-        .args(["--warmup", "0"])
+        .args([command, &url, "-c", &clients, "--quiet", "--json", "/dev/stderr"])
         .args(flags.split_whitespace())
         .output()
         .unwrap()
@@ -219,6 +235,49 @@ fn a_server_that_closes_is_counted_by_code() {
     let text = String::from_utf8_lossy(&nobody.stderr);
     assert!(text.starts_with("stentor-bench: ws://127.0.0.1:1/ws: ") && text.lines().count() == 1);
     assert!(text.contains("refused"), "{text}");
+}
+
+#[test]
+fn storms_count_who_came_and_who_did_not() {
+    let output = run(answer(2 * CLIENTS), "connect", "--rounds 2 --hold 0 --threads 2");
+    let whole = found(&output);
+    assert_eq!(whole["totals"]["connected"], 2 * CLIENTS);
+    assert_eq!(whole["latencies"]["handshake"]["count"], 2 * CLIENTS);
+    assert_eq!(output.status.code(), Some(0), "{}", whole["faults"]);
+    let output = run(answer(CLIENTS + 3), "connect", "--rounds 2 --hold 0");
+    let part = found(&output);
+    assert_eq!(part["totals"]["connected"], CLIENTS + 3);
+    let failed: u64 =
+        part["totals"]["failures"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(failed, (CLIENTS - 3) as u64);
+    assert_eq!(output.status.code(), Some(4), "not all of it was measured");
+}
+
+/// A pace of ten a second takes nine tenths of a second for ten clients.
+#[test]
+fn a_ramp_takes_its_time() {
+    let run = found(&run(answer(CLIENTS), "connect", "--rounds 1 --hold 0 --ramp 10/s"));
+    let seconds = run["totals"]["seconds"].as_f64().unwrap();
+    assert!((0.85..2.0).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn idle_clients_are_there_and_measured() {
+    let pid = std::process::id();
+    let flags = format!("-d 500ms --server-pid {pid}");
+    let run = found(&run(answer(CLIENTS), "idle", &flags));
+    assert_eq!(run["totals"]["connected"], CLIENTS);
+    assert_eq!(run["server"]["pid"], pid);
+    assert!(run["server"]["rss_bytes"].as_u64().unwrap() > 100_000);
+}
+
+#[test]
+fn a_load_is_held_against_the_bare_loop() {
+    let rule: Rule = Box::new(|_, frame| vec![frame]);
+    let run = found(&bench(serve(rule), "-r 300/s -d 1s --against-limit"));
+    assert_eq!(run["limit"]["totals"]["lost"], 0);
+    assert_eq!(run["limit"]["totals"]["deliveries"], run["totals"]["deliveries"]);
+    assert!(run["limit"]["server"]["cpu_ns_per_delivery"].as_f64().unwrap() > 0.0);
 }
 
 #[test]

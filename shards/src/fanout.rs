@@ -55,11 +55,11 @@ impl<N: Net> Shard<N> {
     /// Sends the open ticks of all channels. Does not wait for any client.
     pub(crate) fn fan_out(&mut self) {
         self.tick_is_full = false;
+        // Other shards go to work on what was sent to them while this one is busy.
+        self.port.ring();
         if self.dirty.is_empty() {
             return;
         }
-        // Other shards go to work on what was sent to them while this one is busy.
-        self.port.ring();
         let mut encoded = std::mem::take(&mut self.encoded);
         for index in std::mem::take(&mut self.dirty) {
             encoded.push(self.encode(index));
