@@ -13,48 +13,32 @@ REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
 
 def allows(expression, allowed):
     """Whether a licence expression can be met with what is allowed. `/` is the old way to write OR."""
-    words = re.findall(r"[()]|[^\s()/]+|/", expression.replace("/", " OR "))
-    python = []
-    skip = False
-    for word in words:
-        if skip:
-            skip = False
-        elif word == "WITH":
+    words = re.findall(r"[()]|[^\s()/]+", expression.replace("/", " OR "))
+
+    def joined(operator, part, combine):
+        def parse():
+            values = [part()]
+            while words and words[0] == operator:
+                words.pop(0)
+                values.append(part())
+            return combine(values)
+
+        return parse
+
+    def licence():
+        word = words.pop(0)
+        if word == "(":
+            value = either()
+            words.pop(0)
+            return value
+        if words[:1] == ["WITH"]:
             # An exception allows more, never less.
-            skip = True
-        elif word in ("OR", "AND"):
-            python.append(word.lower())
-        elif word in "()":
-            python.append(word)
-        else:
-            # `+` offers later versions as well; the one that is allowed may be chosen.
-            python.append(str(word.removesuffix("+") in allowed))
-    return meets(python)
+            del words[:2]
+        # `+` offers later versions as well; the one that is allowed may be chosen.
+        return word.removesuffix("+") in allowed
 
-
-def meets(words):
-    """Evaluates `or` and `and` over True and False, with brackets; `and` binds closer."""
-    def alternative(at):
-        value, at = sequence(at)
-        while at < len(words) and words[at] == "or":
-            right, at = sequence(at + 1)
-            value = value or right
-        return value, at
-
-    def sequence(at):
-        value, at = atom(at)
-        while at < len(words) and words[at] == "and":
-            right, at = atom(at + 1)
-            value = value and right
-        return value, at
-
-    def atom(at):
-        if words[at] == "(":
-            value, at = alternative(at + 1)
-            return value, at + 1
-        return words[at] == "True", at + 1
-
-    return bool(words) and alternative(0)[0]
+    either = joined("OR", joined("AND", licence, all), any)
+    return bool(words) and either()
 
 
 def main():

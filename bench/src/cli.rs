@@ -43,9 +43,9 @@ enum Command {
     /// Fan-out: publishers speak, all clients listen; latency at a rate, or capacity.
     Fanout(Box<Fanout>),
     /// A connect storm, and storms of reconnects: accepts a second, and what a handshake takes.
-    Connect(Box<Errand<Storm>>),
+    Connect(Errand<Storm>),
     /// Silent clients: memory and CPU of the server, pings answered.
-    Idle(Box<Errand<Idle>>),
+    Idle(Errand<Idle>),
     #[command(flatten)]
     Output(output::Command),
     /// One fixed figure of a server, as JSON: what scripts/figures.sh is made of.
@@ -103,16 +103,14 @@ impl Cli {
                 Ok(code) => return code,
                 Err(failed) => failed,
             },
-            Command::Connect(errand) => {
-                let run = start(&errand.load.aim, |stopped| errand.load.run(stopped));
-                match run.and_then(|mut run| errand.files.finish(&mut run)) {
+            Command::Connect(Errand { load, files }) => {
+                match start(&load.aim, &files, |stopped| load.run(stopped)) {
                     Ok(code) => return code,
                     Err(failed) => failed,
                 }
             }
-            Command::Idle(errand) => {
-                let run = start(&errand.load.aim, |stopped| errand.load.run(stopped));
-                match run.and_then(|mut run| errand.files.finish(&mut run)) {
+            Command::Idle(Errand { load, files }) => {
+                match start(&load.aim, &files, |stopped| load.run(stopped)) {
                     Ok(code) => return code,
                     Err(failed) => failed,
                 }
@@ -147,20 +145,20 @@ impl Fanout {
     fn run(&self) -> Result<ExitCode, (u8, String)> {
         let plan = &self.plan;
         plan.check().map_err(|text| (USAGE, text))?;
-        let mut run = start(&plan.aim, |stopped| {
+        start(&plan.aim, &self.files, |stopped| {
             let mut run = load::run(plan, stopped)?;
             run.limit = self.limit.run(plan, stopped)?;
             Ok(run)
-        })?;
-        self.files.finish(&mut run)
+        })
     }
 }
 
-/// Prepares the process for a load, runs it, and explains its failure.
+/// Prepares the process for a load, runs it, and finishes its record or explains its failure.
 fn start(
     aim: &Aim,
+    files: &Files,
     load: impl FnOnce(&Arc<AtomicBool>) -> Result<Run, Failed>,
-) -> Result<Run, (u8, String)> {
+) -> Result<ExitCode, (u8, String)> {
     aim.check().map_err(|text| (USAGE, text))?;
     let failed = |error: std::io::Error| (FAILED, error.to_string());
     host::raise_nofile().map_err(failed)?;
@@ -171,10 +169,11 @@ fn start(
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stopped)))
             .map_err(failed)?;
     }
-    load(&stopped).map_err(|error| match error {
+    let mut run = load(&stopped).map_err(|error| match error {
         Failed::Unreachable(why) => (FAILED, format!("{}: {why}", aim.url)),
         Failed::Io(error) => failed(error),
-    })
+    })?;
+    files.finish(&mut run)
 }
 
 impl Files {
@@ -185,14 +184,8 @@ impl Files {
         if let Some(path) = &self.json {
             write(path, &output::json::write(run)).map_err(usage)?;
         }
-        for path in [&self.hgrm, &self.hlog, &self.csv].into_iter().flatten() {
-            let ending = if Some(path) == self.hgrm.as_ref() {
-                "hgrm"
-            } else if Some(path) == self.hlog.as_ref() {
-                "hlog"
-            } else {
-                "csv"
-            };
+        for (ending, path) in [("hgrm", &self.hgrm), ("hlog", &self.hlog), ("csv", &self.csv)] {
+            let Some(path) = path else { continue };
             let text = output::export_one(run, ending).map_err(usage)?;
             write(path, &text).map_err(usage)?;
         }

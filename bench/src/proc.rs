@@ -10,7 +10,7 @@ const TICK_NS: u64 = 10_000_000;
 /// What a process's threads have run until some moment.
 ///
 /// A running thread's time lags by up to a scheduler tick, so look when the process sleeps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CpuTime {
     /// Nanoseconds of each live thread, as the scheduler counts them.
     threads: HashMap<OsString, u64>,
@@ -73,9 +73,7 @@ fn line_of(rollup: &str, name: &str) -> u64 {
 
 /// User and system ticks of a process.
 pub(crate) fn cpu_ticks(pid: u32) -> Option<(u64, u64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    split_ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Ticks that the hypervisor took from this host, and all ticks.
@@ -105,20 +103,23 @@ pub(crate) fn part(part: u64, whole: u64) -> f64 {
 
 /// Private memory of a process in bytes, user space.
 pub(crate) fn private_bytes(pid: u32) -> io::Result<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    private_of(&rollup).ok_or_else(|| unreadable("smaps_rollup", &rollup))
+    Memory::of(pid).map(|memory| memory.private)
 }
 
 fn unreadable(file: &str, text: &str) -> io::Error {
     io::Error::other(format!("{file} reads {text:?}"))
 }
 
+/// User and system time of a process together.
+fn ticks_of(stat: &str) -> Option<u64> {
+    split_ticks_of(stat).map(|(user, system)| user + system)
+}
+
 /// User and system time of a process: the 14th and 15th fields, the second of which is a name in
 /// brackets.
-fn ticks_of(stat: &str) -> Option<u64> {
+fn split_ticks_of(stat: &str) -> Option<(u64, u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    Some(user + fields.next()?.parse::<u64>().ok()?)
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
 /// The first of a schedstat's three numbers: time on a CPU. The others are time in a run queue, and

@@ -74,14 +74,11 @@ impl Entrance {
 
     /// Accepts who waits, up to a bound. Where descriptors are out it pauses instead of spinning.
     pub(crate) fn accept(&mut self, shard: &mut Shard<Watch>, now: Now) {
-        let paused = self.not_before.is_some();
-        if self.not_before.is_some_and(|then| now < then)
-            || !(paused || std::mem::take(&mut shard.net.knocked) || self.more)
-        {
+        let due = self.not_before.map_or_else(|| self.is_due(&shard.net), |then| now >= then);
+        if !due {
             return;
         }
-        self.not_before = None;
-        self.more = false;
+        (self.not_before, self.more, shard.net.knocked) = (None, false, false);
         while shard.fresh.len() < FRESH_MAX {
             match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
                 Ok(stream) => shard.fresh.push_back(stream),

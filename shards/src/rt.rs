@@ -15,7 +15,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 /// The runtime's preemption timer is off. If it fires before the executor has begun its round, the
 /// executor takes the round for an empty one and parks with tasks ready to run: the shard hangs
 /// until something else wakes its ring. A thread that loses its core for the timer's length at that
-/// moment is enough. Here nothing needs it: long work looks at the ring itself.
+/// moment is enough. Here nothing needs it: a shard is one task, which sleeps when it has no work.
 const NEVER: Duration = Duration::from_hours(1);
 
 /// Makes the executor of one shard, pinned to `core`. Call it on the thread that will run it.

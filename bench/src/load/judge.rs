@@ -6,6 +6,7 @@ use std::io;
 
 use hdrhistogram::Histogram;
 
+use super::aim::Aim;
 use super::ledger::disordered;
 use super::plan::Plan;
 use super::record::{Interval, nanoseconds};
@@ -75,27 +76,32 @@ pub(super) fn run_of(
     let latencies =
         named.into_iter().map(|(name, found)| (name.to_owned(), Latency::of(found))).collect();
     let mut run = Run {
-        schema_version: SCHEMA_VERSION,
-        command: "fanout".to_owned(),
-        command_line: std::env::args().collect(),
-        label: plan.aim.label.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        seed: plan.aim.seed,
         began_unix_ms,
-        host: host::facts(sampler.load, sampler.steal_share),
-        target: plan.aim.target(),
         load: load_of(plan),
         latencies,
         server: server_of(sampler, &totals),
         generator: generator_of(plan, &cpu, receipts),
-        limit: None,
         series,
-        thresholds: Vec::new(),
-        faults: Vec::new(),
         totals,
+        ..head_of("fanout", &plan.aim, sampler)
     };
     run.faults = faults_of(plan, &run, &late, &delivery);
     Ok(run)
+}
+
+/// What every record says, whatever was measured.
+pub(super) fn head_of(command: &str, aim: &Aim, sampler: &Sampler) -> Run {
+    Run {
+        schema_version: SCHEMA_VERSION,
+        command: command.to_owned(),
+        command_line: std::env::args().collect(),
+        label: aim.label.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed: aim.seed,
+        host: host::facts(sampler.load, sampler.steal_share),
+        target: aim.target(),
+        ..Run::default()
+    }
 }
 
 /// Adds counts by name.
@@ -179,7 +185,7 @@ fn load_of(plan: &Plan) -> Load {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost> {
+pub(super) fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost> {
     let pid = sampler.pid()?;
     let memory = sampler.memory.unwrap_or_default();
     let ns = sampler.server_ns().unwrap_or(0) as f64;

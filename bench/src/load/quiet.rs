@@ -10,10 +10,11 @@ use hdrhistogram::Histogram;
 
 use super::Failed;
 use super::aim::Aim;
+use super::judge;
 use super::record::nanoseconds;
 use super::sampler::Sampler;
 use crate::host;
-use crate::run::{Fault, Generator, Latency, Load, Run, SCHEMA_VERSION, ServerCost, Totals};
+use crate::run::{Fault, Generator, Latency, Load, Run, ServerCost, Totals};
 use crate::swarm::{Request, Swarm};
 use crate::units;
 
@@ -187,7 +188,7 @@ fn storm(
     })?;
     seen.took += began.elapsed();
     seen.open += arrived.open;
-    super::judge::add(&mut seen.failures, arrived.failures);
+    judge::add(&mut seen.failures, arrived.failures);
     if let Some(here) = first.take() {
         here.wait();
     }
@@ -199,7 +200,7 @@ fn storm(
     }
     seen.pings += swarm.pings;
     seen.cpu_ns += host::thread_cpu_ns() - cpu_began;
-    super::judge::add(&mut seen.endings, std::mem::take(&mut swarm.endings));
+    judge::add(&mut seen.endings, std::mem::take(&mut swarm.endings));
     Ok(())
 }
 
@@ -219,8 +220,8 @@ fn record(
     for seen in seen {
         totals.connected += seen.open as u64;
         totals.pings += seen.pings;
-        super::judge::add(&mut totals.failures, seen.failures);
-        super::judge::add(&mut totals.disconnects, seen.endings);
+        judge::add(&mut totals.failures, seen.failures);
+        judge::add(&mut totals.disconnects, seen.endings);
         handshake.add(&seen.handshake).map_err(io::Error::other)?;
     }
     let asked = (aim.clients * rounds) as u64;
@@ -230,31 +231,14 @@ fn record(
         what: format!("{missing} of {asked} connects failed: {cause}"),
         remedy: "raise the limit that it names, or ask for fewer clients".to_owned(),
     });
-    let server = sampler.pid().map(|pid| {
-        let memory = sampler.memory.unwrap_or_default();
-        ServerCost {
-            pid,
-            user_s: sampler.user_s,
-            system_s: sampler.system_s,
-            cpu_share: sampler.server_ns().unwrap_or(0) as f64 / 1e9 / totals.seconds,
-            rss_bytes: memory.rss,
-            pss_bytes: memory.pss,
-            private_bytes: memory.private,
-            private_bytes_per_client: sampler.clients_bytes as f64 / aim.clients as f64,
-            ..ServerCost::default()
-        }
+    let server = judge::server_of(sampler, &totals).map(|server| ServerCost {
+        cpu_share: sampler.server_ns().unwrap_or(0) as f64 / 1e9 / totals.seconds,
+        cpu_ns_per_delivery: 0.0,
+        ..server
     });
     Ok(Run {
-        schema_version: SCHEMA_VERSION,
-        command: command.to_owned(),
-        command_line: std::env::args().collect(),
-        label: aim.label.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        seed: aim.seed,
         began_unix_ms: super::unix_ms()
             .saturating_sub(u64::try_from(took.as_millis()).unwrap_or(0)),
-        host: host::facts(sampler.load, sampler.steal_share),
-        target: aim.target(),
         load: Load { clients: aim.clients as u64, seconds: totals.seconds, ..Load::default() },
         latencies: BTreeMap::from([("handshake".to_owned(), Latency::of(&handshake))]),
         server,
@@ -266,6 +250,6 @@ fn record(
         },
         faults: fault.into_iter().collect(),
         totals,
-        ..Run::default()
+        ..judge::head_of(command, aim, sampler)
     })
 }

@@ -14,10 +14,7 @@ const SHORTEST_NS: u64 = 1_000;
 
 /// A histogram of nanoseconds to three digits.
 pub(crate) fn nanoseconds() -> io::Result<Histogram<u64>> {
-    let mut histogram =
-        Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, 3).map_err(io::Error::other)?;
-    histogram.auto(false);
-    Ok(histogram)
+    Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, 3).map_err(io::Error::other)
 }
 
 /// What one thread saw in one second.

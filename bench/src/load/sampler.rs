@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use crate::proc::{self, CpuTime, Memory};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Look {
     at: Instant,
     server: Option<CpuTime>,
@@ -69,12 +69,12 @@ impl Sampler {
         if let Some(last) = &self.last {
             self.seconds.push(share(last, &look));
         }
-        let (steal, split) = (proc::steal_ticks(), self.pid.and_then(proc::cpu_ticks));
         if is_first {
-            (self.steal, self.split) = (steal, split);
-            self.first = Some(self.look()?);
+            (self.steal, self.split) = self.ticks();
+            self.first = Some(look.clone());
         }
         if is_last {
+            let (steal, split) = self.ticks();
             if let (Some((stolen, all)), Some((stolen_then, all_then))) = (steal, self.steal) {
                 self.steal_share = proc::part(stolen - stolen_then, all - all_then);
             }
@@ -82,7 +82,7 @@ impl Sampler {
                 self.user_s = proc::tick_seconds(user - user_then);
                 self.system_s = proc::tick_seconds(system - system_then);
             }
-            self.end = Some(self.look()?);
+            self.end = Some(look.clone());
         }
         self.last = Some(look);
         Ok(())
@@ -107,6 +107,12 @@ impl Sampler {
     /// The server's share of a core in the whole measured time.
     pub(crate) fn server_share(&self) -> Option<f64> {
         share(self.first.as_ref()?, self.end.as_ref()?)
+    }
+
+    /// The host's stolen and all ticks, and the server's user and system ones.
+    #[expect(clippy::type_complexity, reason = "two pairs, either of which may not be there")]
+    fn ticks(&self) -> (Option<(u64, u64)>, Option<(u64, u64)>) {
+        (proc::steal_ticks(), self.pid.and_then(proc::cpu_ticks))
     }
 
     fn look(&self) -> io::Result<Look> {

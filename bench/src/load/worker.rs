@@ -41,11 +41,10 @@ pub(crate) struct Shared {
     pub(crate) live: Vec<Live>,
 }
 
-/// One thread's counts, on a cache line of their own.
+/// One thread's count, on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Live {
-    pub(crate) published: AtomicU64,
     pub(crate) receipts: AtomicU64,
 }
 
@@ -136,7 +135,7 @@ impl Worker {
         let mut swarm = Swarm::empty()?;
         let mut handshake = nanoseconds()?;
         let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
-            handshake.saturating_record(time.as_nanos().try_into().unwrap_or(u64::MAX));
+            handshake.saturating_record(super::nanoseconds(time));
         })?;
         swarm.take_at_once(CLIENTS_A_TURN);
         ready(arrived.open);
@@ -196,9 +195,8 @@ impl Worker {
             self.hear(TURN)?;
             self.begin_ns = self.shared.begin_ns.load(Ordering::Relaxed);
         }
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4);
-        self.measure_ns = self.begin_ns + nanoseconds(self.job.warm_up);
-        self.end_ns = self.measure_ns + nanoseconds(self.job.time);
+        self.measure_ns = self.begin_ns + super::nanoseconds(self.job.warm_up);
+        self.end_ns = self.measure_ns + super::nanoseconds(self.job.time);
         self.intervals.begin(self.measure_ns);
         if let Mode::Open { rate } = self.job.mode {
             self.pace = Some(Pace::new(
@@ -234,7 +232,6 @@ impl Worker {
             };
             self.hear(wait)?;
             let live = &self.shared.live[self.job.thread];
-            live.published.store(self.published, Ordering::Relaxed);
             live.receipts.store(self.receipts, Ordering::Relaxed);
             let now = now_ns();
             if self.receipts + self.ledger.duplicated != heard {
