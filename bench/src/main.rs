@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod files;
 mod units;
 mod url;
 mod load;
@@ -14,6 +15,8 @@ mod run;
 mod output;
 mod frame;
 mod proc;
+mod served;
+mod pair;
 mod host;
 
 use std::process::ExitCode;

@@ -71,6 +71,31 @@ fn line_of(rollup: &str, name: &str) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
+/// Names of shells, which start servers and serve nobody.
+const SHELLS: [&str; 6] = ["sh", "dash", "bash", "ash", "zsh", "ksh"];
+
+/// The process that does the work of a group: its leader, or the first that a shell leading it has
+/// started.
+pub(crate) fn worker_of(leader: u32) -> u32 {
+    let name = fs::read_to_string(format!("/proc/{leader}/comm")).unwrap_or_default();
+    if !SHELLS.contains(&name.trim()) {
+        return leader;
+    }
+    let Ok(all) = fs::read_dir("/proc") else { return leader };
+    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let of_group = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        *pid != leader && group_of(&stat) == Some(leader)
+    };
+    pids.filter(of_group).min().unwrap_or(leader)
+}
+
+/// The process group: the fifth field of `/proc/PID/stat`, the second of which is a name in
+/// brackets.
+fn group_of(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
+}
+
 /// User and system ticks of a process.
 pub(crate) fn cpu_ticks(pid: u32) -> Option<(u64, u64)> {
     split_ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
@@ -160,7 +185,7 @@ mod tests {
     #[test]
     fn ticks_stand_behind_any_name() {
         let stat = "7 (a) b) c) S 1 7 7 0 -1 4194304 100 0 0 0 31 11 0 0 20 0 3 0 5 6 7";
-        assert_eq!(ticks_of(stat), Some(42));
+        assert_eq!((ticks_of(stat), group_of(stat)), (Some(42), Some(7)));
         assert_eq!(ticks_of("7 (a) S 1"), None);
     }
 

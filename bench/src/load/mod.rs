@@ -51,8 +51,29 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// Runs a load, from the first connect to the last receipt.
-pub(crate) fn run(plan: &Plan, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+/// A load that can be run again and again, against one server or another.
+pub(crate) trait Measure: Clone {
+    fn aim(&self) -> &Aim;
+    fn aim_mut(&mut self) -> &mut Aim;
+    /// Runs it, from the first connect to the last receipt.
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed>;
+}
+
+impl Measure for Plan {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+        run(self, stopped)
+    }
+}
+
+fn run(plan: &Plan, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
     let jobs = plan.jobs().map_err(Failed::Unreachable)?;
     let shared = Arc::new(Shared {
         board: Board::new(jobs.len(), plan.publishers),
@@ -143,7 +164,7 @@ fn watch<T>(
 }
 
 /// A line of progress; on a terminal it takes the last one's place.
-fn say(text: &str, over: bool) -> io::Result<()> {
+pub(crate) fn say(text: &str, over: bool) -> io::Result<()> {
     let mut out = io::stderr();
     if over {
         write!(out, "\r\x1b[K{text}")?;

@@ -81,7 +81,7 @@ impl Plan {
     }
 
     /// The same load against another server, which passes messages on as they are.
-    pub(super) fn against(&self, address: SocketAddr, pid: u32) -> Result<Self, String> {
+    pub(crate) fn against(&self, address: SocketAddr, pid: u32) -> Result<Self, String> {
         Ok(Self {
             aim: Aim {
                 url: Url::read(&format!("ws://{address}/ws"))?,

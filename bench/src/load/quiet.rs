@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::Failed;
+use super::{Failed, Measure};
 use super::aim::Aim;
 use super::judge;
 use super::record::nanoseconds;
@@ -59,9 +59,17 @@ struct Seen {
     cpu_ns: u64,
 }
 
-impl Storm {
+impl Measure for Storm {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
     /// Runs the storms.
-    pub(crate) fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
         let rounds = self.rounds.max(1);
         let mut sampler = Sampler::new(self.aim.server_pid)?;
         sampler.sample(true, false)?;
@@ -73,9 +81,17 @@ impl Storm {
     }
 }
 
-impl Idle {
+impl Measure for Idle {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
     /// Connects the clients and leaves them alone.
-    pub(crate) fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
         let mut sampler = Sampler::new(self.aim.server_pid)?;
         let seen = on_threads(&self.aim, stopped, 1, self.time, || {
             sampler.connected()?;

@@ -38,6 +38,12 @@ pub(crate) fn write(runs: &[Run]) -> String {
     out
 }
 
+/// Whether so many runs of a side prove nothing that their median does not either: half or more.
+pub(crate) fn proves_nothing(runs: &[Run]) -> bool {
+    let faulty = |side: &Side<'_>| side.runs.iter().filter(|run| !run.faults.is_empty()).count();
+    sides(runs).iter().any(|side| 2 * faulty(side) >= side.runs.len())
+}
+
 fn sides(runs: &[Run]) -> Vec<Side<'_>> {
     let mut sides: Vec<Side<'_>> = Vec::new();
     for run in runs {

@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Join what one round brought into one send for each client.
     #[arg(long)]
     pub(crate) joined: bool,
-    /// Send through io_uring: what one message says to all clients is one batch of it.
+    /// Send through `io_uring`: what one message says to all clients is one batch of it.
     #[arg(long, conflicts_with = "joined")]
     pub(crate) uring: bool,
     /// Ping every client this often, in seconds; 0 for never.
