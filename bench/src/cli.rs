@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use clap::{Parser, Subcommand};
 
 use crate::files::{FAILED, Files, USAGE};
-use crate::load::{Aim, Failed, Idle, Limit, Measure, Plan, Storm};
+use crate::load::{Aim, Failed, Idle, Limit, Limits, Measure, Plan, Storm, limits};
 use crate::output::{self, compare};
 use crate::pair::Pair;
 use crate::run::Run;
@@ -40,6 +40,8 @@ enum Command {
     Connect(Errand<Storm>),
     /// Silent clients: memory and CPU of the server, pings answered.
     Idle(Errand<Idle>),
+    /// The raw limit of this host: bare loops under one load, in turn, and their ratios.
+    Limit(Box<BareLoops>),
     #[command(flatten)]
     Output(output::Command),
     /// One fixed figure of a server, as JSON: what scripts/figures.sh is made of.
@@ -57,6 +59,14 @@ struct Fanout {
     limit: Limit,
     #[command(flatten)]
     pair: Pair,
+    #[command(flatten)]
+    files: Files,
+}
+
+#[derive(clap::Args)]
+struct BareLoops {
+    #[command(flatten)]
+    limits: Limits,
     #[command(flatten)]
     files: Files,
 }
@@ -86,6 +96,10 @@ impl Cli {
                 Err(failed) => failed,
             },
             Command::Idle(idle) => match idle.run() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
+            Command::Limit(limit) => match limit.run() {
                 Ok(code) => return code,
                 Err(failed) => failed,
             },
@@ -128,6 +142,16 @@ impl Fanout {
             run.limit = self.limit.run(plan, stopped)?;
             Ok(run)
         })
+    }
+}
+
+impl BareLoops {
+    fn run(&self) -> Result<ExitCode, Told> {
+        self.limits.check().map_err(|text| (USAGE, text))?;
+        self.files.check_several()?;
+        let told = |error| told(&self.limits.plan.aim, error);
+        let mut runs = self.limits.run(&prepare()?).map_err(told)?;
+        self.files.finish_several(&mut runs, limits::table)
     }
 }
 

@@ -89,7 +89,11 @@ impl Pair {
 }
 
 /// Starts the server, puts it under the load, and ends it.
-fn one_run<L: Measure>(load: &L, side: &Side<'_>, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+fn one_run<L: Measure>(
+    load: &L,
+    side: &Side<'_>,
+    stopped: &Arc<AtomicBool>,
+) -> Result<Run, Failed> {
     let mut shell = Command::new("sh");
     let started = Served::start(shell.args(["-c", side.command]), side.address);
     let named = |error: io::Error| io::Error::other(format!("{}: {error}", side.label));

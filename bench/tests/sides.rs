@@ -45,7 +45,8 @@ fn a_pair_is_two_servers_in_turn() {
     let runs = runs(&json);
     let labels: Vec<&str> = runs.iter().map(|run| run["label"].as_str().unwrap()).collect();
     assert_eq!(labels, ["plain", "joined", "joined", "plain", "plain", "joined"], "{progress}");
-    let mut pids: Vec<u64> = runs.iter().map(|run| run["server"]["pid"].as_u64().unwrap()).collect();
+    let mut pids: Vec<u64> =
+        runs.iter().map(|run| run["server"]["pid"].as_u64().unwrap()).collect();
     pids.sort_unstable();
     pids.dedup();
     assert_eq!(pids.len(), 6, "a process for each run");
@@ -77,7 +78,10 @@ fn storms_and_silence_have_pairs_too() {
         let output = tool(&[&[command, &url][..], &flags, &pair].concat());
         let table = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{table}{}", text(&output.stderr));
-        assert!(table.contains("1: stentor-bench") && table.contains("2: stentor-bench"), "{table}");
+        assert!(
+            table.contains("1: stentor-bench") && table.contains("2: stentor-bench"),
+            "{table}"
+        );
         assert!(output.stderr.is_empty(), "it was to be quiet");
     }
 }
@@ -103,4 +107,56 @@ fn a_server_that_does_not_start_is_quoted() {
     let (code, told) = pair(&raw, &raw, &[]);
     assert_eq!(code, Some(3), "{told}");
     assert!(told.contains("somebody listens there already"), "{told}");
+}
+
+/// Sixteen messages at once are what the joining loop joins; the others send each by itself.
+#[test]
+fn the_bare_loops_are_held_against_each_other() {
+    let json = kept("limit");
+    let flags = "limit -c 50 -P 50 -w 4 -d 400ms --warmup 200ms --repeats 2 --size 64 --json";
+    let flags: Vec<&str> = flags.split_whitespace().chain(json.to_str()).collect();
+    let output = tool(&flags);
+    let table = text(&output.stdout);
+    let runs = runs(&json);
+    let labels: Vec<&str> = runs.iter().map(|run| run["label"].as_str().unwrap()).collect();
+    let right = ["plain", "plain", "plain", "plain", "joined", "joined", "joined", "joined"];
+    assert_eq!(labels, [&right[..], &["uring"; 4]].concat(), "{}", text(&output.stderr));
+    let cost = |label: &str, command: &str, figure: &str| {
+        let of = runs.iter().filter(|run| run["label"] == label && run["command"] == command);
+        of.map(|run| run["server"][figure].as_f64().unwrap()).fold(f64::INFINITY, f64::min)
+    };
+    let each = |label| cost(label, "fanout", "cpu_ns_per_delivery");
+    assert!(
+        each("joined") < each("plain") / 2.0 && each("joined") < each("uring") / 2.0,
+        "{table}"
+    );
+    for label in ["plain", "joined", "uring"] {
+        assert!(cost(label, "connect", "cpu_share") > 0.0, "{table}");
+        let of = runs.iter().filter(|run| run["label"] == label);
+        assert_eq!(of.map(|run| run["totals"]["lost"].as_u64().unwrap()).sum::<u64>(), 0);
+    }
+    assert!(table.contains("server.cpu_per_connect  plain"), "{table}");
+    assert!(!table.contains("the loads differ"), "{table}");
+    let output = tool(&["limit", "ws://127.0.0.1:9/ws"]);
+    assert_eq!(output.status.code(), Some(2), "it needs no server");
+}
+
+#[test]
+fn a_run_is_held_against_the_kind_that_was_asked_for() {
+    let address = free_address();
+    let (url, json) = (format!("ws://{address}/ws"), kept("kind"));
+    let raw = format!("exec {TOOL} raw --listen {address}");
+    let mut server = Command::new("sh").args(["-c", &raw]).spawn().unwrap();
+    let flags = "-c 20 -r 200/s -d 500ms --warmup 0 -q --against-limit --limit-kind uring --json";
+    let flags: Vec<&str> = flags.split_whitespace().chain(json.to_str()).collect();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while std::net::TcpStream::connect(address).is_err() {
+        assert!(std::time::Instant::now() < deadline, "the bare loop does not listen");
+    }
+    let output = tool(&[&["fanout", &url][..], &flags].concat());
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let run: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(run["limit"]["label"], "bare loop, uring", "{}", text(&output.stderr));
+    assert_eq!(run["limit"]["totals"]["deliveries"], run["totals"]["deliveries"]);
 }

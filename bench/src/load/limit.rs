@@ -65,7 +65,8 @@ impl Limit {
             return Ok(None);
         }
         let (bare, address) = start(self.limit_kind, self.limit_core)?;
-        let plan = plan.against(address, bare.pid()).map_err(Failed::Unreachable)?;
+        let mut plan = plan.against(address, bare.pid()).map_err(Failed::Unreachable)?;
+        plan.aim.label = format!("bare loop, {}", self.limit_kind.name());
         plan.run(stopped).map(|run| Some(Box::new(run)))
     }
 }

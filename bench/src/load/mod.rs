@@ -5,6 +5,7 @@ mod board;
 mod judge;
 mod ledger;
 mod limit;
+pub(crate) mod limits;
 mod message;
 mod pace;
 mod plan;
@@ -21,6 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) use aim::Aim;
 pub(crate) use limit::Limit;
+pub(crate) use limits::Limits;
 pub(crate) use plan::Plan;
 pub(crate) use quiet::{Idle, Storm};
 

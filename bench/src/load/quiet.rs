@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::{Failed, Measure};
 use super::aim::Aim;
 use super::judge;
 use super::record::nanoseconds;
 use super::sampler::Sampler;
+use super::{Failed, Measure};
 use crate::host;
 use crate::run::{Fault, Generator, Latency, Load, Run, ServerCost, Totals};
 use crate::swarm::{Request, Swarm};
@@ -57,6 +57,13 @@ struct Seen {
     handshake: Histogram<u64>,
     pings: u64,
     cpu_ns: u64,
+}
+
+impl Storm {
+    /// All clients come once, at once, and go.
+    pub(crate) fn once(aim: Aim) -> Self {
+        Self { aim: Aim { ramp: None, ..aim }, rounds: 1, hold: Duration::ZERO }
+    }
 }
 
 impl Measure for Storm {

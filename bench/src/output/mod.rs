@@ -3,7 +3,7 @@
 //! All but the two subcommands here is pure: a [`Run`] goes in, text comes out.
 
 pub(crate) mod units;
-mod figure;
+pub(crate) mod figure;
 pub(crate) mod hist;
 pub(crate) mod json;
 pub(crate) mod csv;

@@ -59,7 +59,11 @@ pub(crate) struct Args {
 
 /// Serves until it is ended from outside.
 pub(crate) fn serve(args: Args) -> io::Result<Infallible> {
-    if args.uring { forever(Server::with(args, Ring::new()?)?) } else { forever(Server::bind(args)?) }
+    if args.uring {
+        forever(Server::with(args, Ring::new()?)?)
+    } else {
+        forever(Server::bind(args)?)
+    }
 }
 
 fn forever<W: Way>(mut server: Server<W>) -> io::Result<Infallible> {
@@ -83,11 +87,8 @@ pub(crate) trait Way {
     type Socket: AsFd + From<OwnedFd>;
 
     /// Sends `bytes` to all clients that are open, and has none of it under way when it returns.
-    fn send_to_all(
-        &mut self,
-        slots: &[Option<Slot<Self::Socket>>],
-        bytes: &[u8],
-    ) -> io::Result<()>;
+    fn send_to_all(&mut self, slots: &[Option<Slot<Self::Socket>>], bytes: &[u8])
+    -> io::Result<()>;
 }
 
 /// One send(2) for each client.

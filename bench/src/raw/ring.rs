@@ -55,11 +55,7 @@ impl Ring {
 impl Way for Ring {
     type Socket = Rc<OwnedFd>;
 
-    fn send_to_all(
-        &mut self,
-        slots: &[Option<Slot<Rc<OwnedFd>>>],
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    fn send_to_all(&mut self, slots: &[Option<Slot<Rc<OwnedFd>>>], bytes: &[u8]) -> io::Result<()> {
         let shared = Bytes::copy_from_slice(bytes);
         for (place, slot) in slots.iter().enumerate() {
             let Some(slot) = slot.as_ref().filter(|slot| slot.open) else { continue };
