@@ -7,12 +7,13 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
-use crate::files::{FAILED, Files, USAGE};
+use crate::files::{FAILED, Files, INVALID, MISSED, USAGE};
 use crate::load::{Aim, Failed, Idle, Limit, Limits, Measure, Plan, Storm, limits};
 use crate::output::{self, compare};
 use crate::pair::Pair;
-use crate::run::Run;
+use crate::run::{Ended, Run};
 use crate::scenario::Scenario;
+use crate::search::Search;
 use crate::{host, raw};
 
 /// An exit code, and what is said of it.
@@ -40,6 +41,8 @@ enum Command {
     Connect(Errand<Storm>),
     /// Silent clients: memory and CPU of the server, pings answered.
     Idle(Errand<Idle>),
+    /// The greatest load that holds: steps up, then halves, each step warmed up and repeated.
+    Search(Box<Searching>),
     /// The raw limit of this host: bare loops under one load, in turn, and their ratios.
     Limit(Box<BareLoops>),
     #[command(flatten)]
@@ -59,6 +62,14 @@ struct Fanout {
     limit: Limit,
     #[command(flatten)]
     pair: Pair,
+    #[command(flatten)]
+    files: Files,
+}
+
+#[derive(clap::Args)]
+struct Searching {
+    #[command(flatten)]
+    search: Search,
     #[command(flatten)]
     files: Files,
 }
@@ -96,6 +107,10 @@ impl Cli {
                 Err(failed) => failed,
             },
             Command::Idle(idle) => match idle.run() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
+            Command::Search(search) => match search.run() {
                 Ok(code) => return code,
                 Err(failed) => failed,
             },
@@ -145,6 +160,25 @@ impl Fanout {
     }
 }
 
+impl Searching {
+    fn run(&self) -> Result<ExitCode, Told> {
+        self.search.check().map_err(|text| (USAGE, text))?;
+        let told = |error| told(&self.search.plan.aim, error);
+        let Some(mut run) = self.search.run(&prepare()?).map_err(told)? else {
+            return Err((INVALID, "interrupted before the first load was decided".to_owned()));
+        };
+        let code = self.files.finish(&mut run, &self.search.slos())?;
+        let search = run.search.as_deref();
+        let answer = search.map(output::search::answer).unwrap_or_default();
+        match search.map(|search| search.ended).unwrap_or_default() {
+            Ended::Found | Ended::Max => Ok(ExitCode::from(code)),
+            Ended::None => Ok(ExitCode::from(MISSED)),
+            Ended::Unproven | Ended::Interrupted => Err((INVALID, answer)),
+            Ended::Unreachable => Err((FAILED, answer)),
+        }
+    }
+}
+
 impl BareLoops {
     fn run(&self) -> Result<ExitCode, Told> {
         self.limits.check().map_err(|text| (USAGE, text))?;
@@ -176,7 +210,7 @@ fn start<L: Measure>(
         return files.finish_several(&mut runs, compare::write);
     }
     let mut run = run(load, &prepare()?).map_err(told)?;
-    files.finish(&mut run).map(ExitCode::from)
+    files.finish(&mut run, &[]).map(ExitCode::from)
 }
 
 /// Makes room for many clients; the flag is set when someone interrupts.

@@ -38,9 +38,9 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Judges a run, writes it, and says how it went.
-    pub(crate) fn finish(&self, run: &mut Run) -> Result<u8, (u8, String)> {
-        self.judge(run);
+    /// Judges a run, by `more` thresholds as well, writes it, and says how it went.
+    pub(crate) fn finish(&self, run: &mut Run, more: &[Threshold]) -> Result<u8, (u8, String)> {
+        self.judge(run, more);
         let usage = |text: String| (USAGE, text);
         if let Some(path) = &self.json {
             write(path, &output::json::write(run)).map_err(usage)?;
@@ -82,7 +82,7 @@ impl Files {
         table: fn(&[Run]) -> String,
     ) -> Result<ExitCode, (u8, String)> {
         for run in runs.iter_mut() {
-            self.judge(run);
+            self.judge(run, &[]);
         }
         if let Some(path) = &self.json {
             write(path, &output::json::write_all(runs)).map_err(|text| (USAGE, text))?;
@@ -102,8 +102,9 @@ impl Files {
         }))
     }
 
-    fn judge(&self, run: &mut Run) {
-        run.thresholds = self.threshold.iter().map(|threshold| threshold.judge(run)).collect();
+    fn judge(&self, run: &mut Run, more: &[Threshold]) {
+        let all = more.iter().chain(&self.threshold);
+        run.thresholds = all.map(|threshold| threshold.judge(run)).collect();
     }
 }
 

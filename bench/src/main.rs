@@ -17,6 +17,7 @@ mod frame;
 mod proc;
 mod served;
 mod pair;
+mod search;
 mod host;
 
 use std::process::ExitCode;

@@ -46,6 +46,13 @@ impl CpuTime {
         let ticks = self.ticks.saturating_sub(earlier.ticks).saturating_sub(2);
         exact.sum::<u64>().max(ticks * TICK_NS)
     }
+
+    /// Nanoseconds that the busiest of the threads that live has run since `earlier`.
+    pub(crate) fn busiest_since(&self, earlier: &Self) -> u64 {
+        let before = |thread| earlier.threads.get(thread).copied().unwrap_or(0);
+        let each = self.threads.iter().map(|(thread, time)| time.saturating_sub(before(thread)));
+        each.max().unwrap_or(0)
+    }
 }
 
 /// What a process holds, in bytes, user space.
@@ -198,6 +205,7 @@ mod tests {
         let before = time(&[("1", 500), ("2", 70)], 10);
         assert_eq!(time(&[("1", 600), ("2", 70), ("3", 5)], 12).since(&before), 105);
         assert_eq!(time(&[("1", 600)], 15).since(&before), 3 * TICK_NS);
+        assert_eq!(time(&[("1", 600), ("2", 171), ("3", 5)], 12).busiest_since(&before), 101);
     }
 
     #[test]

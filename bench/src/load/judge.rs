@@ -19,7 +19,7 @@ use crate::run::{
 };
 
 /// Fewer receipts than this say nothing about a p99.
-const SAMPLES_MIN: u64 = 1_000;
+pub(crate) const SAMPLES_MIN: u64 = 1_000;
 
 /// A generator thread that runs for more than this share of its core may have been the bottleneck.
 const BUSY: f64 = 0.95;
@@ -194,6 +194,7 @@ pub(super) fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost
         user_s: sampler.user_s,
         system_s: sampler.system_s,
         cpu_share: sampler.server_share().unwrap_or(0.0),
+        busiest_thread_share: sampler.server_busiest_share().unwrap_or(0.0),
         cpu_ns_per_delivery: ns / totals.deliveries.max(1) as f64,
         rss_bytes: memory.rss,
         pss_bytes: memory.pss,

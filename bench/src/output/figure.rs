@@ -69,7 +69,7 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 23] = [
+const PLAIN: [(&str, Unit, Of); 25] = [
     ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, run.totals.deliveries)),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
     ("bytes_per_s", Unit::BytesPerSecond, |run| per_second(run, run.totals.bytes_in)),
@@ -87,6 +87,9 @@ const PLAIN: [(&str, Unit, Of); 23] = [
     ("disconnects", Unit::Count, |run| Some(real(run.totals.disconnects.values().sum()))),
     ("failures", Unit::Count, |run| Some(real(run.totals.failures.values().sum()))),
     ("server.cpu_share", Unit::Share, |run| server(run, |server| server.cpu_share)),
+    ("server.busiest_thread_share", Unit::Share, |run| {
+        server(run, |server| server.busiest_thread_share)
+    }),
     ("server.cpu_per_delivery", Unit::Time, |run| {
         server(run, |server| server.cpu_ns_per_delivery).filter(|_| run.totals.deliveries > 0)
     }),
@@ -100,12 +103,14 @@ const PLAIN: [(&str, Unit, Of); 23] = [
     }),
     ("generator.cpu_share", Unit::Share, |run| Some(run.generator.cpu_share)),
     ("generator.cpu_per_receipt", Unit::Time, |run| Some(run.generator.cpu_ns_per_receipt)),
+    ("search.held", Unit::Count, |run| run.search.as_ref().and_then(|search| search.held)),
     ("host.load", Unit::Count, |run| Some(run.host.load)),
     ("host.steal", Unit::Share, |run| Some(run.host.steal)),
 ];
 
 /// What comparisons and reports show, of what the runs have.
-const MAIN: [&str; 26] = [
+const MAIN: [&str; 27] = [
+    "search.held",
     "delivery.p50",
     "delivery.p99",
     "delivery.p99.9",

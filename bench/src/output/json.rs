@@ -94,7 +94,8 @@ fn check(run: &Run) -> Result<(), String> {
         hist::decode(&second.histogram)
             .map_err(|error| format!("second {}: {error}", second.at_s))?;
     }
-    run.limit.as_deref().map_or(Ok(()), check)
+    let steps = run.search.iter().flat_map(|search| &search.steps);
+    steps.flat_map(|step| &step.runs).chain(run.limit.as_deref()).try_for_each(check)
 }
 
 #[cfg(test)]

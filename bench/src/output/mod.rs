@@ -12,13 +12,14 @@ pub(crate) mod hlog;
 pub(crate) mod threshold;
 pub(crate) mod summary;
 pub(crate) mod brief;
+pub(crate) mod search;
 pub(crate) mod ratio;
 pub(crate) mod compare;
 mod html;
 mod chart;
 mod report;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -58,6 +58,11 @@ impl FromStr for Threshold {
 }
 
 impl Threshold {
+    /// As typed.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether `run` meets it. A figure that the run does not have is not met.
     pub(crate) fn judge(&self, run: &Run) -> Verdict {
         let found = self.figure.of(run).map(|value| value / self.scale);
