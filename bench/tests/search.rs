@@ -121,7 +121,10 @@ fn kept(name: &str) -> PathBuf {
 
 fn command(address: SocketAddr, flags: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stentor-bench"));
-    command.args(["search", &format!("ws://{address}/ws"), "--size", "64"]);
+    command.args(["search", &format!("ws://{address}/ws")]);
+    if !flags.contains("--size") {
+        command.args(["--size", "64"]);
+    }
     command.args(flags.split_whitespace());
     command
 }
@@ -259,6 +262,26 @@ fn a_search_that_cannot_begin_says_why() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     let output = command(nobody, "--slo p99<20ms").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
+}
+
+/// What a server does not read waits in the generator, which ends before its memory does.
+#[test]
+fn a_server_that_does_not_read_is_told_of() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut clients = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept() {
+            stream.read_exact(&mut [0; 64]).unwrap();
+            stream.write_all(SWITCHING.as_bytes()).unwrap();
+            clients.push(stream);
+        }
+    });
+    let flags = "--slo p50<1s -c 5 --size 60000 --start 5k/s -d 10s --warmup 0 --repeats 1";
+    let output = command(address, flags).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("step 1  5,000/s  missed") && told.contains("does not read"), "{told}");
 }
 
 /// Interrupted in its second step it keeps what it has.

@@ -85,7 +85,7 @@ pub(super) fn run_of(
         totals,
         ..head_of("fanout", &plan.aim, sampler)
     };
-    run.faults = faults_of(plan, &run, &late, &delivery);
+    run.faults = faults_of(plan, &run);
     Ok(run)
 }
 
@@ -215,12 +215,7 @@ fn generator_of(plan: &Plan, cpu_ns: &[u64], receipts: u64) -> Generator {
 }
 
 /// Why the run proves nothing, if it does not.
-fn faults_of(
-    plan: &Plan,
-    run: &Run,
-    late: &Histogram<u64>,
-    delivery: &Histogram<u64>,
-) -> Vec<Fault> {
+fn faults_of(plan: &Plan, run: &Run) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut fault = |what: String, remedy: &str| {
         faults.push(Fault { what, remedy: remedy.to_owned() });
@@ -249,11 +244,9 @@ fn faults_of(
     }
     match plan.mode() {
         Mode::Open { .. } => {
-            // As late as a tenth of what is measured, the generator is part of the figure.
-            let (late, p99) = (late.value_at_quantile(0.99), delivery.value_at_quantile(0.99));
-            if late > 1_000_000.max(p99 / 10) {
+            if let Some(late_ns) = lateness(run) {
                 #[expect(clippy::cast_precision_loss, reason = "milliseconds for people")]
-                let ms = late as f64 / 1e6;
+                let ms = late_ns as f64 / 1e6;
                 fault(
                     format!("the generator was late: p99 {ms:.1} ms"),
                     "give it a core of its own and more threads, or a lower rate",
@@ -270,6 +263,14 @@ fn faults_of(
         }
     }
     faults
+}
+
+/// The p99 by which the generator was late, in nanoseconds, if it was: as late as a tenth of what is
+/// measured, it is part of the figure.
+pub(crate) fn lateness(run: &Run) -> Option<u64> {
+    let p99 = |name: &str| run.latencies.get(name).map(|latency| latency.p99_ns);
+    let late_ns = p99("late")?;
+    (late_ns > 1_000_000.max(p99("delivery").unwrap_or(0) / 10)).then_some(late_ns)
 }
 
 /// How far messages under way, rate and time are from fitting each other, as a share.

@@ -168,6 +168,11 @@ impl Figure {
         format!("{}.<min|mean|max|p50|p99.9|...>, {plain}, {RATIO}<any>", LATENCIES.join("|"))
     }
 
+    /// Whether it is a time from a message's intended moment, or from its sending.
+    pub(crate) fn is_of_messages(&self) -> bool {
+        matches!(self.source, Source::Latency("delivery" | "last" | "service" | "echo", _))
+    }
+
     /// What the run has of it.
     pub(crate) fn of(&self, run: &Run) -> Option<f64> {
         let value = match &self.source {

@@ -34,7 +34,8 @@ pub(crate) fn headline(search: &Search) -> String {
         By::Clients => "most clients",
     };
     let Search { repeats, precision, .. } = search;
-    format!("{what} with {}  to {}  {repeats} repeats", slos(search), share(*precision))
+    let runs = if *repeats == 1 { "1 run".to_owned() } else { format!("{repeats} runs") };
+    format!("{what} with {}  within {}  {runs} a load", slos(search), share(*precision))
 }
 
 /// The steps by load, the answer, and what moved first.
@@ -99,17 +100,22 @@ pub(crate) fn answer(search: &Search) -> String {
 pub(crate) fn html(label: &str, search: &Search) -> String {
     let mut out = format!(
         "<section><h2>Search: {}</h2>\n<p>{}</p>\n<p>{}</p>\n<div class=\"scroll\" tabindex=\"0\" \
-         role=\"region\" aria-label=\"Steps\"><table class=\"facts\">\n",
+         role=\"region\" aria-label=\"Steps\"><table class=\"figures\">\n",
         escaped(label),
-        escaped(&headline(search)),
+        escaped(&headline(search).replace("  ", " · ")),
         escaped(&answer(search)),
     );
     for (place, row) in rows(search).iter().enumerate() {
-        let tag = if place == 0 { "th" } else { "td" };
-        let cells = row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell)));
-        let _ = writeln!(out, "<tr>{}</tr>", cells.collect::<String>());
+        let (scope, tag) = if place == 0 { ("col", "th") } else { ("row", "td") };
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("<th scope=\"{scope}\">{}</th>", escaped(cell)),
+            _ => format!("<{tag}>{}</{tag}>", escaped(cell)),
+        });
+        let line = format!("<tr>{}</tr>", cells.collect::<String>());
+        let line = if place == 0 { format!("<thead>{line}</thead><tbody>") } else { line };
+        let _ = writeln!(out, "{line}");
     }
-    out.push_str("</table></div>\n");
+    out.push_str("</tbody></table></div>\n");
     if !search.moved.is_empty() {
         let moved = search.moved.iter().map(|moved| format!("<li>{}</li>", escaped(&moved.said)));
         let _ = writeln!(out, "<p>What moved first:</p><ol>{}</ol>", moved.collect::<String>());

@@ -1,6 +1,6 @@
 //! What a run says of a load, and what the repeats of a step say together.
 
-use crate::load::SAMPLES_MIN;
+use crate::load::{self, SAMPLES_MIN};
 use crate::meter::real;
 use crate::output::threshold::{self, Threshold};
 use crate::output::units::{count, digits, share};
@@ -12,6 +12,9 @@ pub(crate) const SATURATED: f64 = 0.95;
 /// A queue that grows by more than this share of what is published is one of a server that cannot
 /// keep up.
 const GROWTH: f64 = 0.10;
+
+/// A generator that is late by more than this share of a bound is part of the verdict on it.
+const LATE: f64 = 0.10;
 
 /// How connects end where the server, and not this host, had no room for them: what the answer was,
 /// and what the kernel calls a reset, a time-out, a refusal and a broken pipe.
@@ -41,6 +44,16 @@ pub(crate) fn slo(text: &str) -> Result<Threshold, String> {
     let mut chars = text.chars();
     let short = chars.next() == Some('p') && chars.next().is_some_and(|next| next.is_ascii_digit());
     if short { format!("delivery.{text}").parse() } else { text.parse() }
+}
+
+/// Takes from a run the fault that its generator was late, where it was so by too little to matter:
+/// a run by itself is held to what it measured, and here to what is asked for.
+pub(crate) fn excuse(run: &mut Run, slos: &[Threshold]) {
+    let bound = slos.iter().filter_map(Threshold::bound_ns).reduce(f64::min);
+    let Some((late, bound)) = load::lateness(run).zip(bound) else { return };
+    if run.faults.len() == 1 && real(late) <= LATE * bound {
+        run.faults.clear();
+    }
 }
 
 /// What a run says. Whatever it proves nothing by, a server that is the limit itself is not excused
@@ -201,6 +214,24 @@ mod tests {
         // What it loses then may be lost because the generator does not read.
         late.totals.lost = 7;
         assert_eq!(of(&late), Outcome::Unproven(fault()));
+    }
+
+    #[test]
+    fn lateness_counts_by_what_is_asked_for() {
+        let slos =
+            |text: &str| [slo("lost==0").unwrap(), slo("p99<1s").unwrap(), slo(text).unwrap()];
+        let left = |late_ms: u64, faults: usize, text: &str| {
+            let mut late = run();
+            late.latencies.get_mut("late").unwrap().p99_ns = late_ms * 1_000_000;
+            late.faults = vec![fault(); faults];
+            excuse(&mut late, &slos(text));
+            late.faults.len()
+        };
+        assert_eq!(left(2, 1, "p99<20ms"), 0, "a tenth of the bound, half of what was measured");
+        assert_eq!(left(3, 1, "p99<20ms"), 1);
+        assert_eq!(left(2, 2, "p99<20ms"), 2, "there is more to it");
+        assert_eq!(left(0, 1, "p99<20ms"), 1, "that was something else");
+        assert_eq!(left(3, 1, "handshake.p99<1ms"), 0, "which is no bound of messages");
     }
 
     #[test]

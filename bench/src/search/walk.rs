@@ -1,6 +1,6 @@
 //! A search under way: runs the loads, and writes down what came of them.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Search;
 use super::course::Course;
 use super::moved::moved;
-use super::verdict::{Decision, Outcome, decide, outcome_of};
+use super::verdict::{Decision, Outcome, decide, excuse, outcome_of};
 use crate::load::{self, Failed, Measure, Plan};
 use crate::meter::{self, real};
 use crate::output::threshold::Threshold;
@@ -67,7 +67,12 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        Ok(self.finish(cut_short))
+        let lost = self.steps.first().map(|(_, step, _)| step.why.join("; "));
+        match (self.finish(cut_short), lost) {
+            // Every run ended without a record.
+            (None, Some(why)) => Err(Failed::Io(io::Error::other(why))),
+            (found, _) => Ok(found),
+        }
     }
 
     /// What a load is called.
@@ -145,6 +150,7 @@ impl<'a> Walk<'a> {
             None => Err(Cut::Interrupted),
             Some(_) if stopped.load(Ordering::Relaxed) => Err(Cut::Interrupted),
             Some(Ok(mut run)) => {
+                excuse(&mut run, &self.slos);
                 run.thresholds = self.slos.iter().map(|slo| slo.judge(&run)).collect();
                 Ok(Repeat { outcome: outcome_of(&run, &self.slos), run: Some(run) })
             }
