@@ -26,6 +26,14 @@ const OUT_BYTES_MAX: usize = 64 << 20;
 /// An event that is no client's: the alarm that ends a wait.
 const ALARM: u64 = u64::MAX;
 
+/// What a client in use is watched for: each change once.
+const READS: epoll::EventFlags =
+    epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
+
+/// Events that tell of an end.
+const ENDS: epoll::EventFlags =
+    epoll::EventFlags::RDHUP.union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR);
+
 /// How long a nap lasts before a thread parks in the ring.
 const NAP: Duration = Duration::from_millis(10);
 
@@ -213,14 +221,22 @@ impl Swarm {
             if flags.contains(epoll::EventFlags::OUT) {
                 flush(&self.epoll, index, client)?;
             }
-            match rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((count, _)) if count > 0 => {
-                    self.bytes_in += count as u64;
-                    self.hear(index, &mut buffer[..count], &mut each)?;
+            // An event comes once: an end that it tells of is behind what is to be read first.
+            let ends = flags.intersects(ENDS);
+            while let Some(client) = self.clients[index].as_mut() {
+                match rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                    Ok((count, _)) if count > 0 => {
+                        self.bytes_in += count as u64;
+                        self.hear(index, &mut buffer[..count], &mut each)?;
+                        if count == buffer.len() || ends {
+                            continue;
+                        }
+                    }
+                    Err(rustix::io::Errno::AGAIN) => {}
+                    Ok(_) => self.part_with(index, None),
+                    Err(error) => self.part_with(index, Some(error)),
                 }
-                Err(rustix::io::Errno::AGAIN) => {}
-                Ok(_) => self.part_with(index, None),
-                Err(error) => self.part_with(index, Some(error)),
+                break;
             }
         }
         (self.events, self.buffer) = (events, buffer);
@@ -306,7 +322,7 @@ fn send(set: &OwnedFd, index: usize, client: &mut Client, bytes: &[u8]) -> io::R
 
 fn keep(set: &OwnedFd, index: usize, client: &mut Client, rest: &[u8]) -> io::Result<()> {
     client.out.extend_from_slice(rest);
-    watch(set, index, client, epoll::EventFlags::IN | epoll::EventFlags::OUT)
+    watch(set, index, client, READS | epoll::EventFlags::OUT)
 }
 
 fn flush(set: &OwnedFd, index: usize, client: &mut Client) -> io::Result<()> {
@@ -321,7 +337,7 @@ fn flush(set: &OwnedFd, index: usize, client: &mut Client) -> io::Result<()> {
     }
     if client.out.is_empty() {
         client.out = Vec::new();
-        watch(set, index, client, epoll::EventFlags::IN)?;
+        watch(set, index, client, READS)?;
     }
     Ok(())
 }
