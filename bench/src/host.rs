@@ -34,6 +34,17 @@ pub(crate) fn pin(core: Option<usize>) -> io::Result<()> {
     sched_setaffinity(None, &cores).map_err(|_| io::Error::other(format!("no core {core}")))
 }
 
+/// Runs the work of one generator thread on this thread, on an executor of its own.
+pub(crate) fn on_core<T>(
+    thread: usize,
+    core: Option<usize>,
+    work: impl Future<Output = T>,
+) -> io::Result<T> {
+    let executor = stentor_shards::rt::executor(&format!("generator-{thread}"), core)
+        .map_err(io::Error::other)?;
+    Ok(executor.run(work))
+}
+
 /// An alarm that an epoll set can watch.
 pub(crate) fn alarm() -> io::Result<OwnedFd> {
     let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;

@@ -27,7 +27,7 @@ pub(crate) use limits::Limits;
 pub(crate) use plan::Plan;
 pub(crate) use quiet::{Idle, Storm};
 
-use crate::host::now_ns;
+use crate::host::{self, now_ns};
 use crate::run::Run;
 use board::Board;
 use sampler::Sampler;
@@ -95,7 +95,8 @@ fn run(plan: &Plan, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
                     // The main thread has gone only when another thread failed.
                     let _ = ready.send(open);
                 };
-                Worker::run(job, shared, ready)
+                let (thread, core) = (job.thread, job.core);
+                host::on_core(thread, core, Worker::run(job, shared, ready))?
             })
         })
         .collect::<io::Result<_>>()?;

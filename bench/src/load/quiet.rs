@@ -180,21 +180,21 @@ fn visit(
         pings: 0,
         cpu_ns: 0,
     };
-    // A thread that cannot be pinned still meets the others at every round.
-    let pinned = host::pin(aim.core(thread));
-    let mut failed = pinned.err();
+    // A thread that fails still meets the others at every round.
+    let mut failed = None;
     for _ in 0..rounds {
         start.wait();
         if failed.is_some() || stopped.load(Ordering::Relaxed) {
             continue;
         }
-        failed = storm(aim, thread, request, stopped, hold, (&mut seen, first)).err();
+        let storm = storm(aim, thread, request, stopped, hold, (&mut seen, &mut *first));
+        failed = host::on_core(thread, aim.core(thread), storm).flatten().err();
     }
     failed.map_or(Ok(seen), Err)
 }
 
 #[expect(clippy::too_many_arguments, reason = "one thread's whole errand")]
-fn storm(
+async fn storm(
     aim: &Aim,
     thread: usize,
     request: &Request,
@@ -219,7 +219,8 @@ fn storm(
     while let Some(left) = until.checked_duration_since(Instant::now())
         && !stopped.load(Ordering::Relaxed)
     {
-        swarm.receive(left.min(TURN), |_, _| {})?;
+        swarm.rest(left.min(TURN)).await?;
+        swarm.take(|_, _| None)?;
     }
     seen.pings += swarm.pings;
     seen.cpu_ns += host::thread_cpu_ns() - cpu_began;

@@ -126,12 +126,11 @@ pub(crate) struct Worker {
 impl Worker {
     /// Connects the clients; `ready` is called when that is over, and the work begins when the
     /// shared moment is set.
-    pub(crate) fn run(
+    pub(crate) async fn run(
         job: Job,
         shared: Arc<Shared>,
         ready: impl FnOnce(usize),
     ) -> io::Result<Found> {
-        crate::host::pin(job.core)?;
         let mut swarm = Swarm::empty()?;
         let mut handshake = nanoseconds()?;
         let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
@@ -167,9 +166,9 @@ impl Worker {
                 worker.ledger.leave(client);
             }
         }
-        worker.await_start()?;
+        worker.await_start().await?;
         if arrived.open > 0 {
-            worker.work()?;
+            worker.work().await?;
         }
         let found = Found {
             connected: arrived.open,
@@ -190,9 +189,10 @@ impl Worker {
         Ok(found)
     }
 
-    fn await_start(&mut self) -> io::Result<()> {
+    async fn await_start(&mut self) -> io::Result<()> {
         while self.begin_ns == 0 && !self.shared.stopped.load(Ordering::Relaxed) {
-            self.hear(TURN)?;
+            self.swarm.rest(TURN).await?;
+            self.hear()?;
             self.begin_ns = self.shared.begin_ns.load(Ordering::Relaxed);
         }
         self.measure_ns = self.begin_ns + super::nanoseconds(self.job.warm_up);
@@ -209,7 +209,7 @@ impl Worker {
         Ok(())
     }
 
-    fn work(&mut self) -> io::Result<()> {
+    async fn work(&mut self) -> io::Result<()> {
         let (mut heard, mut moved_ns) = (0, now_ns());
         let (mut begun, mut ended) = (false, false);
         loop {
@@ -230,7 +230,8 @@ impl Worker {
             } else {
                 TURN
             };
-            self.hear(wait)?;
+            self.swarm.rest(wait).await?;
+            self.hear()?;
             let live = &self.shared.live[self.job.thread];
             live.receipts.store(self.receipts, Ordering::Relaxed);
             let now = now_ns();
@@ -334,13 +335,13 @@ impl Worker {
         self.swarm.send(place, &self.out)
     }
 
-    /// Waits for at most `longest` and takes what has come.
-    fn hear(&mut self, longest: Duration) -> io::Result<()> {
+    /// Takes what has come.
+    fn hear(&mut self) -> io::Result<()> {
         let Self { swarm, stamper, ledger, shared, service, last, intervals, receipts, .. } = self;
         let (measure_ns, end_ns) = (self.measure_ns, self.end_ns);
         let mut read_at = 0;
         let mut client_at = usize::MAX;
-        swarm.receive(longest, |client, payload| {
+        swarm.take(|client, payload| {
             // One look at the clock for what one read of one client brought.
             if client != client_at || read_at == 0 {
                 (client_at, read_at) = (client, now_ns());
@@ -365,6 +366,7 @@ impl Worker {
                     last.saturating_record(took);
                 }
             });
+            None
         })?;
         for client in std::mem::take(&mut self.swarm.left) {
             self.ledger.leave(client);

@@ -10,7 +10,7 @@ use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Socket, Type};
 
-use super::{Client, HEAD_BYTES_MAX, Request, Swarm, watch};
+use super::{Client, HEAD_BYTES_MAX, READS, Request, Swarm, watch};
 use crate::frame::Reader;
 use crate::host;
 
@@ -90,6 +90,12 @@ impl Swarm {
                 break;
             }
         }
+        // What came to open clients meanwhile has told its event: watched anew, it tells it again.
+        for (index, client) in self.clients.iter().enumerate().skip(first) {
+            if let Some(client) = client {
+                watch(&self.epoll, index, client, READS)?;
+            }
+        }
         Ok(arrived)
     }
 
@@ -141,7 +147,7 @@ impl Swarm {
                 continue;
             } else if flags.contains(epoll::EventFlags::OUT) {
                 ask(client, head)
-                    .and_then(|()| watch(&self.epoll, index, client, epoll::EventFlags::IN))
+                    .and_then(|()| watch(&self.epoll, index, client, READS))
                     .map(|()| false)
             } else {
                 hear_answer(client, &mut self.buffer)

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags};
+use stentor_shards::rt::RingPoll;
 
 use crate::frame::{self, Reader};
 use crate::host;
@@ -23,6 +25,17 @@ const OUT_BYTES_MAX: usize = 64 << 20;
 
 /// An event that is no client's: the alarm that ends a wait.
 const ALARM: u64 = u64::MAX;
+
+/// What a client in use is watched for: each change once.
+const READS: epoll::EventFlags =
+    epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
+
+/// Events that tell of an end.
+const ENDS: epoll::EventFlags =
+    epoll::EventFlags::RDHUP.union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR);
+
+/// How long a nap lasts before a thread parks in the ring.
+const NAP: Duration = Duration::from_millis(10);
 
 /// What a client asks for when it connects.
 #[derive(Debug, Clone)]
@@ -82,6 +95,7 @@ struct Client {
 pub(crate) struct Swarm {
     epoll: OwnedFd,
     alarm: OwnedFd,
+    ring: RingPoll,
     clients: Vec<Option<Client>>,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
@@ -110,6 +124,7 @@ impl Swarm {
         Ok(Self {
             epoll,
             alarm,
+            ring: RingPoll::default(),
             clients: Vec::new(),
             events: Vec::with_capacity(1024),
             buffer: vec![0; 256 << 10],
@@ -159,6 +174,32 @@ impl Swarm {
     pub(crate) fn converse<'a>(
         &mut self,
         longest: Duration,
+        each: impl FnMut(usize, &[u8]) -> Option<&'a [u8]>,
+    ) -> io::Result<()> {
+        self.nap(longest)?;
+        self.take(each)
+    }
+
+    /// Waits for at most `longest` until something comes: a nap on the sockets themselves, and if
+    /// that was in vain, parked in the runtime's ring, as a shard of the server sleeps.
+    pub(crate) async fn rest(&mut self, longest: Duration) -> io::Result<()> {
+        self.nap(longest.min(NAP))?;
+        if !self.events.is_empty() || longest <= NAP || self.heads {
+            return Ok(());
+        }
+        host::set_alarm(&self.alarm, longest.saturating_sub(NAP))?;
+        if self.ring.begin(&self.epoll) {
+            let ring = &mut self.ring;
+            std::future::poll_fn(|cx| if ring.poll(cx) { Poll::Ready(()) } else { Poll::Pending })
+                .await;
+        }
+        host::set_alarm(&self.alarm, Duration::ZERO)?;
+        host::wait(&self.epoll, &mut self.events, Some(Duration::ZERO))
+    }
+
+    /// Takes what the last wait brought: see [`Swarm::converse`].
+    pub(crate) fn take<'a>(
+        &mut self,
         mut each: impl FnMut(usize, &[u8]) -> Option<&'a [u8]>,
     ) -> io::Result<()> {
         if std::mem::take(&mut self.heads) {
@@ -168,7 +209,6 @@ impl Swarm {
                 self.hear(index, &mut head, &mut each)?;
             }
         }
-        self.wait(longest)?;
         let events = std::mem::take(&mut self.events);
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
@@ -181,14 +221,22 @@ impl Swarm {
             if flags.contains(epoll::EventFlags::OUT) {
                 flush(&self.epoll, index, client)?;
             }
-            match rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((count, _)) if count > 0 => {
-                    self.bytes_in += count as u64;
-                    self.hear(index, &mut buffer[..count], &mut each)?;
+            // An event comes once: an end that it tells of is behind what is to be read first.
+            let ends = flags.intersects(ENDS);
+            while let Some(client) = self.clients[index].as_mut() {
+                match rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                    Ok((count, _)) if count > 0 => {
+                        self.bytes_in += count as u64;
+                        self.hear(index, &mut buffer[..count], &mut each)?;
+                        if count == buffer.len() || ends {
+                            continue;
+                        }
+                    }
+                    Err(rustix::io::Errno::AGAIN) => {}
+                    Ok(_) => self.part_with(index, None),
+                    Err(error) => self.part_with(index, Some(error)),
                 }
-                Err(rustix::io::Errno::AGAIN) => {}
-                Ok(_) => self.part_with(index, None),
-                Err(error) => self.part_with(index, Some(error)),
+                break;
             }
         }
         (self.events, self.buffer) = (events, buffer);
@@ -240,7 +288,8 @@ impl Swarm {
     }
 
     /// Waits for at most `longest`, to the microsecond: epoll alone rounds up to milliseconds.
-    fn wait(&mut self, longest: Duration) -> io::Result<()> {
+    fn nap(&mut self, longest: Duration) -> io::Result<()> {
+        let longest = if self.heads { Duration::ZERO } else { longest };
         let whole = Duration::from_millis(longest.as_millis().try_into().unwrap_or(u64::MAX));
         if longest == whole {
             return host::wait(&self.epoll, &mut self.events, Some(whole));
@@ -274,7 +323,7 @@ fn send(set: &OwnedFd, index: usize, client: &mut Client, bytes: &[u8]) -> io::R
 
 fn keep(set: &OwnedFd, index: usize, client: &mut Client, rest: &[u8]) -> io::Result<()> {
     client.out.extend_from_slice(rest);
-    watch(set, index, client, epoll::EventFlags::IN | epoll::EventFlags::OUT)
+    watch(set, index, client, READS | epoll::EventFlags::OUT)
 }
 
 fn flush(set: &OwnedFd, index: usize, client: &mut Client) -> io::Result<()> {
@@ -289,7 +338,7 @@ fn flush(set: &OwnedFd, index: usize, client: &mut Client) -> io::Result<()> {
     }
     if client.out.is_empty() {
         client.out = Vec::new();
-        watch(set, index, client, epoll::EventFlags::IN)?;
+        watch(set, index, client, READS)?;
     }
     Ok(())
 }
