@@ -147,18 +147,20 @@ fn proved_something(output: &Output, run: &Value, knee: f64) -> bool {
     if output.status.code() != Some(4) {
         return true;
     }
+    let why = found["fault"]["what"].as_str().unwrap();
     assert_eq!(found["ended"], "unproven", "{told}");
+    assert!(why.contains("the generator was late") || why.contains("ran for"), "{told}");
     assert!(told.lines().last().unwrap().contains(" → "), "{told}");
     assert!(found["held"].as_f64().is_none_or(|held| held <= knee), "{found}");
     false
 }
 
-/// A message costs 25 ms, so 40 a second are what there is; with a second of them the queue that
-/// grows beyond is 50 ms long at 42 a second.
+/// A message costs 25 ms, so 40 a second are what there is; in two seconds at 43.5 a second the queue
+/// that grows is 160 ms long.
 #[test]
 fn the_knee_of_a_server_is_found() {
     let address = serve(Limits { cost: Duration::from_millis(25), ..NONE });
-    let flags = "--slo p99<75ms --start 25/s --precision 6% -c 100 -d 1s --warmup 200ms";
+    let flags = "--slo p99<185ms --start 30/s --precision 10% -c 50 -d 2s --warmup 0";
     let (output, run) = search("knee", address, flags);
     let (table, found) = (String::from_utf8_lossy(&output.stdout), &run["search"]);
     if !proved_something(&output, &run, 46.0) {
@@ -167,7 +169,7 @@ fn the_knee_of_a_server_is_found() {
     assert_eq!(output.status.code(), Some(0), "{table}");
     let (held, missed) = (found["held"].as_f64().unwrap(), found["missed"].as_f64().unwrap());
     assert!((34.0..=46.0).contains(&held), "{table}");
-    assert!(missed > held && missed <= 1.06 * held, "{table}");
+    assert!(missed > held && missed <= 1.1 * held, "{table}");
     assert_eq!((&found["ended"], &found["by"]), (&"found".into(), &"rate".into()));
     // What is shown is a run of the answer.
     assert_eq!((&run["load"]["rate"], &run["command"]), (&found["held"], &"search".into()));
@@ -177,10 +179,10 @@ fn the_knee_of_a_server_is_found() {
         assert!(runs.len() >= 2 && runs.iter().all(|run| run["load"]["rate"] == load), "{table}");
         assert_eq!(step["verdict"], if load <= held { "held" } else { "missed" }, "{table}");
     }
-    let answer = format!("{held}/s hold delivery.p99<75ms, lost==0");
+    let answer = format!("{held}/s hold delivery.p99<185ms, lost==0");
     assert!(table.contains(&answer) && table.contains("moved first: "), "{table}");
     let steps = String::from_utf8_lossy(&output.stderr);
-    assert!(steps.contains("step 1  25/s  held") && steps.contains("missed"), "{steps}");
+    assert!(steps.contains("step 1  30/s  held") && steps.contains("missed"), "{steps}");
 }
 
 /// The server has room for 25 clients and says so to the 26th.
@@ -199,19 +201,19 @@ fn clients_that_are_refused_are_a_bound() {
     assert!(table.contains("moved first: refused connects: 0 → 1 (HTTP/1.1 503"), "{table}");
 }
 
-/// Whatever comes within 4 ms of another message is lost, and the rest is as fast as ever: beyond 250
+/// Whatever comes within 20 ms of another message is lost, and the rest is as fast as ever: beyond 50
 /// a second it is losses that end the search, whatever was to hold.
 #[test]
 fn a_loss_is_always_a_miss() {
-    let address = serve(Limits { gap: Duration::from_millis(4), ..NONE });
-    let flags = "--slo p50<1s --start 20/s --max 2k/s --factor 100 --repeats 1 --precision 100% \
+    let address = serve(Limits { gap: Duration::from_millis(20), ..NONE });
+    let flags = "--slo p50<1s --start 20/s --max 100/s --factor 5 --repeats 1 --precision 100% \
                  -c 100 -d 500ms --warmup 0";
     let (output, run) = search("loss", address, flags);
-    if !proved_something(&output, &run, 500.0) {
+    if !proved_something(&output, &run, 60.0) {
         return;
     }
     let (table, found) = (String::from_utf8_lossy(&output.stdout), &run["search"]);
-    assert!(found["missed"].as_f64().unwrap() <= 2000.0, "{table}");
+    assert!(found["missed"].as_f64().unwrap() <= 100.0, "{table}");
     let why = found["steps"][1]["why"][0].as_str().unwrap();
     assert!(why.starts_with("lost==0: "), "{why}");
     assert!(table.contains("moved first: lost: 0 → "), "{table}");
@@ -231,10 +233,14 @@ fn what_holds_everywhere_or_nowhere_is_said() {
     if proved_something(&output, &run, 60.0) {
         assert_eq!(output.status.code(), Some(99), "it holds, but a threshold is missed");
     }
-    let (output, run) = search("none", address, &format!("{base} --slo p99<1us --slo lost==0"));
+    let (output, run) =
+        search("none", address, &format!("{base} --slo p50<1s --slo deliveries_per_s>1M"));
     if proved_something(&output, &run, 0.0) {
         assert_eq!((output.status.code(), &run["search"]["ended"]), (Some(99), &"none".into()));
-        assert_eq!(run["search"]["slos"], serde_json::json!(["delivery.p99<1us", "lost==0"]));
+        assert_eq!(
+            run["search"]["slos"],
+            serde_json::json!(["delivery.p50<1s", "deliveries_per_s>1M", "lost==0"])
+        );
         let table = String::from_utf8_lossy(&output.stdout);
         assert!(table.contains("not even the first load holds"), "{table}");
     }
@@ -316,11 +322,10 @@ fn an_interrupted_search_ends_with_what_it_has() {
         return assert!(line.contains("unproven"), "{line}{rest}");
     };
     let run: Value = serde_json::from_str(&text).unwrap();
-    if run["search"]["ended"] != "unproven" {
-        assert_eq!(
-            (&run["search"]["ended"], &run["search"]["held"]),
-            (&"interrupted".into(), &20.0.into())
-        );
+    let found = &run["search"];
+    if line.contains("held") {
+        assert_eq!((&found["ended"], &found["held"]), (&"interrupted".into(), &20.0.into()));
+        assert_eq!(found["steps"].as_array().unwrap().len(), 1, "what was cut short is left out");
         assert!(rest.contains("20/s are known to hold") && rest.contains("interrupted"), "{rest}");
     }
 }

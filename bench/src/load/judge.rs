@@ -24,6 +24,9 @@ pub(crate) const SAMPLES_MIN: u64 = 1_000;
 /// A generator thread that runs for more than this share of its core may have been the bottleneck.
 const BUSY: f64 = 0.95;
 
+/// How the fault of a generator that was late begins.
+pub(crate) const LATE: &str = "the generator was late";
+
 /// How far Little's law may be off.
 const LITTLE: f64 = 0.10;
 
@@ -248,7 +251,7 @@ fn faults_of(plan: &Plan, run: &Run) -> Vec<Fault> {
                 #[expect(clippy::cast_precision_loss, reason = "milliseconds for people")]
                 let ms = late_ns as f64 / 1e6;
                 fault(
-                    format!("the generator was late: p99 {ms:.1} ms"),
+                    format!("{LATE}: p99 {ms:.1} ms"),
                     "give it a core of its own and more threads, or a lower rate",
                 );
             }

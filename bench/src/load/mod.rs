@@ -21,7 +21,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) use aim::Aim;
-pub(crate) use judge::{SAMPLES_MIN, lateness};
+pub(crate) use judge::{LATE, SAMPLES_MIN, lateness};
 pub(crate) use limit::Limit;
 pub(crate) use limits::Limits;
 pub(crate) use plan::Plan;

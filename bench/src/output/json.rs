@@ -155,6 +155,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_nested_is_held_to_the_same() {
+        let nested: [fn(&mut Run) -> &mut Run; 2] = [
+            |run| run.limit.as_mut().unwrap(),
+            |run| &mut run.search.as_mut().unwrap().steps[1].runs[0],
+        ];
+        for nested in nested {
+            let mut run = sample::run();
+            nested(&mut run).latencies.get_mut("delivery").unwrap().count += 1;
+            assert!(parse(&write(&run)).unwrap_err().contains("delivery: a count of 901"));
+        }
+    }
+
     /// Holds `value` against `schema`, whose `properties` must be the very fields of an object.
     fn differences(root: &Value, schema: &Value, value: &Value, at: &str, out: &mut Vec<String>) {
         if let Some(name) = schema["$ref"].as_str() {
