@@ -40,13 +40,21 @@ enum Event {
 /// A broadcast server for any number of runs, with a thread that reads for each client and one that
 /// serves: what arrives is stamped at once, so that a cost is a cost whatever the machine does.
 fn serve(limits: Limits) -> SocketAddr {
+    serve_and_count(limits).0
+}
+
+/// The same, and how many clients have come so far.
+fn serve_and_count(limits: Limits) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (says, hears) = channel();
+    let came = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&came);
     thread::spawn(move || {
         let here = Arc::new(AtomicUsize::new(0));
         for id in 0.. {
             let Ok((stream, _)) = listener.accept() else { return };
+            count.fetch_add(1, Ordering::SeqCst);
             let (says, here) = (says.clone(), Arc::clone(&here));
             thread::spawn(move || admit(stream, id, limits.room, &says, &here));
         }
@@ -73,7 +81,7 @@ fn serve(limits: Limits) -> SocketAddr {
             }
         }
     });
-    address
+    (address, came)
 }
 
 fn admit(
@@ -293,7 +301,7 @@ fn a_server_that_does_not_read_is_told_of() {
 /// Interrupted in its second step it keeps what it has.
 #[test]
 fn an_interrupted_search_ends_with_what_it_has() {
-    let address = serve(NONE);
+    let (address, came) = serve_and_count(NONE);
     let path = kept("interrupted");
     let _ = std::fs::remove_file(&path);
     let flags = "--slo p50<1s -c 100 -d 500ms --warmup 0 --repeats 1 --start 20/s";
@@ -310,6 +318,11 @@ fn an_interrupted_search_ends_with_what_it_has() {
         line.clear();
         let count = std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
         assert!(count > 0, "it ended before its first step");
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while came.load(Ordering::SeqCst) <= 100 && line.contains("held") {
+        assert!(Instant::now() < deadline, "there is no second step");
+        thread::park_timeout(Duration::from_millis(5));
     }
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());

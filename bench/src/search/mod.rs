@@ -28,7 +28,8 @@ const START_RATE: f64 = 10.0;
 const MAX_RATE: f64 = 1e6;
 const START_CLIENTS: f64 = 100.0;
 
-/// Descriptors that are no clients'.
+/// Descriptors that are no clients', and of each thread as many again: the runtime keeps one of every
+/// executor that ended, and each run has one a thread.
 const OTHER_DESCRIPTORS: u64 = 100;
 
 /// What is searched, and how.
@@ -100,7 +101,8 @@ impl Search {
         let (start, max) = match self.by {
             By::Rate => (START_RATE, MAX_RATE),
             By::Clients => {
-                let most = host::nofile_max().saturating_sub(OTHER_DESCRIPTORS);
+                let others = OTHER_DESCRIPTORS * (1 + self.plan.aim.threads as u64);
+                let most = host::nofile_max().saturating_sub(others);
                 (START_CLIENTS, real(most.min(1_000_000)))
             }
         };
