@@ -159,6 +159,9 @@ pub(crate) struct Second {
     pub(crate) at_s: f64,
     pub(crate) published: u64,
     pub(crate) deliveries: u64,
+    /// Handshakes that were answered in it.
+    #[serde(default)]
+    pub(crate) connects: u64,
     pub(crate) server_cpu_share: Option<f64>,
     pub(crate) generator_cpu_share: f64,
     /// Of `delivery` (or `echo`, or `handshake`), as in [`Latency::histogram`].

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -93,13 +93,22 @@ fn bench(address: SocketAddr, flags: &str) -> Output {
 }
 
 fn run(address: SocketAddr, command: &str, flags: &str) -> Output {
+    self::command(address, command, flags).output().unwrap()
+}
+
+fn command(address: SocketAddr, name: &str, flags: &str) -> Command {
     let url = format!("ws://{address}/ws");
     let clients = CLIENTS.to_string();
-    Command::new(env!("CARGO_BIN_EXE_stentor-bench"))
-        .args([command, &url, "-c", &clients, "--quiet", "--json", "/dev/stderr"])
-        .args(flags.split_whitespace())
-        .output()
-        .unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stentor-bench"));
+    command
+        .args([name, &url, "-c", &clients, "--quiet", "--json", "/dev/stderr"])
+        .args(flags.split_whitespace());
+    command
+}
+
+fn by_second(run: &Value, what: &str) -> u64 {
+    let seconds = run["series"].as_array().unwrap();
+    seconds.iter().map(|second| second[what].as_u64().unwrap()).sum()
 }
 
 fn found(output: &Output) -> Value {
@@ -243,6 +252,7 @@ fn storms_count_who_came_and_who_did_not() {
     let whole = found(&output);
     assert_eq!(whole["totals"]["connected"], 2 * CLIENTS);
     assert_eq!(whole["latencies"]["handshake"]["count"], 2 * CLIENTS);
+    assert_eq!(by_second(&whole, "connects"), 2 * CLIENTS as u64);
     assert_eq!(output.status.code(), Some(0), "{}", whole["faults"]);
     let output = run(answer(CLIENTS + 3), "connect", "--rounds 2 --hold 0");
     let part = found(&output);
@@ -264,11 +274,45 @@ fn a_ramp_takes_its_time() {
 #[test]
 fn idle_clients_are_there_and_measured() {
     let pid = std::process::id();
-    let flags = format!("-d 500ms --server-pid {pid}");
+    let flags = format!("-d 1500ms --threads 2 --server-pid {pid}");
     let run = found(&run(answer(CLIENTS), "idle", &flags));
     assert_eq!(run["totals"]["connected"], CLIENTS);
     assert_eq!(run["server"]["pid"], pid);
     assert!(run["server"]["rss_bytes"].as_u64().unwrap() > 100_000);
+    let seconds = run["series"].as_array().unwrap();
+    assert!(seconds.iter().all(|second| second["server_cpu_share"].is_f64()), "{seconds:?}");
+    assert_eq!(seconds.len(), 2, "{seconds:?}");
+}
+
+/// What there is by then counts, and for the time that was measured.
+#[test]
+fn an_interrupted_run_ends_early_and_says_what_it_has() {
+    let child =
+        command(serve(Box::new(|_, frame| vec![frame])), "fanout", "--size 64 --warmup 0 -r 1k/s")
+            .args(["-d", "1h"])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let pid = child.id().to_string();
+    // It is at work as soon as it has run for a while, which it does not before all are there.
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.split(' ').skip(13).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>()
+    };
+    let until = Instant::now() + Duration::from_mins(1);
+    while ticks() < 20 && Instant::now() < until {
+        thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let run = found(&output);
+    let totals = &run["totals"];
+    let (seconds, published) =
+        (totals["seconds"].as_f64().unwrap(), totals["published"].as_f64().unwrap());
+    assert!((0.2..60.0).contains(&seconds), "{seconds}");
+    assert!((published / seconds - 1000.0).abs() < 100.0, "{published} in {seconds} s");
+    assert_eq!(totals["lost"], 0, "{totals}");
 }
 
 #[test]

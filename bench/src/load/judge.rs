@@ -7,6 +7,7 @@ use std::io;
 use hdrhistogram::Histogram;
 
 use super::aim::Aim;
+use super::crew::Gathered;
 use super::ledger::disordered;
 use super::plan::Plan;
 use super::record::{Interval, nanoseconds};
@@ -28,18 +29,14 @@ const BUSY: f64 = 0.95;
 const LITTLE: f64 = 0.10;
 
 /// Merges what the threads found.
-pub(super) fn run_of(
-    plan: &Plan,
-    found: Vec<Found>,
-    sampler: &Sampler,
-    began_unix_ms: u64,
-) -> io::Result<Run> {
+pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> {
+    let Gathered { found, sampler, began_unix_ms, measured } = gathered;
     let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
     let sum = |of: fn(&Found) -> u64| found.iter().map(of).sum::<u64>();
     let (published, receipts) = (sum(|found| found.published), sum(|found| found.receipts));
     let connected = found.iter().map(|found| found.connected as u64).sum::<u64>();
     let mut totals = Totals {
-        seconds: plan.time.as_secs_f64(),
+        seconds: measured.as_secs_f64(),
         published,
         deliveries: receipts,
         lost: (published * connected).saturating_sub(receipts),
@@ -66,7 +63,7 @@ pub(super) fn run_of(
         merge(&mut handshake, &found.handshake)?;
         intervals.extend(found.intervals);
     }
-    let (delivery, series) = seconds_of(intervals, sampler)?;
+    let (delivery, series) = seconds_of(intervals, &sampler)?;
     let mut named = vec![("delivery", &delivery), ("last", &last), ("handshake", &handshake)];
     if plan.rate.is_some() {
         // In a closed loop a message leaves when it is meant to, by what that means there.
@@ -79,11 +76,11 @@ pub(super) fn run_of(
         began_unix_ms,
         load: load_of(plan),
         latencies,
-        server: server_of(sampler, &totals),
-        generator: generator_of(plan, &cpu, receipts),
+        server: server_of(&sampler, &totals),
+        generator: generator_of(&plan.aim, &cpu, &totals),
         series,
         totals,
-        ..head_of("fanout", &plan.aim, sampler)
+        ..head_of("fanout", &plan.aim, &sampler)
     };
     run.faults = faults_of(plan, &run, &late, &delivery);
     Ok(run)
@@ -131,7 +128,7 @@ impl Together {
 }
 
 /// The seconds of all threads together, and all of them in one.
-fn seconds_of(
+pub(super) fn seconds_of(
     intervals: Vec<Interval>,
     sampler: &Sampler,
 ) -> io::Result<(Histogram<u64>, Vec<Second>)> {
@@ -160,6 +157,7 @@ fn seconds_of(
             at_s,
             published: together.published,
             deliveries: together.received,
+            connects: 0,
             server_cpu_share: sampler.seconds.get(place).copied().flatten(),
             generator_cpu_share: busiest_s,
             histogram: encode(&together.latency),
@@ -202,15 +200,23 @@ pub(super) fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost
     })
 }
 
+/// What the generator's threads ran for in the measured time.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn generator_of(plan: &Plan, cpu_ns: &[u64], receipts: u64) -> Generator {
+pub(super) fn generator_of(aim: &Aim, cpu_ns: &[u64], totals: &Totals) -> Generator {
     let busiest = cpu_ns.iter().max().copied().unwrap_or(0);
+    let receipts = totals.deliveries.max(1) as f64;
     Generator {
-        threads: u32::try_from(plan.aim.threads).unwrap_or(u32::MAX),
+        threads: u32::try_from(aim.threads).unwrap_or(u32::MAX),
         agents: 1,
-        cpu_share: busiest as f64 / 1e9 / plan.time.as_secs_f64(),
-        cpu_ns_per_receipt: cpu_ns.iter().sum::<u64>() as f64 / receipts.max(1) as f64,
+        cpu_share: share(busiest, totals.seconds),
+        cpu_ns_per_receipt: cpu_ns.iter().sum::<u64>() as f64 / receipts,
     }
+}
+
+/// A share of one core; of no time, none.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+pub(super) fn share(cpu_ns: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { cpu_ns as f64 / 1e9 / seconds } else { 0.0 }
 }
 
 /// Why the run proves nothing, if it does not.

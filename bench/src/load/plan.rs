@@ -112,8 +112,6 @@ impl Plan {
         let run = u16::try_from(mixed >> 16 & 0xffff).unwrap_or(0);
         let job = |thread| -> Result<Job, String> {
             Ok(Job {
-                thread,
-                core: aim.core(thread),
                 request: aim.request(thread)?,
                 clients: aim.share(thread).1,
                 publishers: (thread..self.publishers).step_by(aim.threads).collect(),
@@ -122,8 +120,6 @@ impl Plan {
                 template: self.message.clone(),
                 bytes: self.bytes,
                 mode: self.mode(),
-                warm_up: self.warm_up,
-                time: self.time,
                 run,
             })
         };
@@ -150,12 +146,11 @@ mod tests {
 
     #[test]
     fn clients_and_publishers_are_dealt_out() {
-        let jobs = plan("127.0.0.1:9001 -c 10 -P 5 --threads 3 -r 30/s --core 1").jobs().unwrap();
+        let jobs = plan("127.0.0.1:9001 -c 10 -P 5 --threads 3 -r 30/s").jobs().unwrap();
         let clients: Vec<_> = jobs.iter().map(|job| (job.request.first, job.clients)).collect();
         assert_eq!(clients, [(0, 4), (4, 3), (7, 3)]);
         let publishers: Vec<_> = jobs.iter().map(|job| job.publishers.clone()).collect();
         assert_eq!(publishers, [vec![0, 3], vec![1, 4], vec![2]]);
-        assert!(jobs.iter().all(|job| job.core == Some(1)));
     }
 
     #[test]

@@ -76,6 +76,11 @@ impl Intervals {
         }
     }
 
+    /// Time passes, whether anything happens or not.
+    pub(crate) fn tick(&mut self, now_ns: u64) {
+        self.at(now_ns);
+    }
+
     /// The second in which a moment lies; mostly the last one.
     fn at(&mut self, at_ns: u64) -> Option<&mut Interval> {
         let second = at_ns.checked_sub(self.begin_ns)? / 1_000_000_000;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::board::Board;
+use super::crew::{Moments, Post};
 use super::ledger::{Ledger, Order, Receipt};
 use super::message::Template;
 use super::pace::Pace;
@@ -29,30 +28,9 @@ const LOST_NS: u64 = 1_000_000_000;
 /// How long nothing may come before what is missing counts as lost.
 const PATIENCE_NS: u64 = 3_000_000_000;
 
-/// What all threads share: a board of messages, the moment at which all begin, and a flag.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) board: Board,
-    /// On the monotonic clock; 0: not yet.
-    pub(crate) begin_ns: AtomicU64,
-    /// Someone has interrupted the run: it ends early, and what there is counts.
-    pub(crate) stopped: Arc<AtomicBool>,
-    /// What each thread has counted so far, for the progress line.
-    pub(crate) live: Vec<Live>,
-}
-
-/// One thread's count, on a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub(crate) struct Live {
-    pub(crate) receipts: AtomicU64,
-}
-
 /// What one thread is to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
-    pub(crate) thread: usize,
-    pub(crate) core: Option<usize>,
     pub(crate) request: Request,
     pub(crate) clients: usize,
     /// Its clients that publish are the first ones; their numbers in the whole run.
@@ -63,8 +41,6 @@ pub(crate) struct Job {
     pub(crate) template: Template,
     pub(crate) bytes: usize,
     pub(crate) mode: Mode,
-    pub(crate) warm_up: Duration,
-    pub(crate) time: Duration,
     pub(crate) run: u16,
 }
 
@@ -97,9 +73,10 @@ pub(crate) struct Found {
 }
 
 /// A thread at work.
-pub(crate) struct Worker {
+pub(crate) struct Worker<'a> {
     job: Job,
-    shared: Arc<Shared>,
+    board: &'a Board,
+    post: Post<'a>,
     swarm: Swarm,
     ledger: Ledger,
     stamper: Stamper,
@@ -110,8 +87,8 @@ pub(crate) struct Worker {
     /// When each publisher's window last moved.
     moved_ns: Vec<u64>,
     pace: Option<Pace>,
-    begin_ns: u64,
-    measure_ns: u64,
+    moments: Moments,
+    /// From when on nothing is said any more.
     end_ns: u64,
     published: u64,
     receipts: u64,
@@ -123,21 +100,16 @@ pub(crate) struct Worker {
     payload: Vec<u8>,
 }
 
-impl Worker {
-    /// Connects the clients; `ready` is called when that is over, and the work begins when the
-    /// shared moment is set.
-    pub(crate) async fn run(
-        job: Job,
-        shared: Arc<Shared>,
-        ready: impl FnOnce(usize),
-    ) -> io::Result<Found> {
+impl<'a> Worker<'a> {
+    /// Connects the clients, and works from the moment at which all begin.
+    pub(super) async fn run(job: Job, board: &'a Board, mut post: Post<'a>) -> io::Result<Found> {
         let mut swarm = Swarm::empty()?;
         let mut handshake = nanoseconds()?;
         let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
             handshake.saturating_record(super::nanoseconds(time));
         })?;
         swarm.take_at_once(CLIENTS_A_TURN);
-        ready(arrived.open);
+        post.ready(arrived.open);
         let mut worker = Self {
             ledger: Ledger::new(job.clients, job.publishers_in_all),
             stamper: Stamper::new(job.run),
@@ -145,8 +117,7 @@ impl Worker {
             given_up: vec![0; job.publishers.len()],
             moved_ns: vec![0; job.publishers.len()],
             pace: None,
-            begin_ns: 0,
-            measure_ns: 0,
+            moments: Moments { begin_ns: 0, measure_ns: 0 },
             end_ns: 0,
             published: 0,
             receipts: 0,
@@ -157,7 +128,8 @@ impl Worker {
             out: Vec::new(),
             payload: Vec::new(),
             swarm,
-            shared,
+            board,
+            post,
             job,
         };
         // Clients that never came are not waited for.
@@ -190,17 +162,17 @@ impl Worker {
     }
 
     async fn await_start(&mut self) -> io::Result<()> {
-        while self.begin_ns == 0 && !self.shared.stopped.load(Ordering::Relaxed) {
+        self.moments = loop {
+            if let Some(moments) = self.post.moments() {
+                break moments;
+            }
             self.swarm.rest(TURN).await?;
             self.hear()?;
-            self.begin_ns = self.shared.begin_ns.load(Ordering::Relaxed);
-        }
-        self.measure_ns = self.begin_ns + super::nanoseconds(self.job.warm_up);
-        self.end_ns = self.measure_ns + super::nanoseconds(self.job.time);
-        self.intervals.begin(self.measure_ns);
+        };
+        self.intervals.begin(self.moments.measure_ns);
         if let Mode::Open { rate } = self.job.mode {
             self.pace = Some(Pace::new(
-                self.begin_ns,
+                self.moments.begin_ns,
                 rate,
                 self.job.publishers.clone(),
                 self.job.publishers_in_all,
@@ -210,42 +182,41 @@ impl Worker {
     }
 
     async fn work(&mut self) -> io::Result<()> {
+        let Moments { begin_ns, measure_ns } = self.moments;
         let (mut heard, mut moved_ns) = (0, now_ns());
         let (mut begun, mut ended) = (false, false);
         loop {
+            self.end_ns = self.post.end_ns();
             let now = now_ns();
-            if !begun && now >= self.measure_ns {
+            if !begun && now >= measure_ns {
                 begun = true;
                 self.intervals.begun();
             }
             if !ended && now >= self.end_ns {
                 ended = true;
                 self.intervals.end();
+            } else if begun && !ended {
+                self.intervals.tick(now);
             }
-            let stopped = self.shared.stopped.load(Ordering::Relaxed);
-            let wait = if now < self.begin_ns {
-                Duration::from_nanos(self.begin_ns - now)
-            } else if now < self.end_ns && !stopped {
+            let wait = if now < begin_ns {
+                Duration::from_nanos(begin_ns - now)
+            } else if now < self.end_ns {
                 self.publish(now)?
             } else {
                 TURN
             };
             self.swarm.rest(wait).await?;
             self.hear()?;
-            let live = &self.shared.live[self.job.thread];
-            live.receipts.store(self.receipts, Ordering::Relaxed);
+            self.post.count(self.receipts);
             let now = now_ns();
             if self.receipts + self.ledger.duplicated != heard {
                 heard = self.receipts + self.ledger.duplicated;
                 moved_ns = now;
             }
-            if now >= self.end_ns || stopped {
+            if ended {
                 // Everything has come, or nothing comes any more.
                 let quiet = now.saturating_sub(moved_ns.max(self.end_ns));
-                if quiet > PATIENCE_NS || self.is_complete() || stopped {
-                    if !ended {
-                        self.intervals.end();
-                    }
+                if quiet > PATIENCE_NS || self.is_complete() {
                     return Ok(());
                 }
             }
@@ -260,7 +231,7 @@ impl Worker {
             .publishers
             .iter()
             .zip(&self.sent)
-            .all(|(publisher, sent)| self.shared.board.complete(*publisher) >= *sent);
+            .all(|(publisher, sent)| self.board.complete(*publisher) >= *sent);
         own && !self.job.publishers.is_empty()
             && self.job.publishers.len() == self.job.publishers_in_all
     }
@@ -293,10 +264,11 @@ impl Worker {
     }
 
     fn publish_into_window(&mut self, now: u64, window: u32) -> io::Result<Duration> {
-        let threads = self.job.publishers.len() < self.job.publishers_in_all || self.job.thread > 0;
+        let threads =
+            self.job.publishers.len() < self.job.publishers_in_all || self.post.thread > 0;
         for place in 0..self.job.publishers.len() {
             while self.swarm.is_open(place) {
-                let complete = self.shared.board.complete(self.job.publishers[place]);
+                let complete = self.board.complete(self.job.publishers[place]);
                 let under_way = self.sent[place].saturating_sub(complete + self.given_up[place]);
                 if under_way < window {
                     self.say(place, now, now)?;
@@ -327,7 +299,7 @@ impl Worker {
         self.out.clear();
         self.job.template.put(&mut self.out, &self.payload);
         self.sent[place] += 1;
-        if intended_ns >= self.measure_ns {
+        if intended_ns >= self.moments.measure_ns {
             self.published += 1;
             self.late.saturating_record(now.saturating_sub(intended_ns));
             self.intervals.published(intended_ns);
@@ -337,8 +309,8 @@ impl Worker {
 
     /// Takes what has come.
     fn hear(&mut self) -> io::Result<()> {
-        let Self { swarm, stamper, ledger, shared, service, last, intervals, receipts, .. } = self;
-        let (measure_ns, end_ns) = (self.measure_ns, self.end_ns);
+        let Self { swarm, stamper, ledger, board, service, last, intervals, receipts, .. } = self;
+        let (measure_ns, end_ns) = (self.moments.measure_ns, self.end_ns);
         let mut read_at = 0;
         let mut client_at = usize::MAX;
         swarm.take(|client, payload| {
@@ -354,7 +326,7 @@ impl Worker {
                 else {
                     return;
                 };
-                let is_last = is_last && shared.board.heard_by_thread(publisher, stamp.number);
+                let is_last = is_last && board.heard_by_thread(publisher, stamp.number);
                 if !counts {
                     return;
                 }

@@ -125,6 +125,7 @@ fn second((number, histogram): (u32, &Histogram<u64>)) -> Second {
         at_s: number.into(),
         published: 50,
         deliveries: 500_000 - u64::from(number == 1),
+        connects: 0,
         server_cpu_share: Some(0.48),
         generator_cpu_share: 0.61,
         histogram: hist::encode(histogram),
