@@ -13,7 +13,7 @@ use crate::output::threshold::Threshold;
 use crate::output::{self, summary};
 use crate::run::Run;
 use crate::scenario::Scenario;
-use crate::{host, raw};
+use crate::{agents, host, raw};
 
 /// The command line makes no sense, or a file cannot be read or written.
 const USAGE: u8 = 2;
@@ -46,6 +46,8 @@ enum Command {
     Connect(Errand<Storm>),
     /// Silent clients: memory and CPU of the server, pings answered.
     Idle(Errand<Idle>),
+    /// Drive clients for a coordinator that is run with --agents, on this host or another.
+    Agent(agents::Args),
     #[command(flatten)]
     Output(output::Command),
     /// One fixed figure of a server, as JSON: what scripts/figures.sh is made of.
@@ -115,6 +117,10 @@ impl Cli {
                     Err(failed) => failed,
                 }
             }
+            Command::Agent(args) => match serve_agent(&args) {
+                Ok(()) => return ExitCode::SUCCESS,
+                Err(failed) => failed,
+            },
             Command::Figure(scenario) => {
                 match host::raise_nofile().and_then(|()| scenario.run()) {
                     Ok(found) => {
@@ -144,13 +150,19 @@ impl Cli {
 impl Fanout {
     fn run(&self) -> Result<ExitCode, (u8, String)> {
         let plan = &self.plan;
-        plan.check().map_err(|text| (USAGE, text))?;
+        plan.check().and_then(|()| self.limit.check(plan)).map_err(|text| (USAGE, text))?;
         start(&plan.aim, &self.files, |stopped| {
             let mut run = load::run(plan, stopped)?;
             run.limit = self.limit.run(plan, stopped)?;
             Ok(run)
         })
     }
+}
+
+fn serve_agent(args: &agents::Args) -> Result<(), (u8, String)> {
+    args.check().map_err(|text| (USAGE, text))?;
+    let served = host::raise_nofile().and_then(|()| args.serve());
+    served.map_err(|error| (FAILED, error.to_string()))
 }
 
 /// Prepares the process for a load, runs it, and finishes its record or explains its failure.

@@ -9,11 +9,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::aim::Aim;
 use super::sampler::Sampler;
 use super::{Failed, nanoseconds};
+use crate::agents::{Joint, Outside};
 use crate::host::{self, now_ns};
 
 /// Between the moment at which all are told to begin, or to end, and the moment that they are told:
 /// longer than any turn.
 const NOTICE: Duration = Duration::from_millis(50);
+
+/// The same where other processes have to be told.
+const NOTICE_OF_AGENTS: Duration = Duration::from_millis(500);
 
 /// How often the main thread looks at what the others do.
 const LOOK: Duration = Duration::from_millis(100);
@@ -23,35 +27,38 @@ const MEETING: Duration = Duration::from_micros(100);
 
 /// How long a load works.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub(crate) struct Times {
     /// Before measuring.
-    pub(super) warm_up: Duration,
+    pub(crate) warm_up: Duration,
     /// While measuring; `None`: until all threads are through.
-    pub(super) time: Option<Duration>,
+    pub(crate) time: Option<Duration>,
 }
 
 /// When a load works, on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moments {
-    pub(super) begin_ns: u64,
+pub(crate) struct Moments {
+    pub(crate) begin_ns: u64,
     /// The warm-up is over.
-    pub(super) measure_ns: u64,
+    pub(crate) measure_ns: u64,
 }
 
 /// What the threads found, and what was seen of the server meanwhile.
-pub(super) struct Gathered<T> {
-    pub(super) found: Vec<T>,
-    pub(super) sampler: Sampler,
+pub(crate) struct Gathered<T> {
+    pub(crate) found: Vec<T>,
+    pub(crate) sampler: Sampler,
     /// When measuring began, in milliseconds since 1970.
-    pub(super) began_unix_ms: u64,
+    pub(crate) began_unix_ms: u64,
     /// How long was measured, which is less than what was asked for where someone interrupted it.
-    pub(super) measured: Duration,
+    pub(crate) measured: Duration,
+    /// What several processes know only together.
+    pub(crate) joint: Option<Joint>,
 }
 
 /// What all threads share.
 #[derive(Debug)]
-struct Shared {
+struct Shared<'a> {
     warm_up_ns: u64,
+    notice_ns: u64,
     /// When all begin; 0: not known yet.
     begin_ns: AtomicU64,
     /// When nothing is said any more. It comes nearer when someone interrupts the run, and is 0
@@ -61,6 +68,8 @@ struct Shared {
     met: AtomicUsize,
     counts: Vec<Count>,
     main: Thread,
+    /// The coordinator, where this process is an agent.
+    outside: Option<&'a Outside>,
 }
 
 /// One thread's counts for the progress line, on a cache line of their own.
@@ -71,15 +80,15 @@ struct Count {
 }
 
 /// A thread's place among the others.
-pub(super) struct Post<'a> {
-    pub(super) thread: usize,
-    shared: &'a Shared,
+pub(crate) struct Post<'a> {
+    pub(crate) thread: usize,
+    shared: &'a Shared<'a>,
     ready: Option<Sender<usize>>,
 }
 
 /// Ends the run of all unless the thread that holds it comes to its own end.
 struct Fuse<'a> {
-    shared: &'a Shared,
+    shared: &'a Shared<'a>,
     burns: bool,
 }
 
@@ -94,7 +103,7 @@ impl Drop for Fuse<'_> {
 
 impl Post<'_> {
     /// This thread's clients are there, so many of them; nobody begins before all are ready.
-    pub(super) fn ready(&mut self, open: usize) {
+    pub(crate) fn ready(&mut self, open: usize) {
         if let Some(ready) = self.ready.take() {
             // The main thread has gone only when the run has failed.
             let _ = ready.send(open);
@@ -102,7 +111,7 @@ impl Post<'_> {
     }
 
     /// When all begin, once that is known.
-    pub(super) fn moments(&self) -> Option<Moments> {
+    pub(crate) fn moments(&self) -> Option<Moments> {
         // Acquire: the end was set before the beginning was told.
         let begin_ns = self.shared.begin_ns.load(Ordering::Acquire);
         let told = begin_ns > 0 || self.end_ns() == 0;
@@ -110,42 +119,61 @@ impl Post<'_> {
     }
 
     /// From when on nothing is to be said any more.
-    pub(super) fn end_ns(&self) -> u64 {
+    pub(crate) fn end_ns(&self) -> u64 {
         // Relaxed: a moment, told well before it comes.
         self.shared.end_ns.load(Ordering::Relaxed)
     }
 
     /// Tells how many receipts there were so far.
-    pub(super) fn count(&self, receipts: u64) {
+    pub(crate) fn count(&self, receipts: u64) {
         self.shared.counts[self.thread].receipts.store(receipts, Ordering::Relaxed);
     }
 
-    /// Waits until all threads have come here for the `round`th time, or the run is over.
-    pub(super) fn meet(&self, round: usize) {
+    /// Waits until all threads, of all processes, have come here for the `round`th time, or the run
+    /// is over.
+    pub(crate) fn meet(&self, round: usize) {
+        let Shared { met, counts, outside, .. } = self.shared;
+        let all = round * counts.len();
         // Relaxed: a count, which orders nothing.
-        self.shared.met.fetch_add(1, Ordering::Relaxed);
-        let all = round * self.shared.counts.len();
-        while self.shared.met.load(Ordering::Relaxed) < all && now_ns() < self.end_ns() {
+        if met.fetch_add(1, Ordering::Relaxed) + 1 == all {
+            outside.inspect(|outside| outside.meet(round));
+        }
+        let is_met = || {
+            met.load(Ordering::Relaxed) >= all
+                && outside.is_none_or(|outside| outside.met() >= round)
+        };
+        while !is_met() && now_ns() < self.end_ns() {
             std::thread::park_timeout(MEETING);
         }
     }
 }
 
-impl Shared {
-    fn new(threads: usize, times: &Times) -> Self {
+impl<'a> Shared<'a> {
+    fn new(aim: &Aim, times: &Times, outside: Option<&'a Outside>) -> Self {
+        let notice = if aim.agents.count() > 0 { NOTICE_OF_AGENTS } else { NOTICE };
         Self {
             warm_up_ns: nanoseconds(times.warm_up),
+            notice_ns: nanoseconds(notice),
             begin_ns: AtomicU64::new(0),
             end_ns: AtomicU64::new(u64::MAX),
             met: AtomicUsize::new(0),
-            counts: (0..threads).map(|_| Count::default()).collect(),
+            counts: (0..aim.threads).map(|_| Count::default()).collect(),
             main: std::thread::current(),
+            outside,
         }
     }
 
-    /// Tells all threads when to begin and to end.
-    fn begin(&self, times: &Times) -> Moments {
-        let begin_ns = now_ns() + nanoseconds(NOTICE);
+    /// Tells all threads when to begin and to end, once all of all processes are there.
+    fn begin(&self, times: &Times, connected: usize) -> io::Result<Moments> {
+        let soon_ns = now_ns() + self.notice_ns;
+        let begin_ns = match self.outside {
+            None => soon_ns,
+            // Where a thread has failed there is nothing to wait for.
+            Some(outside) => {
+                let is_over = || self.end_ns.load(Ordering::Relaxed) == 0;
+                outside.await_begin(connected, is_over)?.unwrap_or(soon_ns)
+            }
+        };
         let measure_ns = begin_ns + self.warm_up_ns;
         if let Some(time) = times.time {
             // A thread that has failed meanwhile has set it to less.
@@ -153,7 +181,18 @@ impl Shared {
         }
         // Release: whoever sees the beginning sees the end.
         self.begin_ns.store(begin_ns, Ordering::Release);
-        Moments { begin_ns, measure_ns }
+        Ok(Moments { begin_ns, measure_ns })
+    }
+
+    /// Ends the run early, if someone wants that.
+    fn end_early(&self, stopped: &AtomicBool) {
+        if stopped.load(Ordering::Relaxed) {
+            self.end_ns.fetch_min(now_ns() + self.notice_ns, Ordering::Relaxed);
+        }
+        if let Some(outside) = self.outside {
+            self.end_ns.fetch_min(outside.end_ns(), Ordering::Relaxed);
+            outside.count(self.receipts());
+        }
     }
 
     fn receipts(&self) -> u64 {
@@ -162,13 +201,13 @@ impl Shared {
 }
 
 /// Has every thread of a load do `work` on an executor and a core of its own, and looks on.
-pub(super) fn run<T: Send>(
+pub(crate) fn run<T: Send>(
     aim: &Aim,
     times: &Times,
-    stopped: &AtomicBool,
+    (stopped, outside): (&AtomicBool, Option<&Outside>),
     work: impl AsyncFn(Post<'_>) -> io::Result<T> + Sync,
 ) -> Result<Gathered<T>, Failed> {
-    let shared = Shared::new(aim.threads, times);
+    let shared = Shared::new(aim, times, outside);
     let mut sampler = Sampler::new(aim.server_pid)?;
     let (ready, readies) = channel();
     let gathered = std::thread::scope(|scope| -> io::Result<_> {
@@ -189,7 +228,7 @@ pub(super) fn run<T: Send>(
         drop(ready);
         let connected: usize = readies.iter().sum();
         sampler.connected()?;
-        let moments = shared.begin(times);
+        let moments = shared.begin(times, connected)?;
         let began_unix_ms = unix_ms() + (moments.measure_ns.saturating_sub(now_ns())) / 1_000_000;
         if !aim.quiet && connected > 0 {
             say(&format!("{connected} clients connected"), false)?;
@@ -206,14 +245,14 @@ pub(super) fn run<T: Send>(
         Ok((found, began_unix_ms, measured))
     });
     let (found, began_unix_ms, measured) = gathered?;
-    Ok(Gathered { found, sampler, began_unix_ms, measured })
+    Ok(Gathered { found, sampler, began_unix_ms, measured, joint: None })
 }
 
 /// Looks on while the threads work: samples once a second, says how it goes, and ends the run when
 /// someone wants it to end.
 fn watch<T>(
     aim: &Aim,
-    shared: &Shared,
+    shared: &Shared<'_>,
     stopped: &AtomicBool,
     threads: &[ScopedJoinHandle<'_, T>],
     (sampler, measure_ns): (&mut Sampler, u64),
@@ -226,9 +265,7 @@ fn watch<T>(
     loop {
         let done = threads.iter().all(ScopedJoinHandle::is_finished);
         let now = now_ns();
-        if stopped.load(Ordering::Relaxed) {
-            shared.end_ns.fetch_min(now + nanoseconds(NOTICE), Ordering::Relaxed);
-        }
+        shared.end_early(stopped);
         let end_ns = shared.end_ns.load(Ordering::Relaxed);
         let due = next_ns.min(end_ns.max(measure_ns));
         if !sampled_last && (now >= due || done) {
@@ -309,7 +346,7 @@ mod tests {
     #[test]
     fn all_begin_at_one_moment_and_end_when_told() {
         let stopped = AtomicBool::new(false);
-        let gathered = run(&aim(), &HOUR, &stopped, async |post| {
+        let gathered = run(&aim(), &HOUR, (&stopped, None), async |post| {
             let thread = post.thread;
             post.meet(1);
             stopped.store(true, Ordering::Relaxed);
@@ -324,7 +361,8 @@ mod tests {
     #[test]
     fn one_that_fails_or_panics_ends_the_run_of_all() {
         for how in ["fails", "fails late", "panics"] {
-            let gathered = run(&aim(), &HOUR, &AtomicBool::new(false), async |mut post| {
+            let running = AtomicBool::new(false);
+            let gathered = run(&aim(), &HOUR, (&running, None), async |mut post| {
                 if post.thread == 1 {
                     if how == "fails late" {
                         post.ready(0);

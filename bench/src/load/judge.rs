@@ -13,6 +13,7 @@ use super::plan::Plan;
 use super::record::{Interval, nanoseconds};
 use super::sampler::Sampler;
 use super::worker::{Found, Mode};
+use crate::agents;
 use crate::host;
 use crate::output::hist::encode;
 use crate::run::{
@@ -30,7 +31,7 @@ const LITTLE: f64 = 0.10;
 
 /// Merges what the threads found.
 pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> {
-    let Gathered { found, sampler, began_unix_ms, measured } = gathered;
+    let Gathered { found, sampler, began_unix_ms, measured, joint } = gathered;
     let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
     let sum = |of: fn(&Found) -> u64| found.iter().map(of).sum::<u64>();
     let (published, receipts) = (sum(|found| found.published), sum(|found| found.receipts));
@@ -54,6 +55,7 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
     let mut intervals = Vec::new();
     let cpu_of = |found: &Found| found.intervals.iter().map(|second| second.cpu_ns).sum::<u64>();
     let cpu: Vec<u64> = found.iter().map(cpu_of).collect();
+    let late_p99_ns = late_p99_of(&found, plan.aim.threads)?;
     for found in found {
         add(&mut totals.disconnects, found.endings);
         add(&mut totals.failures, found.failures);
@@ -62,6 +64,9 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         merge(&mut late, &found.late)?;
         merge(&mut handshake, &found.handshake)?;
         intervals.extend(found.intervals);
+    }
+    if let Some(joint) = &joint {
+        merge(&mut last, &joint.last)?;
     }
     let (delivery, series) = seconds_of(intervals, &sampler)?;
     let mut named = vec![("delivery", &delivery), ("last", &last), ("handshake", &handshake)];
@@ -80,10 +85,24 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         generator: generator_of(&plan.aim, &cpu, &totals),
         series,
         totals,
+        agents: joint.map(|joint| joint.agents).unwrap_or_default(),
         ..head_of("fanout", &plan.aim, &sampler)
     };
-    run.faults = faults_of(plan, &run, &late, &delivery);
+    let p99_ns = delivery.value_at_quantile(0.99);
+    run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));
+    run.faults.extend(agents::faults(&run.agents, Some(p99_ns)));
     Ok(run)
+}
+
+/// How late the latest process was: among many that are in time it would not be seen.
+fn late_p99_of(found: &[Found], threads: usize) -> io::Result<u64> {
+    let mut latest = 0;
+    for process in found.chunks(threads) {
+        let mut late = nanoseconds()?;
+        process.iter().try_for_each(|found| merge(&mut late, &found.late))?;
+        latest = latest.max(late.value_at_quantile(0.99));
+    }
+    Ok(latest)
 }
 
 /// What every record says, whatever was measured.
@@ -91,7 +110,7 @@ pub(super) fn head_of(command: &str, aim: &Aim, sampler: &Sampler) -> Run {
     Run {
         schema_version: SCHEMA_VERSION,
         command: command.to_owned(),
-        command_line: std::env::args().collect(),
+        command_line: agents::without_token(std::env::args()),
         label: aim.label.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seed: aim.seed,
@@ -205,9 +224,10 @@ pub(super) fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost
 pub(super) fn generator_of(aim: &Aim, cpu_ns: &[u64], totals: &Totals) -> Generator {
     let busiest = cpu_ns.iter().max().copied().unwrap_or(0);
     let receipts = totals.deliveries.max(1) as f64;
+    let agents = aim.agents.count().max(1);
     Generator {
-        threads: u32::try_from(aim.threads).unwrap_or(u32::MAX),
-        agents: 1,
+        threads: u32::try_from(aim.threads * agents).unwrap_or(u32::MAX),
+        agents: u32::try_from(agents).unwrap_or(u32::MAX),
         cpu_share: share(busiest, totals.seconds),
         cpu_ns_per_receipt: cpu_ns.iter().sum::<u64>() as f64 / receipts,
     }
@@ -220,12 +240,7 @@ pub(super) fn share(cpu_ns: u64, seconds: f64) -> f64 {
 }
 
 /// Why the run proves nothing, if it does not.
-fn faults_of(
-    plan: &Plan,
-    run: &Run,
-    late: &Histogram<u64>,
-    delivery: &Histogram<u64>,
-) -> Vec<Fault> {
+fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut fault = |what: String, remedy: &str| {
         faults.push(Fault { what, remedy: remedy.to_owned() });
@@ -255,7 +270,6 @@ fn faults_of(
     match plan.mode() {
         Mode::Open { .. } => {
             // As late as a tenth of what is measured, the generator is part of the figure.
-            let (late, p99) = (late.value_at_quantile(0.99), delivery.value_at_quantile(0.99));
             if late > 1_000_000.max(p99 / 10) {
                 #[expect(clippy::cast_precision_loss, reason = "milliseconds for people")]
                 let ms = late as f64 / 1e6;
@@ -267,10 +281,12 @@ fn faults_of(
         }
         Mode::Closed { window } => {
             if let Some(off) = little_off(run, window).filter(|off| off.abs() > LITTLE) {
-                fault(
-                    format!("Little's law is off by {:.0} %", off * 100.0),
-                    "something else was measured than what was asked for: run longer",
-                );
+                let remedy = if run.agents.is_empty() {
+                    "something else was measured than what was asked for: run longer"
+                } else {
+                    "what the agents have heard takes its time to the publisher: more in flight"
+                };
+                fault(format!("Little's law is off by {:.0} %", off * 100.0), remedy);
             }
         }
     }

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// How far back a repetition can be told from a late arrival.
 const SEEN: u32 = u64::BITS;
 
@@ -58,7 +60,7 @@ pub(crate) struct Ledger {
 }
 
 /// A client's order: equal for two clients that heard the same messages in the same order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) count: u64,
     pub(crate) digest: u64,

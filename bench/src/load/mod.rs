@@ -19,15 +19,20 @@ use std::io;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub(crate) use aim::Aim;
+pub(crate) use board::Heard;
+pub(crate) use crew::{Gathered, Post, Times, run as gather};
 pub(crate) use limit::Limit;
 pub(crate) use plan::Plan;
 pub(crate) use quiet::{Idle, Storm};
+pub(crate) use record::nanoseconds as histogram;
 
+use crate::agents::{self, Outside};
 use crate::run::Run;
 use board::Board;
-use crew::Times;
-use worker::Worker;
+use worker::{Found, Worker};
 
 /// Why there is no run.
 #[derive(Debug)]
@@ -52,20 +57,61 @@ impl Failed {
     }
 }
 
+/// A load of any kind, as agents are told it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Task {
+    Fanout(Plan),
+    Connect(Storm),
+    Idle(Idle),
+}
+
+impl Task {
+    pub(crate) fn aim_mut(&mut self) -> &mut Aim {
+        match self {
+            Self::Fanout(plan) => &mut plan.aim,
+            Self::Connect(storm) => &mut storm.aim,
+            Self::Idle(idle) => &mut idle.aim,
+        }
+    }
+
+    /// Publishers of all agents.
+    pub(crate) fn publishers(&self) -> usize {
+        if let Self::Fanout(plan) = self { plan.publishers } else { 0 }
+    }
+
+    /// What tells the run's messages from those of others.
+    pub(crate) fn run_mark(&self) -> u16 {
+        if let Self::Fanout(plan) = self { plan.run_mark() } else { 0 }
+    }
+}
+
 /// Runs a load, from the first connect to the last receipt.
 pub(crate) fn run(plan: &Plan, stopped: &AtomicBool) -> Result<Run, Failed> {
-    let jobs = plan.jobs().map_err(Failed::Unreachable)?;
-    let board = Board::new(jobs.len(), plan.publishers);
-    let times = Times { warm_up: plan.warm_up, time: Some(plan.time) };
-    let gathered = crew::run(&plan.aim, &times, stopped, async |post| {
-        let job = jobs[post.thread].clone();
-        Worker::run(job, &board, post).await
-    })?;
+    let gathered = if plan.aim.agents.count() > 0 {
+        agents::lead(&plan.aim, &plan.times(), stopped, &Task::Fanout(plan.clone()))?
+    } else {
+        work(plan, stopped, None)?
+    };
     if gathered.found.iter().all(|found| found.connected == 0) {
         let causes = gathered.found.iter().flat_map(|found| found.failures.keys());
         return Err(Failed::unreachable(causes));
     }
     Ok(judge::run_of(plan, gathered)?)
+}
+
+/// This process's part of a load.
+pub(crate) fn work(
+    plan: &Plan,
+    stopped: &AtomicBool,
+    outside: Option<&Outside>,
+) -> Result<Gathered<Found>, Failed> {
+    let jobs = plan.jobs().map_err(Failed::Unreachable)?;
+    let board = Board::new(jobs.len(), plan.publishers, outside);
+    crew::run(&plan.aim, &plan.times(), (stopped, outside), async |post| {
+        let job = jobs[post.thread].clone();
+        Worker::run(job, &board, post).await
+    })
 }
 
 fn nanoseconds(time: Duration) -> u64 {

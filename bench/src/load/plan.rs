@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::aim::Aim;
+use super::crew::Times;
 use super::message::Template;
 use super::stamp::STAMP_BYTES;
 use super::worker::{Job, Mode};
@@ -15,7 +18,7 @@ use crate::url::Url;
 const PLACES_MAX: usize = 32 << 20;
 
 /// A load, as asked for.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) aim: Aim,
@@ -52,7 +55,8 @@ impl Plan {
     /// What makes no sense together.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.aim.check()?;
-        let listeners = self.aim.clients.div_ceil(self.aim.threads);
+        let agents = self.aim.agents.count().max(self.aim.part.agents);
+        let listeners = self.aim.clients.div_ceil(self.aim.threads * agents);
         if self.publishers == 0 {
             return Err("a load needs at least one publisher".into());
         }
@@ -103,19 +107,31 @@ impl Plan {
         }
     }
 
+    pub(super) fn times(&self) -> Times {
+        Times { warm_up: self.warm_up, time: Some(self.time) }
+    }
+
+    /// What tells this run's messages from those of others.
+    pub(crate) fn run_mark(&self) -> u16 {
+        // Of the run's own choices this is the only one: by it two runs at once tell their messages
+        // apart.
+        let mixed =
+            self.aim.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
+        u16::try_from(mixed >> 16 & 0xffff).unwrap_or(0)
+    }
+
     /// Each thread's share. Publishers are dealt out like cards.
     pub(super) fn jobs(&self) -> Result<Vec<Job>, String> {
         let aim = &self.aim;
-        // Of the run's own choices this is the only one: by it two runs at once tell their messages
-        // apart.
-        let mixed = aim.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
-        let run = u16::try_from(mixed >> 16 & 0xffff).unwrap_or(0);
+        let threads = aim.threads_in_all();
+        let run = aim.part.run.unwrap_or_else(|| self.run_mark());
         let job = |thread| -> Result<Job, String> {
             Ok(Job {
                 request: aim.request(thread)?,
                 clients: aim.share(thread).1,
-                publishers: (thread..self.publishers).step_by(aim.threads).collect(),
+                publishers: (aim.place(thread)..self.publishers).step_by(threads).collect(),
                 publishers_in_all: self.publishers,
+                is_alone: threads == 1,
                 ramp: aim.pace(),
                 template: self.message.clone(),
                 bytes: self.bytes,

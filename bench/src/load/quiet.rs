@@ -6,13 +6,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
-use super::Failed;
 use super::aim::Aim;
 use super::crew::{self, Gathered, Post, Times};
 use super::judge;
 use super::record::{Intervals, nanoseconds};
+use super::{Failed, Task};
+use crate::agents::{self, Outside};
 use crate::host::now_ns;
+use crate::output::hist;
 use crate::run::{Fault, Generator, Latency, Load, Run, ServerCost, Totals};
 use crate::swarm::{Arrived, Request, Swarm};
 use crate::units;
@@ -20,11 +23,14 @@ use crate::units;
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(50);
 
+/// Storms are over when they have blown.
+const ALL_ROUNDS: Times = Times { warm_up: Duration::ZERO, time: None };
+
 /// How often a thread without clients looks whether it may begin.
 const MEETING: Duration = Duration::from_millis(1);
 
 /// A connect storm, and the storms of all who come back.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Storm {
     #[command(flatten)]
     pub(crate) aim: Aim,
@@ -37,7 +43,7 @@ pub(crate) struct Storm {
 }
 
 /// Clients that say nothing.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Idle {
     #[command(flatten)]
     pub(crate) aim: Aim,
@@ -50,13 +56,15 @@ pub(crate) struct Idle {
 }
 
 /// What one thread saw.
-struct Seen {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Seen {
     /// From the first connect to the last answer, over all rounds.
     took: Duration,
     open: usize,
     failures: BTreeMap<String, u64>,
     endings: BTreeMap<String, u64>,
     pings: u64,
+    #[serde(with = "hist::text")]
     handshake: Histogram<u64>,
     intervals: Intervals,
 }
@@ -64,30 +72,59 @@ struct Seen {
 impl Storm {
     /// Runs the storms.
     pub(crate) fn run(&self, stopped: &AtomicBool) -> Result<Run, Failed> {
-        let (aim, rounds) = (&self.aim, self.rounds.max(1));
-        let requests = requests(aim)?;
-        let times = Times { warm_up: Duration::ZERO, time: None };
-        let gathered = crew::run(aim, &times, stopped, async |post| {
-            storms(aim, &requests[post.thread], (rounds, self.hold), post).await
-        })?;
-        let took = gathered.found.iter().map(|seen| seen.took).max().unwrap_or_default();
-        let mut run = record("connect", aim, Gathered { measured: took, ..gathered }, rounds)?;
+        let gathered = if self.aim.agents.count() > 0 {
+            agents::lead(&self.aim, &ALL_ROUNDS, stopped, &Task::Connect(self.clone()))?
+        } else {
+            self.work(stopped, None)?
+        };
+        let took = gathered.found.iter().map(|seen: &Seen| seen.took).max().unwrap_or_default();
+        let gathered = Gathered { measured: took, ..gathered };
+        let mut run = record("connect", &self.aim, gathered, self.rounds.max(1))?;
         for second in &mut run.series {
             second.connects = std::mem::take(&mut second.deliveries);
         }
         Ok(run)
+    }
+
+    /// This process's part of it.
+    pub(crate) fn work(
+        &self,
+        stopped: &AtomicBool,
+        outside: Option<&Outside>,
+    ) -> Result<Gathered<Seen>, Failed> {
+        let (aim, rounds) = (&self.aim, self.rounds.max(1));
+        let requests = requests(aim)?;
+        crew::run(aim, &ALL_ROUNDS, (stopped, outside), async |post| {
+            storms(aim, &requests[post.thread], (rounds, self.hold), post).await
+        })
     }
 }
 
 impl Idle {
     /// Connects the clients and leaves them alone.
     pub(crate) fn run(&self, stopped: &AtomicBool) -> Result<Run, Failed> {
-        let requests = requests(&self.aim)?;
-        let times = Times { warm_up: Duration::ZERO, time: Some(self.time) };
-        let gathered = crew::run(&self.aim, &times, stopped, async |post| {
-            stay(&self.aim, &requests[post.thread], post).await
-        })?;
+        let gathered = if self.aim.agents.count() > 0 {
+            agents::lead(&self.aim, &self.times(), stopped, &Task::Idle(self.clone()))?
+        } else {
+            self.work(stopped, None)?
+        };
         record("idle", &self.aim, gathered, 1)
+    }
+
+    /// This process's part of it.
+    pub(crate) fn work(
+        &self,
+        stopped: &AtomicBool,
+        outside: Option<&Outside>,
+    ) -> Result<Gathered<Seen>, Failed> {
+        let requests = requests(&self.aim)?;
+        crew::run(&self.aim, &self.times(), (stopped, outside), async |post| {
+            stay(&self.aim, &requests[post.thread], post).await
+        })
+    }
+
+    fn times(&self) -> Times {
+        Times { warm_up: Duration::ZERO, time: Some(self.time) }
     }
 }
 
@@ -201,7 +238,7 @@ fn record(
     gathered: Gathered<Seen>,
     rounds: usize,
 ) -> Result<Run, Failed> {
-    let Gathered { found, sampler, began_unix_ms, measured } = gathered;
+    let Gathered { found, sampler, began_unix_ms, measured, joint } = gathered;
     if found.iter().all(|seen| seen.open == 0) {
         return Err(Failed::unreachable(found.iter().flat_map(|seen| seen.failures.keys())));
     }
@@ -239,6 +276,7 @@ fn record(
         server,
         generator: Generator { cpu_ns_per_receipt: 0.0, ..generator },
         series,
+        agents: joint.map(|joint| joint.agents).unwrap_or_default(),
         faults: fault.into_iter().collect(),
         totals,
         ..judge::head_of(command, aim, &sampler)

@@ -3,8 +3,10 @@
 use std::io;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use crate::host::thread_cpu_ns;
+use crate::output::hist;
 
 /// The longest time that is told apart: an hour and more, in nanoseconds.
 const LONGEST_NS: u64 = 4_000_000_000_000;
@@ -18,7 +20,7 @@ pub(crate) fn nanoseconds() -> io::Result<Histogram<u64>> {
 }
 
 /// What one thread saw in one second.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Interval {
     /// Seconds since the measuring began.
     pub(crate) second: u64,
@@ -26,14 +28,17 @@ pub(crate) struct Interval {
     pub(crate) received: u64,
     /// What the thread ran for.
     pub(crate) cpu_ns: u64,
+    #[serde(with = "hist::text")]
     pub(crate) latency: Histogram<u32>,
 }
 
 /// One thread's seconds, in the order in which they came.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Intervals {
+    #[serde(skip)]
     begin_ns: u64,
     /// The thread's own clock where the last second began.
+    #[serde(skip)]
     cpu_ns: u64,
     seconds: Vec<Interval>,
 }

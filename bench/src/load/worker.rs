@@ -5,8 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
-use super::board::Board;
+use super::board::{Board, Heard};
 use super::crew::{Moments, Post};
 use super::ledger::{Ledger, Order, Receipt};
 use super::message::Template;
@@ -14,10 +15,14 @@ use super::pace::Pace;
 use super::record::{Interval, Intervals, nanoseconds};
 use super::stamp::{Stamp, Stamper};
 use crate::host::now_ns;
+use crate::output::hist;
 use crate::swarm::{Request, Swarm};
 
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(20);
+
+/// How often a publisher looks for messages that ended on other threads.
+const LOOK: Duration = Duration::from_micros(200);
 
 /// How many clients are heard before what is due is published: a quarter of a millisecond.
 const CLIENTS_A_TURN: usize = 64;
@@ -36,6 +41,8 @@ pub(crate) struct Job {
     /// Its clients that publish are the first ones; their numbers in the whole run.
     pub(crate) publishers: Vec<usize>,
     pub(crate) publishers_in_all: usize,
+    /// No other thread has clients.
+    pub(crate) is_alone: bool,
     /// Connects a second of this thread.
     pub(crate) ramp: Option<f64>,
     pub(crate) template: Template,
@@ -54,7 +61,7 @@ pub(crate) enum Mode {
 }
 
 /// What one thread found.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) connected: usize,
     pub(crate) failures: BTreeMap<String, u64>,
@@ -65,9 +72,13 @@ pub(crate) struct Found {
     pub(crate) out_of_order: u64,
     pub(crate) orders: Vec<Order>,
     pub(crate) bytes_in: u64,
+    #[serde(with = "hist::text")]
     pub(crate) handshake: Histogram<u64>,
+    #[serde(with = "hist::text")]
     pub(crate) service: Histogram<u64>,
+    #[serde(with = "hist::text")]
     pub(crate) last: Histogram<u64>,
+    #[serde(with = "hist::text")]
     pub(crate) late: Histogram<u64>,
     pub(crate) intervals: Vec<Interval>,
 }
@@ -75,7 +86,7 @@ pub(crate) struct Found {
 /// A thread at work.
 pub(crate) struct Worker<'a> {
     job: Job,
-    board: &'a Board,
+    board: &'a Board<'a>,
     post: Post<'a>,
     swarm: Swarm,
     ledger: Ledger,
@@ -102,7 +113,11 @@ pub(crate) struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     /// Connects the clients, and works from the moment at which all begin.
-    pub(super) async fn run(job: Job, board: &'a Board, mut post: Post<'a>) -> io::Result<Found> {
+    pub(super) async fn run(
+        job: Job,
+        board: &'a Board<'a>,
+        mut post: Post<'a>,
+    ) -> io::Result<Found> {
         let mut swarm = Swarm::empty()?;
         let mut handshake = nanoseconds()?;
         let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
@@ -264,8 +279,6 @@ impl<'a> Worker<'a> {
     }
 
     fn publish_into_window(&mut self, now: u64, window: u32) -> io::Result<Duration> {
-        let threads =
-            self.job.publishers.len() < self.job.publishers_in_all || self.post.thread > 0;
         for place in 0..self.job.publishers.len() {
             while self.swarm.is_open(place) {
                 let complete = self.board.complete(self.job.publishers[place]);
@@ -282,7 +295,8 @@ impl<'a> Worker<'a> {
             }
         }
         // Messages that end on other threads are looked for; no thread is woken for them.
-        Ok(if threads { Duration::from_micros(200) } else { TURN })
+        let looks = !self.job.is_alone && !self.job.publishers.is_empty();
+        Ok(if looks { LOOK } else { TURN })
     }
 
     /// One publication of one of this thread's publishers.
@@ -326,12 +340,13 @@ impl<'a> Worker<'a> {
                 else {
                     return;
                 };
-                let is_last = is_last && board.heard_by_thread(publisher, stamp.number);
+                let took = read_at.saturating_sub(stamp.intended_ns);
+                let heard = Heard { number: stamp.number, took_ns: counts.then_some(took) };
+                let is_last = is_last && board.heard_by_thread(publisher, heard);
                 if !counts {
                     return;
                 }
                 *receipts += 1;
-                let took = read_at.saturating_sub(stamp.intended_ns);
                 intervals.received(read_at, took);
                 service.saturating_record(read_at.saturating_sub(stamp.sent_ns()));
                 if is_last {

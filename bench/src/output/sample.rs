@@ -64,6 +64,7 @@ pub(crate) fn bare(label: &str, floor_ns: u64) -> Run {
         latencies: latencies.map(|(name, latency)| (name.to_owned(), latency)).into(),
         server: Some(server(floor_ns)),
         generator: Generator { threads: 2, agents: 1, cpu_share: 0.614, cpu_ns_per_receipt: 402.0 },
+        agents: Vec::new(),
         limit: None,
         series: (0_u32..).zip(&seconds).map(second).collect(),
         thresholds: Vec::new(),
