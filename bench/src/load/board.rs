@@ -35,6 +35,11 @@ impl Board {
         }
     }
 
+    /// How many threads have listeners.
+    pub(crate) fn threads(&self) -> u32 {
+        self.threads
+    }
+
     /// All listeners of one thread have heard a message. Whether this was the last thread.
     pub(crate) fn heard_by_thread(&self, publisher: usize, number: u32) -> bool {
         let publisher = &self.publishers[publisher];
