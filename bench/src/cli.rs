@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
-use crate::load::{self, Aim, Failed, Idle, Limit, Plan, Storm};
+use crate::load::{self, Aim, Echo, Failed, Idle, Limit, Plan, Storm};
 use crate::output::threshold::Threshold;
 use crate::output::{self, summary};
 use crate::run::Run;
@@ -42,6 +42,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Fan-out: publishers speak, all clients listen; latency at a rate, or capacity.
     Fanout(Box<Fanout>),
+    /// Echoes: every client speaks and hears itself; round trips at a rate, or as many as can be.
+    Echo(Box<Errand<Echo>>),
     /// A connect storm, and storms of reconnects: accepts a second, and what a handshake takes.
     Connect(Errand<Storm>),
     /// Silent clients: memory and CPU of the server, pings answered.
@@ -105,6 +107,10 @@ impl Cli {
                 Ok(code) => return code,
                 Err(failed) => failed,
             },
+            Command::Echo(errand) => match errand.echo() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
             Command::Connect(Errand { load, files }) => {
                 match start(&load.aim, &files, |stopped| load.run(stopped)) {
                     Ok(code) => return code,
@@ -156,6 +162,14 @@ impl Fanout {
             run.limit = self.limit.run(plan, stopped)?;
             Ok(run)
         })
+    }
+}
+
+impl Errand<Echo> {
+    fn echo(self) -> Result<ExitCode, (u8, String)> {
+        let plan = self.load.plan();
+        plan.check().map_err(|text| (USAGE, text))?;
+        start(&plan.aim, &self.files, |stopped| load::run(&plan, stopped))
     }
 }
 

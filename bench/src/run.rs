@@ -102,6 +102,9 @@ pub(crate) struct Totals {
     pub(crate) out_of_order: u64,
     /// Clients that heard two publishers in another order than the first client did.
     pub(crate) disordered_clients: u64,
+    /// Messages that were meant for others: in echoes those of other clients.
+    #[serde(default)]
+    pub(crate) strays: u64,
     pub(crate) bytes_in: u64,
     /// Clients that connected.
     pub(crate) connected: u64,

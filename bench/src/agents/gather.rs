@@ -9,21 +9,21 @@ const AWAITED_MAX: usize = 1 << 16;
 
 /// One process has heard a message with all its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u16, u32, Option<u64>)", into = "(u16, u32, Option<u64>)")]
+#[serde(from = "(u32, u32, Option<u64>)", into = "(u32, u32, Option<u64>)")]
 pub(crate) struct Note {
-    pub(crate) publisher: u16,
+    pub(crate) publisher: u32,
     pub(crate) number: u32,
     /// From the intended moment to its last receipt there; none outside of the measured time.
     pub(crate) took_ns: Option<u64>,
 }
 
-impl From<(u16, u32, Option<u64>)> for Note {
-    fn from((publisher, number, took_ns): (u16, u32, Option<u64>)) -> Self {
+impl From<(u32, u32, Option<u64>)> for Note {
+    fn from((publisher, number, took_ns): (u32, u32, Option<u64>)) -> Self {
         Self { publisher, number, took_ns }
     }
 }
 
-impl From<Note> for (u16, u32, Option<u64>) {
+impl From<Note> for (u32, u32, Option<u64>) {
     fn from(note: Note) -> Self {
         (note.publisher, note.number, note.took_ns)
     }
@@ -64,7 +64,7 @@ impl Gather {
 
     /// Takes a note. What it completes has this time to its last receipt of all, if it counts.
     pub(crate) fn hear(&mut self, note: Note) -> Option<u64> {
-        let row = self.rows.get_mut(usize::from(note.publisher))?;
+        let row = self.rows.get_mut(usize::try_from(note.publisher).ok()?)?;
         let mut ahead = usize::try_from(note.number.checked_sub(row.oldest)?).ok()?;
         if ahead > 2 * AWAITED_MAX {
             // A jump that no run makes: what was awaited before it is given up.
@@ -95,11 +95,11 @@ impl Gather {
 
     /// The publishers of whom more messages have reached everyone since the last look, and how many
     /// of each have by now.
-    pub(crate) fn news(&mut self) -> Vec<(u16, u32)> {
-        let changed = |(publisher, row): (u16, &mut Row)| {
+    pub(crate) fn news(&mut self) -> Vec<(u32, u32)> {
+        let changed = |(publisher, row): (u32, &mut Row)| {
             std::mem::take(&mut row.changed).then_some((publisher, row.complete))
         };
-        (0_u16..).zip(&mut self.rows).filter_map(changed).collect()
+        (0_u32..).zip(&mut self.rows).filter_map(changed).collect()
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    fn note(publisher: u16, number: u32, took_ns: u64) -> Note {
+    fn note(publisher: u32, number: u32, took_ns: u64) -> Note {
         Note { publisher, number, took_ns: Some(took_ns) }
     }
 
@@ -159,10 +159,10 @@ mod tests {
         /// Whatever comes in whatever order, a message is through with the note of its last party.
         #[test]
         fn the_last_party_is_known(
-            notes in proptest::collection::vec((0_u16..3, 0_u32..40, 0_u64..1000), 0..400),
+            notes in proptest::collection::vec((0_u32..3, 0_u32..40, 0_u64..1000), 0..400),
         ) {
             let mut gather = Gather::new(4, 3);
-            let mut known: HashMap<(u16, u32), Vec<u64>> = HashMap::new();
+            let mut known: HashMap<(u32, u32), Vec<u64>> = HashMap::new();
             for (publisher, number, took) in notes {
                 let heard = known.entry((publisher, number)).or_default();
                 if heard.len() == 4 {

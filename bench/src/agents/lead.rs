@@ -297,9 +297,9 @@ impl<'a, T> Conductor<'a, T> {
             return Ok(());
         }
         let agents = self.mouths.len();
-        let mut each: Vec<Vec<(u16, u32)>> = vec![Vec::new(); agents];
+        let mut each: Vec<Vec<(u32, u32)>> = vec![Vec::new(); agents];
         for (publisher, complete) in news {
-            let thread = usize::from(publisher) % (agents * self.threads);
+            let thread = publisher as usize % (agents * self.threads);
             each[thread / self.threads].push((publisher, complete));
         }
         for (number, news) in each.into_iter().enumerate().filter(|(_, news)| !news.is_empty()) {

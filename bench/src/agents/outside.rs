@@ -61,7 +61,7 @@ impl Outside {
 
     /// All clients of this process have heard a message.
     pub(crate) fn heard(&self, publisher: usize, heard: Heard) {
-        let publisher = u16::try_from(publisher).unwrap_or(u16::MAX);
+        let publisher = u32::try_from(publisher).unwrap_or(u32::MAX);
         let note = Note { publisher, number: heard.number, took_ns: heard.took_ns };
         if self.notes.try_send(note).is_err() {
             self.notes_lost.fetch_add(1, Ordering::Relaxed);

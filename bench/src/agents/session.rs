@@ -48,14 +48,14 @@ pub(super) fn run(mut ear: Ear, mut mouth: Mouth, ends_with: bool) -> io::Result
     let link = Link { ear, mouth, ends_with };
     let never = AtomicBool::new(false);
     let name = match task {
-        Task::Fanout(plan) => {
-            let is_lazy = plan.rate.is_some();
+        Task::Talk(plan) => {
+            let is_lazy = plan.talk.rate.is_some();
             let checked = plan.check();
             link.work((plan.publishers, is_lazy), |outside| {
                 checked.map_err(io::Error::other)?;
                 crate::load::work(&plan, &never, Some(outside))
             })?;
-            "fanout"
+            "messages"
         }
         Task::Connect(storm) => {
             link.work((0, true), |outside| storm.work(&never, Some(outside)))?;
@@ -138,7 +138,7 @@ fn obey(ear: &mut Ear, outside: &Outside) -> io::Result<()> {
             Order::End { at_ns } => outside.end(at_ns),
             Order::Complete(news) => {
                 news.iter().for_each(|(publisher, count)| {
-                    outside.completed(usize::from(*publisher), *count);
+                    outside.completed(*publisher as usize, *count);
                 });
             }
             Order::Beat => {}

@@ -52,7 +52,7 @@ pub(crate) enum Order {
         rounds: usize,
     },
     /// How many messages of a publisher have reached everyone.
-    Complete(Vec<(u16, u32)>),
+    Complete(Vec<(u32, u32)>),
     /// Nothing is to be said from then on, which is earlier than was planned.
     End {
         at_ns: u64,

@@ -48,6 +48,11 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// Whether one thread has all listeners.
+    pub(crate) fn is_of_one_thread(&self) -> bool {
+        self.threads == 1 && self.outside.is_none()
+    }
+
     /// All listeners of one thread have heard a message. Whether this was the last thread of all,
     /// as far as that is known here.
     pub(crate) fn heard_by_thread(&self, number: usize, heard: Heard) -> bool {

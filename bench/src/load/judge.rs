@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use super::aim::Aim;
 use super::crew::Gathered;
 use super::ledger::disordered;
-use super::plan::Plan;
+use super::plan::{Hears, Plan};
 use super::record::{Interval, nanoseconds};
 use super::sampler::Sampler;
 use super::worker::{Found, Mode};
@@ -32,17 +32,23 @@ const LITTLE: f64 = 0.10;
 /// Merges what the threads found.
 pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> {
     let Gathered { found, sampler, began_unix_ms, measured, joint } = gathered;
-    let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
+    let tallies = || found.iter().map(|found| &found.tally);
+    let orders: Vec<_> = tallies().flat_map(|tally| tally.orders.iter().copied()).collect();
     let sum = |of: fn(&Found) -> u64| found.iter().map(of).sum::<u64>();
     let (published, receipts) = (sum(|found| found.published), sum(|found| found.receipts));
     let connected = found.iter().map(|found| found.connected as u64).sum::<u64>();
+    let (command, main, hearers) = match plan.hears {
+        Hears::All => ("fanout", "delivery", connected),
+        Hears::Own => ("echo", "echo", 1),
+    };
     let mut totals = Totals {
         seconds: measured.as_secs_f64(),
         published,
         deliveries: receipts,
-        lost: (published * connected).saturating_sub(receipts),
-        duplicated: sum(|found| found.duplicated),
-        out_of_order: sum(|found| found.out_of_order),
+        lost: (published * hearers).saturating_sub(receipts),
+        duplicated: tallies().map(|tally| tally.duplicated).sum(),
+        out_of_order: tallies().map(|tally| tally.out_of_order).sum(),
+        strays: tallies().map(|tally| tally.strays).sum(),
         disordered_clients: disordered(&orders),
         bytes_in: sum(|found| found.bytes_in),
         connected,
@@ -68,9 +74,9 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
     if let Some(joint) = &joint {
         merge(&mut last, &joint.last)?;
     }
-    let (delivery, series) = seconds_of(intervals, &sampler)?;
-    let mut named = vec![("delivery", &delivery), ("last", &last), ("handshake", &handshake)];
-    if plan.rate.is_some() {
+    let (heard, series) = seconds_of(intervals, &sampler)?;
+    let mut named = vec![(main, &heard), ("last", &last), ("handshake", &handshake)];
+    if plan.talk.rate.is_some() {
         // In a closed loop a message leaves when it is meant to, by what that means there.
         named.extend([("service", &service), ("late", &late)]);
     }
@@ -86,11 +92,13 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         series,
         totals,
         agents: joint.map(|joint| joint.agents).unwrap_or_default(),
-        ..head_of("fanout", &plan.aim, &sampler)
+        ..head_of(command, &plan.aim, &sampler)
     };
-    let p99_ns = delivery.value_at_quantile(0.99);
+    let p99_ns = heard.value_at_quantile(0.99);
     run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));
-    run.faults.extend(agents::faults(&run.agents, Some(p99_ns)));
+    // Who hears only itself compares moments of one clock.
+    let across = (plan.hears == Hears::All).then_some(p99_ns);
+    run.faults.extend(agents::faults(&run.agents, across));
     Ok(run)
 }
 
@@ -186,18 +194,18 @@ pub(super) fn seconds_of(
 }
 
 fn load_of(plan: &Plan) -> Load {
-    let (window, rate) = match plan.mode() {
+    let (window, rate) = match plan.talk.mode() {
         Mode::Closed { window } => (Some(u64::from(window)), None),
         Mode::Open { rate } => (None, Some(rate)),
     };
     Load {
         clients: plan.aim.clients as u64,
         publishers: plan.publishers as u64,
-        bytes: plan.bytes as u64,
+        bytes: plan.talk.bytes as u64,
         window,
         rate,
-        seconds: plan.time.as_secs_f64(),
-        warm_up_s: plan.warm_up.as_secs_f64(),
+        seconds: plan.talk.time.as_secs_f64(),
+        warm_up_s: plan.talk.warm_up.as_secs_f64(),
     }
 }
 
@@ -267,7 +275,7 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
             "give it more threads and cores, or a lower rate",
         );
     }
-    match plan.mode() {
+    match plan.talk.mode() {
         Mode::Open { .. } => {
             // As late as a tenth of what is measured, the generator is part of the figure.
             if late > 1_000_000.max(p99 / 10) {
@@ -296,7 +304,7 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
 /// How far messages under way, rate and time are from fitting each other, as a share.
 #[expect(clippy::cast_precision_loss, reason = "a check to some percent")]
 fn little_off(run: &Run, window: u32) -> Option<f64> {
-    let last = run.latencies.get("last")?;
+    let last = run.latencies.get("last").or_else(|| run.latencies.get("echo"))?;
     let asked = f64::from(window) * run.load.publishers as f64;
     let seen = last.count as f64 / run.totals.seconds * last.mean_ns / 1e9;
     (last.count >= 100).then(|| seen / asked - 1.0)

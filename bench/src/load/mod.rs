@@ -1,8 +1,10 @@
 //! A load: who says how much to how many, and what comes of it.
 
+mod account;
 mod aim;
 mod board;
 mod crew;
+mod echo;
 mod judge;
 mod ledger;
 mod limit;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use aim::Aim;
 pub(crate) use board::Heard;
 pub(crate) use crew::{Gathered, Post, Times, run as gather};
+pub(crate) use echo::Echo;
 pub(crate) use limit::Limit;
 pub(crate) use plan::Plan;
 pub(crate) use quiet::{Idle, Storm};
@@ -31,7 +34,10 @@ pub(crate) use record::nanoseconds as histogram;
 
 use crate::agents::{self, Outside};
 use crate::run::Run;
+use account::Fan;
 use board::Board;
+use echo::Echoes;
+use plan::Hears;
 use worker::{Found, Worker};
 
 /// Why there is no run.
@@ -61,7 +67,7 @@ impl Failed {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Task {
-    Fanout(Plan),
+    Talk(Plan),
     Connect(Storm),
     Idle(Idle),
 }
@@ -69,27 +75,30 @@ pub(crate) enum Task {
 impl Task {
     pub(crate) fn aim_mut(&mut self) -> &mut Aim {
         match self {
-            Self::Fanout(plan) => &mut plan.aim,
+            Self::Talk(plan) => &mut plan.aim,
             Self::Connect(storm) => &mut storm.aim,
             Self::Idle(idle) => &mut idle.aim,
         }
     }
 
-    /// Publishers of all agents.
+    /// Publishers whose messages go to the clients of all agents.
     pub(crate) fn publishers(&self) -> usize {
-        if let Self::Fanout(plan) = self { plan.publishers } else { 0 }
+        match self {
+            Self::Talk(plan) if plan.hears == Hears::All => plan.publishers,
+            _ => 0,
+        }
     }
 
     /// What tells the run's messages from those of others.
     pub(crate) fn run_mark(&self) -> u16 {
-        if let Self::Fanout(plan) = self { plan.run_mark() } else { 0 }
+        if let Self::Talk(plan) = self { plan.run_mark() } else { 0 }
     }
 }
 
 /// Runs a load, from the first connect to the last receipt.
 pub(crate) fn run(plan: &Plan, stopped: &AtomicBool) -> Result<Run, Failed> {
     let gathered = if plan.aim.agents.count() > 0 {
-        agents::lead(&plan.aim, &plan.times(), stopped, &Task::Fanout(plan.clone()))?
+        agents::lead(&plan.aim, &plan.times(), stopped, &Task::Talk(plan.clone()))?
     } else {
         work(plan, stopped, None)?
     };
@@ -107,11 +116,22 @@ pub(crate) fn work(
     outside: Option<&Outside>,
 ) -> Result<Gathered<Found>, Failed> {
     let jobs = plan.jobs().map_err(Failed::Unreachable)?;
-    let board = Board::new(jobs.len(), plan.publishers, outside);
-    crew::run(&plan.aim, &plan.times(), (stopped, outside), async |post| {
-        let job = jobs[post.thread].clone();
-        Worker::run(job, &board, post).await
-    })
+    let (times, both) = (plan.times(), (stopped, outside));
+    match plan.hears {
+        Hears::All => {
+            let board = Board::new(jobs.len(), plan.publishers, outside);
+            crew::run(&plan.aim, &times, both, async |post| {
+                let job = jobs[post.thread].clone();
+                let fan = Fan::new(&job, &board);
+                Worker::run(job, fan, post).await
+            })
+        }
+        Hears::Own => crew::run(&plan.aim, &times, both, async |post| {
+            let job = jobs[post.thread].clone();
+            let echoes = Echoes::new(&job.publishers);
+            Worker::run(job, echoes, post).await
+        }),
+    }
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -17,6 +17,9 @@ use crate::url::Url;
 /// The most places of all clients and publishers together that one thread keeps: half a gigabyte.
 const PLACES_MAX: usize = 32 << 20;
 
+/// The most clients that are heard before what is due is said: a quarter of a millisecond.
+const AT_ONCE_MAX: usize = 64;
+
 /// A load, as asked for.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Plan {
@@ -25,7 +28,27 @@ pub(crate) struct Plan {
     /// Clients among them that publish.
     #[arg(short = 'P', long, value_name = "N", default_value = "1", value_parser = units::count)]
     pub(crate) publishers: usize,
-    /// Open loop: publications a second of all publishers together, such as 500/s.
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+    #[arg(skip)]
+    pub(crate) hears: Hears,
+}
+
+/// Who waits for a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Hears {
+    /// Every client.
+    #[default]
+    All,
+    /// The client that said it.
+    Own,
+}
+
+/// What is said, how often, and for how long.
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+pub(crate) struct Talk {
+    /// Open loop: messages a second of all publishers together, such as 500/s.
     #[arg(
         short = 'r', long, value_name = "RATE",
         value_parser = units::rate, conflicts_with = "window"
@@ -43,12 +66,36 @@ pub(crate) struct Plan {
     /// How long to work before measuring.
     #[arg(long = "warmup", value_name = "TIME", default_value = "2s", value_parser = units::time)]
     pub(crate) warm_up: Duration,
-    /// Bytes of each message, 44 or more: it begins with its stamp.
+    /// Bytes of each message, 48 or more: it begins with its stamp.
     #[arg(long = "size", value_name = "BYTES", default_value = "128", value_parser = units::size)]
     pub(crate) bytes: usize,
     /// What a publication looks like to the server; $MSG stands for the message.
     #[arg(long, value_name = "TEXT", default_value = "$MSG", value_parser = Template::read)]
     pub(crate) message: Template,
+}
+
+impl Talk {
+    /// What makes no sense together.
+    fn check(&self) -> Result<(), String> {
+        if self.bytes < STAMP_BYTES || self.bytes > frame::PAYLOAD_BYTES_MAX {
+            let most = frame::PAYLOAD_BYTES_MAX;
+            return Err(format!("messages are from {STAMP_BYTES} to {most} bytes long"));
+        }
+        if self.time < Duration::from_millis(100) {
+            return Err("a run lasts at least 100 ms".into());
+        }
+        if self.window == Some(0) || self.window.is_some_and(|window| window > 4096) {
+            return Err("a window is from 1 to 4096 messages".into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        match self.rate {
+            Some(rate) => Mode::Open { rate },
+            None => Mode::Closed { window: u32::try_from(self.window.unwrap_or(1)).unwrap_or(1) },
+        }
+    }
 }
 
 impl Plan {
@@ -60,28 +107,17 @@ impl Plan {
         if self.publishers == 0 {
             return Err("a load needs at least one publisher".into());
         }
-        if self.publishers > self.aim.clients || self.publishers > usize::from(u16::MAX) {
-            let most = self.aim.clients.min(usize::from(u16::MAX));
-            return Err(format!("{} publishers of at most {most} clients", self.publishers));
+        if self.publishers > self.aim.clients {
+            return Err(format!("{} publishers of {} clients", self.publishers, self.aim.clients));
         }
-        if self.bytes < STAMP_BYTES || self.bytes > frame::PAYLOAD_BYTES_MAX {
-            let most = frame::PAYLOAD_BYTES_MAX;
-            return Err(format!("messages are from {STAMP_BYTES} to {most} bytes long"));
-        }
-        if listeners * self.publishers > PLACES_MAX {
+        if self.hears == Hears::All && listeners * self.publishers > PLACES_MAX {
             return Err(format!(
                 "{listeners} clients of a thread times {} publishers are too many to keep account \
                  of: more threads, or fewer publishers",
                 self.publishers
             ));
         }
-        if self.time < Duration::from_millis(100) {
-            return Err("a run lasts at least 100 ms".into());
-        }
-        if self.window == Some(0) || self.window.is_some_and(|window| window > 4096) {
-            return Err("a window is from 1 to 4096 messages".into());
-        }
-        Ok(())
+        self.talk.check()
     }
 
     /// The same load against another server, which passes messages on as they are.
@@ -95,20 +131,23 @@ impl Plan {
                 label: "bare loop".to_owned(),
                 ..self.aim.clone()
             },
-            message: Template::read("$MSG")?,
+            talk: Talk { message: Template::read("$MSG")?, ..self.talk.clone() },
             ..self.clone()
         })
     }
 
-    pub(crate) fn mode(&self) -> Mode {
-        match self.rate {
-            Some(rate) => Mode::Open { rate },
-            None => Mode::Closed { window: u32::try_from(self.window.unwrap_or(1)).unwrap_or(1) },
+    /// How many clients a thread hears before it says what is due. In echoes what is heard makes the
+    /// next message due: a small part of all that is under way keeps the rest under way.
+    fn at_once(&self) -> usize {
+        let under_way = self.publishers / self.aim.threads_in_all() * self.talk.window.unwrap_or(1);
+        match self.hears {
+            Hears::All => AT_ONCE_MAX,
+            Hears::Own => (under_way / 16).clamp(1, AT_ONCE_MAX),
         }
     }
 
     pub(super) fn times(&self) -> Times {
-        Times { warm_up: self.warm_up, time: Some(self.time) }
+        Times { warm_up: self.talk.warm_up, time: Some(self.talk.time) }
     }
 
     /// What tells this run's messages from those of others.
@@ -131,11 +170,11 @@ impl Plan {
                 clients: aim.share(thread).1,
                 publishers: (aim.place(thread)..self.publishers).step_by(threads).collect(),
                 publishers_in_all: self.publishers,
-                is_alone: threads == 1,
                 ramp: aim.pace(),
-                template: self.message.clone(),
-                bytes: self.bytes,
-                mode: self.mode(),
+                template: self.talk.message.clone(),
+                bytes: self.talk.bytes,
+                mode: self.talk.mode(),
+                at_once: self.at_once(),
                 run,
             })
         };
@@ -174,7 +213,7 @@ mod tests {
         for (line, word) in [
             ("x:1 -c 0", "at least one"),
             ("x:1 -c 5 -P 6", "6 publishers"),
-            ("x:1 --size 10", "from 44"),
+            ("x:1 --size 10", "from 48"),
             ("x:1 -c 1 --threads 2", "2 threads"),
             ("x:1 -c 1M -P 60k", "too many"),
             ("x:1 -d 0", "100 ms"),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::board::{Board, Heard};
+use super::account::{Account, Tally};
 use super::crew::{Moments, Post};
-use super::ledger::{Ledger, Order, Receipt};
+use super::ledger::Receipt;
 use super::message::Template;
 use super::pace::Pace;
 use super::record::{Interval, Intervals, nanoseconds};
@@ -21,14 +21,11 @@ use crate::swarm::{Request, Swarm};
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(20);
 
-/// How often a publisher looks for messages that ended on other threads.
-const LOOK: Duration = Duration::from_micros(200);
-
-/// How many clients are heard before what is due is published: a quarter of a millisecond.
-const CLIENTS_A_TURN: usize = 64;
-
 /// How long a full window may stand still before its messages are taken for lost.
 const LOST_NS: u64 = 1_000_000_000;
+
+/// How often all windows are looked at, whether anything came or not.
+const WINDOWS_NS: u64 = 100_000_000;
 
 /// How long nothing may come before what is missing counts as lost.
 const PATIENCE_NS: u64 = 3_000_000_000;
@@ -41,13 +38,13 @@ pub(crate) struct Job {
     /// Its clients that publish are the first ones; their numbers in the whole run.
     pub(crate) publishers: Vec<usize>,
     pub(crate) publishers_in_all: usize,
-    /// No other thread has clients.
-    pub(crate) is_alone: bool,
     /// Connects a second of this thread.
     pub(crate) ramp: Option<f64>,
     pub(crate) template: Template,
     pub(crate) bytes: usize,
     pub(crate) mode: Mode,
+    /// Clients that are heard before what is due is said.
+    pub(crate) at_once: usize,
     pub(crate) run: u16,
 }
 
@@ -68,9 +65,7 @@ pub(crate) struct Found {
     pub(crate) endings: BTreeMap<String, u64>,
     pub(crate) published: u64,
     pub(crate) receipts: u64,
-    pub(crate) duplicated: u64,
-    pub(crate) out_of_order: u64,
-    pub(crate) orders: Vec<Order>,
+    pub(crate) tally: Tally,
     pub(crate) bytes_in: u64,
     #[serde(with = "hist::text")]
     pub(crate) handshake: Histogram<u64>,
@@ -84,12 +79,11 @@ pub(crate) struct Found {
 }
 
 /// A thread at work.
-pub(crate) struct Worker<'a> {
+pub(super) struct Worker<'a, A> {
     job: Job,
-    board: &'a Board<'a>,
     post: Post<'a>,
     swarm: Swarm,
-    ledger: Ledger,
+    account: A,
     stamper: Stamper,
     /// How many messages each of its publishers has sent.
     sent: Vec<u32>,
@@ -101,6 +95,12 @@ pub(crate) struct Worker<'a> {
     moments: Moments,
     /// From when on nothing is said any more.
     end_ns: u64,
+    /// When all windows were last looked at.
+    windows_ns: u64,
+    /// Places whose windows may have moved.
+    places: Vec<usize>,
+    /// Stamps that came, whatever they were.
+    heard: u64,
     published: u64,
     receipts: u64,
     service: Histogram<u64>,
@@ -111,22 +111,17 @@ pub(crate) struct Worker<'a> {
     payload: Vec<u8>,
 }
 
-impl<'a> Worker<'a> {
+impl<'a, A: Account> Worker<'a, A> {
     /// Connects the clients, and works from the moment at which all begin.
-    pub(super) async fn run(
-        job: Job,
-        board: &'a Board<'a>,
-        mut post: Post<'a>,
-    ) -> io::Result<Found> {
+    pub(super) async fn run(job: Job, account: A, mut post: Post<'a>) -> io::Result<Found> {
         let mut swarm = Swarm::empty()?;
         let mut handshake = nanoseconds()?;
         let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
             handshake.saturating_record(super::nanoseconds(time));
         })?;
-        swarm.take_at_once(CLIENTS_A_TURN);
+        swarm.take_at_once(job.at_once);
         post.ready(arrived.open);
         let mut worker = Self {
-            ledger: Ledger::new(job.clients, job.publishers_in_all),
             stamper: Stamper::new(job.run),
             sent: vec![0; job.publishers.len()],
             given_up: vec![0; job.publishers.len()],
@@ -134,6 +129,9 @@ impl<'a> Worker<'a> {
             pace: None,
             moments: Moments { begin_ns: 0, measure_ns: 0 },
             end_ns: 0,
+            windows_ns: 0,
+            places: Vec::new(),
+            heard: 0,
             published: 0,
             receipts: 0,
             service: nanoseconds()?,
@@ -143,14 +141,14 @@ impl<'a> Worker<'a> {
             out: Vec::new(),
             payload: Vec::new(),
             swarm,
-            board,
+            account,
             post,
             job,
         };
         // Clients that never came are not waited for.
         for client in 0..worker.job.clients {
             if !worker.swarm.is_open(client) {
-                worker.ledger.leave(client);
+                worker.account.leave(client);
             }
         }
         worker.await_start().await?;
@@ -163,9 +161,7 @@ impl<'a> Worker<'a> {
             endings: std::mem::take(&mut worker.swarm.endings),
             published: worker.published,
             receipts: worker.receipts,
-            duplicated: worker.ledger.duplicated,
-            out_of_order: worker.ledger.out_of_order,
-            orders: worker.ledger.orders().to_vec(),
+            tally: worker.account.tally(),
             bytes_in: worker.swarm.bytes_in,
             handshake,
             service: worker.service,
@@ -224,38 +220,24 @@ impl<'a> Worker<'a> {
             self.hear()?;
             self.post.count(self.receipts);
             let now = now_ns();
-            if self.receipts + self.ledger.duplicated != heard {
-                heard = self.receipts + self.ledger.duplicated;
-                moved_ns = now;
+            if self.heard != heard {
+                (heard, moved_ns) = (self.heard, now);
             }
             if ended {
                 // Everything has come, or nothing comes any more.
                 let quiet = now.saturating_sub(moved_ns.max(self.end_ns));
-                if quiet > PATIENCE_NS || self.is_complete() {
+                if quiet > PATIENCE_NS || self.account.is_through(&self.sent) {
                     return Ok(());
                 }
             }
         }
     }
 
-    /// Whether all that this thread's publishers said has reached everyone. A thread without
-    /// publishers stays until those of others are through, or its patience ends.
-    fn is_complete(&self) -> bool {
-        let own = self
-            .job
-            .publishers
-            .iter()
-            .zip(&self.sent)
-            .all(|(publisher, sent)| self.board.complete(*publisher) >= *sent);
-        own && !self.job.publishers.is_empty()
-            && self.job.publishers.len() == self.job.publishers_in_all
-    }
-
     /// Publishes what is due, and says how long there is nothing to publish.
     fn publish(&mut self, now: u64) -> io::Result<Duration> {
         match self.job.mode {
             Mode::Open { .. } => self.publish_due(now),
-            Mode::Closed { window } => self.publish_into_window(now, window),
+            Mode::Closed { window } => self.publish_into_windows(now, window),
         }
     }
 
@@ -278,12 +260,20 @@ impl<'a> Worker<'a> {
         Ok(wait)
     }
 
-    fn publish_into_window(&mut self, now: u64, window: u32) -> io::Result<Duration> {
-        for place in 0..self.job.publishers.len() {
+    fn publish_into_windows(&mut self, now: u64, window: u32) -> io::Result<Duration> {
+        let mut places = std::mem::take(&mut self.places);
+        self.account.moved(&mut places);
+        if now.saturating_sub(self.windows_ns) > WINDOWS_NS {
+            self.windows_ns = now;
+            places.clear();
+            places.extend(0..self.sent.len());
+        }
+        for place in places.drain(..) {
             while self.swarm.is_open(place) {
-                let complete = self.board.complete(self.job.publishers[place]);
+                let complete = self.account.complete(place);
                 let under_way = self.sent[place].saturating_sub(complete + self.given_up[place]);
                 if under_way < window {
+                    let now = now_ns();
                     self.say(place, now, now)?;
                     self.moved_ns[place] = now;
                 } else if now.saturating_sub(self.moved_ns[place]) > LOST_NS {
@@ -294,9 +284,8 @@ impl<'a> Worker<'a> {
                 }
             }
         }
-        // Messages that end on other threads are looked for; no thread is woken for them.
-        let looks = !self.job.is_alone && !self.job.publishers.is_empty();
-        Ok(if looks { LOOK } else { TURN })
+        self.places = places;
+        Ok(self.account.patience().unwrap_or(TURN))
     }
 
     /// One publication of one of this thread's publishers.
@@ -305,7 +294,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         let late_us = u32::try_from(now.saturating_sub(intended_ns) / 1000).unwrap_or(u32::MAX);
-        let publisher = u16::try_from(self.job.publishers[place]).unwrap_or(u16::MAX);
+        let publisher = u32::try_from(self.job.publishers[place]).unwrap_or(u32::MAX);
         let stamp = Stamp { publisher, number: self.sent[place], intended_ns, late_us };
         self.payload.clear();
         self.stamper.put(&mut self.payload, &stamp);
@@ -323,7 +312,7 @@ impl<'a> Worker<'a> {
 
     /// Takes what has come.
     fn hear(&mut self) -> io::Result<()> {
-        let Self { swarm, stamper, ledger, board, service, last, intervals, receipts, .. } = self;
+        let Self { swarm, stamper, account, service, last, intervals, receipts, heard, .. } = self;
         let (measure_ns, end_ns) = (self.moments.measure_ns, self.end_ns);
         let mut read_at = 0;
         let mut client_at = usize::MAX;
@@ -334,15 +323,10 @@ impl<'a> Worker<'a> {
             }
             stamper.find(payload, |stamp| {
                 let counts = (measure_ns..end_ns).contains(&stamp.intended_ns);
-                let publisher = usize::from(stamp.publisher);
-                let Receipt::Fresh { last: is_last } =
-                    ledger.receive(client, publisher, stamp.number, counts)
-                else {
-                    return;
-                };
+                *heard += 1;
                 let took = read_at.saturating_sub(stamp.intended_ns);
-                let heard = Heard { number: stamp.number, took_ns: counts.then_some(took) };
-                let is_last = is_last && board.heard_by_thread(publisher, heard);
+                let receipt = account.hear(client, &stamp, counts.then_some(took));
+                let Receipt::Fresh { last: is_last } = receipt else { return };
                 if !counts {
                     return;
                 }
@@ -356,7 +340,7 @@ impl<'a> Worker<'a> {
             None
         })?;
         for client in std::mem::take(&mut self.swarm.left) {
-            self.ledger.leave(client);
+            self.account.leave(client);
         }
         Ok(())
     }

@@ -99,6 +99,7 @@ fn totals() -> Totals {
         duplicated: 0,
         out_of_order: 0,
         disordered_clients: 0,
+        strays: 0,
         bytes_in: 192_000_000,
         connected: 10_000,
         pings: 0,

@@ -122,8 +122,9 @@ impl Page {
             return;
         }
         let deliveries = count(real(totals.deliveries));
-        let rates = rate("deliveries_per_s") + &rate("bytes_per_s");
-        self.line("deliveries", &format!("{deliveries}{rates}"));
+        let rates = rate("deliveries_per_s") + &rate("echoes_per_s") + &rate("bytes_per_s");
+        let label = if is_echo(run) { "echoes" } else { "deliveries" };
+        self.line(label, &format!("{deliveries}{rates}"));
         self.none("lost", totals.lost, "");
         self.none("duplicated", totals.duplicated, "");
         let disordered = match totals.disordered_clients {
@@ -131,6 +132,9 @@ impl Page {
             clients => format!("  {} clients disagree on the order", count(real(clients))),
         };
         self.none("out of order", totals.out_of_order, &disordered);
+        if totals.strays > 0 {
+            self.line("strays", &format!("{}  of other clients", count(real(totals.strays))));
+        }
         self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
         self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
     }
@@ -187,20 +191,26 @@ impl Page {
 pub(crate) fn headline(run: &Run) -> String {
     let Load { clients, publishers, bytes: size, window, rate, seconds, warm_up_s } = &run.load;
     let mut out = format!("{}  {}", plain(&run.command), several(*clients, "client"));
-    if *publishers > 1 {
+    if *publishers > 1 && !is_echo(run) {
         let _ = write!(out, "  {} publishers", count(real(*publishers)));
     }
     let size = bytes(real(*size));
     if let Some(rate) = rate {
         let _ = write!(out, "  {}/s × {size}", digits(*rate));
     } else if let Some(window) = window {
-        let _ = write!(out, "  {} in flight × {size}", count(real(*window)));
+        let each = if is_echo(run) { " of each" } else { "" };
+        let _ = write!(out, "  {} in flight{each} × {size}", count(real(*window)));
     }
     let _ = write!(out, "  {} s", digits(*seconds));
     if *warm_up_s > 0.0 {
         let _ = write!(out, " (+{} s warm-up)", digits(*warm_up_s));
     }
     out
+}
+
+/// Whether every client heard itself alone.
+fn is_echo(run: &Run) -> bool {
+    run.command == "echo"
 }
 
 fn percentiles(latency: &Latency) -> String {
@@ -219,7 +229,8 @@ fn percentiles(latency: &Latency) -> String {
 fn server_cpu(run: &Run, server: &ServerCost) -> String {
     let mut out = format!("{} of a core", share(server.cpu_share));
     if run.totals.deliveries > 0 {
-        let _ = write!(out, "  {} per delivery", time(server.cpu_ns_per_delivery));
+        let what = if is_echo(run) { "echo" } else { "delivery" };
+        let _ = write!(out, "  {} per {what}", time(server.cpu_ns_per_delivery));
     }
     let (user, system) = (digits(server.user_s), digits(server.system_s));
     let _ = write!(out, "  {user} s user  {system} s system");
