@@ -151,7 +151,7 @@ pub(crate) struct ServerCost {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Generator {
     pub(crate) threads: u32,
-    /// Processes that took part, this one included.
+    /// Processes that drove clients.
     pub(crate) agents: u32,
     /// Of its busiest thread.
     pub(crate) cpu_share: f64,

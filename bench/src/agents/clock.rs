@@ -30,6 +30,7 @@ impl Source {
 
 /// One message there and back.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "moments have their unit in their name")]
 pub(crate) struct Exchange {
     /// When it left, here.
     pub(crate) asked_ns: u64,
@@ -74,6 +75,7 @@ impl Offset {
 
 /// How well one agent's clock was known over a whole run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "times have their unit in their name")]
 pub(crate) struct Alignment {
     /// What was added.
     pub(crate) offset_ns: i64,

@@ -137,9 +137,9 @@ fn obey(ear: &mut Ear, outside: &Outside) -> io::Result<()> {
             Order::Met { rounds } => outside.all_met(rounds),
             Order::End { at_ns } => outside.end(at_ns),
             Order::Complete(news) => {
-                news.iter().for_each(|(publisher, count)| {
-                    outside.completed(*publisher as usize, *count);
-                });
+                for (publisher, count) in news {
+                    outside.completed(publisher as usize, count);
+                }
             }
             Order::Beat => {}
             Order::Enough => return Ok(()),

@@ -6,14 +6,15 @@ use hdrhistogram::Histogram;
 
 use super::hist;
 use crate::run::{
-    Fault, Generator, Host, Latency, Load, Run, SCHEMA_VERSION, Second, ServerCost, Target, Totals,
-    Verdict,
+    Agent, Fault, Generator, Host, Latency, Load, Run, SCHEMA_VERSION, Second, ServerCost, Target,
+    Totals, Verdict,
 };
 
 /// A fan-out of three seconds with one receipt lost, held against the bare loop.
 pub(crate) fn run() -> Run {
     let mut run = bare("stentor", 1_000_000);
     run.limit = Some(Box::new(bare("raw", 500_000)));
+    run.agents = vec![agent()];
     run.thresholds = vec![
         Verdict { threshold: "delivery.p99<20ms".to_owned(), found: Some(3.959_807), met: true },
         Verdict { threshold: "lost==0".to_owned(), found: Some(1.0), met: false },
@@ -87,6 +88,20 @@ fn host() -> Host {
         memory_bytes: 16_000_000_000,
         load: 0.42,
         steal: 0.001,
+    }
+}
+
+fn agent() -> Agent {
+    Agent {
+        name: "agent 2 (bench-2:7000)".to_owned(),
+        host: Host { name: "bench-2".to_owned(), cores: 8, ..host() },
+        connected: 10_000,
+        threads: 2,
+        descriptors: 20_000,
+        clock_offset_ns: -1_250_000,
+        clock_drift_ns: -900,
+        clock_uncertainty_ns: 61_900,
+        notes_lost: 0,
     }
 }
 

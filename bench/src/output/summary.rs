@@ -1,5 +1,6 @@
 //! The summary of a run, for a terminal or a log.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
@@ -163,6 +164,7 @@ impl Page {
         let (steal, load) = (share(run.host.steal), digits(run.host.load));
         let cores = several(run.host.cores.into(), "core");
         self.line("host", &format!("steal {steal}  load {load}  {cores}"));
+        self.agents(run);
         let ratios: Vec<String> = RATIOS
             .iter()
             .filter_map(|(label, name)| {
@@ -171,6 +173,24 @@ impl Page {
             .collect();
         if !ratios.is_empty() {
             self.line("against the bare loop", &ratios.join("  "));
+        }
+    }
+
+    /// How well the agents' clocks are known, and where they ran if that was elsewhere.
+    fn agents(&mut self, run: &Run) {
+        let worst = run.agents.iter().max_by_key(|agent| agent.clock_uncertainty_ns);
+        if let Some(worst) = worst.filter(|agent| agent.clock_uncertainty_ns > 0) {
+            let known = time(real(worst.clock_uncertainty_ns));
+            self.line("clocks known to", &format!("{known}  ({})", plain(&worst.name)));
+        }
+        let mut named = BTreeSet::from([run.host.name.as_str()]);
+        for host in run.agents.iter().map(|agent| &agent.host) {
+            if named.insert(&host.name) {
+                let (steal, load) = (share(host.steal), digits(host.load));
+                let cores = several(host.cores.into(), "core");
+                let name = plain(&host.name);
+                self.line("another host", &format!("{name}  steal {steal}  load {load}  {cores}"));
+            }
         }
     }
 

@@ -1,8 +1,11 @@
 //! Whether the tool tells the truth: servers with known faults, and what it must say of each.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod abandoned;
+mod agents;
 mod echo;
 mod server;
+mod several;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
