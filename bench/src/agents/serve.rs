@@ -97,12 +97,16 @@ impl Args {
                 continue;
             }
             let desk = Arc::clone(&desk);
-            Builder::new().name("caller".to_owned()).spawn(move || {
+            let started = Builder::new().name("caller".to_owned()).spawn(move || {
                 if let Err(error) = desk.take(stream) {
                     tell(&format!("{caller}: {}", plain(&error.to_string())));
                 }
                 here.fetch_sub(1, Ordering::Relaxed);
-            })?;
+            });
+            if let Err(error) = started {
+                tell(&format!("a call failed: {error}"));
+                callers.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -34,13 +34,11 @@ const ABANDONED: i32 = 3;
 /// Serves one coordinator; says what was done. A process that `ends_with` its coordinator ends at
 /// once when that has gone, whatever its threads do.
 pub(super) fn run(mut ear: Ear, mut mouth: Mouth, ends_with: bool) -> io::Result<String> {
-    let Work { mut task, part } = loop {
-        match ear.hear()? {
-            Order::Time => mouth.say(&Report::<()>::Time { at_ns: host::own_ns() })?,
-            Order::Work(work) => break *work,
-            _ => return Err(wrong()),
-        }
-    };
+    let ordered = await_work(&mut ear, &mut mouth).inspect_err(|error| {
+        // It may be that the two are not of one version after all, or that it has gone.
+        let _ = mouth.say(&Report::<()>::Failed { why: error.to_string() });
+    });
+    let Work { mut task, part } = ordered?;
     host::set_run_offset(part.offset_ns);
     let aim = task.aim_mut();
     // What there is to say is the coordinator's to say.
@@ -67,6 +65,17 @@ pub(super) fn run(mut ear: Ear, mut mouth: Mouth, ends_with: bool) -> io::Result
         }
     };
     Ok(format!("{name}, agent {} of {}: done", part.agent + 1, part.agents))
+}
+
+/// Says what time it is as often as that is asked, until there is something to do.
+fn await_work(ear: &mut Ear, mouth: &mut Mouth) -> io::Result<Work> {
+    loop {
+        match ear.hear()? {
+            Order::Time => mouth.say(&Report::<()>::Time { at_ns: host::own_ns() })?,
+            Order::Work(work) => return Ok(*work),
+            _ => return Err(wrong()),
+        }
+    }
 }
 
 /// Both halves of the connection, when the work begins.

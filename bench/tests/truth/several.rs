@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::server::{Rule, answered, hold, read_frame, unmasked};
 
 pub(crate) const BENCH: &str = env!("CARGO_BIN_EXE_stentor-bench");
@@ -93,4 +95,12 @@ pub(crate) fn drive(address: SocketAddr, clients: usize, flags: &str) -> Output 
 
 pub(crate) fn same() -> Rule {
     Box::new(|_, frame| vec![frame])
+}
+
+/// How many messages were said of those that were asked for. A process that has to wait for its core
+/// at the very end says the last ones no more.
+pub(crate) fn published(run: &Value, asked: u64) -> u64 {
+    let published = run["totals"]["published"].as_u64().unwrap();
+    assert!((asked - asked / 10..=asked).contains(&published), "{published} of {asked}");
+    published
 }
