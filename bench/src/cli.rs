@@ -8,13 +8,13 @@ use std::sync::atomic::AtomicBool;
 use clap::{Parser, Subcommand};
 
 use crate::files::{FAILED, Files, INVALID, MISSED, USAGE};
-use crate::load::{Aim, Failed, Idle, Limit, Limits, Measure, Plan, Storm, limits};
+use crate::load::{Aim, Echo, Failed, Idle, Limit, Limits, Measure, Plan, Storm, limits};
 use crate::output::{self, compare};
 use crate::pair::Pair;
 use crate::run::{Ended, Run};
 use crate::scenario::Scenario;
 use crate::search::Search;
-use crate::{host, raw};
+use crate::{agents, host, raw};
 
 /// An exit code, and what is said of it.
 type Told = (u8, String);
@@ -37,6 +37,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Fan-out: publishers speak, all clients listen; latency at a rate, or capacity.
     Fanout(Box<Fanout>),
+    /// Echoes: every client speaks and hears itself; round trips at a rate, or as many as can be.
+    Echo(Box<Errand<Echo>>),
     /// A connect storm, and storms of reconnects: accepts a second, and what a handshake takes.
     Connect(Errand<Storm>),
     /// Silent clients: memory and CPU of the server, pings answered.
@@ -45,6 +47,8 @@ enum Command {
     Search(Box<Searching>),
     /// The raw limit of this host: bare loops under one load, in turn, and their ratios.
     Limit(Box<BareLoops>),
+    /// Drive clients for a coordinator that is run with --agents, on this host or another.
+    Agent(agents::Args),
     #[command(flatten)]
     Output(output::Command),
     /// One fixed figure of a server, as JSON: what scripts/figures.sh is made of.
@@ -102,6 +106,10 @@ impl Cli {
                 Ok(code) => return code,
                 Err(failed) => failed,
             },
+            Command::Echo(echo) => match echo.run() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
             Command::Connect(storm) => match storm.run() {
                 Ok(code) => return code,
                 Err(failed) => failed,
@@ -116,6 +124,10 @@ impl Cli {
             },
             Command::Limit(limit) => match limit.run() {
                 Ok(code) => return code,
+                Err(failed) => failed,
+            },
+            Command::Agent(args) => match serve_agent(&args) {
+                Ok(()) => return ExitCode::SUCCESS,
                 Err(failed) => failed,
             },
             Command::Figure(scenario) => {
@@ -146,7 +158,8 @@ impl Cli {
 
 impl Fanout {
     fn run(&self) -> Result<ExitCode, Told> {
-        self.plan.check().map_err(|text| (USAGE, text))?;
+        let sense = self.plan.check().and_then(|()| self.limit.check(&self.plan));
+        sense.map_err(|text| (USAGE, text))?;
         if self.pair.is_asked() && self.limit.is_asked() {
             let text = "--pair holds two servers against each other: name the bare loop as one of \
                         them instead of --against-limit";
@@ -191,9 +204,15 @@ impl BareLoops {
 
 impl<T: Measure + clap::Args> Errand<T> {
     fn run(&self) -> Result<ExitCode, Told> {
-        self.load.aim().check().map_err(|text| (USAGE, text))?;
+        self.load.check().map_err(|text| (USAGE, text))?;
         start(&self.load, &self.pair, &self.files, T::run)
     }
+}
+
+fn serve_agent(args: &agents::Args) -> Result<(), Told> {
+    args.check().map_err(|text| (USAGE, text))?;
+    let served = host::raise_nofile().and_then(|()| args.serve());
+    served.map_err(|error| (FAILED, error.to_string()))
 }
 
 /// Prepares the process for a load, runs it, and finishes its record or explains its failure.

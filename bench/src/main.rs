@@ -5,6 +5,7 @@ mod cli;
 mod files;
 mod units;
 mod url;
+mod agents;
 mod load;
 mod scenario;
 mod meter;

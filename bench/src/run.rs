@@ -38,6 +38,9 @@ pub(crate) struct Run {
     /// Of the measured server, if its process is known.
     pub(crate) server: Option<ServerCost>,
     pub(crate) generator: Generator,
+    /// The processes that drove the load, where those were several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) agents: Vec<Agent>,
     /// The same load against the bare loop in the same run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<Box<Run>>,
@@ -102,6 +105,9 @@ pub(crate) struct Totals {
     pub(crate) out_of_order: u64,
     /// Clients that heard two publishers in another order than the first client did.
     pub(crate) disordered_clients: u64,
+    /// Messages that were meant for others: in echoes those of other clients.
+    #[serde(default)]
+    pub(crate) strays: u64,
     pub(crate) bytes_in: u64,
     /// Clients that connected.
     pub(crate) connected: u64,
@@ -151,11 +157,32 @@ pub(crate) struct ServerCost {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Generator {
     pub(crate) threads: u32,
-    /// Processes that took part, this one included.
+    /// Processes that drove clients.
     pub(crate) agents: u32,
     /// Of its busiest thread.
     pub(crate) cpu_share: f64,
     pub(crate) cpu_ns_per_receipt: f64,
+}
+
+/// One of several processes that drove a load together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Agent {
+    /// Its number and, unless it was started for the run, its address.
+    pub(crate) name: String,
+    pub(crate) host: Host,
+    /// Clients of it that connected.
+    pub(crate) connected: u64,
+    pub(crate) threads: u32,
+    /// The most files and sockets that it may have open.
+    pub(crate) descriptors: u64,
+    /// What it added to its clock; 0 on the coordinator's host, whose clock is the run's.
+    pub(crate) clock_offset_ns: i64,
+    /// How much more would have been right when the run was over.
+    pub(crate) clock_drift_ns: i64,
+    /// The most by which its moments may be wrong: half the shortest round trip, and the drift.
+    pub(crate) clock_uncertainty_ns: u64,
+    /// Messages of which it could not tell that all its clients had heard them: `last` lacks them.
+    pub(crate) notes_lost: u64,
 }
 
 /// One second of a run.
@@ -165,6 +192,9 @@ pub(crate) struct Second {
     pub(crate) at_s: f64,
     pub(crate) published: u64,
     pub(crate) deliveries: u64,
+    /// Handshakes that were answered in it.
+    #[serde(default)]
+    pub(crate) connects: u64,
     pub(crate) server_cpu_share: Option<f64>,
     pub(crate) generator_cpu_share: f64,
     /// Of `delivery` (or `echo`, or `handshake`), as in [`Latency::histogram`].

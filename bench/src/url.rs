@@ -4,9 +4,11 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use http::Uri;
+use serde::{Deserialize, Serialize};
 
 /// A `ws://` address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct Url {
     text: String,
     host: String,
@@ -61,6 +63,20 @@ impl Url {
         let colon = self.host.contains(':');
         let host = if colon { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl TryFrom<String> for Url {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::read(&text)
+    }
+}
+
+impl From<Url> for String {
+    fn from(url: Url) -> Self {
+        url.text
     }
 }
 

@@ -55,6 +55,14 @@ impl Limit {
         self.against_limit
     }
 
+    /// What makes no sense together.
+    pub(crate) fn check(&self, plan: &Plan) -> Result<(), String> {
+        if self.against_limit && plan.aim.agents.are_elsewhere() {
+            return Err("--against-limit: the bare loop of this host is for agents of it".into());
+        }
+        Ok(())
+    }
+
     /// What the bare loop does under `plan`, if that was asked for.
     pub(crate) fn run(
         &self,

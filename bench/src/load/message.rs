@@ -1,12 +1,14 @@
 //! What a publication looks like to the server that is measured.
 
+use serde::{Deserialize, Serialize};
+
 use crate::frame;
 
 /// What stands for the message in a template.
 const PLACE: &str = "$MSG";
 
 /// The text around a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Template {
     before: Vec<u8>,
     after: Vec<u8>,

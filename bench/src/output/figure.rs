@@ -69,11 +69,13 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 25] = [
-    ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, run.totals.deliveries)),
+const PLAIN: [(&str, Unit, Of); 28] = [
+    ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, deliveries(run)?)),
+    ("echoes_per_s", Unit::PerSecond, |run| per_second(run, echoes(run)?)),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
     ("bytes_per_s", Unit::BytesPerSecond, |run| per_second(run, run.totals.bytes_in)),
-    ("deliveries", Unit::Count, |run| Some(real(run.totals.deliveries))),
+    ("deliveries", Unit::Count, |run| deliveries(run).map(real)),
+    ("echoes", Unit::Count, |run| echoes(run).map(real)),
     ("published", Unit::Count, |run| Some(real(run.totals.published))),
     ("connects_per_s", Unit::PerSecond, |run| {
         per_second(run, run.totals.connected).filter(|_| run.command == "connect")
@@ -84,6 +86,7 @@ const PLAIN: [(&str, Unit, Of); 25] = [
     ("duplicated", Unit::Count, |run| Some(real(run.totals.duplicated))),
     ("out_of_order", Unit::Count, |run| Some(real(run.totals.out_of_order))),
     ("disordered_clients", Unit::Count, |run| Some(real(run.totals.disordered_clients))),
+    ("strays", Unit::Count, |run| Some(real(run.totals.strays))),
     ("disconnects", Unit::Count, |run| Some(real(run.totals.disconnects.values().sum()))),
     ("failures", Unit::Count, |run| Some(real(run.totals.failures.values().sum()))),
     ("server.cpu_share", Unit::Share, |run| server(run, |server| server.cpu_share)),
@@ -109,7 +112,7 @@ const PLAIN: [(&str, Unit, Of); 25] = [
 ];
 
 /// What comparisons and reports show, of what the runs have.
-const MAIN: [&str; 27] = [
+const MAIN: [&str; 28] = [
     "search.held",
     "delivery.p50",
     "delivery.p99",
@@ -123,6 +126,7 @@ const MAIN: [&str; 27] = [
     "handshake.p99",
     "late.p99",
     "deliveries_per_s",
+    "echoes_per_s",
     "bytes_per_s",
     "connects_per_s",
     "server.cpu_per_connect",
@@ -230,6 +234,16 @@ impl Statistic {
 
 fn per_second(run: &Run, count: u64) -> Option<f64> {
     (run.totals.seconds > 0.0).then(|| real(count) / run.totals.seconds)
+}
+
+/// Receipts of messages that were meant for all.
+fn deliveries(run: &Run) -> Option<u64> {
+    (run.command != "echo").then_some(run.totals.deliveries)
+}
+
+/// Receipts by who had said it.
+fn echoes(run: &Run) -> Option<u64> {
+    (run.command == "echo").then_some(run.totals.deliveries)
 }
 
 fn server(run: &Run, figure: fn(&ServerCost) -> f64) -> Option<f64> {

@@ -184,7 +184,7 @@ mod tests {
             Value::String(_) => "string",
             Value::Array(_) => "array",
             Value::Object(_) => "object",
-            Value::Number(number) if number.is_u64() => "integer",
+            Value::Number(number) if number.is_u64() || number.is_i64() => "integer",
             Value::Number(_) => "number",
         };
         let wanted = &schema["type"];

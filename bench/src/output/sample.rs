@@ -6,14 +6,15 @@ use hdrhistogram::Histogram;
 
 use super::hist;
 use crate::run::{
-    By, Ended, Fault, Generator, Host, Latency, Load, Moved, Run, SCHEMA_VERSION, Search, Second,
-    ServerCost, Step, Target, Totals, Verdict,
+    Agent, By, Ended, Fault, Generator, Host, Latency, Load, Moved, Run, SCHEMA_VERSION, Search,
+    Second, ServerCost, Step, Target, Totals, Verdict,
 };
 
 /// A fan-out of three seconds with one receipt lost, held against the bare loop.
 pub(crate) fn run() -> Run {
     let mut run = bare("stentor", 1_000_000);
     run.limit = Some(Box::new(bare("raw", 500_000)));
+    run.agents = vec![agent()];
     run.thresholds = vec![
         Verdict { threshold: "delivery.p99<20ms".to_owned(), found: Some(3.959_807), met: true },
         Verdict { threshold: "lost==0".to_owned(), found: Some(1.0), met: false },
@@ -102,6 +103,7 @@ pub(crate) fn bare(label: &str, floor_ns: u64) -> Run {
         latencies: latencies.map(|(name, latency)| (name.to_owned(), latency)).into(),
         server: Some(server(floor_ns)),
         generator: Generator { threads: 2, agents: 1, cpu_share: 0.614, cpu_ns_per_receipt: 402.0 },
+        agents: Vec::new(),
         limit: None,
         search: None,
         series: (0_u32..).zip(&seconds).map(second).collect(),
@@ -128,6 +130,20 @@ fn host() -> Host {
     }
 }
 
+fn agent() -> Agent {
+    Agent {
+        name: "agent 2 (bench-2:7000)".to_owned(),
+        host: Host { name: "bench-2".to_owned(), cores: 8, ..host() },
+        connected: 10_000,
+        threads: 2,
+        descriptors: 20_000,
+        clock_offset_ns: -1_250_000,
+        clock_drift_ns: -900,
+        clock_uncertainty_ns: 61_900,
+        notes_lost: 0,
+    }
+}
+
 fn totals() -> Totals {
     Totals {
         seconds: 3.0,
@@ -137,6 +153,7 @@ fn totals() -> Totals {
         duplicated: 0,
         out_of_order: 0,
         disordered_clients: 0,
+        strays: 0,
         bytes_in: 192_000_000,
         connected: 10_000,
         pings: 0,
@@ -165,6 +182,7 @@ fn second((number, histogram): (u32, &Histogram<u64>)) -> Second {
         at_s: number.into(),
         published: 50,
         deliveries: 500_000 - u64::from(number == 1),
+        connects: 0,
         server_cpu_share: Some(0.48),
         generator_cpu_share: 0.61,
         histogram: hist::encode(histogram),

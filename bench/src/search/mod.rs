@@ -66,14 +66,14 @@ impl Search {
     /// What makes no sense together.
     pub(crate) fn check(&self) -> Result<(), String> {
         let plan = &self.plan;
-        if plan.window.is_some() {
+        if plan.talk.window.is_some() {
             return Err("a search is an open loop: it takes no window".into());
         }
         match self.by {
-            By::Rate if plan.rate.is_some() => {
+            By::Rate if plan.talk.rate.is_some() => {
                 return Err("the rate is what is searched: --start and --max bound it".into());
             }
-            By::Clients if plan.rate.is_none() => {
+            By::Clients if plan.talk.rate.is_none() => {
                 return Err("a search by clients needs the rate that they hear: -r 20/s".into());
             }
             _ => {}
@@ -86,8 +86,9 @@ impl Search {
             self.plan_of(load).check()?;
         }
         let first = self.plan_of(course.start);
-        let receipts =
-            first.rate.unwrap_or(0.0) * real(first.aim.clients as u64) * first.time.as_secs_f64();
+        let receipts = first.talk.rate.unwrap_or(0.0)
+            * real(first.aim.clients as u64)
+            * first.talk.time.as_secs_f64();
         if receipts < real(SAMPLES_MIN) {
             return Err(format!(
                 "the first step would bring {receipts:.0} receipts, and {SAMPLES_MIN} are the \
@@ -115,7 +116,7 @@ impl Search {
         let mut plan = self.plan.clone();
         plan.aim.quiet = true;
         match self.by {
-            By::Rate => plan.rate = Some(load),
+            By::Rate => plan.talk.rate = Some(load),
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,

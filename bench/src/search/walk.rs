@@ -98,7 +98,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let steps = self.course.steps_max();
-        let each = (plan.warm_up + plan.time).as_secs_f64();
+        let each = (plan.talk.warm_up + plan.talk.time).as_secs_f64();
         let minutes = f64::from(steps) * real(*repeats as u64) * each / 60.0;
         let slos: Vec<&str> = self.slos.iter().map(Threshold::text).collect();
         let (least, most) = (self.said(self.course.start), self.said(self.course.max));

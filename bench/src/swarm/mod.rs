@@ -3,6 +3,8 @@
 
 mod arrive;
 
+pub(crate) use arrive::Arrived;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
