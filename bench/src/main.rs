@@ -4,6 +4,7 @@
 mod cli;
 mod units;
 mod url;
+mod tls;
 mod load;
 mod scenario;
 mod meter;

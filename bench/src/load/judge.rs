@@ -85,6 +85,9 @@ pub(super) fn run_of(
         totals,
         ..head_of("fanout", &plan.aim, sampler)
     };
+    if let Some(dialect) = plan.message.dialect() {
+        dialect.clone_into(&mut run.target.dialect);
+    }
     run.faults = faults_of(plan, &run, &late, &delivery);
     Ok(run)
 }

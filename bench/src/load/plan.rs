@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::aim::Aim;
+use super::aim::{Aim, Speech};
 use super::message::Template;
 use super::stamp::STAMP_BYTES;
 use super::worker::{Job, Mode};
 use crate::frame;
+use crate::tls;
 use crate::units;
 use crate::url::Url;
 
@@ -43,7 +44,8 @@ pub(crate) struct Plan {
     /// Bytes of each message, 44 or more: it begins with its stamp.
     #[arg(long = "size", value_name = "BYTES", default_value = "128", value_parser = units::size)]
     pub(crate) bytes: usize,
-    /// What a publication looks like to the server; $MSG stands for the message.
+    /// What a publication looks like to the server; $MSG stands for the message, $LEN for the
+    /// number of its bytes and $N for that of the client.
     #[arg(long, value_name = "TEXT", default_value = "$MSG", value_parser = Template::read)]
     pub(crate) message: Template,
 }
@@ -86,7 +88,8 @@ impl Plan {
             aim: Aim {
                 url: Url::read(&format!("ws://{address}/ws"))?,
                 server_pid: Some(pid),
-                hello: Vec::new(),
+                tls: tls::Flags::default(),
+                speech: Speech::default(),
                 subprotocol: None,
                 label: "bare loop".to_owned(),
                 ..self.aim.clone()
@@ -119,7 +122,7 @@ impl Plan {
                 publishers: (thread..self.publishers).step_by(aim.threads).collect(),
                 publishers_in_all: self.publishers,
                 ramp: aim.pace(),
-                template: self.message.clone(),
+                template: self.message.in_frames(aim.speech.opcode()),
                 bytes: self.bytes,
                 mode: self.mode(),
                 warm_up: self.warm_up,

@@ -325,7 +325,7 @@ impl Worker {
         self.stamper.put(&mut self.payload, &stamp);
         self.payload.resize(self.job.bytes, b'.');
         self.out.clear();
-        self.job.template.put(&mut self.out, &self.payload);
+        self.job.template.put(&mut self.out, &self.payload, self.job.request.first + place);
         self.sent[place] += 1;
         if intended_ns >= self.measure_ns {
             self.published += 1;

@@ -6,11 +6,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use rustix::event::epoll;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::RecvFlags;
 use socket2::{Domain, Socket, Type};
 
-use super::{Client, HEAD_BYTES_MAX, READS, Request, Swarm, watch};
+use super::outlet::Outlet;
+use super::tls::Tls;
+use super::{Client, HEAD_BYTES_MAX, Request, Swarm, numbered};
 use crate::frame::Reader;
 use crate::host;
 
@@ -32,10 +35,26 @@ const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 /// The accept value of the example key of RFC 6455, which every client sends.
 const ACCEPT_VALUE: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// How far a client has come: what it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Connect,
+    /// The end of the TLS handshake.
+    Tls,
+    /// The 101.
+    Answer,
+    /// The message by which the server says that it is ready.
+    Ready,
+    /// Nothing any more.
+    Open,
+}
+
 /// What came of an arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
     pub(crate) open: usize,
+    /// TLS handshakes that resumed a session of the same client.
+    pub(crate) resumed: usize,
     /// Those that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
 }
@@ -63,7 +82,7 @@ impl Swarm {
         pace: Option<f64>,
         mut each: impl FnMut(Duration),
     ) -> io::Result<Arrived> {
-        let head = request.head();
+        self.answers.clone_from(&request.answers);
         let mut arrived = Arrived::default();
         let (first, began) = (self.clients.len(), Instant::now());
         let mut moved = Instant::now();
@@ -81,7 +100,7 @@ impl Swarm {
                 moved = Instant::now();
             }
             let before = done;
-            done += self.shake_hands(request, &head, &mut arrived, &mut each)?;
+            done += self.shake_hands(request, &mut arrived, &mut each)?;
             if done > before {
                 moved = Instant::now();
             }
@@ -93,19 +112,22 @@ impl Swarm {
         // What came to open clients meanwhile has told its event: watched anew, it tells it again.
         for (index, client) in self.clients.iter().enumerate().skip(first) {
             if let Some(client) = client {
-                watch(&self.epoll, index, client, READS)?;
+                self.outlet.watch(index, client)?;
             }
         }
         Ok(arrived)
     }
 
     fn begin(&mut self, request: &Request) -> io::Result<()> {
-        let server = request.server;
+        let (server, number) = (request.server, request.first + self.clients.len());
+        let tls = request.tls.as_ref();
+        let tls = tls.map(|tls| Tls::new(tls.config(self.clients.len()), &tls.name));
+        let tls = tls.transpose()?.map(Box::new);
         let socket = Socket::new(Domain::for_address(server), Type::STREAM.nonblocking(), None)?;
         socket.set_tcp_nodelay(true)?;
         // A run that ends leaves no ports in TIME-WAIT for the next one.
         socket.set_linger(Some(Duration::ZERO))?;
-        if let Some(source) = source(request, request.first + self.clients.len())? {
+        if let Some(source) = source(request, number)? {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
         match socket.connect(&server.into()) {
@@ -115,10 +137,11 @@ impl Swarm {
         }
         let data = epoll::EventData::new_u64(self.clients.len() as u64);
         let socket = OwnedFd::from(socket);
-        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::OUT)?;
+        epoll::add(&self.outlet.epoll, &socket, data, epoll::EventFlags::OUT)?;
         self.clients.push(Some(Client {
             socket,
-            open: false,
+            tls,
+            step: Step::Connect,
             began: Instant::now(),
             reader: Reader::default(),
             head: Vec::new(),
@@ -132,37 +155,37 @@ impl Swarm {
     fn shake_hands(
         &mut self,
         request: &Request,
-        head: &str,
         arrived: &mut Arrived,
         each: &mut impl FnMut(Duration),
     ) -> io::Result<usize> {
-        host::wait(&self.epoll, &mut self.events, Some(TURN))?;
+        host::wait(&self.outlet.epoll, &mut self.events, Some(TURN))?;
         let mut done = 0;
-        for event in &self.events {
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
             let (data, flags) = (event.data.u64(), event.flags);
             let Ok(index) = usize::try_from(data) else { continue };
             let Some(Some(client)) = self.clients.get_mut(index) else { continue };
-            let step = if client.open {
+            if client.step != Step::Connect && flags.contains(epoll::EventFlags::OUT) {
+                self.outlet.flush(index, client)?;
+            }
+            if client.step == Step::Open {
                 // What comes behind the answer waits in its socket until it is asked for.
                 continue;
-            } else if flags.contains(epoll::EventFlags::OUT) {
-                ask(client, head)
-                    .and_then(|()| watch(&self.epoll, index, client, READS))
-                    .map(|()| false)
-            } else {
-                hear_answer(client, &mut self.buffer)
-            };
+            }
+            let before = client.step;
+            let step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+            let answered = matches!(before, Step::Tls | Step::Answer)
+                && matches!(client.step, Step::Ready | Step::Open);
+            if answered {
+                each(client.began.elapsed());
+                arrived.resumed += usize::from(client.is_resumed());
+            }
             match step {
-                Ok(false) => {}
-                Ok(true) => {
-                    client.open = true;
-                    each(client.began.elapsed());
+                Ok(()) if client.step == Step::Open => {
                     arrived.open += 1;
                     done += 1;
-                    if !request.hello.is_empty() {
-                        super::send(&self.epoll, index, client, &request.hello)?;
-                    }
                 }
+                Ok(()) => {}
                 Err(error) => {
                     arrived.fail(&error.to_string());
                     self.clients[index] = None;
@@ -170,13 +193,14 @@ impl Swarm {
                 }
             }
         }
+        self.events = events;
         Ok(done)
     }
 
     /// Those that are still on their way stay there.
     fn give_up(&mut self, arrived: &mut Arrived) {
         for client in &mut self.clients {
-            if client.as_ref().is_some_and(|client| !client.open) {
+            if client.as_ref().is_some_and(|client| client.step != Step::Open) {
                 *client = None;
                 arrived.fail("no answer in time");
             }
@@ -211,26 +235,109 @@ fn source(request: &Request, index: usize) -> io::Result<Option<Ipv4Addr>> {
     Ok(Some(Ipv4Addr::new(127, 0, 0, place.map_err(io::Error::other)?)))
 }
 
-/// The connect is over: asks for the upgrade, unless there is nobody to ask.
-fn ask(client: &Client, head: &str) -> io::Result<()> {
-    if let Some(error) = socket2::SockRef::from(&client.socket).take_error()? {
-        return Err(error);
+impl Client {
+    /// Takes what has come, and goes on as far as that leads.
+    fn go_on(
+        &mut self,
+        request: &Request,
+        index: usize,
+        outlet: &mut Outlet,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
+        let number = request.first + index;
+        match self.step {
+            Step::Connect => return self.connected(request, index, outlet),
+            Step::Open => return Ok(()),
+            Step::Tls | Step::Answer | Step::Ready => self.listen(index, outlet, buffer)?,
+        }
+        if self.step == Step::Tls && self.tls.as_ref().is_none_or(|tls| tls.is_through()) {
+            outlet.send(index, self, request.head(number).as_bytes())?;
+            self.step = Step::Answer;
+        }
+        if self.step == Step::Answer
+            && let Some(end) = accepted(&self.head)?
+        {
+            self.head.drain(..end);
+            let greeting = request.greeting(number);
+            if !greeting.is_empty() {
+                outlet.send(index, self, &greeting)?;
+            }
+            self.step = if request.ready.is_empty() { Step::Open } else { Step::Ready };
+        }
+        if self.step == Step::Ready && self.is_ready(&numbered(&request.ready, number))? {
+            self.step = Step::Open;
+        }
+        Ok(())
     }
-    rustix::net::send(&client.socket, head.as_bytes(), SendFlags::NOSIGNAL)?;
-    Ok(())
+
+    /// The connect is over: begins to talk, unless there is nobody to talk to.
+    fn connected(
+        &mut self,
+        request: &Request,
+        index: usize,
+        outlet: &mut Outlet,
+    ) -> io::Result<()> {
+        if let Some(error) = socket2::SockRef::from(&self.socket).take_error()? {
+            return Err(error);
+        }
+        if let Some(tls) = &mut self.tls {
+            outlet.sealed.clear();
+            tls.take(&mut [], &mut self.head, &mut outlet.sealed)?;
+            outlet.put_sealed(index, self)?;
+            self.step = Step::Tls;
+        } else {
+            outlet.send(index, self, request.head(request.first + index).as_bytes())?;
+            self.step = Step::Answer;
+        }
+        outlet.watch(index, self)
+    }
+
+    /// Takes the next bytes, which `head` then ends in.
+    fn listen(&mut self, index: usize, outlet: &mut Outlet, buffer: &mut [u8]) -> io::Result<()> {
+        let count = match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+            Ok((count, _)) if count > 0 => count,
+            Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            Ok(_) => return Err(io::Error::other(self.step.cut_off())),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(tls) = &mut self.tls else {
+            self.head.extend_from_slice(&buffer[..count]);
+            return Ok(());
+        };
+        outlet.sealed.clear();
+        let taken = tls.take(&mut buffer[..count], &mut self.head, &mut outlet.sealed);
+        if !outlet.sealed.is_empty() {
+            outlet.put_sealed(index, self)?;
+        }
+        taken
+    }
+
+    /// Whether a message that has come has `ready` in it; what is behind it is not kept either.
+    fn is_ready(&mut self, ready: &str) -> io::Result<bool> {
+        let mut is_ready = false;
+        let mut bytes = std::mem::take(&mut self.head);
+        self.reader
+            .feed(&mut bytes, |_, payload| {
+                is_ready |= memmem::find(payload, ready.as_bytes()).is_some();
+            })
+            .map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
+        Ok(is_ready)
+    }
+
+    fn is_resumed(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_resumed())
+    }
 }
 
-/// Takes the next bytes of the answer. Whether it is whole, and a 101.
-fn hear_answer(client: &mut Client, buffer: &mut [u8]) -> io::Result<bool> {
-    match rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
-        Ok((count, _)) if count > 0 => client.head.extend_from_slice(&buffer[..count]),
-        Err(rustix::io::Errno::AGAIN) => return Ok(false),
-        Ok(_) => return Err(io::Error::other("closed before the answer")),
-        Err(error) => return Err(error.into()),
+impl Step {
+    /// What is said of a client that the server leaves here.
+    fn cut_off(self) -> &'static str {
+        match self {
+            Self::Tls => "closed during the TLS handshake",
+            Self::Ready => "closed before it was ready",
+            _ => "closed before the answer",
+        }
     }
-    let Some(end) = accepted(&client.head)? else { return Ok(false) };
-    client.head.drain(..end);
-    Ok(true)
 }
 
 /// Where the answer's head ends, once it is whole and a 101 to our key.
