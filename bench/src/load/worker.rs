@@ -13,7 +13,7 @@ use super::ledger::{Ledger, Order, Receipt};
 use super::message::Template;
 use super::pace::Pace;
 use super::record::{Interval, Intervals, nanoseconds};
-use super::stamp::{Stamp, Stamper};
+use super::stamp::{Halves, Stamp, Stamper};
 use crate::host::now_ns;
 use crate::swarm::{Request, Swarm};
 
@@ -103,6 +103,7 @@ pub(crate) struct Worker {
     swarm: Swarm,
     ledger: Ledger,
     stamper: Stamper,
+    halves: Halves,
     /// How many messages each of its publishers has sent.
     sent: Vec<u32>,
     /// What of it a closed loop has given up waiting for.
@@ -141,6 +142,7 @@ impl Worker {
         let mut worker = Self {
             ledger: Ledger::new(job.clients, job.publishers_in_all),
             stamper: Stamper::new(job.run),
+            halves: Halves::default(),
             sent: vec![0; job.publishers.len()],
             given_up: vec![0; job.publishers.len()],
             moved_ns: vec![0; job.publishers.len()],
@@ -337,7 +339,9 @@ impl Worker {
 
     /// Takes what has come.
     fn hear(&mut self) -> io::Result<()> {
-        let Self { swarm, stamper, ledger, shared, service, last, intervals, receipts, .. } = self;
+        let Self {
+            swarm, stamper, halves, ledger, shared, service, last, intervals, receipts, ..
+        } = self;
         let (measure_ns, end_ns) = (self.measure_ns, self.end_ns);
         let mut read_at = 0;
         let mut client_at = usize::MAX;
@@ -346,7 +350,7 @@ impl Worker {
             if client != client_at || read_at == 0 {
                 (client_at, read_at) = (client, now_ns());
             }
-            stamper.find(payload, |stamp| {
+            halves.find(stamper, client, payload, |stamp| {
                 let counts = (measure_ns..end_ns).contains(&stamp.intended_ns);
                 let publisher = usize::from(stamp.publisher);
                 let Receipt::Fresh { last: is_last } =

@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::outlet::Outlet;
 use super::tls::Tls;
-use super::{Client, HEAD_BYTES_MAX, Request, Swarm, numbered};
+use super::{Client, ENDS, HEAD_BYTES_MAX, Request, Swarm, numbered};
 use crate::frame::Reader;
 use crate::host;
 
@@ -173,7 +173,11 @@ impl Swarm {
                 continue;
             }
             let before = client.step;
-            let step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+            let mut step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+            // An event comes once: an end that it tells of is behind what is to be read first.
+            while flags.intersects(ENDS) && matches!(step, Ok(true)) {
+                step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+            }
             let answered = matches!(before, Step::Tls | Step::Answer)
                 && matches!(client.step, Step::Ready | Step::Open);
             if answered {
@@ -181,11 +185,11 @@ impl Swarm {
                 arrived.resumed += usize::from(client.is_resumed());
             }
             match step {
-                Ok(()) if client.step == Step::Open => {
+                Ok(_) if client.step == Step::Open => {
                     arrived.open += 1;
                     done += 1;
                 }
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) => {
                     arrived.fail(&error.to_string());
                     self.clients[index] = None;
@@ -236,19 +240,20 @@ fn source(request: &Request, index: usize) -> io::Result<Option<Ipv4Addr>> {
 }
 
 impl Client {
-    /// Takes what has come, and goes on as far as that leads.
+    /// Takes what has come, and goes on as far as that leads. Whether there was anything.
     fn go_on(
         &mut self,
         request: &Request,
         index: usize,
         outlet: &mut Outlet,
         buffer: &mut [u8],
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let number = request.first + index;
-        match self.step {
-            Step::Connect => return self.connected(request, index, outlet),
-            Step::Open => return Ok(()),
-            Step::Tls | Step::Answer | Step::Ready => self.listen(index, outlet, buffer)?,
+        if self.step == Step::Connect {
+            return self.connected(request, index, outlet).map(|()| true);
+        }
+        if self.step == Step::Open || !self.listen(index, outlet, buffer)? {
+            return Ok(false);
         }
         if self.step == Step::Tls && self.tls.as_ref().is_none_or(|tls| tls.is_through()) {
             outlet.send(index, self, request.head(number).as_bytes())?;
@@ -267,7 +272,7 @@ impl Client {
         if self.step == Step::Ready && self.is_ready(&numbered(&request.ready, number))? {
             self.step = Step::Open;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The connect is over: begins to talk, unless there is nobody to talk to.
@@ -292,24 +297,24 @@ impl Client {
         outlet.watch(index, self)
     }
 
-    /// Takes the next bytes, which `head` then ends in.
-    fn listen(&mut self, index: usize, outlet: &mut Outlet, buffer: &mut [u8]) -> io::Result<()> {
+    /// Takes the next bytes, which `head` then ends in. Whether there were any.
+    fn listen(&mut self, index: usize, outlet: &mut Outlet, buffer: &mut [u8]) -> io::Result<bool> {
         let count = match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
             Ok((count, _)) if count > 0 => count,
-            Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            Err(rustix::io::Errno::AGAIN) => return Ok(false),
             Ok(_) => return Err(io::Error::other(self.step.cut_off())),
             Err(error) => return Err(error.into()),
         };
         let Some(tls) = &mut self.tls else {
             self.head.extend_from_slice(&buffer[..count]);
-            return Ok(());
+            return Ok(true);
         };
         outlet.sealed.clear();
         let taken = tls.take(&mut buffer[..count], &mut self.head, &mut outlet.sealed);
         if !outlet.sealed.is_empty() {
             outlet.put_sealed(index, self)?;
         }
-        taken
+        taken.map(|()| true)
     }
 
     /// Whether a message that has come has `ready` in it; what is behind it is not kept either.
