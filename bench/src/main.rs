@@ -6,6 +6,7 @@ mod files;
 mod units;
 mod url;
 mod agents;
+mod tls;
 mod load;
 mod scenario;
 mod meter;
