@@ -163,8 +163,8 @@ fn proved_something(output: &Output, run: &Value, knee: f64) -> bool {
     false
 }
 
-/// A message costs 25 ms, so 40 a second are what there is; in two seconds at 43.5 a second the queue
-/// that grows is 160 ms long.
+/// A message costs 25 ms, so 40 a second are what there is; in two seconds at 43.5 a second the
+/// queue that grows is 160 ms long.
 #[test]
 fn the_knee_of_a_server_is_found() {
     let address = serve(Limits { cost: Duration::from_millis(25), ..NONE });
@@ -209,8 +209,8 @@ fn clients_that_are_refused_are_a_bound() {
     assert!(table.contains("moved first: refused connects: 0 → 1 (HTTP/1.1 503"), "{table}");
 }
 
-/// Whatever comes within 20 ms of another message is lost, and the rest is as fast as ever: beyond 50
-/// a second it is losses that end the search, whatever was to hold.
+/// Whatever comes within 20 ms of another message is lost, and the rest is as fast as ever: beyond
+/// 50 a second it is losses that end the search, whatever was to hold.
 #[test]
 fn a_loss_is_always_a_miss() {
     let address = serve(Limits { gap: Duration::from_millis(20), ..NONE });

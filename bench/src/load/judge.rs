@@ -307,8 +307,8 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
     faults
 }
 
-/// The p99 by which the generator was late, in nanoseconds, if it was: as late as a tenth of what is
-/// measured, it is part of the figure.
+/// The p99 by which the generator was late, in nanoseconds, if it was: as late as a tenth of what
+/// is measured, it is part of the figure.
 pub(crate) fn lateness(run: &Run) -> Option<u64> {
     let p99 = |name: &str| run.latencies.get(name).map(|latency| latency.p99_ns);
     later_than(p99("late")?, p99("delivery").unwrap_or(0))

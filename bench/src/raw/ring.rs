@@ -1,12 +1,12 @@
 //! Sends through `io_uring`, a batch for each message.
 //!
 //! Every client's send of one message is queued, and one `io_uring_enter` hands all of them to the
-//! kernel and brings what came of them, up to [`ENTRIES`] at a time: under `strace -c`, 400 messages
-//! to 1,000 clients are 400 calls. It is `io_uring` as `compio-driver` issues it, which keeps alive
-//! what is under way and so needs no `unsafe` here; for that it allocates and books each send, which
-//! is user time that a hand-written ring would save. The server's own runtime cannot do this: a
-//! stream of glommio's sends with send(2) and asks the ring only whether there is room. Accepting
-//! and reading are the bare loop's.
+//! kernel and brings what came of them, up to [`ENTRIES`] at a time: under `strace -c`, 400
+//! messages to 1,000 clients are 400 calls. It is `io_uring` as `compio-driver` issues it, which
+//! keeps alive what is under way and so needs no `unsafe` here; for that it allocates and books
+//! each send, which is user time that a hand-written ring would save. The server's own runtime
+//! cannot do this: a stream of glommio's sends with send(2) and asks the ring only whether there is
+//! room. Accepting and reading are the bare loop's.
 
 use std::io;
 use std::os::fd::OwnedFd;

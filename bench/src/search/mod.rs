@@ -1,7 +1,7 @@
 //! The greatest load that holds: steps up, then halves, each load warmed up and repeated.
 //!
-//! Here is what was asked for. `course` says which load is next, `walk` runs it, `verdict` says what
-//! came of it, and `moved` what it ran into.
+//! Here is what was asked for. `course` says which load is next, `walk` runs it, `verdict` says
+//! what came of it, and `moved` what it ran into.
 
 mod course;
 mod walk;
@@ -28,8 +28,8 @@ const START_RATE: f64 = 10.0;
 const MAX_RATE: f64 = 1e6;
 const START_CLIENTS: f64 = 100.0;
 
-/// Descriptors that are no clients', and of each thread as many again: the runtime keeps one of every
-/// executor that ended, and each run has one a thread.
+/// Descriptors that are no clients', and of each thread as many again: the runtime keeps one of
+/// every executor that ended, and each run has one a thread.
 const OTHER_DESCRIPTORS: u64 = 100;
 
 /// What is searched, and how.

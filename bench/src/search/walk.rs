@@ -103,8 +103,8 @@ impl<'a> Walk<'a> {
         let slos: Vec<&str> = self.slos.iter().map(Threshold::text).collect();
         let (least, most) = (self.said(self.course.start), self.said(self.course.max));
         let text = format!(
-            "from {least} to {most} while {} and no queue grows: at most {steps} loads of {repeats} \
-             runs of {each:.1} s, {minutes:.0} min",
+            "from {least} to {most} while {} and no queue grows: at most {steps} loads of \
+             {repeats} runs of {each:.1} s, {minutes:.0} min",
             slos.join(", ")
         );
         Ok(load::say(&text, false)?)
