@@ -19,6 +19,11 @@ pub(crate) fn raise_nofile() -> io::Result<()> {
     Ok(())
 }
 
+/// How many descriptors this process may have once its limit is raised.
+pub(crate) fn nofile_max() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
 /// Keeps this thread on `core`, if one is named.
 pub(crate) fn pin(core: Option<usize>) -> io::Result<()> {
     let Some(core) = core else { return Ok(()) };

@@ -7,16 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::agents::{Agents, Part};
 use crate::frame;
 use crate::run::Target;
-use crate::swarm::Request;
+use crate::swarm::{Answer, Request};
+use crate::tls::{self, Secure, Transport};
 use crate::units;
 use crate::url::Url;
 
 /// The server, and who connects to it.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Aim {
-    /// Where the server is: ws://host:port/path?query.
+    /// Where the server is: ws://host:port/path?query, or wss://.
     #[arg(value_parser = Url::read)]
     pub(crate) url: Url,
+    #[command(flatten)]
+    pub(crate) tls: tls::Flags,
     /// Clients that listen.
     #[arg(
         short = 'c', long = "clients", value_name = "N", default_value = "1000",
@@ -41,9 +44,8 @@ pub(crate) struct Aim {
     /// The subprotocol to ask for.
     #[arg(long)]
     pub(crate) subprotocol: Option<String>,
-    /// What each client sends when it is open; may be given several times.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) hello: Vec<String>,
+    #[command(flatten)]
+    pub(crate) speech: Speech,
     /// Address to connect from; may be given several times, and they are used in turn.
     #[arg(long, value_name = "IP")]
     pub(crate) source_ip: Vec<Ipv4Addr>,
@@ -69,6 +71,34 @@ pub(crate) struct Aim {
     pub(crate) part: Part,
 }
 
+/// What is in the frames, beside the messages that are measured.
+#[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
+pub(crate) struct Speech {
+    /// What each client sends when it has its 101; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) hello: Vec<String>,
+    /// A client counts as connected only when a message has this in it.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) ready: String,
+    /// Reply to messages that are WHAT, or as *WHAT* have it in them; may be given several times.
+    #[arg(long = "answer", value_name = "WHAT=REPLY")]
+    pub(crate) answers: Vec<String>,
+    /// Speak in binary frames.
+    #[arg(long)]
+    pub(crate) binary: bool,
+}
+
+impl Speech {
+    /// The kind of frame that everything is said in.
+    pub(super) fn opcode(&self) -> u8 {
+        if self.binary { frame::BINARY } else { frame::TEXT }
+    }
+
+    fn answers(&self) -> Result<Vec<Answer>, String> {
+        self.answers.iter().map(|text| Answer::read(text, self.opcode())).collect()
+    }
+}
+
 fn header(text: &str) -> Result<String, String> {
     let named = text.split_once(':').filter(|(name, _)| !name.trim().is_empty());
     match named {
@@ -91,7 +121,26 @@ impl Aim {
         if threads > self.clients {
             return Err(format!("{threads} threads for {} clients", self.clients));
         }
-        Ok(())
+        self.speech.answers()?;
+        match (self.transport(), self.tls.transport) {
+            (Transport::Tcp, _) if !self.tls.is_silent() => {
+                Err("--insecure, --ca and --tls-resume are for wss:// URLs".into())
+            }
+            (Transport::Tls, Some(Transport::Tcp)) => {
+                Err(format!("{} is reached within TLS, not as tcp", self.url))
+            }
+            _ => self.secure(1).map(|_| ()),
+        }
+    }
+
+    fn transport(&self) -> Transport {
+        let tls = self.url.tls || self.tls.transport == Some(Transport::Tls);
+        if tls { Transport::Tls } else { Transport::Tcp }
+    }
+
+    fn secure(&self, clients: usize) -> Result<Option<Secure>, String> {
+        let tls = self.transport() == Transport::Tls;
+        tls.then(|| self.tls.secure(&self.url.host, clients)).transpose()
     }
 
     /// How many threads work in all agents.
@@ -121,7 +170,10 @@ impl Aim {
     pub(super) fn target(&self) -> Target {
         Target {
             url: self.url.to_string(),
-            transport: "tcp".to_owned(),
+            transport: match self.transport() {
+                Transport::Tcp => "tcp".to_owned(),
+                Transport::Tls => "tls".to_owned(),
+            },
             dialect: self.subprotocol.clone().unwrap_or_else(|| "plain".to_owned()),
         }
     }
@@ -148,16 +200,19 @@ impl Aim {
         if let Some(protocol) = &self.subprotocol {
             put(&mut headers, &format!("Sec-WebSocket-Protocol: {protocol}"));
         }
-        let mut hello = Vec::new();
-        for text in &self.hello {
-            frame::put_masked(&mut hello, frame::TEXT, text.as_bytes());
-        }
-        let server = self.url.resolve()?;
+        let (first, clients) = self.share(thread);
+        let tls = self.secure(clients)?;
+        let url = if tls.is_some() { &self.url.within_tls() } else { &self.url };
+        let server = url.resolve()?;
         Ok(Request {
-            host: self.url.authority(),
+            tls,
+            host: url.authority(),
             headers,
-            hello,
-            first: self.share(thread).0,
+            hello: self.speech.hello.clone(),
+            opcode: self.speech.opcode(),
+            ready: self.speech.ready.clone(),
+            answers: self.speech.answers()?,
+            first,
             sources: self.source_ip.clone(),
             ..Request::plain(server, &self.url.target)
         })

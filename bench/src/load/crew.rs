@@ -295,7 +295,7 @@ fn watch<T>(
 }
 
 /// A line of progress; on a terminal it takes the last one's place.
-fn say(text: &str, over: bool) -> io::Result<()> {
+pub(crate) fn say(text: &str, over: bool) -> io::Result<()> {
     let mut out = io::stderr();
     if over {
         write!(out, "\r\x1b[K{text}")?;

@@ -1,5 +1,7 @@
 //! Echoes: every client waits for what it said itself, and for nothing else.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::account::{Account, Tally};
@@ -7,6 +9,8 @@ use super::aim::Aim;
 use super::ledger::{Arrival, Place, Receipt};
 use super::plan::{Hears, Plan, Talk};
 use super::stamp::Stamp;
+use super::{Failed, Measure};
+use crate::run::Run;
 
 /// Round trips of messages, as asked for.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,9 +23,27 @@ pub(crate) struct Echo {
 
 impl Echo {
     /// As a load in which every client publishes, and hears itself.
-    pub(crate) fn plan(self) -> Plan {
+    fn plan(&self) -> Plan {
         let publishers = self.aim.clients;
-        Plan { aim: self.aim, publishers, talk: self.talk, hears: Hears::Own }
+        Plan { aim: self.aim.clone(), publishers, talk: self.talk.clone(), hears: Hears::Own }
+    }
+}
+
+impl Measure for Echo {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.plan().check()
+    }
+
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+        self.plan().run(stopped)
     }
 }
 

@@ -21,10 +21,13 @@ use crate::run::{
 };
 
 /// Fewer receipts than this say nothing about a p99.
-const SAMPLES_MIN: u64 = 1_000;
+pub(crate) const SAMPLES_MIN: u64 = 1_000;
 
 /// A generator thread that runs for more than this share of its core may have been the bottleneck.
 const BUSY: f64 = 0.95;
+
+/// How the fault of a generator that was late begins.
+pub(crate) const LATE: &str = "the generator was late";
 
 /// How far Little's law may be off.
 const LITTLE: f64 = 0.10;
@@ -94,6 +97,9 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         agents: joint.map(|joint| joint.agents).unwrap_or_default(),
         ..head_of(command, &plan.aim, &sampler)
     };
+    if let Some(dialect) = plan.talk.message.dialect() {
+        dialect.clone_into(&mut run.target.dialect);
+    }
     let p99_ns = heard.value_at_quantile(0.99);
     run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));
     // Who hears only itself compares moments of one clock.
@@ -219,6 +225,7 @@ pub(super) fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost
         user_s: sampler.user_s,
         system_s: sampler.system_s,
         cpu_share: sampler.server_share().unwrap_or(0.0),
+        busiest_thread_share: sampler.server_busiest_share().unwrap_or(0.0),
         cpu_ns_per_delivery: ns / totals.deliveries.max(1) as f64,
         rss_bytes: memory.rss,
         pss_bytes: memory.pss,
@@ -277,12 +284,11 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
     }
     match plan.talk.mode() {
         Mode::Open { .. } => {
-            // As late as a tenth of what is measured, the generator is part of the figure.
-            if late > 1_000_000.max(p99 / 10) {
+            if let Some(late_ns) = later_than(late, p99) {
                 #[expect(clippy::cast_precision_loss, reason = "milliseconds for people")]
-                let ms = late as f64 / 1e6;
+                let ms = late_ns as f64 / 1e6;
                 fault(
-                    format!("the generator was late: p99 {ms:.1} ms"),
+                    format!("{LATE}: p99 {ms:.1} ms"),
                     "give it a core of its own and more threads, or a lower rate",
                 );
             }
@@ -299,6 +305,17 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// The p99 by which the generator was late, in nanoseconds, if it was: as late as a tenth of what is
+/// measured, it is part of the figure.
+pub(crate) fn lateness(run: &Run) -> Option<u64> {
+    let p99 = |name: &str| run.latencies.get(name).map(|latency| latency.p99_ns);
+    later_than(p99("late")?, p99("delivery").unwrap_or(0))
+}
+
+fn later_than(late_ns: u64, p99_ns: u64) -> Option<u64> {
+    (late_ns > 1_000_000.max(p99_ns / 10)).then_some(late_ns)
 }
 
 /// How far messages under way, rate and time are from fitting each other, as a share.

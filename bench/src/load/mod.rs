@@ -8,6 +8,7 @@ mod echo;
 mod judge;
 mod ledger;
 mod limit;
+pub(crate) mod limits;
 mod message;
 mod pace;
 mod plan;
@@ -18,6 +19,7 @@ mod stamp;
 mod worker;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -25,9 +27,11 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use aim::Aim;
 pub(crate) use board::Heard;
-pub(crate) use crew::{Gathered, Post, Times, run as gather};
+pub(crate) use crew::{Gathered, Post, Times, run as gather, say};
 pub(crate) use echo::Echo;
+pub(crate) use judge::{LATE, SAMPLES_MIN, lateness};
 pub(crate) use limit::Limit;
+pub(crate) use limits::Limits;
 pub(crate) use plan::Plan;
 pub(crate) use quiet::{Idle, Storm};
 pub(crate) use record::nanoseconds as histogram;
@@ -63,6 +67,20 @@ impl Failed {
     }
 }
 
+/// A load that can be run again and again, against one server or another.
+pub(crate) trait Measure: Clone {
+    fn aim(&self) -> &Aim;
+    fn aim_mut(&mut self) -> &mut Aim;
+
+    /// What makes no sense together.
+    fn check(&self) -> Result<(), String> {
+        self.aim().check()
+    }
+
+    /// Runs it, from the first connect to the last receipt.
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed>;
+}
+
 /// A load of any kind, as agents are told it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,8 +113,26 @@ impl Task {
     }
 }
 
-/// Runs a load, from the first connect to the last receipt.
-pub(crate) fn run(plan: &Plan, stopped: &AtomicBool) -> Result<Run, Failed> {
+impl Measure for Plan {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
+    fn check(&self) -> Result<(), String> {
+        // The plan's own.
+        Self::check(self)
+    }
+
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+        run(self, stopped)
+    }
+}
+
+fn run(plan: &Plan, stopped: &AtomicBool) -> Result<Run, Failed> {
     let gathered = if plan.aim.agents.count() > 0 {
         agents::lead(&plan.aim, &plan.times(), stopped, &Task::Talk(plan.clone()))?
     } else {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::aim::Aim;
+use super::aim::{Aim, Speech};
 use super::crew::Times;
 use super::message::Template;
 use super::stamp::STAMP_BYTES;
 use super::worker::{Job, Mode};
 use crate::frame;
+use crate::tls;
 use crate::units;
 use crate::url::Url;
 
@@ -69,7 +70,8 @@ pub(crate) struct Talk {
     /// Bytes of each message, 48 or more: it begins with its stamp.
     #[arg(long = "size", value_name = "BYTES", default_value = "128", value_parser = units::size)]
     pub(crate) bytes: usize,
-    /// What a publication looks like to the server; $MSG stands for the message.
+    /// What a publication looks like to the server; $MSG stands for the message, $LEN for the
+    /// number of its bytes and $N for that of the client.
     #[arg(long, value_name = "TEXT", default_value = "$MSG", value_parser = Template::read)]
     pub(crate) message: Template,
 }
@@ -121,12 +123,13 @@ impl Plan {
     }
 
     /// The same load against another server, which passes messages on as they are.
-    pub(super) fn against(&self, address: SocketAddr, pid: u32) -> Result<Self, String> {
+    pub(crate) fn against(&self, address: SocketAddr, pid: u32) -> Result<Self, String> {
         Ok(Self {
             aim: Aim {
                 url: Url::read(&format!("ws://{address}/ws"))?,
                 server_pid: Some(pid),
-                hello: Vec::new(),
+                tls: tls::Flags::default(),
+                speech: Speech::default(),
                 subprotocol: None,
                 label: "bare loop".to_owned(),
                 ..self.aim.clone()
@@ -171,7 +174,7 @@ impl Plan {
                 publishers: (aim.place(thread)..self.publishers).step_by(threads).collect(),
                 publishers_in_all: self.publishers,
                 ramp: aim.pace(),
-                template: self.talk.message.clone(),
+                template: self.talk.message.in_frames(aim.speech.opcode()),
                 bytes: self.talk.bytes,
                 mode: self.talk.mode(),
                 at_once: self.at_once(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::aim::Aim;
 use super::crew::{self, Gathered, Post, Times};
 use super::judge;
 use super::record::{Intervals, nanoseconds};
-use super::{Failed, Task};
+use super::{Failed, Measure, Task};
 use crate::agents::{self, Outside};
 use crate::host::now_ns;
 use crate::output::hist;
@@ -70,8 +71,23 @@ pub(crate) struct Seen {
 }
 
 impl Storm {
+    /// All clients come once, at once, and go.
+    pub(crate) fn once(aim: Aim) -> Self {
+        Self { aim: Aim { ramp: None, ..aim }, rounds: 1, hold: Duration::ZERO }
+    }
+}
+
+impl Measure for Storm {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
     /// Runs the storms.
-    pub(crate) fn run(&self, stopped: &AtomicBool) -> Result<Run, Failed> {
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
         let gathered = if self.aim.agents.count() > 0 {
             agents::lead(&self.aim, &ALL_ROUNDS, stopped, &Task::Connect(self.clone()))?
         } else {
@@ -85,7 +101,9 @@ impl Storm {
         }
         Ok(run)
     }
+}
 
+impl Storm {
     /// This process's part of it.
     pub(crate) fn work(
         &self,
@@ -100,9 +118,17 @@ impl Storm {
     }
 }
 
-impl Idle {
+impl Measure for Idle {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
     /// Connects the clients and leaves them alone.
-    pub(crate) fn run(&self, stopped: &AtomicBool) -> Result<Run, Failed> {
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
         let gathered = if self.aim.agents.count() > 0 {
             agents::lead(&self.aim, &self.times(), stopped, &Task::Idle(self.clone()))?
         } else {
@@ -110,7 +136,9 @@ impl Idle {
         };
         record("idle", &self.aim, gathered, 1)
     }
+}
 
+impl Idle {
     /// This process's part of it.
     pub(crate) fn work(
         &self,

@@ -13,7 +13,7 @@ use super::ledger::Receipt;
 use super::message::Template;
 use super::pace::Pace;
 use super::record::{Interval, Intervals, nanoseconds};
-use super::stamp::{Stamp, Stamper};
+use super::stamp::{Halves, Stamp, Stamper};
 use crate::host::now_ns;
 use crate::output::hist;
 use crate::swarm::{Request, Swarm};
@@ -85,6 +85,7 @@ pub(super) struct Worker<'a, A> {
     swarm: Swarm,
     account: A,
     stamper: Stamper,
+    halves: Halves,
     /// How many messages each of its publishers has sent.
     sent: Vec<u32>,
     /// What of it a closed loop has given up waiting for.
@@ -123,6 +124,7 @@ impl<'a, A: Account> Worker<'a, A> {
         post.ready(arrived.open);
         let mut worker = Self {
             stamper: Stamper::new(job.run),
+            halves: Halves::default(),
             sent: vec![0; job.publishers.len()],
             given_up: vec![0; job.publishers.len()],
             moved_ns: vec![0; job.publishers.len()],
@@ -300,7 +302,7 @@ impl<'a, A: Account> Worker<'a, A> {
         self.stamper.put(&mut self.payload, &stamp);
         self.payload.resize(self.job.bytes, b'.');
         self.out.clear();
-        self.job.template.put(&mut self.out, &self.payload);
+        self.job.template.put(&mut self.out, &self.payload, self.job.request.first + place);
         self.sent[place] += 1;
         if intended_ns >= self.moments.measure_ns {
             self.published += 1;
@@ -312,7 +314,9 @@ impl<'a, A: Account> Worker<'a, A> {
 
     /// Takes what has come.
     fn hear(&mut self) -> io::Result<()> {
-        let Self { swarm, stamper, account, service, last, intervals, receipts, heard, .. } = self;
+        let Self {
+            swarm, stamper, halves, account, service, last, intervals, receipts, heard, ..
+        } = self;
         let (measure_ns, end_ns) = (self.moments.measure_ns, self.end_ns);
         let mut read_at = 0;
         let mut client_at = usize::MAX;
@@ -321,7 +325,7 @@ impl<'a, A: Account> Worker<'a, A> {
             if client != client_at || read_at == 0 {
                 (client_at, read_at) = (client, now_ns());
             }
-            stamper.find(payload, |stamp| {
+            halves.find(stamper, client, payload, |stamp| {
                 let counts = (measure_ns..end_ns).contains(&stamp.intended_ns);
                 *heard += 1;
                 let took = read_at.saturating_sub(stamp.intended_ns);

@@ -69,7 +69,7 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 26] = [
+const PLAIN: [(&str, Unit, Of); 28] = [
     ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, deliveries(run)?)),
     ("echoes_per_s", Unit::PerSecond, |run| per_second(run, echoes(run)?)),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
@@ -90,6 +90,9 @@ const PLAIN: [(&str, Unit, Of); 26] = [
     ("disconnects", Unit::Count, |run| Some(real(run.totals.disconnects.values().sum()))),
     ("failures", Unit::Count, |run| Some(real(run.totals.failures.values().sum()))),
     ("server.cpu_share", Unit::Share, |run| server(run, |server| server.cpu_share)),
+    ("server.busiest_thread_share", Unit::Share, |run| {
+        server(run, |server| server.busiest_thread_share)
+    }),
     ("server.cpu_per_delivery", Unit::Time, |run| {
         server(run, |server| server.cpu_ns_per_delivery).filter(|_| run.totals.deliveries > 0)
     }),
@@ -103,12 +106,14 @@ const PLAIN: [(&str, Unit, Of); 26] = [
     }),
     ("generator.cpu_share", Unit::Share, |run| Some(run.generator.cpu_share)),
     ("generator.cpu_per_receipt", Unit::Time, |run| Some(run.generator.cpu_ns_per_receipt)),
+    ("search.held", Unit::Count, |run| run.search.as_ref().and_then(|search| search.held)),
     ("host.load", Unit::Count, |run| Some(run.host.load)),
     ("host.steal", Unit::Share, |run| Some(run.host.steal)),
 ];
 
 /// What comparisons and reports show, of what the runs have.
-const MAIN: [&str; 27] = [
+const MAIN: [&str; 28] = [
+    "search.held",
     "delivery.p50",
     "delivery.p99",
     "delivery.p99.9",
@@ -165,6 +170,11 @@ impl Figure {
     pub(crate) fn names() -> String {
         let plain = PLAIN.map(|(name, ..)| name).join(", ");
         format!("{}.<min|mean|max|p50|p99.9|...>, {plain}, {RATIO}<any>", LATENCIES.join("|"))
+    }
+
+    /// Whether it is a time from a message's intended moment, or from its sending.
+    pub(crate) fn is_of_messages(&self) -> bool {
+        matches!(self.source, Source::Latency("delivery" | "last" | "service" | "echo", _))
     }
 
     /// What the run has of it.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use super::figure::Figure;
-use super::threshold;
 use super::units::{bytes, count, digits, plain, share, time, times};
+use super::{search, threshold};
 use crate::meter::real;
 use crate::run::{Latency, Load, Run, ServerCost};
 
@@ -46,6 +46,10 @@ pub(crate) fn wants_colour() -> bool {
 pub(crate) fn write(run: &Run, colour: bool) -> String {
     let mut page = Page { out: String::new(), colour };
     page.thresholds(run);
+    if let Some(search) = &run.search {
+        page.heading(&format!("SEARCH  {}", search::headline(search)), BOLD);
+        page.out.push_str(&search::write(search));
+    }
     page.heading(&format!("RESULTS  {}", headline(run)), BOLD);
     for (name, label) in LATENCIES {
         if let Some(latency) = run.latencies.get(name).filter(|latency| latency.count > 0) {
