@@ -47,7 +47,7 @@ fn under_way() -> (Child, Vec<u32>) {
     let address = fan(CLIENTS, Duration::ZERO, rule);
     let run = Command::new(BENCH)
         .args(["fanout", &format!("ws://{address}/ws"), "-c", "10", "--quiet", "--agents", "3"])
-        .args(["-P", "3", "--size", "64", "--warmup", "0", "-r", "300/s", "-d", "1h"])
+        .args(["-P", "3", "--size", "64", "--warmup", "0", "-r", "300/s", "-d", "3m"])
         .args(["--json", "/dev/stderr"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
