@@ -49,6 +49,7 @@ pub(super) fn run_of(
         bytes_in: sum(|found| found.bytes_in),
         connected,
         pings: 0,
+        resumed: 0,
         disconnects: BTreeMap::new(),
         failures: BTreeMap::new(),
     };
@@ -86,7 +87,7 @@ pub(super) fn run_of(
         ..head_of("fanout", &plan.aim, sampler)
     };
     if let Some(dialect) = plan.message.dialect() {
-        dialect.clone_into(&mut run.target.dialect);
+        run.target.dialect = dialect;
     }
     run.faults = faults_of(plan, &run, &late, &delivery);
     Ok(run)

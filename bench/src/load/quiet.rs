@@ -52,6 +52,7 @@ struct Seen {
     /// From the first connect to the last answer, over all rounds.
     took: Duration,
     open: usize,
+    resumed: usize,
     failures: BTreeMap<String, u64>,
     endings: BTreeMap<String, u64>,
     handshake: Histogram<u64>,
@@ -151,6 +152,7 @@ fn visit(
     let mut seen = Seen {
         took: Duration::ZERO,
         open: 0,
+        resumed: 0,
         failures: BTreeMap::new(),
         endings: BTreeMap::new(),
         handshake: nanoseconds()?,
@@ -188,6 +190,7 @@ async fn storm(
     })?;
     seen.took += began.elapsed();
     seen.open += arrived.open;
+    seen.resumed += arrived.resumed;
     judge::add(&mut seen.failures, arrived.failures);
     if let Some(here) = first.take() {
         here.wait();
@@ -220,6 +223,7 @@ fn record(
     let busiest = seen.iter().map(|seen| seen.cpu_ns).max().unwrap_or(0);
     for seen in seen {
         totals.connected += seen.open as u64;
+        totals.resumed += seen.resumed as u64;
         totals.pings += seen.pings;
         judge::add(&mut totals.failures, seen.failures);
         judge::add(&mut totals.disconnects, seen.endings);

@@ -69,7 +69,7 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 23] = [
+const PLAIN: [(&str, Unit, Of); 24] = [
     ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, run.totals.deliveries)),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
     ("bytes_per_s", Unit::BytesPerSecond, |run| per_second(run, run.totals.bytes_in)),
@@ -80,6 +80,7 @@ const PLAIN: [(&str, Unit, Of); 23] = [
     }),
     ("pings", Unit::Count, |run| Some(real(run.totals.pings))),
     ("connected", Unit::Count, |run| Some(real(run.totals.connected))),
+    ("resumed", Unit::Count, |run| Some(real(run.totals.resumed))),
     ("lost", Unit::Count, |run| Some(real(run.totals.lost))),
     ("duplicated", Unit::Count, |run| Some(real(run.totals.duplicated))),
     ("out_of_order", Unit::Count, |run| Some(real(run.totals.out_of_order))),
