@@ -74,7 +74,7 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// `tcp` or `tls`.
     pub(crate) transport: String,
-    /// What a message looks like there: `plain`, `stentor.v1`, or a template.
+    /// What a message looks like there: `plain`, the subprotocol, or the template.
     pub(crate) dialect: String,
 }
 
@@ -111,10 +111,14 @@ pub(crate) struct Totals {
     pub(crate) bytes_in: u64,
     /// Clients that connected.
     pub(crate) connected: u64,
+    /// Those of them whose TLS handshake resumed an earlier session of theirs.
+    #[serde(default)]
+    pub(crate) resumed: u64,
     /// Pings of the server that were answered.
     #[serde(default)]
     pub(crate) pings: u64,
-    /// Clients that the server closed, by close code; `none` without one.
+    /// Clients that the server closed, by close code; `none` without one, and `no close_notify`
+    /// where TLS was cut off as well.
     pub(crate) disconnects: BTreeMap<String, u64>,
     /// Connects that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,

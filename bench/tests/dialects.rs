@@ -156,7 +156,7 @@ fn a_protocol_within_the_frames_is_driven_by_flags() {
     let totals = &run["totals"];
     assert_eq!((&totals["published"], &totals["lost"]), (&MESSAGES.into(), &0.into()), "{totals}");
     assert_eq!(totals["deliveries"], MESSAGES * CLIENTS);
-    assert_eq!(run["target"]["dialect"], FLAGS[12]);
+    assert_eq!(run["target"]["dialect"], r"PUB by.$N $LEN\r\n$MSG\r\n");
     let told = told.recv_timeout(Duration::from_secs(10)).unwrap();
     let mut numbers = told.numbers;
     numbers.sort_unstable();

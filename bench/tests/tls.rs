@@ -203,6 +203,30 @@ fn a_certificate_is_trusted_only_if_somebody_vouches_for_it() {
     );
 }
 
+/// Clients that come back shake hands in full unless they are told to resume.
+#[test]
+fn sessions_are_resumed_only_where_that_is_asked() {
+    let identity = Identity::new("resumed");
+    for (flags, resumed) in [("", 0), ("--tls-resume", CLIENTS)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = Arc::clone(&identity.config);
+        thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept() {
+                let config = Arc::clone(&config);
+                thread::spawn(move || {
+                    answered(config, client).map(|mut open| read_frame(&mut open))
+                });
+            }
+        });
+        let load = format!("--insecure --rounds 2 --hold 100ms --threads 2 {flags}");
+        let run = found(&bench("wss", address, "connect", &load));
+        let totals = &run["totals"];
+        assert_eq!((&totals["connected"], &totals["resumed"]), (&20.into(), &resumed.into()));
+        assert_eq!(run["latencies"]["handshake"]["count"], 2 * CLIENTS);
+    }
+}
+
 /// A server that ends with a close frame, with TLS's own goodbye, or with neither.
 #[test]
 fn how_a_server_ends_is_told() {

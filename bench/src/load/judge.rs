@@ -56,6 +56,7 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         bytes_in: sum(|found| found.bytes_in),
         connected,
         pings: 0,
+        resumed: 0,
         disconnects: BTreeMap::new(),
         failures: BTreeMap::new(),
     };
@@ -98,7 +99,7 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         ..head_of(command, &plan.aim, &sampler)
     };
     if let Some(dialect) = plan.talk.message.dialect() {
-        dialect.clone_into(&mut run.target.dialect);
+        run.target.dialect = dialect;
     }
     let p99_ns = heard.value_at_quantile(0.99);
     run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));

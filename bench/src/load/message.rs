@@ -65,9 +65,17 @@ impl Template {
         Self { opcode, ..self.clone() }
     }
 
-    /// What it looks like, unless it is the message and nothing else.
-    pub(crate) fn dialect(&self) -> Option<&str> {
-        (self.parts != [Part::Message]).then_some(self.text.as_str())
+    /// What it looks like, for people, unless it is the message and nothing else.
+    pub(crate) fn dialect(&self) -> Option<String> {
+        let mut text = String::new();
+        for char in self.text.chars() {
+            if char.is_control() {
+                text.extend(char.escape_default());
+            } else {
+                text.push(char);
+            }
+        }
+        (self.parts != [Part::Message]).then_some(text)
     }
 
     /// Appends the frame of one publication of the client with this number.
@@ -160,7 +168,8 @@ mod tests {
         template.put(&mut plain, b"abc", 5);
         assert_eq!((plain.len(), plain[0]), (2 + 4 + 3, 0x81));
         assert_eq!(template.dialect(), None);
-        assert_eq!(Template::read("<$MSG>").unwrap().dialect(), Some("<$MSG>"));
+        let dialect = Template::read("«$MSG»\r\n").unwrap().dialect();
+        assert_eq!(dialect.as_deref(), Some("«$MSG»\\r\\n"));
     }
 
     #[test]

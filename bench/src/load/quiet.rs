@@ -62,6 +62,7 @@ pub(crate) struct Seen {
     /// From the first connect to the last answer, over all rounds.
     took: Duration,
     open: usize,
+    resumed: usize,
     failures: BTreeMap<String, u64>,
     endings: BTreeMap<String, u64>,
     pings: u64,
@@ -233,6 +234,7 @@ impl Seen {
         Ok(Self {
             took: Duration::ZERO,
             open: 0,
+            resumed: 0,
             failures: BTreeMap::new(),
             endings: BTreeMap::new(),
             pings: 0,
@@ -243,6 +245,7 @@ impl Seen {
 
     fn came(&mut self, arrived: Arrived) {
         self.open += arrived.open;
+        self.resumed += arrived.resumed;
         judge::add(&mut self.failures, arrived.failures);
     }
 
@@ -275,6 +278,7 @@ fn record(
     let (mut cpu_ns, mut intervals) = (Vec::new(), Vec::new());
     for seen in found {
         totals.connected += seen.open as u64;
+        totals.resumed += seen.resumed as u64;
         totals.pings += seen.pings;
         judge::add(&mut totals.failures, seen.failures);
         judge::add(&mut totals.disconnects, seen.endings);

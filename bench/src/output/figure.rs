@@ -69,7 +69,7 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 28] = [
+const PLAIN: [(&str, Unit, Of); 29] = [
     ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, deliveries(run)?)),
     ("echoes_per_s", Unit::PerSecond, |run| per_second(run, echoes(run)?)),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
@@ -82,6 +82,7 @@ const PLAIN: [(&str, Unit, Of); 28] = [
     }),
     ("pings", Unit::Count, |run| Some(real(run.totals.pings))),
     ("connected", Unit::Count, |run| Some(real(run.totals.connected))),
+    ("resumed", Unit::Count, |run| Some(real(run.totals.resumed))),
     ("lost", Unit::Count, |run| Some(real(run.totals.lost))),
     ("duplicated", Unit::Count, |run| Some(real(run.totals.duplicated))),
     ("out_of_order", Unit::Count, |run| Some(real(run.totals.out_of_order))),

@@ -157,6 +157,7 @@ fn totals() -> Totals {
         bytes_in: 192_000_000,
         connected: 10_000,
         pings: 0,
+        resumed: 0,
         disconnects: BTreeMap::from([("1006".to_owned(), 10), ("none".to_owned(), 2)]),
         failures: BTreeMap::from([("refused".to_owned(), 3)]),
     }

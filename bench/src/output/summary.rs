@@ -121,6 +121,11 @@ impl Page {
             let cost = rate("server.cpu_per_connect");
             let cost = if cost.is_empty() { cost } else { format!("{cost} of server CPU each") };
             self.line("connected", &format!("{connected}{}{cost}", rate("connects_per_s")));
+            if totals.resumed > 0 {
+                let full = count(real(totals.connected.saturating_sub(totals.resumed)));
+                let text = format!("{}  the other {full} were full", count(real(totals.resumed)));
+                self.line("handshakes resumed", &text);
+            }
             self.none("pings answered", totals.pings, "");
             self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
             self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
