@@ -98,9 +98,7 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         agents: joint.map(|joint| joint.agents).unwrap_or_default(),
         ..head_of(command, &plan.aim, &sampler)
     };
-    if let Some(dialect) = plan.talk.message.dialect() {
-        run.target.dialect = dialect;
-    }
+    run.target.dialect = plan.talk.message.dialect().unwrap_or(run.target.dialect);
     let p99_ns = heard.value_at_quantile(0.99);
     run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));
     // Who hears only itself compares moments of one clock.
