@@ -190,6 +190,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::agents::Part;
 
     #[derive(Parser)]
     struct Line {
@@ -209,6 +210,43 @@ mod tests {
         assert_eq!(clients, [(0, 4), (4, 3), (7, 3)]);
         let publishers: Vec<_> = jobs.iter().map(|job| job.publishers.clone()).collect();
         assert_eq!(publishers, [vec![0, 3], vec![1, 4], vec![2]]);
+    }
+
+    #[test]
+    fn agents_are_told_all_that_was_typed() {
+        for line in [
+            "x:1",
+            "wss://x/a?b=c -c 10k -P 5 -r 0.3/s -d 30s --warmup 5s --size 128 --threads 3 --core 1 \
+             --ramp 1k/s -H a:b --origin o --subprotocol s --hello one --hello two --ready r \
+             --answer PING=PONG --binary --source-ip 127.0.0.9 --seed 7 --label l --insecure",
+            "x:1 -w 16 --message {$N:$MSG}",
+        ] {
+            let plan = plan(line);
+            let told: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+            assert_eq!(format!("{told:?}"), format!("{plan:?}"));
+        }
+    }
+
+    /// Two agents of two threads deal out what four threads of one process would have.
+    #[test]
+    fn parts_make_up_the_whole() {
+        let typed = "127.0.0.1:9001 -c 11 -P 6 --ramp 4/s --core 5 --core 6";
+        let shares = |plan: &Plan| -> Vec<_> {
+            let jobs = plan.jobs().unwrap();
+            jobs.into_iter()
+                .map(|job| (job.request.first, job.clients, job.publishers, job.ramp))
+                .collect()
+        };
+        let whole = shares(&plan(&format!("{typed} --threads 4")));
+        let part = |agent| {
+            let mut plan = plan(&format!("{typed} --threads 2"));
+            let part = Part { agent, agents: 2, cores_taken: agent, ..Part::default() };
+            plan.aim.part = part;
+            plan
+        };
+        assert_eq!([shares(&part(0)), shares(&part(1))].concat(), whole);
+        let cores = [0, 1].map(|agent| part(agent).aim.core(0));
+        assert_eq!(cores, [Some(5), Some(6)], "the second of a host goes on with its cores");
     }
 
     #[test]

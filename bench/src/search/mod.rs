@@ -104,7 +104,9 @@ impl Search {
             By::Clients => {
                 let others = OTHER_DESCRIPTORS * (1 + self.plan.aim.threads as u64);
                 let most = host::nofile_max().saturating_sub(others);
-                (START_CLIENTS, real(most.min(1_000_000)))
+                // Agents of other hosts have limits of their own, mostly the same.
+                let processes = self.plan.aim.agents.count().max(1) as u64;
+                (START_CLIENTS, real(most.saturating_mul(processes).min(1_000_000)))
             }
         };
         let bounds = (self.start.unwrap_or(start), self.max.unwrap_or(max));
