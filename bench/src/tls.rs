@@ -9,6 +9,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use serde::{Deserialize, Serialize};
 
 /// What browsers offer for a WebSocket: servers that also speak HTTP/2 would choose that.
 const ALPN: &[u8] = b"http/1.1";
@@ -17,7 +18,8 @@ const ALPN: &[u8] = b"http/1.1";
 const NAMES_MAX: usize = 1;
 
 /// How a client reaches the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Transport {
     /// As it is.
     Tcp,
@@ -26,7 +28,7 @@ pub(crate) enum Transport {
 }
 
 /// What can be asked of TLS.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Flags {
     /// How to reach the server; wss:// and https:// mean tls.
     #[arg(long, value_enum)]

@@ -4,9 +4,11 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use http::Uri;
+use serde::{Deserialize, Serialize};
 
 /// A `ws://` or `wss://` address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct Url {
     text: String,
     /// Whether it asks for TLS.
@@ -78,6 +80,20 @@ impl Url {
             Some(port) if port != self.default_port() => format!("{host}:{port}"),
             _ => host,
         }
+    }
+}
+
+impl TryFrom<String> for Url {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::read(&text)
+    }
+}
+
+impl From<Url> for String {
+    fn from(url: Url) -> Self {
+        url.text
     }
 }
 

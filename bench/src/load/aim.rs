@@ -2,6 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
+use crate::agents::{Agents, Part};
 use crate::frame;
 use crate::run::Target;
 use crate::swarm::{Answer, Request};
@@ -10,7 +13,7 @@ use crate::units;
 use crate::url::Url;
 
 /// The server, and who connects to it.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Aim {
     /// Where the server is: ws://host:port/path?query, or wss://.
     #[arg(value_parser = Url::read)]
@@ -48,6 +51,7 @@ pub(crate) struct Aim {
     pub(crate) source_ip: Vec<Ipv4Addr>,
     /// Process of the server on this host, for its CPU time and memory.
     #[arg(long, value_name = "PID")]
+    #[serde(skip)]
     pub(crate) server_pid: Option<u32>,
     /// Number from which the run's own choices follow.
     #[arg(long, default_value_t = 1)]
@@ -58,10 +62,17 @@ pub(crate) struct Aim {
     /// Say nothing while it runs.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) agents: Agents,
+    /// What of it is this process's.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) part: Part,
 }
 
 /// What is in the frames, beside the messages that are measured.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Speech {
     /// What each client sends when it has its 101; may be given several times.
     #[arg(long, value_name = "TEXT")]
@@ -102,11 +113,13 @@ fn header(text: &str) -> Result<String, String> {
 impl Aim {
     /// What makes no sense together.
     pub(crate) fn check(&self) -> Result<(), String> {
+        self.agents.check()?;
         if self.clients == 0 || self.threads == 0 {
             return Err("at least one client and one thread".into());
         }
-        if self.threads > self.clients {
-            return Err(format!("{} threads for {} clients", self.threads, self.clients));
+        let threads = self.threads.saturating_mul(self.agents.count().max(self.part.agents));
+        if threads > self.clients {
+            return Err(format!("{threads} threads for {} clients", self.clients));
         }
         self.speech.answers()?;
         match (self.transport(), self.tls.transport) {
@@ -130,15 +143,27 @@ impl Aim {
         tls.then(|| self.tls.secure(&self.url.host, clients)).transpose()
     }
 
+    /// How many threads work in all agents.
+    pub(crate) fn threads_in_all(&self) -> usize {
+        self.threads * self.part.agents
+    }
+
+    /// A thread's number among all of them.
+    pub(super) fn place(&self, thread: usize) -> usize {
+        self.part.agent * self.threads + thread
+    }
+
     /// The first client of a thread's share, and how many they are.
     pub(super) fn share(&self, thread: usize) -> (usize, usize) {
-        let (part, rest) = (self.clients / self.threads, self.clients % self.threads);
-        (thread * part + rest.min(thread), part + usize::from(thread < rest))
+        let (threads, place) = (self.threads_in_all(), self.place(thread));
+        let (part, rest) = (self.clients / threads, self.clients % threads);
+        (place * part + rest.min(place), part + usize::from(place < rest))
     }
 
     /// The core that a thread runs on, if any is named.
     pub(super) fn core(&self, thread: usize) -> Option<usize> {
-        (!self.cores.is_empty()).then(|| self.cores[thread % self.cores.len()])
+        let turn = self.part.cores_taken + thread;
+        (!self.cores.is_empty()).then(|| self.cores[turn % self.cores.len()])
     }
 
     /// What a record says of the server.
@@ -155,7 +180,7 @@ impl Aim {
 
     /// Each thread's part of the pace.
     pub(super) fn pace(&self) -> Option<f64> {
-        let threads = u32::try_from(self.threads).unwrap_or(1);
+        let threads = u32::try_from(self.threads_in_all()).unwrap_or(1);
         self.ramp.map(|ramp| ramp / f64::from(threads))
     }
 

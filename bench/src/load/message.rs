@@ -1,5 +1,7 @@
 //! What a publication looks like to the server that is measured.
 
+use serde::{Deserialize, Serialize};
+
 use crate::frame;
 
 /// What stands for the message in a template.
@@ -13,7 +15,8 @@ const LENGTH: &str = "$LEN";
 const NUMBER: &str = "$N";
 
 /// The text around a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct Template {
     /// As typed.
     text: String,
@@ -94,6 +97,20 @@ impl Template {
                 }
             }
         });
+    }
+}
+
+impl TryFrom<String> for Template {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::read(&text)
+    }
+}
+
+impl From<Template> for String {
+    fn from(template: Template) -> Self {
+        template.text
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use memchr::memmem::Finder;
 
 /// How long a stamp is; messages are at least as long.
-pub(crate) const STAMP_BYTES: usize = 44;
+pub(crate) const STAMP_BYTES: usize = 48;
 
 /// Its mark and the run's number.
 const MARK_BYTES: usize = 8;
@@ -16,7 +16,7 @@ const MARK_BYTES: usize = 8;
 /// One publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    pub(crate) publisher: u16,
+    pub(crate) publisher: u32,
     /// From 0, for each publisher.
     pub(crate) number: u32,
     /// When it was meant to leave, on the monotonic clock.
@@ -50,7 +50,7 @@ impl Stamper {
     /// Appends a stamp.
     pub(crate) fn put(&self, out: &mut Vec<u8>, stamp: &Stamp) {
         out.extend(self.mark);
-        put_hex(out, u64::from(stamp.publisher), 4);
+        put_hex(out, u64::from(stamp.publisher), 8);
         put_hex(out, u64::from(stamp.number), 8);
         put_hex(out, stamp.intended_ns, 16);
         put_hex(out, u64::from(stamp.late_us), 8);
@@ -108,10 +108,11 @@ fn put_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
 
 fn read(digits: &[u8]) -> Option<Stamp> {
     Some(Stamp {
-        publisher: u16::try_from(hex(&digits[..4])?).ok()?,
-        number: u32::try_from(hex(&digits[4..12])?).ok()?,
-        intended_ns: hex(&digits[12..28])?,
-        late_us: u32::try_from(hex(&digits[28..36])?).ok()?,
+        publisher: u32::try_from(hex(&digits[..8])?).ok()?,
+        // One more must be a number too.
+        number: u32::try_from(hex(&digits[8..16])?).ok().filter(|number| *number < u32::MAX)?,
+        intended_ns: hex(&digits[16..32])?,
+        late_us: u32::try_from(hex(&digits[32..40])?).ok()?,
     })
 }
 
@@ -214,7 +215,7 @@ mod tests {
 
         #[test]
         fn every_stamp_reads_back(
-            publisher: u16, number: u32, intended_ns in 0..u64::MAX / 2, late_us: u32, run: u16,
+            publisher: u32, number in 0..u32::MAX, intended_ns in 0..u64::MAX / 2, late_us: u32, run: u16,
             before in proptest::collection::vec(any::<u8>(), 0..50),
         ) {
             let stamp = Stamp { publisher, number, intended_ns, late_us };

@@ -8,6 +8,8 @@ mod enter;
 mod outlet;
 mod tls;
 
+pub(crate) use arrive::Arrived;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -41,7 +41,8 @@ impl Outlet {
     fn put(&self, index: usize, client: &mut Client, bytes: &[u8]) -> io::Result<()> {
         if !client.out.is_empty() {
             if client.out.len() > OUT_BYTES_MAX {
-                return Err(io::Error::other("the server does not read what its clients say"));
+                let why = "the server does not read what its clients say";
+                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, why));
             }
             client.out.extend_from_slice(bytes);
             return Ok(());
