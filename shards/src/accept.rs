@@ -52,7 +52,7 @@ pub(crate) struct Entrance {
     listener: OwnedFd,
     /// Connections may wait that were not announced again: the last look did not take all.
     more: bool,
-    /// Descriptors were out: no look before then.
+    /// Descriptors were out, or other shards are behind: no look before then.
     not_before: Option<Now>,
     pause: Duration,
 }
@@ -78,6 +78,9 @@ impl Entrance {
         if !due {
             return;
         }
+        if shard.port.owes_much() {
+            return self.pause(now);
+        }
         (self.not_before, self.more, shard.net.knocked) = (None, false, false);
         while shard.fresh.len() < FRESH_MAX {
             match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
@@ -86,12 +89,15 @@ impl Entrance {
                 Err(error) if is_the_peers(error) => {}
                 Err(_) => {
                     shard.tally.accept_pauses += 1;
-                    self.not_before = Some(Now { ns: now.ns + nanoseconds(self.pause) });
-                    return;
+                    return self.pause(now);
                 }
             }
         }
         self.more = true;
+    }
+
+    fn pause(&mut self, now: Now) {
+        self.not_before = Some(Now { ns: now.ns + nanoseconds(self.pause) });
     }
 }
 

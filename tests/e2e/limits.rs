@@ -32,6 +32,24 @@ fn broken_frames_and_texts_end_with_1002_and_1007() {
     }
 }
 
+/// On one shard a client's own last words come back to it as well, before it learns its mistake.
+#[test]
+fn what_was_said_before_a_broken_rule_is_heard_and_the_connection_ends_at_once() {
+    let server = Server::start(&["--shards", "1", "--close-timeout", "1h"]);
+    for _ in 0..10 {
+        let mut client = Client::plain(server.address, "/ws");
+        let frames = [0x81, 0x81, 0, 0, 0, 0, b'x', 0x83, 0x80, 0, 0, 0, 0, 0x81, 0x81];
+        std::io::Write::write_all(client.stream(), &frames).unwrap();
+        // Raw reads: nobody answers the close frame.
+        let mut heard = Vec::new();
+        std::io::Read::read_to_end(client.stream(), &mut heard).unwrap();
+        let close = [0x88, 16, 0x03, 0xea];
+        assert_eq!(heard, [&[0x81, 1, b'x'][..], &close, b"protocol error"].concat());
+    }
+    eventually("all are gone", || server.total("handshakes") == 0);
+    assert_eq!(server.by_reason("disconnects", "protocol"), 10);
+}
+
 #[test]
 fn too_many_messages_end_a_plain_client_and_are_errors_to_a_json_client() {
     let server = Server::start(&["--messages-per-second", "10", "--errors-max", "1000"]);
