@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::net::Net;
-use crate::shard::Shard;
+use crate::shard::{Deadline, Shard};
 use crate::watch::Watch;
 
 /// How many connections may wait for the shard's next turn.
@@ -137,6 +137,8 @@ impl<N: Net> Shard<N> {
     /// Sets when a connection that is on its way in or out must be done.
     pub(crate) fn set_deadline(&mut self, slot: u32, after: Duration) {
         let after = u32::try_from(after.as_millis()).unwrap_or(u32::MAX / 4);
-        self.deadlines.push((self.now.ms().wrapping_add(after), self.roster.id(slot)));
+        let due_ms = self.now.ms().wrapping_add(after);
+        let leaving = self.roster.get(slot).is_some_and(|client| client.phase.is_leaving());
+        self.deadlines.push(Deadline { due_ms, client: self.roster.id(slot), leaving });
     }
 }

@@ -102,6 +102,12 @@ pub(crate) enum Phase {
     Lingering,
 }
 
+impl Phase {
+    pub(crate) fn is_leaving(self) -> bool {
+        matches!(self, Self::Closing | Self::Lingering)
+    }
+}
+
 /// The protocol state of a client that is in the middle of a message; idle clients have none.
 pub(crate) struct Partial {
     pub(crate) context: WebSocketContext,

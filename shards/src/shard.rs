@@ -37,6 +37,14 @@ pub(crate) struct Doomed {
     pub(crate) reason: CloseReason,
 }
 
+/// When a connection that is on its way in, or out, must be done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) due_ms: u32,
+    pub(crate) client: ClientId,
+    pub(crate) leaving: bool,
+}
+
 /// What all shards of a process share: counts, never data.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -94,8 +102,8 @@ pub(crate) struct Shard<N: Net> {
     /// Clients with something in their outbox.
     pub(crate) blocked: Vec<ClientId>,
     pub(crate) outbox_bytes: usize,
-    /// Handshakes, closes and lingering refusals with the millisecond at which they end.
-    pub(crate) deadlines: Vec<(u32, ClientId)>,
+    /// Handshakes, closes and lingering refusals, and when they end.
+    pub(crate) deadlines: Vec<Deadline>,
     pub(crate) sweep_at: usize,
     pub(crate) swept: Now,
     pub(crate) drain: Option<Drain>,

@@ -15,6 +15,10 @@ fn join(number: usize) -> Vec<u8> {
     text(&format!(r#"{{"type":"join","channel":"c{number}"}}"#))
 }
 
+fn speech(number: usize) -> Vec<u8> {
+    text(&format!(r#"{{"type":"publish","channel":"c{number}","body":1}}"#))
+}
+
 fn kind_of(frame: Option<(u8, Vec<u8>)>) -> String {
     let (_, payload) = frame.unwrap();
     let value: serde_json::Value = serde_json::from_slice(&payload).unwrap();
@@ -42,16 +46,22 @@ fn ten_thousand_channels_of_one_client() {
         greedy.write_all(&join(CHANNELS)).unwrap();
         assert_eq!(kind_of(next_frame(&mut greedy)), "error");
 
-        // It hears each of them, also when all speak in one turn.
-        let talker = json(server.address, "/ws");
-        let speech =
-            |number| text(&format!(r#"{{"type":"publish","channel":"c{number}","body":1}}"#));
-        let writer = write_beside(&talker, (0..CHANNELS).flat_map(speech).collect());
+        // It hears each of them, also when more speak in one turn than the kernel takes slices.
+        let talkers: Vec<TcpStream> = (0..40).map(|_| json(server.address, "/ws")).collect();
+        let share = CHANNELS / talkers.len();
+        let words: Vec<Vec<u8>> = (0..talkers.len())
+            .map(|part| (part * share..(part + 1) * share).flat_map(speech).collect())
+            .collect();
+        // For a few milliseconds the server stands still, and then has it all at once.
+        server.signal("STOP");
+        for (mut talker, words) in talkers.iter().zip(&words) {
+            talker.write_all(words).unwrap();
+        }
+        server.signal("CONT");
         for _ in 0..CHANNELS {
             assert_eq!(kind_of(next_frame(&mut greedy)), "message");
         }
-        writer.join().unwrap();
-        drop((greedy, talker));
+        drop((greedy, talkers));
         eventually("its channels are forgotten where it was", || {
             server.by_reason("disconnects", "gone") >= 2
         });

@@ -91,7 +91,7 @@ fn small_frames_that_wait_keep_only_themselves() {
         eventually("all are blocked", || server.total("blocked_clients") == 40);
         let mut large = upgraded(server.address, "/ws?channel=large");
         let message = frame(0x82, &vec![b'x'; 60_000]);
-        for _ in 0..100 {
+        for _ in 0..400 {
             for stream in &mut stopped {
                 stream.write_all(&text("small")).unwrap();
             }
