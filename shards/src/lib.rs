@@ -15,6 +15,7 @@ mod handle;
 mod accept;
 mod handshake;
 mod session;
+mod machine;
 mod dialect;
 mod home;
 mod seats;
