@@ -1,5 +1,5 @@
-//! The coordinator at work: gives each agent its part, passes on what all must know, and gathers what
-//! they found.
+//! The coordinator at work: gives each agent its part, passes on what all must know, and gathers
+//! what they found.
 
 use std::io;
 use std::sync::atomic::AtomicBool;

@@ -1,5 +1,5 @@
-//! One run of an agent: the work, and a thread each for what is heard of the coordinator and for what
-//! is said to it.
+//! One run of an agent: the work, and a thread each for what is heard of the coordinator and for
+//! what is said to it.
 
 use std::io;
 use std::sync::atomic::AtomicBool;

@@ -16,8 +16,8 @@ const OTHERS: Duration = Duration::from_micros(200);
 /// One thread's account of what its clients hear. A place is that of a publisher among the
 /// thread's own.
 pub(super) trait Account {
-    /// A client heard a message, so long after its intended moment; none if it does not belong to the
-    /// measured time.
+    /// A client heard a message, so long after its intended moment; none if it does not belong to
+    /// the measured time.
     fn hear(&mut self, client: usize, stamp: &Stamp, took_ns: Option<u64>) -> Receipt;
 
     /// A client listens no more.

@@ -139,8 +139,8 @@ impl Plan {
         })
     }
 
-    /// How many clients a thread hears before it says what is due. In echoes what is heard makes the
-    /// next message due: a small part of all that is under way keeps the rest under way.
+    /// How many clients a thread hears before it says what is due. In echoes what is heard makes
+    /// the next message due: a small part of all that is under way keeps the rest under way.
     fn at_once(&self) -> usize {
         let under_way = self.publishers / self.aim.threads_in_all() * self.talk.window.unwrap_or(1);
         match self.hears {

@@ -1,4 +1,4 @@
-//! Whom an agent obeys, what becomes of a run when one of its processes goes, and what strangers do.
+//! Whom an agent obeys, what strangers do, and what becomes of a run that loses a process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

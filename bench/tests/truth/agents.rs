@@ -61,8 +61,8 @@ fn a_closed_loop_goes_on_across_processes() {
     }
 }
 
-/// As in one process: of three hundred messages the tenth part waited 200 ms and more, the hundredth
-/// 470. Each process has a publisher, and hears those of the others.
+/// As in one process: of three hundred messages the tenth part waited 200 ms and more, the
+/// hundredth 470. Each process has a publisher, and hears those of the others.
 #[test]
 fn percentiles_come_out_as_computed_by_hand() {
     for agents in ["", "--agents 3"] {
@@ -164,8 +164,8 @@ fn seconds_of_all_processes_make_up_the_whole() {
     assert!((3..=4).contains(&seconds.len()), "one entry a second: {}", seconds.len());
 }
 
-/// Two agents, one of them with a monotonic clock that is more than an hour ahead, as another host's
-/// may be. Both publish and hear each other.
+/// Two agents, one of them with a monotonic clock that is more than an hour ahead, as another
+/// host's may be. Both publish and hear each other.
 #[test]
 fn clocks_of_other_hosts_are_brought_together() {
     let ahead = ["--user", "--map-root-user", "--time", "--monotonic", "5000"];

@@ -97,8 +97,8 @@ pub(crate) fn same() -> Rule {
     Box::new(|_, frame| vec![frame])
 }
 
-/// How many messages were said of those that were asked for. A process that has to wait for its core
-/// at the very end says the last ones no more.
+/// How many messages were said of those that were asked for. A process that has to wait for its
+/// core at the very end says the last ones no more.
 pub(crate) fn published(run: &Value, asked: u64) -> u64 {
     let published = run["totals"]["published"].as_u64().unwrap();
     assert!((asked - asked / 10..=asked).contains(&published), "{published} of {asked}");
