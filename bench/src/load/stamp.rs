@@ -189,7 +189,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stamps_are_found_through_every_cut(cuts in proptest::collection::vec(1..60_usize, 1..20)) {
+        fn stamps_are_found_through_every_cut(
+            cuts in proptest::collection::vec(1..60_usize, 1..20),
+        ) {
             let stamper = Stamper::new(7);
             let mut bytes = Vec::new();
             for number in 0..5 {
@@ -215,7 +217,8 @@ mod tests {
 
         #[test]
         fn every_stamp_reads_back(
-            publisher: u32, number in 0..u32::MAX, intended_ns in 0..u64::MAX / 2, late_us: u32, run: u16,
+            publisher: u32, number in 0..u32::MAX, intended_ns in 0..u64::MAX / 2, late_us: u32,
+            run: u16,
             before in proptest::collection::vec(any::<u8>(), 0..50),
         ) {
             let stamp = Stamp { publisher, number, intended_ns, late_us };
