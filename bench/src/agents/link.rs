@@ -84,7 +84,9 @@ impl Ear {
         let read = self.socket.read(&mut self.buffer[before..]);
         self.buffer.truncate(before + read.as_ref().copied().unwrap_or(0));
         match read {
-            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has gone")),
+            Ok(0) => Err(gone()),
+            // It went before it had read all.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(gone()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(silent()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             other => other.map(|_| ()),
@@ -102,9 +104,7 @@ impl Mouth {
             io::ErrorKind::WouldBlock => {
                 io::Error::new(io::ErrorKind::TimedOut, "it reads nothing")
             }
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
-                io::Error::new(error.kind(), "it has gone")
-            }
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => gone(),
             _ => error,
         })
     }
@@ -118,6 +118,10 @@ impl Mouth {
 
 fn wrong(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it has gone")
 }
 
 fn silent() -> io::Error {
@@ -148,6 +152,12 @@ mod tests {
         let mut line = [0; 8];
         there.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"[\"a\",1]\n");
+        drop(there);
+        assert_eq!(ear.hear::<u32>().unwrap_err().to_string(), "it has gone");
+        assert_eq!(mouth.say(&1).unwrap_err().to_string(), "it has gone");
+        // Unread lines make it a reset.
+        let ((mut ear, mut mouth), there) = pair();
+        mouth.say(&1).unwrap();
         drop(there);
         assert_eq!(ear.hear::<u32>().unwrap_err().to_string(), "it has gone");
     }
