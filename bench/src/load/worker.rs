@@ -276,6 +276,10 @@ impl<'a, A: Account> Worker<'a, A> {
                 let under_way = self.sent[place].saturating_sub(complete + self.given_up[place]);
                 if under_way < window {
                     let now = now_ns();
+                    if now >= self.end_ns {
+                        // Said then it would be counted, and its receipts would not.
+                        break;
+                    }
                     self.say(place, now, now)?;
                     self.moved_ns[place] = now;
                 } else if now.saturating_sub(self.moved_ns[place]) > LOST_NS {
