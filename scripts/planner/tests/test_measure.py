@@ -138,7 +138,7 @@ class Steps(unittest.TestCase):
         ]
         names = {step.name for step in loads}
         self.assertEqual(len(names), len(loads))
-        self.assertIn("fanout-c1000-r20-b128", names)
+        self.assertIn("fanout-c960-r20-b128", names)
         self.assertEqual(fanout(2000, 80, shards=2).name, "fanout-c2000-r80-b128-s2")
         self.assertEqual(Step("idle", 5, ping_s=0.5).name, "idle-c5-p0.5")
         for step in [*loads, *every.others]:
