@@ -14,6 +14,10 @@ SEGMENT_BYTES = 52 + 38
 SEGMENT_PAYLOAD = 1448
 
 
+# The law is not asked about more shards than so many times the most that were measured.
+BEYOND = 2
+
+
 class Expected(NamedTuple):
     """What a load is expected to do to the fullest shard. Shares are of a core, times seconds."""
 
@@ -50,7 +54,7 @@ class Model(NamedTuple):
         speeds = dict(swept(self.points))
         if shards in speeds and 1 in speeds:
             return speeds[shards] / shards / speeds[1]
-        if self.scaling.not_determined:
+        if self.scaling.not_determined or shards > BEYOND * self.scaling.most:
             return None
         return self.scaling.speed(shards) / shards / self.scaling.speed(1)
 
