@@ -61,15 +61,14 @@ class Model(NamedTuple):
         values = self.cpu.values if draw is None else self.cpu.drawn[draw]
         slower = efficiency if efficiency is not None else self.efficiency(load.shards) or 1.0
         busy, tick_s, joined, bytes_share = spend(load, values, slower)
-        curves = [
-            curve and curve.at(tick_s, busy, load.channels_here, draw)
-            if tick_s < math.inf
-            else None
-            for curve in (self.p50, self.p99)
-        ]
-        if bytes_share > latency.JOINED_MAX:
-            curves = [math.inf if self.p99 else None] * 2
-        return Expected(min(busy, 1.0), busy, joined, tick_s, *curves)
+        endless = tick_s == math.inf or bytes_share > latency.JOINED_MAX
+
+        def at(curve):
+            if curve is None:
+                return None
+            return math.inf if endless else curve.at(tick_s, busy, load.channels_here, draw)
+
+        return Expected(min(busy, 1.0), busy, joined, tick_s, at(self.p50), at(self.p99))
 
 
 def spend(load, values, slower=1.0):

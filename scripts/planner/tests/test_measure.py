@@ -153,7 +153,7 @@ class Steps(unittest.TestCase):
             for clients in column.clients
         }
         for rate in (20, 80, 320):
-            self.assertTrue({(rate, clients) for clients in (500, 1000, 2000)} <= pairs)
+            self.assertTrue({(rate, clients) for clients in (240, 480, 960)} <= pairs)
         self.assertGreater(len({column.bytes for column in every.columns}), 1)
 
     def test_nothing_asks_for_more_clients_than_there_are_descriptors(self):
