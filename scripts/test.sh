@@ -15,6 +15,10 @@ RUSTFLAGS="--cfg loom" cargo test --quiet --release --target-dir target/loom -p 
 echo "test: doc tests"
 cargo test --quiet --workspace --doc
 
+echo "test: the planner"
+cargo build --quiet --workspace
+"$TEST_PYTHON" -m unittest discover --quiet --start-directory scripts/planner/tests --top-level-directory scripts
+
 echo "test: everything else"
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --workspace --status-level fail --final-status-level fail

@@ -31,7 +31,7 @@ mod roster;
 mod net;
 mod watch;
 mod sleep;
-mod rt;
+pub mod rt;
 mod run;
 mod clock;
 mod close;

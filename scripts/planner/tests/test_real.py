@@ -1,0 +1,145 @@
+"""The real server and the real generator on a ladder of seconds: everything that is read is there
+to be read.
+"""
+
+import contextlib
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from planner import machine
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("PLANNER_BUILD", ROOT / "target/debug"))
+SERVER, BENCH = str(BUILD / "stentor"), str(BUILD / "stentor-bench")
+TOOL = [sys.executable, str(ROOT / "scripts/capacity.py")]
+
+# A busy machine is no fault.
+TIME_S = 300
+
+
+def run(*words):
+    """The tool, as a process."""
+    command = [*TOOL, *words, "--server", SERVER, "--bench", BENCH, "--quick", "--patience", "0"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIME_S)
+
+
+def children_of(pid):
+    """Processes that a process started."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return []
+
+
+def steps_in(folder):
+    """When each kept step was written."""
+    return {path.name: path.stat().st_mtime_ns for path in pathlib.Path(folder).glob("*/*.r*.json")}
+
+
+class Real(unittest.TestCase):
+    def test_measured_stopped_resumed_planned_and_validated(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.stop_in_the_middle(folder)
+            before = steps_in(folder)
+            done = run("run", "--data", folder, "--target-clients", "10k", "--what-if", "rate=20")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            after = steps_in(folder)
+            self.assertGreater(len(after), len(before))
+            self.assertEqual({name: after[name] for name in before}, before)
+            self.look_at(json.loads((pathlib.Path(folder) / "plan.json").read_text()), after)
+            page = (pathlib.Path(folder) / "plan.html").read_text()
+            self.assertIn("<svg", page)
+            for word in ("First limit", "boxes for 10,000 clients", "Validation"):
+                self.assertIn(word, done.stdout)
+
+    def stop_in_the_middle(self, folder):
+        command = [
+            *TOOL,
+            "measure",
+            "--data",
+            folder,
+            "--server",
+            SERVER,
+            "--bench",
+            BENCH,
+            "--quick",
+            "--patience",
+            "0",
+        ]
+        child = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + TIME_S
+        while len(steps_in(folder)) < 3 and time.monotonic() < deadline and child.poll() is None:
+            time.sleep(0.02)
+        started = children_of(child.pid)
+        child.send_signal(signal.SIGTERM)
+        said = child.communicate(timeout=TIME_S)[1]
+        self.assertEqual(child.returncode, 130, said)
+        self.assertIn("goes on from here", said)
+        while time.monotonic() < deadline and any(
+            os.path.exists(f"/proc/{pid}") for pid in started
+        ):
+            time.sleep(0.02)
+        self.assertEqual([pid for pid in started if os.path.exists(f"/proc/{pid}")], [])
+
+    def look_at(self, plan, names):
+        kinds = {name.split("-")[0] for name in names}
+        self.assertEqual(kinds, {"fanout", "idle", "connect", "outbox"})
+        self.assertIn(plan["first_limit"], [row["limit"] for row in plan["limits"]])
+        self.assertGreater(plan["capacity"]["clients"], 0)
+        learned = plan["learned"]
+        self.assertGreater(learned["cpu"]["steps"], 5)
+        self.assertGreater(learned["memory"]["process"]["steps"], 3)
+        # Frames of clients in channels of their own are shared with nobody.
+        self.assertGreater(learned["memory"]["outbox"], 0.8)
+        self.assertLess(learned["memory"]["outbox"], 1.5)
+        self.assertIn("not_determined", plan["scaling"])
+        self.assertEqual(plan["boxes"][0]["with_spare"], plan["boxes"][0]["needed"] + 1)
+        self.assertTrue(plan["validation"])
+        self.assertGreater(plan["validation"][0]["seen"]["cpu_share"], 0)
+
+    def test_a_server_that_runs_already(self):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            machine.Server(SERVER, machine.Layout(1)) as server,
+        ):
+            done = run(
+                "measure",
+                "--data",
+                folder,
+                "--url",
+                server.url,
+                "--server-pid",
+                str(server.pid),
+                "--admin",
+                server.admin,
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            kinds = {name.split("-")[0] for name in steps_in(folder)}
+            # It is not restarted, so what needs other settings is left out.
+            self.assertEqual(kinds, {"fanout", "idle", "connect"})
+            self.assertIsNone(server.child.poll())
+            done = run("plan", "--data", folder, "--json", "-")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            plan = json.loads(done.stdout)
+            self.assertIsNotNone(plan["learned"]["cpu"])
+
+    def test_a_server_that_does_not_start_is_said(self):
+        with tempfile.TemporaryDirectory() as folder:
+            no = pathlib.Path(folder) / "no"
+            no.write_text("#!/bin/sh\necho it will not >&2\nexit 1\n")
+            no.chmod(0o755)
+            with (
+                self.assertRaises(machine.Failed) as raised,
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
+                machine.Server(str(no), machine.Layout(1))
+            self.assertIn("it will not", str(raised.exception))
