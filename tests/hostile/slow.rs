@@ -91,10 +91,13 @@ fn small_frames_that_wait_keep_only_themselves() {
         eventually("all are blocked", || server.total("blocked_clients") == 40);
         let mut large = upgraded(server.address, "/ws?channel=large");
         let message = frame(0x82, &vec![b'x'; 60_000]);
-        for _ in 0..400 {
+        for _ in 0..300 {
+            let waiting = server.total("outbox_bytes");
             for stream in &mut stopped {
                 stream.write_all(&text("small")).unwrap();
             }
+            // Each in a turn of its own, before the large one's.
+            eventually("all wait", || server.total("outbox_bytes") >= waiting + 40 * 40);
             large.write_all(&message).unwrap();
             crate::raw::next_frame(&mut large).unwrap();
         }
