@@ -1,9 +1,9 @@
-"""Puts Stentor, the bare loop and the installed peers of bench/peers under the same load, and prints one Markdown table.
+"""Puts Stentor, the bare loop and the installed peers of bench/peers under the same load: one Markdown table, one HTML page.
 
 Each server runs alone and pinned to one core, the generator on the other; every round has a fresh process for the load and
 another for memory. Within a round all servers take their turn, and the next round begins with another one: a machine that is
 slow for a while is slow for all. A figure is the median of the rounds, with the smallest and the largest behind it. A run that
-failed or lost messages is said to have done so in the last column.
+failed, lost messages or proves nothing is said to have done so in the last column; one that failed has no figures.
 """
 import argparse
 import datetime
@@ -27,14 +27,14 @@ STENTOR = str(ROOT / "target/release/stentor")
 # Where the server runs and where the generator does.
 SERVER_CORE, GENERATOR_CORE = "0", "1"
 
-# If everybody talks, the load grows with the square: no more clients than this.
-TALKERS_MAX = 200
+# If everybody talks, the load grows with the square: no more clients than this, so that a run has many turns.
+TALKERS_MAX = 100
 
-# Beyond what was asked for: connecting, and a slow server's last round.
-RUN_TIME_MAX_S = 120
+# One run with all that is around it: connecting, and a slow server's last round.
+RUN_TIME_MAX_S = 180
 
-EACH = "server_us_each"
-
+# What the generator ends with when a run was measured and proves nothing.
+INVALID = 4
 
 class Entry(NamedTuple):
     """A server that is measured."""
@@ -44,26 +44,44 @@ class Entry(NamedTuple):
     version: str
     command: list
     path: str = "/ws"
+    flags: list = []
+    message: str = "$MSG"
     notes: str = ""
 
 
 class Column(NamedTuple):
-    """One figure of the table."""
+    """One figure of the table: where it is in a run's record, and how it is written."""
 
     scenario: str
-    key: str
+    path: tuple
     title: str
     digits: int
     unit: float = 1
 
 
+def each(scenario):
+    return Column(scenario, ("server", "cpu_ns_per_delivery"), "µs CPU per delivery", 2, 1e3)
+
+
+def per_second(scenario):
+    return Column(scenario, ("totals", "deliveries"), "1,000 deliveries/s", 0, 1e3)
+
+
+def delivery(percentile):
+    return Column("paced", ("latencies", "delivery", f"p{percentile}_ns"), f"p{percentile} ms", 2, 1e6)
+
+
+# By scenario: what is asked of the generator, and what the table calls it.
 COLUMNS = [
-    Column("fanout", EACH, "one publishes, µs CPU per delivery", 2),
-    Column("fanout", "per_second", "1,000 deliveries/s", 0, 1000),
-    Column("all", EACH, "all publish, µs CPU per delivery", 2),
-    Column("all", "per_second", "1,000 deliveries/s", 0, 1000),
-    Column("idle", "private_bytes_each", "private bytes per idle client", 0),
+    each("one"),
+    per_second("one"),
+    each("all"),
+    per_second("all"),
+    delivery(50),
+    delivery(99),
+    Column("idle", ("server", "private_bytes_per_client"), "private bytes per client", 0),
 ]
+TITLES = {"one": "one publishes", "all": "all publish", "paced": "at {rate:g}/s", "idle": "idle"}
 
 
 def said(*command):
@@ -81,78 +99,107 @@ def our_entries():
     ]
 
 
-def measure(entry, server, scenario, clients, seconds):
-    """What the generator found."""
-    command = ["taskset", "-c", GENERATOR_CORE, BENCH, "figure", scenario, "--server", f"127.0.0.1:{server.port}"]
-    command += ["--path", entry.path, "--pid", str(server.pid), "-c", str(clients), "-d", str(seconds)]
+def loads(options):
+    """What is asked of the generator in each scenario."""
+    load, time = ["--warmup", "500ms"], ["-d", f"{options.seconds:g}s"]
+    return {
+        "idle": ["idle", "-c", str(options.idle_clients), "-d", "1s"],
+        "one": ["fanout", "-c", str(options.clients), "-w", "16", *load, *time],
+        "all": ["fanout", *["-c", str(talkers(options)), "-P", str(talkers(options))], "-w", "1", *load, *time],
+        "paced": ["fanout", "-c", str(options.clients), "-r", f"{options.rate:g}/s", *load, *time],
+    }
+
+
+def talkers(options):
+    return min(options.clients, TALKERS_MAX)
+
+
+def measure(entry, server, load, file):
+    """The record of one run, which is kept in a file."""
+    command, *flags = load
+    url = f"ws://127.0.0.1:{server.port}{entry.path}"
+    words = [BENCH, command, url, *flags, *entry.flags]
+    if command == "fanout":
+        words += ["--message", entry.message]
+    words += ["--core", GENERATOR_CORE, "--server-pid", str(server.pid)]
+    words += ["--quiet", "--label", entry.name, "--json", str(file)]
+    # Nothing of the run before is taken for this one's.
+    file.unlink(missing_ok=True)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIME_MAX_S + 4 * seconds)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=RUN_TIME_MAX_S)
     except subprocess.TimeoutExpired as error:
         raise peers.Failed(f"took longer than {error.timeout:g} s") from None
-    if done.returncode != 0:
+    if done.returncode not in (0, INVALID):
         ended = "" if server.child.poll() is None else f"; the server ended: {server.last_words()}"
         raise peers.Failed(done.stderr.strip().removeprefix("stentor-bench: ") + ended)
-    result = json.loads(done.stdout)
-    if result["count"] == 0:
-        # The closed loop waits for ever for what was lost in its warm-up, which is not part of its count.
-        raise peers.Failed("nothing was delivered, as messages were lost before the measured time")
-    return result
+    return json.loads(file.read_text())
 
 
 class Comparison:
     """What the options say, who takes part, and what was found: by server and scenario, one result a round."""
 
     def __init__(self, options, entries):
-        self.options, self.entries = options, entries
-        self.runs = {entry.id: {"fanout": [], "all": [], "idle": []} for entry in entries}
+        self.options, self.entries, self.loads = options, entries, loads(options)
+        self.runs = {entry.id: {scenario: [] for scenario in self.loads} for entry in entries}
+        # The records, whole, beside what they come to.
+        self.folder = pathlib.Path(options.out).with_suffix("")
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def run(self):
         for number in range(self.options.rounds):
             first = number % len(self.entries)
             for entry in self.entries[first:] + self.entries[:first]:
                 print(f"compare: round {number + 1} of {self.options.rounds}, {entry.id}", file=sys.stderr)
-                clients = self.options.clients
-                # Memory first of its own process: a heap that was used for something else tells nothing.
-                self.serve(entry, {"idle": self.options.idle_clients})
-                self.serve(entry, {"fanout": clients, "all": min(clients, TALKERS_MAX)})
+                # Memory of a process of its own: a heap that was used for something else tells nothing.
+                self.serve(entry, ["idle"])
+                self.serve(entry, ["paced", "one", "all"])
 
     def serve(self, entry, scenarios):
-        """Starts a server, and measures it in these scenarios with as many clients."""
+        """Starts a server, and measures it in these scenarios."""
         left = list(scenarios)
         try:
             with peers.Server(entry.command, SERVER_CORE) as server:
                 while left:
-                    self.found(entry, left.pop(0), scenarios, server)
+                    self.found(entry, left.pop(0), server)
         except peers.Failed as error:
             print(f"compare: {entry.id}: {error}", file=sys.stderr)
             # One that never ran has failed in all; one that did not stop is only told of.
             for scenario in left:
                 self.runs[entry.id][scenario].append({"error": str(error)})
 
-    def found(self, entry, scenario, scenarios, server):
+    def found(self, entry, scenario, server):
+        runs = self.runs[entry.id][scenario]
+        file = self.folder / f"{entry.id}-{scenario}-{len(runs) + 1}.json"
         try:
-            result = measure(entry, server, scenario, scenarios[scenario], self.options.seconds)
+            runs.append({"file": str(file), **measure(entry, server, self.loads[scenario], file)})
         except peers.Failed as error:
             print(f"compare: {entry.id} {scenario}: {error}", file=sys.stderr)
-            result = {"error": str(error)}
-        self.runs[entry.id][scenario].append({"clients": scenarios[scenario], **result})
+            runs.append({"error": str(error)})
+
+    def sorted_runs(self, entry, column):
+        """The rounds that came to an end, with the column's figure of each, the smallest first."""
+        runs = [run for run in self.runs[entry.id][column.scenario] if "error" not in run]
+        return sorted(((figure_of(run, column), run) for run in runs), key=lambda pair: pair[0])
 
     def figure(self, entry, column):
         """Median, smallest and largest of the rounds that came to an end, if any did."""
-        runs = self.runs[entry.id][column.scenario]
-        values = sorted(run[column.key] for run in runs if "error" not in run)
+        values = [value for value, _ in self.sorted_runs(entry, column)]
         return (statistics.median(values), values[0], values[-1]) if values else None
 
     def faults(self, entry):
-        """What failed or was lost, in words; empty if nothing was."""
+        """What failed, was lost or proves nothing, in words; empty if nothing did."""
         words = []
         for scenario, runs in self.runs[entry.id].items():
             errors = [run["error"] for run in runs if "error" in run]
-            losses = [run["lost"] for run in runs if run.get("lost")]
+            losses = [run["totals"]["lost"] for run in runs if "error" not in run and run["totals"]["lost"]]
+            doubts = [run["faults"][0]["what"] for run in runs if run.get("faults")]
+            title = TITLES[scenario].format(rate=self.options.rate)
             if errors:
-                words.append(f"{scenario} failed {len(errors)} of {len(runs)}: {errors[0]}")
+                words.append(f"{title}: failed {len(errors)} of {len(runs)}: {errors[0]}")
             if losses:
-                words.append(f"{scenario} lost {sum(losses)} in {len(losses)} of {len(runs)}")
+                words.append(f"{title}: lost {sum(losses)} in {len(losses)} of {len(runs)}")
+            if doubts:
+                words.append(f"{title}: {len(doubts)} of {len(runs)} prove nothing: {doubts[0]}")
         return "; ".join(words)
 
     def row(self, entry):
@@ -167,6 +214,13 @@ class Comparison:
         return [*cells, self.faults(entry) or "0"]
 
 
+def figure_of(run, column):
+    value = run
+    for key in column.path:
+        value = value[key]
+    return value / run["totals"]["seconds"] if column.path == ("totals", "deliveries") else value
+
+
 def print_row(cells):
     print("| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |")
 
@@ -175,9 +229,11 @@ def print_table(comparison, host, absent):
     options = comparison.options
     now = datetime.date.today()
     title = f"{now.day} {now:%B %Y}, Linux {host['kernel']}, {host['cpu']}, {host['cores']} cores; "
-    title += f"{options.clients:,} clients, {min(options.clients, TALKERS_MAX):,} if all publish, "
+    title += f"{options.clients:,} clients, {talkers(options):,} if all publish, "
     title += f"{options.idle_clients:,} idle; median, min..max of `{shlex.join(command_line())}`"
-    print_row([title, *(column.title for column in COLUMNS), "lost or failed"])
+    scenarios = {scenario: name.format(rate=options.rate) for scenario, name in TITLES.items()}
+    heads = [f"{scenarios[column.scenario]}, {column.title}" for column in COLUMNS]
+    print_row([title, *heads, "failed, lost or unproven"])
     print_row(["---"] * (len(COLUMNS) + 2))
     for entry in comparison.entries:
         print_row(comparison.row(entry))
@@ -209,12 +265,12 @@ def write(comparison, host, absent):
         for column in COLUMNS:
             figure = comparison.figure(entry, column)
             values = None if figure is None else dict(zip(("median", "min", "max"), figure))
-            figures.setdefault(column.scenario, {})[column.key] = values
+            figures.setdefault(column.scenario, {})[".".join(column.path)] = values
         servers.append({
             **{key: getattr(entry, key) for key in ("id", "name", "version", "path", "notes")},
             "figures": figures,
             "faults": comparison.faults(entry),
-            "runs": comparison.runs[entry.id],
+            "runs": {scenario: [told(run) for run in runs] for scenario, runs in comparison.runs[entry.id].items()},
         })
     found = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -225,8 +281,27 @@ def write(comparison, host, absent):
         "not_measured": absent,
     }
     path = pathlib.Path(options.out)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def told(run):
+    """Where a run is kept, or why there is none."""
+    return {key: run[key] for key in ("file", "error") if key in run}
+
+
+def draw(comparison):
+    """One page of the paced loads: of each server the run whose p99 is the median."""
+    column = delivery(99)
+    files = []
+    for entry in comparison.entries:
+        runs = comparison.sorted_runs(entry, column)
+        if runs:
+            files.append(runs[(len(runs) - 1) // 2][1]["file"])
+    if not files:
+        return
+    page = pathlib.Path(comparison.options.out).with_suffix(".html")
+    subprocess.run([BENCH, "report", *files, "-o", str(page)], check=True)
+    print(f"compare: {page} has the latencies", file=sys.stderr)
 
 
 def taking_part(chosen, install):
@@ -242,11 +317,11 @@ def taking_part(chosen, install):
         version = peer.version()
         if version is None:
             reason = reason or f"not installed (bench/peers/{peer.id}/install.sh)"
-        reason = reason or peer.undriven
         if reason:
             absent.append({"id": peer.id, "name": peer.name, "version": version, "reason": reason})
         else:
-            entries.append(Entry(peer.id, peer.name, version, peer.command(), peer.path, peer.notes))
+            speech = (peer.flags, peer.message)
+            entries.append(Entry(peer.id, peer.name, version, peer.command(), peer.path, *speech, peer.notes))
     return entries, absent
 
 
@@ -254,20 +329,22 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/compare.sh", description=__doc__.splitlines()[0])
     parser.add_argument("peers", nargs="*", metavar="PEER", help="a folder of bench/peers; all if none is named")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each run")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument("--clients", type=int, default=1000, help=f"{TALKERS_MAX} at most where all publish")
+    parser.add_argument("--rate", type=float, default=50.0, help="messages a second, where latency is measured")
     parser.add_argument("--idle-clients", type=int, default=5000, help="heaps grow in steps: many, for memory by client")
     parser.add_argument("--install", action="store_true", help="install the peers first")
-    parser.add_argument("--out", default="out/compare.json", help="where the results go as JSON")
+    parser.add_argument("--out", default="out/compare.json", help="where the results go as JSON; the page beside it")
     options = parser.parse_args()
-    if min(options.rounds, options.clients, options.idle_clients) < 1 or options.seconds <= 0:
-        parser.error("rounds, seconds and clients must be positive")
+    if min(options.rounds, options.clients, options.idle_clients) < 1 or min(options.seconds, options.rate) <= 0:
+        parser.error("rounds, seconds, rate and clients must be positive")
     entries, absent = taking_part(peers.chosen(options.peers, parser.error), options.install)
     host = host_of()
     comparison = Comparison(options, entries)
     comparison.run()
     print_table(comparison, host, absent)
     write(comparison, host, absent)
+    draw(comparison)
 
 
 main()

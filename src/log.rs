@@ -6,9 +6,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Settings};
 
-/// Installs the log. The runtime's own chatter is left out below warnings.
+/// Installs the log. The level is for our own words: libraries speak from warnings up only, since
+/// some of them write at lower levels what clients sent, as it came.
 pub(crate) fn install(settings: &Settings) {
-    let filter = EnvFilter::new(format!("{},glommio=warn,hyper=warn", settings.log_level));
+    let level = &settings.log_level;
+    let filter = EnvFilter::new(format!("warn,stentor={level},stentor_shards={level}"));
     let human = match settings.log_format {
         LogFormat::Human => true,
         LogFormat::Json => false,

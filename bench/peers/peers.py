@@ -17,15 +17,15 @@ class Peer:
     """A folder with peer.json, install.sh and start.sh.
 
     peer.json says: `name`; `path` of the endpoint; `protocol` of what is in the frames, `text` if a frame is a message
-    and nothing else; `version`, a shell command that fails where the peer is not installed; `undriven`, why the
-    generator cannot drive it, if it cannot; `notes` for the reader of a comparison.
+    and nothing else; `flags` by which the generator speaks it; the `message` that it publishes; `version`, a shell
+    command that fails where the peer is not installed; `notes` for the reader of a comparison.
     """
 
     def __init__(self, folder):
         settings = json.loads((folder / "peer.json").read_text())
         self.id, self.folder = folder.name, folder
         self.name, self.path, self.protocol = settings["name"], settings["path"], settings["protocol"]
-        self.undriven, self.notes = settings["undriven"], settings["notes"]
+        self.flags, self.message, self.notes = settings["flags"], settings["message"], settings["notes"]
         self.version_command = settings["version"]
 
     def version(self):

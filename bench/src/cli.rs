@@ -1,28 +1,23 @@
 //! The command line.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
-use crate::load::{self, Aim, Failed, Idle, Limit, Plan, Storm};
-use crate::output::threshold::Threshold;
-use crate::output::{self, summary};
-use crate::run::Run;
+use crate::files::{FAILED, Files, INVALID, MISSED, USAGE};
+use crate::load::{Aim, Echo, Failed, Idle, Limit, Limits, Measure, Plan, Storm, limits};
+use crate::output::{self, compare};
+use crate::pair::Pair;
+use crate::run::{Ended, Run};
 use crate::scenario::Scenario;
-use crate::{host, raw};
+use crate::search::Search;
+use crate::{agents, host, raw};
 
-/// The command line makes no sense, or a file cannot be read or written.
-const USAGE: u8 = 2;
-/// The server cannot be reached, or the run failed.
-const FAILED: u8 = 3;
-/// The run is not valid: what it found proves nothing.
-const INVALID: u8 = 4;
-/// A threshold is not met.
-const MISSED: u8 = 99;
+/// An exit code, and what is said of it.
+type Told = (u8, String);
 
 /// Latency and load of WebSocket broadcast servers, in figures that can be trusted.
 #[derive(Parser)]
@@ -42,10 +37,18 @@ pub(crate) struct Cli {
 enum Command {
     /// Fan-out: publishers speak, all clients listen; latency at a rate, or capacity.
     Fanout(Box<Fanout>),
+    /// Echoes: every client speaks and hears itself; round trips at a rate, or as many as can be.
+    Echo(Box<Errand<Echo>>),
     /// A connect storm, and storms of reconnects: accepts a second, and what a handshake takes.
     Connect(Errand<Storm>),
     /// Silent clients: memory and CPU of the server, pings answered.
     Idle(Errand<Idle>),
+    /// The greatest load that holds: steps up, then halves, each step warmed up and repeated.
+    Search(Box<Searching>),
+    /// The raw limit of this host: bare loops under one load, in turn, and their ratios.
+    Limit(Box<BareLoops>),
+    /// Drive clients for a coordinator that is run with --agents, on this host or another.
+    Agent(agents::Args),
     #[command(flatten)]
     Output(output::Command),
     /// One fixed figure of a server, as JSON: what scripts/figures.sh is made of.
@@ -62,6 +65,24 @@ struct Fanout {
     #[command(flatten)]
     limit: Limit,
     #[command(flatten)]
+    pair: Pair,
+    #[command(flatten)]
+    files: Files,
+}
+
+#[derive(clap::Args)]
+struct Searching {
+    #[command(flatten)]
+    search: Search,
+    #[command(flatten)]
+    files: Files,
+}
+
+#[derive(clap::Args)]
+struct BareLoops {
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
     files: Files,
 }
 
@@ -71,27 +92,9 @@ struct Errand<T: clap::Args> {
     #[command(flatten)]
     load: T,
     #[command(flatten)]
+    pair: Pair,
+    #[command(flatten)]
     files: Files,
-}
-
-/// Where a run goes, and what it must meet.
-#[derive(clap::Args)]
-struct Files {
-    /// What the run must meet, such as delivery.p99<20ms or lost==0; may be given several times.
-    #[arg(long, value_name = "FIGURE<BOUND")]
-    threshold: Vec<Threshold>,
-    /// The whole run, as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Percentiles, for the plotter of `HdrHistogram`.
-    #[arg(long, value_name = "FILE")]
-    hgrm: Option<PathBuf>,
-    /// One histogram a second, as an interval log.
-    #[arg(long, value_name = "FILE")]
-    hlog: Option<PathBuf>,
-    /// One row a second.
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
 }
 
 impl Cli {
@@ -103,18 +106,30 @@ impl Cli {
                 Ok(code) => return code,
                 Err(failed) => failed,
             },
-            Command::Connect(Errand { load, files }) => {
-                match start(&load.aim, &files, |stopped| load.run(stopped)) {
-                    Ok(code) => return code,
-                    Err(failed) => failed,
-                }
-            }
-            Command::Idle(Errand { load, files }) => {
-                match start(&load.aim, &files, |stopped| load.run(stopped)) {
-                    Ok(code) => return code,
-                    Err(failed) => failed,
-                }
-            }
+            Command::Echo(echo) => match echo.run() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
+            Command::Connect(storm) => match storm.run() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
+            Command::Idle(idle) => match idle.run() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
+            Command::Search(search) => match search.run() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
+            Command::Limit(limit) => match limit.run() {
+                Ok(code) => return code,
+                Err(failed) => failed,
+            },
+            Command::Agent(args) => match serve_agent(&args) {
+                Ok(()) => return ExitCode::SUCCESS,
+                Err(failed) => failed,
+            },
             Command::Figure(scenario) => {
                 match host::raise_nofile().and_then(|()| scenario.run()) {
                     Ok(found) => {
@@ -142,24 +157,83 @@ impl Cli {
 }
 
 impl Fanout {
-    fn run(&self) -> Result<ExitCode, (u8, String)> {
-        let plan = &self.plan;
-        plan.check().map_err(|text| (USAGE, text))?;
-        start(&plan.aim, &self.files, |stopped| {
-            let mut run = load::run(plan, stopped)?;
+    fn run(&self) -> Result<ExitCode, Told> {
+        let sense = self.plan.check().and_then(|()| self.limit.check(&self.plan));
+        sense.map_err(|text| (USAGE, text))?;
+        if self.pair.is_asked() && self.limit.is_asked() {
+            let text = "--pair holds two servers against each other: name the bare loop as one of \
+                        them instead of --against-limit";
+            return Err((USAGE, text.to_owned()));
+        }
+        start(&self.plan, &self.pair, &self.files, |plan, stopped| {
+            let mut run = plan.run(stopped)?;
             run.limit = self.limit.run(plan, stopped)?;
             Ok(run)
         })
     }
 }
 
+impl Searching {
+    fn run(&self) -> Result<ExitCode, Told> {
+        self.search.check().map_err(|text| (USAGE, text))?;
+        let told = |error| told(&self.search.plan.aim, error);
+        let Some(mut run) = self.search.run(&prepare()?).map_err(told)? else {
+            return Err((INVALID, "interrupted before the first load was decided".to_owned()));
+        };
+        let code = self.files.finish(&mut run, &self.search.slos())?;
+        let search = run.search.as_deref();
+        let answer = search.map(output::search::answer).unwrap_or_default();
+        match search.map(|search| search.ended).unwrap_or_default() {
+            Ended::Found | Ended::Max => Ok(ExitCode::from(code)),
+            Ended::None => Ok(ExitCode::from(MISSED)),
+            Ended::Unproven | Ended::Interrupted => Err((INVALID, answer)),
+            Ended::Unreachable => Err((FAILED, answer)),
+        }
+    }
+}
+
+impl BareLoops {
+    fn run(&self) -> Result<ExitCode, Told> {
+        self.limits.check().map_err(|text| (USAGE, text))?;
+        self.files.check_several()?;
+        let told = |error| told(&self.limits.plan.aim, error);
+        let mut runs = self.limits.run(&prepare()?).map_err(told)?;
+        self.files.finish_several(&mut runs, limits::table)
+    }
+}
+
+impl<T: Measure + clap::Args> Errand<T> {
+    fn run(&self) -> Result<ExitCode, Told> {
+        self.load.check().map_err(|text| (USAGE, text))?;
+        start(&self.load, &self.pair, &self.files, T::run)
+    }
+}
+
+fn serve_agent(args: &agents::Args) -> Result<(), Told> {
+    args.check().map_err(|text| (USAGE, text))?;
+    let served = host::raise_nofile().and_then(|()| args.serve());
+    served.map_err(|error| (FAILED, error.to_string()))
+}
+
 /// Prepares the process for a load, runs it, and finishes its record or explains its failure.
-fn start(
-    aim: &Aim,
+fn start<L: Measure>(
+    load: &L,
+    pair: &Pair,
     files: &Files,
-    load: impl FnOnce(&Arc<AtomicBool>) -> Result<Run, Failed>,
-) -> Result<ExitCode, (u8, String)> {
-    aim.check().map_err(|text| (USAGE, text))?;
+    run: impl FnOnce(&L, &Arc<AtomicBool>) -> Result<Run, Failed>,
+) -> Result<ExitCode, Told> {
+    let told = |error| told(load.aim(), error);
+    if pair.is_asked() {
+        files.check_several()?;
+        let mut runs = pair.run(load, &prepare()?).map_err(told)?;
+        return files.finish_several(&mut runs, compare::write);
+    }
+    let mut run = run(load, &prepare()?).map_err(told)?;
+    files.finish(&mut run, &[]).map(ExitCode::from)
+}
+
+/// Makes room for many clients; the flag is set when someone interrupts.
+fn prepare() -> Result<Arc<AtomicBool>, Told> {
     let failed = |error: std::io::Error| (FAILED, error.to_string());
     host::raise_nofile().map_err(failed)?;
     let stopped = Arc::new(AtomicBool::new(false));
@@ -169,41 +243,15 @@ fn start(
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stopped)))
             .map_err(failed)?;
     }
-    let mut run = load(&stopped).map_err(|error| match error {
+    Ok(stopped)
+}
+
+/// Why there is no run, in one line.
+fn told(aim: &Aim, error: Failed) -> Told {
+    match error {
         Failed::Unreachable(why) => (FAILED, format!("{}: {why}", aim.url)),
-        Failed::Io(error) => failed(error),
-    })?;
-    files.finish(&mut run)
-}
-
-impl Files {
-    /// Judges, writes, and says how it went.
-    fn finish(&self, run: &mut Run) -> Result<ExitCode, (u8, String)> {
-        run.thresholds = self.threshold.iter().map(|threshold| threshold.judge(run)).collect();
-        let usage = |text: String| (USAGE, text);
-        if let Some(path) = &self.json {
-            write(path, &output::json::write(run)).map_err(usage)?;
-        }
-        for (ending, path) in [("hgrm", &self.hgrm), ("hlog", &self.hlog), ("csv", &self.csv)] {
-            let Some(path) = path else { continue };
-            let text = output::export_one(run, ending).map_err(usage)?;
-            write(path, &text).map_err(usage)?;
-        }
-        let text = summary::write(run, summary::wants_colour());
-        // A reader that has gone has had enough.
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        Ok(if !run.faults.is_empty() {
-            ExitCode::from(INVALID)
-        } else if run.thresholds.iter().any(|verdict| !verdict.met) {
-            ExitCode::from(MISSED)
-        } else {
-            ExitCode::SUCCESS
-        })
+        Failed::Io(error) => (FAILED, error.to_string()),
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -221,6 +269,11 @@ mod tests {
             read("x fanout ws://h:1/ws --threshold delivery.p99<20ms --threshold lost==0").is_ok()
         );
         assert!(read("x fanout ws://h:1/ws -r 5/s -w 3").is_err(), "open or closed, not both");
+        for command in ["fanout", "connect", "idle"] {
+            assert!(read(&format!("x {command} h:1 --pair a b --pair-labels c,d")).is_ok());
+            assert!(read(&format!("x {command} h:1 --pair a")).is_err(), "two make a pair");
+            assert!(read(&format!("x {command} h:1 --pair-repeats 3")).is_err());
+        }
         assert!(read("x fanout ws://h:1/ws --threshold nonsense<1").is_err());
         assert!(read("x figure fanout --pid 1 -c 15000 -w 16 -d 2.5").is_ok());
         assert!(read("x figure fanout --pid 1 -w 0").is_err());

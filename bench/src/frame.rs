@@ -4,7 +4,8 @@
 /// The mask of every client frame. A fixed one: servers must unmask it all the same.
 const MASK: [u8; 4] = [0x21, 0x43, 0x65, 0x87];
 
-/// Text and binary frames carry the messages; pings want an answer.
+/// Text and binary frames carry the messages, and further pieces of one; pings want an answer.
+pub(crate) const CONTINUATION: u8 = 0;
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
@@ -37,9 +38,24 @@ fn put_len(out: &mut Vec<u8>, first: u8, len: usize, masked: u8) {
 
 /// Writes a whole, masked frame, as clients must.
 pub(crate) fn put_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
-    put_len(out, 0x80 | opcode, payload.len(), 0x80);
+    put_masked_of(out, opcode, payload.len(), |out| out.extend_from_slice(payload));
+}
+
+/// Writes a whole, masked frame whose payload is the `len` bytes that `payload` appends.
+pub(crate) fn put_masked_of(
+    out: &mut Vec<u8>,
+    opcode: u8,
+    len: usize,
+    payload: impl FnOnce(&mut Vec<u8>),
+) {
+    put_len(out, 0x80 | opcode, len, 0x80);
     out.extend(MASK);
-    out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let begin = out.len();
+    payload(out);
+    debug_assert_eq!(out.len() - begin, len, "the length is sent first");
+    for (byte, mask) in out[begin..].iter_mut().zip(MASK.iter().cycle()) {
+        *byte ^= mask;
+    }
 }
 
 /// Writes a whole, unmasked frame, as servers must.

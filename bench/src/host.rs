@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
@@ -18,6 +19,11 @@ pub(crate) fn raise_nofile() -> io::Result<()> {
     Ok(())
 }
 
+/// How many descriptors this process may have once its limit is raised.
+pub(crate) fn nofile_max() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
 /// Keeps this thread on `core`, if one is named.
 pub(crate) fn pin(core: Option<usize>) -> io::Result<()> {
     let Some(core) = core else { return Ok(()) };
@@ -27,6 +33,17 @@ pub(crate) fn pin(core: Option<usize>) -> io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores).map_err(|_| io::Error::other(format!("no core {core}")))
+}
+
+/// Runs the work of one generator thread on this thread, on an executor of its own.
+pub(crate) fn on_core<T>(
+    thread: usize,
+    core: Option<usize>,
+    work: impl Future<Output = T>,
+) -> io::Result<T> {
+    let executor = stentor_shards::rt::executor(&format!("generator-{thread}"), core)
+        .map_err(io::Error::other)?;
+    Ok(executor.run(work))
 }
 
 /// An alarm that an epoll set can watch.
@@ -66,8 +83,23 @@ pub(crate) fn thread_cpu_ns() -> u64 {
     clock_ns(rustix::time::ClockId::ThreadCPUTime)
 }
 
-/// The monotonic clock, in nanoseconds: the same for all threads and processes of a host.
+/// What an agent adds to its own clock. A process takes part in one run at a time.
+static RUN_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
+
+/// From now on the run's clock is so far ahead of this host's.
+pub(crate) fn set_run_offset(ns: i64) {
+    RUN_OFFSET_NS.store(ns, Ordering::Relaxed);
+}
+
+/// The run's clock, in nanoseconds: the same for all threads and processes that take part. It is
+/// this host's monotonic clock, and for an agent its coordinator's.
 pub(crate) fn now_ns() -> u64 {
+    // Relaxed: it is set before any thread of the run is started.
+    own_ns().saturating_add_signed(RUN_OFFSET_NS.load(Ordering::Relaxed))
+}
+
+/// The monotonic clock of this host, in nanoseconds.
+pub(crate) fn own_ns() -> u64 {
     clock_ns(rustix::time::ClockId::Monotonic)
 }
 

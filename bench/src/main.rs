@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod files;
 mod units;
 mod url;
+mod agents;
+mod tls;
 mod load;
 mod scenario;
 mod meter;
@@ -14,6 +17,9 @@ mod run;
 mod output;
 mod frame;
 mod proc;
+mod served;
+mod pair;
+mod search;
 mod host;
 
 use std::process::ExitCode;

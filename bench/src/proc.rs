@@ -46,6 +46,13 @@ impl CpuTime {
         let ticks = self.ticks.saturating_sub(earlier.ticks).saturating_sub(2);
         exact.sum::<u64>().max(ticks * TICK_NS)
     }
+
+    /// Nanoseconds that the busiest of the threads that live has run since `earlier`.
+    pub(crate) fn busiest_since(&self, earlier: &Self) -> u64 {
+        let before = |thread| earlier.threads.get(thread).copied().unwrap_or(0);
+        let each = self.threads.iter().map(|(thread, time)| time.saturating_sub(before(thread)));
+        each.max().unwrap_or(0)
+    }
 }
 
 /// What a process holds, in bytes, user space.
@@ -69,6 +76,31 @@ fn line_of(rollup: &str, name: &str) -> u64 {
     let line = rollup.lines().find(|line| line.starts_with(name));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// Names of shells, which start servers and serve nobody.
+const SHELLS: [&str; 6] = ["sh", "dash", "bash", "ash", "zsh", "ksh"];
+
+/// The process that does the work of a group: its leader, or the first that a shell leading it has
+/// started.
+pub(crate) fn worker_of(leader: u32) -> u32 {
+    let name = fs::read_to_string(format!("/proc/{leader}/comm")).unwrap_or_default();
+    if !SHELLS.contains(&name.trim()) {
+        return leader;
+    }
+    let Ok(all) = fs::read_dir("/proc") else { return leader };
+    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let of_group = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        *pid != leader && group_of(&stat) == Some(leader)
+    };
+    pids.filter(of_group).min().unwrap_or(leader)
+}
+
+/// The process group: the fifth field of `/proc/PID/stat`, the second of which is a name in
+/// brackets.
+fn group_of(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
 }
 
 /// User and system ticks of a process.
@@ -160,7 +192,7 @@ mod tests {
     #[test]
     fn ticks_stand_behind_any_name() {
         let stat = "7 (a) b) c) S 1 7 7 0 -1 4194304 100 0 0 0 31 11 0 0 20 0 3 0 5 6 7";
-        assert_eq!(ticks_of(stat), Some(42));
+        assert_eq!((ticks_of(stat), group_of(stat)), (Some(42), Some(7)));
         assert_eq!(ticks_of("7 (a) S 1"), None);
     }
 
@@ -173,6 +205,7 @@ mod tests {
         let before = time(&[("1", 500), ("2", 70)], 10);
         assert_eq!(time(&[("1", 600), ("2", 70), ("3", 5)], 12).since(&before), 105);
         assert_eq!(time(&[("1", 600)], 15).since(&before), 3 * TICK_NS);
+        assert_eq!(time(&[("1", 600), ("2", 171), ("3", 5)], 12).busiest_since(&before), 101);
     }
 
     #[test]

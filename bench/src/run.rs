@@ -38,9 +38,15 @@ pub(crate) struct Run {
     /// Of the measured server, if its process is known.
     pub(crate) server: Option<ServerCost>,
     pub(crate) generator: Generator,
+    /// The processes that drove the load, where those were several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) agents: Vec<Agent>,
     /// The same load against the bare loop in the same run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<Box<Run>>,
+    /// What a search has tried; the rest is a run of its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) search: Option<Box<Search>>,
     /// One entry a second.
     pub(crate) series: Vec<Second>,
     pub(crate) thresholds: Vec<Verdict>,
@@ -68,7 +74,7 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// `tcp` or `tls`.
     pub(crate) transport: String,
-    /// What a message looks like there: `plain`, `stentor.v1`, or a template.
+    /// What a message looks like there: `plain`, the subprotocol, or the template.
     pub(crate) dialect: String,
 }
 
@@ -99,13 +105,20 @@ pub(crate) struct Totals {
     pub(crate) out_of_order: u64,
     /// Clients that heard two publishers in another order than the first client did.
     pub(crate) disordered_clients: u64,
+    /// Messages that were meant for others: in echoes those of other clients.
+    #[serde(default)]
+    pub(crate) strays: u64,
     pub(crate) bytes_in: u64,
     /// Clients that connected.
     pub(crate) connected: u64,
+    /// Those of them whose TLS handshake resumed an earlier session of theirs.
+    #[serde(default)]
+    pub(crate) resumed: u64,
     /// Pings of the server that were answered.
     #[serde(default)]
     pub(crate) pings: u64,
-    /// Clients that the server closed, by close code; `none` without one.
+    /// Clients that the server closed, by close code; `none` without one, and `no close_notify`
+    /// where TLS was cut off as well.
     pub(crate) disconnects: BTreeMap<String, u64>,
     /// Connects that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
@@ -133,6 +146,9 @@ pub(crate) struct ServerCost {
     pub(crate) user_s: f64,
     pub(crate) system_s: f64,
     pub(crate) cpu_share: f64,
+    /// Of its busiest thread: what no more than one core can give.
+    #[serde(default)]
+    pub(crate) busiest_thread_share: f64,
     pub(crate) cpu_ns_per_delivery: f64,
     pub(crate) rss_bytes: u64,
     pub(crate) pss_bytes: u64,
@@ -145,11 +161,32 @@ pub(crate) struct ServerCost {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Generator {
     pub(crate) threads: u32,
-    /// Processes that took part, this one included.
+    /// Processes that drove clients.
     pub(crate) agents: u32,
     /// Of its busiest thread.
     pub(crate) cpu_share: f64,
     pub(crate) cpu_ns_per_receipt: f64,
+}
+
+/// One of several processes that drove a load together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Agent {
+    /// Its number and, unless it was started for the run, its address.
+    pub(crate) name: String,
+    pub(crate) host: Host,
+    /// Clients of it that connected.
+    pub(crate) connected: u64,
+    pub(crate) threads: u32,
+    /// The most files and sockets that it may have open.
+    pub(crate) descriptors: u64,
+    /// What it added to its clock; 0 on the coordinator's host, whose clock is the run's.
+    pub(crate) clock_offset_ns: i64,
+    /// How much more would have been right when the run was over.
+    pub(crate) clock_drift_ns: i64,
+    /// The most by which its moments may be wrong: half the shortest round trip, and the drift.
+    pub(crate) clock_uncertainty_ns: u64,
+    /// Messages of which it could not tell that all its clients had heard them: `last` lacks them.
+    pub(crate) notes_lost: u64,
 }
 
 /// One second of a run.
@@ -159,6 +196,9 @@ pub(crate) struct Second {
     pub(crate) at_s: f64,
     pub(crate) published: u64,
     pub(crate) deliveries: u64,
+    /// Handshakes that were answered in it.
+    #[serde(default)]
+    pub(crate) connects: u64,
     pub(crate) server_cpu_share: Option<f64>,
     pub(crate) generator_cpu_share: f64,
     /// Of `delivery` (or `echo`, or `handshake`), as in [`Latency::histogram`].
@@ -182,4 +222,85 @@ pub(crate) struct Fault {
     pub(crate) what: String,
     /// What would cure it.
     pub(crate) remedy: String,
+}
+
+/// A search for the greatest load that holds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Search {
+    /// What was raised.
+    pub(crate) by: By,
+    /// What had to hold, as thresholds.
+    pub(crate) slos: Vec<String>,
+    /// The least load that was tried, and the greatest that would have been.
+    pub(crate) start: f64,
+    pub(crate) max: f64,
+    pub(crate) factor: f64,
+    pub(crate) precision: f64,
+    /// Of every step; less where fewer decided it.
+    pub(crate) repeats: u64,
+    /// The greatest load that held.
+    pub(crate) held: Option<f64>,
+    /// The least load that did not.
+    pub(crate) missed: Option<f64>,
+    pub(crate) ended: Ended,
+    /// Why it ended before it was through: what was wrong, and what would cure it.
+    pub(crate) fault: Option<Fault>,
+    /// What moved between the two, the first one first.
+    pub(crate) moved: Vec<Moved>,
+    /// In the order in which they were tried.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What a search raises.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum By {
+    /// Publications a second, of as many clients at every step.
+    #[default]
+    Rate,
+    /// Clients, at the same rate.
+    Clients,
+}
+
+/// How a search ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ended {
+    /// Between what held and what did not.
+    #[default]
+    Found,
+    /// The greatest load that was to be tried held.
+    Max,
+    /// Not even the least load held.
+    None,
+    /// At some load the generator was the limit.
+    Unproven,
+    /// The server could not be reached any more.
+    Unreachable,
+    /// From outside.
+    Interrupted,
+}
+
+/// One load of a search.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) load: f64,
+    /// `held`, `missed` or `unproven`.
+    pub(crate) verdict: String,
+    /// What was missed, or what proves nothing.
+    pub(crate) why: Vec<String>,
+    /// Its repeats, whole. One that ended without a record is missing.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// A figure that was another where the load did not hold.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Moved {
+    pub(crate) figure: String,
+    /// The median at the greatest load that held.
+    pub(crate) from: f64,
+    /// The median at the least load that did not.
+    pub(crate) to: f64,
+    /// The same in words.
+    pub(crate) said: String,
 }

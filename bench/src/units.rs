@@ -47,6 +47,16 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     if (1e-3..=1e7).contains(&rate) { Ok(rate) } else { Err(wrong()) }
 }
 
+/// `5%`, or `0.05`.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text:?} is not a share such as 5%");
+    match split(text).ok_or_else(wrong)? {
+        (percent, "%") => Ok(percent / 100.0),
+        (share, "") => Ok(share),
+        _ => Err(wrong()),
+    }
+}
+
 /// `30s`, `500ms`, `2m`, `1h`; a bare number is in seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time such as 30s or 500ms");
@@ -106,6 +116,7 @@ mod tests {
             (time("500ms"), time("1.5m")),
             (Ok(Duration::from_millis(500)), Ok(Duration::from_secs(90)))
         );
+        assert_eq!((share("5%"), share("0.25")), (Ok(0.05), Ok(0.25)));
         assert_eq!((size("128"), size("16KiB"), size("4kB")), (Ok(128), Ok(16_384), Ok(4_000)));
     }
 
@@ -119,6 +130,9 @@ mod tests {
         }
         for text in ["", "s", "-1s", "3d", "999h"] {
             assert!(time(text).is_err(), "{text}");
+        }
+        for text in ["", "5p", "%", "-1%"] {
+            assert!(share(text).unwrap_err().contains("share"), "{text}");
         }
         for text in ["", "1.5", "9GB", "-2"] {
             assert!(size(text).unwrap_err().contains("size"), "{text}");

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::net::Net;
-use crate::shard::Shard;
+use crate::shard::{Deadline, Shard};
 use crate::watch::Watch;
 
 /// How many connections may wait for the shard's next turn.
@@ -52,7 +52,7 @@ pub(crate) struct Entrance {
     listener: OwnedFd,
     /// Connections may wait that were not announced again: the last look did not take all.
     more: bool,
-    /// Descriptors were out: no look before then.
+    /// Descriptors were out, or other shards are behind: no look before then.
     not_before: Option<Now>,
     pause: Duration,
 }
@@ -78,6 +78,9 @@ impl Entrance {
         if !due {
             return;
         }
+        if shard.port.owes_much() {
+            return self.pause(now);
+        }
         (self.not_before, self.more, shard.net.knocked) = (None, false, false);
         while shard.fresh.len() < FRESH_MAX {
             match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
@@ -86,12 +89,15 @@ impl Entrance {
                 Err(error) if is_the_peers(error) => {}
                 Err(_) => {
                     shard.tally.accept_pauses += 1;
-                    self.not_before = Some(Now { ns: now.ns + nanoseconds(self.pause) });
-                    return;
+                    return self.pause(now);
                 }
             }
         }
         self.more = true;
+    }
+
+    fn pause(&mut self, now: Now) {
+        self.not_before = Some(Now { ns: now.ns + nanoseconds(self.pause) });
     }
 }
 
@@ -131,6 +137,8 @@ impl<N: Net> Shard<N> {
     /// Sets when a connection that is on its way in or out must be done.
     pub(crate) fn set_deadline(&mut self, slot: u32, after: Duration) {
         let after = u32::try_from(after.as_millis()).unwrap_or(u32::MAX / 4);
-        self.deadlines.push((self.now.ms().wrapping_add(after), self.roster.id(slot)));
+        let due_ms = self.now.ms().wrapping_add(after);
+        let leaving = self.roster.get(slot).is_some_and(|client| client.phase.is_leaving());
+        self.deadlines.push(Deadline { due_ms, client: self.roster.id(slot), leaving });
     }
 }

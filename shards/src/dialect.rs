@@ -56,18 +56,23 @@ impl<N: Net> Shard<N> {
                 // A direct message has no home that would stamp it.
                 Arc::make_mut(&mut publication).time_ms = crate::clock::unix_ms();
                 let ack = id.map_or(AckTo::Nobody, |id| self.ack_to(slot, &id));
-                self.submit(
-                    slot,
-                    owner,
-                    Ask::Direct { user: user.as_ref().into(), publication, ack },
-                )
+                let ask = Ask::Direct { user: user.as_ref().into(), publication, ack };
+                let flow = self.submit(slot, owner, ask);
+                self.weigh(slot, flow)
             }
             Command::Join { channel, presence, id } => {
-                self.take_join(slot, &channel, presence, id.as_ref())
+                let flow = self.take_join(slot, &channel, presence, id.as_ref());
+                self.weigh(slot, flow)
             }
-            Command::Leave { channel, id } => self.take_leave(slot, &channel, id.as_ref()),
+            Command::Leave { channel, id } => {
+                let flow = self.take_leave(slot, &channel, id.as_ref());
+                self.weigh(slot, flow)
+            }
             Command::Who { channel, id } => match self.channel_meant(slot, channel.as_deref()) {
-                Some(channel) => self.take_who(slot, channel, id.as_ref()),
+                Some(channel) => match check_name(&channel, self.config.name_bytes) {
+                    Ok(()) => self.take_who(slot, channel, id.as_ref()),
+                    Err(fault) => self.tell(slot, ErrorCode::BadName, fault, id.as_ref()),
+                },
                 None => self.tell_no_channel(slot, id.as_ref()),
             },
             Command::Ping { id } => {
@@ -95,8 +100,11 @@ impl<N: Net> Shard<N> {
         if let Err(fault) = check_name(name, self.config.name_bytes) {
             return self.tell(slot, ErrorCode::BadName, fault, id);
         }
-        let seats = self.roster.get(slot).map_or(0, |client| client.seats().count());
-        if seats >= self.config.channels_per_client {
+        // Joins that a home has not answered count as well: they may all come true.
+        let taken = self.roster.get(slot).map_or(0, |client| {
+            client.seats().count() + client.extra.as_ref().map_or(0, |extra| extra.joining)
+        });
+        if taken >= self.config.channels_per_client {
             let text = "no more channels for one client";
             return self.tell(slot, ErrorCode::TooManyChannels, text, id);
         }
@@ -138,7 +146,11 @@ impl<N: Net> Shard<N> {
             let shard = ShardId(u16::try_from(index).expect("at most 64 shards"));
             self.ask_of(shard, Ask::Who { channel: Arc::clone(&channel), asker, request });
         }
-        Flow::On
+        // Names by the thousand are gathered, sorted and written for it: one for each turn.
+        match self.weigh(slot, Flow::On) {
+            Flow::On => Flow::Later,
+            other => other,
+        }
     }
 
     /// One shard's part of the answer to `who`.
@@ -265,6 +277,7 @@ impl<N: Net> Shard<N> {
         let user = presence.user.as_deref();
         json::put_presence(&mut frame, presence.joined, &presence.channel, &client, user);
         let members = self.channels.get(index).members.clone();
+        self.told += members.len();
         for slot in members {
             let watches = self
                 .roster

@@ -1,6 +1,7 @@
 //! Stage 5: a tick's frames are encoded once for each kind of member and leave in one send per
 //! client.
 
+use std::cell::OnceCell;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -16,22 +17,35 @@ use crate::shard::Shard;
 use crate::wire::frame::{HEADER_MAX, Opcode, put_frame, put_header};
 use crate::wire::json::{self, BodyRef, MessageParts};
 
+/// The most ticks that leave in one send: the kernel takes 1,024 slices.
+const SHARES_PER_SEND: usize = 1024;
+
 /// The frames of a tick for one kind of member, side by side.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     bytes: Bytes,
     /// Where each frame ends.
     ends: Vec<usize>,
+    /// The frames for those who wait for them, made when the first one must.
+    kept: OnceCell<Vec<Bytes>>,
 }
 
 impl Frames {
-    /// The frames one by one, shared with the whole.
-    fn each(&self) -> impl Iterator<Item = Bytes> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let frame = self.bytes.slice(start..end);
-            start = end;
-            frame
+    fn new(bytes: Bytes, ends: Vec<usize>) -> Self {
+        Self { bytes, ends, kept: OnceCell::new() }
+    }
+
+    /// The frames one by one, shared by all who wait, each with memory of its own: a small one that
+    /// waits for long must not keep all that was written beside it.
+    fn each(&self) -> &[Bytes] {
+        self.kept.get_or_init(|| {
+            let mut start = 0;
+            let frame = |&end: &usize| {
+                let frame = Bytes::copy_from_slice(&self.bytes[start..end]);
+                start = end;
+                frame
+            };
+            self.ends.iter().map(frame).collect()
         })
     }
 }
@@ -162,8 +176,10 @@ impl<N: Net> Shard<N> {
         let sent = if let [share] = shares {
             N::send(hot.fd, &share.frames.bytes)
         } else {
+            // What is beyond the kernel's bound waits as if the socket had not taken it.
+            let some = shares.iter().take(SHARES_PER_SEND);
             let slices: Vec<IoSlice<'_>> =
-                shares.iter().map(|share| IoSlice::new(&share.frames.bytes)).collect();
+                some.map(|share| IoSlice::new(&share.frames.bytes)).collect();
             N::send_vectored(hot.fd, &slices)
         };
         match sent {
@@ -192,8 +208,8 @@ impl<N: Net> Shard<N> {
                 let begun = std::mem::take(&mut sent);
                 if begun > 0 {
                     self.tally.deliveries += 1;
-                    self.begin_outbox(slot, frame, share.channel, begun);
-                } else if !self.queue(slot, frame, share.channel) {
+                    self.begin_outbox(slot, frame.clone(), share.channel, begun);
+                } else if !self.queue(slot, frame.clone(), share.channel) {
                     // It is to be closed: the rest is for nobody.
                     return;
                 }
@@ -262,6 +278,7 @@ impl<N: Net> Shard<N> {
         to: &[crate::model::id::ClientId],
         publication: &Publication,
     ) {
+        self.told += to.len();
         for &client in to {
             let Some(slot) = self.roster.slot_of(client) else { continue };
             let hot = self.roster.hot(slot);
@@ -272,6 +289,9 @@ impl<N: Net> Shard<N> {
             let kind = if hot.is(JSON) { Kind::Json } else { Kind::Plain };
             let frames = encode_frames(&mut self.scratch, std::iter::once(publication), kind);
             let channel = crate::model::outbox::NO_CHANNEL;
+            if self.feeding == Some(slot) {
+                self.send_replies();
+            }
             self.send_shares(slot, &[Share { channel, frames: &frames }]);
         }
     }
@@ -308,9 +328,8 @@ fn encode_frames<'a>(
         ends.push(scratch.len());
     }
     end_line(scratch, &mut line, &mut ends);
-    // The bytes are shared with whoever does not take them at once; if nobody does, the room is
-    // used again.
-    Frames { bytes: scratch.split().freeze(), ends }
+    // Nobody keeps these bytes beyond the tick, so that their room is used again.
+    Frames::new(scratch.split().freeze(), ends)
 }
 
 /// Ends the open line of joined texts, if there is one.

@@ -12,13 +12,38 @@ use crate::net::Net;
 use crate::roster::{BLOCKED, CLOSING, LISTED, ROOM};
 use crate::shard::Shard;
 
+/// Replies are sent when they come to this: a send is as good with so much as with more.
+const REPLIES_BYTES_MAX: usize = 16 << 10;
+
 impl<N: Net> Shard<N> {
-    /// Sends whole frames to one client at once, or queues what its socket does not take.
+    /// Sends whole frames to one client at once, or queues what its socket does not take. What it
+    /// is told while it speaks leaves together, in one send, when it has had its turn.
     pub(crate) fn emit(&mut self, slot: u32, frames: &[u8]) {
         let hot = self.roster.hot(slot);
         if hot.is(CLOSING) {
             return;
         }
+        if self.feeding == Some(slot) {
+            self.replies.extend_from_slice(frames);
+            if self.replies.len() >= REPLIES_BYTES_MAX {
+                self.send_replies();
+            }
+            return;
+        }
+        self.emit_now(slot, frames);
+    }
+
+    /// Sends what has been said so far to the client that is speaking.
+    pub(crate) fn send_replies(&mut self) {
+        let Some(slot) = self.feeding.filter(|_| !self.replies.is_empty()) else { return };
+        let mut replies = std::mem::take(&mut self.replies);
+        self.emit_now(slot, &replies);
+        replies.clear();
+        self.replies = replies;
+    }
+
+    fn emit_now(&mut self, slot: u32, frames: &[u8]) {
+        let hot = self.roster.hot(slot);
         if hot.is(BLOCKED) {
             self.queue(slot, Bytes::copy_from_slice(frames), NO_CHANNEL);
             return;
@@ -135,6 +160,8 @@ impl<N: Net> Shard<N> {
         self.roster.hot_mut(slot).flags = flags;
         if failed {
             self.doom(slot, CloseReason::Gone);
+        } else {
+            self.end_if_over(slot);
         }
     }
 

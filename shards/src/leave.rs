@@ -9,10 +9,13 @@ use crate::close::CloseReason;
 use crate::model::outbox::NO_CHANNEL;
 use crate::model::parcel::{Ask, Claim};
 use crate::net::Net;
-use crate::roster::{BLOCKED, CLOSING, OPEN, Phase};
+use crate::roster::{BLOCKED, CLOSING, OPEN, OVER, Phase};
 use crate::shard::Shard;
 use crate::wire::frame::put_close;
 use crate::wire::http::Refusal;
+
+/// How often a connection that goes is read for the last time.
+const LAST_READS_MAX: usize = 16;
 
 impl<N: Net> Shard<N> {
     /// Ends a connection in the way its phase and the reason ask for. Never called while a fan-out
@@ -80,6 +83,7 @@ impl<N: Net> Shard<N> {
         let mut frame = BytesMut::new();
         put_close(&mut frame, code, reason.text());
         let hot = self.roster.hot(slot);
+        self.roster.hot_mut(slot).flags |= CLOSING;
         if hot.is(BLOCKED) {
             self.queue_always(slot, frame.freeze());
             self.arm(slot);
@@ -91,8 +95,19 @@ impl<N: Net> Shard<N> {
                 self.arm(slot);
             }
         }
-        self.roster.hot_mut(slot).flags |= CLOSING;
+        self.end_if_over(slot);
         self.set_deadline(slot, self.config.close_timeout);
+    }
+
+    /// Who broke a rule is not waited for: behind its last word the connection ends, and what it
+    /// still says is read away, so that the word is not lost to a reset.
+    pub(crate) fn end_if_over(&mut self, slot: u32) {
+        let hot = self.roster.hot(slot);
+        if hot.is(OVER) && hot.is(CLOSING) && !hot.is(BLOCKED) {
+            N::shutdown_write(hot.fd);
+            // Its own end may have been read already.
+            self.net.mark_ready(slot);
+        }
     }
 
     /// The client has said goodbye: `answer` is what the protocol machine answers, unless we had
@@ -121,9 +136,11 @@ impl<N: Net> Shard<N> {
         }
         let fd = N::fd(&client.stream);
         // A last look: closing a socket with unread bytes resets the connection, and the close
-        // frame would be lost.
-        let mut rest = [0; 512];
-        while let Poll::Ready(Ok(1..)) = N::read(fd, &mut rest) {}
+        // frame would be lost. For who never ends it is.
+        let mut rest = [0; 4096];
+        for _ in 0..LAST_READS_MAX {
+            let Poll::Ready(Ok(1..)) = N::read(fd, &mut rest) else { break };
+        }
         N::shutdown(fd);
         drop(client);
     }

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use async_tungstenite::tungstenite::protocol::WebSocketContext;
+use bytes::Bytes;
 use slab::Slab;
 
 use crate::handshake::Pending;
@@ -16,6 +17,7 @@ use crate::model::parcel::{Ask, Claim};
 use crate::net::Net;
 use crate::wire::frame::Boundary;
 use crate::wire::json::IdBuf;
+use crate::wire::text::EarlyText;
 
 /// The slot holds an open client, which may be sent to.
 pub(crate) const OPEN: u16 = 1;
@@ -42,6 +44,13 @@ pub(crate) const LISTED: u16 = 1 << 9;
 pub(crate) const ENDED: u16 = 1 << 10;
 /// Its socket was full once: it is watched for room as well.
 pub(crate) const ROOM: u16 = 1 << 11;
+
+/// It broke a rule: its last word is due or said, and nothing that it says is looked at any more.
+pub(crate) const OVER: u16 = 1 << 12;
+/// It has said more than one turn takes of a client.
+pub(crate) const MORE: u16 = 1 << 13;
+/// It had its look in this turn.
+pub(crate) const SERVED: u16 = 1 << 14;
 
 /// What the fan-out and the sweep look at: one array, three slots to a cache line.
 #[derive(Debug, Clone, Copy)]
@@ -93,12 +102,19 @@ pub(crate) enum Phase {
     Lingering,
 }
 
+impl Phase {
+    pub(crate) fn is_leaving(self) -> bool {
+        matches!(self, Self::Closing | Self::Lingering)
+    }
+}
+
 /// The protocol state of a client that is in the middle of a message; idle clients have none.
 pub(crate) struct Partial {
     pub(crate) context: WebSocketContext,
     pub(crate) boundary: Boundary,
-    /// Read and not yet looked at, while the client is held.
-    pub(crate) rest: Vec<u8>,
+    pub(crate) early: EarlyText,
+    /// Read and not yet looked at: the client is held, or has had its turn.
+    pub(crate) rest: Bytes,
 }
 
 /// A `who` that waits for shards.
@@ -126,6 +142,8 @@ pub(crate) struct Extra {
     pub(crate) bytes: Option<Bucket>,
     pub(crate) errors: Option<Bucket>,
     pub(crate) held: Option<(ShardId, Ask)>,
+    /// Joins that wait for a home.
+    pub(crate) joining: usize,
     pub(crate) gatherings: Vec<Gathering>,
     pub(crate) requests: u32,
     /// The channel of the URL, for requests that name none.

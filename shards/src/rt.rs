@@ -18,12 +18,15 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 /// moment is enough. Here nothing needs it: a shard is one task, which sleeps when it has no work.
 const NEVER: Duration = Duration::from_hours(1);
 
-/// Makes the executor of one shard, pinned to `core`. Call it on the thread that will run it.
-pub(crate) fn executor(shard: usize, core: usize) -> Result<LocalExecutor, String> {
+/// Makes an executor for the calling thread, pinned to `core` if one is named.
+///
+/// # Errors
+/// What kept the ring or the core from being had.
+pub fn executor(name: &str, core: Option<usize>) -> Result<LocalExecutor, String> {
     // The runtime panics where io_uring is blocked; its message names neither cause nor cure.
     let made = std::panic::catch_unwind(|| {
-        LocalExecutorBuilder::new(Placement::Fixed(core))
-            .name(&format!("shard-{shard}"))
+        LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
+            .name(name)
             // No file is read by direct I/O here: the smallest buffer there is.
             .io_memory(0)
             .ring_depth(1024)
@@ -70,8 +73,8 @@ impl Alarm {
 ///
 /// The runtime polls sockets only, and only its own. Its stream asks the ring for readiness before
 /// it reads, whatever the descriptor is; that one wait is all that is used of it.
-#[derive(Default)]
-pub(crate) struct RingPoll {
+#[derive(Debug, Default)]
+pub struct RingPoll {
     waiting: Option<TcpStream>,
     over: bool,
 }
@@ -79,7 +82,7 @@ pub(crate) struct RingPoll {
 impl RingPoll {
     /// Begins a wait for `fd`, always the same one, unless one is under way. `false`: descriptors
     /// are out.
-    pub(crate) fn begin(&mut self, fd: &OwnedFd) -> bool {
+    pub fn begin(&mut self, fd: &OwnedFd) -> bool {
         if self.waiting.is_some() && !self.over {
             return true;
         }
@@ -93,7 +96,7 @@ impl RingPoll {
     }
 
     /// Whether the wait is over; if not, the task is woken when it is.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         // The stream asked for readiness when it was made. It reads only then, which is an error
         // for what is not a socket, and it has served.
         let stream = self.waiting.as_mut();

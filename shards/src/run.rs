@@ -131,8 +131,8 @@ impl Start {
     fn serve(self) -> Result<Report, RunError> {
         let shard = self.port.me.index();
         let core = self.config.cores[shard];
-        let executor =
-            rt::executor(shard, core).map_err(|cause| RunError::Executor { shard, cause })?;
+        let executor = rt::executor(&format!("shard-{shard}"), Some(core))
+            .map_err(|cause| RunError::Executor { shard, cause })?;
         let Self { config, port, shared, door, listener, started } = self;
         let net = Watch::open(&listener)
             .map_err(|error| RunError::Executor { shard, cause: error.to_string() })?;

@@ -43,7 +43,10 @@ impl<N: Net> Shard<N> {
             let Some(slot) = self.roster.slot_of(client) else { continue };
             match join {
                 None => self.stop_waiting(slot),
-                Some(join) => self.finish_join(slot, index, join),
+                Some(join) => {
+                    self.count_joining(slot, -1);
+                    self.finish_join(slot, index, join);
+                }
             }
         }
         self.emptied.push(index);
@@ -58,7 +61,10 @@ impl<N: Net> Shard<N> {
             let Some(slot) = self.roster.slot_of(client) else { continue };
             match join {
                 None => self.refuse(slot, &Refusal::ChannelRoom),
-                Some(join) => self.tell_no_room_for(client, join.id.as_ref()),
+                Some(join) => {
+                    self.count_joining(slot, -1);
+                    self.tell_no_room_for(client, join.id.as_ref());
+                }
             }
         }
         self.emptied.push(index);
@@ -97,13 +103,13 @@ impl<N: Net> Shard<N> {
             return false;
         };
         let channel = self.channels.at(index);
+        // First of all: there are never more watchers than members.
+        channel.watching -= u32::from(seat.presence);
+        let unwatched = seat.presence && channel.watching == 0;
         let moved = channel.take_out(seat.position, kind);
         let empty = channel.members.is_empty();
-        if seat.presence {
-            channel.watching -= 1;
-            if channel.watching == 0 {
-                self.tell_home_of_watchers(index, false);
-            }
+        if unwatched {
+            self.tell_home_of_watchers(index, false);
         }
         if let Some(moved) = moved.and_then(|moved| self.roster.get_mut(moved))
             && let Some(other) = moved.seat_mut(index)
@@ -159,8 +165,16 @@ impl<N: Net> Shard<N> {
         } else {
             let client = self.roster.id(slot);
             self.channels.at(index).waiting.push(Waiter { client, join: Some(join) });
+            self.count_joining(slot, 1);
         }
         Ok(())
+    }
+
+    fn count_joining(&mut self, slot: u32, change: isize) {
+        let client = self.roster.get_mut(slot);
+        if let Some(extra) = client.and_then(|client| client.extra.as_mut()) {
+            extra.joining = extra.joining.saturating_add_signed(change);
+        }
     }
 
     fn finish_join(&mut self, slot: u32, index: u32, join: Join) {

@@ -1,12 +1,9 @@
-//! Stage 3: what an open client sends, message by message, through the protocol machine and to its
-//! home.
+//! Stage 3: what an open client sends, message by message, and on to its home.
 
-use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::task::Poll;
 
-use async_tungstenite::tungstenite::protocol::{Role, WebSocketContext};
-use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use async_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::close::CloseReason;
 use crate::model::bucket::Bucket;
@@ -14,37 +11,10 @@ use crate::model::id::ShardId;
 use crate::model::message::{From, Payload, Publication};
 use crate::model::parcel::{AckTo, Ask};
 use crate::net::{Net, Ready};
-use crate::roster::{BLOCKED, ENDED, HELD, JSON, OPEN, PINGED, Partial, Phase};
-use crate::shard::Shard;
-use crate::wire::frame::{Boundary, Opcode, put_frame};
+use crate::roster::{BLOCKED, ENDED, HELD, JSON, MORE, OPEN, OVER, PINGED, Phase, SERVED};
+use crate::shard::{Shard, TOLD_PER_TURN};
+use crate::wire::frame::{Opcode, put_frame};
 use crate::wire::plain::{self, PlainCommand};
-
-/// The protocol machine's transport: it reads from memory and writes to memory.
-struct Memory<'a> {
-    input: &'a [u8],
-    out: Vec<u8>,
-}
-
-impl Read for Memory<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
-            // Zero bytes would mean the end of the stream.
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.input.read(into)
-    }
-}
-
-impl Write for Memory<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// How the reading of a client goes on after a message.
 pub(crate) enum Flow {
@@ -52,6 +22,8 @@ pub(crate) enum Flow {
     On,
     /// Not before there is room for what it said.
     Held,
+    /// After the others have had their turn.
+    Later,
     /// Not at all.
     Over(CloseReason),
 }
@@ -63,8 +35,14 @@ impl<N: Net> Shard<N> {
         if self.roster.get(slot).is_none() {
             return;
         }
+        let hot = self.roster.hot_mut(slot);
+        // A client that floods rings more than once in a turn, and gets no more of it for that.
+        let again = hot.is(SERVED);
+        hot.flags |= SERVED;
         if ended {
-            self.roster.hot_mut(slot).flags |= ENDED;
+            hot.flags |= ENDED;
+        } else if again {
+            return;
         }
         if self.roster.hot(slot).is(BLOCKED) {
             self.flush(slot);
@@ -75,9 +53,12 @@ impl<N: Net> Shard<N> {
     }
 
     fn read(&mut self, slot: u32, buffer: &mut [u8]) {
+        if self.roster.hot(slot).is(MORE) {
+            return self.go_on(slot);
+        }
         loop {
             let hot = self.roster.hot(slot);
-            if hot.is(HELD) {
+            if hot.is(HELD | MORE) {
                 return;
             }
             if self.roster.get(slot).is_none_or(|client| client.phase == Phase::Waiting) {
@@ -85,6 +66,8 @@ impl<N: Net> Shard<N> {
             }
             let count = match N::read(hot.fd, buffer) {
                 Poll::Pending => return,
+                // Its last word is due, and comes first.
+                Poll::Ready(Ok(0) | Err(_)) if hot.is(OVER) && hot.is(OPEN) => return,
                 Poll::Ready(Ok(0) | Err(_)) => return self.close(slot, CloseReason::Gone),
                 Poll::Ready(Ok(count)) => count,
             };
@@ -106,6 +89,8 @@ impl<N: Net> Shard<N> {
 
     fn take_bytes(&mut self, slot: u32, bytes: &[u8]) {
         match self.roster.get(slot).map(|client| client.phase) {
+            // RFC 6455, 7.1.7: what comes after a broken rule is not processed.
+            _ if self.roster.hot(slot).is(OVER) => {}
             Some(Phase::Handshake) => self.shake_hands(slot, bytes),
             Some(Phase::Open | Phase::Closing) => self.ingest(slot, bytes),
             // A refused client may say what it likes while it reads the answer.
@@ -113,72 +98,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Feeds bytes to the client's protocol machine and acts on every message that comes out.
-    pub(crate) fn ingest(&mut self, slot: u32, input: &[u8]) {
-        let Some(client) = self.roster.get_mut(slot) else { return };
-        let mut partial = client
-            .partial
-            .take()
-            .or_else(|| self.spare.take())
-            .unwrap_or_else(|| Box::new(self.new_partial()));
-        let mut memory = Memory { input, out: std::mem::take(&mut self.control_out) };
-        memory.out.clear();
-        let mut goodbye = false;
-        let flow = loop {
-            match partial.context.read(&mut memory) {
-                Ok(Message::Close(_)) => goodbye = true,
-                Ok(message) => match self.take_message(slot, message) {
-                    Flow::On => {}
-                    over => break over,
-                },
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    break Flow::On;
-                }
-                Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
-                    goodbye = true;
-                    break Flow::Over(CloseReason::Goodbye);
-                }
-                Err(error) => break Flow::Over(reason_of(&error)),
-            }
-        };
-        if goodbye {
-            self.say_goodbye(slot, &memory.out);
-            self.control_out = memory.out;
-            return;
-        }
-        if !memory.out.is_empty() && self.roster.hot(slot).is(OPEN) {
-            self.emit(slot, &memory.out);
-        }
-        let consumed = input.len() - memory.input.len();
-        let rest = memory.input;
-        self.control_out = memory.out;
-        partial.boundary.feed(&input[..consumed]);
-        match flow {
-            Flow::On if partial.boundary.at_message_boundary() => self.spare = Some(partial),
-            Flow::On => self.keep_partial(slot, partial),
-            Flow::Held => {
-                partial.rest.extend_from_slice(rest);
-                self.keep_partial(slot, partial);
-            }
-            Flow::Over(reason) => self.close(slot, reason),
-        }
-    }
-
-    fn new_partial(&self) -> Partial {
-        Partial {
-            context: WebSocketContext::new(Role::Server, Some(self.websocket)),
-            boundary: Boundary::default(),
-            rest: Vec::new(),
-        }
-    }
-
-    fn keep_partial(&mut self, slot: u32, partial: Box<Partial>) {
-        if let Some(client) = self.roster.get_mut(slot) {
-            client.partial = Some(partial);
-        }
-    }
-
-    fn take_message(&mut self, slot: u32, message: Message) -> Flow {
+    pub(crate) fn take_message(&mut self, slot: u32, message: Message) -> Flow {
         if !self.roster.hot(slot).is(OPEN) {
             // Its close frame is still to come; what it says before that is said to nobody.
             return Flow::On;
@@ -267,16 +187,30 @@ impl<N: Net> Shard<N> {
             None
         };
         let Some(ask) = back else { return Flow::On };
-        self.tally.holds += 1;
-        self.held.push_back(self.roster.id(slot));
-        self.roster.hot_mut(slot).flags |= HELD;
         if let Some(client) = self.roster.get_mut(slot) {
             client.extra().held = Some((to, ask));
         }
+        self.hold(slot)
+    }
+
+    fn hold(&mut self, slot: u32) -> Flow {
+        self.tally.holds += 1;
+        self.held.push_back(self.roster.id(slot));
+        self.roster.hot_mut(slot).flags |= HELD;
         Flow::Held
     }
 
-    /// Lets held publishers go on, in turn, as far as there is room; gives how many found some.
+    /// After what makes others send or be sent something: the client waits for its next turn if
+    /// this one has had its share of that, and for room where other shards are behind.
+    pub(crate) fn weigh(&mut self, slot: u32, flow: Flow) -> Flow {
+        match flow {
+            Flow::On if self.port.is_short() => self.hold(slot),
+            Flow::On if self.told >= TOLD_PER_TURN => Flow::Later,
+            other => other,
+        }
+    }
+
+    /// Lets the held go on, in turn, as far as there is room; gives how many found some.
     pub(crate) fn resume_held(&mut self) -> usize {
         let mut resumed = 0;
         for _ in 0..self.held.len() {
@@ -285,20 +219,16 @@ impl<N: Net> Shard<N> {
             self.roster.hot_mut(slot).flags &= !HELD;
             let Some(client) = self.roster.get_mut(slot) else { continue };
             let held = client.extra.as_mut().and_then(|extra| extra.held.take());
-            let Some((to, ask)) = held else { continue };
-            if !matches!(self.submit(slot, to, ask), Flow::On) {
+            let flow = match held {
+                Some((to, ask)) => self.submit(slot, to, ask),
+                None if self.port.is_short() => self.hold(slot),
+                None => Flow::On,
+            };
+            if !matches!(flow, Flow::On) {
                 continue;
             }
             resumed += 1;
-            let rest = self
-                .roster
-                .get_mut(slot)
-                .and_then(|client| client.partial.as_mut())
-                .map(|partial| std::mem::take(&mut partial.rest))
-                .unwrap_or_default();
-            // Also without a rest: the machine may hold whole messages that it has read already.
-            self.ingest(slot, &rest);
-            self.net.mark_ready(slot);
+            self.go_on(slot);
         }
         resumed
     }
@@ -321,15 +251,5 @@ impl<N: Net> Shard<N> {
             within &= bucket.take(bytes as u64, rate, now_ms);
         }
         within
-    }
-}
-
-/// The close reason for what the protocol machine found wrong. It sends no close frame for these
-/// itself.
-fn reason_of(error: &Error) -> CloseReason {
-    match error {
-        Error::Utf8(_) => CloseReason::Utf8,
-        Error::Capacity(_) => CloseReason::TooLarge,
-        _ => CloseReason::Protocol,
     }
 }

@@ -21,16 +21,28 @@ use crate::model::id::ClientId;
 use crate::model::parcel::AckTo;
 use crate::model::tally::Tally;
 use crate::net::{Net, Ready};
-use crate::roster::{Partial, Roster};
+use crate::roster::{Partial, Roster, SERVED};
 
 /// The most parcels of one lane that a turn takes.
 const PARCELS_PER_TURN: usize = 256;
+
+/// After so many sends to single clients, outside ticks, what asks for more waits for the next
+/// turn.
+pub(crate) const TOLD_PER_TURN: usize = 1024;
 
 /// A connection that must end, found where it could not be ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doomed {
     pub(crate) client: ClientId,
     pub(crate) reason: CloseReason,
+}
+
+/// When a connection that is on its way in, or out, must be done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) due_ms: u32,
+    pub(crate) client: ClientId,
+    pub(crate) leaving: bool,
 }
 
 /// What all shards of a process share: counts, never data.
@@ -64,6 +76,9 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) read_buffer: Vec<u8>,
     /// What a client's own protocol state wrote: pongs, close answers.
     pub(crate) control_out: Vec<u8>,
+    /// The client whose bytes are being taken, and what it was told meanwhile.
+    pub(crate) feeding: Option<u32>,
+    pub(crate) replies: Vec<u8>,
     /// Protocol state for the next client that is not in the middle of a message.
     pub(crate) spare: Option<Box<Partial>>,
 
@@ -81,12 +96,14 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) held: VecDeque<ClientId>,
     /// Whether other shards' asks come before them in the next turn.
     asks_first: bool,
+    /// How many single clients were sent something in this turn because others asked for it.
+    pub(crate) told: usize,
     pub(crate) doomed: Vec<Doomed>,
     /// Clients with something in their outbox.
     pub(crate) blocked: Vec<ClientId>,
     pub(crate) outbox_bytes: usize,
-    /// Handshakes, closes and lingering refusals with the millisecond at which they end.
-    pub(crate) deadlines: Vec<(u32, ClientId)>,
+    /// Handshakes, closes and lingering refusals, and when they end.
+    pub(crate) deadlines: Vec<Deadline>,
     pub(crate) sweep_at: usize,
     pub(crate) swept: Now,
     pub(crate) drain: Option<Drain>,
@@ -126,6 +143,8 @@ impl<N: Net> Shard<N> {
             ready: Vec::new(),
             read_buffer: vec![0; config.read_buffer_bytes],
             control_out: Vec::new(),
+            feeding: None,
+            replies: Vec::new(),
             spare: None,
             dirty: Vec::new(),
             tick_is_full: false,
@@ -135,6 +154,7 @@ impl<N: Net> Shard<N> {
             emptied: Vec::new(),
             held: VecDeque::new(),
             asks_first: false,
+            told: 0,
             doomed: Vec::new(),
             blocked: Vec::new(),
             outbox_bytes: 0,
@@ -161,7 +181,7 @@ impl<N: Net> Shard<N> {
     /// One turn at `now`: takes all that is ready, acts on it, and sends each client what came of
     /// it at once.
     pub(crate) fn turn(&mut self, now: Now) {
-        self.now = now;
+        (self.now, self.told) = (now, 0);
         self.admit_fresh();
         self.port.retry();
         self.take_delivers();
@@ -197,6 +217,7 @@ impl<N: Net> Shard<N> {
     fn take_delivers(&mut self) {
         let mut taken = 0;
         while taken < PARCELS_PER_TURN
+            && self.told < TOLD_PER_TURN
             && let Some(parcel) = self.port.next_deliver()
         {
             taken += 1;
@@ -226,6 +247,7 @@ impl<N: Net> Shard<N> {
     fn take_asks(&mut self) -> usize {
         let mut taken = 0;
         while taken < PARCELS_PER_TURN
+            && self.told < TOLD_PER_TURN
             && !self.port.is_stalled()
             && let Some(ask) = self.port.next_ask()
         {
@@ -242,9 +264,12 @@ impl<N: Net> Shard<N> {
     fn read_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         self.net.take_ready(&mut ready);
-        for ready in ready.drain(..) {
+        for &ready in &ready {
             self.serve(ready);
             self.fan_out_if_full();
+        }
+        for ready in ready.drain(..) {
+            self.roster.hot_mut(ready.slot).flags &= !SERVED;
         }
         self.ready = ready;
     }

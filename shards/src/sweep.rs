@@ -6,7 +6,7 @@ use crate::clock::since_ms;
 use crate::close::CloseReason;
 use crate::net::Net;
 use crate::roster::{BLOCKED, LISTED, OPEN, PINGED, Phase};
-use crate::shard::Shard;
+use crate::shard::{Deadline, Shard};
 use crate::wire::frame::{Opcode, put_frame};
 
 /// Between these lies the time from one slice to the next.
@@ -51,12 +51,13 @@ impl<N: Net> Shard<N> {
     fn sweep_deadlines(&mut self) {
         let now_ms = self.now.ms();
         let mut deadlines = std::mem::take(&mut self.deadlines);
-        deadlines.retain(|&(due_ms, client)| {
+        deadlines.retain(|&Deadline { due_ms, client, leaving }| {
             let Some(slot) = self.roster.slot_of(client) else { return false };
             let Some(phase) = self.roster.get(slot).map(|client| client.phase) else {
                 return false;
             };
-            if phase == Phase::Open {
+            // One that has come in has no deadline, and one that goes again has another.
+            if phase == Phase::Open || phase.is_leaving() != leaving {
                 return false;
             }
             if since_ms(due_ms, now_ms) > 0 {

@@ -51,7 +51,7 @@ pub(crate) async fn serve(listener: Option<TcpListener>, state: State) {
     let api = api.route("/break/{shard}", post(break_shard));
     let api = api
         .layer(from_fn_with_state(state.clone(), check_key))
-        .layer(from_fn(refuse_other_pages))
+        .layer(from_fn_with_state(state.clone(), refuse_other_pages))
         .layer(limit);
     let router = pages::health(Router::new())
         .route("/metrics", get(metrics::scrape))
@@ -90,8 +90,10 @@ async fn answer_in_time(request: Request, next: Next) -> Response {
 
 /// Refuses what a page of another origin sends. Without a key, a browser on this host would
 /// otherwise publish for any page that it shows: such a request needs no leave from us.
-async fn refuse_other_pages(request: Request, next: Next) -> Response {
-    if is_of_other_page(request.headers()) {
+async fn refuse_other_pages(Has(state): Has<State>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let open = state.settings.api_key.is_none();
+    if is_of_other_page(headers) || (open && !is_named_as_local(headers)) {
         let body = "{\"error\":{\"code\":103,\"message\":\"permission denied: another origin\"}}\n";
         let json = [(header::CONTENT_TYPE, "application/json")];
         return (StatusCode::FORBIDDEN, json, body).into_response();
@@ -99,11 +101,26 @@ async fn refuse_other_pages(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or_default())
+}
+
 fn is_of_other_page(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let Some(origin) = text(header::ORIGIN) else { return false };
+    let Some(origin) = text(headers, header::ORIGIN) else { return false };
     let named = origin.split_once("://").map(|(_, host)| host);
-    named.is_none() || named != text(header::HOST)
+    named.is_none() || named != text(headers, header::HOST)
+}
+
+/// Whether the host is named by an address or as localhost. Any other name may be one that a page
+/// has had resolved to this host, which makes it the same origin in the browser's eyes.
+fn is_named_as_local(headers: &HeaderMap) -> bool {
+    let Some(host) = text(headers, header::HOST) else { return true };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// A fault on purpose: in builds for tests, and in no other.
@@ -137,13 +154,14 @@ fn shows(headers: &HeaderMap, key: &str) -> bool {
     shown.is_some_and(|shown| same(shown, key.as_bytes()))
 }
 
-/// Compares without telling by its time how much is right.
+/// Compares without telling by its time how much is right: it goes through all that was shown, and
+/// the compiler may not know that the rest does not matter.
 fn same(shown: &[u8], key: &[u8]) -> bool {
     let mut differs = u8::from(shown.len() != key.len());
-    for (index, byte) in shown.iter().enumerate() {
-        differs |= byte ^ key.get(index % key.len().max(1)).copied().unwrap_or(0);
+    for (byte, own) in shown.iter().zip(key.iter().cycle()) {
+        differs = std::hint::black_box(differs | (byte ^ own));
     }
-    std::hint::black_box(differs) == 0
+    differs == 0
 }
 
 /// The server-side latency of all shards as an `HdrHistogram` percentile distribution, in
@@ -168,9 +186,48 @@ mod tests {
         for wrong in [&b"secreT"[..], b"secre", b"secrets", b"", b"secretsecret"] {
             assert!(!same(wrong, b"secret"), "{wrong:?}");
         }
+        assert!(!same(b"secret", b""), "no key is no key");
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, "apikey k".parse().unwrap());
         assert!(shows(&headers, "k") && !shows(&headers, "other"));
+    }
+
+    /// A comparison that ends at the first difference is a thousand times as fast where that comes
+    /// first as where it comes last.
+    #[test]
+    fn the_time_of_a_comparison_does_not_tell_where_the_difference_is() {
+        let key = vec![b'k'; 1 << 18];
+        let mut wrong = [key.clone(), key.clone()];
+        wrong[0][0] = b'x';
+        *wrong[1].last_mut().unwrap() = b'x';
+        let mut least = [Duration::MAX; 2];
+        for _ in 0..20 {
+            for (wrong, least) in wrong.iter().zip(&mut least) {
+                let began = std::time::Instant::now();
+                assert!(!same(std::hint::black_box(wrong), &key));
+                *least = began.elapsed().min(*least);
+            }
+        }
+        let [first, last] = least;
+        assert!(first * 3 > last && last * 3 > first, "{first:?} and {last:?}");
+    }
+
+    #[test]
+    fn without_a_key_the_host_is_an_address_or_localhost() {
+        let with = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            is_named_as_local(&headers)
+        };
+        for good in ["127.0.0.1:9002", "127.0.0.1", "[::1]:9002", "localhost:9002", "LOCALHOST"] {
+            assert!(with(good), "{good}");
+        }
+        for bad in
+            ["evil.example", "evil.example:9002", "localhost.evil.example", "", "127.0.0.1.x"]
+        {
+            assert!(!with(bad), "{bad}");
+        }
+        assert!(is_named_as_local(&HeaderMap::new()), "no browser leaves it out");
     }
 
     #[test]

@@ -109,4 +109,8 @@ fn who_watches_hears_who_comes_and_goes() {
         assert_eq!(came["client"], went["client"]);
     }
     bystander.goodbye();
+    // The last member watches, and goes.
+    watcher.send(r#"{"type":"leave","channel":"room"}"#);
+    assert_eq!(watcher.next_text(), r#"{"type":"left","channel":"room"}"#);
+    watcher.goodbye();
 }

@@ -1,7 +1,9 @@
 //! Every limit answers in its own way and loses nobody else's data.
 
+use std::time::{Duration, Instant};
+
 use crate::client::Client;
-use crate::server::{Server, eventually};
+use crate::server::{Server, eventually, post};
 
 #[test]
 fn a_message_that_is_too_large_ends_with_1009() {
@@ -30,6 +32,38 @@ fn broken_frames_and_texts_end_with_1002_and_1007() {
         std::io::Write::write_all(client.stream(), &frame).unwrap();
         assert_eq!(client.close_code(), Some(code), "{frame:?}");
     }
+}
+
+/// On one shard a client's own last words come back to it as well, before it learns its mistake.
+#[test]
+fn what_was_said_before_a_broken_rule_is_heard_and_the_connection_ends_at_once() {
+    let server = Server::start(&["--shards", "1", "--close-timeout", "1h"]);
+    let began = Instant::now();
+    for _ in 0..10 {
+        let mut client = Client::plain(server.address, "/ws");
+        let frames = [0x81, 0x81, 0, 0, 0, 0, b'x', 0x83, 0x80, 0, 0, 0, 0, 0x81, 0x81];
+        std::io::Write::write_all(client.stream(), &frames).unwrap();
+        // Raw reads: nobody answers the close frame.
+        let mut heard = Vec::new();
+        std::io::Read::read_to_end(client.stream(), &mut heard).unwrap();
+        let close = [0x88, 16, 0x03, 0xea];
+        assert_eq!(heard, [&[0x81, 1, b'x'][..], &close, b"protocol error"].concat());
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "it waited for an answer");
+    eventually("all are gone", || server.total("handshakes") == 0);
+    assert_eq!(server.by_reason("disconnects", "protocol"), 10);
+}
+
+/// The time that a client has for its goodbye is not what is left of its handshake's.
+#[test]
+fn a_closing_client_has_the_time_it_was_promised() {
+    let server = Server::start(&["--handshake-timeout", "300ms", "--close-timeout", "1500ms"]);
+    let silent = Client::plain(server.address, "/ws?user=bob");
+    let began = Instant::now();
+    assert_eq!(post(server.admin, "/api/disconnect", r#"{"user":"bob"}"#).0, 200);
+    eventually("it is let go", || server.total("handshakes") == 0);
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
+    drop(silent);
 }
 
 #[test]

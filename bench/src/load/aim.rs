@@ -2,18 +2,24 @@
 
 use std::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
+use crate::agents::{Agents, Part};
 use crate::frame;
 use crate::run::Target;
-use crate::swarm::Request;
+use crate::swarm::{Answer, Request};
+use crate::tls::{self, Secure, Transport};
 use crate::units;
 use crate::url::Url;
 
 /// The server, and who connects to it.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Aim {
-    /// Where the server is: ws://host:port/path?query.
+    /// Where the server is: ws://host:port/path?query, or wss://.
     #[arg(value_parser = Url::read)]
     pub(crate) url: Url,
+    #[command(flatten)]
+    pub(crate) tls: tls::Flags,
     /// Clients that listen.
     #[arg(
         short = 'c', long = "clients", value_name = "N", default_value = "1000",
@@ -38,14 +44,14 @@ pub(crate) struct Aim {
     /// The subprotocol to ask for.
     #[arg(long)]
     pub(crate) subprotocol: Option<String>,
-    /// What each client sends when it is open; may be given several times.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) hello: Vec<String>,
+    #[command(flatten)]
+    pub(crate) speech: Speech,
     /// Address to connect from; may be given several times, and they are used in turn.
     #[arg(long, value_name = "IP")]
     pub(crate) source_ip: Vec<Ipv4Addr>,
     /// Process of the server on this host, for its CPU time and memory.
     #[arg(long, value_name = "PID")]
+    #[serde(skip)]
     pub(crate) server_pid: Option<u32>,
     /// Number from which the run's own choices follow.
     #[arg(long, default_value_t = 1)]
@@ -56,6 +62,41 @@ pub(crate) struct Aim {
     /// Say nothing while it runs.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) agents: Agents,
+    /// What of it is this process's.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) part: Part,
+}
+
+/// What is in the frames, beside the messages that are measured.
+#[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
+pub(crate) struct Speech {
+    /// What each client sends when it has its 101; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) hello: Vec<String>,
+    /// A client counts as connected only when a message has this in it.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) ready: String,
+    /// Reply to messages that are WHAT, or as *WHAT* have it in them; may be given several times.
+    #[arg(long = "answer", value_name = "WHAT=REPLY")]
+    pub(crate) answers: Vec<String>,
+    /// Speak in binary frames.
+    #[arg(long)]
+    pub(crate) binary: bool,
+}
+
+impl Speech {
+    /// The kind of frame that everything is said in.
+    pub(super) fn opcode(&self) -> u8 {
+        if self.binary { frame::BINARY } else { frame::TEXT }
+    }
+
+    fn answers(&self) -> Result<Vec<Answer>, String> {
+        self.answers.iter().map(|text| Answer::read(text, self.opcode())).collect()
+    }
 }
 
 fn header(text: &str) -> Result<String, String> {
@@ -72,38 +113,74 @@ fn header(text: &str) -> Result<String, String> {
 impl Aim {
     /// What makes no sense together.
     pub(crate) fn check(&self) -> Result<(), String> {
+        self.agents.check()?;
         if self.clients == 0 || self.threads == 0 {
             return Err("at least one client and one thread".into());
         }
-        if self.threads > self.clients {
-            return Err(format!("{} threads for {} clients", self.threads, self.clients));
+        let threads = self.threads.saturating_mul(self.agents.count().max(self.part.agents));
+        if threads > self.clients {
+            return Err(format!("{threads} threads for {} clients", self.clients));
         }
-        Ok(())
+        self.speech.answers()?;
+        match (self.transport(), self.tls.transport) {
+            (Transport::Tcp, _) if !self.tls.is_silent() => {
+                Err("--insecure, --ca and --tls-resume are for wss:// URLs".into())
+            }
+            (Transport::Tls, Some(Transport::Tcp)) => {
+                Err(format!("{} is reached within TLS, not as tcp", self.url))
+            }
+            _ => self.secure(1).map(|_| ()),
+        }
+    }
+
+    fn transport(&self) -> Transport {
+        let tls = self.url.tls || self.tls.transport == Some(Transport::Tls);
+        if tls { Transport::Tls } else { Transport::Tcp }
+    }
+
+    fn secure(&self, clients: usize) -> Result<Option<Secure>, String> {
+        let tls = self.transport() == Transport::Tls;
+        tls.then(|| self.tls.secure(&self.url.host, clients)).transpose()
+    }
+
+    /// How many threads work in all agents.
+    pub(crate) fn threads_in_all(&self) -> usize {
+        self.threads * self.part.agents
+    }
+
+    /// A thread's number among all of them.
+    pub(super) fn place(&self, thread: usize) -> usize {
+        self.part.agent * self.threads + thread
     }
 
     /// The first client of a thread's share, and how many they are.
     pub(super) fn share(&self, thread: usize) -> (usize, usize) {
-        let (part, rest) = (self.clients / self.threads, self.clients % self.threads);
-        (thread * part + rest.min(thread), part + usize::from(thread < rest))
+        let (threads, place) = (self.threads_in_all(), self.place(thread));
+        let (part, rest) = (self.clients / threads, self.clients % threads);
+        (place * part + rest.min(place), part + usize::from(place < rest))
     }
 
     /// The core that a thread runs on, if any is named.
     pub(super) fn core(&self, thread: usize) -> Option<usize> {
-        (!self.cores.is_empty()).then(|| self.cores[thread % self.cores.len()])
+        let turn = self.part.cores_taken + thread;
+        (!self.cores.is_empty()).then(|| self.cores[turn % self.cores.len()])
     }
 
     /// What a record says of the server.
     pub(super) fn target(&self) -> Target {
         Target {
             url: self.url.to_string(),
-            transport: "tcp".to_owned(),
+            transport: match self.transport() {
+                Transport::Tcp => "tcp".to_owned(),
+                Transport::Tls => "tls".to_owned(),
+            },
             dialect: self.subprotocol.clone().unwrap_or_else(|| "plain".to_owned()),
         }
     }
 
     /// Each thread's part of the pace.
     pub(super) fn pace(&self) -> Option<f64> {
-        let threads = u32::try_from(self.threads).unwrap_or(1);
+        let threads = u32::try_from(self.threads_in_all()).unwrap_or(1);
         self.ramp.map(|ramp| ramp / f64::from(threads))
     }
 
@@ -123,16 +200,19 @@ impl Aim {
         if let Some(protocol) = &self.subprotocol {
             put(&mut headers, &format!("Sec-WebSocket-Protocol: {protocol}"));
         }
-        let mut hello = Vec::new();
-        for text in &self.hello {
-            frame::put_masked(&mut hello, frame::TEXT, text.as_bytes());
-        }
-        let server = self.url.resolve()?;
+        let (first, clients) = self.share(thread);
+        let tls = self.secure(clients)?;
+        let url = if tls.is_some() { &self.url.within_tls() } else { &self.url };
+        let server = url.resolve()?;
         Ok(Request {
-            host: self.url.authority(),
+            tls,
+            host: url.authority(),
             headers,
-            hello,
-            first: self.share(thread).0,
+            hello: self.speech.hello.clone(),
+            opcode: self.speech.opcode(),
+            ready: self.speech.ready.clone(),
+            answers: self.speech.answers()?,
+            first,
             sources: self.source_ip.clone(),
             ..Request::plain(server, &self.url.target)
         })

@@ -3,14 +3,18 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::agents::Outside;
+
 /// How many messages of one publisher may be under way before the oldest is given up.
 const SLOTS: usize = 4096;
 
 /// The state of all publishers' messages.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct Board<'a> {
     threads: u32,
     publishers: Vec<Publisher>,
+    /// Who puts together what other processes have heard, if there are others.
+    outside: Option<&'a Outside>,
 }
 
 #[derive(Debug)]
@@ -21,9 +25,17 @@ struct Publisher {
     complete: AtomicU32,
 }
 
-impl Board {
+/// What all listeners of one thread have heard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    pub(crate) number: u32,
+    /// From its intended moment to its last receipt; none outside of the measured time.
+    pub(crate) took_ns: Option<u64>,
+}
+
+impl<'a> Board<'a> {
     /// For so many threads that have listeners.
-    pub(crate) fn new(threads: usize, publishers: usize) -> Self {
+    pub(crate) fn new(threads: usize, publishers: usize, outside: Option<&'a Outside>) -> Self {
         let slots = if threads > 1 { SLOTS } else { 0 };
         let publisher = || Publisher {
             slots: (0..slots).map(|_| AtomicU64::new(u64::MAX)).collect(),
@@ -32,13 +44,24 @@ impl Board {
         Self {
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
             publishers: (0..publishers).map(|_| publisher()).collect(),
+            outside,
         }
     }
 
-    /// All listeners of one thread have heard a message. Whether this was the last thread.
-    pub(crate) fn heard_by_thread(&self, publisher: usize, number: u32) -> bool {
-        let publisher = &self.publishers[publisher];
-        if self.threads > 1 && !publisher.count_down(number, self.threads) {
+    /// Whether one thread has all listeners.
+    pub(crate) fn is_of_one_thread(&self) -> bool {
+        self.threads == 1 && self.outside.is_none()
+    }
+
+    /// All listeners of one thread have heard a message. Whether this was the last thread of all,
+    /// as far as that is known here.
+    pub(crate) fn heard_by_thread(&self, number: usize, heard: Heard) -> bool {
+        let publisher = &self.publishers[number];
+        if self.threads > 1 && !publisher.count_down(heard.number, self.threads) {
+            return false;
+        }
+        if let Some(outside) = self.outside {
+            outside.heard(number, heard);
             return false;
         }
         // Relaxed: a count, which orders nothing.
@@ -48,7 +71,10 @@ impl Board {
 
     /// How many messages of a publisher have reached everyone.
     pub(crate) fn complete(&self, publisher: usize) -> u32 {
-        self.publishers[publisher].complete.load(Ordering::Relaxed)
+        self.outside.map_or_else(
+            || self.publishers[publisher].complete.load(Ordering::Relaxed),
+            |outside| outside.complete(publisher),
+        )
     }
 }
 
@@ -79,35 +105,53 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agents::Note;
+
+    fn heard(board: &Board<'_>, publisher: usize, number: u32) -> bool {
+        board.heard_by_thread(publisher, Heard { number, took_ns: None })
+    }
 
     #[test]
     fn the_last_thread_is_told() {
-        let board = Board::new(3, 2);
-        assert!(!board.heard_by_thread(1, 5) && !board.heard_by_thread(1, 5));
-        assert!(!board.heard_by_thread(0, 5), "another publisher");
-        assert!(board.heard_by_thread(1, 5));
+        let board = Board::new(3, 2, None);
+        assert!(!heard(&board, 1, 5) && !heard(&board, 1, 5));
+        assert!(!heard(&board, 0, 5), "another publisher");
+        assert!(heard(&board, 1, 5));
         assert_eq!((board.complete(0), board.complete(1)), (0, 1));
-        assert!(Board::new(1, 1).heard_by_thread(0, 9));
+        assert!(heard(&Board::new(1, 1, None), 0, 9));
     }
 
     #[test]
     fn a_place_is_used_again() {
-        let board = Board::new(2, 1);
+        let board = Board::new(2, 1, None);
         for number in 0..10_000 {
-            assert!(!board.heard_by_thread(0, number), "{number}");
-            assert!(board.heard_by_thread(0, number), "{number}");
+            assert!(!heard(&board, 0, number), "{number}");
+            assert!(heard(&board, 0, number), "{number}");
         }
         assert_eq!(board.complete(0), 10_000);
     }
 
     #[test]
     fn threads_agree_on_who_was_last() {
-        let board = Board::new(4, 1);
+        let board = Board::new(4, 1, None);
         let lasts: usize = std::thread::scope(|scope| {
-            let count = || (0..4000).filter(|number| board.heard_by_thread(0, *number)).count();
+            let count = || (0..4000).filter(|number| heard(&board, 0, *number)).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(lasts, 4000);
+    }
+
+    #[test]
+    fn what_a_process_has_heard_is_told_outside() {
+        let (outside, notes) = Outside::new(1);
+        let board = Board::new(2, 1, Some(&outside));
+        let last = Heard { number: 3, took_ns: Some(70) };
+        assert!(!heard(&board, 0, 3) && !board.heard_by_thread(0, last), "others may still wait");
+        let told = Note { publisher: 0, number: 3, took_ns: Some(70) };
+        assert_eq!(notes.try_iter().collect::<Vec<_>>(), [told]);
+        assert_eq!(board.complete(0), 0);
+        outside.completed(0, 4);
+        assert_eq!(board.complete(0), 4);
     }
 }

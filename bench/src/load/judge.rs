@@ -7,11 +7,13 @@ use std::io;
 use hdrhistogram::Histogram;
 
 use super::aim::Aim;
+use super::crew::Gathered;
 use super::ledger::disordered;
-use super::plan::Plan;
+use super::plan::{Hears, Plan};
 use super::record::{Interval, nanoseconds};
 use super::sampler::Sampler;
 use super::worker::{Found, Mode};
+use crate::agents;
 use crate::host;
 use crate::output::hist::encode;
 use crate::run::{
@@ -19,36 +21,42 @@ use crate::run::{
 };
 
 /// Fewer receipts than this say nothing about a p99.
-const SAMPLES_MIN: u64 = 1_000;
+pub(crate) const SAMPLES_MIN: u64 = 1_000;
 
 /// A generator thread that runs for more than this share of its core may have been the bottleneck.
 const BUSY: f64 = 0.95;
+
+/// How the fault of a generator that was late begins.
+pub(crate) const LATE: &str = "the generator was late";
 
 /// How far Little's law may be off.
 const LITTLE: f64 = 0.10;
 
 /// Merges what the threads found.
-pub(super) fn run_of(
-    plan: &Plan,
-    found: Vec<Found>,
-    sampler: &Sampler,
-    began_unix_ms: u64,
-) -> io::Result<Run> {
-    let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
+pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> {
+    let Gathered { found, sampler, began_unix_ms, measured, joint } = gathered;
+    let tallies = || found.iter().map(|found| &found.tally);
+    let orders: Vec<_> = tallies().flat_map(|tally| tally.orders.iter().copied()).collect();
     let sum = |of: fn(&Found) -> u64| found.iter().map(of).sum::<u64>();
     let (published, receipts) = (sum(|found| found.published), sum(|found| found.receipts));
     let connected = found.iter().map(|found| found.connected as u64).sum::<u64>();
+    let (command, main, hearers) = match plan.hears {
+        Hears::All => ("fanout", "delivery", connected),
+        Hears::Own => ("echo", "echo", 1),
+    };
     let mut totals = Totals {
-        seconds: plan.time.as_secs_f64(),
+        seconds: measured.as_secs_f64(),
         published,
         deliveries: receipts,
-        lost: (published * connected).saturating_sub(receipts),
-        duplicated: sum(|found| found.duplicated),
-        out_of_order: sum(|found| found.out_of_order),
+        lost: (published * hearers).saturating_sub(receipts),
+        duplicated: tallies().map(|tally| tally.duplicated).sum(),
+        out_of_order: tallies().map(|tally| tally.out_of_order).sum(),
+        strays: tallies().map(|tally| tally.strays).sum(),
         disordered_clients: disordered(&orders),
         bytes_in: sum(|found| found.bytes_in),
         connected,
         pings: 0,
+        resumed: 0,
         disconnects: BTreeMap::new(),
         failures: BTreeMap::new(),
     };
@@ -57,6 +65,7 @@ pub(super) fn run_of(
     let mut intervals = Vec::new();
     let cpu_of = |found: &Found| found.intervals.iter().map(|second| second.cpu_ns).sum::<u64>();
     let cpu: Vec<u64> = found.iter().map(cpu_of).collect();
+    let late_p99_ns = late_p99_of(&found, plan.aim.threads)?;
     for found in found {
         add(&mut totals.disconnects, found.endings);
         add(&mut totals.failures, found.failures);
@@ -66,9 +75,12 @@ pub(super) fn run_of(
         merge(&mut handshake, &found.handshake)?;
         intervals.extend(found.intervals);
     }
-    let (delivery, series) = seconds_of(intervals, sampler)?;
-    let mut named = vec![("delivery", &delivery), ("last", &last), ("handshake", &handshake)];
-    if plan.rate.is_some() {
+    if let Some(joint) = &joint {
+        merge(&mut last, &joint.last)?;
+    }
+    let (heard, series) = seconds_of(intervals, &sampler)?;
+    let mut named = vec![(main, &heard), ("last", &last), ("handshake", &handshake)];
+    if plan.talk.rate.is_some() {
         // In a closed loop a message leaves when it is meant to, by what that means there.
         named.extend([("service", &service), ("late", &late)]);
     }
@@ -79,14 +91,31 @@ pub(super) fn run_of(
         began_unix_ms,
         load: load_of(plan),
         latencies,
-        server: server_of(sampler, &totals),
-        generator: generator_of(plan, &cpu, receipts),
+        server: server_of(&sampler, &totals),
+        generator: generator_of(&plan.aim, &cpu, &totals),
         series,
         totals,
-        ..head_of("fanout", &plan.aim, sampler)
+        agents: joint.map(|joint| joint.agents).unwrap_or_default(),
+        ..head_of(command, &plan.aim, &sampler)
     };
-    run.faults = faults_of(plan, &run, &late, &delivery);
+    run.target.dialect = plan.talk.message.dialect().unwrap_or(run.target.dialect);
+    let p99_ns = heard.value_at_quantile(0.99);
+    run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));
+    // Who hears only itself compares moments of one clock.
+    let across = (plan.hears == Hears::All).then_some(p99_ns);
+    run.faults.extend(agents::faults(&run.agents, across));
     Ok(run)
+}
+
+/// How late the latest process was: among many that are in time it would not be seen.
+fn late_p99_of(found: &[Found], threads: usize) -> io::Result<u64> {
+    let mut latest = 0;
+    for process in found.chunks(threads) {
+        let mut late = nanoseconds()?;
+        process.iter().try_for_each(|found| merge(&mut late, &found.late))?;
+        latest = latest.max(late.value_at_quantile(0.99));
+    }
+    Ok(latest)
 }
 
 /// What every record says, whatever was measured.
@@ -94,7 +123,7 @@ pub(super) fn head_of(command: &str, aim: &Aim, sampler: &Sampler) -> Run {
     Run {
         schema_version: SCHEMA_VERSION,
         command: command.to_owned(),
-        command_line: std::env::args().collect(),
+        command_line: agents::without_token(std::env::args()),
         label: aim.label.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seed: aim.seed,
@@ -131,7 +160,7 @@ impl Together {
 }
 
 /// The seconds of all threads together, and all of them in one.
-fn seconds_of(
+pub(super) fn seconds_of(
     intervals: Vec<Interval>,
     sampler: &Sampler,
 ) -> io::Result<(Histogram<u64>, Vec<Second>)> {
@@ -160,6 +189,7 @@ fn seconds_of(
             at_s,
             published: together.published,
             deliveries: together.received,
+            connects: 0,
             server_cpu_share: sampler.seconds.get(place).copied().flatten(),
             generator_cpu_share: busiest_s,
             histogram: encode(&together.latency),
@@ -169,18 +199,18 @@ fn seconds_of(
 }
 
 fn load_of(plan: &Plan) -> Load {
-    let (window, rate) = match plan.mode() {
+    let (window, rate) = match plan.talk.mode() {
         Mode::Closed { window } => (Some(u64::from(window)), None),
         Mode::Open { rate } => (None, Some(rate)),
     };
     Load {
         clients: plan.aim.clients as u64,
         publishers: plan.publishers as u64,
-        bytes: plan.bytes as u64,
+        bytes: plan.talk.bytes as u64,
         window,
         rate,
-        seconds: plan.time.as_secs_f64(),
-        warm_up_s: plan.warm_up.as_secs_f64(),
+        seconds: plan.talk.time.as_secs_f64(),
+        warm_up_s: plan.talk.warm_up.as_secs_f64(),
     }
 }
 
@@ -194,6 +224,7 @@ pub(super) fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost
         user_s: sampler.user_s,
         system_s: sampler.system_s,
         cpu_share: sampler.server_share().unwrap_or(0.0),
+        busiest_thread_share: sampler.server_busiest_share().unwrap_or(0.0),
         cpu_ns_per_delivery: ns / totals.deliveries.max(1) as f64,
         rss_bytes: memory.rss,
         pss_bytes: memory.pss,
@@ -202,24 +233,28 @@ pub(super) fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost
     })
 }
 
+/// What the generator's threads ran for in the measured time.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn generator_of(plan: &Plan, cpu_ns: &[u64], receipts: u64) -> Generator {
+pub(super) fn generator_of(aim: &Aim, cpu_ns: &[u64], totals: &Totals) -> Generator {
     let busiest = cpu_ns.iter().max().copied().unwrap_or(0);
+    let receipts = totals.deliveries.max(1) as f64;
+    let agents = aim.agents.count().max(1);
     Generator {
-        threads: u32::try_from(plan.aim.threads).unwrap_or(u32::MAX),
-        agents: 1,
-        cpu_share: busiest as f64 / 1e9 / plan.time.as_secs_f64(),
-        cpu_ns_per_receipt: cpu_ns.iter().sum::<u64>() as f64 / receipts.max(1) as f64,
+        threads: u32::try_from(aim.threads * agents).unwrap_or(u32::MAX),
+        agents: u32::try_from(agents).unwrap_or(u32::MAX),
+        cpu_share: share(busiest, totals.seconds),
+        cpu_ns_per_receipt: cpu_ns.iter().sum::<u64>() as f64 / receipts,
     }
 }
 
+/// A share of one core; of no time, none.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+pub(super) fn share(cpu_ns: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { cpu_ns as f64 / 1e9 / seconds } else { 0.0 }
+}
+
 /// Why the run proves nothing, if it does not.
-fn faults_of(
-    plan: &Plan,
-    run: &Run,
-    late: &Histogram<u64>,
-    delivery: &Histogram<u64>,
-) -> Vec<Fault> {
+fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut fault = |what: String, remedy: &str| {
         faults.push(Fault { what, remedy: remedy.to_owned() });
@@ -246,35 +281,46 @@ fn faults_of(
             "give it more threads and cores, or a lower rate",
         );
     }
-    match plan.mode() {
+    match plan.talk.mode() {
         Mode::Open { .. } => {
-            // As late as a tenth of what is measured, the generator is part of the figure.
-            let (late, p99) = (late.value_at_quantile(0.99), delivery.value_at_quantile(0.99));
-            if late > 1_000_000.max(p99 / 10) {
+            if let Some(late_ns) = later_than(late, p99) {
                 #[expect(clippy::cast_precision_loss, reason = "milliseconds for people")]
-                let ms = late as f64 / 1e6;
+                let ms = late_ns as f64 / 1e6;
                 fault(
-                    format!("the generator was late: p99 {ms:.1} ms"),
+                    format!("{LATE}: p99 {ms:.1} ms"),
                     "give it a core of its own and more threads, or a lower rate",
                 );
             }
         }
         Mode::Closed { window } => {
             if let Some(off) = little_off(run, window).filter(|off| off.abs() > LITTLE) {
-                fault(
-                    format!("Little's law is off by {:.0} %", off * 100.0),
-                    "something else was measured than what was asked for: run longer",
-                );
+                let remedy = if run.agents.is_empty() {
+                    "something else was measured than what was asked for: run longer"
+                } else {
+                    "what the agents have heard takes its time to the publisher: more in flight"
+                };
+                fault(format!("Little's law is off by {:.0} %", off * 100.0), remedy);
             }
         }
     }
     faults
 }
 
+/// The p99 by which the generator was late, in nanoseconds, if it was: as late as a tenth of what
+/// is measured, it is part of the figure.
+pub(crate) fn lateness(run: &Run) -> Option<u64> {
+    let p99 = |name: &str| run.latencies.get(name).map(|latency| latency.p99_ns);
+    later_than(p99("late")?, p99("delivery").unwrap_or(0))
+}
+
+fn later_than(late_ns: u64, p99_ns: u64) -> Option<u64> {
+    (late_ns > 1_000_000.max(p99_ns / 10)).then_some(late_ns)
+}
+
 /// How far messages under way, rate and time are from fitting each other, as a share.
 #[expect(clippy::cast_precision_loss, reason = "a check to some percent")]
 fn little_off(run: &Run, window: u32) -> Option<f64> {
-    let last = run.latencies.get("last")?;
+    let last = run.latencies.get("last").or_else(|| run.latencies.get("echo"))?;
     let asked = f64::from(window) * run.load.publishers as f64;
     let seen = last.count as f64 / run.totals.seconds * last.mean_ns / 1e9;
     (last.count >= 100).then(|| seen / asked - 1.0)

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// How far back a repetition can be told from a late arrival.
 const SEEN: u32 = u64::BITS;
 
@@ -11,14 +13,40 @@ const AWAITED_MAX: usize = 1 << 16;
 
 /// One client's place in one publisher's row.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+pub(super) struct Place {
     /// The number after the highest one heard.
     next: u32,
     /// Which of the last numbers before it were heard, the latest in the lowest bit.
     seen: u64,
 }
 
+/// How a message stands to those of its publisher that came before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// Behind all of them.
+    Next,
+    /// After a later one.
+    Late,
+    /// It was heard before, or so long ago that it must have been.
+    Again,
+}
+
 impl Place {
+    /// A message came.
+    pub(super) fn take(&mut self, number: u32) -> Arrival {
+        if number >= self.next {
+            let ahead = number - self.next + 1;
+            self.seen = self.seen.checked_shl(ahead).unwrap_or(0) | 1;
+            self.next = number + 1;
+            Arrival::Next
+        } else if self.heard(number) {
+            Arrival::Again
+        } else {
+            self.seen |= 1 << (self.next - 1 - number);
+            Arrival::Late
+        }
+    }
+
     fn heard(&self, number: u32) -> bool {
         number < self.next && {
             let back = self.next - 1 - number;
@@ -34,6 +62,8 @@ pub(crate) enum Receipt {
     Fresh { last: bool },
     /// It was heard before, or so long ago that it must have been.
     Again,
+    /// It was meant for others.
+    Stray,
 }
 
 /// The messages of one publisher that some client still waits for.
@@ -58,7 +88,7 @@ pub(crate) struct Ledger {
 }
 
 /// A client's order: equal for two clients that heard the same messages in the same order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) count: u64,
     pub(crate) digest: u64,
@@ -86,16 +116,13 @@ impl Ledger {
         counts: bool,
     ) -> Receipt {
         let place = &mut self.places[client * self.publishers + publisher];
-        if number >= place.next {
-            let ahead = number - place.next + 1;
-            place.seen = place.seen.checked_shl(ahead).unwrap_or(0) | 1;
-            place.next = number + 1;
-        } else if place.heard(number) {
-            self.duplicated += u64::from(counts);
-            return Receipt::Again;
-        } else {
-            place.seen |= 1 << (place.next - 1 - number);
-            self.out_of_order += u64::from(counts);
+        match place.take(number) {
+            Arrival::Next => {}
+            Arrival::Late => self.out_of_order += u64::from(counts),
+            Arrival::Again => {
+                self.duplicated += u64::from(counts);
+                return Receipt::Again;
+            }
         }
         if counts {
             let order = &mut self.orders[client];

@@ -2,19 +2,39 @@
 //! against.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
-use super::{Failed, Plan};
+use super::{Failed, Measure, Plan};
 use crate::run::Run;
+use crate::served::Served;
 
-/// How long the bare loop may take to listen.
-const START_MAX: Duration = Duration::from_secs(5);
+/// How the bare loop sends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// One send(2) for each client and message.
+    #[default]
+    Plain,
+    /// One send(2) for each client and all that one round brought.
+    Joined,
+    /// `io_uring`, a batch for each message.
+    Uring,
+}
 
-/// How the bare loop runs.
+impl Kind {
+    /// What flags and tables call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Joined => "joined",
+            Self::Uring => "uring",
+        }
+    }
+}
+
+/// How the bare loop runs beside another server.
 #[derive(Debug, Clone, clap::Args)]
 #[expect(clippy::struct_field_names, reason = "they are the flags' names")]
 pub(crate) struct Limit {
@@ -24,23 +44,25 @@ pub(crate) struct Limit {
     /// The core that the bare loop runs on: the server's.
     #[arg(long, value_name = "CORE", requires = "against_limit")]
     limit_core: Option<usize>,
-    /// Hold it against the loop that joins what one round brought in one send for each client.
-    #[arg(long, requires = "against_limit")]
-    limit_joined: bool,
-}
-
-/// The bare loop's process; it ends with this.
-struct Bare(Child);
-
-impl Drop for Bare {
-    fn drop(&mut self) {
-        // It may have ended by itself, which the run has met.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    /// The bare loop to hold it against.
+    #[arg(long, value_name = "KIND", requires = "against_limit", default_value = "plain")]
+    limit_kind: Kind,
 }
 
 impl Limit {
+    /// Whether the bare loop is to run as well.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.against_limit
+    }
+
+    /// What makes no sense together.
+    pub(crate) fn check(&self, plan: &Plan) -> Result<(), String> {
+        if self.against_limit && plan.aim.agents.are_elsewhere() {
+            return Err("--against-limit: the bare loop of this host is for agents of it".into());
+        }
+        Ok(())
+    }
+
     /// What the bare loop does under `plan`, if that was asked for.
     pub(crate) fn run(
         &self,
@@ -50,33 +72,25 @@ impl Limit {
         if !self.against_limit {
             return Ok(None);
         }
-        let address = free_address()?;
-        let bare = self.start(address)?;
-        let plan = plan.against(address, bare.0.id()).map_err(Failed::Unreachable)?;
-        super::run(&plan, stopped).map(|run| Some(Box::new(run)))
-    }
-
-    fn start(&self, address: SocketAddr) -> io::Result<Bare> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["raw", "--listen", &address.to_string()]);
-        if let Some(core) = self.limit_core {
-            command.args(["--core", &core.to_string()]);
-        }
-        if self.limit_joined {
-            command.arg("--joined");
-        }
-        let mut bare = Bare(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
-        let deadline = Instant::now() + START_MAX;
-        while TcpStream::connect(address).is_err() {
-            if bare.0.try_wait()?.is_some() || Instant::now() > deadline {
-                return Err(io::Error::other("the bare loop did not start"));
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        Ok(bare)
+        let (bare, address) = start(self.limit_kind, self.limit_core)?;
+        let mut plan = plan.against(address, bare.pid()).map_err(Failed::Unreachable)?;
+        plan.aim.label = format!("bare loop, {}", self.limit_kind.name());
+        plan.run(stopped).map(|run| Some(Box::new(run)))
     }
 }
 
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
+/// A bare loop on a free port; it ends with what is returned.
+pub(crate) fn start(kind: Kind, core: Option<usize>) -> io::Result<(Served, SocketAddr)> {
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["raw", "--listen", &address.to_string()]);
+    match kind {
+        Kind::Plain => {}
+        Kind::Joined => drop(command.arg("--joined")),
+        Kind::Uring => drop(command.arg("--uring")),
+    }
+    if let Some(core) = core {
+        command.args(["--core", &core.to_string()]);
+    }
+    Ok((Served::start(&mut command, address)?, address))
 }

@@ -1,34 +1,129 @@
 //! What a publication looks like to the server that is measured.
 
+use serde::{Deserialize, Serialize};
+
 use crate::frame;
 
 /// What stands for the message in a template.
-const PLACE: &str = "$MSG";
+const MESSAGE: &str = "$MSG";
+
+/// What stands for the number of the message's bytes.
+const LENGTH: &str = "$LEN";
+
+/// What stands for the number of the client: in what it publishes, and in all that it says and asks
+/// for when it comes.
+const NUMBER: &str = "$N";
 
 /// The text around a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct Template {
-    before: Vec<u8>,
-    after: Vec<u8>,
+    /// As typed.
+    text: String,
+    parts: Vec<Part>,
+    opcode: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(Vec<u8>),
+    Message,
+    Length,
+    Number,
 }
 
 impl Template {
     /// Reads a template, such as `{"type":"publish","body":"$MSG"}`. Without `$MSG` there would be
     /// nothing to find again.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
-        let Some((before, after)) = text.split_once(PLACE) else {
-            return Err(format!("the message {text:?} has no {PLACE} in it"));
-        };
-        Ok(Self { before: before.into(), after: after.into() })
+        if text.matches(MESSAGE).count() != 1 {
+            return Err(format!("the message {text:?} has to have {MESSAGE} in it, once"));
+        }
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let places = [(MESSAGE, Part::Message), (LENGTH, Part::Length), (NUMBER, Part::Number)];
+            let found = places
+                .into_iter()
+                .filter_map(|(name, part)| Some((rest.find(name)?, name.len(), part)))
+                .min_by_key(|(at, ..)| *at);
+            let (at, len, part) = match found {
+                Some((at, len, part)) => (at, len, Some(part)),
+                None => (rest.len(), 0, None),
+            };
+            if at > 0 {
+                parts.push(Part::Text(rest[..at].into()));
+            }
+            parts.extend(part);
+            rest = &rest[at + len..];
+        }
+        Ok(Self { text: text.to_owned(), parts, opcode: frame::TEXT })
     }
 
-    /// Appends the frame of one publication.
-    pub(crate) fn put(&self, out: &mut Vec<u8>, payload: &[u8]) {
-        if self.before.is_empty() && self.after.is_empty() {
-            return frame::put_masked(out, frame::TEXT, payload);
+    /// The same in frames of another kind.
+    pub(crate) fn in_frames(&self, opcode: u8) -> Self {
+        Self { opcode, ..self.clone() }
+    }
+
+    /// What it looks like, for people, unless it is the message and nothing else.
+    pub(crate) fn dialect(&self) -> Option<String> {
+        let mut text = String::new();
+        for char in self.text.chars() {
+            if char.is_control() {
+                text.extend(char.escape_default());
+            } else {
+                text.push(char);
+            }
         }
-        let whole = [&self.before, payload, &self.after].concat();
-        frame::put_masked(out, frame::TEXT, &whole);
+        (self.parts != [Part::Message]).then_some(text)
+    }
+
+    /// Appends the frame of one publication of the client with this number.
+    pub(crate) fn put(&self, out: &mut Vec<u8>, message: &[u8], client: usize) {
+        let len = |part: &Part| match part {
+            Part::Text(text) => text.len(),
+            Part::Message => message.len(),
+            Part::Length => digits(message.len()),
+            Part::Number => digits(client),
+        };
+        let whole = self.parts.iter().map(len).sum();
+        frame::put_masked_of(out, self.opcode, whole, |out| {
+            for part in &self.parts {
+                match part {
+                    Part::Text(text) => out.extend_from_slice(text),
+                    Part::Message => out.extend_from_slice(message),
+                    Part::Length => put_decimal(out, message.len()),
+                    Part::Number => put_decimal(out, client),
+                }
+            }
+        });
+    }
+}
+
+impl TryFrom<String> for Template {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::read(&text)
+    }
+}
+
+impl From<Template> for String {
+    fn from(template: Template) -> Self {
+        template.text
+    }
+}
+
+fn digits(number: usize) -> usize {
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+fn put_decimal(out: &mut Vec<u8>, mut number: usize) {
+    let begin = out.len();
+    out.resize(begin + digits(number), b'0');
+    for digit in out[begin..].iter_mut().rev() {
+        *digit += u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
     }
 }
 
@@ -36,16 +131,50 @@ impl Template {
 mod tests {
     use super::*;
 
+    fn said(template: &str, message: &[u8], client: usize) -> (u8, Vec<u8>) {
+        let mut out = Vec::new();
+        Template::read(template).unwrap().in_frames(frame::BINARY).put(&mut out, message, client);
+        let mut seen = Vec::new();
+        let mut kind = 0;
+        let read = frame::Reader::default().feed(&mut out, |opcode, payload| {
+            kind = opcode;
+            seen.extend(payload);
+        });
+        assert_eq!(read, Ok(()));
+        (kind, seen)
+    }
+
     #[test]
     fn the_message_stands_in_its_place() {
-        let mut out = Vec::new();
-        Template::read(r#"{"body":"$MSG"}"#).unwrap().put(&mut out, b"abc");
-        let mut seen = Vec::new();
-        let read = frame::Reader::default().feed(&mut out, |_, payload| seen.extend(payload));
-        assert_eq!((read, seen.as_slice()), (Ok(()), &br#"{"body":"abc"}"#[..]));
+        for (template, client, expected) in [
+            (r#"{"body":"$MSG"}"#, 0, r#"{"body":"abc"}"#),
+            ("PUB lobby $LEN\r\n$MSG\r\n", 0, "PUB lobby 3\r\nabc\r\n"),
+            ("$N/$N $LEN$MSG", 12_345, "12345/12345 3abc"),
+            ("$MSG$N", 0, "abc0"),
+            ("$$M $L $MSG$", 7, "$$M $L abc$"),
+        ] {
+            let (opcode, seen) = said(template, b"abc", client);
+            assert_eq!(opcode, frame::BINARY);
+            assert_eq!(String::from_utf8(seen).unwrap(), expected);
+        }
+        let long = said("$LEN $MSG", &[b'a'; 1000], 0).1;
+        assert_eq!((long.len(), &long[..6]), (1005, &b"1000 a"[..]));
+    }
+
+    #[test]
+    fn a_message_alone_is_text_and_nothing_else() {
         let mut plain = Vec::new();
-        Template::read("$MSG").unwrap().put(&mut plain, b"abc");
-        assert_eq!(plain.len(), 2 + 4 + 3);
+        let template = Template::read("$MSG").unwrap();
+        template.put(&mut plain, b"abc", 5);
+        assert_eq!((plain.len(), plain[0]), (2 + 4 + 3, 0x81));
+        assert_eq!(template.dialect(), None);
+        let dialect = Template::read("«$MSG»\r\n").unwrap().dialect();
+        assert_eq!(dialect.as_deref(), Some("«$MSG»\\r\\n"));
+    }
+
+    #[test]
+    fn what_has_no_message_in_it_is_none() {
         assert!(Template::read("{}").is_err());
+        assert!(Template::read("$MSG$MSG").is_err(), "it would be heard twice");
     }
 }

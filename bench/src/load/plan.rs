@@ -3,26 +3,53 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::aim::Aim;
+use serde::{Deserialize, Serialize};
+
+use super::aim::{Aim, Speech};
+use super::crew::Times;
 use super::message::Template;
 use super::stamp::STAMP_BYTES;
 use super::worker::{Job, Mode};
 use crate::frame;
+use crate::tls;
 use crate::units;
 use crate::url::Url;
 
 /// The most places of all clients and publishers together that one thread keeps: half a gigabyte.
 const PLACES_MAX: usize = 32 << 20;
 
+/// The most clients that are heard before what is due is said: a quarter of a millisecond.
+const AT_ONCE_MAX: usize = 64;
+
 /// A load, as asked for.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) aim: Aim,
     /// Clients among them that publish.
     #[arg(short = 'P', long, value_name = "N", default_value = "1", value_parser = units::count)]
     pub(crate) publishers: usize,
-    /// Open loop: publications a second of all publishers together, such as 500/s.
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+    #[arg(skip)]
+    pub(crate) hears: Hears,
+}
+
+/// Who waits for a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Hears {
+    /// Every client.
+    #[default]
+    All,
+    /// The client that said it.
+    Own,
+}
+
+/// What is said, how often, and for how long.
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+pub(crate) struct Talk {
+    /// Open loop: messages a second of all publishers together, such as 500/s.
     #[arg(
         short = 'r', long, value_name = "RATE",
         value_parser = units::rate, conflicts_with = "window"
@@ -40,36 +67,21 @@ pub(crate) struct Plan {
     /// How long to work before measuring.
     #[arg(long = "warmup", value_name = "TIME", default_value = "2s", value_parser = units::time)]
     pub(crate) warm_up: Duration,
-    /// Bytes of each message, 44 or more: it begins with its stamp.
+    /// Bytes of each message, 48 or more: it begins with its stamp.
     #[arg(long = "size", value_name = "BYTES", default_value = "128", value_parser = units::size)]
     pub(crate) bytes: usize,
-    /// What a publication looks like to the server; $MSG stands for the message.
+    /// What a publication looks like to the server; $MSG stands for the message, $LEN for the
+    /// number of its bytes and $N for that of the client.
     #[arg(long, value_name = "TEXT", default_value = "$MSG", value_parser = Template::read)]
     pub(crate) message: Template,
 }
 
-impl Plan {
+impl Talk {
     /// What makes no sense together.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        self.aim.check()?;
-        let listeners = self.aim.clients.div_ceil(self.aim.threads);
-        if self.publishers == 0 {
-            return Err("a load needs at least one publisher".into());
-        }
-        if self.publishers > self.aim.clients || self.publishers > usize::from(u16::MAX) {
-            let most = self.aim.clients.min(usize::from(u16::MAX));
-            return Err(format!("{} publishers of at most {most} clients", self.publishers));
-        }
+    fn check(&self) -> Result<(), String> {
         if self.bytes < STAMP_BYTES || self.bytes > frame::PAYLOAD_BYTES_MAX {
             let most = frame::PAYLOAD_BYTES_MAX;
             return Err(format!("messages are from {STAMP_BYTES} to {most} bytes long"));
-        }
-        if listeners * self.publishers > PLACES_MAX {
-            return Err(format!(
-                "{listeners} clients of a thread times {} publishers are too many to keep account \
-                 of: more threads, or fewer publishers",
-                self.publishers
-            ));
         }
         if self.time < Duration::from_millis(100) {
             return Err("a run lasts at least 100 ms".into());
@@ -80,50 +92,92 @@ impl Plan {
         Ok(())
     }
 
-    /// The same load against another server, which passes messages on as they are.
-    pub(super) fn against(&self, address: SocketAddr, pid: u32) -> Result<Self, String> {
-        Ok(Self {
-            aim: Aim {
-                url: Url::read(&format!("ws://{address}/ws"))?,
-                server_pid: Some(pid),
-                hello: Vec::new(),
-                subprotocol: None,
-                label: "bare loop".to_owned(),
-                ..self.aim.clone()
-            },
-            message: Template::read("$MSG")?,
-            ..self.clone()
-        })
-    }
-
     pub(crate) fn mode(&self) -> Mode {
         match self.rate {
             Some(rate) => Mode::Open { rate },
             None => Mode::Closed { window: u32::try_from(self.window.unwrap_or(1)).unwrap_or(1) },
         }
     }
+}
+
+impl Plan {
+    /// What makes no sense together.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.aim.check()?;
+        let agents = self.aim.agents.count().max(self.aim.part.agents);
+        let listeners = self.aim.clients.div_ceil(self.aim.threads * agents);
+        if self.publishers == 0 {
+            return Err("a load needs at least one publisher".into());
+        }
+        if self.publishers > self.aim.clients {
+            return Err(format!("{} publishers of {} clients", self.publishers, self.aim.clients));
+        }
+        if self.hears == Hears::All && listeners * self.publishers > PLACES_MAX {
+            return Err(format!(
+                "{listeners} clients of a thread times {} publishers are too many to keep account \
+                 of: more threads, or fewer publishers",
+                self.publishers
+            ));
+        }
+        self.talk.check()
+    }
+
+    /// The same load against another server, which passes messages on as they are.
+    pub(crate) fn against(&self, address: SocketAddr, pid: u32) -> Result<Self, String> {
+        Ok(Self {
+            aim: Aim {
+                url: Url::read(&format!("ws://{address}/ws"))?,
+                server_pid: Some(pid),
+                tls: tls::Flags::default(),
+                speech: Speech::default(),
+                subprotocol: None,
+                label: "bare loop".to_owned(),
+                ..self.aim.clone()
+            },
+            talk: Talk { message: Template::read("$MSG")?, ..self.talk.clone() },
+            ..self.clone()
+        })
+    }
+
+    /// How many clients a thread hears before it says what is due. In echoes what is heard makes
+    /// the next message due: a small part of all that is under way keeps the rest under way.
+    fn at_once(&self) -> usize {
+        let under_way = self.publishers / self.aim.threads_in_all() * self.talk.window.unwrap_or(1);
+        match self.hears {
+            Hears::All => AT_ONCE_MAX,
+            Hears::Own => (under_way / 16).clamp(1, AT_ONCE_MAX),
+        }
+    }
+
+    pub(super) fn times(&self) -> Times {
+        Times { warm_up: self.talk.warm_up, time: Some(self.talk.time) }
+    }
+
+    /// What tells this run's messages from those of others.
+    pub(crate) fn run_mark(&self) -> u16 {
+        // Of the run's own choices this is the only one: by it two runs at once tell their messages
+        // apart.
+        let mixed =
+            self.aim.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
+        u16::try_from(mixed >> 16 & 0xffff).unwrap_or(0)
+    }
 
     /// Each thread's share. Publishers are dealt out like cards.
     pub(super) fn jobs(&self) -> Result<Vec<Job>, String> {
         let aim = &self.aim;
-        // Of the run's own choices this is the only one: by it two runs at once tell their messages
-        // apart.
-        let mixed = aim.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
-        let run = u16::try_from(mixed >> 16 & 0xffff).unwrap_or(0);
+        let threads = aim.threads_in_all();
+        let run = aim.part.run.unwrap_or_else(|| self.run_mark());
         let job = |thread| -> Result<Job, String> {
             Ok(Job {
-                thread,
-                core: aim.core(thread),
                 request: aim.request(thread)?,
                 clients: aim.share(thread).1,
-                publishers: (thread..self.publishers).step_by(aim.threads).collect(),
+                publishers: (aim.place(thread)..self.publishers).step_by(threads).collect(),
                 publishers_in_all: self.publishers,
                 ramp: aim.pace(),
-                template: self.message.clone(),
-                bytes: self.bytes,
-                mode: self.mode(),
-                warm_up: self.warm_up,
-                time: self.time,
+                template: self.talk.message.in_frames(aim.speech.opcode()),
+                bytes: self.talk.bytes,
+                mode: self.talk.mode(),
+                at_once: self.at_once(),
                 run,
             })
         };
@@ -136,6 +190,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::agents::Part;
 
     #[derive(Parser)]
     struct Line {
@@ -150,12 +205,48 @@ mod tests {
 
     #[test]
     fn clients_and_publishers_are_dealt_out() {
-        let jobs = plan("127.0.0.1:9001 -c 10 -P 5 --threads 3 -r 30/s --core 1").jobs().unwrap();
+        let jobs = plan("127.0.0.1:9001 -c 10 -P 5 --threads 3 -r 30/s").jobs().unwrap();
         let clients: Vec<_> = jobs.iter().map(|job| (job.request.first, job.clients)).collect();
         assert_eq!(clients, [(0, 4), (4, 3), (7, 3)]);
         let publishers: Vec<_> = jobs.iter().map(|job| job.publishers.clone()).collect();
         assert_eq!(publishers, [vec![0, 3], vec![1, 4], vec![2]]);
-        assert!(jobs.iter().all(|job| job.core == Some(1)));
+    }
+
+    #[test]
+    fn agents_are_told_all_that_was_typed() {
+        for line in [
+            "x:1",
+            "wss://x/a?b=c -c 10k -P 5 -r 0.3/s -d 30s --warmup 5s --size 128 --threads 3 --core 1 \
+             --ramp 1k/s -H a:b --origin o --subprotocol s --hello one --hello two --ready r \
+             --answer PING=PONG --binary --source-ip 127.0.0.9 --seed 7 --label l --insecure",
+            "x:1 -w 16 --message {$N:$MSG}",
+        ] {
+            let plan = plan(line);
+            let told: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+            assert_eq!(format!("{told:?}"), format!("{plan:?}"));
+        }
+    }
+
+    /// Two agents of two threads deal out what four threads of one process would have.
+    #[test]
+    fn parts_make_up_the_whole() {
+        let typed = "127.0.0.1:9001 -c 11 -P 6 --ramp 4/s --core 5 --core 6";
+        let shares = |plan: &Plan| -> Vec<_> {
+            let jobs = plan.jobs().unwrap();
+            jobs.into_iter()
+                .map(|job| (job.request.first, job.clients, job.publishers, job.ramp))
+                .collect()
+        };
+        let whole = shares(&plan(&format!("{typed} --threads 4")));
+        let part = |agent| {
+            let mut plan = plan(&format!("{typed} --threads 2"));
+            let part = Part { agent, agents: 2, cores_taken: agent, ..Part::default() };
+            plan.aim.part = part;
+            plan
+        };
+        assert_eq!([shares(&part(0)), shares(&part(1))].concat(), whole);
+        let cores = [0, 1].map(|agent| part(agent).aim.core(0));
+        assert_eq!(cores, [Some(5), Some(6)], "the second of a host goes on with its cores");
     }
 
     #[test]
@@ -163,7 +254,7 @@ mod tests {
         for (line, word) in [
             ("x:1 -c 0", "at least one"),
             ("x:1 -c 5 -P 6", "6 publishers"),
-            ("x:1 --size 10", "from 44"),
+            ("x:1 --size 10", "from 48"),
             ("x:1 -c 1 --threads 2", "2 threads"),
             ("x:1 -c 1M -P 60k", "too many"),
             ("x:1 -d 0", "100 ms"),

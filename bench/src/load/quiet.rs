@@ -2,27 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
-use super::Failed;
 use super::aim::Aim;
+use super::crew::{self, Gathered, Post, Times};
 use super::judge;
-use super::record::nanoseconds;
-use super::sampler::Sampler;
-use crate::host;
+use super::record::{Intervals, nanoseconds};
+use super::{Failed, Measure, Task};
+use crate::agents::{self, Outside};
+use crate::host::now_ns;
+use crate::output::hist;
 use crate::run::{Fault, Generator, Latency, Load, Run, ServerCost, Totals};
-use crate::swarm::{Request, Swarm};
+use crate::swarm::{Arrived, Request, Swarm};
 use crate::units;
 
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(50);
 
+/// Storms are over when they have blown.
+const ALL_ROUNDS: Times = Times { warm_up: Duration::ZERO, time: None };
+
+/// How often a thread without clients looks whether it may begin.
+const MEETING: Duration = Duration::from_millis(1);
+
 /// A connect storm, and the storms of all who come back.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Storm {
     #[command(flatten)]
     pub(crate) aim: Aim,
@@ -35,7 +44,7 @@ pub(crate) struct Storm {
 }
 
 /// Clients that say nothing.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Idle {
     #[command(flatten)]
     pub(crate) aim: Aim,
@@ -48,181 +57,235 @@ pub(crate) struct Idle {
 }
 
 /// What one thread saw.
-struct Seen {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Seen {
     /// From the first connect to the last answer, over all rounds.
     took: Duration,
     open: usize,
+    resumed: usize,
     failures: BTreeMap<String, u64>,
     endings: BTreeMap<String, u64>,
-    handshake: Histogram<u64>,
     pings: u64,
-    cpu_ns: u64,
+    #[serde(with = "hist::text")]
+    handshake: Histogram<u64>,
+    intervals: Intervals,
 }
 
 impl Storm {
+    /// All clients come once, at once, and go.
+    pub(crate) fn once(aim: Aim) -> Self {
+        Self { aim: Aim { ramp: None, ..aim }, rounds: 1, hold: Duration::ZERO }
+    }
+}
+
+impl Measure for Storm {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
     /// Runs the storms.
-    pub(crate) fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let rounds = self.rounds.max(1);
-        let mut sampler = Sampler::new(self.aim.server_pid)?;
-        sampler.sample(true, false)?;
-        let seen = on_threads(&self.aim, stopped, rounds, self.hold, || Ok(()))?;
-        sampler.sample(false, true)?;
-        sampler.finish()?;
-        let took = seen.iter().map(|seen| seen.took).max().unwrap_or_default();
-        Ok(record("connect", &self.aim, seen, &sampler, took, rounds)?)
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+        let gathered = if self.aim.agents.count() > 0 {
+            agents::lead(&self.aim, &ALL_ROUNDS, stopped, &Task::Connect(self.clone()))?
+        } else {
+            self.work(stopped, None)?
+        };
+        let took = gathered.found.iter().map(|seen: &Seen| seen.took).max().unwrap_or_default();
+        let gathered = Gathered { measured: took, ..gathered };
+        let mut run = record("connect", &self.aim, gathered, self.rounds.max(1))?;
+        for second in &mut run.series {
+            second.connects = std::mem::take(&mut second.deliveries);
+        }
+        Ok(run)
+    }
+}
+
+impl Storm {
+    /// This process's part of it.
+    pub(crate) fn work(
+        &self,
+        stopped: &AtomicBool,
+        outside: Option<&Outside>,
+    ) -> Result<Gathered<Seen>, Failed> {
+        let (aim, rounds) = (&self.aim, self.rounds.max(1));
+        let requests = requests(aim)?;
+        crew::run(aim, &ALL_ROUNDS, (stopped, outside), async |post| {
+            storms(aim, &requests[post.thread], (rounds, self.hold), post).await
+        })
+    }
+}
+
+impl Measure for Idle {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
+    /// Connects the clients and leaves them alone.
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+        let gathered = if self.aim.agents.count() > 0 {
+            agents::lead(&self.aim, &self.times(), stopped, &Task::Idle(self.clone()))?
+        } else {
+            self.work(stopped, None)?
+        };
+        record("idle", &self.aim, gathered, 1)
     }
 }
 
 impl Idle {
-    /// Connects the clients and leaves them alone.
-    pub(crate) fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let mut sampler = Sampler::new(self.aim.server_pid)?;
-        let seen = on_threads(&self.aim, stopped, 1, self.time, || {
-            sampler.connected()?;
-            sampler.sample(true, false)
-        })?;
-        sampler.sample(false, true)?;
-        sampler.finish()?;
-        Ok(record("idle", &self.aim, seen, &sampler, self.time, 1)?)
+    /// This process's part of it.
+    pub(crate) fn work(
+        &self,
+        stopped: &AtomicBool,
+        outside: Option<&Outside>,
+    ) -> Result<Gathered<Seen>, Failed> {
+        let requests = requests(&self.aim)?;
+        crew::run(&self.aim, &self.times(), (stopped, outside), async |post| {
+            stay(&self.aim, &requests[post.thread], post).await
+        })
+    }
+
+    fn times(&self) -> Times {
+        Times { warm_up: Duration::ZERO, time: Some(self.time) }
     }
 }
 
-/// Has every thread's share of clients come and stay, so many times; `all_here` is called when all
-/// have come for the first time.
-fn on_threads(
+fn requests(aim: &Aim) -> Result<Vec<Request>, Failed> {
+    let requests: Result<_, _> = (0..aim.threads).map(|thread| aim.request(thread)).collect();
+    requests.map_err(Failed::Unreachable)
+}
+
+/// All clients of a thread come and stay, so many times.
+async fn storms(
     aim: &Aim,
-    stopped: &Arc<AtomicBool>,
-    rounds: usize,
-    hold: Duration,
-    all_here: impl FnOnce() -> io::Result<()>,
-) -> Result<Vec<Seen>, Failed> {
-    let requests =
-        (0..aim.threads).map(|thread| aim.request(thread)).collect::<Result<Vec<_>, _>>();
-    let requests = requests.map_err(Failed::Unreachable)?;
-    // The main thread is one more, once.
-    let here = Barrier::new(aim.threads + 1);
-    let start = Barrier::new(aim.threads);
-    let seen = std::thread::scope(|scope| {
-        let threads: Vec<_> = requests
-            .iter()
-            .enumerate()
-            .map(|(thread, request)| {
-                let (here, start) = (&here, &start);
-                scope.spawn(move || {
-                    let mut first = Some(here);
-                    let seen =
-                        visit(aim, thread, request, stopped, rounds, hold, (start, &mut first));
-                    // Whoever failed before all were there keeps nobody waiting.
-                    if let Some(here) = first {
-                        here.wait();
-                    }
-                    seen
-                })
-            })
-            .collect();
-        here.wait();
-        let sampled = all_here();
-        let seen: io::Result<Vec<Seen>> = threads
-            .into_iter()
-            .map(|thread| {
-                thread.join().map_err(|_| io::Error::other("a generator thread panicked"))?
-            })
-            .collect();
-        sampled.and(seen)
-    })?;
-    if seen.iter().all(|seen| seen.open == 0) {
-        let cause = seen.iter().flat_map(|seen| seen.failures.keys()).next();
-        let cause = cause.map_or_else(|| "no client connected".to_owned(), Clone::clone);
-        return Err(Failed::Unreachable(cause));
+    request: &Request,
+    (rounds, hold): (usize, Duration),
+    mut post: Post<'_>,
+) -> io::Result<Seen> {
+    let mut seen = Seen::new()?;
+    post.ready(0);
+    let moments = loop {
+        if let Some(moments) = post.moments() {
+            break moments;
+        }
+        std::thread::park_timeout(MEETING);
+    };
+    while let Some(left) = moments.begin_ns.checked_sub(now_ns()) {
+        std::thread::park_timeout(Duration::from_nanos(left));
     }
+    seen.intervals.begin(moments.measure_ns);
+    seen.intervals.begun();
+    for round in 1..=rounds {
+        if now_ns() >= post.end_ns() {
+            break;
+        }
+        let began = Instant::now();
+        let mut swarm = Swarm::empty()?;
+        let Seen { handshake, intervals, .. } = &mut seen;
+        let arrived = swarm.arrive(request, aim.share(post.thread).1, aim.pace(), |time| {
+            let took_ns = super::nanoseconds(time);
+            handshake.saturating_record(took_ns);
+            intervals.received(now_ns(), took_ns);
+        })?;
+        seen.took += began.elapsed();
+        seen.came(arrived);
+        let until = now_ns() + super::nanoseconds(hold);
+        seen.rest(&mut swarm, || until.min(post.end_ns())).await?;
+        drop(swarm);
+        post.meet(round);
+    }
+    seen.intervals.end();
     Ok(seen)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one thread's whole errand")]
-fn visit(
-    aim: &Aim,
-    thread: usize,
-    request: &Request,
-    stopped: &AtomicBool,
-    rounds: usize,
-    hold: Duration,
-    (start, first): (&Barrier, &mut Option<&Barrier>),
-) -> io::Result<Seen> {
-    let mut seen = Seen {
-        took: Duration::ZERO,
-        open: 0,
-        failures: BTreeMap::new(),
-        endings: BTreeMap::new(),
-        handshake: nanoseconds()?,
-        pings: 0,
-        cpu_ns: 0,
-    };
-    // A thread that cannot be pinned still meets the others at every round.
-    let pinned = host::pin(aim.core(thread));
-    let mut failed = pinned.err();
-    for _ in 0..rounds {
-        start.wait();
-        if failed.is_some() || stopped.load(Ordering::Relaxed) {
-            continue;
-        }
-        failed = storm(aim, thread, request, stopped, hold, (&mut seen, first)).err();
-    }
-    failed.map_or(Ok(seen), Err)
-}
-
-#[expect(clippy::too_many_arguments, reason = "one thread's whole errand")]
-fn storm(
-    aim: &Aim,
-    thread: usize,
-    request: &Request,
-    stopped: &AtomicBool,
-    hold: Duration,
-    (seen, first): (&mut Seen, &mut Option<&Barrier>),
-) -> io::Result<()> {
-    let began = Instant::now();
-    let cpu_began = host::thread_cpu_ns();
+/// The clients of a thread come, and stay until the end.
+async fn stay(aim: &Aim, request: &Request, mut post: Post<'_>) -> io::Result<Seen> {
+    let mut seen = Seen::new()?;
     let mut swarm = Swarm::empty()?;
     let handshake = &mut seen.handshake;
-    let arrived = swarm.arrive(request, aim.share(thread).1, aim.pace(), |time| {
+    let arrived = swarm.arrive(request, aim.share(post.thread).1, aim.pace(), |time| {
         handshake.saturating_record(super::nanoseconds(time));
     })?;
-    seen.took += began.elapsed();
-    seen.open += arrived.open;
-    judge::add(&mut seen.failures, arrived.failures);
-    if let Some(here) = first.take() {
-        here.wait();
-    }
-    let until = Instant::now() + hold;
-    while let Some(left) = until.checked_duration_since(Instant::now())
-        && !stopped.load(Ordering::Relaxed)
-    {
-        swarm.receive(left.min(TURN), |_, _| {})?;
-    }
-    seen.pings += swarm.pings;
-    seen.cpu_ns += host::thread_cpu_ns() - cpu_began;
-    judge::add(&mut seen.endings, std::mem::take(&mut swarm.endings));
-    Ok(())
+    post.ready(arrived.open);
+    seen.came(arrived);
+    let moments = loop {
+        if let Some(moments) = post.moments() {
+            break moments;
+        }
+        swarm.rest(TURN).await?;
+        swarm.take(|_, _| None)?;
+    };
+    seen.intervals.begin(moments.measure_ns);
+    seen.intervals.begun();
+    seen.rest(&mut swarm, || post.end_ns()).await?;
+    seen.intervals.end();
+    Ok(seen)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-#[expect(clippy::too_many_arguments, reason = "what the threads, the host and the user said")]
+impl Seen {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            took: Duration::ZERO,
+            open: 0,
+            resumed: 0,
+            failures: BTreeMap::new(),
+            endings: BTreeMap::new(),
+            pings: 0,
+            handshake: nanoseconds()?,
+            intervals: Intervals::new()?,
+        })
+    }
+
+    fn came(&mut self, arrived: Arrived) {
+        self.open += arrived.open;
+        self.resumed += arrived.resumed;
+        judge::add(&mut self.failures, arrived.failures);
+    }
+
+    /// The clients answer pings, and no more, until a moment that may come nearer.
+    async fn rest(&mut self, swarm: &mut Swarm, until: impl Fn() -> u64) -> io::Result<()> {
+        while let Some(left) = until().checked_sub(now_ns()).filter(|left| *left > 0) {
+            swarm.rest(Duration::from_nanos(left).min(TURN)).await?;
+            swarm.take(|_, _| None)?;
+            // The end's own second has not begun.
+            self.intervals.tick(now_ns().min(until().saturating_sub(1)));
+        }
+        self.pings += std::mem::take(&mut swarm.pings);
+        judge::add(&mut self.endings, std::mem::take(&mut swarm.endings));
+        Ok(())
+    }
+}
+
 fn record(
     command: &str,
     aim: &Aim,
-    seen: Vec<Seen>,
-    sampler: &Sampler,
-    took: Duration,
+    gathered: Gathered<Seen>,
     rounds: usize,
-) -> io::Result<Run> {
-    let mut totals = Totals { seconds: took.as_secs_f64(), ..Totals::default() };
+) -> Result<Run, Failed> {
+    let Gathered { found, sampler, began_unix_ms, measured, joint } = gathered;
+    if found.iter().all(|seen| seen.open == 0) {
+        return Err(Failed::unreachable(found.iter().flat_map(|seen| seen.failures.keys())));
+    }
+    let mut totals = Totals { seconds: measured.as_secs_f64(), ..Totals::default() };
     let mut handshake = nanoseconds()?;
-    let busiest = seen.iter().map(|seen| seen.cpu_ns).max().unwrap_or(0);
-    for seen in seen {
+    let (mut cpu_ns, mut intervals) = (Vec::new(), Vec::new());
+    for seen in found {
         totals.connected += seen.open as u64;
+        totals.resumed += seen.resumed as u64;
         totals.pings += seen.pings;
         judge::add(&mut totals.failures, seen.failures);
         judge::add(&mut totals.disconnects, seen.endings);
         handshake.add(&seen.handshake).map_err(io::Error::other)?;
+        let seconds = seen.intervals.finish();
+        cpu_ns.push(seconds.iter().map(|second| second.cpu_ns).sum());
+        intervals.extend(seconds);
     }
     let asked = (aim.clients * rounds) as u64;
     let missing = asked.saturating_sub(totals.connected);
@@ -231,25 +294,23 @@ fn record(
         what: format!("{missing} of {asked} connects failed: {cause}"),
         remedy: "raise the limit that it names, or ask for fewer clients".to_owned(),
     });
-    let server = judge::server_of(sampler, &totals).map(|server| ServerCost {
-        cpu_share: sampler.server_ns().unwrap_or(0) as f64 / 1e9 / totals.seconds,
+    let server = judge::server_of(&sampler, &totals).map(|server| ServerCost {
+        cpu_share: judge::share(sampler.server_ns().unwrap_or(0), totals.seconds),
         cpu_ns_per_delivery: 0.0,
         ..server
     });
+    let (_, series) = judge::seconds_of(intervals, &sampler)?;
+    let generator = judge::generator_of(aim, &cpu_ns, &totals);
     Ok(Run {
-        began_unix_ms: super::unix_ms()
-            .saturating_sub(u64::try_from(took.as_millis()).unwrap_or(0)),
+        began_unix_ms,
         load: Load { clients: aim.clients as u64, seconds: totals.seconds, ..Load::default() },
         latencies: BTreeMap::from([("handshake".to_owned(), Latency::of(&handshake))]),
         server,
-        generator: Generator {
-            threads: u32::try_from(aim.threads).unwrap_or(u32::MAX),
-            agents: 1,
-            cpu_share: busiest as f64 / 1e9 / totals.seconds,
-            cpu_ns_per_receipt: 0.0,
-        },
+        generator: Generator { cpu_ns_per_receipt: 0.0, ..generator },
+        series,
+        agents: joint.map(|joint| joint.agents).unwrap_or_default(),
         faults: fault.into_iter().collect(),
         totals,
-        ..judge::head_of(command, aim, sampler)
+        ..judge::head_of(command, aim, &sampler)
     })
 }

@@ -3,8 +3,10 @@
 use std::io;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use crate::host::thread_cpu_ns;
+use crate::output::hist;
 
 /// The longest time that is told apart: an hour and more, in nanoseconds.
 const LONGEST_NS: u64 = 4_000_000_000_000;
@@ -18,7 +20,7 @@ pub(crate) fn nanoseconds() -> io::Result<Histogram<u64>> {
 }
 
 /// What one thread saw in one second.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Interval {
     /// Seconds since the measuring began.
     pub(crate) second: u64,
@@ -26,14 +28,17 @@ pub(crate) struct Interval {
     pub(crate) received: u64,
     /// What the thread ran for.
     pub(crate) cpu_ns: u64,
+    #[serde(with = "hist::text")]
     pub(crate) latency: Histogram<u32>,
 }
 
 /// One thread's seconds, in the order in which they came.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Intervals {
+    #[serde(skip)]
     begin_ns: u64,
     /// The thread's own clock where the last second began.
+    #[serde(skip)]
     cpu_ns: u64,
     seconds: Vec<Interval>,
 }
@@ -76,6 +81,11 @@ impl Intervals {
         }
     }
 
+    /// Time passes, whether anything happens or not.
+    pub(crate) fn tick(&mut self, now_ns: u64) {
+        self.at(now_ns);
+    }
+
     /// The second in which a moment lies; mostly the last one.
     fn at(&mut self, at_ns: u64) -> Option<&mut Interval> {
         let second = at_ns.checked_sub(self.begin_ns)? / 1_000_000_000;
@@ -112,7 +122,11 @@ impl Interval {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{judge, sampler::Sampler};
     use super::*;
+    use crate::run::Second;
 
     #[test]
     fn each_receipt_lies_in_its_second() {
@@ -128,5 +142,55 @@ mod tests {
             seconds.iter().map(|i| (i.second, i.published, i.received, i.latency.len())).collect();
         assert_eq!(seen, [(0, 0, 2, 2), (1, 0, 1, 1), (3, 1, 0, 0)]);
         assert!(seconds[0].latency.max() >= 90_000_000_000);
+    }
+
+    /// What a coordinator has of an agent's seconds.
+    fn told(intervals: Intervals) -> Vec<Interval> {
+        let text = serde_json::to_string(&intervals).unwrap();
+        let read: Intervals = serde_json::from_str(&text).unwrap();
+        read.finish()
+    }
+
+    proptest! {
+        // Each makes some forty histograms of hours, to the microsecond.
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// However receipts are dealt to processes, what they tell makes one histogram of all
+        /// values, for every second and for the whole.
+        #[test]
+        fn merged_histograms_equal_one_of_all_values(
+            receipts in proptest::collection::vec(
+                (0_usize..4, 0_u64..4_000_000_000, 0_u64..2 * LONGEST_NS), 1..300,
+            ),
+            handshakes in proptest::collection::vec((0_usize..4, 0_u64..2 * LONGEST_NS), 0..300),
+        ) {
+            let sampler = Sampler::new(None).unwrap();
+            let mut alone = Intervals::new().unwrap();
+            let mut parts: Vec<_> = (0..4).map(|_| Intervals::new().unwrap()).collect();
+            let mut one = nanoseconds().unwrap();
+            let mut several: Vec<_> = (0..4).map(|_| nanoseconds().unwrap()).collect();
+            for (part, at_ns, took_ns) in receipts {
+                alone.received(at_ns, took_ns);
+                parts[part].received(at_ns, took_ns);
+            }
+            for (part, took_ns) in handshakes {
+                one.saturating_record(took_ns);
+                several[part].saturating_record(took_ns);
+            }
+            let intervals = parts.into_iter().flat_map(told).collect();
+            let (whole, seconds) = judge::seconds_of(intervals, &sampler).unwrap();
+            let (right, right_seconds) = judge::seconds_of(alone.finish(), &sampler).unwrap();
+            prop_assert_eq!(whole, right);
+            let histograms = |seconds: Vec<Second>| -> Vec<_> {
+                let kept = seconds.into_iter().filter(|second| second.deliveries > 0);
+                kept.map(|second| (second.deliveries, second.histogram)).collect()
+            };
+            prop_assert_eq!(histograms(seconds), histograms(right_seconds));
+            let mut merged = nanoseconds().unwrap();
+            for part in several {
+                merged.add(hist::decode(&hist::encode(&part)).unwrap()).unwrap();
+            }
+            prop_assert_eq!(merged, one);
+        }
     }
 }

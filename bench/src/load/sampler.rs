@@ -109,6 +109,13 @@ impl Sampler {
         share(self.first.as_ref()?, self.end.as_ref()?)
     }
 
+    /// The share of its core that the server's busiest thread had.
+    pub(crate) fn server_busiest_share(&self) -> Option<f64> {
+        let (first, end) = (self.first.as_ref()?, self.end.as_ref()?);
+        let busiest = end.server.as_ref()?.busiest_since(first.server.as_ref()?);
+        Some(share_of(busiest, first, end))
+    }
+
     /// The host's stolen and all ticks, and the server's user and system ones.
     #[expect(clippy::type_complexity, reason = "two pairs, either of which may not be there")]
     fn ticks(&self) -> (Option<(u64, u64)>, Option<(u64, u64)>) {
@@ -120,8 +127,12 @@ impl Sampler {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn share(from: &Look, to: &Look) -> Option<f64> {
-    let passed = (to.at - from.at).as_nanos().max(1) as f64;
-    Some(to.server.as_ref()?.since(from.server.as_ref()?) as f64 / passed)
+    Some(share_of(to.server.as_ref()?.since(from.server.as_ref()?), from, to))
+}
+
+/// So many nanoseconds of a core's, between two looks.
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn share_of(run_ns: u64, from: &Look, to: &Look) -> f64 {
+    run_ns as f64 / (to.at - from.at).as_nanos().max(1) as f64
 }

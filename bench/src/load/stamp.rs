@@ -3,10 +3,12 @@
 //! Letters and digits only, so that a stamp passes through JSON as it is, and it is looked for, so
 //! that it is found in whatever a server wraps around it, several times in joined messages.
 
+use std::collections::BTreeMap;
+
 use memchr::memmem::Finder;
 
 /// How long a stamp is; messages are at least as long.
-pub(crate) const STAMP_BYTES: usize = 44;
+pub(crate) const STAMP_BYTES: usize = 48;
 
 /// Its mark and the run's number.
 const MARK_BYTES: usize = 8;
@@ -14,7 +16,7 @@ const MARK_BYTES: usize = 8;
 /// One publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    pub(crate) publisher: u16,
+    pub(crate) publisher: u32,
     /// From 0, for each publisher.
     pub(crate) number: u32,
     /// When it was meant to leave, on the monotonic clock.
@@ -48,21 +50,51 @@ impl Stamper {
     /// Appends a stamp.
     pub(crate) fn put(&self, out: &mut Vec<u8>, stamp: &Stamp) {
         out.extend(self.mark);
-        put_hex(out, u64::from(stamp.publisher), 4);
+        put_hex(out, u64::from(stamp.publisher), 8);
         put_hex(out, u64::from(stamp.number), 8);
         put_hex(out, stamp.intended_ns, 16);
         put_hex(out, u64::from(stamp.late_us), 8);
     }
 
-    /// Calls `each` for every stamp in a message.
-    pub(crate) fn find(&self, mut message: &[u8], mut each: impl FnMut(Stamp)) {
+    /// Calls `each` for every stamp in a message, and gives what it ends in, if that may be the
+    /// beginning of one more.
+    fn find<'a>(&self, mut message: &'a [u8], mut each: impl FnMut(Stamp)) -> &'a [u8] {
         while let Some(at) = self.finder.find(message) {
-            let Some(stamp) = message.get(at + MARK_BYTES..at + STAMP_BYTES) else { return };
+            let Some(stamp) = message.get(at + MARK_BYTES..at + STAMP_BYTES) else {
+                return &message[at..];
+            };
             message = &message[at + MARK_BYTES..];
             if let Some(stamp) = read(stamp) {
                 each(stamp);
                 message = &message[STAMP_BYTES - MARK_BYTES..];
             }
+        }
+        let tail = &message[message.len().saturating_sub(MARK_BYTES - 1)..];
+        let begins = |at: &usize| tail[*at] == self.mark[0] && self.mark.starts_with(&tail[*at..]);
+        (0..tail.len()).find(begins).map_or(&[], |at| &tail[at..])
+    }
+}
+
+/// What the last messages of clients ended in, where that may be half a stamp: servers may cut what
+/// they send into frames wherever they like.
+#[derive(Debug, Default)]
+pub(crate) struct Halves(BTreeMap<usize, Vec<u8>>);
+
+impl Halves {
+    /// Calls `each` for every stamp that ends in what a client hears.
+    pub(crate) fn find(
+        &mut self,
+        stamper: &Stamper,
+        client: usize,
+        message: &[u8],
+        each: impl FnMut(Stamp),
+    ) {
+        let half = match self.0.remove(&client) {
+            None => stamper.find(message, each).to_vec(),
+            Some(half) => stamper.find(&[&half, message].concat(), each).to_vec(),
+        };
+        if !half.is_empty() {
+            self.0.insert(client, half);
         }
     }
 }
@@ -76,10 +108,11 @@ fn put_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
 
 fn read(digits: &[u8]) -> Option<Stamp> {
     Some(Stamp {
-        publisher: u16::try_from(hex(&digits[..4])?).ok()?,
-        number: u32::try_from(hex(&digits[4..12])?).ok()?,
-        intended_ns: hex(&digits[12..28])?,
-        late_us: u32::try_from(hex(&digits[28..36])?).ok()?,
+        publisher: u32::try_from(hex(&digits[..8])?).ok()?,
+        // One more must be a number too.
+        number: u32::try_from(hex(&digits[8..16])?).ok().filter(|number| *number < u32::MAX)?,
+        intended_ns: hex(&digits[16..32])?,
+        late_us: u32::try_from(hex(&digits[32..40])?).ok()?,
     })
 }
 
@@ -135,10 +168,57 @@ mod tests {
         assert_eq!(found(&stamper, &both), [STAMP]);
     }
 
+    #[test]
+    fn what_cannot_become_a_stamp_is_not_kept() {
+        let stamper = Stamper::new(1);
+        let mut text = Vec::new();
+        stamper.put(&mut text, &STAMP);
+        for (message, kept) in [
+            (&b"plain...."[..], &b""[..]),
+            (b"s......", b""),
+            (b"ends in s", b"s"),
+            (b"..sTnT00", b"sTnT00"),
+            (b"sTnT0002", b""),
+            (b"", b""),
+        ] {
+            assert_eq!(stamper.find(message, |_| {}), kept);
+        }
+        assert_eq!(stamper.find(&text, |_| {}), b"", "a whole one is done with");
+        assert_eq!(stamper.find(&text[..43], |_| {}), &text[..43]);
+    }
+
     proptest! {
         #[test]
+        fn stamps_are_found_through_every_cut(
+            cuts in proptest::collection::vec(1..60_usize, 1..20),
+        ) {
+            let stamper = Stamper::new(7);
+            let mut bytes = Vec::new();
+            for number in 0..5 {
+                stamper.put(&mut bytes, &Stamp { number, ..STAMP });
+                bytes.extend(b"..s\r\n");
+            }
+            let mut halves = Halves::default();
+            let (mut heard, mut other) = (Vec::new(), 0);
+            let mut rest = &bytes[..];
+            for cut in cuts.into_iter().chain([usize::MAX]) {
+                let (piece, behind) = rest.split_at(cut.min(rest.len()));
+                halves.find(&stamper, 3, piece, |stamp| heard.push(stamp.number));
+                halves.find(&stamper, 4, &bytes[..49], |_| other += 1);
+                prop_assert!(halves.0.values().all(|half| half.len() < STAMP_BYTES));
+                rest = behind;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(heard, [0, 1, 2, 3, 4]);
+            prop_assert!(other > 0);
+        }
+
+        #[test]
         fn every_stamp_reads_back(
-            publisher: u16, number: u32, intended_ns in 0..u64::MAX / 2, late_us: u32, run: u16,
+            publisher: u32, number in 0..u32::MAX, intended_ns in 0..u64::MAX / 2, late_us: u32,
+            run: u16,
             before in proptest::collection::vec(any::<u8>(), 0..50),
         ) {
             let stamp = Stamp { publisher, number, intended_ns, late_us };

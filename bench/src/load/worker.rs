@@ -2,57 +2,37 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
-use super::board::Board;
-use super::ledger::{Ledger, Order, Receipt};
+use super::account::{Account, Tally};
+use super::crew::{Moments, Post};
+use super::ledger::Receipt;
 use super::message::Template;
 use super::pace::Pace;
 use super::record::{Interval, Intervals, nanoseconds};
-use super::stamp::{Stamp, Stamper};
+use super::stamp::{Halves, Stamp, Stamper};
 use crate::host::now_ns;
+use crate::output::hist;
 use crate::swarm::{Request, Swarm};
 
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(20);
 
-/// How many clients are heard before what is due is published: a quarter of a millisecond.
-const CLIENTS_A_TURN: usize = 64;
-
 /// How long a full window may stand still before its messages are taken for lost.
 const LOST_NS: u64 = 1_000_000_000;
+
+/// How often all windows are looked at, whether anything came or not.
+const WINDOWS_NS: u64 = 100_000_000;
 
 /// How long nothing may come before what is missing counts as lost.
 const PATIENCE_NS: u64 = 3_000_000_000;
 
-/// What all threads share: a board of messages, the moment at which all begin, and a flag.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) board: Board,
-    /// On the monotonic clock; 0: not yet.
-    pub(crate) begin_ns: AtomicU64,
-    /// Someone has interrupted the run: it ends early, and what there is counts.
-    pub(crate) stopped: Arc<AtomicBool>,
-    /// What each thread has counted so far, for the progress line.
-    pub(crate) live: Vec<Live>,
-}
-
-/// One thread's count, on a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub(crate) struct Live {
-    pub(crate) receipts: AtomicU64,
-}
-
 /// What one thread is to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
-    pub(crate) thread: usize,
-    pub(crate) core: Option<usize>,
     pub(crate) request: Request,
     pub(crate) clients: usize,
     /// Its clients that publish are the first ones; their numbers in the whole run.
@@ -63,8 +43,8 @@ pub(crate) struct Job {
     pub(crate) template: Template,
     pub(crate) bytes: usize,
     pub(crate) mode: Mode,
-    pub(crate) warm_up: Duration,
-    pub(crate) time: Duration,
+    /// Clients that are heard before what is due is said.
+    pub(crate) at_once: usize,
     pub(crate) run: u16,
 }
 
@@ -78,31 +58,34 @@ pub(crate) enum Mode {
 }
 
 /// What one thread found.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) connected: usize,
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) endings: BTreeMap<String, u64>,
     pub(crate) published: u64,
     pub(crate) receipts: u64,
-    pub(crate) duplicated: u64,
-    pub(crate) out_of_order: u64,
-    pub(crate) orders: Vec<Order>,
+    pub(crate) tally: Tally,
     pub(crate) bytes_in: u64,
+    #[serde(with = "hist::text")]
     pub(crate) handshake: Histogram<u64>,
+    #[serde(with = "hist::text")]
     pub(crate) service: Histogram<u64>,
+    #[serde(with = "hist::text")]
     pub(crate) last: Histogram<u64>,
+    #[serde(with = "hist::text")]
     pub(crate) late: Histogram<u64>,
     pub(crate) intervals: Vec<Interval>,
 }
 
 /// A thread at work.
-pub(crate) struct Worker {
+pub(super) struct Worker<'a, A> {
     job: Job,
-    shared: Arc<Shared>,
+    post: Post<'a>,
     swarm: Swarm,
-    ledger: Ledger,
+    account: A,
     stamper: Stamper,
+    halves: Halves,
     /// How many messages each of its publishers has sent.
     sent: Vec<u32>,
     /// What of it a closed loop has given up waiting for.
@@ -110,9 +93,15 @@ pub(crate) struct Worker {
     /// When each publisher's window last moved.
     moved_ns: Vec<u64>,
     pace: Option<Pace>,
-    begin_ns: u64,
-    measure_ns: u64,
+    moments: Moments,
+    /// From when on nothing is said any more.
     end_ns: u64,
+    /// When all windows were last looked at.
+    windows_ns: u64,
+    /// Places whose windows may have moved.
+    places: Vec<usize>,
+    /// Stamps that came, whatever they were.
+    heard: u64,
     published: u64,
     receipts: u64,
     service: Histogram<u64>,
@@ -123,32 +112,28 @@ pub(crate) struct Worker {
     payload: Vec<u8>,
 }
 
-impl Worker {
-    /// Connects the clients; `ready` is called when that is over, and the work begins when the
-    /// shared moment is set.
-    pub(crate) fn run(
-        job: Job,
-        shared: Arc<Shared>,
-        ready: impl FnOnce(usize),
-    ) -> io::Result<Found> {
-        crate::host::pin(job.core)?;
+impl<'a, A: Account> Worker<'a, A> {
+    /// Connects the clients, and works from the moment at which all begin.
+    pub(super) async fn run(job: Job, account: A, mut post: Post<'a>) -> io::Result<Found> {
         let mut swarm = Swarm::empty()?;
         let mut handshake = nanoseconds()?;
         let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
             handshake.saturating_record(super::nanoseconds(time));
         })?;
-        swarm.take_at_once(CLIENTS_A_TURN);
-        ready(arrived.open);
+        swarm.take_at_once(job.at_once);
+        post.ready(arrived.open);
         let mut worker = Self {
-            ledger: Ledger::new(job.clients, job.publishers_in_all),
             stamper: Stamper::new(job.run),
+            halves: Halves::default(),
             sent: vec![0; job.publishers.len()],
             given_up: vec![0; job.publishers.len()],
             moved_ns: vec![0; job.publishers.len()],
             pace: None,
-            begin_ns: 0,
-            measure_ns: 0,
+            moments: Moments { begin_ns: 0, measure_ns: 0 },
             end_ns: 0,
+            windows_ns: 0,
+            places: Vec::new(),
+            heard: 0,
             published: 0,
             receipts: 0,
             service: nanoseconds()?,
@@ -158,18 +143,19 @@ impl Worker {
             out: Vec::new(),
             payload: Vec::new(),
             swarm,
-            shared,
+            account,
+            post,
             job,
         };
         // Clients that never came are not waited for.
         for client in 0..worker.job.clients {
             if !worker.swarm.is_open(client) {
-                worker.ledger.leave(client);
+                worker.account.leave(client);
             }
         }
-        worker.await_start()?;
+        worker.await_start().await?;
         if arrived.open > 0 {
-            worker.work()?;
+            worker.work().await?;
         }
         let found = Found {
             connected: arrived.open,
@@ -177,9 +163,7 @@ impl Worker {
             endings: std::mem::take(&mut worker.swarm.endings),
             published: worker.published,
             receipts: worker.receipts,
-            duplicated: worker.ledger.duplicated,
-            out_of_order: worker.ledger.out_of_order,
-            orders: worker.ledger.orders().to_vec(),
+            tally: worker.account.tally(),
             bytes_in: worker.swarm.bytes_in,
             handshake,
             service: worker.service,
@@ -190,17 +174,18 @@ impl Worker {
         Ok(found)
     }
 
-    fn await_start(&mut self) -> io::Result<()> {
-        while self.begin_ns == 0 && !self.shared.stopped.load(Ordering::Relaxed) {
-            self.hear(TURN)?;
-            self.begin_ns = self.shared.begin_ns.load(Ordering::Relaxed);
-        }
-        self.measure_ns = self.begin_ns + super::nanoseconds(self.job.warm_up);
-        self.end_ns = self.measure_ns + super::nanoseconds(self.job.time);
-        self.intervals.begin(self.measure_ns);
+    async fn await_start(&mut self) -> io::Result<()> {
+        self.moments = loop {
+            if let Some(moments) = self.post.moments() {
+                break moments;
+            }
+            self.swarm.rest(TURN).await?;
+            self.hear()?;
+        };
+        self.intervals.begin(self.moments.measure_ns);
         if let Mode::Open { rate } = self.job.mode {
             self.pace = Some(Pace::new(
-                self.begin_ns,
+                self.moments.begin_ns,
                 rate,
                 self.job.publishers.clone(),
                 self.job.publishers_in_all,
@@ -209,66 +194,52 @@ impl Worker {
         Ok(())
     }
 
-    fn work(&mut self) -> io::Result<()> {
+    async fn work(&mut self) -> io::Result<()> {
+        let Moments { begin_ns, measure_ns } = self.moments;
         let (mut heard, mut moved_ns) = (0, now_ns());
         let (mut begun, mut ended) = (false, false);
         loop {
+            self.end_ns = self.post.end_ns();
             let now = now_ns();
-            if !begun && now >= self.measure_ns {
+            if !begun && now >= measure_ns {
                 begun = true;
                 self.intervals.begun();
             }
             if !ended && now >= self.end_ns {
                 ended = true;
                 self.intervals.end();
+            } else if begun && !ended {
+                self.intervals.tick(now);
             }
-            let stopped = self.shared.stopped.load(Ordering::Relaxed);
-            let wait = if now < self.begin_ns {
-                Duration::from_nanos(self.begin_ns - now)
-            } else if now < self.end_ns && !stopped {
+            let wait = if now < begin_ns {
+                Duration::from_nanos(begin_ns - now)
+            } else if now < self.end_ns {
                 self.publish(now)?
             } else {
                 TURN
             };
-            self.hear(wait)?;
-            let live = &self.shared.live[self.job.thread];
-            live.receipts.store(self.receipts, Ordering::Relaxed);
+            self.swarm.rest(wait).await?;
+            self.hear()?;
+            self.post.count(self.receipts);
             let now = now_ns();
-            if self.receipts + self.ledger.duplicated != heard {
-                heard = self.receipts + self.ledger.duplicated;
-                moved_ns = now;
+            if self.heard != heard {
+                (heard, moved_ns) = (self.heard, now);
             }
-            if now >= self.end_ns || stopped {
+            if ended {
                 // Everything has come, or nothing comes any more.
                 let quiet = now.saturating_sub(moved_ns.max(self.end_ns));
-                if quiet > PATIENCE_NS || self.is_complete() || stopped {
-                    if !ended {
-                        self.intervals.end();
-                    }
+                if quiet > PATIENCE_NS || self.account.is_through(&self.sent) {
                     return Ok(());
                 }
             }
         }
     }
 
-    /// Whether all that this thread's publishers said has reached everyone. A thread without
-    /// publishers stays until those of others are through, or its patience ends.
-    fn is_complete(&self) -> bool {
-        let own = self
-            .job
-            .publishers
-            .iter()
-            .zip(&self.sent)
-            .all(|(publisher, sent)| self.shared.board.complete(*publisher) >= *sent);
-        own && !self.job.publishers.is_empty()
-            && self.job.publishers.len() == self.job.publishers_in_all
-    }
-
     /// Publishes what is due, and says how long there is nothing to publish.
     fn publish(&mut self, now: u64) -> io::Result<Duration> {
         match self.job.mode {
             Mode::Open { .. } => self.publish_due(now),
-            Mode::Closed { window } => self.publish_into_window(now, window),
+            Mode::Closed { window } => self.publish_into_windows(now, window),
         }
     }
 
@@ -291,13 +262,20 @@ impl Worker {
         Ok(wait)
     }
 
-    fn publish_into_window(&mut self, now: u64, window: u32) -> io::Result<Duration> {
-        let threads = self.job.publishers.len() < self.job.publishers_in_all || self.job.thread > 0;
-        for place in 0..self.job.publishers.len() {
+    fn publish_into_windows(&mut self, now: u64, window: u32) -> io::Result<Duration> {
+        let mut places = std::mem::take(&mut self.places);
+        self.account.moved(&mut places);
+        if now.saturating_sub(self.windows_ns) > WINDOWS_NS {
+            self.windows_ns = now;
+            places.clear();
+            places.extend(0..self.sent.len());
+        }
+        for place in places.drain(..) {
             while self.swarm.is_open(place) {
-                let complete = self.shared.board.complete(self.job.publishers[place]);
+                let complete = self.account.complete(place);
                 let under_way = self.sent[place].saturating_sub(complete + self.given_up[place]);
                 if under_way < window {
+                    let now = now_ns();
                     self.say(place, now, now)?;
                     self.moved_ns[place] = now;
                 } else if now.saturating_sub(self.moved_ns[place]) > LOST_NS {
@@ -308,8 +286,8 @@ impl Worker {
                 }
             }
         }
-        // Messages that end on other threads are looked for; no thread is woken for them.
-        Ok(if threads { Duration::from_micros(200) } else { TURN })
+        self.places = places;
+        Ok(self.account.patience().unwrap_or(TURN))
     }
 
     /// One publication of one of this thread's publishers.
@@ -318,15 +296,15 @@ impl Worker {
             return Ok(());
         }
         let late_us = u32::try_from(now.saturating_sub(intended_ns) / 1000).unwrap_or(u32::MAX);
-        let publisher = u16::try_from(self.job.publishers[place]).unwrap_or(u16::MAX);
+        let publisher = u32::try_from(self.job.publishers[place]).unwrap_or(u32::MAX);
         let stamp = Stamp { publisher, number: self.sent[place], intended_ns, late_us };
         self.payload.clear();
         self.stamper.put(&mut self.payload, &stamp);
         self.payload.resize(self.job.bytes, b'.');
         self.out.clear();
-        self.job.template.put(&mut self.out, &self.payload);
+        self.job.template.put(&mut self.out, &self.payload, self.job.request.first + place);
         self.sent[place] += 1;
-        if intended_ns >= self.measure_ns {
+        if intended_ns >= self.moments.measure_ns {
             self.published += 1;
             self.late.saturating_record(now.saturating_sub(intended_ns));
             self.intervals.published(intended_ns);
@@ -334,40 +312,39 @@ impl Worker {
         self.swarm.send(place, &self.out)
     }
 
-    /// Waits for at most `longest` and takes what has come.
-    fn hear(&mut self, longest: Duration) -> io::Result<()> {
-        let Self { swarm, stamper, ledger, shared, service, last, intervals, receipts, .. } = self;
-        let (measure_ns, end_ns) = (self.measure_ns, self.end_ns);
+    /// Takes what has come.
+    fn hear(&mut self) -> io::Result<()> {
+        let Self {
+            swarm, stamper, halves, account, service, last, intervals, receipts, heard, ..
+        } = self;
+        let (measure_ns, end_ns) = (self.moments.measure_ns, self.end_ns);
         let mut read_at = 0;
         let mut client_at = usize::MAX;
-        swarm.receive(longest, |client, payload| {
+        swarm.take(|client, payload| {
             // One look at the clock for what one read of one client brought.
             if client != client_at || read_at == 0 {
                 (client_at, read_at) = (client, now_ns());
             }
-            stamper.find(payload, |stamp| {
+            halves.find(stamper, client, payload, |stamp| {
                 let counts = (measure_ns..end_ns).contains(&stamp.intended_ns);
-                let publisher = usize::from(stamp.publisher);
-                let Receipt::Fresh { last: is_last } =
-                    ledger.receive(client, publisher, stamp.number, counts)
-                else {
-                    return;
-                };
-                let is_last = is_last && shared.board.heard_by_thread(publisher, stamp.number);
+                *heard += 1;
+                let took = read_at.saturating_sub(stamp.intended_ns);
+                let receipt = account.hear(client, &stamp, counts.then_some(took));
+                let Receipt::Fresh { last: is_last } = receipt else { return };
                 if !counts {
                     return;
                 }
                 *receipts += 1;
-                let took = read_at.saturating_sub(stamp.intended_ns);
                 intervals.received(read_at, took);
                 service.saturating_record(read_at.saturating_sub(stamp.sent_ns()));
                 if is_last {
                     last.saturating_record(took);
                 }
             });
+            None
         })?;
         for client in std::mem::take(&mut self.swarm.left) {
-            self.ledger.leave(client);
+            self.account.leave(client);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::figure::Figure;
 use super::ratio::{RUNS_MIN, median, ratio_interval};
 use super::summary::headline;
 use super::units::plain;
-use crate::run::Run;
+use crate::run::{Load, Run};
 
 /// The same runs give the same intervals.
 const SEED: u64 = 1;
@@ -22,6 +22,11 @@ struct Side<'a> {
 
 /// Writes a table of the main figures that any of the runs have: a row for each label.
 pub(crate) fn write(runs: &[Run]) -> String {
+    write_figures(runs, Figure::main())
+}
+
+/// The same of some figures.
+pub(crate) fn write_figures(runs: &[Run], figures: impl Iterator<Item = Figure>) -> String {
     let sides = sides(runs);
     let mut out = String::new();
     for side in &sides {
@@ -30,12 +35,18 @@ pub(crate) fn write(runs: &[Run]) -> String {
     }
     out.push('\n');
     let mut rows = vec![HEADS.map(str::to_owned)];
-    for figure in Figure::main() {
+    for figure in figures {
         rows.extend(figure_rows(&figure, &sides));
     }
     table(&mut out, &rows);
     notes(&mut out, &sides);
     out
+}
+
+/// Whether so many runs of a side prove nothing that their median does not either: half or more.
+pub(crate) fn proves_nothing(runs: &[Run]) -> bool {
+    let faulty = |side: &Side<'_>| side.runs.iter().filter(|run| !run.faults.is_empty()).count();
+    sides(runs).iter().any(|side| 2 * faulty(side) >= side.runs.len())
 }
 
 fn sides(runs: &[Run]) -> Vec<Side<'_>> {
@@ -110,7 +121,7 @@ fn notes(out: &mut String, sides: &[Side<'_>]) {
     let mut runs = sides.iter().flat_map(|side| &side.runs);
     if let Some(first) = runs.next() {
         let runs: Vec<_> = runs.collect();
-        if runs.iter().any(|run| run.command != first.command || run.load != first.load) {
+        if runs.iter().any(|run| run.command != first.command || asked(run) != asked(first)) {
             notes.push("the loads differ".to_owned());
         }
         if runs.iter().any(|run| run.host.name != first.host.name || run.host.cpu != first.host.cpu)
@@ -124,6 +135,13 @@ fn notes(out: &mut String, sides: &[Side<'_>]) {
     for note in notes {
         let _ = writeln!(out, "! {note}");
     }
+}
+
+/// What was asked of a server. A storm lasts as long as it takes.
+fn asked(run: &Run) -> Load {
+    let measured = run.command == "connect";
+    let seconds = if measured { 0.0 } else { run.load.seconds };
+    Load { seconds, ..run.load.clone() }
 }
 
 fn several(runs: usize) -> String {

@@ -7,10 +7,11 @@ use crate::meter::real;
 use crate::run::Run;
 
 /// The columns and what they hold.
-pub(crate) const COLUMNS: [(&str, &str); 13] = [
+pub(crate) const COLUMNS: [(&str, &str); 14] = [
     ("at_s", "seconds since measuring began, where the second begins"),
     ("published", "messages published in it"),
     ("deliveries", "receipts in it"),
+    ("connects", "handshakes answered in it"),
     ("server_cpu_share", "the server's share of one core; empty where its process is not known"),
     ("generator_cpu_share", "that of the generator's busiest thread"),
     ("count", "latencies measured in it, of what follows"),
@@ -31,10 +32,11 @@ pub(crate) fn write(run: &Run) -> Result<String, String> {
         let cpu = second.server_cpu_share.map(|share| format!("{share:.4}")).unwrap_or_default();
         let _ = write!(
             out,
-            "{:.3},{},{},{cpu},{:.4},{}",
+            "{:.3},{},{},{},{cpu},{:.4},{}",
             second.at_s,
             second.published,
             second.deliveries,
+            second.connects,
             second.generator_cpu_share,
             histogram.len(),
         );
@@ -65,13 +67,13 @@ mod tests {
         let text = write(&run).unwrap();
         assert_eq!(
             text,
-            "at_s,published,deliveries,server_cpu_share,generator_cpu_share,count,min_ms,p50_ms,\
-             p90_ms,p99_ms,p99.9_ms,max_ms,mean_ms\n\
-             0.000,50,500000,0.4800,0.6100,300,0.999936,2.490367,3.690495,3.960831,3.991551,\
+            "at_s,published,deliveries,connects,server_cpu_share,generator_cpu_share,count,\
+             min_ms,p50_ms,p90_ms,p99_ms,p99.9_ms,max_ms,mean_ms\n\
+             0.000,50,500000,0,0.4800,0.6100,300,0.999936,2.490367,3.690495,3.960831,3.991551,\
              3.991551,2.495011\n\
-             1.000,50,499999,,0.6100,300,1.009664,2.500607,3.700735,3.971071,4.001791,4.001791,\
-             2.505013\n\
-             2.000,50,500000,0.4800,0.6100,0,,,,,,,\n"
+             1.000,50,499999,0,,0.6100,300,1.009664,2.500607,3.700735,3.971071,4.001791,\
+             4.001791,2.505013\n\
+             2.000,50,500000,0,0.4800,0.6100,0,,,,,,,\n"
         );
         let width = text.lines().map(|line| line.split(',').count());
         assert!(width.eq([COLUMNS.len(); 4]));

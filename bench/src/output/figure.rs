@@ -69,24 +69,31 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 23] = [
-    ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, run.totals.deliveries)),
+const PLAIN: [(&str, Unit, Of); 29] = [
+    ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, deliveries(run)?)),
+    ("echoes_per_s", Unit::PerSecond, |run| per_second(run, echoes(run)?)),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
     ("bytes_per_s", Unit::BytesPerSecond, |run| per_second(run, run.totals.bytes_in)),
-    ("deliveries", Unit::Count, |run| Some(real(run.totals.deliveries))),
+    ("deliveries", Unit::Count, |run| deliveries(run).map(real)),
+    ("echoes", Unit::Count, |run| echoes(run).map(real)),
     ("published", Unit::Count, |run| Some(real(run.totals.published))),
     ("connects_per_s", Unit::PerSecond, |run| {
         per_second(run, run.totals.connected).filter(|_| run.command == "connect")
     }),
     ("pings", Unit::Count, |run| Some(real(run.totals.pings))),
     ("connected", Unit::Count, |run| Some(real(run.totals.connected))),
+    ("resumed", Unit::Count, |run| Some(real(run.totals.resumed))),
     ("lost", Unit::Count, |run| Some(real(run.totals.lost))),
     ("duplicated", Unit::Count, |run| Some(real(run.totals.duplicated))),
     ("out_of_order", Unit::Count, |run| Some(real(run.totals.out_of_order))),
     ("disordered_clients", Unit::Count, |run| Some(real(run.totals.disordered_clients))),
+    ("strays", Unit::Count, |run| Some(real(run.totals.strays))),
     ("disconnects", Unit::Count, |run| Some(real(run.totals.disconnects.values().sum()))),
     ("failures", Unit::Count, |run| Some(real(run.totals.failures.values().sum()))),
     ("server.cpu_share", Unit::Share, |run| server(run, |server| server.cpu_share)),
+    ("server.busiest_thread_share", Unit::Share, |run| {
+        server(run, |server| server.busiest_thread_share)
+    }),
     ("server.cpu_per_delivery", Unit::Time, |run| {
         server(run, |server| server.cpu_ns_per_delivery).filter(|_| run.totals.deliveries > 0)
     }),
@@ -100,12 +107,14 @@ const PLAIN: [(&str, Unit, Of); 23] = [
     }),
     ("generator.cpu_share", Unit::Share, |run| Some(run.generator.cpu_share)),
     ("generator.cpu_per_receipt", Unit::Time, |run| Some(run.generator.cpu_ns_per_receipt)),
+    ("search.held", Unit::Count, |run| run.search.as_ref().and_then(|search| search.held)),
     ("host.load", Unit::Count, |run| Some(run.host.load)),
     ("host.steal", Unit::Share, |run| Some(run.host.steal)),
 ];
 
 /// What comparisons and reports show, of what the runs have.
-const MAIN: [&str; 26] = [
+const MAIN: [&str; 28] = [
+    "search.held",
     "delivery.p50",
     "delivery.p99",
     "delivery.p99.9",
@@ -118,6 +127,7 @@ const MAIN: [&str; 26] = [
     "handshake.p99",
     "late.p99",
     "deliveries_per_s",
+    "echoes_per_s",
     "bytes_per_s",
     "connects_per_s",
     "server.cpu_per_connect",
@@ -161,6 +171,11 @@ impl Figure {
     pub(crate) fn names() -> String {
         let plain = PLAIN.map(|(name, ..)| name).join(", ");
         format!("{}.<min|mean|max|p50|p99.9|...>, {plain}, {RATIO}<any>", LATENCIES.join("|"))
+    }
+
+    /// Whether it is a time from a message's intended moment, or from its sending.
+    pub(crate) fn is_of_messages(&self) -> bool {
+        matches!(self.source, Source::Latency("delivery" | "last" | "service" | "echo", _))
     }
 
     /// What the run has of it.
@@ -220,6 +235,16 @@ impl Statistic {
 
 fn per_second(run: &Run, count: u64) -> Option<f64> {
     (run.totals.seconds > 0.0).then(|| real(count) / run.totals.seconds)
+}
+
+/// Receipts of messages that were meant for all.
+fn deliveries(run: &Run) -> Option<u64> {
+    (run.command != "echo").then_some(run.totals.deliveries)
+}
+
+/// Receipts by who had said it.
+fn echoes(run: &Run) -> Option<u64> {
+    (run.command == "echo").then_some(run.totals.deliveries)
 }
 
 fn server(run: &Run, figure: fn(&ServerCost) -> f64) -> Option<f64> {

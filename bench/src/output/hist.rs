@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use hdrhistogram::{Counter, Histogram};
 
 use crate::run::Latency;
 
@@ -12,11 +12,15 @@ const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// An empty histogram for nanoseconds; record with `saturating_record`.
 pub(crate) fn empty() -> Histogram<u64> {
+    empty_of()
+}
+
+fn empty_of<T: Counter>() -> Histogram<T> {
     Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are right for three digits")
 }
 
 /// Its text; of an empty one, none.
-pub(crate) fn encode(histogram: &Histogram<u64>) -> String {
+pub(crate) fn encode(histogram: &Histogram<impl Counter>) -> String {
     if histogram.is_empty() {
         return String::new();
     }
@@ -29,13 +33,38 @@ pub(crate) fn encode(histogram: &Histogram<u64>) -> String {
 
 /// What [`encode`] made, or any other writer of the V2 form.
 pub(crate) fn decode(text: &str) -> Result<Histogram<u64>, String> {
+    decode_of(text)
+}
+
+fn decode_of<T: Counter>(text: &str) -> Result<Histogram<T>, String> {
     if text.is_empty() {
-        return Ok(empty());
+        return Ok(empty_of());
     }
     let bytes = STANDARD.decode(text).map_err(|error| format!("not a histogram: {error}"))?;
     Deserializer::new()
         .deserialize(&mut bytes.as_slice())
         .map_err(|error| format!("not a histogram: {error}"))
+}
+
+/// A histogram as its text, in what is told as JSON.
+pub(crate) mod text {
+    use hdrhistogram::{Counter, Histogram};
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        histogram: &Histogram<impl Counter>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::encode(histogram))
+    }
+
+    pub(crate) fn deserialize<'de, T: Counter, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Histogram<T>, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        super::decode_of(&text).map_err(D::Error::custom)
+    }
 }
 
 /// One histogram of all.

@@ -11,7 +11,7 @@ use crate::run::{Run, SCHEMA_VERSION};
 const FILE_BYTES_MAX: u64 = 1 << 28;
 
 /// What is looked at first, as another version may lack the rest.
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 struct Head {
     schema_version: u64,
 }
@@ -21,20 +21,36 @@ pub(crate) fn write(run: &Run) -> String {
     serde_json::to_string_pretty(run).expect("a run has only text for keys") + "\n"
 }
 
-/// What [`write()`] made. The error is one line.
-pub(crate) fn parse(text: &str) -> Result<Run, String> {
-    let Head { schema_version } =
-        serde_json::from_str(text).map_err(|error| format!("not a run: {error}"))?;
-    if schema_version != u64::from(SCHEMA_VERSION) {
-        return Err(format!("schema_version {schema_version}, this tool reads {SCHEMA_VERSION}"));
-    }
-    let run = serde_json::from_str(text).map_err(|error| format!("not a run: {error}"))?;
-    check(&run)?;
-    Ok(run)
+/// An array of them, in the order in which they were made.
+pub(crate) fn write_all(runs: &[Run]) -> String {
+    serde_json::to_string_pretty(runs).expect("a run has only text for keys") + "\n"
 }
 
-/// A run from a file. The error is one line.
-pub(crate) fn read(path: &Path) -> Result<Run, String> {
+/// What [`write()`] or [`write_all()`] made. The error is one line.
+pub(crate) fn parse(text: &str) -> Result<Vec<Run>, String> {
+    let not = |error: serde_json::Error| format!("not a run: {error}");
+    let several = text.trim_start().starts_with('[');
+    let heads: Vec<Head> = if several {
+        serde_json::from_str(text).map_err(not)?
+    } else {
+        vec![serde_json::from_str(text).map_err(not)?]
+    };
+    let version = u64::from(SCHEMA_VERSION);
+    if let Some(Head { schema_version }) = heads.iter().find(|head| head.schema_version != version)
+    {
+        return Err(format!("schema_version {schema_version}, this tool reads {version}"));
+    }
+    let runs: Vec<Run> = if several {
+        serde_json::from_str(text).map_err(not)?
+    } else {
+        vec![serde_json::from_str(text).map_err(not)?]
+    };
+    runs.iter().try_for_each(check)?;
+    Ok(runs)
+}
+
+/// The runs of a file. The error is one line.
+pub(crate) fn read(path: &Path) -> Result<Vec<Run>, String> {
     let named = |error: String| format!("{}: {error}", path.display());
     let bytes = std::fs::metadata(path).map_err(|error| named(error.to_string()))?.len();
     if bytes > FILE_BYTES_MAX {
@@ -49,15 +65,17 @@ pub(crate) fn read(path: &Path) -> Result<Run, String> {
 pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<Run>, String> {
     let mut runs = Vec::new();
     for path in paths {
-        let mut run = read(path)?;
-        if run.label.is_empty() {
-            let alike = paths.iter().filter(|other| other.file_stem() == path.file_stem()).count();
-            // Two files must not pass for runs of one label.
-            let whole = path.with_extension("");
-            let stem = if alike == 1 { path.file_stem() } else { Some(whole.as_os_str()) };
-            run.label = stem.unwrap_or_default().to_string_lossy().into_owned();
+        let alike = paths.iter().filter(|other| other.file_stem() == path.file_stem()).count();
+        // Two files must not pass for runs of one label.
+        let whole = path.with_extension("");
+        let stem = if alike == 1 { path.file_stem() } else { Some(whole.as_os_str()) };
+        let stem = stem.unwrap_or_default().to_string_lossy().into_owned();
+        for mut run in read(path)? {
+            if run.label.is_empty() {
+                run.label.clone_from(&stem);
+            }
+            runs.push(run);
         }
-        runs.push(run);
     }
     Ok(runs)
 }
@@ -76,7 +94,8 @@ fn check(run: &Run) -> Result<(), String> {
         hist::decode(&second.histogram)
             .map_err(|error| format!("second {}: {error}", second.at_s))?;
     }
-    run.limit.as_deref().map_or(Ok(()), check)
+    let steps = run.search.iter().flat_map(|search| &search.steps);
+    steps.flat_map(|step| &step.runs).chain(run.limit.as_deref()).try_for_each(check)
 }
 
 #[cfg(test)]
@@ -91,7 +110,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let run = sample::run();
-        assert_eq!(parse(&write(&run)).unwrap(), run);
+        assert_eq!(parse(&write(&run)).unwrap()[0], run);
+        let runs = [run, sample::bare("raw", 7)];
+        assert_eq!(parse(&write_all(&runs)).unwrap(), runs);
     }
 
     #[test]
@@ -119,6 +140,7 @@ mod tests {
         for (text, told) in [
             (String::new(), "not a run: EOF"),
             ("[1, 2]".to_owned(), "not a run: "),
+            (format!("[{text}, {{\"schema_version\": 8}}]"), "schema_version 8, this tool reads 1"),
             ("{\"schema_version\": 1}".to_owned(), "not a run: missing field `command`"),
             (
                 text.replacen("\"schema_version\": 1", "\"schema_version\": 7", 1),
@@ -130,6 +152,19 @@ mod tests {
         ] {
             let error = parse(&text).unwrap_err();
             assert!(error.contains(told) && !error.contains('\n'), "{told}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_nested_is_held_to_the_same() {
+        let nested: [fn(&mut Run) -> &mut Run; 2] = [
+            |run| run.limit.as_mut().unwrap(),
+            |run| &mut run.search.as_mut().unwrap().steps[1].runs[0],
+        ];
+        for nested in nested {
+            let mut run = sample::run();
+            nested(&mut run).latencies.get_mut("delivery").unwrap().count += 1;
+            assert!(parse(&write(&run)).unwrap_err().contains("delivery: a count of 901"));
         }
     }
 
@@ -149,7 +184,7 @@ mod tests {
             Value::String(_) => "string",
             Value::Array(_) => "array",
             Value::Object(_) => "object",
-            Value::Number(number) if number.is_u64() => "integer",
+            Value::Number(number) if number.is_u64() || number.is_i64() => "integer",
             Value::Number(_) => "number",
         };
         let wanted = &schema["type"];

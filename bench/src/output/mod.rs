@@ -2,8 +2,8 @@
 //!
 //! All but the two subcommands here is pure: a [`Run`] goes in, text comes out.
 
-mod units;
-mod figure;
+pub(crate) mod units;
+pub(crate) mod figure;
 pub(crate) mod hist;
 pub(crate) mod json;
 pub(crate) mod csv;
@@ -11,13 +11,15 @@ pub(crate) mod hgrm;
 pub(crate) mod hlog;
 pub(crate) mod threshold;
 pub(crate) mod summary;
+pub(crate) mod brief;
+pub(crate) mod search;
 pub(crate) mod ratio;
-mod compare;
+pub(crate) mod compare;
 mod html;
 mod chart;
 mod report;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -36,7 +38,7 @@ pub(crate) enum Command {
     /// Compare kept runs: medians over the runs of a label, and ratios to the first label.
     Compare {
         /// Runs, as JSON; the label decides which belong together, without one the file's name.
-        #[arg(required = true, num_args = 2.., value_name = "FILE")]
+        #[arg(required = true, num_args = 1.., value_name = "FILE")]
         files: Vec<PathBuf>,
     },
     /// Draw kept runs into one HTML file, or write one as .hgrm, .hlog, .csv or .txt.
@@ -54,9 +56,13 @@ impl Command {
     /// Does what was asked; what is wrong with the files is one line on standard error.
     pub(crate) fn run(&self) -> ExitCode {
         let result = match self {
-            Self::Compare { files } => json::read_all(files).map(|runs| {
+            Self::Compare { files } => json::read_all(files).and_then(|runs| {
+                if runs.len() < 2 {
+                    return Err("one run has nothing to be compared with".to_owned());
+                }
                 // A reader that has gone, as `head` does, has had enough.
                 let _ = std::io::stdout().write_all(compare::write(&runs).as_bytes());
+                Ok(())
             }),
             Self::Report { files, output } => {
                 json::read_all(files).and_then(|runs| export(&runs, output))

@@ -60,7 +60,7 @@ pub(crate) fn write(runs: &[Run]) -> Result<String, String> {
         ("data", script_data(&charts)),
         ("faults", faults(&all)),
         ("figures", figures(&all)),
-        ("thresholds", thresholds(&all)),
+        ("thresholds", searches(&all) + &thresholds(&all)),
         ("facts", facts(&all)),
         ("commands", repeats(runs)),
     ];
@@ -134,6 +134,11 @@ fn figures(all: &[Named<'_>]) -> String {
         Some((figure.name.clone(), cells.collect()))
     });
     table("figures", "Figure", all, rows.collect())
+}
+
+fn searches(all: &[Named<'_>]) -> String {
+    let searched = all.iter().filter_map(|named| Some((named, named.run.search.as_deref()?)));
+    searched.map(|(named, search)| super::search::html(&named.label, search)).collect()
 }
 
 fn thresholds(all: &[Named<'_>]) -> String {

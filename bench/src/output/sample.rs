@@ -6,24 +6,63 @@ use hdrhistogram::Histogram;
 
 use super::hist;
 use crate::run::{
-    Fault, Generator, Host, Latency, Load, Run, SCHEMA_VERSION, Second, ServerCost, Target, Totals,
-    Verdict,
+    Agent, By, Ended, Fault, Generator, Host, Latency, Load, Moved, Run, SCHEMA_VERSION, Search,
+    Second, ServerCost, Step, Target, Totals, Verdict,
 };
 
 /// A fan-out of three seconds with one receipt lost, held against the bare loop.
 pub(crate) fn run() -> Run {
     let mut run = bare("stentor", 1_000_000);
     run.limit = Some(Box::new(bare("raw", 500_000)));
+    run.agents = vec![agent()];
     run.thresholds = vec![
         Verdict { threshold: "delivery.p99<20ms".to_owned(), found: Some(3.959_807), met: true },
         Verdict { threshold: "lost==0".to_owned(), found: Some(1.0), met: false },
         Verdict { threshold: "echo.p50<1ms".to_owned(), found: None, met: false },
     ];
+    run.search = Some(Box::new(search()));
     run.faults = vec![Fault {
         what: "the generator was busy: 97 % of a core".to_owned(),
         remedy: "give it more cores with --threads".to_owned(),
     }];
     run
+}
+
+/// Three loads: the start held, twice as much did not, and in between the generator was the limit.
+pub(crate) fn search() -> Search {
+    let step = |load, verdict: &str, why: &[&str], floor_ns| Step {
+        load,
+        verdict: verdict.to_owned(),
+        why: why.iter().map(|why| (*why).to_owned()).collect(),
+        runs: vec![bare("stentor", floor_ns)],
+    };
+    Search {
+        by: By::Rate,
+        slos: vec!["delivery.p99<20ms".to_owned(), "lost==0".to_owned()],
+        start: 50.0,
+        max: 1e6,
+        factor: 2.0,
+        precision: 0.05,
+        repeats: 3,
+        held: Some(50.0),
+        missed: Some(100.0),
+        ended: Ended::Unproven,
+        fault: Some(Fault {
+            what: "the generator was late: p99 9 ms".to_owned(),
+            remedy: "give it a core of its own".to_owned(),
+        }),
+        moved: vec![Moved {
+            figure: "server.busiest_thread_share".to_owned(),
+            from: 0.62,
+            to: 0.99,
+            said: "server CPU, busiest thread: 62 % → 99 % of a core".to_owned(),
+        }],
+        steps: vec![
+            step(50.0, "held", &[], 1_000_000),
+            step(100.0, "missed", &["delivery.p99<20ms: 35.2 ms"], 9_000_000),
+            step(75.0, "unproven", &["the generator was late: p99 9 ms"], 8_000_000),
+        ],
+    }
 }
 
 /// The same without a limit, thresholds and faults; latencies run evenly from `floor_ns` to four
@@ -64,7 +103,9 @@ pub(crate) fn bare(label: &str, floor_ns: u64) -> Run {
         latencies: latencies.map(|(name, latency)| (name.to_owned(), latency)).into(),
         server: Some(server(floor_ns)),
         generator: Generator { threads: 2, agents: 1, cpu_share: 0.614, cpu_ns_per_receipt: 402.0 },
+        agents: Vec::new(),
         limit: None,
+        search: None,
         series: (0_u32..).zip(&seconds).map(second).collect(),
         thresholds: Vec::new(),
         faults: Vec::new(),
@@ -89,6 +130,20 @@ fn host() -> Host {
     }
 }
 
+fn agent() -> Agent {
+    Agent {
+        name: "agent 2 (bench-2:7000)".to_owned(),
+        host: Host { name: "bench-2".to_owned(), cores: 8, ..host() },
+        connected: 10_000,
+        threads: 2,
+        descriptors: 20_000,
+        clock_offset_ns: -1_250_000,
+        clock_drift_ns: -900,
+        clock_uncertainty_ns: 61_900,
+        notes_lost: 0,
+    }
+}
+
 fn totals() -> Totals {
     Totals {
         seconds: 3.0,
@@ -98,9 +153,11 @@ fn totals() -> Totals {
         duplicated: 0,
         out_of_order: 0,
         disordered_clients: 0,
+        strays: 0,
         bytes_in: 192_000_000,
         connected: 10_000,
         pings: 0,
+        resumed: 0,
         disconnects: BTreeMap::from([("1006".to_owned(), 10), ("none".to_owned(), 2)]),
         failures: BTreeMap::from([("refused".to_owned(), 3)]),
     }
@@ -112,6 +169,7 @@ fn server(floor_ns: u64) -> ServerCost {
         user_s: 0.9,
         system_s: 0.546,
         cpu_share: 0.482,
+        busiest_thread_share: 0.31,
         cpu_ns_per_delivery: crate::meter::real(floor_ns) / 1000.0,
         rss_bytes: 48_000_000,
         pss_bytes: 47_000_000,
@@ -125,6 +183,7 @@ fn second((number, histogram): (u32, &Histogram<u64>)) -> Second {
         at_s: number.into(),
         published: 50,
         deliveries: 500_000 - u64::from(number == 1),
+        connects: 0,
         server_cpu_share: Some(0.48),
         generator_cpu_share: 0.61,
         histogram: hist::encode(histogram),

@@ -1,11 +1,12 @@
 //! The summary of a run, for a terminal or a log.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use super::figure::Figure;
-use super::threshold;
 use super::units::{bytes, count, digits, plain, share, time, times};
+use super::{search, threshold};
 use crate::meter::real;
 use crate::run::{Latency, Load, Run, ServerCost};
 
@@ -45,6 +46,10 @@ pub(crate) fn wants_colour() -> bool {
 pub(crate) fn write(run: &Run, colour: bool) -> String {
     let mut page = Page { out: String::new(), colour };
     page.thresholds(run);
+    if let Some(search) = &run.search {
+        page.heading(&format!("SEARCH  {}", search::headline(search)), BOLD);
+        page.out.push_str(&search::write(search));
+    }
     page.heading(&format!("RESULTS  {}", headline(run)), BOLD);
     for (name, label) in LATENCIES {
         if let Some(latency) = run.latencies.get(name).filter(|latency| latency.count > 0) {
@@ -116,14 +121,20 @@ impl Page {
             let cost = rate("server.cpu_per_connect");
             let cost = if cost.is_empty() { cost } else { format!("{cost} of server CPU each") };
             self.line("connected", &format!("{connected}{}{cost}", rate("connects_per_s")));
+            if totals.resumed > 0 {
+                let full = count(real(totals.connected.saturating_sub(totals.resumed)));
+                let text = format!("{}  the other {full} were full", count(real(totals.resumed)));
+                self.line("handshakes resumed", &text);
+            }
             self.none("pings answered", totals.pings, "");
             self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
             self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
             return;
         }
         let deliveries = count(real(totals.deliveries));
-        let rates = rate("deliveries_per_s") + &rate("bytes_per_s");
-        self.line("deliveries", &format!("{deliveries}{rates}"));
+        let rates = rate("deliveries_per_s") + &rate("echoes_per_s") + &rate("bytes_per_s");
+        let label = if is_echo(run) { "echoes" } else { "deliveries" };
+        self.line(label, &format!("{deliveries}{rates}"));
         self.none("lost", totals.lost, "");
         self.none("duplicated", totals.duplicated, "");
         let disordered = match totals.disordered_clients {
@@ -131,6 +142,9 @@ impl Page {
             clients => format!("  {} clients disagree on the order", count(real(clients))),
         };
         self.none("out of order", totals.out_of_order, &disordered);
+        if totals.strays > 0 {
+            self.line("strays", &format!("{}  of other clients", count(real(totals.strays))));
+        }
         self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
         self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
     }
@@ -159,6 +173,7 @@ impl Page {
         let (steal, load) = (share(run.host.steal), digits(run.host.load));
         let cores = several(run.host.cores.into(), "core");
         self.line("host", &format!("steal {steal}  load {load}  {cores}"));
+        self.agents(run);
         let ratios: Vec<String> = RATIOS
             .iter()
             .filter_map(|(label, name)| {
@@ -167,6 +182,24 @@ impl Page {
             .collect();
         if !ratios.is_empty() {
             self.line("against the bare loop", &ratios.join("  "));
+        }
+    }
+
+    /// How well the agents' clocks are known, and where they ran if that was elsewhere.
+    fn agents(&mut self, run: &Run) {
+        let worst = run.agents.iter().max_by_key(|agent| agent.clock_uncertainty_ns);
+        if let Some(worst) = worst.filter(|agent| agent.clock_uncertainty_ns > 0) {
+            let known = time(real(worst.clock_uncertainty_ns));
+            self.line("clocks known to", &format!("{known}  ({})", plain(&worst.name)));
+        }
+        let mut named = BTreeSet::from([run.host.name.as_str()]);
+        for host in run.agents.iter().map(|agent| &agent.host) {
+            if named.insert(&host.name) {
+                let (steal, load) = (share(host.steal), digits(host.load));
+                let cores = several(host.cores.into(), "core");
+                let name = plain(&host.name);
+                self.line("another host", &format!("{name}  steal {steal}  load {load}  {cores}"));
+            }
         }
     }
 
@@ -187,20 +220,26 @@ impl Page {
 pub(crate) fn headline(run: &Run) -> String {
     let Load { clients, publishers, bytes: size, window, rate, seconds, warm_up_s } = &run.load;
     let mut out = format!("{}  {}", plain(&run.command), several(*clients, "client"));
-    if *publishers > 1 {
+    if *publishers > 1 && !is_echo(run) {
         let _ = write!(out, "  {} publishers", count(real(*publishers)));
     }
     let size = bytes(real(*size));
     if let Some(rate) = rate {
         let _ = write!(out, "  {}/s × {size}", digits(*rate));
     } else if let Some(window) = window {
-        let _ = write!(out, "  {} in flight × {size}", count(real(*window)));
+        let each = if is_echo(run) { " of each" } else { "" };
+        let _ = write!(out, "  {} in flight{each} × {size}", count(real(*window)));
     }
     let _ = write!(out, "  {} s", digits(*seconds));
     if *warm_up_s > 0.0 {
         let _ = write!(out, " (+{} s warm-up)", digits(*warm_up_s));
     }
     out
+}
+
+/// Whether every client heard itself alone.
+fn is_echo(run: &Run) -> bool {
+    run.command == "echo"
 }
 
 fn percentiles(latency: &Latency) -> String {
@@ -219,7 +258,8 @@ fn percentiles(latency: &Latency) -> String {
 fn server_cpu(run: &Run, server: &ServerCost) -> String {
     let mut out = format!("{} of a core", share(server.cpu_share));
     if run.totals.deliveries > 0 {
-        let _ = write!(out, "  {} per delivery", time(server.cpu_ns_per_delivery));
+        let what = if is_echo(run) { "echo" } else { "delivery" };
+        let _ = write!(out, "  {} per {what}", time(server.cpu_ns_per_delivery));
     }
     let (user, system) = (digits(server.user_s), digits(server.system_s));
     let _ = write!(out, "  {user} s user  {system} s system");

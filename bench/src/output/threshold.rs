@@ -58,6 +58,16 @@ impl FromStr for Threshold {
 }
 
 impl Threshold {
+    /// As typed.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The bound in nanoseconds, if it is one of how long messages take.
+    pub(crate) fn bound_ns(&self) -> Option<f64> {
+        self.figure.is_of_messages().then_some(self.bound * self.scale)
+    }
+
     /// Whether `run` meets it. A figure that the run does not have is not met.
     pub(crate) fn judge(&self, run: &Run) -> Verdict {
         let found = self.figure.of(run).map(|value| value / self.scale);
@@ -159,6 +169,8 @@ mod tests {
         assert_eq!(verdict.threshold, "deliveries_per_s > 100k");
         assert!((verdict.found.unwrap() - 499.999_667).abs() < 1e-5, "{verdict:?}");
         assert!((judged("server.cpu_share<50%").found.unwrap() - 48.2).abs() < 1e-9);
+        assert_eq!("last.p50<2ms".parse::<Threshold>().unwrap().bound_ns(), Some(2e6));
+        assert_eq!("handshake.p50<2ms".parse::<Threshold>().unwrap().bound_ns(), None);
         assert_eq!(unit_of("delivery.p99<20ms"), "ms");
         assert_eq!(unit_of("lost == 0"), "");
         assert_eq!(unit_of("server.cpu_share<50 %"), "%");

@@ -17,7 +17,7 @@ struct Bare {
 impl Bare {
     fn start(joined: bool, ping_interval: f64) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let args = raw::Args { listen, joined, ping_interval, core: None };
+        let args = raw::Args { listen, joined, uring: false, ping_interval, core: None };
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (says, hears) = std::sync::mpsc::channel();

@@ -7,10 +7,11 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
-use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Socket, Type};
 
-use super::{Client, HEAD_BYTES_MAX, Request, Swarm, watch};
+use super::enter::Step;
+use super::tls::Tls;
+use super::{Client, ENDS, Request, Swarm};
 use crate::frame::Reader;
 use crate::host;
 
@@ -29,13 +30,12 @@ const TURN: Duration = Duration::from_millis(20);
 /// What a connect that goes on by itself returns.
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
-/// The accept value of the example key of RFC 6455, which every client sends.
-const ACCEPT_VALUE: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-
 /// What came of an arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
     pub(crate) open: usize,
+    /// TLS handshakes that resumed a session of the same client.
+    pub(crate) resumed: usize,
     /// Those that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
 }
@@ -63,7 +63,7 @@ impl Swarm {
         pace: Option<f64>,
         mut each: impl FnMut(Duration),
     ) -> io::Result<Arrived> {
-        let head = request.head();
+        self.answers.clone_from(&request.answers);
         let mut arrived = Arrived::default();
         let (first, began) = (self.clients.len(), Instant::now());
         let mut moved = Instant::now();
@@ -81,7 +81,7 @@ impl Swarm {
                 moved = Instant::now();
             }
             let before = done;
-            done += self.shake_hands(request, &head, &mut arrived, &mut each)?;
+            done += self.shake_hands(request, &mut arrived, &mut each)?;
             if done > before {
                 moved = Instant::now();
             }
@@ -90,16 +90,25 @@ impl Swarm {
                 break;
             }
         }
+        // What came to open clients meanwhile has told its event: watched anew, it tells it again.
+        for (index, client) in self.clients.iter().enumerate().skip(first) {
+            if let Some(client) = client {
+                self.outlet.watch(index, client)?;
+            }
+        }
         Ok(arrived)
     }
 
     fn begin(&mut self, request: &Request) -> io::Result<()> {
-        let server = request.server;
+        let (server, number) = (request.server, request.first + self.clients.len());
+        let tls = request.tls.as_ref();
+        let tls = tls.map(|tls| Tls::new(tls.config(self.clients.len()), &tls.name));
+        let tls = tls.transpose()?.map(Box::new);
         let socket = Socket::new(Domain::for_address(server), Type::STREAM.nonblocking(), None)?;
         socket.set_tcp_nodelay(true)?;
         // A run that ends leaves no ports in TIME-WAIT for the next one.
         socket.set_linger(Some(Duration::ZERO))?;
-        if let Some(source) = source(request, request.first + self.clients.len())? {
+        if let Some(source) = source(request, number)? {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
         match socket.connect(&server.into()) {
@@ -109,10 +118,11 @@ impl Swarm {
         }
         let data = epoll::EventData::new_u64(self.clients.len() as u64);
         let socket = OwnedFd::from(socket);
-        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::OUT)?;
+        epoll::add(&self.outlet.epoll, &socket, data, epoll::EventFlags::OUT)?;
         self.clients.push(Some(Client {
             socket,
-            open: false,
+            tls,
+            step: Step::Connect,
             began: Instant::now(),
             reader: Reader::default(),
             head: Vec::new(),
@@ -126,37 +136,41 @@ impl Swarm {
     fn shake_hands(
         &mut self,
         request: &Request,
-        head: &str,
         arrived: &mut Arrived,
         each: &mut impl FnMut(Duration),
     ) -> io::Result<usize> {
-        host::wait(&self.epoll, &mut self.events, Some(TURN))?;
+        host::wait(&self.outlet.epoll, &mut self.events, Some(TURN))?;
         let mut done = 0;
-        for event in &self.events {
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
             let (data, flags) = (event.data.u64(), event.flags);
             let Ok(index) = usize::try_from(data) else { continue };
             let Some(Some(client)) = self.clients.get_mut(index) else { continue };
-            let step = if client.open {
+            if client.step != Step::Connect && flags.contains(epoll::EventFlags::OUT) {
+                self.outlet.flush(index, client)?;
+            }
+            if client.step == Step::Open {
                 // What comes behind the answer waits in its socket until it is asked for.
                 continue;
-            } else if flags.contains(epoll::EventFlags::OUT) {
-                ask(client, head)
-                    .and_then(|()| watch(&self.epoll, index, client, epoll::EventFlags::IN))
-                    .map(|()| false)
-            } else {
-                hear_answer(client, &mut self.buffer)
-            };
+            }
+            let before = client.step;
+            let mut step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+            // An event comes once: an end that it tells of is behind what is to be read first.
+            while flags.intersects(ENDS) && matches!(step, Ok(true)) {
+                step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+            }
+            let answered = matches!(before, Step::Tls | Step::Answer)
+                && matches!(client.step, Step::Ready | Step::Open);
+            if answered {
+                each(client.began.elapsed());
+                arrived.resumed += usize::from(client.is_resumed());
+            }
             match step {
-                Ok(false) => {}
-                Ok(true) => {
-                    client.open = true;
-                    each(client.began.elapsed());
+                Ok(_) if client.step == Step::Open => {
                     arrived.open += 1;
                     done += 1;
-                    if !request.hello.is_empty() {
-                        super::send(&self.epoll, index, client, &request.hello)?;
-                    }
                 }
+                Ok(_) => {}
                 Err(error) => {
                     arrived.fail(&error.to_string());
                     self.clients[index] = None;
@@ -164,13 +178,14 @@ impl Swarm {
                 }
             }
         }
+        self.events = events;
         Ok(done)
     }
 
     /// Those that are still on their way stay there.
     fn give_up(&mut self, arrived: &mut Arrived) {
         for client in &mut self.clients {
-            if client.as_ref().is_some_and(|client| !client.open) {
+            if client.as_ref().is_some_and(|client| client.step != Step::Open) {
                 *client = None;
                 arrived.fail("no answer in time");
             }
@@ -203,56 +218,4 @@ fn source(request: &Request, index: usize) -> io::Result<Option<Ipv4Addr>> {
     }
     let place = u8::try_from(2 + index / CLIENTS_PER_SOURCE);
     Ok(Some(Ipv4Addr::new(127, 0, 0, place.map_err(io::Error::other)?)))
-}
-
-/// The connect is over: asks for the upgrade, unless there is nobody to ask.
-fn ask(client: &Client, head: &str) -> io::Result<()> {
-    if let Some(error) = socket2::SockRef::from(&client.socket).take_error()? {
-        return Err(error);
-    }
-    rustix::net::send(&client.socket, head.as_bytes(), SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-/// Takes the next bytes of the answer. Whether it is whole, and a 101.
-fn hear_answer(client: &mut Client, buffer: &mut [u8]) -> io::Result<bool> {
-    match rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
-        Ok((count, _)) if count > 0 => client.head.extend_from_slice(&buffer[..count]),
-        Err(rustix::io::Errno::AGAIN) => return Ok(false),
-        Ok(_) => return Err(io::Error::other("closed before the answer")),
-        Err(error) => return Err(error.into()),
-    }
-    let Some(end) = accepted(&client.head)? else { return Ok(false) };
-    client.head.drain(..end);
-    Ok(true)
-}
-
-/// Where the answer's head ends, once it is whole and a 101 to our key.
-fn accepted(head: &[u8]) -> io::Result<Option<usize>> {
-    let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
-        let bound = head.len() <= HEAD_BYTES_MAX;
-        return if bound { Ok(None) } else { Err(io::Error::other("the answer has no end")) };
-    };
-    let text = String::from_utf8_lossy(&head[..end]);
-    if text.starts_with("HTTP/1.1 101") && text.contains(ACCEPT_VALUE) {
-        Ok(Some(end + 4))
-    } else {
-        Err(io::Error::other(text.lines().next().unwrap_or_default().to_owned()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_101_to_our_key_is_accepted() {
-        let good = format!("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {ACCEPT_VALUE}\r\n\r\nrest");
-        assert_eq!(accepted(good.as_bytes()).unwrap(), Some(good.len() - 4));
-        assert_eq!(accepted(&good.as_bytes()[..good.len() - 5]).unwrap(), None);
-        let wrong = "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: other\r\n\r\n";
-        assert_eq!(accepted(wrong.as_bytes()).unwrap_err().to_string(), "HTTP/1.1 101 x");
-        assert!(accepted(b"HTTP/1.1 503 no room\r\n\r\n").is_err());
-        assert!(accepted(&[b'a'; HEAD_BYTES_MAX + 1]).is_err());
-    }
 }

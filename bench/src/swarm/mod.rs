@@ -1,73 +1,52 @@
 //! Many clients on one thread: connects them, answers their pings, and tells what each of them
 //! hears.
 
+mod request;
+mod answer;
 mod arrive;
+mod enter;
+mod outlet;
+mod tls;
+
+pub(crate) use arrive::Arrived;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::RecvFlags;
+use stentor_shards::rt::RingPoll;
 
 use crate::frame::{self, Reader};
 use crate::host;
-
-/// Most bytes of an answer's head.
-const HEAD_BYTES_MAX: usize = 8 << 10;
-
-/// Most bytes that wait for one client's socket.
-const OUT_BYTES_MAX: usize = 64 << 20;
+pub(crate) use answer::Answer;
+use enter::Step;
+use outlet::Outlet;
+pub(crate) use request::Request;
+use tls::Tls;
 
 /// An event that is no client's: the alarm that ends a wait.
 const ALARM: u64 = u64::MAX;
 
-/// What a client asks for when it connects.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) server: SocketAddr,
-    /// What the Host header says.
-    pub(crate) host: String,
-    /// Path with query.
-    pub(crate) target: String,
-    /// Further header lines, each with its line end.
-    pub(crate) headers: String,
-    /// Frames to be sent as soon as the client is open.
-    pub(crate) hello: Vec<u8>,
-    /// The number of the first client among all of a run, for the address it comes from.
-    pub(crate) first: usize,
-    /// Addresses to connect from, in turn; none: the kernel's choice, and several on loopback.
-    pub(crate) sources: Vec<Ipv4Addr>,
-}
+/// What a client in use is watched for: each change once.
+const READS: epoll::EventFlags =
+    epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
 
-impl Request {
-    /// The plainest one.
-    pub(crate) fn plain(server: SocketAddr, target: &str) -> Self {
-        Self {
-            server,
-            host: server.to_string(),
-            target: target.to_owned(),
-            headers: String::new(),
-            hello: Vec::new(),
-            first: 0,
-            sources: Vec::new(),
-        }
-    }
+/// Events that tell of an end.
+const ENDS: epoll::EventFlags =
+    epoll::EventFlags::RDHUP.union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR);
 
-    fn head(&self) -> String {
-        format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
-            self.target, self.host, self.headers
-        )
-    }
-}
+/// How long a nap lasts before a thread parks in the ring.
+const NAP: Duration = Duration::from_millis(10);
 
 struct Client {
     socket: OwnedFd,
-    open: bool,
+    /// Boxed: it is large, and most runs are without.
+    tls: Option<Box<Tls>>,
+    step: Step,
     /// When its connect began.
     began: Instant,
     reader: Reader,
@@ -80,17 +59,21 @@ struct Client {
 
 /// All clients of a run.
 pub(crate) struct Swarm {
-    epoll: OwnedFd,
+    outlet: Outlet,
     alarm: OwnedFd,
+    ring: RingPoll,
     clients: Vec<Option<Client>>,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
+    /// What one read brought, where it came sealed.
+    plain: Vec<u8>,
     pongs: Vec<u8>,
+    answers: Vec<Answer>,
     /// Bytes that came behind the handshakes have not been looked at.
     heads: bool,
-    /// Pings that were heard and answered.
+    /// Pings that were heard and answered, those of the server's own kind among them.
     pub(crate) pings: u64,
-    /// Bytes that came after the handshakes.
+    /// Bytes that came after the handshakes, sealed as they are.
     pub(crate) bytes_in: u64,
     /// Clients that the server closed.
     pub(crate) gone: u64,
@@ -108,12 +91,15 @@ impl Swarm {
         let data = epoll::EventData::new_u64(ALARM);
         epoll::add(&epoll, &alarm, data, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
         Ok(Self {
-            epoll,
+            outlet: Outlet { epoll, sealed: Vec::new() },
             alarm,
+            ring: RingPoll::default(),
             clients: Vec::new(),
             events: Vec::with_capacity(1024),
             buffer: vec![0; 256 << 10],
+            plain: Vec::new(),
             pongs: Vec::new(),
+            answers: Vec::new(),
             heads: true,
             pings: 0,
             bytes_in: 0,
@@ -131,7 +117,7 @@ impl Swarm {
     /// Sends whole frames from one client; what its socket does not take leaves when it does.
     pub(crate) fn send(&mut self, client: usize, bytes: &[u8]) -> io::Result<()> {
         match &mut self.clients[client] {
-            Some(other) => send(&self.epoll, client, other, bytes),
+            Some(other) => self.outlet.send(client, other, bytes),
             None => Err(io::Error::other("the server closed a client that publishes")),
         }
     }
@@ -159,6 +145,32 @@ impl Swarm {
     pub(crate) fn converse<'a>(
         &mut self,
         longest: Duration,
+        each: impl FnMut(usize, &[u8]) -> Option<&'a [u8]>,
+    ) -> io::Result<()> {
+        self.nap(longest)?;
+        self.take(each)
+    }
+
+    /// Waits for at most `longest` until something comes: a nap on the sockets themselves, and if
+    /// that was in vain, parked in the runtime's ring, as a shard of the server sleeps.
+    pub(crate) async fn rest(&mut self, longest: Duration) -> io::Result<()> {
+        self.nap(longest.min(NAP))?;
+        if !self.events.is_empty() || longest <= NAP || self.heads {
+            return Ok(());
+        }
+        host::set_alarm(&self.alarm, longest.saturating_sub(NAP))?;
+        if self.ring.begin(&self.outlet.epoll) {
+            let ring = &mut self.ring;
+            std::future::poll_fn(|cx| if ring.poll(cx) { Poll::Ready(()) } else { Poll::Pending })
+                .await;
+        }
+        host::set_alarm(&self.alarm, Duration::ZERO)?;
+        host::wait(&self.outlet.epoll, &mut self.events, Some(Duration::ZERO))
+    }
+
+    /// Takes what the last wait brought: see [`Swarm::converse`].
+    pub(crate) fn take<'a>(
+        &mut self,
         mut each: impl FnMut(usize, &[u8]) -> Option<&'a [u8]>,
     ) -> io::Result<()> {
         if std::mem::take(&mut self.heads) {
@@ -168,7 +180,6 @@ impl Swarm {
                 self.hear(index, &mut head, &mut each)?;
             }
         }
-        self.wait(longest)?;
         let events = std::mem::take(&mut self.events);
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
@@ -179,16 +190,29 @@ impl Swarm {
             let index = usize::try_from(data).map_err(io::Error::other)?;
             let Some(client) = self.clients[index].as_mut() else { continue };
             if flags.contains(epoll::EventFlags::OUT) {
-                flush(&self.epoll, index, client)?;
+                self.outlet.flush(index, client)?;
             }
-            match rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((count, _)) if count > 0 => {
-                    self.bytes_in += count as u64;
-                    self.hear(index, &mut buffer[..count], &mut each)?;
+            // An event comes once: an end that it tells of is behind what is to be read first.
+            let ends = flags.intersects(ENDS);
+            while let Some(client) = self.clients[index].as_mut() {
+                match rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                    Ok((count, _)) if count > 0 => {
+                        self.bytes_in += count as u64;
+                        let bytes = &mut buffer[..count];
+                        if client.tls.is_none() {
+                            self.hear(index, bytes, &mut each)?;
+                        } else {
+                            self.hear_sealed(index, bytes, &mut each)?;
+                        }
+                        if count == buffer.len() || ends {
+                            continue;
+                        }
+                    }
+                    Err(rustix::io::Errno::AGAIN) => {}
+                    Ok(_) => self.part_with(index, None),
+                    Err(error) => self.part_with(index, Some(error.into())),
                 }
-                Err(rustix::io::Errno::AGAIN) => {}
-                Ok(_) => self.part_with(index, None),
-                Err(error) => self.part_with(index, Some(error)),
+                break;
             }
         }
         (self.events, self.buffer) = (events, buffer);
@@ -203,10 +227,18 @@ impl Swarm {
     ) -> io::Result<()> {
         let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
         let (pings, pongs) = (&mut self.pings, &mut self.pongs);
-        let close_code = &mut client.close_code;
+        let (answers, close_code) = (&self.answers, &mut client.close_code);
         let mut answer = None;
         let read = client.reader.feed(bytes, |opcode, payload| match opcode {
-            frame::TEXT | frame::BINARY => answer = each(index, payload).or(answer),
+            frame::TEXT | frame::BINARY | frame::CONTINUATION => {
+                answer = each(index, payload).or(answer);
+                for known in answers {
+                    if known.is_to(payload) {
+                        *pings += 1;
+                        pongs.extend_from_slice(&known.frame);
+                    }
+                }
+            }
             frame::PING => {
                 *pings += 1;
                 frame::put_masked(pongs, frame::PONG, payload);
@@ -219,81 +251,65 @@ impl Swarm {
         });
         read.map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
         if !self.pongs.is_empty() {
-            send(&self.epoll, index, client, &self.pongs)?;
+            self.outlet.send(index, client, &self.pongs)?;
             self.pongs.clear();
         }
-        answer.map_or(Ok(()), |answer| send(&self.epoll, index, client, answer))
+        answer.map_or(Ok(()), |answer| self.outlet.send(index, client, answer))
+    }
+
+    /// Like [`Swarm::hear`], of bytes that came within TLS.
+    fn hear_sealed<'a>(
+        &mut self,
+        index: usize,
+        bytes: &mut [u8],
+        each: &mut impl FnMut(usize, &[u8]) -> Option<&'a [u8]>,
+    ) -> io::Result<()> {
+        let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
+        let Some(tls) = &mut client.tls else { return Ok(()) };
+        let (mut plain, sealed) = (std::mem::take(&mut self.plain), &mut self.outlet.sealed);
+        plain.clear();
+        sealed.clear();
+        let taken = tls.take(bytes, &mut plain, sealed);
+        if !sealed.is_empty() {
+            self.outlet.put_sealed(index, client)?;
+        }
+        // What came before nonsense counts all the same.
+        let heard = self.hear(index, &mut plain, each);
+        self.plain = plain;
+        if let Err(error) = taken {
+            self.part_with(index, Some(error));
+        }
+        heard
     }
 
     /// The server has closed a client.
-    fn part_with(&mut self, index: usize, error: Option<rustix::io::Errno>) {
+    fn part_with(&mut self, index: usize, error: Option<io::Error>) {
         let Some(client) = self.clients[index].take() else { return };
         self.gone += 1;
         self.left.push(index);
+        let cut = client.tls.as_ref().is_some_and(|tls| !tls.said_goodbye());
         let ending = match (client.close_code, error) {
             (Some(code), _) => code.to_string(),
-            (None, Some(rustix::io::Errno::CONNRESET)) => "reset".to_owned(),
+            (None, Some(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                "reset".to_owned()
+            }
             (None, Some(error)) => error.to_string(),
+            (None, None) if cut => "no close_notify".to_owned(),
             (None, None) => "none".to_owned(),
         };
         *self.endings.entry(ending).or_default() += 1;
     }
 
     /// Waits for at most `longest`, to the microsecond: epoll alone rounds up to milliseconds.
-    fn wait(&mut self, longest: Duration) -> io::Result<()> {
+    fn nap(&mut self, longest: Duration) -> io::Result<()> {
+        let longest = if self.heads { Duration::ZERO } else { longest };
         let whole = Duration::from_millis(longest.as_millis().try_into().unwrap_or(u64::MAX));
         if longest == whole {
-            return host::wait(&self.epoll, &mut self.events, Some(whole));
+            return host::wait(&self.outlet.epoll, &mut self.events, Some(whole));
         }
         host::set_alarm(&self.alarm, longest)?;
-        let result = host::wait(&self.epoll, &mut self.events, Some(longest));
+        let result = host::wait(&self.outlet.epoll, &mut self.events, Some(longest));
         host::set_alarm(&self.alarm, Duration::ZERO)?;
         result
     }
-}
-
-fn send(set: &OwnedFd, index: usize, client: &mut Client, bytes: &[u8]) -> io::Result<()> {
-    if !client.out.is_empty() {
-        if client.out.len() > OUT_BYTES_MAX {
-            return Err(io::Error::other("the server does not read what its clients say"));
-        }
-        client.out.extend_from_slice(bytes);
-        return Ok(());
-    }
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    match rustix::net::send(&client.socket, bytes, flags) {
-        Ok(sent) if sent == bytes.len() => Ok(()),
-        Ok(sent) => keep(set, index, client, &bytes[sent..]),
-        Err(rustix::io::Errno::AGAIN) => keep(set, index, client, bytes),
-        // Closed by the server: reading counts it.
-        Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn keep(set: &OwnedFd, index: usize, client: &mut Client, rest: &[u8]) -> io::Result<()> {
-    client.out.extend_from_slice(rest);
-    watch(set, index, client, epoll::EventFlags::IN | epoll::EventFlags::OUT)
-}
-
-fn flush(set: &OwnedFd, index: usize, client: &mut Client) -> io::Result<()> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    match rustix::net::send(&client.socket, &client.out, flags) {
-        Ok(sent) => {
-            client.out.drain(..sent);
-        }
-        Err(rustix::io::Errno::AGAIN) => {}
-        // Reading counts it.
-        Err(_) => client.out.clear(),
-    }
-    if client.out.is_empty() {
-        client.out = Vec::new();
-        watch(set, index, client, epoll::EventFlags::IN)?;
-    }
-    Ok(())
-}
-
-fn watch(set: &OwnedFd, index: usize, client: &Client, flags: epoll::EventFlags) -> io::Result<()> {
-    let data = epoll::EventData::new_u64(index as u64);
-    Ok(epoll::modify(set, &client.socket, data, flags)?)
 }

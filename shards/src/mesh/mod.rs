@@ -60,6 +60,7 @@ impl Mesh {
                 delivers,
                 owed: (0..shards).map(|_| VecDeque::new()).collect(),
                 owed_count: 0,
+                owed_max: lane_parcels,
                 stalled: VecDeque::new(),
                 short_of_asks: 0,
                 short_of_delivers: 0,
@@ -115,6 +116,8 @@ pub(crate) struct Port {
     /// are never lost.
     owed: Vec<VecDeque<Ask>>,
     owed_count: usize,
+    /// From so many on, nobody here may cause more of them.
+    owed_max: usize,
     /// What this shard sends as home. While something waits here no ask is taken, so one ask's
     /// answers bound it.
     stalled: VecDeque<(ShardId, Deliver)>,
@@ -202,6 +205,16 @@ impl Port {
     /// Whether this shard, as home, waits for room: it takes no ask meanwhile.
     pub(crate) fn is_stalled(&self) -> bool {
         !self.stalled.is_empty()
+    }
+
+    /// Whether so much waits for other shards that no more accepted connections should add to it.
+    pub(crate) fn owes_much(&self) -> bool {
+        self.owed_count >= self.owed_max
+    }
+
+    /// Whether clients here must wait before they cause more parcels.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_stalled() || self.owes_much()
     }
 
     /// Tries again what found a lane full. Held publishers, whose asks are not here, must be tried

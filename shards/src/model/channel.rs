@@ -131,12 +131,17 @@ pub(crate) struct Channels {
     names: HashMap<Arc<str>, u32, RandomState>,
     slab: Slab<Channel>,
     count_max: usize,
+    /// The next one to look at for an idle one.
+    look_at: usize,
     forgotten: u64,
 }
 
+/// How many channels are looked at for one to forget.
+const LOOKS_MAX: usize = 64;
+
 impl Channels {
     pub(crate) fn new(count_max: usize) -> Self {
-        Self { names: HashMap::default(), slab: Slab::new(), count_max, forgotten: 0 }
+        Self { names: HashMap::default(), slab: Slab::new(), count_max, look_at: 0, forgotten: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -176,10 +181,7 @@ impl Channels {
             return Ok(index);
         }
         if self.slab.len() >= self.count_max {
-            let idle = self.slab.iter().find(|(_, channel)| channel.is_idle());
-            let idle = idle.map(|(index, _)| index).ok_or(NoRoom)?;
-            self.remove(u32::try_from(idle).map_err(|_| NoRoom)?);
-            self.forgotten += 1;
+            self.forget_an_idle_one()?;
         }
         let index = self.slab.insert(Channel {
             name: Arc::clone(name),
@@ -199,6 +201,22 @@ impl Channels {
         let index = u32::try_from(index).map_err(|_| NoRoom)?;
         self.names.insert(Arc::clone(name), index);
         Ok(index)
+    }
+
+    /// Looks at a few channels for one that is idle, and next time at the next few: among many
+    /// that are in use, a look at all of them for each new name would be a way to stop the shard.
+    fn forget_an_idle_one(&mut self) -> Result<(), NoRoom> {
+        for _ in 0..LOOKS_MAX.min(self.slab.len()) {
+            let index = self.look_at;
+            // Room is used again before the slab grows, so no index is beyond the bound.
+            self.look_at = (index + 1) % self.count_max;
+            if self.slab.get(index).is_some_and(Channel::is_idle) {
+                self.remove(u32::try_from(index).map_err(|_| NoRoom)?);
+                self.forgotten += 1;
+                return Ok(());
+            }
+        }
+        Err(NoRoom)
     }
 
     pub(crate) fn remove(&mut self, index: u32) {
@@ -225,6 +243,23 @@ mod tests {
         channels.at(third).add(4, Kind::Json);
         assert_eq!(channels.find_or_add(&"fourth".into(), home), Err(NoRoom));
         assert_eq!(channels.find_or_add(&"busy".into(), home), Ok(busy));
+    }
+
+    /// One idle channel among many is found in time, and no single look is at all of them.
+    #[test]
+    fn a_full_table_is_looked_through_in_parts() {
+        let count = 4 * LOOKS_MAX;
+        let mut channels = Channels::new(count);
+        for number in 0..count {
+            let name: Arc<str> = number.to_string().into();
+            let index = channels.find_or_add(&name, ShardId(0)).unwrap();
+            if number != count - 1 {
+                channels.at(index).add(1, Kind::Plain);
+            }
+        }
+        let tries = (1..10).find(|_| channels.find_or_add(&"new".into(), ShardId(0)).is_ok());
+        assert_eq!(tries, Some(4));
+        assert_eq!((channels.len(), channels.forgotten()), (count, 1));
     }
 
     #[test]

@@ -113,8 +113,7 @@ impl Outbox {
         lost as u64
     }
 
-    /// The next bytes to leave as at most [`SLICES_MAX`] slices. Frames that lie side by side in
-    /// memory become one.
+    /// The next bytes to leave as at most [`SLICES_MAX`] slices.
     pub(crate) fn slices<'a>(&'a self, into: &mut Vec<IoSlice<'a>>) {
         let mut open: Option<&'a [u8]> = None;
         for (index, queued) in self.frames.iter().enumerate() {

@@ -53,61 +53,96 @@ pub(crate) fn put_close(out: &mut BytesMut, code: u16, reason: &str) {
 /// Follows the frames of a client, in any split, to tell whether it is between two messages.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Boundary {
-    /// Payload and mask bytes of the current frame that are still to come.
-    left: u64,
     header: [u8; 14],
     header_len: u8,
+    /// Payload bytes of the current frame that are still to come.
+    left: u64,
     /// A data message has begun and its last fragment has not.
     in_message: bool,
+    /// Frames whose headers were read; it wraps.
+    frames: u32,
+}
+
+/// What stands in the header of a client's frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    pub(crate) opcode: u8,
+    pub(crate) mask: [u8; 4],
+    pub(crate) len: u64,
 }
 
 impl Boundary {
-    /// Takes note of the next bytes.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            if self.left > 0 {
-                let skip = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-                self.left -= skip as u64;
-                bytes = &bytes[skip..];
-                continue;
+    /// Takes note of the next bytes; gives where in them the message begins that they leave open.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        let mut begun = 0;
+        while let Some(seen) = self.step(rest, |_| {}) {
+            rest = &rest[seen..];
+            if self.at_message_boundary() {
+                begun = bytes.len() - rest.len();
             }
-            self.header[usize::from(self.header_len)] = bytes[0];
-            self.header_len += 1;
-            bytes = &bytes[1..];
-            self.read_header();
         }
+        begun
     }
 
-    /// Reads the header as soon as all of it but the mask is there.
-    fn read_header(&mut self) {
-        if self.header_len < 2 {
-            return;
+    /// Takes the next bytes as far as they are of one kind: the rest of a frame's payload, or one
+    /// byte of a header, which is told when it is complete. Gives how many they were; `None`: there
+    /// are none.
+    pub(crate) fn step(&mut self, bytes: &[u8], tell: impl FnOnce(Head)) -> Option<usize> {
+        let first = *bytes.first()?;
+        if self.left > 0 {
+            let skip = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            self.left -= skip as u64;
+            return Some(skip);
         }
-        let (first, second) = (self.header[0], self.header[1]);
+        self.header[usize::from(self.header_len)] = first;
+        self.header_len += 1;
+        if let Some(head) = self.read_header() {
+            (self.left, self.header_len) = (head.len, 0);
+            self.frames = self.frames.wrapping_add(1);
+            let is_data = head.opcode & 0x08 == 0;
+            if is_data {
+                self.in_message = self.header[0] & 0x80 == 0;
+            }
+            tell(head);
+        }
+        Some(1)
+    }
+
+    /// What the header says, as soon as all of it is there.
+    fn read_header(&self) -> Option<Head> {
+        let header = &self.header[..usize::from(self.header_len)];
+        let [first, second, rest @ ..] = header else { return None };
         let wide = match second & 0x7f {
             126 => 2,
             127 => 8,
             _ => 0,
         };
-        if usize::from(self.header_len) < 2 + wide {
-            return;
+        let masked = second & 0x80 != 0;
+        if rest.len() < wide + if masked { 4 } else { 0 } {
+            return None;
         }
+        let (len, mask) = rest.split_at(wide);
         let len = match wide {
             0 => u64::from(second & 0x7f),
-            _ => self.header[2..2 + wide].iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
+            _ => len.iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
         };
-        let mask = if second & 0x80 == 0 { 0 } else { 4 };
-        self.left = len.saturating_add(mask);
-        self.header_len = 0;
-        let is_data = first & 0x08 == 0;
-        if is_data {
-            self.in_message = first & 0x80 == 0;
-        }
+        Some(Head { opcode: first & 0x0f, mask: mask.try_into().unwrap_or_default(), len })
+    }
+
+    /// Whether the next byte is payload.
+    pub(crate) fn in_payload(&self) -> bool {
+        self.left > 0
     }
 
     /// Whether the last byte ended a message, or nothing has come yet.
     pub(crate) fn at_message_boundary(&self) -> bool {
         self.left == 0 && self.header_len == 0 && !self.in_message
+    }
+
+    /// How many frames have begun so far; it wraps.
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames
     }
 }
 

@@ -1,13 +1,15 @@
-//! The bare server that every figure is held against: accept, a 101, and a send(2) for each client,
+//! The bare server that every figure is held against: accept, a 101, and a send for each client,
 //! with nothing around it.
 //!
 //! It answers every handshake alike, with the accept value of the one key that the generator sends.
 //! What the loops touch is dense: one slot of eight bytes a client, and buffers that are made once.
 
+mod ring;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
@@ -16,6 +18,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::frame::{self, Reader};
 use crate::host;
+use ring::Ring;
 
 /// The one answer: to the example key of RFC 6455.
 const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
@@ -43,6 +46,9 @@ pub(crate) struct Args {
     /// Join what one round brought into one send for each client.
     #[arg(long)]
     pub(crate) joined: bool,
+    /// Send through `io_uring`: what one message says to all clients is one batch of it.
+    #[arg(long, conflicts_with = "joined")]
+    pub(crate) uring: bool,
     /// Ping every client this often, in seconds; 0 for never.
     #[arg(long, default_value_t = 0.0)]
     pub(crate) ping_interval: f64,
@@ -53,25 +59,47 @@ pub(crate) struct Args {
 
 /// Serves until it is ended from outside.
 pub(crate) fn serve(args: Args) -> io::Result<Infallible> {
-    let mut server = Server::bind(args)?;
+    if args.uring {
+        forever(Server::with(args, Ring::new()?)?)
+    } else {
+        forever(Server::bind(args)?)
+    }
+}
+
+fn forever<W: Way>(mut server: Server<W>) -> io::Result<Infallible> {
     loop {
         server.turn(None)?;
     }
 }
 
 /// A client as the loops see it.
-struct Slot {
-    socket: OwnedFd,
+pub(crate) struct Slot<S> {
+    socket: S,
     open: bool,
 }
 
-const _: () = assert!(size_of::<Option<Slot>>() == 8, "the loops walk an array of small slots");
+const _: () =
+    assert!(size_of::<Option<Slot<OwnedFd>>>() == 8, "the loops walk an array of small slots");
+
+/// How frames leave.
+pub(crate) trait Way {
+    /// What holds a client's socket.
+    type Socket: AsFd + From<OwnedFd>;
+
+    /// Sends `bytes` to all clients that are open, and has none of it under way when it returns.
+    fn send_to_all(&mut self, slots: &[Option<Slot<Self::Socket>>], bytes: &[u8])
+    -> io::Result<()>;
+}
+
+/// One send(2) for each client.
+pub(crate) struct Calls;
 
 /// The bare server: a listener, its clients, and what one round brought.
-pub(crate) struct Server {
+pub(crate) struct Server<W: Way> {
+    way: W,
     listener: Socket,
     epoll: OwnedFd,
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<Slot<W::Socket>>>,
     /// Slots that are free again.
     free: Vec<usize>,
     /// What came in part, beside the slots: only reading touches it.
@@ -92,8 +120,14 @@ struct Pings {
     next: usize,
 }
 
-impl Server {
+impl Server<Calls> {
     pub(crate) fn bind(args: Args) -> io::Result<Self> {
+        Self::with(args, Calls)
+    }
+}
+
+impl<W: Way> Server<W> {
+    fn with(args: Args, way: W) -> io::Result<Self> {
         let domain = Domain::for_address(args.listen);
         let listener = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
         listener.set_reuse_address(true)?;
@@ -106,6 +140,7 @@ impl Server {
         let interval = Duration::try_from_secs_f64(args.ping_interval).map_err(io::Error::other)?;
         let pings = Pings { interval, sliced: Instant::now(), next: 0 };
         Ok(Self {
+            way,
             listener,
             epoll,
             slots: Vec::new(),
@@ -137,12 +172,12 @@ impl Server {
                 _ => self.accept()?,
             }
             if !self.joined {
-                self.send_each();
+                self.send_each()?;
             }
         }
         self.events = events;
         if self.joined && !self.out.is_empty() {
-            send_to_all(&self.slots, &self.out);
+            self.way.send_to_all(&self.slots, &self.out)?;
             self.clear();
         }
         self.ping_slice();
@@ -159,7 +194,7 @@ impl Server {
             let index = self.free.pop().unwrap_or(self.slots.len());
             let data = epoll::EventData::new_u64(index as u64);
             epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
-            let slot = Some(Slot { socket, open: false });
+            let slot = Some(Slot { socket: W::Socket::from(socket), open: false });
             if index == self.slots.len() {
                 self.slots.push(slot);
                 self.readers.push(Reader::default());
@@ -202,14 +237,15 @@ impl Server {
         self.free.push(index);
     }
 
-    /// The bare loop: one send(2) for each message and client.
-    fn send_each(&mut self) {
+    /// The bare loop: one send for each message and client.
+    fn send_each(&mut self) -> io::Result<()> {
         let mut begin = 0;
         for end in &self.ends {
-            send_to_all(&self.slots, &self.out[begin..*end]);
+            self.way.send_to_all(&self.slots, &self.out[begin..*end])?;
             begin = *end;
         }
         self.clear();
+        Ok(())
     }
 
     fn clear(&mut self) {
@@ -242,17 +278,22 @@ impl Server {
     }
 }
 
-/// The loop that everything is held against.
-fn send_to_all(slots: &[Option<Slot>], bytes: &[u8]) {
-    for slot in slots.iter().flatten() {
-        if slot.open {
-            send(slot, bytes);
+impl Way for Calls {
+    type Socket = OwnedFd;
+
+    /// The loop that everything is held against.
+    fn send_to_all(&mut self, slots: &[Option<Slot<OwnedFd>>], bytes: &[u8]) -> io::Result<()> {
+        for slot in slots.iter().flatten() {
+            if slot.open {
+                send(slot, bytes);
+            }
         }
+        Ok(())
     }
 }
 
 #[inline]
-fn send(slot: &Slot, bytes: &[u8]) {
+fn send<S: AsFd>(slot: &Slot<S>, bytes: &[u8]) {
     match rustix::net::send(&slot.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
         Ok(sent) if sent == bytes.len() => {}
         Ok(sent) => send_rest(slot, &bytes[sent..]),
@@ -264,7 +305,7 @@ fn send(slot: &Slot, bytes: &[u8]) {
 
 /// Waits for room: nothing may be lost, or less would be measured than was asked for.
 #[cold]
-fn send_rest(slot: &Slot, mut bytes: &[u8]) {
+fn send_rest<S: AsFd>(slot: &Slot<S>, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let mut poll = [PollFd::new(&slot.socket, PollFlags::OUT)];
         let ready = rustix::event::poll(&mut poll, Some(&FULL_MAX));

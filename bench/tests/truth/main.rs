@@ -1,123 +1,24 @@
 //! Whether the tool tells the truth: servers with known faults, and what it must say of each.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+mod abandoned;
+mod agents;
+mod echo;
+mod server;
+mod several;
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-const CLIENTS: usize = 10;
-
-const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-
-/// What a server does with the message of a number, given the frame that says it.
-type Rule = Box<dyn FnMut(usize, Vec<u8>) -> Vec<Vec<u8>> + Send>;
-
-/// A server for one run: every client is answered, then what the first one says goes to all.
-fn serve(mut rule: Rule) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| answered(&listener)).collect();
-        let mut number = 0;
-        // The run's end is the end of its publisher.
-        while let Some(payload) = read_frame(&mut clients[0]) {
-            for frame in rule(number, unmasked(&payload)) {
-                for client in &mut clients {
-                    if client.write_all(&frame).is_err() {
-                        return;
-                    }
-                }
-            }
-            number += 1;
-        }
-    });
-    address
-}
-
-fn answered(listener: &TcpListener) -> TcpStream {
-    let (mut stream, _) = listener.accept().unwrap();
-    stream.set_nodelay(true).unwrap();
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    stream.write_all(SWITCHING.as_bytes()).unwrap();
-    stream
-}
-
-/// The payload of the next masked frame, which is a short one.
-fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut head = [0; 2];
-    stream.read_exact(&mut head).ok()?;
-    assert_eq!((head[0], head[1] & 0x80), (0x81, 0x80), "a masked text");
-    let mut length = usize::from(head[1] & 0x7f);
-    if length == 126 {
-        let mut wide = [0; 2];
-        stream.read_exact(&mut wide).ok()?;
-        length = usize::from(u16::from_be_bytes(wide));
-    }
-    let mut rest = vec![0; 4 + length];
-    stream.read_exact(&mut rest).ok()?;
-    let (mask, payload) = rest.split_at(4);
-    Some(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect())
-}
-
-fn unmasked(payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).unwrap();
-    assert!(length < 126);
-    [&[0x81, length], payload].concat()
-}
-
-/// A server that answers `most` clients and hangs up on all that come later.
-fn answer(most: usize) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        let _answered: Vec<TcpStream> = (0..most).map(|_| answered(&listener)).collect();
-        while let Ok((late, _)) = listener.accept() {
-            drop(late);
-        }
-    });
-    address
-}
-
-fn bench(address: SocketAddr, flags: &str) -> Output {
-    run(address, "fanout", &format!("--size 64 --warmup 0 {flags}"))
-}
-
-fn run(address: SocketAddr, command: &str, flags: &str) -> Output {
-    let url = format!("ws://{address}/ws");
-    let clients = CLIENTS.to_string();
-    Command::new(env!("CARGO_BIN_EXE_stentor-bench"))
-        .args([command, &url, "-c", &clients, "--quiet", "--json", "/dev/stderr"])
-        .args(flags.split_whitespace())
-        .output()
-        .unwrap()
-}
-
-fn found(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stderr);
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-fn ms(run: &Value, latency: &str, figure: &str) -> f64 {
-    run["latencies"][latency][figure].as_f64().unwrap_or(f64::NAN) / 1e6
-}
+use server::{CLIENTS, Rule, answer, bench, by_second, command, found, hold, ms, run, serve};
 
 fn stalling() -> Rule {
     Box::new(|number, frame| {
         if number == 100 {
-            let until = Instant::now() + Duration::from_millis(500);
-            while let Some(left) = until.checked_duration_since(Instant::now()) {
-                thread::park_timeout(left);
-            }
+            hold(Duration::from_millis(500));
         }
         vec![frame]
     })
@@ -154,10 +55,7 @@ fn a_stall_hides_in_a_closed_loop() {
 fn a_known_delay_is_found_where_it_is() {
     let rule: Rule = Box::new(|number, frame| {
         if number % 20 == 10 {
-            let until = Instant::now() + Duration::from_millis(30);
-            while let Some(left) = until.checked_duration_since(Instant::now()) {
-                thread::park_timeout(left);
-            }
+            hold(Duration::from_millis(30));
         }
         vec![frame]
     });
@@ -243,6 +141,7 @@ fn storms_count_who_came_and_who_did_not() {
     let whole = found(&output);
     assert_eq!(whole["totals"]["connected"], 2 * CLIENTS);
     assert_eq!(whole["latencies"]["handshake"]["count"], 2 * CLIENTS);
+    assert_eq!(by_second(&whole, "connects"), 2 * CLIENTS as u64);
     assert_eq!(output.status.code(), Some(0), "{}", whole["faults"]);
     let output = run(answer(CLIENTS + 3), "connect", "--rounds 2 --hold 0");
     let part = found(&output);
@@ -264,11 +163,45 @@ fn a_ramp_takes_its_time() {
 #[test]
 fn idle_clients_are_there_and_measured() {
     let pid = std::process::id();
-    let flags = format!("-d 500ms --server-pid {pid}");
+    let flags = format!("-d 1500ms --threads 2 --server-pid {pid}");
     let run = found(&run(answer(CLIENTS), "idle", &flags));
     assert_eq!(run["totals"]["connected"], CLIENTS);
     assert_eq!(run["server"]["pid"], pid);
     assert!(run["server"]["rss_bytes"].as_u64().unwrap() > 100_000);
+    let seconds = run["series"].as_array().unwrap();
+    assert!(seconds.iter().all(|second| second["server_cpu_share"].is_f64()), "{seconds:?}");
+    assert_eq!(seconds.len(), 2, "{seconds:?}");
+}
+
+/// What there is by then counts, and for the time that was measured.
+#[test]
+fn an_interrupted_run_ends_early_and_says_what_it_has() {
+    let child =
+        command(serve(Box::new(|_, frame| vec![frame])), "fanout", "--size 64 --warmup 0 -r 1k/s")
+            .args(["-d", "1h"])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let pid = child.id().to_string();
+    // It is at work as soon as it has run for a while, which it does not before all are there.
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.split(' ').skip(13).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>()
+    };
+    let until = Instant::now() + Duration::from_mins(1);
+    while ticks() < 20 && Instant::now() < until {
+        thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let run = found(&output);
+    let totals = &run["totals"];
+    let (seconds, published) =
+        (totals["seconds"].as_f64().unwrap(), totals["published"].as_f64().unwrap());
+    assert!((0.2..60.0).contains(&seconds), "{seconds}");
+    assert!((published / seconds - 1000.0).abs() < 100.0, "{published} in {seconds} s");
+    assert_eq!(totals["lost"], 0, "{totals}");
 }
 
 #[test]

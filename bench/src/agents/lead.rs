@@ -1,0 +1,350 @@
+//! The coordinator at work: gives each agent its part, passes on what all must know, and gathers
+//! what they found.
+
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use hdrhistogram::Histogram;
+use serde::de::DeserializeOwned;
+
+use super::clock::{Alignment, Offset};
+use super::enrol::{self, Member, named, unexpected};
+use super::gather::{Gather, Note};
+use super::link::{Ear, Mouth};
+use super::wire::{Done, Order, Part, Report, Work};
+use crate::load::{self, Aim, Failed, Gathered, Post, Task, Times};
+use crate::run::Agent;
+
+/// How often an agent hears of the coordinator, whatever happens.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// The longest wait for a report.
+const TURN: Duration = Duration::from_millis(10);
+
+/// Reports that wait to be read; an agent that says more waits.
+const REPORTS_MAX: usize = 1024;
+
+/// What several processes know only together.
+pub(crate) struct Joint {
+    /// Publish to the last receipt of all.
+    pub(crate) last: Histogram<u64>,
+    /// In the order of their findings, of which each has as many as it has threads.
+    pub(crate) agents: Vec<Agent>,
+}
+
+/// What the agents found.
+struct Led<T> {
+    found: Vec<T>,
+    joint: Joint,
+}
+
+/// Has agents do a task, and gathers what they found.
+pub(crate) fn lead<T: DeserializeOwned + Send>(
+    aim: &Aim,
+    times: &Times,
+    stopped: &AtomicBool,
+    task: &Task,
+) -> Result<Gathered<T>, Failed> {
+    // To the main thread, which begins and ends the run and looks at the server, all agents are one
+    // thread of this process.
+    let alone = Aim { threads: 1, cores: Vec::new(), ..aim.clone() };
+    let mut gathered = load::gather(&alone, times, (stopped, None), async |post| {
+        let members = enrol::enrol(&aim.agents)?;
+        conduct::<T>(members, (aim.threads, task), post)
+    })?;
+    let Some(led) = gathered.found.pop() else { return Err(unexpected().into()) };
+    Ok(Gathered {
+        found: led.found,
+        joint: Some(led.joint),
+        sampler: gathered.sampler,
+        began_unix_ms: gathered.began_unix_ms,
+        measured: gathered.measured,
+    })
+}
+
+/// A whole run of agents that have been greeted.
+fn conduct<T: DeserializeOwned + Send>(
+    members: Vec<Member>,
+    (threads, task): (usize, &Task),
+    post: Post<'_>,
+) -> io::Result<Led<T>> {
+    let parts = parts(&members, threads, task.run_mark());
+    let (mut ears, mut mouths, mut known) = (Vec::new(), Vec::new(), Vec::new());
+    for member in members {
+        ears.push(member.ear);
+        mouths.push(member.mouth);
+        known.push(member.known);
+    }
+    let (conductor, ears) = std::thread::scope(|scope| {
+        // Whatever fails from here on, hanging up ends the threads that listen.
+        let mut conductor = Conductor::<T>::new(mouths, (threads, task.publishers()), post)?;
+        for (number, part) in parts.into_iter().enumerate() {
+            let work = Work { task: task.clone(), part };
+            conductor.say(number, &Order::Work(Box::new(work))).map_err(|at| at.of(&known))?;
+        }
+        // Dropped before the threads are waited for: none of them waits for room then.
+        let (told, reports) = bounded(REPORTS_MAX);
+        let listeners = listen(scope, ears, told)?;
+        conductor.run(&reports).map_err(|at| at.of(&known))?;
+        let ears: io::Result<Vec<Ear>> = listeners
+            .into_iter()
+            .map(|one| one.join().map_err(|_| io::Error::other("a thread panicked")))
+            .collect();
+        Ok::<_, io::Error>((conductor, ears?))
+    })?;
+    conductor.close(ears, known, threads)
+}
+
+/// Each agent's part. Those of one host share its cores.
+fn parts(members: &[Member], threads: usize, run: u16) -> Vec<Part> {
+    let part = |(agent, member): (usize, &Member)| {
+        let source = &member.known.welcome.source;
+        let before = members[..agent].iter().filter(|one| one.known.welcome.source.is(source));
+        Part {
+            agent,
+            agents: members.len(),
+            cores_taken: before.count() * threads,
+            run: Some(run),
+            offset_ns: member.known.offset.ns,
+        }
+    };
+    members.iter().enumerate().map(part).collect()
+}
+
+/// A thread for each agent passes on what it says, until it is done; then its ear is given back.
+fn listen<'s, T: DeserializeOwned + Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    ears: Vec<Ear>,
+    told: Sender<(usize, io::Result<Report<T>>)>,
+) -> io::Result<Vec<ScopedJoinHandle<'s, Ear>>> {
+    let listener = |(number, mut ear): (usize, Ear)| {
+        let told = told.clone();
+        Builder::new().name(format!("agent-{number}")).spawn_scoped(scope, move || {
+            loop {
+                let report = ear.hear();
+                let is_last = matches!(report, Err(_) | Ok(Report::Done(_)));
+                if told.send((number, report)).is_err() || is_last {
+                    return ear;
+                }
+            }
+        })
+    };
+    ears.into_iter().enumerate().map(listener).collect()
+}
+
+/// What went wrong, and with which agent.
+struct At(usize, io::Error);
+
+impl At {
+    fn of(&self, known: &[enrol::Known]) -> io::Error {
+        known.get(self.0).map_or_else(unexpected, |known| named(&known.name, &self.1))
+    }
+}
+
+/// What one agent has said so far.
+struct Said<T> {
+    open: Option<usize>,
+    receipts: u64,
+    met: usize,
+    found: Vec<T>,
+    done: Option<Done>,
+}
+
+/// All agents at work.
+struct Conductor<'a, T> {
+    mouths: Vec<Mouth>,
+    said: Vec<Said<T>>,
+    /// Threads of each agent.
+    threads: usize,
+    publishers: usize,
+    post: Post<'a>,
+    /// Once all agents are ready.
+    gather: Option<Gather>,
+    last: Histogram<u64>,
+    /// How often all have been told that all have met.
+    met: usize,
+    /// The end as the agents know it, once they have been told to begin.
+    end_ns: Option<u64>,
+    beaten: Instant,
+}
+
+impl<T> Drop for Conductor<'_, T> {
+    fn drop(&mut self) {
+        self.mouths.iter().for_each(Mouth::hang_up);
+    }
+}
+
+impl<'a, T> Conductor<'a, T> {
+    fn new(
+        mouths: Vec<Mouth>,
+        (threads, publishers): (usize, usize),
+        post: Post<'a>,
+    ) -> io::Result<Self> {
+        let said = || Said { open: None, receipts: 0, met: 0, found: Vec::new(), done: None };
+        Ok(Self {
+            said: mouths.iter().map(|_| said()).collect(),
+            mouths,
+            threads,
+            publishers,
+            post,
+            gather: None,
+            last: load::histogram()?,
+            met: 0,
+            end_ns: None,
+            beaten: Instant::now(),
+        })
+    }
+
+    fn say(&mut self, number: usize, order: &Order) -> Result<(), At> {
+        self.mouths[number].say(order).map_err(|error| At(number, error))
+    }
+
+    fn say_to_all(&mut self, order: &Order) -> Result<(), At> {
+        (0..self.mouths.len()).try_for_each(|number| self.say(number, order))
+    }
+
+    /// From their first report to their last.
+    fn run(&mut self, reports: &Receiver<(usize, io::Result<Report<T>>)>) -> Result<(), At> {
+        while self.said.iter().any(|said| said.done.is_none()) {
+            let first = match reports.recv_timeout(TURN) {
+                Ok(report) => Some(report),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Err(At(0, unexpected())),
+            };
+            for (number, report) in first.into_iter().chain(reports.try_iter().take(REPORTS_MAX)) {
+                let taken = report.and_then(|report| self.take(number, report));
+                taken.map_err(|error| At(number, error))?;
+            }
+            self.tell_moments()?;
+            self.tell_meeting()?;
+            self.tell_complete()?;
+            if self.beaten.elapsed() > BEAT {
+                self.beaten = Instant::now();
+                self.say_to_all(&Order::Beat)?;
+            }
+        }
+        self.say_to_all(&Order::Enough)
+    }
+
+    fn take(&mut self, number: usize, report: Report<T>) -> io::Result<()> {
+        let said = &mut self.said[number];
+        match report {
+            Report::Ready { open } if said.open.is_none() => {
+                said.open = Some(open);
+                if self.said.iter().all(|said| said.open.is_some()) {
+                    let open = self.said.iter().filter_map(|said| said.open);
+                    let parties = open.clone().filter(|open| *open > 0).count();
+                    self.gather = Some(Gather::new(parties, self.publishers));
+                    self.post.ready(open.sum());
+                }
+            }
+            Report::Count { receipts } => {
+                said.receipts = receipts;
+                self.post.count(self.said.iter().map(|said| said.receipts).sum());
+            }
+            Report::Met { rounds } => said.met = rounds,
+            Report::Notes(notes) => self.gather_notes(&notes),
+            Report::Found(found) if said.found.len() < self.threads => said.found.push(*found),
+            Report::Done(done) if said.found.len() == self.threads => said.done = Some(done),
+            Report::Failed { why } => return Err(io::Error::other(why)),
+            _ => return Err(unexpected()),
+        }
+        Ok(())
+    }
+
+    fn gather_notes(&mut self, notes: &[Note]) {
+        let Some(gather) = &mut self.gather else { return };
+        for took_ns in notes.iter().filter_map(|note| gather.hear(*note)) {
+            self.last.saturating_record(took_ns);
+        }
+    }
+
+    /// When all begin, once that is known, and when all end, if that is earlier than they know.
+    fn tell_moments(&mut self) -> Result<(), At> {
+        let end_ns = self.post.end_ns();
+        match self.end_ns {
+            // Before all are ready only a failure ends it: that of the main thread.
+            _ if end_ns == 0 => Err(At(0, io::Error::other("the run has failed"))),
+            None => {
+                let Some(moments) = self.post.moments() else { return Ok(()) };
+                self.end_ns = Some(self.post.end_ns());
+                self.say_to_all(&Order::Begin { at_ns: moments.begin_ns })
+            }
+            Some(known) if end_ns < known => {
+                self.end_ns = Some(end_ns);
+                self.say_to_all(&Order::End { at_ns: end_ns })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn tell_meeting(&mut self) -> Result<(), At> {
+        let rounds = self.said.iter().map(|said| said.met).min().unwrap_or(0);
+        if rounds <= self.met {
+            return Ok(());
+        }
+        self.met = rounds;
+        self.say_to_all(&Order::Met { rounds })
+    }
+
+    /// Each publisher's process hears what of it has reached everyone.
+    fn tell_complete(&mut self) -> Result<(), At> {
+        let news = self.gather.as_mut().map(Gather::news).unwrap_or_default();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let agents = self.mouths.len();
+        let mut each: Vec<Vec<(u32, u32)>> = vec![Vec::new(); agents];
+        for (publisher, complete) in news {
+            let thread = publisher as usize % (agents * self.threads);
+            each[thread / self.threads].push((publisher, complete));
+        }
+        for (number, news) in each.into_iter().enumerate().filter(|(_, news)| !news.is_empty()) {
+            self.say(number, &Order::Complete(news))?;
+        }
+        Ok(())
+    }
+
+    /// The clocks once more, and all that was found.
+    fn close(
+        mut self,
+        ears: Vec<Ear>,
+        known: Vec<enrol::Known>,
+        threads: usize,
+    ) -> io::Result<Led<T>> {
+        let offsets: io::Result<Vec<Offset>> = std::thread::scope(|scope| {
+            let links = ears.into_iter().zip(&mut self.mouths).zip(&known);
+            let asked: Vec<_> = links
+                .map(|((mut ear, mouth), known)| {
+                    scope.spawn(move || known.offset_now(&mut ear, mouth))
+                })
+                .collect();
+            asked
+                .into_iter()
+                .map(|one| one.join().map_err(|_| io::Error::other("a thread panicked"))?)
+                .collect()
+        });
+        let (mut found, mut agents) = (Vec::new(), Vec::new());
+        for ((said, known), after) in self.said.drain(..).zip(known).zip(offsets?) {
+            let clock = Alignment::of(known.offset, after);
+            let done = said.done.unwrap_or_default();
+            agents.push(Agent {
+                name: known.name,
+                host: done.host,
+                connected: said.open.unwrap_or(0) as u64,
+                threads: u32::try_from(threads).unwrap_or(u32::MAX),
+                descriptors: known.welcome.descriptors,
+                clock_offset_ns: clock.offset_ns,
+                clock_drift_ns: clock.drift_ns,
+                clock_uncertainty_ns: clock.uncertainty_ns,
+                notes_lost: done.notes_lost,
+            });
+            found.extend(said.found);
+        }
+        let last = self.last.clone();
+        Ok(Led { found, joint: Joint { last, agents } })
+    }
+}

@@ -1,0 +1,143 @@
+//! What a coordinator and its agents tell each other, in the order in which they do.
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::Source;
+use super::gather::Note;
+use crate::load::Task;
+use crate::run::Host;
+
+/// Both sides speak the same one, and are of one version: a load is told as its fields are.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// Most bytes of what a stranger says.
+pub(crate) const GREETING_BYTES_MAX: usize = 4 << 10;
+
+/// Most bytes of an order.
+pub(crate) const ORDER_BYTES_MAX: usize = 4 << 20;
+
+/// Most bytes of a report: an hour's findings of one thread are a few MB.
+pub(crate) const REPORT_BYTES_MAX: usize = 256 << 20;
+
+/// Who wants to order a load.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// Of the tool.
+    pub(crate) version: String,
+    pub(crate) protocol: u32,
+    pub(crate) token: Option<String>,
+}
+
+impl Hello {
+    /// This tool's.
+    pub(crate) fn with(token: Option<String>) -> Self {
+        Self { version: env!("CARGO_PKG_VERSION").to_owned(), protocol: PROTOCOL, token }
+    }
+}
+
+/// What a coordinator says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    Hello(Hello),
+    /// What time is it there? Asked before the work and after it.
+    Time,
+    Work(Box<Work>),
+    /// All clients of all agents are there. On the run's clock.
+    Begin {
+        at_ns: u64,
+    },
+    /// All have come to where they meet, for so many times.
+    Met {
+        rounds: usize,
+    },
+    /// How many messages of a publisher have reached everyone.
+    Complete(Vec<(u32, u32)>),
+    /// Nothing is to be said from then on, which is earlier than was planned.
+    End {
+        at_ns: u64,
+    },
+    /// Still here.
+    Beat,
+    /// All has been said.
+    Enough,
+}
+
+/// What an agent says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Report<T> {
+    Welcome(Welcome),
+    /// Why not.
+    Refused {
+        why: String,
+    },
+    Time {
+        at_ns: u64,
+    },
+    /// All its clients are there, so many of them.
+    Ready {
+        open: usize,
+    },
+    /// How many receipts there were so far; it says so twice a second, from the first connect on.
+    Count {
+        receipts: u64,
+    },
+    /// Its threads have come to where they meet, for so many times.
+    Met {
+        rounds: usize,
+    },
+    Notes(Vec<Note>),
+    /// What one thread found.
+    Found(Box<T>),
+    /// All threads' findings have been told.
+    Done(Done),
+    /// It cannot go on.
+    Failed {
+        why: String,
+    },
+}
+
+/// Where an agent runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    pub(crate) source: Source,
+    /// Its limit of open descriptors.
+    pub(crate) descriptors: u64,
+}
+
+/// What an agent says in the end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) host: Host,
+    /// Notes that found no room.
+    pub(crate) notes_lost: u64,
+}
+
+/// A load, and which part of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Work {
+    pub(crate) task: Task,
+    pub(crate) part: Part,
+}
+
+/// An agent's part of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// From 0.
+    pub(crate) agent: usize,
+    pub(crate) agents: usize,
+    /// How many threads of agents before it run on its host: they have the first of the cores.
+    pub(crate) cores_taken: usize,
+    /// What tells this run's stamps from others'; none: this process's own choice.
+    pub(crate) run: Option<u16>,
+    /// What it adds to its clock.
+    pub(crate) offset_ns: i64,
+}
+
+impl Default for Part {
+    /// The whole.
+    fn default() -> Self {
+        Self { agent: 0, agents: 1, cores_taken: 0, run: None, offset_ns: 0 }
+    }
+}

@@ -1,0 +1,128 @@
+//! Who waits for what is said, and when all of it has come.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::board::{Board, Heard};
+use super::ledger::{Ledger, Order, Receipt};
+use super::stamp::Stamp;
+use super::worker::Job;
+
+/// What a thread waits at most while messages are on their way that end on other threads: none is
+/// woken for them.
+const OTHERS: Duration = Duration::from_micros(200);
+
+/// One thread's account of what its clients hear. A place is that of a publisher among the
+/// thread's own.
+pub(super) trait Account {
+    /// A client heard a message, so long after its intended moment; none if it does not belong to
+    /// the measured time.
+    fn hear(&mut self, client: usize, stamp: &Stamp, took_ns: Option<u64>) -> Receipt;
+
+    /// A client listens no more.
+    fn leave(&mut self, client: usize);
+
+    /// How many messages of the publisher at a place have reached all who wait for them.
+    fn complete(&self, place: usize) -> u32;
+
+    /// Appends the places whose windows may have moved since the last call.
+    fn moved(&mut self, places: &mut Vec<usize>);
+
+    /// Whether all has come, of so many messages said at each place, as far as can be known here.
+    fn is_through(&self, sent: &[u32]) -> bool;
+
+    /// The longest wait for a window to move, where it is not what this thread hears that moves it.
+    fn patience(&self) -> Option<Duration>;
+
+    /// What there is to say at the end.
+    fn tally(self) -> Tally;
+}
+
+/// What came that should not have, or not then.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    pub(super) duplicated: u64,
+    pub(super) out_of_order: u64,
+    /// Messages that were meant for others.
+    pub(super) strays: u64,
+    pub(super) orders: Vec<Order>,
+}
+
+/// A fan-out: every client waits for every message.
+pub(super) struct Fan<'a> {
+    ledger: Ledger,
+    board: &'a Board<'a>,
+    /// The numbers of this thread's publishers in the whole run.
+    publishers: Vec<usize>,
+    publishers_in_all: usize,
+    strays: u64,
+    /// No other thread has a listener.
+    alone: bool,
+}
+
+impl<'a> Fan<'a> {
+    pub(super) fn new(job: &Job, board: &'a Board<'a>) -> Self {
+        let Job { clients, publishers_in_all, .. } = *job;
+        Self {
+            ledger: Ledger::new(clients, publishers_in_all),
+            board,
+            publishers: job.publishers.clone(),
+            publishers_in_all,
+            strays: 0,
+            alone: board.is_of_one_thread(),
+        }
+    }
+}
+
+impl Account for Fan<'_> {
+    fn hear(&mut self, client: usize, stamp: &Stamp, took_ns: Option<u64>) -> Receipt {
+        let counts = took_ns.is_some();
+        let publisher = stamp.publisher as usize;
+        if publisher >= self.publishers_in_all {
+            self.strays += u64::from(counts);
+            return Receipt::Stray;
+        }
+        match self.ledger.receive(client, publisher, stamp.number, counts) {
+            Receipt::Fresh { last: true } => {
+                let heard = Heard { number: stamp.number, took_ns };
+                Receipt::Fresh { last: self.board.heard_by_thread(publisher, heard) }
+            }
+            receipt => receipt,
+        }
+    }
+
+    fn leave(&mut self, client: usize) {
+        self.ledger.leave(client);
+    }
+
+    fn complete(&self, place: usize) -> u32 {
+        self.board.complete(self.publishers[place])
+    }
+
+    fn moved(&mut self, places: &mut Vec<usize>) {
+        // Other threads move them too, so all are looked at.
+        places.extend(0..self.publishers.len());
+    }
+
+    /// A thread without publishers stays until those of others are through, or its patience ends.
+    fn is_through(&self, sent: &[u32]) -> bool {
+        let all_here = self.publishers.len() == self.publishers_in_all;
+        let mut places = sent.iter().enumerate();
+        all_here && places.all(|(place, sent)| self.complete(place) >= *sent)
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        // Who has no window waits for none to move.
+        (!self.alone && !self.publishers.is_empty()).then_some(OTHERS)
+    }
+
+    fn tally(self) -> Tally {
+        Tally {
+            duplicated: self.ledger.duplicated,
+            out_of_order: self.ledger.out_of_order,
+            strays: self.strays,
+            orders: self.ledger.orders().to_vec(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Echoes: every client waits for what it said itself, and for nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::account::{Account, Tally};
+use super::aim::Aim;
+use super::ledger::{Arrival, Place, Receipt};
+use super::plan::{Hears, Plan, Talk};
+use super::stamp::Stamp;
+use super::{Failed, Measure};
+use crate::run::Run;
+
+/// Round trips of messages, as asked for.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Echo {
+    #[command(flatten)]
+    pub(crate) aim: Aim,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+impl Echo {
+    /// As a load in which every client publishes, and hears itself.
+    fn plan(&self) -> Plan {
+        let publishers = self.aim.clients;
+        Plan { aim: self.aim.clone(), publishers, talk: self.talk.clone(), hears: Hears::Own }
+    }
+}
+
+impl Measure for Echo {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.plan().check()
+    }
+
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+        self.plan().run(stopped)
+    }
+}
+
+/// One thread's echoes; its publishers are its clients.
+pub(super) struct Echoes {
+    clients: Vec<Speaker>,
+    /// Who has heard something since that was last asked.
+    moved: Vec<usize>,
+    tally: Tally,
+}
+
+/// One client that hears itself.
+struct Speaker {
+    /// Its number in the whole run, which its stamps carry.
+    number: usize,
+    place: Place,
+    /// How many of its messages came back.
+    heard: u32,
+    /// It is on the list of those that have heard something.
+    moved: bool,
+}
+
+impl Echoes {
+    /// For clients of these numbers.
+    pub(super) fn new(numbers: &[usize]) -> Self {
+        let speaker = |number| Speaker { number, place: Place::default(), heard: 0, moved: false };
+        Self {
+            clients: numbers.iter().copied().map(speaker).collect(),
+            moved: Vec::with_capacity(numbers.len()),
+            tally: Tally::default(),
+        }
+    }
+}
+
+impl Account for Echoes {
+    fn hear(&mut self, client: usize, stamp: &Stamp, took_ns: Option<u64>) -> Receipt {
+        let counts = took_ns.is_some();
+        let (tally, speaker) = (&mut self.tally, &mut self.clients[client]);
+        if speaker.number != stamp.publisher as usize {
+            tally.strays += u64::from(counts);
+            return Receipt::Stray;
+        }
+        match speaker.place.take(stamp.number) {
+            Arrival::Next => {}
+            Arrival::Late => tally.out_of_order += u64::from(counts),
+            Arrival::Again => {
+                tally.duplicated += u64::from(counts);
+                return Receipt::Again;
+            }
+        }
+        speaker.heard += 1;
+        if !std::mem::replace(&mut speaker.moved, true) {
+            self.moved.push(client);
+        }
+        Receipt::Fresh { last: false }
+    }
+
+    fn leave(&mut self, _client: usize) {
+        // It waited for itself alone.
+    }
+
+    fn complete(&self, place: usize) -> u32 {
+        self.clients[place].heard
+    }
+
+    fn moved(&mut self, places: &mut Vec<usize>) {
+        for client in self.moved.drain(..) {
+            self.clients[client].moved = false;
+            places.push(client);
+        }
+    }
+
+    fn is_through(&self, sent: &[u32]) -> bool {
+        self.clients.iter().zip(sent).all(|(speaker, sent)| speaker.heard >= *sent)
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    fn tally(self) -> Tally {
+        self.tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(publisher: u32, number: u32) -> Stamp {
+        Stamp { publisher, number, intended_ns: 0, late_us: 0 }
+    }
+
+    #[test]
+    fn a_client_hears_itself_and_others_are_strays() {
+        let mut echoes = Echoes::new(&[1, 3]);
+        let fresh = Receipt::Fresh { last: false };
+        assert_eq!(echoes.hear(0, &stamp(1, 0), Some(9)), fresh);
+        assert_eq!(echoes.hear(1, &stamp(3, 0), Some(9)), fresh);
+        assert_eq!(echoes.hear(1, &stamp(1, 0), Some(9)), Receipt::Stray);
+        assert_eq!(echoes.hear(1, &stamp(1, 1), None), Receipt::Stray, "before it counts");
+        assert_eq!(echoes.hear(1, &stamp(3, 2), Some(9)), fresh);
+        assert_eq!(echoes.hear(1, &stamp(3, 1), Some(9)), fresh, "late, and still the first");
+        assert_eq!(echoes.hear(1, &stamp(3, 1), Some(9)), Receipt::Again);
+        assert_eq!((echoes.complete(0), echoes.complete(1)), (1, 3));
+        assert!(echoes.is_through(&[1, 3]) && !echoes.is_through(&[2, 3]));
+        let Tally { duplicated, out_of_order, strays, .. } = echoes.tally();
+        assert_eq!((duplicated, out_of_order, strays), (1, 1, 1));
+    }
+
+    #[test]
+    fn who_heard_something_is_told_once() {
+        let mut echoes = Echoes::new(&[0, 1, 2]);
+        for (client, number) in [(2, 0), (0, 0), (2, 1)] {
+            echoes.hear(client, &stamp(u32::try_from(client).unwrap(), number), Some(9));
+        }
+        let mut places = Vec::new();
+        echoes.moved(&mut places);
+        assert_eq!(places, [2, 0]);
+        echoes.moved(&mut places);
+        assert_eq!(places.len(), 2, "nothing since");
+        echoes.hear(2, &stamp(2, 2), Some(9));
+        echoes.moved(&mut places);
+        assert_eq!(places, [2, 0, 2]);
+    }
+}

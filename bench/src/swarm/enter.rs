@@ -1,0 +1,167 @@
+//! One client's way in: connect, TLS, request, answer, and what the server wants to hear and say.
+
+use std::io;
+
+use memchr::memmem;
+use rustix::net::RecvFlags;
+
+use super::outlet::Outlet;
+use super::request::numbered;
+use super::{Client, Request};
+
+/// Most bytes of an answer's head.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// The accept value of the example key of RFC 6455, which every client sends.
+const ACCEPT_VALUE: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// How far a client has come: what it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Connect,
+    /// The end of the TLS handshake.
+    Tls,
+    /// The 101.
+    Answer,
+    /// The message by which the server says that it is ready.
+    Ready,
+    /// Nothing any more.
+    Open,
+}
+
+impl Client {
+    /// Takes what has come, and goes on as far as that leads. Whether there was anything.
+    pub(super) fn go_on(
+        &mut self,
+        request: &Request,
+        index: usize,
+        outlet: &mut Outlet,
+        buffer: &mut [u8],
+    ) -> io::Result<bool> {
+        let number = request.first + index;
+        if self.step == Step::Connect {
+            return self.connected(request, index, outlet).map(|()| true);
+        }
+        if self.step == Step::Open || !self.listen(index, outlet, buffer)? {
+            return Ok(false);
+        }
+        if self.step == Step::Tls && self.tls.as_ref().is_none_or(|tls| tls.is_through()) {
+            outlet.send(index, self, request.head(number).as_bytes())?;
+            self.step = Step::Answer;
+        }
+        if self.step == Step::Answer
+            && let Some(end) = accepted(&self.head)?
+        {
+            self.head.drain(..end);
+            let greeting = request.greeting(number);
+            if !greeting.is_empty() {
+                outlet.send(index, self, &greeting)?;
+            }
+            self.step = if request.ready.is_empty() { Step::Open } else { Step::Ready };
+        }
+        if self.step == Step::Ready && self.is_ready(&numbered(&request.ready, number))? {
+            self.step = Step::Open;
+        }
+        Ok(true)
+    }
+
+    /// The connect is over: begins to talk, unless there is nobody to talk to.
+    fn connected(
+        &mut self,
+        request: &Request,
+        index: usize,
+        outlet: &mut Outlet,
+    ) -> io::Result<()> {
+        if let Some(error) = socket2::SockRef::from(&self.socket).take_error()? {
+            return Err(error);
+        }
+        if let Some(tls) = &mut self.tls {
+            outlet.sealed.clear();
+            tls.take(&mut [], &mut self.head, &mut outlet.sealed)?;
+            outlet.put_sealed(index, self)?;
+            self.step = Step::Tls;
+        } else {
+            outlet.send(index, self, request.head(request.first + index).as_bytes())?;
+            self.step = Step::Answer;
+        }
+        outlet.watch(index, self)
+    }
+
+    /// Takes the next bytes, which `head` then ends in. Whether there were any.
+    fn listen(&mut self, index: usize, outlet: &mut Outlet, buffer: &mut [u8]) -> io::Result<bool> {
+        let count = match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+            Ok((count, _)) if count > 0 => count,
+            Err(rustix::io::Errno::AGAIN) => return Ok(false),
+            Ok(_) => return Err(io::Error::other(self.step.cut_off())),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(tls) = &mut self.tls else {
+            self.head.extend_from_slice(&buffer[..count]);
+            return Ok(true);
+        };
+        outlet.sealed.clear();
+        let taken = tls.take(&mut buffer[..count], &mut self.head, &mut outlet.sealed);
+        if !outlet.sealed.is_empty() {
+            outlet.put_sealed(index, self)?;
+        }
+        taken.map(|()| true)
+    }
+
+    /// Whether a message that has come has `ready` in it; what is behind it is not kept either.
+    fn is_ready(&mut self, ready: &str) -> io::Result<bool> {
+        let mut is_ready = false;
+        let mut bytes = std::mem::take(&mut self.head);
+        self.reader
+            .feed(&mut bytes, |_, payload| {
+                is_ready |= memmem::find(payload, ready.as_bytes()).is_some();
+            })
+            .map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
+        Ok(is_ready)
+    }
+
+    /// Whether its TLS handshake resumed a session.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_resumed())
+    }
+}
+
+impl Step {
+    /// What is said of a client that the server leaves here.
+    fn cut_off(self) -> &'static str {
+        match self {
+            Self::Tls => "closed during the TLS handshake",
+            Self::Ready => "closed before it was ready",
+            _ => "closed before the answer",
+        }
+    }
+}
+
+/// Where the answer's head ends, once it is whole and a 101 to our key.
+fn accepted(head: &[u8]) -> io::Result<Option<usize>> {
+    let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
+        let bound = head.len() <= HEAD_BYTES_MAX;
+        return if bound { Ok(None) } else { Err(io::Error::other("the answer has no end")) };
+    };
+    let text = String::from_utf8_lossy(&head[..end]);
+    if text.starts_with("HTTP/1.1 101") && text.contains(ACCEPT_VALUE) {
+        Ok(Some(end + 4))
+    } else {
+        Err(io::Error::other(text.lines().next().unwrap_or_default().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_101_to_our_key_is_accepted() {
+        let good = format!("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {ACCEPT_VALUE}\r\n\r\nrest");
+        assert_eq!(accepted(good.as_bytes()).unwrap(), Some(good.len() - 4));
+        assert_eq!(accepted(&good.as_bytes()[..good.len() - 5]).unwrap(), None);
+        let wrong = "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: other\r\n\r\n";
+        assert_eq!(accepted(wrong.as_bytes()).unwrap_err().to_string(), "HTTP/1.1 101 x");
+        assert!(accepted(b"HTTP/1.1 503 no room\r\n\r\n").is_err());
+        assert!(accepted(&[b'a'; HEAD_BYTES_MAX + 1]).is_err());
+    }
+}

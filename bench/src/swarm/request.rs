@@ -1,0 +1,85 @@
+//! What clients ask for and say when they come.
+
+use std::borrow::Cow;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::Answer;
+use crate::frame;
+use crate::tls::Secure;
+
+/// What stands for a client's number in what it asks for and says when it comes.
+const NUMBER: &str = "$N";
+
+/// What a client asks for when it connects.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) server: SocketAddr,
+    /// Needed where the server is reached within TLS.
+    pub(crate) tls: Option<Secure>,
+    /// What the Host header says.
+    pub(crate) host: String,
+    /// Path with query; `$N` is the client's number here and in what follows.
+    pub(crate) target: String,
+    /// Further header lines, each with its line end.
+    pub(crate) headers: String,
+    /// Messages to be sent as soon as the client has its 101.
+    pub(crate) hello: Vec<String>,
+    /// Of the frames that carry them.
+    pub(crate) opcode: u8,
+    /// What a message must have in it before the client counts as open; empty: the 101 suffices.
+    pub(crate) ready: String,
+    /// What clients reply to by themselves, as they do to pings.
+    pub(crate) answers: Vec<Answer>,
+    /// The number of the first client among all of a run, for the address it comes from.
+    pub(crate) first: usize,
+    /// Addresses to connect from, in turn; none: the kernel's choice, and several on loopback.
+    pub(crate) sources: Vec<Ipv4Addr>,
+}
+
+impl Request {
+    /// The plainest one.
+    pub(crate) fn plain(server: SocketAddr, target: &str) -> Self {
+        Self {
+            server,
+            tls: None,
+            host: server.to_string(),
+            target: target.to_owned(),
+            headers: String::new(),
+            hello: Vec::new(),
+            opcode: frame::TEXT,
+            ready: String::new(),
+            answers: Vec::new(),
+            first: 0,
+            sources: Vec::new(),
+        }
+    }
+
+    /// What a client of a run sends first.
+    pub(super) fn head(&self, number: usize) -> String {
+        format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
+            numbered(&self.target, number),
+            self.host,
+            numbered(&self.headers, number)
+        )
+    }
+
+    /// The frames that it sends when it has its 101.
+    pub(super) fn greeting(&self, number: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        for text in &self.hello {
+            frame::put_masked(&mut out, self.opcode, numbered(text, number).as_bytes());
+        }
+        out
+    }
+}
+
+/// With the client's number in its places.
+pub(super) fn numbered(text: &str, number: usize) -> Cow<'_, str> {
+    if text.contains(NUMBER) {
+        text.replace(NUMBER, &number.to_string()).into()
+    } else {
+        text.into()
+    }
+}

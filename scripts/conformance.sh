@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The 517 Autobahn cases against the real server: by PyPI's kosoku, and with --original by autobahntestsuite (Python 2.7) too.
+# scripts/conformance.sh [--original] [--binary PATH] [--out FOLDER]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh
+cargo build --quiet
+exec .venv/bin/python scripts/conformance.py "$@"

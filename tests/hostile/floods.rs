@@ -1,0 +1,241 @@
+//! Floods: as many small things as the sockets take, from several attackers at once, read or not.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::raw::{connect, frame, head, header, json, text, upgraded};
+use crate::siege::Siege;
+
+/// How many flood at once.
+const ATTACKERS: usize = 16;
+
+/// How many are told of what the attackers do, where others are.
+const WATCHERS: usize = 100;
+
+/// For how long.
+const FLOOD: Duration = Duration::from_millis(1_500);
+
+/// What an attacker may make the server hold: what was read of it and waits for its turn, its
+/// outbox, and a message under way.
+const EACH_BYTES: u64 = (64 << 10) + (1 << 20) + (64 << 10);
+
+/// A flood of one kind.
+struct Flood<'a> {
+    /// What is sent once, at first.
+    first: Vec<u8>,
+    /// What is sent again and again.
+    unit: Vec<u8>,
+    open: &'a dyn Fn(usize) -> TcpStream,
+    reads: bool,
+}
+
+struct Attacker {
+    stream: TcpStream,
+    waiting: Vec<u8>,
+    sent: usize,
+}
+
+impl Attacker {
+    fn read_all(&mut self) -> std::io::Result<()> {
+        let mut heard = vec![0; 256 << 10];
+        loop {
+            match self.stream.read(&mut heard) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) if count == heard.len() => {}
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Flood<'_> {
+    /// Floods until time is up; gives how many units were sent. An attacker that is thrown out
+    /// comes back at once.
+    fn run(&self) -> usize {
+        // The server and the good clients are what is looked at, not how fast this thread is.
+        let _ = rustix::process::setpriority_process(None, 10);
+        let mut attackers: Vec<Attacker> = (0..ATTACKERS).map(|at| self.attacker(at)).collect();
+        let until = Instant::now() + FLOOD;
+        let mut written = 0;
+        while Instant::now() < until {
+            let round = Instant::now();
+            for (at, attacker) in attackers.iter_mut().enumerate() {
+                match self.push(attacker) {
+                    Ok(count) => written += count,
+                    Err(_) => *attacker = self.attacker(at),
+                }
+            }
+            // The shards have the cores of this machine, and work enough: half of one will do.
+            std::thread::park_timeout(round.elapsed().max(Duration::from_micros(200)));
+        }
+        written / self.unit.len()
+    }
+
+    fn attacker(&self, at: usize) -> Attacker {
+        let stream = (self.open)(at);
+        stream.set_nonblocking(true).unwrap();
+        let units = (64 << 10) / self.unit.len();
+        let waiting = [self.first.clone(), self.unit.repeat(units)].concat();
+        Attacker { stream, waiting, sent: 0 }
+    }
+
+    fn push(&self, attacker: &mut Attacker) -> std::io::Result<usize> {
+        if self.reads {
+            attacker.read_all()?;
+        }
+        match attacker.stream.write(&attacker.waiting[attacker.sent..]) {
+            Ok(count) => {
+                attacker.sent += count;
+                if attacker.sent == attacker.waiting.len() {
+                    // From now on only the unit.
+                    attacker.sent = self.first.len();
+                }
+                Ok(count)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Floods from plain clients, each alone in its channel.
+fn plain(siege: &Siege, name: &str, first: Vec<u8>, unit: Vec<u8>, reads: bool) {
+    siege.withstand(name, ATTACKERS as u64 * EACH_BYTES, |server| {
+        let to = server.address;
+        let open = |at: usize| upgraded(to, &format!("/ws?channel=flood{at}"));
+        let units = Flood { first, unit, open: &open, reads }.run();
+        assert!(units > 1_000, "{name}: only {units}");
+        eprintln!("{name}: {units}");
+    });
+}
+
+#[test]
+fn floods_of_fragments() {
+    let siege = Siege::begin(&[]);
+    plain(&siege, "empty fragments", frame(0x01, b""), frame(0x00, b""), false);
+    let mut one = frame(0x02, b"x");
+    for _ in 0..1_000 {
+        one.extend(frame(0x00, b"x"));
+    }
+    one.extend(frame(0x80, b"x"));
+    plain(&siege, "fragments of a byte", Vec::new(), one, true);
+    plain(
+        &siege,
+        "fragments of a byte without an end",
+        frame(0x01, b"x"),
+        frame(0x00, b"x"),
+        false,
+    );
+}
+
+#[test]
+fn floods_of_pings() {
+    let siege = Siege::begin(&[]);
+    plain(&siege, "pings, answers read", Vec::new(), frame(0x89, b""), true);
+    plain(&siege, "pings, answers not read", Vec::new(), frame(0x89, &[b'x'; 125]), false);
+    plain(&siege, "text pings, answers read", Vec::new(), text("ping"), true);
+    plain(&siege, "text pings, answers not read", Vec::new(), text("ping"), false);
+    plain(&siege, "pongs for no ping", Vec::new(), frame(0x8a, b"x"), false);
+}
+
+#[test]
+fn floods_of_tiny_messages() {
+    let siege = Siege::begin(&[]);
+    plain(&siege, "empty messages, read", Vec::new(), text(""), true);
+    plain(&siege, "tiny messages, not read", Vec::new(), text("x"), false);
+    siege.withstand("tiny messages to one channel", ATTACKERS as u64 * EACH_BYTES, |server| {
+        let open = |_| upgraded(server.address, "/ws?channel=flood");
+        Flood { first: Vec::new(), unit: text("x"), open: &open, reads: true }.run();
+    });
+    siege.withstand("messages of the greatest size", ATTACKERS as u64 * 2 * EACH_BYTES, |server| {
+        let open = |at| upgraded(server.address, &format!("/ws?channel=flood{at}"));
+        let unit = frame(0x82, &vec![b'x'; 64 << 10]);
+        Flood { first: Vec::new(), unit, open: &open, reads: true }.run();
+    });
+}
+
+/// Clients that hear who comes and goes in the attackers' channel, and do not read it.
+fn watchers(to: SocketAddr) -> Vec<TcpStream> {
+    let watch = text(r#"{"type":"join","channel":"flood","presence":true}"#);
+    let open = |number| {
+        let mut watcher = json(to, &format!("/ws?user=watcher{number}"));
+        watcher.write_all(&watch).unwrap();
+        watcher
+    };
+    (0..WATCHERS).map(open).collect()
+}
+
+#[test]
+fn floods_of_requests() {
+    let siege = Siege::begin(&["--errors-max", "65536"]);
+    let flood = |name: &str, watched: bool, requests: &[&str]| {
+        let clients = ATTACKERS + if watched { WATCHERS } else { 0 };
+        siege.withstand(name, clients as u64 * EACH_BYTES, |server| {
+            let open = |at| json(server.address, &format!("/ws?channel=flood&user=flood{at}"));
+            let watchers = if watched { watchers(server.address) } else { Vec::new() };
+            let unit = requests.iter().flat_map(|request| text(request)).collect();
+            let units = Flood { first: Vec::new(), unit, open: &open, reads: true }.run();
+            eprintln!("{name}: {units}");
+            drop(watchers);
+        });
+    };
+    flood("JSON pings", false, &[r#"{"type":"ping","id":1}"#]);
+    flood("publications to one channel", false, &[r#"{"type":"publish","body":1}"#]);
+    flood("messages to oneself", false, &[r#"{"type":"direct","user":"flood0","body":1}"#]);
+    flood("mistakes", false, &["{"]);
+    flood("who", true, &[r#"{"type":"who"}"#]);
+    let (leave, join) =
+        (r#"{"type":"leave","channel":"flood"}"#, r#"{"type":"join","channel":"flood"}"#);
+    flood("joins and leaves that others watch", true, &[leave, join]);
+}
+
+#[test]
+fn floods_over_a_rate_limit_end() {
+    let siege = Siege::begin(&["--messages-per-second", "20"]);
+    siege.withstand("floods over a limit", ATTACKERS as u64 * EACH_BYTES, |server| {
+        let listeners: Vec<TcpStream> =
+            (0..WATCHERS).map(|_| upgraded(server.address, "/ws?channel=flood")).collect();
+        let open = |_| upgraded(server.address, "/ws?channel=flood");
+        Flood { first: Vec::new(), unit: text("x"), open: &open, reads: true }.run();
+        drop(listeners);
+    });
+    assert!(siege.server.by_reason("disconnects", "rate") >= ATTACKERS as u64);
+    // The good clients ping five times a second, and pings are no messages.
+}
+
+/// Ends a connection with a reset.
+fn reset(stream: &TcpStream) {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn floods_of_connects_with_reset() {
+    let siege = Siege::begin(&[]);
+    let storm = |name: &str, said: &[u8]| {
+        siege.withstand(name, 4 << 20, |server| {
+            let to: SocketAddr = server.address;
+            let _ = rustix::process::setpriority_process(None, 10);
+            let until = Instant::now() + FLOOD;
+            let mut count = 0;
+            while Instant::now() < until {
+                let batch: Vec<TcpStream> = (0..50).map(|_| connect(to)).collect();
+                for mut stream in batch {
+                    let _ = stream.write_all(said);
+                    reset(&stream);
+                }
+                count += 50;
+            }
+            assert!(count > 500, "{name}: only {count}");
+            eprintln!("{name}: {count}");
+        });
+    };
+    storm("connects with reset", b"");
+    storm("half a head and reset", b"GET /ws HTTP/1.1\r\nHost: h\r\n");
+    let all = [head("/ws?channel=storm", "").as_bytes(), &header(0x82, 60_000)].concat();
+    storm("an upgrade, half a message and reset", &all);
+    storm("visits and reset", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+}

@@ -1,0 +1,137 @@
+//! Frames that break RFC 6455 or a limit: the close code that fits, at once, and nothing else.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+
+use crate::raw::{close_code, frame, header, next_frame, text, upgraded};
+use crate::siege::Siege;
+
+/// Each case is tried by so many at once.
+const ATTACKERS: usize = 20;
+
+/// Sends the same bytes on several connections at once; each must be closed with `code`.
+fn all_closed_with(to: SocketAddr, name: &str, bytes: &[u8], code: u16) {
+    let mut attackers: Vec<TcpStream> =
+        (0..ATTACKERS).map(|number| upgraded(to, &format!("/ws?channel=bad{number}"))).collect();
+    for stream in &mut attackers {
+        // The server may have heard enough before the end.
+        let _ = stream.write_all(bytes);
+    }
+    for stream in &mut attackers {
+        assert_eq!(close_code(stream), Some(code), "{name}");
+    }
+}
+
+fn rules() -> Vec<(String, Vec<u8>, u16)> {
+    let mut cases: Vec<(String, Vec<u8>, u16)> = vec![
+        ("a text that is not masked".into(), b"\x81\x01x".to_vec(), 1002),
+        ("a ping that is not masked".into(), b"\x89\x00".to_vec(), 1002),
+        ("a large ping".into(), frame(0x89, &[0; 126]), 1002),
+        ("a large close".into(), frame(0x88, &[0; 126]), 1002),
+        ("a large pong".into(), frame(0x8a, &[0; 60_000]), 1002),
+        ("a ping in fragments".into(), frame(0x09, b""), 1002),
+        ("a close in fragments".into(), frame(0x08, b""), 1002),
+        ("the end of no message".into(), frame(0x80, b"x"), 1002),
+        ("the middle of no message".into(), frame(0x00, b"x"), 1002),
+        ("a message in a message".into(), [frame(0x01, b"x"), text("y")].concat(), 1002),
+        ("a close with half a code".into(), frame(0x88, b"\x03"), 1002),
+        ("a close with a code of nobody".into(), frame(0x88, b"\x03\xe7"), 1002),
+        ("a close with a code that is never sent".into(), frame(0x88, b"\x03\xed"), 1002),
+        ("a close whose reason is no text".into(), frame(0x88, b"\x03\xe8\xff"), 1007),
+    ];
+    for bit in [0x40, 0x20, 0x10, 0x70] {
+        cases.push((format!("reserved bits {bit:#x}"), frame(0x81 | bit, b"x"), 1002));
+    }
+    for opcode in (0x3..=0x7).chain(0xb..=0xf) {
+        cases.push((format!("reserved opcode {opcode:#x}"), frame(0x80 | opcode, b"x"), 1002));
+    }
+    cases
+}
+
+#[test]
+fn broken_frames_end_the_connection_with_1002() {
+    let siege = Siege::begin(&[]);
+    siege.withstand("broken frames", 4 << 20, |server| {
+        for (name, bytes, code) in rules() {
+            all_closed_with(server.address, &name, &bytes, code);
+        }
+    });
+}
+
+#[test]
+fn what_is_too_large_ends_with_1009_and_takes_no_memory() {
+    let siege = Siege::begin(&["--message-bytes", "64KiB"]);
+    let half = vec![b'x'; 40_000];
+    let many: Vec<u8> = std::iter::once(frame(0x01, b"x"))
+        .chain((0..70).map(|_| frame(0x00, &[b'x'; 1_000])))
+        .flatten()
+        .collect();
+    let cases = [
+        ("a byte too much", header(0x82, (64 << 10) + 1)),
+        ("a claim of 1 GiB", header(0x82, 1 << 30)),
+        ("a claim of 2^63 - 1", header(0x82, (1 << 63) - 1)),
+        ("a claim of 2^63", header(0x82, 1 << 63)),
+        ("a claim of 2^64 - 1", header(0x82, u64::MAX)),
+        ("a claim of 2^64 - 1 as a text", header(0x81, u64::MAX)),
+        ("a claim in a fragment", [frame(0x02, b"x"), header(0x00, 1 << 30)].concat()),
+        ("two fragments", [frame(0x02, &half), frame(0x80, &half)].concat()),
+        ("many fragments", many),
+    ];
+    // What the limit lets each of the attackers make the server keep.
+    siege.withstand("what is too large", (ATTACKERS * (64 << 10)) as u64, |server| {
+        for (name, bytes) in &cases {
+            all_closed_with(server.address, name, bytes, 1009);
+        }
+    });
+    // A claim within the limit is no wrong, and costs what has come of it.
+    siege.withstand("claims that nothing follows", 300 * (6 << 10), |server| {
+        let claims: Vec<TcpStream> = (0..300)
+            .map(|number| {
+                let mut stream = upgraded(server.address, &format!("/ws?channel=bad{number}"));
+                stream.write_all(&header(0x82, 64 << 10)).unwrap();
+                stream
+            })
+            .collect();
+        std::thread::park_timeout(std::time::Duration::from_millis(500));
+        drop(claims);
+    });
+}
+
+#[test]
+fn texts_that_are_none_end_with_1007_as_soon_as_that_is_certain() {
+    let siege = Siege::begin(&[]);
+    // Each ends where it has become hopeless: the rest of its frame or message never comes.
+    let begun = |payload: &[u8]| [header(0x81, 1_000), payload.to_vec()].concat();
+    let cases = [
+        ("a wrong byte", text("x").into_iter().chain(frame(0x81, b"\xff")).collect()),
+        ("in the middle of a frame", begun(b"\xce\xba\xe1\xbd\xb9\xed\xa0\x80")),
+        ("beyond the last character", begun(b"\xf4\x90")),
+        ("longer than it need be", begun(b"\xc0\xaf")),
+        ("cut by a fragment", [frame(0x01, b"\xf0\x9f"), frame(0x00, b"a")].concat()),
+        (
+            "cut by a fragment and a ping",
+            [frame(0x01, b"\xe2"), frame(0x89, b"\xff"), frame(0x00, b"\x28")].concat(),
+        ),
+        ("cut by an end", [frame(0x01, b"\xf0\x9f\x98"), frame(0x80, b"")].concat()),
+    ];
+    siege.withstand("texts that are none", 1 << 20, |server| {
+        for _ in 0..5 {
+            for (name, bytes) in &cases {
+                all_closed_with(server.address, name, bytes, 1007);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_was_said_before_a_broken_rule_is_heard() {
+    let siege = Siege::begin(&[]);
+    let mut witness = upgraded(siege.server.address, "/ws?channel=scene");
+    for round in 0..20 {
+        let mut attacker = upgraded(siege.server.address, "/ws?channel=scene");
+        let said = format!("last words {round}");
+        attacker.write_all(&[text(&said), frame(0x83, b"")].concat()).unwrap();
+        assert_eq!(next_frame(&mut witness), Some((0x81, said.into_bytes())));
+        assert_eq!(close_code(&mut attacker), Some(1002));
+    }
+}

@@ -1,0 +1,20 @@
+//! Clients that mean harm, with real sockets against the real binary, while a thousand good ones
+//! watch how they are served themselves. SECURITY.md says what is promised; each promise is held to
+//! here.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+#[path = "../e2e/server.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod server;
+
+mod crowd;
+mod raw;
+mod siege;
+
+mod handshakes;
+mod frames;
+mod floods;
+mod slow;
+mod names;
+mod resources;
+mod secrets;
