@@ -151,7 +151,8 @@ def _work(fitted, question):
         return
     efficiency = fitted.efficiency(question.shards) or question.efficiency
     if efficiency is None:
-        why = f"{question.shards} shards: {fitted.scaling.not_determined}"
+        words = fitted.scaling.not_determined or "too far beyond what was measured"
+        why = f"{question.shards} shards: {words}"
         yield Row("cpu", "CPU of a shard", show_share(question.cpu_max), "", None, None, "", why)
         yield Row(
             "p99", "p99 of publish to receipt", show_time(question.p99_s), "", None, None, "", why

@@ -14,6 +14,10 @@ SEGMENT_BYTES = 52 + 38
 SEGMENT_PAYLOAD = 1448
 
 
+# The law is not asked about more shards than so many times the most that were measured.
+BEYOND = 2
+
+
 class Expected(NamedTuple):
     """What a load is expected to do to the fullest shard. Shares are of a core, times seconds."""
 
@@ -50,7 +54,7 @@ class Model(NamedTuple):
         speeds = dict(swept(self.points))
         if shards in speeds and 1 in speeds:
             return speeds[shards] / shards / speeds[1]
-        if self.scaling.not_determined:
+        if self.scaling.not_determined or shards > BEYOND * self.scaling.most:
             return None
         return self.scaling.speed(shards) / shards / self.scaling.speed(1)
 
@@ -61,15 +65,14 @@ class Model(NamedTuple):
         values = self.cpu.values if draw is None else self.cpu.drawn[draw]
         slower = efficiency if efficiency is not None else self.efficiency(load.shards) or 1.0
         busy, tick_s, joined, bytes_share = spend(load, values, slower)
-        curves = [
-            curve and curve.at(tick_s, busy, load.channels_here, draw)
-            if tick_s < math.inf
-            else None
-            for curve in (self.p50, self.p99)
-        ]
-        if bytes_share > latency.JOINED_MAX:
-            curves = [math.inf if self.p99 else None] * 2
-        return Expected(min(busy, 1.0), busy, joined, tick_s, *curves)
+        endless = tick_s == math.inf or bytes_share > latency.JOINED_MAX
+
+        def at(curve):
+            if curve is None:
+                return None
+            return math.inf if endless else curve.at(tick_s, busy, load.channels_here, draw)
+
+        return Expected(min(busy, 1.0), busy, joined, tick_s, at(self.p50), at(self.p99))
 
 
 def spend(load, values, slower=1.0):

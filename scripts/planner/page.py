@@ -74,18 +74,11 @@ def _bars(found):
 def _limits(found):
     cells = ""
     for row in found["limits"]:
-        clients = (
-            "not determined"
-            if row["not_determined"]
-            else "no bound"
-            if row["clients"] is None
-            else show_count(row["clients"])
-        )
         values = [
             row["name"],
             row["value"],
             row["a_client_takes"],
-            clients,
+            text.clients_of(row),
             text.between(row["interval"]),
             row["not_determined"] or row["lifted_by"],
         ]

@@ -90,36 +90,24 @@ def full(clients_max, target=None, sweep=()):
         climb(rate, 128, clients_max, refine=rate in (8, 20)) for rate in (4, 8, 20, 80, 320)
     ]
     columns += [
-        climb(rate, size, clients_max, least=500, factor=4)
+        climb(rate, size, clients_max, least=480, factor=4)
         for size in (1024, 4096)
         for rate in (20, 80)
     ]
     if target and target not in [(column.rate, column.bytes) for column in columns]:
         columns.append(climb(*target, clients_max, refine=True))
     # What a tick costs, what joined messages cost, and several channels at once.
-    others = [
-        fanout(10, 500),
-        fanout(10, 2000),
-        fanout(200, 2000),
-        fanout(1000, 1000),
-        fanout(4000, 160),
-    ]
-    others += [fanout(2000, 40, channels=4)]
-    others += [
-        Step("idle", clients, seconds=1.5) for clients in levels(1000, min(16_000, clients_max))
-    ]
-    others += [Step("idle", clients_max // 4, ping_s=ping_s, seconds=4.0) for ping_s in (0.5, 2.0)]
-    others += [
-        Step("connect", clients_max // 4, seconds=1.0),
-        Step("connect", clients_max // 2, seconds=1.0),
-    ]
-    others += [
-        Step("connect", clients_max // 4, ramp=2000, seconds=1.0),
-        Step("outbox", 40, seconds=3.0),
-    ]
-    others += [
-        fanout(1000 * shards, 80, shards=shards) for shards in sweep if 1000 * shards <= clients_max
-    ]
+    others = [fanout(10, 500), fanout(10, 2000), fanout(200, 2000), fanout(1000, 1000)]
+    others += [fanout(4000, 160), fanout(2000, 40, channels=4)]
+    # Memory, pings, storms, and outboxes.
+    most = min(clients_max, 16_000)
+    others += [Step("idle", most // part, seconds=1.5) for part in (16, 8, 4, 2, 1)]
+    others += [Step("idle", most // 4, ping_s=ping_s, seconds=4.0) for ping_s in (0.5, 2.0)]
+    others += [Step("connect", most // part, seconds=1.0) for part in (4, 2)]
+    others += [Step("connect", most // 4, ramp=2000, seconds=1.0)]
+    others += [Step("outbox", 40, seconds=3.0)]
+    others += [fanout(1000 * shards, 80, shards=shards) for shards in sweep]
+    others = [step for step in others if step.clients <= clients_max]
     return Design([column for column in columns if column.clients], others, 1.5)
 
 
@@ -139,8 +127,10 @@ def quick(clients_max):
     return Design(columns, [step for step in others if step.clients <= clients_max], 0.2)
 
 
-def climb(rate, size, clients_max, least=250, factor=2, refine=False):
-    """One column: client levels from where a step says something."""
+def climb(rate, size, clients_max, least=60, factor=2, refine=False):
+    """One column: client levels from where a step says something. All columns share their levels,
+    and the fast ones begin with few clients: only there is a socket still in the cache.
+    """
     while least * rate < DELIVERIES_MIN:
         least *= 2
     found = []
@@ -148,15 +138,6 @@ def climb(rate, size, clients_max, least=250, factor=2, refine=False):
         found.append(least)
         least *= factor
     return Column(rate, size, tuple(found), refine)
-
-
-def levels(least, most):
-    """Each twice the one before, as far as the most."""
-    found = []
-    while least <= most:
-        found.append(least)
-        least *= 2
-    return found
 
 
 def between(below, above):

@@ -103,29 +103,35 @@ def residuals(fitted):
     return [*lines, *table(["step", *titles], rows)]
 
 
+def clients_of(row):
+    """What a limit allows, in words."""
+    if row["not_determined"]:
+        return "not determined"
+    return "no bound" if row["clients"] is None else show_count(row["clients"])
+
+
 def answer(found):
     """The table of limits, what lifts them, boxes, storm, what-if."""
     lines = [sentence(found), ""]
+    head = ["", "limit, as it bites", "here", "a client takes", "clients", "90 %"]
     rows = [
         [
             place,
             row["name"],
             row["value"],
             row["a_client_takes"],
-            "not determined"
-            if row["not_determined"]
-            else "no bound"
-            if row["clients"] is None
-            else show_count(row["clients"]),
+            clients_of(row),
             between(row["interval"]),
-            row["not_determined"] or row["lifted_by"],
         ]
         for place, row in enumerate(found["limits"], 1)
     ]
-    lines += table(
-        ["", "limit, as it bites", "here", "a client takes", "clients", "90 %", "lifted by"], rows
-    )
-    lines += ["", f"At capacity: {at(found['capacity'])}"]
+    lines += table(head, rows)
+    lines += ["", f"At capacity: {at(found['capacity'])}", "", "What lifts them"]
+    lifts = [
+        [f"  {place}", row["not_determined"] or row["lifted_by"]]
+        for place, row in enumerate(found["limits"], 1)
+    ]
+    lines += [f"{place:<5} {words}" for place, words in lifts]
     if found["settings"]:
         lines += ["", "Settings that end before the machine does:"]
         lines += [f"  {line}" for line in found["settings"]]

@@ -155,6 +155,22 @@ def ladder(p99_s=0.05):
     return found
 
 
+def sweep(counts, contention=0.02, coherency=0.0015):
+    """Steps that differ in their shards alone: what more shards cost, a delivery costs more."""
+    found = []
+    for shards in counts:
+        step = fanout(1000 * shards, 80, shards=shards)
+        record_of = record(step, random.Random(shards), 0.0)
+        slower = 1 + contention * (shards - 1) + coherency * shards * (shards - 1)
+        run = record_of["runs"][0]
+        share = shards * truth(fanout(1000, 80))[0] * slower
+        run["server"]["cpu_share"] = share
+        for second in run["series"]:
+            second["server_cpu_share"] = share
+        found.append((f"{step.name}.r0.json", record_of))
+    return found
+
+
 def records(seed=1, noise=0.03, repeats=3):
     """All of them, so many times."""
     chance = random.Random(seed)

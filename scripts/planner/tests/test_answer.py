@@ -2,7 +2,7 @@
 
 import unittest
 
-from planner import answer, cost, latency, limits, model, usl
+from planner import answer, cost, curves, latency, limits, model, points, usl
 from planner.cost import TERMS
 from planner.limits import Question
 from planner.tests import made_up
@@ -119,6 +119,31 @@ class Limits(unittest.TestCase):
         # What an operator assumes is taken: 8 shards at half their speed.
         rows = limits.rows(made_up.LIMITS, fitted(), question(shards=8, efficiency=0.5))
         self.assertAlmostEqual(clients(rows, "cpu"), 8 * 0.5 * 0.9 / 40e-6, -1)
+
+    def test_shards_by_the_law(self):
+        """1 to 16 shards, most at 25: between them and a little beyond, the law tells."""
+        some = made_up.records(noise=0.0, repeats=1) + made_up.sweep((1, 2, 3, 4, 6, 8, 12, 16))
+        learned = model.learn(points.of(some, 16))
+        self.assertEqual(learned.scaling.not_determined, "")
+        self.assertAlmostEqual(learned.scaling.contention, 0.02, 4)
+        self.assertAlmostEqual(learned.efficiency(10), 1 / (1 + 0.02 * 9 + 0.0015 * 90), 4)
+        self.assertAlmostEqual(learned.efficiency(8), 1 / (1 + 0.02 * 7 + 0.0015 * 56), 4)
+        one, ten = (
+            clients(limits.rows(made_up.LIMITS, learned, question(shards=shards)), "cpu")
+            for shards in (1, 10)
+        )
+        self.assertTrue(5 * one < ten < 9 * one, (one, ten))
+        self.assertIsNone(learned.efficiency(33))
+        page = curves.scaling(learned)
+        self.assertIn("curve c0", page)
+        self.assertNotIn("Not determined", page)
+
+    def test_shards_that_were_measured_need_no_law(self):
+        some = made_up.records(noise=0.0, repeats=1) + made_up.sweep((1, 2))
+        learned = model.learn(points.of(some, 2))
+        self.assertIn("2 counts", learned.scaling.not_determined)
+        self.assertAlmostEqual(learned.efficiency(2), 1 / (1 + 0.02 + 0.003), 4)
+        self.assertIsNone(learned.efficiency(4))
 
     def test_notes_name_what_bounds_no_clients(self):
         poor = {**made_up.LIMITS, "memlock": 100_000, "cpu_quota": 0.5}

@@ -1,5 +1,6 @@
 """Least squares by hand, and with what chance does."""
 
+import itertools
 import random
 import unittest
 
@@ -23,6 +24,35 @@ class LeastSquares(unittest.TestCase):
         found = lsq.nnls([(1, 0), (1, 1), (1, 2)], [3, 2, 1], [1, 1, 1])
         self.assertAlmostEqual(found[0], 2)
         self.assertEqual(found[1], 0)
+
+    def test_it_finds_what_trying_every_set_of_coefficients_finds(self):
+        chance = random.Random(3)
+        for _ in range(200):
+            rows = [[chance.gauss(0, 1) for _ in range(4)] for _ in range(6)]
+            values = [chance.gauss(0, 1) for _ in range(6)]
+            best = min(self.tried(rows, values), key=lambda found: self.missed(rows, values, found))
+            found = lsq.nnls(rows, values, [1.0] * 6)
+            self.assertGreaterEqual(min(found), 0)
+            self.assertAlmostEqual(
+                self.missed(rows, values, found), self.missed(rows, values, best)
+            )
+
+    def missed(self, rows, values, found):
+        return sum((lsq.dot(row, found) - value) ** 2 for row, value in zip(rows, values))
+
+    def tried(self, rows, values):
+        """The least squares of every set of columns that come out without a negative one."""
+        yield [0.0] * 4
+        for size in range(1, 5):
+            for chosen in itertools.combinations(range(4), size):
+                normal = [[sum(row[i] * row[j] for row in rows) for j in chosen] for i in chosen]
+                right = [sum(row[i] * value for row, value in zip(rows, values)) for i in chosen]
+                solution = lsq.solve(normal, right)
+                if solution and min(solution) >= 0:
+                    found = [0.0] * 4
+                    for place, value in zip(chosen, solution):
+                        found[place] = value
+                    yield found
 
     def test_weights_say_who_is_right(self):
         found = lsq.nnls([(1,), (1,)], [1, 4], [1, 2])

@@ -138,7 +138,7 @@ class Steps(unittest.TestCase):
         ]
         names = {step.name for step in loads}
         self.assertEqual(len(names), len(loads))
-        self.assertIn("fanout-c1000-r20-b128", names)
+        self.assertIn("fanout-c960-r20-b128", names)
         self.assertEqual(fanout(2000, 80, shards=2).name, "fanout-c2000-r80-b128-s2")
         self.assertEqual(Step("idle", 5, ping_s=0.5).name, "idle-c5-p0.5")
         for step in [*loads, *every.others]:
@@ -153,7 +153,7 @@ class Steps(unittest.TestCase):
             for clients in column.clients
         }
         for rate in (20, 80, 320):
-            self.assertTrue({(rate, clients) for clients in (500, 1000, 2000)} <= pairs)
+            self.assertTrue({(rate, clients) for clients in (240, 480, 960)} <= pairs)
         self.assertGreater(len({column.bytes for column in every.columns}), 1)
 
     def test_nothing_asks_for_more_clients_than_there_are_descriptors(self):
