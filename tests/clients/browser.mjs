@@ -32,7 +32,8 @@ const hears = (tab, text) => tab.locator('#messages .bubble', { hasText: text })
 try {
   const [ann, bob] = [await tab('ann'), await tab('bob')];
   // A tab is connected before it is in its channel.
-  for (const tab of [ann, bob]) await tab.locator('#people button[data-name="bob"]').waitFor();
+  await ann.locator('#people button[data-name="bob"]').waitFor();
+  await bob.locator('#people button[data-name="ann"]').waitFor();
   await say(ann, 'hello from ann');
   await Promise.all([hears(ann, 'hello from ann'), hears(bob, 'hello from ann')]);
   await say(bob, '<b>not bold</b>');
