@@ -111,7 +111,8 @@ fn read(digits: &[u8]) -> Option<Stamp> {
         publisher: u32::try_from(hex(&digits[..8])?).ok()?,
         // One more must be a number too.
         number: u32::try_from(hex(&digits[8..16])?).ok().filter(|number| *number < u32::MAX)?,
-        intended_ns: hex(&digits[16..32])?,
+        // So must the moment at which it left.
+        intended_ns: hex(&digits[16..32]).filter(|ns| *ns <= u64::MAX / 2)?,
         late_us: u32::try_from(hex(&digits[32..40])?).ok()?,
     })
 }
