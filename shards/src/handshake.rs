@@ -20,7 +20,7 @@ use crate::wire::json;
 /// A request that waits for homes and owners.
 pub(crate) struct Pending {
     upgrade: Upgrade,
-    channel: Option<Arc<str>>,
+    pub(crate) channel: Option<Arc<str>>,
     awaited: u8,
     /// Older clients of its user go when it is open.
     replaces: bool,
@@ -160,7 +160,8 @@ impl<N: Net> Shard<N> {
     pub(crate) fn judge_claim(&mut self, client: ClientId, claim: &Claim) -> Verdict {
         match claim {
             Claim::Address(address) => {
-                let granted = self.directory.claim_address(*address, self.config.clients_per_ip);
+                let granted =
+                    self.directory.claim_address(*address, client, self.config.clients_per_ip);
                 if granted { Verdict::Granted } else { Verdict::Refused }
             }
             Claim::User(user) => {
@@ -171,7 +172,7 @@ impl<N: Net> Shard<N> {
 
     fn refuse_claim(&mut self, slot: u32, claim: &Claim) {
         let Some(client) = self.roster.get_mut(slot) else { return };
-        // A claim that was refused must not be released: it is another's.
+        // A claim that was refused is not to be released.
         match claim {
             Claim::User(_) => {
                 client.user = None;
@@ -312,7 +313,7 @@ impl<N: Net> Shard<N> {
     /// Says no, and leaves the client a moment to read it.
     pub(crate) fn refuse(&mut self, slot: u32, refusal: &Refusal) {
         self.count_refusal(refusal);
-        self.release_claims(slot);
+        self.abandon(slot);
         let response = refusal.response();
         let hot = self.roster.hot(slot);
         // What does not fit into a fresh socket's buffer is not worth waiting for.

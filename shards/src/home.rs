@@ -198,7 +198,7 @@ impl<N: Net> Shard<N> {
     pub(crate) fn release(&mut self, client: ClientId, claim: &Claim) {
         match claim {
             Claim::User(user) => self.directory.release_user(user, client),
-            Claim::Address(address) => self.directory.release_address(*address),
+            Claim::Address(address) => self.directory.release_address(*address, client),
         }
     }
 

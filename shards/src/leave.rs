@@ -33,7 +33,7 @@ impl<N: Net> Shard<N> {
                 self.refuse(slot, &Refusal::UserTaken);
             }
             Some(Phase::Handshake | Phase::Waiting) => {
-                self.release_claims(slot);
+                self.abandon(slot);
                 self.remove(slot);
             }
             Some(Phase::Lingering) => self.remove(slot),
@@ -53,6 +53,16 @@ impl<N: Net> Shard<N> {
             client.phase = Phase::Closing;
             client.extra = None;
         }
+    }
+
+    /// Gives back what a request has been given before it could be granted.
+    pub(crate) fn abandon(&mut self, slot: u32) {
+        let extra = self.roster.get_mut(slot).and_then(|client| client.extra.as_mut());
+        let pending = extra.and_then(|extra| extra.pending.take());
+        // The request may have been the only reason for this shard to subscribe to its channel.
+        let name = pending.and_then(|pending| pending.channel);
+        self.emptied.extend(name.and_then(|name| self.channels.find(&name)));
+        self.release_claims(slot);
     }
 
     /// Gives back what the client claimed at owners.

@@ -98,7 +98,8 @@ impl<N: Net> Shard<N> {
             }
             true
         });
-        debug_assert!(self.blocked.is_empty(), "a close blocks nobody anew");
+        // Who watched a closed client was told, and may not have taken that at once.
+        blocked.append(&mut self.blocked);
         self.blocked = blocked;
     }
 

@@ -93,6 +93,8 @@ impl Channel {
             && self.waiting.is_empty()
             && self.tick.is_empty()
             && !self.pinned
+            // Its home still counts on this shard until the end of the turn.
+            && self.subscription == Subscription::None
             && self.order.shards == 0
     }
 
@@ -260,6 +262,16 @@ mod tests {
         let tries = (1..10).find(|_| channels.find_or_add(&"new".into(), ShardId(0)).is_ok());
         assert_eq!(tries, Some(4));
         assert_eq!((channels.len(), channels.forgotten()), (count, 1));
+    }
+
+    #[test]
+    fn a_channel_whose_home_still_counts_on_this_shard_is_not_forgotten() {
+        let mut channels = Channels::new(1);
+        let index = channels.find_or_add(&"left".into(), ShardId(1)).unwrap();
+        channels.at(index).subscription = Subscription::Live;
+        assert_eq!(channels.find_or_add(&"next".into(), ShardId(1)), Err(NoRoom));
+        channels.at(index).subscription = Subscription::None;
+        assert!(channels.find_or_add(&"next".into(), ShardId(1)).is_ok());
     }
 
     #[test]

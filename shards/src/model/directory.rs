@@ -1,6 +1,6 @@
 //! What the owner of a user or an address knows: which clients claim it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) enum Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     users: HashMap<Arc<str>, Vec<ClientId>, RandomState>,
-    addresses: HashMap<IpAddr, u32, RandomState>,
+    addresses: HashMap<IpAddr, HashSet<ClientId, RandomState>, RandomState>,
 }
 
 impl Directory {
@@ -73,20 +73,31 @@ impl Directory {
     }
 
     /// One more client from `address`, if there may be one.
-    pub(crate) fn claim_address(&mut self, address: IpAddr, clients_max: u32) -> bool {
+    pub(crate) fn claim_address(
+        &mut self,
+        address: IpAddr,
+        client: ClientId,
+        clients_max: u32,
+    ) -> bool {
         let clients = self.addresses.entry(address).or_default();
-        let granted = *clients < clients_max;
-        *clients += u32::from(granted);
-        granted
+        clients.len() < clients_max as usize && clients.insert(client)
     }
 
-    pub(crate) fn release_address(&mut self, address: IpAddr) {
+    /// A client is no longer from `address`. One that was refused has nothing to release: it may
+    /// have gone before it knew.
+    pub(crate) fn release_address(&mut self, address: IpAddr, client: ClientId) {
         if let Some(clients) = self.addresses.get_mut(&address) {
-            *clients -= 1;
-            if *clients == 0 {
+            clients.remove(&client);
+            if clients.is_empty() {
                 self.addresses.remove(&address);
             }
         }
+    }
+
+    /// How many clients there are from `address`.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn clients_from(&self, address: IpAddr) -> usize {
+        self.addresses.get(&address).map_or(0, HashSet::len)
     }
 }
 
@@ -148,10 +159,13 @@ mod tests {
     fn addresses_are_counted_and_forgotten() {
         let here = IpAddr::from([127, 0, 0, 1]);
         let mut directory = Directory::default();
-        assert!(directory.claim_address(here, 2) && directory.claim_address(here, 2));
-        assert!(!directory.claim_address(here, 2));
-        directory.release_address(here);
-        directory.release_address(here);
+        assert!(directory.claim_address(here, client(1), 2));
+        assert!(directory.claim_address(here, client(2), 2));
+        assert!(!directory.claim_address(here, client(3), 2));
+        directory.release_address(here, client(3));
+        assert_eq!(directory.clients_from(here), 2, "a refused one releases nothing");
+        directory.release_address(here, client(1));
+        directory.release_address(here, client(2));
         assert!(directory.addresses.is_empty());
     }
 }

@@ -61,8 +61,10 @@ impl FromStr for ClientId {
 }
 
 fn part<T: FromStr>(text: Option<&str>) -> Result<T, ()> {
-    // `parse` would take a plus sign, and one client must have one name.
-    let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).ok_or(())?;
+    // `parse` would take a plus sign and leading zeros, and one client must have one name.
+    let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let shortest = |text: &&str| *text == "0" || !text.starts_with('0');
+    let text = text.filter(digits).filter(shortest).ok_or(())?;
     text.parse().map_err(|_| ())
 }
 
@@ -75,7 +77,9 @@ mod tests {
         let id = ClientId { generation: 7, slot: 31, shard: ShardId(2) };
         assert_eq!(id.to_string(), "2-31-7");
         assert_eq!("2-31-7".parse(), Ok(id));
-        for wrong in ["", "2", "2-31", "2-31-", "-1-2-3", "2-31-7-1", "+2-31-7", "99999-1-1"] {
+        for wrong in
+            ["", "2", "2-31", "2-31-", "-1-2-3", "2-31-7-1", "+2-31-7", "02-31-7", "99999-1-1"]
+        {
             assert_eq!(wrong.parse::<ClientId>(), Err(()), "{wrong}");
         }
     }

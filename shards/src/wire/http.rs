@@ -185,10 +185,14 @@ fn origin_form(target: &str) -> &str {
     rest.find(['/', '?']).map_or("/", |at| &rest[at..])
 }
 
-/// Whether a key is 16 bytes in base64: 22 digits and two equal signs.
+/// Whether a key is 16 bytes in base64: 22 digits, of which the last has two bits to say, and two
+/// equal signs.
 fn is_key(key: &[u8]) -> bool {
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.len() == 24 && key[..22].iter().all(digit) && key.ends_with(b"==")
+    key.len() == 24
+        && key[..21].iter().all(digit)
+        && matches!(key[21], b'A' | b'Q' | b'g' | b'w')
+        && key.ends_with(b"==")
 }
 
 fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits) -> Result<(), &'static str> {

@@ -145,6 +145,7 @@ fn a_key_is_16_bytes_in_base64() {
         "dGhlIHNhbXBsZSBub25jZTE=",
         "dGhlIHNhbXBsZSBub25j=Q==",
         "dGhlIHNhbXBsZSBub25jZ\u{e4}==",
+        "dGhlIHNhbXBsZSBub25jZR==",
         "",
     ] {
         let line = format!("Sec-WebSocket-Key: {key}");
