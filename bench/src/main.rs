@@ -16,6 +16,8 @@ mod raw;
 mod run;
 mod output;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod proc;
 mod served;
 mod pair;

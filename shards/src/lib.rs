@@ -31,14 +31,20 @@ mod roster;
 mod net;
 mod watch;
 mod sleep;
+#[allow(unsafe_code, reason = "the one place: what the runtime and the kernel ask for")]
 pub mod rt;
 mod run;
 mod clock;
 mod close;
 mod model;
 mod wire;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, reason = "a test of what must be so")]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "its own tests are not built for a fuzzer"))]
 mod sim;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, reason = "a test of what must be so")]
+pub mod fuzz;
 
 pub use config::{Config, DuplicateUser, JoinMessages, Origins, SlowClients};
 pub use error::{RunError, Untaken};

@@ -17,10 +17,10 @@ use crate::wire::text::EarlyText;
 
 /// How many bytes the machine is given before a look at how much work they were. So few in unit
 /// tests that the simulation's clients meet it.
-const SLICE_BYTES: usize = if cfg!(test) { 64 } else { 1 << 10 };
+const SLICE_BYTES: usize = if cfg!(any(test, fuzzing)) { 64 } else { 1 << 10 };
 
 /// After so many frames of one client the others have their turn.
-const FRAMES_PER_TURN: u32 = if cfg!(test) { 2 } else { 128 };
+const FRAMES_PER_TURN: u32 = if cfg!(any(test, fuzzing)) { 2 } else { 128 };
 
 /// The protocol machine's transport: it reads from memory and writes to memory.
 struct Memory<'a> {

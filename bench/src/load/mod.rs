@@ -15,7 +15,7 @@ mod plan;
 mod record;
 mod quiet;
 mod sampler;
-mod stamp;
+pub(crate) mod stamp;
 mod worker;
 
 use std::io;

@@ -207,6 +207,12 @@ impl Port {
         !self.stalled.is_empty()
     }
 
+    /// How many asks wait for room in their lanes.
+    #[cfg(test)]
+    pub(crate) fn owed(&self) -> usize {
+        self.owed_count
+    }
+
     /// Whether so much waits for other shards that no more accepted connections should add to it.
     pub(crate) fn owes_much(&self) -> bool {
         self.owed_count >= self.owed_max

@@ -1,54 +1,72 @@
 //! A simulated client: what it says, and what it heard.
 
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
+use super::reader::{Frame, read_frames, split_head};
 use super::world::{SimStream, World};
 
 /// One message that a client got.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     Plain(String),
-    Json { channel: String, offset: u64, body: String },
+    Json {
+        channel: String,
+        offset: u64,
+        body: String,
+    },
+    /// The answer to its own `join`.
+    Joined {
+        channel: String,
+        offset: u64,
+    },
+    /// The answer to its own `leave`.
+    Left {
+        channel: String,
+    },
     Other,
 }
 
-pub(super) struct Client {
+/// What a client asks for when it connects.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wish {
+    pub(crate) channel: Option<&'static str>,
+    pub(crate) user: Option<&'static str>,
+    pub(crate) json: bool,
+    pub(crate) echoless: bool,
+    pub(crate) joined: bool,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+pub(crate) struct Client {
     fd: RawFd,
-    pub(super) channel: &'static str,
-    pub(super) user: Option<&'static str>,
-    json: bool,
+    pub(crate) wish: Wish,
     /// It has ended the connection itself.
     over: bool,
     stalled: bool,
-    /// Messages it has sent.
-    pub(super) said: usize,
+    /// Messages it has published in the channel of its wish.
+    pub(crate) said: usize,
 }
 
 impl Client {
-    pub(super) fn connect(
-        channel: &'static str,
-        user: Option<&'static str>,
-        json: bool,
-    ) -> (SimStream, Self) {
-        let (stream, fd) = World::open(4_000);
-        let user_part = user.map(|user| format!("&user={user}")).unwrap_or_default();
-        let protocol = if json { "Sec-WebSocket-Protocol: stentor.v1\r\n" } else { "" };
-        let head = format!(
-            "GET /ws?channel={channel}{user_part} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{protocol}\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        let client = Self { fd, channel, user, json, over: false, stalled: false, said: 0 };
-        client.send(head.as_bytes());
+    /// A client that has said nothing yet, not even hello.
+    pub(crate) fn silent(wish: Wish, room: usize) -> (SimStream, Self) {
+        let (stream, fd) = World::open(room, wish.peer);
+        (stream, Self { fd, wish, over: false, stalled: false, said: 0 })
+    }
+
+    pub(crate) fn connect(wish: Wish, room: usize) -> (SimStream, Self) {
+        let (stream, client) = Self::silent(wish, room);
+        client.send(wish.head().as_bytes());
         (stream, client)
     }
 
-    fn send(&self, bytes: &[u8]) {
+    pub(crate) fn send(&self, bytes: &[u8]) {
         World::with(self.fd, |socket| socket.inbound.extend(bytes));
         World::ring(self.fd);
     }
 
-    fn send_frame(&self, opcode: u8, payload: &[u8]) {
+    pub(crate) fn send_frame(&self, opcode: u8, payload: &[u8]) {
         let mut frame = vec![0x80 | opcode];
         if payload.len() < 126 {
             frame.push(0x80 | u8::try_from(payload.len()).unwrap());
@@ -63,35 +81,41 @@ impl Client {
     }
 
     /// Publishes something that nobody else says.
-    pub(super) fn say(&mut self, number: usize, padding: usize) {
+    pub(crate) fn say(&mut self, number: usize, padding: usize) {
         if self.over {
             return;
         }
         self.said += 1;
         let text = format!("m{number}-{}", "x".repeat(padding));
-        if self.json {
-            let request = format!("{{\"type\":\"publish\",\"body\":\"{text}\"}}");
-            self.send_frame(1, request.as_bytes());
+        if self.wish.json {
+            self.ask(&format!("{{\"type\":\"publish\",\"body\":\"{text}\"}}"));
         } else {
             self.send_frame(1, text.as_bytes());
         }
     }
 
+    /// Sends a request of the JSON dialect.
+    pub(crate) fn ask(&self, request: &str) {
+        if !self.over {
+            self.send_frame(1, request.as_bytes());
+        }
+    }
+
     /// Goes without a word.
-    pub(super) fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.over = true;
         World::with(self.fd, |socket| socket.cut = true);
         World::ring(self.fd);
     }
 
     /// Ends its direction, and would go on reading.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.over = true;
         World::with(self.fd, |socket| socket.ended = true);
         World::ring(self.fd);
     }
 
-    pub(super) fn goodbye(&mut self) {
+    pub(crate) fn goodbye(&mut self) {
         if !self.over {
             self.over = true;
             self.send_frame(8, &1000_u16.to_be_bytes());
@@ -99,13 +123,13 @@ impl Client {
     }
 
     /// Reads no more until told to.
-    pub(super) fn stall(&mut self) {
+    pub(crate) fn stall(&mut self) {
         self.stalled = true;
         World::with(self.fd, |socket| socket.room = 0);
     }
 
     /// Reads again, and makes so much room.
-    pub(super) fn take_up(&mut self, room: usize) {
+    pub(crate) fn take_up(&mut self, room: usize) {
         if self.stalled && room < usize::MAX {
             return;
         }
@@ -113,54 +137,72 @@ impl Client {
     }
 
     /// Whether it is connected, as far as both sides know.
-    pub(super) fn stayed(&self) -> bool {
-        let (closed, open) = World::with(self.fd, |socket| {
-            (socket.closed, socket.outbound.starts_with(b"HTTP/1.1 101"))
-        });
-        !self.over && !closed && open && !self.frames().iter().any(|(opcode, _)| *opcode == 8)
+    pub(crate) fn stayed(&self) -> bool {
+        let open = World::with(self.fd, |socket| socket.outbound.starts_with(b"HTTP/1.1 101"));
+        !self.over && !self.is_closed() && open && !self.frames().iter().any(|f| f.opcode == 8)
     }
 
-    fn frames(&self) -> Vec<(u8, Vec<u8>)> {
-        let bytes = World::with(self.fd, |socket| socket.outbound.clone());
-        let Some(start) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-            return Vec::new();
-        };
-        let mut rest = &bytes[start + 4..];
-        let mut frames = Vec::new();
-        while rest.len() >= 2 {
-            let (len, head) = match rest[1] {
-                126 if rest.len() >= 4 => (usize::from(u16::from_be_bytes([rest[2], rest[3]])), 4),
-                len @ 0..126 => (usize::from(len), 2),
-                _ => break,
-            };
-            if rest.len() < head + len {
-                break;
+    /// Whether the server has let the connection go.
+    pub(crate) fn is_closed(&self) -> bool {
+        World::with(self.fd, |socket| socket.closed)
+    }
+
+    /// All it got, as bytes.
+    pub(crate) fn outbound(&self) -> Vec<u8> {
+        World::with(self.fd, |socket| socket.outbound.clone())
+    }
+
+    /// The same, which is gone then.
+    pub(crate) fn take_outbound(&self) -> Vec<u8> {
+        World::with(self.fd, |socket| std::mem::take(&mut socket.outbound))
+    }
+
+    /// The whole frames it got; none if it was refused.
+    pub(crate) fn frames(&self) -> Vec<Frame> {
+        let bytes = self.outbound();
+        match split_head(&bytes) {
+            (head, frames) if head.starts_with(b"HTTP/1.1 101") => read_frames(frames).0,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        let texts = self.frames().into_iter().filter(|frame| frame.opcode == 1);
+        texts.map(|frame| self.understand(frame.text())).collect()
+    }
+
+    fn understand(&self, text: &str) -> Heard {
+        if !self.wish.json {
+            return Heard::Plain(text.to_owned());
+        }
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        let channel = value["channel"].as_str().unwrap_or_default().to_owned();
+        let offset = value["offset"].as_u64();
+        match (value["type"].as_str(), offset) {
+            (Some("message"), Some(offset)) => {
+                Heard::Json { channel, offset, body: value["body"].as_str().unwrap().to_owned() }
             }
-            frames.push((rest[0] & 0x0f, rest[head..head + len].to_vec()));
-            rest = &rest[head + len..];
+            (Some("joined"), Some(offset)) => Heard::Joined { channel, offset },
+            (Some("left"), _) if value.get("client").is_none() => Heard::Left { channel },
+            _ => Heard::Other,
         }
-        let over = frames.iter().position(|(opcode, _)| *opcode == 8);
-        assert!(over.is_none_or(|at| at + 1 == frames.len()), "something follows a close frame");
-        frames
     }
+}
 
-    pub(super) fn heard(&self) -> Vec<Heard> {
-        let texts = self.frames().into_iter().filter(|(opcode, _)| *opcode == 1);
-        texts.map(|(_, text)| self.understand(String::from_utf8(text).unwrap())).collect()
-    }
-
-    fn understand(&self, text: String) -> Heard {
-        if !self.json {
-            return Heard::Plain(text);
-        }
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        if value["type"] != "message" {
-            return Heard::Other;
-        }
-        Heard::Json {
-            channel: value["channel"].as_str().unwrap().to_owned(),
-            offset: value["offset"].as_u64().unwrap(),
-            body: value["body"].as_str().unwrap().to_owned(),
-        }
+impl Wish {
+    /// The request head that says it.
+    pub(crate) fn head(&self) -> String {
+        let channel = self.channel.map(|channel| format!("channel={channel}&"));
+        let user = self.user.map(|user| format!("user={user}&"));
+        let echo = if self.echoless { "echo=false&" } else { "" };
+        let join = if self.joined { "join=newline" } else { "join=none" };
+        let protocol = if self.json { "Sec-WebSocket-Protocol: stentor.v1\r\n" } else { "" };
+        format!(
+            "GET /ws?{}{}{echo}{join} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{protocol}\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            channel.unwrap_or_default(),
+            user.unwrap_or_default(),
+        )
     }
 }

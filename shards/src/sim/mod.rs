@@ -1,158 +1,34 @@
-//! Whole shards in one thread under a seeded schedule: real stages, real lanes, simulated sockets
-//! and time.
+//! Whole shards in one thread under a schedule: real stages, real lanes, simulated sockets and
+//! time.
 //!
-//! Each seed makes its own run of connects, publications, stalls, replacements, cuts and turns in
-//! any order, with lanes so small that they are full most of the time. Afterwards everything is let
-//! go, and these must hold: the run comes to rest (no ring of waiting shards), every client that
-//! stayed saw its channel's order from its join on, whole and once, nothing that a client said
-//! before it stayed silent is lost, and a user has one client. `SIM_SEED=7` runs one seed,
-//! `SIM_SEEDS=10000` so many.
+//! Each seed makes its own run of connects, publications, joins, stalls, replacements, cuts and
+//! turns in any order, with lanes so small that they are full most of the time. Afterwards
+//! everything is let go, and these must hold: the run comes to rest (no ring of waiting shards),
+//! every client that stayed saw its channels' orders while it was a member, whole and once, nothing
+//! that a client said before it stayed silent is lost, a user has one client, and the tables of all
+//! shards agree. `SIM_SEED=7` runs one seed, `SIM_SEEDS=10000` so many.
 
-mod client;
+pub(crate) mod books;
+#[cfg(test)]
+mod bounds;
+pub(crate) mod client;
+pub(crate) mod dice;
+pub(crate) mod reader;
+pub(crate) mod run;
 mod world;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
-use crate::clock::Now;
-use crate::config::{Config, SlowClients};
-use crate::mesh::Mesh;
-use crate::shard::{Shard, Shared};
+use books::check_books;
 use client::{Client, Heard};
-use world::{SimNet, World};
+use dice::Dice;
+use run::{Run, USERS};
 
-const CHANNELS: [&str; 3] = ["lobby", "north", "south"];
-const USERS: [&str; 3] = ["ann", "bob", "cid"];
-
-/// The dullest generator that is good enough: a linear congruence, high bits only.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-}
-
-struct Run {
-    dice: Dice,
-    shards: Vec<Shard<SimNet>>,
-    clients: Vec<Client>,
-    now: Now,
-    said: usize,
-}
-
-impl Run {
-    fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed.wrapping_mul(2).wrapping_add(1));
-        for _ in 0..4 {
-            dice.below(2);
-        }
-        let count = 1 + dice.below(4);
-        World::reset(count);
-        let mut config = Config::with_cores(vec![0; count]);
-        config.lane_parcels = 1 + dice.below(4);
-        config.read_buffer_bytes = 512;
-        if dice.below(2) == 0 {
-            config.outbox_bytes = 2_000;
-        }
-        if dice.below(4) == 0 {
-            config.slow_clients = SlowClients::Disconnect;
-            config.outbox_total_bytes = 3_000;
-        }
-        let config = Arc::new(config);
-        let (_, ports) = Mesh::new(count, config.lane_parcels, seed);
-        let shared = Arc::new(Shared::default());
-        let shards = ports
-            .into_iter()
-            .enumerate()
-            .map(|(shard, port)| {
-                let door: crate::Door = Arc::new(|_| true);
-                Shard::new(
-                    SimNet { shard },
-                    Arc::clone(&config),
-                    0,
-                    port,
-                    Arc::clone(&shared),
-                    door,
-                )
-            })
-            .collect();
-        let now = Now { ns: 1_000_000_000_000 };
-        Self { dice, shards, clients: Vec::new(), now, said: 0 }
-    }
-
-    fn turn(&mut self, shard: usize) {
-        self.shards[shard].turn(self.now);
-    }
-
-    fn connect(&mut self) {
-        let shard = self.dice.below(self.shards.len());
-        let channel = CHANNELS[self.dice.below(CHANNELS.len())];
-        let user = (self.dice.below(3) == 0).then(|| USERS[self.dice.below(USERS.len())]);
-        let json = self.dice.below(2) == 0;
-        let (stream, client) = Client::connect(channel, user, json);
-        self.shards[shard].fresh.push_back(stream);
-        self.clients.push(client);
-    }
-
-    fn step(&mut self) {
-        let shard = self.dice.below(self.shards.len());
-        match self.dice.below(100) {
-            0..8 => self.connect(),
-            8..50 if !self.clients.is_empty() => {
-                let index = self.dice.below(self.clients.len());
-                for _ in 0..=self.dice.below(6) {
-                    let long = self.dice.below(8) == 0;
-                    self.said += 1;
-                    self.clients[index].say(self.said, if long { 300 } else { 0 });
-                }
-            }
-            50..53 if !self.clients.is_empty() => {
-                let index = self.dice.below(self.clients.len());
-                match self.dice.below(4) {
-                    0 => self.clients[index].cut(),
-                    3 => self.clients[index].finish(),
-                    1 => self.clients[index].goodbye(),
-                    _ => self.clients[index].stall(),
-                }
-            }
-            53..56 => {
-                for client in &mut self.clients {
-                    client.take_up(500);
-                }
-            }
-            56..58 => self.now.ns += 20_000_000,
-            _ => self.turn(shard),
-        }
-    }
-
-    /// Lets everybody read, and turns until nothing moves.
-    fn come_to_rest(&mut self) {
-        for round in 0..20_000 {
-            for client in &mut self.clients {
-                client.take_up(usize::MAX);
-            }
-            for shard in 0..self.shards.len() {
-                self.turn(shard);
-            }
-            let busy = (0..self.shards.len()).any(|shard| {
-                self.shards[shard].has_work()
-                    || self.shards[shard].port.is_stalled()
-                    || !self.shards[shard].held.is_empty()
-            });
-            if !busy && round > 3 {
-                return;
-            }
-        }
-        panic!("the shards wait for each other");
-    }
-}
+type Order = BTreeMap<u64, String>;
 
 /// Every publication of a channel by its offset, from all that clients were told; they must agree.
-fn orders(heard: &[(usize, Vec<Heard>)]) -> HashMap<String, BTreeMap<u64, String>> {
-    let mut orders: HashMap<String, BTreeMap<u64, String>> = HashMap::new();
+fn orders(heard: &[(usize, Vec<Heard>)]) -> HashMap<String, Order> {
+    let mut orders: HashMap<String, Order> = HashMap::new();
     for (client, heard) in heard {
         for heard in heard {
             if let Heard::Json { channel, offset, body } = heard {
@@ -165,35 +41,58 @@ fn orders(heard: &[(usize, Vec<Heard>)]) -> HashMap<String, BTreeMap<u64, String
     orders
 }
 
-/// What one client that stayed heard must be an unbroken piece of its channel's order.
-fn check_unbroken(index: usize, client: &Client, heard: &[Heard], order: &BTreeMap<u64, String>) {
+/// What a plain client that stayed heard must be an unbroken piece of its channel's order.
+fn check_plain(index: usize, heard: &[Heard], order: &Order) {
     let mut last = None;
     for heard in heard {
-        let offset = match heard {
-            Heard::Json { offset, .. } => *offset,
-            Heard::Plain(text) => {
-                let found = order.iter().find(|(_, body)| *body == text);
-                // Without a JSON client in the channel no one told the numbers.
-                let Some((offset, _)) = found else { return };
-                *offset
-            }
-            Heard::Other => continue,
-        };
-        if let Some(last) = last {
-            assert_eq!(offset, last + 1, "client {index} on {}: {heard:?}", client.channel);
-        }
-        last = Some(offset);
+        let Heard::Plain(text) = heard else { continue };
+        // Without a JSON client in the channel no one told the numbers.
+        let Some((offset, _)) = order.iter().find(|(_, body)| *body == text) else { return };
+        assert!(last.is_none_or(|last| last + 1 == *offset), "client {index}: {heard:?}");
+        last = Some(*offset);
     }
-    if let (Some(last), Some((&newest, _))) = (last, order.last_key_value()) {
-        assert_eq!(last, newest, "client {index} has not heard the newest of {}", client.channel);
+    let newest = order.last_key_value().map(|(newest, _)| *newest);
+    assert!(last.is_none() || last == newest, "client {index} has not heard {newest:?}: {heard:?}");
+}
+
+/// What a JSON client heard of each channel must be unbroken from a join to a leave, and nothing
+/// else may have come; if it stayed, up to the newest.
+fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<String, Order>) {
+    // The offset that must come next, where it is a member; `None` inside: any, it is the first.
+    let mut next: HashMap<&str, Option<u64>> = HashMap::new();
+    next.extend(client.wish.channel.map(|channel| (channel, None)));
+    for heard in heard {
+        match heard {
+            Heard::Json { channel, offset, .. } => {
+                let Some(next) = next.get_mut(channel.as_str()) else {
+                    panic!("client {index} is no member of {channel}: {heard:?}")
+                };
+                assert!(next.is_none_or(|next| next == *offset), "client {index}: {heard:?}");
+                *next = Some(offset + 1);
+            }
+            Heard::Joined { channel, offset } => {
+                let before = next.insert(channel, Some(offset + 1)).flatten();
+                assert!(before.is_none_or(|next| next == offset + 1), "client {index}: {heard:?}");
+            }
+            Heard::Left { channel } => {
+                next.remove(channel.as_str());
+            }
+            Heard::Plain(_) | Heard::Other => {}
+        }
+    }
+    for (channel, next) in next {
+        let newest = orders.get(channel).and_then(|order| order.last_key_value());
+        if let (Some(next), Some((newest, _))) = (next, newest) {
+            let heard_all = next > *newest || !client.stayed();
+            assert!(heard_all, "client {index} has not heard {newest} of {channel}: {heard:?}");
+        }
     }
 }
 
-fn simulate(seed: u64) {
-    let mut run = Run::new(seed);
-    for _ in 0..400 {
-        run.step();
-    }
+/// Runs one schedule and holds its outcome against what must be true of each.
+pub(crate) fn simulate(dice: Dice, seed: u64) {
+    let mut run = Run::new(dice, seed);
+    run.go(400);
     run.come_to_rest();
 
     let heard: Vec<(usize, Vec<Heard>)> =
@@ -201,22 +100,27 @@ fn simulate(seed: u64) {
     let orders = orders(&heard);
     for (index, heard) in &heard {
         let client = &run.clients[*index];
-        if let (true, Some(order)) = (client.stayed(), orders.get(client.channel)) {
-            check_unbroken(*index, client, heard, order);
+        let order = client.wish.channel.and_then(|channel| orders.get(channel));
+        if client.wish.json {
+            check_json(*index, client, heard, &orders);
+        } else if let (true, Some(order)) = (client.stayed(), order) {
+            check_plain(*index, heard, order);
         }
     }
-    let numbered: u64 = run.shards.iter().map(|shard| shard.tally.publications).sum();
+    let shards = &run.shards.all;
+    let numbered: u64 = shards.iter().map(|shard| shard.tally.publications).sum();
     let whole: usize = run.clients.iter().filter(|client| client.stayed()).map(|c| c.said).sum();
     assert!(numbered >= whole as u64, "{whole} said by those who stayed, {numbered} numbered");
     assert!(numbered <= run.said as u64, "more was numbered than said");
     for user in USERS {
-        let live = run.clients.iter().filter(|c| c.user == Some(user) && c.stayed()).count();
+        let live = run.clients.iter().filter(|c| c.wish.user == Some(user) && c.stayed()).count();
         assert!(live <= 1, "{live} clients are {user}");
     }
-    let open: usize = run.shards.iter().map(|shard| shard.open).sum();
+    let open: usize = shards.iter().map(|shard| shard.open).sum();
     let stayed = run.clients.iter().filter(|client| client.stayed()).count();
     assert_eq!(open, stayed, "the shards and the clients disagree on who is there");
-    for shard in &run.shards {
+    check_books(shards);
+    for shard in shards {
         assert_eq!(shard.outbox_bytes, 0, "everybody has read everything");
     }
 }
@@ -225,10 +129,10 @@ fn simulate(seed: u64) {
 fn seeded_runs_keep_order_lose_nothing_and_come_to_rest() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("SIM_SEED") {
-        return simulate(seed);
+        return simulate(Dice::seeded(seed), seed);
     }
     for seed in 0..number("SIM_SEEDS").unwrap_or(256) {
-        let outcome = std::panic::catch_unwind(|| simulate(seed));
+        let outcome = std::panic::catch_unwind(|| simulate(Dice::seeded(seed), seed));
         assert!(outcome.is_ok(), "run it again with SIM_SEED={seed}");
     }
 }

@@ -12,18 +12,18 @@ use crate::net::{Net, Ready};
 /// One connection, seen from between its ends.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     /// From the client.
-    pub(super) inbound: VecDeque<u8>,
+    pub(crate) inbound: VecDeque<u8>,
     /// To the client, in the order in which it came.
-    pub(super) outbound: Vec<u8>,
+    pub(crate) outbound: Vec<u8>,
     /// How much more the kernel would take.
-    pub(super) room: usize,
+    pub(crate) room: usize,
     /// The client will say no more, but would still read.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
     /// Nothing passes any more, either way.
-    pub(super) cut: bool,
-    pub(super) closed: bool,
+    pub(crate) cut: bool,
+    pub(crate) closed: bool,
     /// The slot that rings when something comes, and its shard.
     watched: Option<(usize, u32)>,
     watched_for_room: bool,
@@ -46,7 +46,7 @@ impl Socket {
 
 /// All sockets of a run, and the ready list of each shard.
 #[derive(Default)]
-pub(super) struct World {
+pub(crate) struct World {
     sockets: HashMap<RawFd, Socket>,
     ready: Vec<Vec<Ready>>,
 }
@@ -56,27 +56,27 @@ thread_local! {
 }
 
 impl World {
-    pub(super) fn reset(shards: usize) {
+    pub(crate) fn reset(shards: usize) {
         let fresh = Self { ready: vec![Vec::new(); shards], ..Self::default() };
         WORLD.with(|world| *world.borrow_mut() = fresh);
     }
 
-    pub(super) fn open(room: usize) -> (SimStream, RawFd) {
+    pub(crate) fn open(room: usize, peer: Option<SocketAddr>) -> (SimStream, RawFd) {
         WORLD.with(|world| {
             let mut world = world.borrow_mut();
             let fd = RawFd::try_from(world.sockets.len()).unwrap();
             world.sockets.insert(fd, Socket { room, ..Socket::default() });
-            (SimStream { fd }, fd)
+            (SimStream { fd, peer }, fd)
         })
     }
 
-    pub(super) fn with<T>(fd: RawFd, act: impl FnOnce(&mut Socket) -> T) -> T {
+    pub(crate) fn with<T>(fd: RawFd, act: impl FnOnce(&mut Socket) -> T) -> T {
         WORLD.with(|world| act(world.borrow_mut().sockets.get_mut(&fd).unwrap()))
     }
 
     /// More has come from the client, or its end: an edge, and as the kernel reports it, several
     /// that nobody took yet are one.
-    pub(super) fn ring(fd: RawFd) {
+    pub(crate) fn ring(fd: RawFd) {
         WORLD.with(|world| {
             let world = &mut *world.borrow_mut();
             let socket = &world.sockets[&fd];
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// The client has taken something: an edge only after a send was cut short.
-    pub(super) fn make_room(fd: RawFd, room: usize) {
+    pub(crate) fn make_room(fd: RawFd, room: usize) {
         let rings = Self::with(fd, |socket| {
             socket.room = room;
             room > 0 && socket.watched_for_room && std::mem::take(&mut socket.was_full)
@@ -105,6 +105,7 @@ impl World {
 /// The shard's end of a connection.
 pub(crate) struct SimStream {
     fd: RawFd,
+    peer: Option<SocketAddr>,
 }
 
 impl Drop for SimStream {
@@ -122,7 +123,7 @@ impl Drop for SimStream {
 
 /// One shard's view of the simulated sockets.
 pub(crate) struct SimNet {
-    pub(super) shard: usize,
+    pub(crate) shard: usize,
 }
 
 impl SimNet {
@@ -138,8 +139,8 @@ impl Net for SimNet {
         stream.fd
     }
 
-    fn peer(_: &SimStream) -> Option<SocketAddr> {
-        None
+    fn peer(stream: &SimStream) -> Option<SocketAddr> {
+        stream.peer
     }
 
     fn read(fd: RawFd, into: &mut [u8]) -> Poll<io::Result<usize>> {

@@ -1,0 +1,66 @@
+//! What any bytes must leave true, one function for each target of `tests/fuzz`. The seeds there
+//! are replayed by a plain test, so that no target rots.
+
+mod frames;
+mod head;
+mod input;
+mod json;
+mod model;
+mod oracle;
+mod request;
+mod rooms;
+mod table;
+mod world;
+
+pub use frames::frames;
+pub use head::head;
+pub use json::json;
+pub use model::model;
+pub use rooms::rooms;
+
+use crate::sim::dice::Dice;
+
+/// A schedule of whole shards: each byte is one throw of the dice.
+pub fn schedule(data: &[u8]) {
+    crate::sim::simulate(Dice::given(data), 7);
+}
+
+/// What one input must leave true; it panics where that is not so.
+pub type Target = fn(&[u8]);
+
+/// The targets by their names.
+pub const TARGETS: [(&str, Target); 6] = [
+    ("head", head),
+    ("frames", frames),
+    ("json", json),
+    ("model", model),
+    ("rooms", rooms),
+    ("schedule", schedule),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_seed_holds() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz");
+        for (name, target) in TARGETS {
+            let seeds = folder.join("seeds").join(name);
+            let mut count = 0;
+            for seed in seeds.read_dir().expect("each target has seeds") {
+                let path = seed.unwrap().path();
+                let data = std::fs::read(&path).unwrap();
+                let outcome = std::panic::catch_unwind(|| target(&data));
+                assert!(outcome.is_ok(), "{}", path.display());
+                count += 1;
+            }
+            assert!(count > 0, "{name} has no seeds");
+            let program = folder.join("targets").join(name).with_extension("rs");
+            let text = std::fs::read_to_string(program).unwrap();
+            assert!(text.contains(&format!("fuzz::{name}(data)")), "{name} is not fuzzed");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What must agree between shards, homes, owners and clients whenever all of them are at rest.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::world::SimNet;
+use crate::model::channel::{Kind, Subscription};
+use crate::model::id::ClientId;
+use crate::net::Net;
+use crate::roster::{MANY, OPEN};
+use crate::shard::Shard;
+
+/// Holds every table of the shards against the others.
+pub(crate) fn check_books(shards: &[Shard<SimNet>]) {
+    for shard in shards {
+        check_seats(shard);
+        check_outboxes(shard);
+    }
+    check_subscriptions(shards);
+    check_users(shards);
+    check_addresses(shards);
+}
+
+/// Members and seats are the same facts from both ends.
+fn check_seats(shard: &Shard<SimNet>) {
+    let mut seats = BTreeSet::new();
+    let mut open = 0;
+    for (slot, client) in shard.roster.iter() {
+        let hot = shard.roster.hot(slot);
+        open += usize::from(hot.is(OPEN));
+        assert!(hot.is(OPEN) || client.seats().next().is_none(), "only open clients sit");
+        assert_eq!(hot.is(MANY), client.seats().nth(1).is_some(), "slot {slot}");
+        for seat in client.seats() {
+            assert!(seats.insert((seat.channel, seat.position, slot, seat.presence)));
+        }
+    }
+    assert_eq!(open, shard.open, "the count of open clients");
+    let mut members = 0;
+    for channel in shard.channels.iter() {
+        let index = shard.channels.find(&channel.name).expect("each channel is found by its name");
+        let mut kinds = [0; Kind::COUNT];
+        let mut watching = 0;
+        for (position, slot) in channel.members.iter().enumerate() {
+            let position = u32::try_from(position).expect("few");
+            let watches = seats.contains(&(index, position, *slot, true));
+            assert!(
+                watches || seats.contains(&(index, position, *slot, false)),
+                "{}",
+                channel.name
+            );
+            watching += u32::from(watches);
+            kinds[shard.roster.hot(*slot).kind().index()] += 1;
+        }
+        assert_eq!((kinds, watching), (channel.kinds, channel.watching), "{}", channel.name);
+        assert!(channel.tick.is_empty() && channel.waiting.is_empty(), "nothing is under way");
+        members += channel.members.len();
+    }
+    assert_eq!(members, seats.len(), "every seat is in a channel that is known");
+}
+
+fn check_outboxes(shard: &Shard<SimNet>) {
+    let outboxes = shard.roster.iter().filter_map(|(_, client)| client.outbox.as_ref());
+    assert_eq!(shard.outbox_bytes, outboxes.map(|outbox| outbox.bytes()).sum::<usize>());
+    for (slot, client) in shard.roster.iter() {
+        let listed = shard.blocked.iter().any(|id| shard.roster.slot_of(*id) == Some(slot));
+        assert!(listed || client.outbox.is_none(), "an outbox that nobody looks after");
+    }
+}
+
+/// The home of a channel knows exactly the shards with members and the shards with watchers.
+fn check_subscriptions(shards: &[Shard<SimNet>]) {
+    let mut names: BTreeMap<Arc<str>, [u64; 3]> = BTreeMap::new();
+    for shard in shards {
+        for channel in shard.channels.iter() {
+            let [live, watching, watched] = names.entry(Arc::clone(&channel.name)).or_default();
+            let bit = shard.port.me.bit();
+            assert_ne!(channel.subscription, Subscription::Asked, "nothing is under way");
+            if channel.subscription == Subscription::Live {
+                *live |= bit;
+                assert!(
+                    !channel.members.is_empty() || channel.pinned,
+                    "{} has a subscription and no members",
+                    channel.name
+                );
+            } else {
+                assert!(channel.members.is_empty(), "{} has members only", channel.name);
+            }
+            *watching |= if channel.watching > 0 { bit } else { 0 };
+            *watched |= if channel.watched { bit } else { 0 };
+        }
+    }
+    for (name, [live, watching, watched]) in names {
+        let home = &shards[shards[0].port.mesh.home_of(&*name).index()];
+        let order = home.channels.find(&name).map(|index| &home.channels.get(index).order);
+        let (subscribed, watchers) = order.map_or((0, 0), |order| (order.shards, order.watchers));
+        assert_eq!(subscribed, live, "{name}: the home's shards and the shards that subscribe");
+        assert_eq!(watchers, watching, "{name}: the home's watchers and the shards that watch");
+        let told = if watching == 0 { 0 } else { live };
+        assert_eq!(watched & live, told, "{name}: who knows that it is watched");
+    }
+}
+
+/// The owner of a user knows exactly the open clients of that name.
+fn check_users(shards: &[Shard<SimNet>]) {
+    let mut users: HashMap<Arc<str>, BTreeSet<ClientId>> = HashMap::new();
+    for shard in shards {
+        for (slot, client) in shard.roster.iter() {
+            let user = client.user.as_ref().filter(|_| shard.roster.hot(slot).is(OPEN));
+            if let Some(user) = user {
+                users.entry(Arc::clone(user)).or_default().insert(shard.roster.id(slot));
+            }
+        }
+    }
+    for (user, clients) in &users {
+        let owner = &shards[shards[0].port.mesh.home_of(&**user).index()];
+        let known: BTreeSet<ClientId> = owner.directory.clients_of(user).iter().copied().collect();
+        assert_eq!(&known, clients, "the owner of {user} and the clients");
+    }
+    let known: usize = shards.iter().map(|shard| shard.directory.users()).sum();
+    assert_eq!(known, users.len(), "no user outlives its clients");
+}
+
+/// The owner of an address counts exactly the open clients from there.
+fn check_addresses(shards: &[Shard<SimNet>]) {
+    let limit = shards[0].config.clients_per_ip as usize;
+    let mut addresses: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    for shard in shards {
+        for (slot, client) in shard.roster.iter() {
+            let peer = SimNet::peer(&client.stream).map(|peer| peer.ip());
+            if let Some(address) = peer.filter(|_| shard.roster.hot(slot).is(OPEN)) {
+                *addresses.entry(address).or_default() += 1;
+            }
+        }
+    }
+    for (address, clients) in addresses {
+        assert!(limit == 0 || clients <= limit, "{clients} clients from {address}");
+        let owner = &shards[shards[0].port.mesh.home_of(&address).index()];
+        let counted = owner.directory.clients_from(address);
+        assert_eq!(counted, if limit == 0 { 0 } else { clients }, "{address}");
+    }
+}

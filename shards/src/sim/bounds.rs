@@ -1,0 +1,106 @@
+//! What one client may make its shard hold, however much it asks for at once.
+
+use std::time::Duration;
+
+use super::books::check_books;
+use super::client::{Client, Wish};
+use super::run::Shards;
+use crate::config::Config;
+
+const LANE_PARCELS: usize = 8;
+const CHANNELS: usize = 4;
+
+/// Two shards with small limits, and a JSON client of the first.
+fn two_shards() -> (Shards, Client) {
+    let mut config = Config::with_cores(Vec::new());
+    config.lane_parcels = LANE_PARCELS;
+    config.channels_per_client = CHANNELS;
+    config.channels_per_shard = 1_000;
+    config.errors_max = 1_000_000;
+    config.read_buffer_bytes = 4_096;
+    let mut shards = Shards::new(2, config, 1);
+    let (stream, client) = Client::connect(Wish { json: true, ..Wish::default() }, usize::MAX);
+    shards.accept(0, stream);
+    shards.come_to_rest(|| {});
+    assert!(client.stayed());
+    (shards, client)
+}
+
+/// A name whose home is the second shard.
+fn elsewhere(shards: &Shards, number: usize) -> String {
+    let names = (0..).map(|twist| format!("room{number}-{twist}"));
+    let home = |name: &String| shards.all[0].port.mesh.home_of(&**name).index();
+    names.into_iter().find(|name| home(name) == 1).unwrap()
+}
+
+#[test]
+fn joins_that_wait_for_a_home_count_as_channels() {
+    let (mut shards, client) = two_shards();
+    for number in 0..50 {
+        let channel = elsewhere(&shards, number);
+        client.ask(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
+    }
+    shards.turn(0);
+    assert!(shards.all[0].channels.len() <= CHANNELS + 1, "the default channel and its own");
+    shards.come_to_rest(|| {});
+    let told =
+        |kind: &str| client.frames().iter().filter(|frame| frame.text().contains(kind)).count();
+    assert_eq!((told("\"joined\""), told("too_many_channels")), (CHANNELS, 50 - CHANNELS));
+    let channel = elsewhere(&shards, 0);
+    client.ask(&format!(r#"{{"type":"leave","channel":"{channel}"}}"#));
+    client.ask(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
+    shards.come_to_rest(|| {});
+    assert_eq!(told("\"joined\""), CHANNELS + 1, "a seat that was given back is free again");
+}
+
+#[test]
+fn what_a_client_makes_its_shard_owe_is_bounded() {
+    let (mut shards, client) = two_shards();
+    let channel = elsewhere(&shards, 0);
+    client.ask(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
+    shards.come_to_rest(|| {});
+    for round in 0..4_000 {
+        let presence = round % 2 == 0;
+        client.ask(&format!(r#"{{"type":"join","channel":"{channel}","presence":{presence}}}"#));
+    }
+    let mut most = 0;
+    for _ in 0..500 {
+        shards.turn(0);
+        most = most.max(shards.all[0].port.owed());
+    }
+    // One read of requests beyond the bound; each makes its shard owe three parcels at most.
+    let one_read = 3 * 4_096 / r#"{"type":"join","channel":"","presence":true}"#.len();
+    assert!(most >= LANE_PARCELS, "the second shard took nothing");
+    assert!(most <= LANE_PARCELS + one_read, "{most} parcels");
+    shards.come_to_rest(|| {});
+    let joined = client.frames().iter().filter(|f| f.text().contains("\"joined\"")).count();
+    assert_eq!(joined, 4_001, "each is answered all the same");
+}
+
+#[test]
+fn an_outbox_that_begins_while_others_are_swept_is_looked_after_too() {
+    let mut config = Config::with_cores(Vec::new());
+    config.write_timeout = Duration::from_millis(50);
+    let mut shards = Shards::new(1, config, 1);
+    let json = Wish { json: true, ..Wish::default() };
+    let wishes = [json, Wish { channel: Some("busy"), ..json }, json];
+    let [mut watcher, mut slow, speaker] = wishes.map(|wish| {
+        let (stream, client) = Client::connect(wish, usize::MAX);
+        shards.accept(0, stream);
+        client
+    });
+    shards.come_to_rest(|| {});
+    watcher.ask(r#"{"type":"join","channel":"quiet","presence":true}"#);
+    slow.ask(r#"{"type":"join","channel":"quiet"}"#);
+    shards.come_to_rest(|| {});
+    slow.stall();
+    speaker.ask(r#"{"type":"publish","channel":"busy","body":"for the slow one"}"#);
+    shards.come_to_rest(|| {});
+    watcher.stall();
+    // The slow one is closed for it, and the watcher, who takes nothing either, is to be told.
+    shards.now.ns += 100_000_000;
+    shards.come_to_rest(|| {});
+    let queued = shards.all[0].roster.iter().filter(|(_, client)| client.outbox.is_some()).count();
+    assert_eq!(queued, 2, "the close frame of one and the news for the other");
+    check_books(&shards.all);
+}

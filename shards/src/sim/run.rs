@@ -1,0 +1,183 @@
+//! One run: shards, clients, and a schedule that throws dice for every step.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{Client, Wish};
+use super::dice::Dice;
+use super::world::World;
+pub(crate) use super::world::{SimNet, SimStream};
+use crate::clock::Now;
+use crate::config::{Config, SlowClients};
+use crate::mesh::Mesh;
+use crate::shard::{Shard, Shared};
+
+pub(crate) const CHANNELS: [&str; 3] = ["lobby", "north", "south"];
+/// From how many addresses clients come.
+const PEERS: usize = 4;
+pub(crate) const USERS: [&str; 3] = ["ann", "bob", "cid"];
+
+/// Shards that nobody turns but the test.
+pub(crate) struct Shards {
+    pub(crate) all: Vec<Shard<SimNet>>,
+    pub(crate) now: Now,
+}
+
+impl Shards {
+    pub(crate) fn new(count: usize, mut config: Config, seed: u64) -> Self {
+        World::reset(count);
+        config.cores = vec![0; count];
+        let config = Arc::new(config);
+        let (_, ports) = Mesh::new(count, config.lane_parcels, seed);
+        let shared = Arc::new(Shared::default());
+        let shards = ports.into_iter().enumerate().map(|(shard, port)| {
+            let door: crate::Door = Arc::new(|_| true);
+            let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
+            Shard::new(SimNet { shard }, config, 0, port, shared, door)
+        });
+        let all = shards.collect();
+        Self { all, now: Now { ns: 1_000_000_000_000 } }
+    }
+
+    pub(crate) fn turn(&mut self, shard: usize) {
+        self.all[shard].turn(self.now);
+    }
+
+    pub(crate) fn accept(&mut self, shard: usize, stream: SimStream) {
+        self.all[shard].fresh.push_back(stream);
+    }
+
+    /// Turns until nothing moves, `before` each round.
+    pub(crate) fn come_to_rest(&mut self, mut before: impl FnMut()) {
+        for round in 0..20_000 {
+            before();
+            for shard in 0..self.all.len() {
+                self.turn(shard);
+            }
+            let busy = self
+                .all
+                .iter()
+                .any(|shard| shard.has_work() || shard.port.is_stalled() || !shard.held.is_empty());
+            if !busy && round > 3 {
+                return;
+            }
+        }
+        panic!("the shards wait for each other");
+    }
+}
+
+/// A run under a schedule.
+pub(crate) struct Run {
+    dice: Dice,
+    pub(crate) shards: Shards,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) said: usize,
+}
+
+impl Run {
+    pub(crate) fn new(mut dice: Dice, seed: u64) -> Self {
+        let count = 1 + dice.below(4);
+        let mut config = Config::with_cores(Vec::new());
+        config.lane_parcels = 1 + dice.below(4);
+        config.read_buffer_bytes = 512;
+        if dice.below(2) == 0 {
+            config.outbox_bytes = 2_000;
+        }
+        if dice.below(4) == 0 {
+            config.slow_clients = SlowClients::Disconnect;
+            config.outbox_total_bytes = 3_000;
+        }
+        if dice.below(3) == 0 {
+            config.write_timeout = Duration::from_millis(50);
+        }
+        if dice.below(3) == 0 {
+            config.clients_per_ip = 2;
+        }
+        let shards = Shards::new(count, config, seed);
+        Self { dice, shards, clients: Vec::new(), said: 0 }
+    }
+
+    fn connect(&mut self) {
+        let shard = self.dice.below(self.shards.all.len());
+        let channel = Some(CHANNELS[self.dice.below(CHANNELS.len())]);
+        let user = (self.dice.below(3) == 0).then(|| USERS[self.dice.below(USERS.len())]);
+        let json = self.dice.below(2) == 0;
+        let last = u8::try_from(self.dice.below(PEERS)).expect("few");
+        let peer = Some(SocketAddr::from(([127, 0, 0, last], 1)));
+        let wish = Wish { channel, user, json, peer, ..Wish::default() };
+        let (stream, client) = Client::connect(wish, 4_000);
+        self.shards.accept(shard, stream);
+        self.clients.push(client);
+    }
+
+    /// Takes so many steps, or as many as the dice have throws for.
+    pub(crate) fn go(&mut self, steps: usize) {
+        for _ in 0..steps {
+            if !self.dice.goes_on() {
+                return;
+            }
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        let shard = self.dice.below(self.shards.all.len());
+        match self.dice.below(100) {
+            0..8 => self.connect(),
+            8..45 if !self.clients.is_empty() => {
+                let index = self.dice.below(self.clients.len());
+                for _ in 0..=self.dice.below(6) {
+                    let long = self.dice.below(8) == 0;
+                    self.said += 1;
+                    self.clients[index].say(self.said, if long { 300 } else { 0 });
+                }
+            }
+            45..50 if !self.clients.is_empty() => self.ask(),
+            50..53 if !self.clients.is_empty() => {
+                let index = self.dice.below(self.clients.len());
+                match self.dice.below(4) {
+                    0 => self.clients[index].cut(),
+                    3 => self.clients[index].finish(),
+                    1 => self.clients[index].goodbye(),
+                    _ => self.clients[index].stall(),
+                }
+            }
+            53..56 => {
+                for client in &mut self.clients {
+                    client.take_up(500);
+                }
+            }
+            56..58 => self.shards.now.ns += 20_000_000,
+            _ => self.shards.turn(shard),
+        }
+    }
+
+    /// A JSON client asks for something else than to publish.
+    fn ask(&mut self) {
+        let index = self.dice.below(self.clients.len());
+        if !self.clients[index].wish.json {
+            return;
+        }
+        let channel = CHANNELS[self.dice.below(CHANNELS.len())];
+        let user = USERS[self.dice.below(USERS.len())];
+        let request = match self.dice.below(6) {
+            0 | 1 => format!(r#"{{"type":"join","channel":"{channel}"}}"#),
+            2 => format!(r#"{{"type":"join","channel":"{channel}","presence":true}}"#),
+            3 => format!(r#"{{"type":"leave","channel":"{channel}"}}"#),
+            4 => format!(r#"{{"type":"who","channel":"{channel}"}}"#),
+            _ => format!(r#"{{"type":"direct","user":"{user}","body":"for you"}}"#),
+        };
+        self.clients[index].ask(&request);
+    }
+
+    /// Lets everybody read, and turns until nothing moves.
+    pub(crate) fn come_to_rest(&mut self) {
+        let clients = &mut self.clients;
+        self.shards.come_to_rest(|| {
+            for client in &mut *clients {
+                client.take_up(usize::MAX);
+            }
+        });
+    }
+}

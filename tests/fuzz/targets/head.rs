@@ -1,0 +1,4 @@
+//! Request heads in any pieces.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stentor_shards::fuzz::head(data));
