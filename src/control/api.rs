@@ -272,4 +272,43 @@ mod tests {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
         }
     }
+
+    /// The same by its definition, at any cost.
+    fn matches_by_definition(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern, name) {
+            ([], name) => name.is_empty(),
+            ([b'*', rest @ ..], name) => {
+                (0..=name.len()).any(|from| matches_by_definition(rest, &name[from..]))
+            }
+            ([wanted, rest @ ..], [first, name @ ..]) => {
+                (*wanted == b'?' || wanted == first) && matches_by_definition(rest, name)
+            }
+            (_, []) => false,
+        }
+    }
+
+    /// Every text of up to so many of these letters.
+    fn texts(letters: &str, len: usize) -> Vec<String> {
+        let mut texts = vec![String::new()];
+        let mut longest = texts.clone();
+        for _ in 0..len {
+            longest = longest
+                .iter()
+                .flat_map(|text| letters.chars().map(move |letter| format!("{text}{letter}")))
+                .collect();
+            texts.extend_from_slice(&longest);
+        }
+        texts
+    }
+
+    #[test]
+    fn every_short_pattern_means_what_its_definition_says() {
+        let names = texts("ab", 5);
+        for pattern in texts("ab*?", 4) {
+            for name in &names {
+                let expected = matches_by_definition(pattern.as_bytes(), name.as_bytes());
+                assert_eq!(matches(&pattern, name), expected, "{pattern} {name}");
+            }
+        }
+    }
 }
