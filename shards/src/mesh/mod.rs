@@ -2,29 +2,32 @@
 //!
 //! Asks may wait for room, deliveries may make a home wait for room, and the receiver of deliveries
 //! waits for nothing: so no ring of waiting shards can form.
+//!
+//! A lane is bounded in parcels, and more tightly in broad ones, for each of which a shard sends to
+//! many clients: a full lane of those would take it seconds, and all else waits behind them.
 
 pub(crate) mod bell;
+mod lane;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::Receiver;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
 use crate::model::id::{ShardId, shards_of};
 use crate::model::parcel::{Ask, Deliver};
-use bell::{Bell, Room};
+use bell::Bell;
+use lane::Lane;
 
 /// The sending ends of one shard's lanes, and its bell.
 #[derive(Debug)]
 struct End {
-    asks: Sender<Ask>,
-    asks_room: Room,
-    delivers: Sender<Deliver>,
-    delivers_room: Room,
+    asks: Lane<Ask>,
+    delivers: Lane<Deliver>,
     bell: Bell,
 }
 
@@ -42,10 +45,9 @@ impl Mesh {
         let mut ends = Vec::with_capacity(shards);
         let mut receivers = Vec::with_capacity(shards);
         for _ in 0..shards {
-            let (asks, asks_in) = bounded(lane_parcels);
-            let (delivers, delivers_in) = bounded(lane_parcels);
-            let (asks_room, delivers_room) = (Room::new(), Room::new());
-            ends.push(End { asks, asks_room, delivers, delivers_room, bell: Bell::new() });
+            let (asks, asks_in) = Lane::new(lane_parcels);
+            let (delivers, delivers_in) = Lane::new(lane_parcels);
+            ends.push(End { asks, delivers, bell: Bell::new() });
             receivers.push((asks_in, delivers_in));
         }
         let homes = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
@@ -64,6 +66,8 @@ impl Mesh {
                 stalled: VecDeque::new(),
                 short_of_asks: 0,
                 short_of_delivers: 0,
+                crowded_asks: 0,
+                crowded_delivers: 0,
                 to_ring: 0,
                 rings: 0,
             })
@@ -84,25 +88,17 @@ impl Mesh {
     /// Asks from outside the shards: refused when the lane is full.
     pub(crate) fn ask(&self, to: ShardId, ask: Ask) -> Result<(), Ask> {
         let end = &self.ends[to.index()];
-        match end.asks.try_send(ask) {
-            Ok(()) => {
-                end.bell.ring();
-                Ok(())
-            }
-            Err(TrySendError::Full(ask) | TrySendError::Disconnected(ask)) => Err(ask),
-        }
+        end.asks.try_send(ask)?;
+        end.bell.ring();
+        Ok(())
     }
 
     /// Delivers from outside the shards: refused when the lane is full.
     pub(crate) fn deliver(&self, to: ShardId, deliver: Deliver) -> Result<(), Deliver> {
         let end = &self.ends[to.index()];
-        match end.delivers.try_send(deliver) {
-            Ok(()) => {
-                end.bell.ring();
-                Ok(())
-            }
-            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => Err(back),
-        }
+        end.delivers.try_send(deliver)?;
+        end.bell.ring();
+        Ok(())
     }
 }
 
@@ -124,6 +120,9 @@ pub(crate) struct Port {
     /// The shards whose lanes were full since the last retry.
     short_of_asks: u64,
     short_of_delivers: u64,
+    /// The shards whose lanes held too many broad parcels when last looked at.
+    crowded_asks: u64,
+    crowded_delivers: u64,
     to_ring: u64,
     rings: u64,
 }
@@ -151,24 +150,16 @@ impl Port {
     }
 
     fn push_ask(&mut self, to: ShardId, ask: Ask) -> Result<(), Ask> {
-        let end = &self.mesh.ends[to.index()];
-        let pushed = match end.asks.try_send(ask) {
-            Err(TrySendError::Full(ask)) => {
-                end.asks_room.want(self.me.bit());
-                end.asks.try_send(ask)
-            }
-            other => other,
-        };
-        match pushed {
-            Ok(()) => {
-                self.to_ring |= to.bit();
-                Ok(())
-            }
-            Err(TrySendError::Full(ask) | TrySendError::Disconnected(ask)) => {
-                self.short_of_asks |= to.bit();
-                Err(ask)
-            }
+        let lane = &self.mesh.ends[to.index()].asks;
+        if let Err(ask) = lane.send_or_want(self.me.bit(), ask) {
+            self.short_of_asks |= to.bit();
+            return Err(ask);
         }
+        if lane.is_crowded() {
+            self.crowded_asks |= to.bit();
+        }
+        self.to_ring |= to.bit();
+        Ok(())
     }
 
     /// Sends to a shard of clients as home or owner; where its lane is full the parcel waits and
@@ -182,29 +173,22 @@ impl Port {
     }
 
     fn push_deliver(&mut self, to: ShardId, deliver: Deliver) -> Result<(), Deliver> {
-        let end = &self.mesh.ends[to.index()];
-        let pushed = match end.delivers.try_send(deliver) {
-            Err(TrySendError::Full(deliver)) => {
-                end.delivers_room.want(self.me.bit());
-                end.delivers.try_send(deliver)
-            }
-            other => other,
-        };
-        match pushed {
-            Ok(()) => {
-                self.to_ring |= to.bit();
-                Ok(())
-            }
-            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => {
-                self.short_of_delivers |= to.bit();
-                Err(back)
-            }
+        let lane = &self.mesh.ends[to.index()].delivers;
+        if let Err(deliver) = lane.send_or_want(self.me.bit(), deliver) {
+            self.short_of_delivers |= to.bit();
+            return Err(deliver);
         }
+        if lane.is_crowded() {
+            self.crowded_delivers |= to.bit();
+        }
+        self.to_ring |= to.bit();
+        Ok(())
     }
 
-    /// Whether this shard, as home, waits for room: it takes no ask meanwhile.
+    /// Whether this shard, as home, waits for room, or until others have told many: it takes no ask
+    /// meanwhile.
     pub(crate) fn is_stalled(&self) -> bool {
-        !self.stalled.is_empty()
+        !self.stalled.is_empty() || self.crowded_delivers != 0
     }
 
     /// How many asks wait for room in their lanes.
@@ -220,13 +204,21 @@ impl Port {
 
     /// Whether clients here must wait before they cause more parcels.
     pub(crate) fn is_short(&self) -> bool {
-        self.is_stalled() || self.owes_much()
+        self.is_stalled() || self.owes_much() || self.crowded_asks != 0
     }
 
     /// Tries again what found a lane full. Held publishers, whose asks are not here, must be tried
     /// in the same turn.
     pub(crate) fn retry(&mut self) {
         (self.short_of_asks, self.short_of_delivers) = (0, 0);
+        let (me, ends) = (self.me.bit(), &self.mesh.ends);
+        let still = |seen, stays: fn(&End, u64) -> bool| {
+            let crowded = shards_of(seen).filter(|shard| stays(&ends[shard.index()], me));
+            crowded.fold(0, |bits, shard| bits | shard.bit())
+        };
+        self.crowded_asks = still(self.crowded_asks, |end, me| end.asks.stays_crowded(me));
+        self.crowded_delivers =
+            still(self.crowded_delivers, |end, me| end.delivers.stays_crowded(me));
         while let Some((to, deliver)) = self.stalled.pop_front() {
             if let Err(deliver) = self.push_deliver(to, deliver) {
                 self.stalled.push_front((to, deliver));
@@ -249,17 +241,17 @@ impl Port {
     }
 
     pub(crate) fn next_ask(&mut self) -> Option<Ask> {
-        self.asks.try_recv().ok()
+        self.mesh.ends[self.me.index()].asks.take(&self.asks)
     }
 
     pub(crate) fn next_deliver(&mut self) -> Option<Deliver> {
-        self.delivers.try_recv().ok()
+        self.mesh.ends[self.me.index()].delivers.take(&self.delivers)
     }
 
     /// Lets the shards that waited for room know; call it after a batch was taken.
     pub(crate) fn made_room(&mut self) {
         let end = &self.mesh.ends[self.me.index()];
-        let wanting = end.asks_room.take_wanting() | end.delivers_room.take_wanting();
+        let wanting = end.asks.take_wanting() | end.delivers.take_wanting();
         self.to_ring |= wanting;
     }
 
@@ -283,12 +275,15 @@ impl Port {
     /// The latter must be looked at before sleeping as well: who made room while this shard was
     /// still awake did not ring.
     pub(crate) fn has_work(&self) -> bool {
-        let ends = &self.mesh.ends;
+        let (me, ends) = (self.me.bit(), &self.mesh.ends);
         !self.delivers.is_empty()
             || (!self.is_stalled() && !self.asks.is_empty())
             || shards_of(self.short_of_asks).any(|shard| !ends[shard.index()].asks.is_full())
             || shards_of(self.short_of_delivers)
                 .any(|shard| !ends[shard.index()].delivers.is_full())
+            || shards_of(self.crowded_asks).any(|shard| !ends[shard.index()].asks.stays_crowded(me))
+            || shards_of(self.crowded_delivers)
+                .any(|shard| !ends[shard.index()].delivers.stays_crowded(me))
     }
 
     /// Registers `waker` and says that the shard sleeps. `false`: there is work, and it does not

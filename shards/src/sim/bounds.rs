@@ -12,18 +12,28 @@ const CHANNELS: usize = 4;
 
 /// Two shards with small limits, and a JSON client of the first.
 fn two_shards() -> (Shards, Client) {
+    let (shards, [client]) = two_shards_of(LANE_PARCELS);
+    (shards, client)
+}
+
+/// The same with lanes of so many parcels, and some clients.
+fn two_shards_of<const CLIENTS: usize>(lane_parcels: usize) -> (Shards, [Client; CLIENTS]) {
     let mut config = Config::with_cores(Vec::new());
-    config.lane_parcels = LANE_PARCELS;
+    config.lane_parcels = lane_parcels;
     config.channels_per_client = CHANNELS;
     config.channels_per_shard = 1_000;
     config.errors_max = 1_000_000;
     config.read_buffer_bytes = 4_096;
     let mut shards = Shards::new(2, config, 1);
-    let (stream, client) = Client::connect(Wish { json: true, ..Wish::default() }, usize::MAX);
-    shards.accept(0, stream);
+    let clients = std::array::from_fn(|_| {
+        let wish = Wish { json: true, ..Wish::default() };
+        let (stream, client) = Client::connect(wish, usize::MAX);
+        shards.accept(0, stream);
+        client
+    });
     shards.come_to_rest(|| {});
-    assert!(client.stayed());
-    (shards, client)
+    assert!(clients.iter().all(Client::stayed));
+    (shards, clients)
 }
 
 /// A name whose home is the second shard.
@@ -103,4 +113,26 @@ fn an_outbox_that_begins_while_others_are_swept_is_looked_after_too() {
     let queued = shards.all[0].roster.iter().filter(|(_, client)| client.outbox.is_some()).count();
     assert_eq!(queued, 2, "the close frame of one and the news for the other");
     check_books(&shards.all);
+}
+
+#[test]
+fn comings_and_goings_that_others_watch_do_not_fill_a_lane() {
+    let (mut shards, [watcher, client]) = two_shards_of(1_000);
+    let channel = elsewhere(&shards, 0);
+    watcher.ask(&format!(r#"{{"type":"join","channel":"{channel}","presence":true}}"#));
+    shards.come_to_rest(|| {});
+    for _ in 0..2_000 {
+        client.ask(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
+        client.ask(&format!(r#"{{"type":"leave","channel":"{channel}"}}"#));
+    }
+    for _ in 0..500 {
+        shards.turn(0);
+    }
+    let (asks, _) = shards.all[1].port.depths();
+    assert!((16..=100).contains(&asks), "{asks} parcels lie before what others say");
+    shards.come_to_rest(|| {});
+    let told =
+        |c: &Client, kind: &str| c.frames().iter().filter(|f| f.text().contains(kind)).count();
+    assert_eq!(told(&client, "\"left\""), 2_000, "each is answered all the same");
+    assert_eq!(told(&watcher, "\"left\""), 2_000);
 }

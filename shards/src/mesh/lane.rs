@@ -1,0 +1,110 @@
+//! One lane into a shard: a bounded queue that all others send to, and what is known of its load
+//! without taking from it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::bell::Room;
+use crate::model::parcel::{AckTo, Ask, Deliver};
+
+/// From so many broad parcels on, a lane is crowded: what lies behind them waits as long as it
+/// takes to tell everyone whom they concern.
+const BROAD_MAX: usize = 32;
+
+/// What travels in a lane.
+pub(super) trait Parcel {
+    /// Whether many clients may have to be sent something for this one parcel, each on its own.
+    fn is_broad(&self) -> bool;
+}
+
+impl Parcel for Ask {
+    fn is_broad(&self) -> bool {
+        match self {
+            Self::Presence(_) | Self::Who { .. } => true,
+            // What comes from outside waits for no shard, and so must not make clients wait.
+            Self::Direct { ack, .. } => !matches!(ack, AckTo::Api(_)),
+            _ => false,
+        }
+    }
+}
+
+impl Parcel for Deliver {
+    fn is_broad(&self) -> bool {
+        matches!(self, Self::Presence(_) | Self::Direct { .. } | Self::Who { .. })
+    }
+}
+
+/// The sending end of a lane, the same for all threads.
+#[derive(Debug)]
+pub(super) struct Lane<T> {
+    sender: Sender<T>,
+    room: Room,
+    /// How many broad parcels are in it, or about to be.
+    broad: AtomicUsize,
+}
+
+impl<T: Parcel> Lane<T> {
+    /// A lane for `parcels` parcels, and its receiving end.
+    pub(super) fn new(parcels: usize) -> (Self, Receiver<T>) {
+        let (sender, receiver) = bounded(parcels);
+        (Self { sender, room: Room::new(), broad: AtomicUsize::new(0) }, receiver)
+    }
+
+    /// Sends a parcel, or gives it back: the lane is full.
+    pub(super) fn try_send(&self, parcel: T) -> Result<(), T> {
+        let broad = parcel.is_broad();
+        if broad {
+            // Before it is there, so that who takes it finds it counted. Relaxed: it orders nothing.
+            self.broad.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sender.try_send(parcel).map_err(|error| {
+            if broad {
+                self.broad.fetch_sub(1, Ordering::Relaxed);
+            }
+            let (TrySendError::Full(parcel) | TrySendError::Disconnected(parcel)) = error;
+            parcel
+        })
+    }
+
+    /// The same for the shard of `bit`, which is rung when there is room.
+    pub(super) fn send_or_want(&self, bit: u64, parcel: T) -> Result<(), T> {
+        self.try_send(parcel).or_else(|parcel| {
+            self.room.want(bit);
+            self.try_send(parcel)
+        })
+    }
+
+    /// Takes a parcel out of the receiving end.
+    pub(super) fn take(&self, receiver: &Receiver<T>) -> Option<T> {
+        let parcel = receiver.try_recv().ok()?;
+        if parcel.is_broad() {
+            self.broad.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(parcel)
+    }
+
+    /// The shards to ring, after parcels were taken out.
+    pub(super) fn take_wanting(&self) -> u64 {
+        self.room.take_wanting()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.sender.is_full()
+    }
+
+    /// Whether no more broad parcels should be caused.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.broad.load(Ordering::Relaxed) >= BROAD_MAX
+    }
+
+    /// Whether it is still crowded for the shard of `bit`, which saw it crowded: until half of that
+    /// is gone. If so it is rung when parcels were taken out.
+    pub(super) fn stays_crowded(&self, bit: u64) -> bool {
+        let crowded = || self.broad.load(Ordering::Relaxed) > BROAD_MAX / 2;
+        crowded() && {
+            self.room.want(bit);
+            crowded()
+        }
+    }
+}
