@@ -55,7 +55,7 @@ impl<T: Parcel> Lane<T> {
     pub(super) fn try_send(&self, parcel: T) -> Result<(), T> {
         let broad = parcel.is_broad();
         if broad {
-            // Before it is there, so that who takes it finds it counted. Relaxed: it orders nothing.
+            // Before it is there: who takes it finds it counted. Relaxed: it orders nothing.
             self.broad.fetch_add(1, Ordering::Relaxed);
         }
         self.sender.try_send(parcel).map_err(|error| {
