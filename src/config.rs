@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) shard_count: Option<usize>,
     /// The cores that were named; empty: all that are allowed.
     pub(crate) cores: Vec<usize>,
+    /// Whether to take the place of the process that serves the address, and to yield it.
+    pub(crate) take_over: bool,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) api_key: Option<String>,
     pub(crate) log_format: LogFormat,
@@ -43,6 +45,7 @@ impl Default for Settings {
             shards: Config::with_cores(Vec::new()),
             shard_count: None,
             cores: Vec::new(),
+            take_over: true,
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9002))),
             api_key: None,
             log_format: LogFormat::Auto,

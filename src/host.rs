@@ -16,9 +16,9 @@ const RING_BYTES: u64 = 512 << 10;
 /// connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// The descriptors of one shard: listener, three rings and their event, the set of watched sockets
-/// and the wait on it, the bell's event.
-const DESCRIPTORS_PER_SHARD: u64 = 8;
+/// The descriptors of one shard: listener, and once more for a process that takes over, three rings
+/// and their event, the set of watched sockets and the wait on it, the bell's event.
+const DESCRIPTORS_PER_SHARD: u64 = 9;
 
 /// The limits of this host and process.
 #[derive(Debug, Clone)]

@@ -10,13 +10,16 @@ mod host;
 mod log;
 mod signals;
 mod speak;
+mod takeover;
 
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
 use host::Host;
+use takeover::{Predecessor, Sockets};
 
 /// What ends the process, with its code.
 enum End {
@@ -124,17 +127,32 @@ fn serve(mut settings: Settings) -> End {
     log::install(&settings);
     log::end_with_a_shard();
 
+    let listen = settings.shards.listen;
+    let found = if settings.take_over { Predecessor::find(listen) } else { None };
+    let (predecessor, inherited) = found.unzip();
+    let Sockets { listeners, admin } = inherited.unwrap_or_default();
+
     let (door, visitors) = control::door();
-    let (handle, run) = match stentor_shards::run(settings.shards.clone(), &door) {
+    let (handle, mut run) = match stentor_shards::run(settings.shards.clone(), listeners, &door) {
         Ok(started) => started,
         Err(error) => return failed(&error),
     };
-    let control = match control::start(handle.clone(), control::Settings::of(&settings), visitors) {
+    // The shards hold it now: when they have gone no visitor comes any more.
+    drop(door);
+    let asked = control::Settings::of(&settings);
+    let mut control = match control::start(handle.clone(), asked, admin, visitors) {
         Ok(control) => control,
         Err(error) => return End::Failed(exit::RUN, error.to_string()),
     };
     if let Err(error) = signals::handle(handle.clone()) {
         return End::Failed(exit::RUN, format!("signals: {error}"));
+    }
+    if let Some(predecessor) = predecessor {
+        predecessor.relieve();
+    }
+    let listeners = run.take_listeners();
+    if settings.take_over {
+        offer(listeners, &mut control, &handle);
     }
     announce(&host, &settings, &handle, &control);
     let ended = run.wait();
@@ -146,6 +164,19 @@ fn serve(mut settings: Settings) -> End {
             End::Done
         }
         Err(error) => failed(&error),
+    }
+}
+
+/// Lets a newer process take over from this one.
+fn offer(listeners: Vec<OwnedFd>, control: &mut control::Control, handle: &stentor_shards::Handle) {
+    let (admin, admin_over) = control.lend_admin();
+    let shards = handle.clone();
+    let offered = takeover::offer(handle.address(), Sockets { listeners, admin }, move || {
+        admin_over.send_replace(true);
+        signals::drain(&shards, true);
+    });
+    if let Err(error) = offered {
+        tracing::warn!(%error, "no other process can take over from this one");
     }
 }
 

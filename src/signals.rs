@@ -26,7 +26,7 @@ pub(crate) fn handle(shards: Handle) -> io::Result<()> {
                 _ => {
                     asked = true;
                     tracing::info!(signal, "draining");
-                    drain(&shards);
+                    drain(&shards, false);
                 }
             }
         }
@@ -35,8 +35,8 @@ pub(crate) fn handle(shards: Handle) -> io::Result<()> {
 }
 
 /// A full lane empties itself: the order is repeated until every shard has it.
-fn drain(shards: &Handle) {
-    while shards.drain() == Err(Untaken::Busy) {
+pub(crate) fn drain(shards: &Handle, successor: bool) {
+    while shards.drain(successor) == Err(Untaken::Busy) {
         thread::park_timeout(Duration::from_millis(1));
     }
 }

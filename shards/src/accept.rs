@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::clock::Now;
 use crate::config::Config;
@@ -29,6 +29,31 @@ pub(crate) fn listen(config: &Config, address: SocketAddr, core: usize) -> io::R
         Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    furnish(SockRef::from(&socket), config)?;
+    if config.steer_by_core {
+        socket.set_cpu_affinity(core)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog(config))?;
+    Ok(socket.into())
+}
+
+/// Makes a socket on which another process listens, or has listened, one of our own. What it has
+/// been set to and we leave to the kernel, such as buffer sizes, stays.
+pub(crate) fn adopt(listener: &OwnedFd, config: &Config, core: usize) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    // No core: minus one in the kernel's eyes.
+    socket.set_cpu_affinity(if config.steer_by_core { core } else { usize::MAX })?;
+    // Listening once more changes the backlog, and neither loses nor refuses anyone.
+    socket.listen(backlog(config))?;
+    furnish(socket, config)
+}
+
+fn backlog(config: &Config) -> i32 {
+    i32::try_from(config.backlog).unwrap_or(i32::MAX)
+}
+
+fn furnish(socket: SockRef<'_>, config: &Config) -> io::Result<()> {
     // Accepted sockets inherit these from the listener, which saves calls for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
@@ -38,18 +63,16 @@ pub(crate) fn listen(config: &Config, address: SocketAddr, core: usize) -> io::R
     if config.receive_buffer_bytes > 0 {
         socket.set_recv_buffer_size(config.receive_buffer_bytes as usize)?;
     }
-    if config.steer_by_core {
-        socket.set_cpu_affinity(core)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    Ok(())
 }
 
-/// A shard's listener, and whether anyone waits at it.
+/// A shard's listeners, and whether anyone waits at them.
 #[derive(Debug)]
 pub(crate) struct Entrance {
-    listener: OwnedFd,
+    /// One, or several of a process with more shards.
+    listeners: Vec<OwnedFd>,
+    /// At which of them the next look begins.
+    next: usize,
     /// Connections may wait that were not announced again: the last look did not take all.
     more: bool,
     /// Descriptors were out, or other shards are behind: no look before then.
@@ -58,8 +81,8 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    pub(crate) fn new(listener: OwnedFd, pause: Duration) -> Self {
-        Self { listener, more: false, not_before: None, pause }
+    pub(crate) fn new(listeners: Vec<OwnedFd>, pause: Duration) -> Self {
+        Self { listeners, next: 0, more: false, not_before: None, pause }
     }
 
     /// Whether to look before the shard sleeps.
@@ -78,14 +101,25 @@ impl Entrance {
         if !due {
             return;
         }
+        if shard.has_successor() {
+            return self.leave(&mut shard.net);
+        }
         if shard.port.owes_much() {
             return self.pause(now);
         }
         (self.not_before, self.more, shard.net.knocked) = (None, false, false);
+        let mut empty = 0;
         while shard.fresh.len() < FRESH_MAX {
-            match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            let Some(listener) = self.listeners.get(self.next) else { return };
+            match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
                 Ok(stream) => shard.fresh.push_back(stream),
-                Err(Errno::AGAIN) => return,
+                Err(Errno::AGAIN) => {
+                    empty += 1;
+                    if empty == self.listeners.len() {
+                        return;
+                    }
+                    self.next = (self.next + 1) % self.listeners.len();
+                }
                 Err(error) if is_the_peers(error) => {}
                 Err(_) => {
                     shard.tally.accept_pauses += 1;
@@ -98,6 +132,16 @@ impl Entrance {
 
     fn pause(&mut self, now: Now) {
         self.not_before = Some(Now { ns: now.ns + nanoseconds(self.pause) });
+    }
+
+    /// Who waits at the listeners is another process's from here on. They stay in its hands, so
+    /// nobody at them is refused.
+    fn leave(&mut self, net: &mut Watch) {
+        for listener in self.listeners.drain(..) {
+            // The kernel would go on telling of a socket that others hold.
+            net.forget(&listener);
+        }
+        (self.not_before, self.more, net.knocked) = (None, false, false);
     }
 }
 

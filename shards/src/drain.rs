@@ -12,6 +12,8 @@ use crate::shard::Shard;
 #[derive(Debug)]
 pub(crate) struct Drain {
     began: Now,
+    /// Another process serves the same address: nobody is refused, as all come through it.
+    successor: bool,
     /// How many clients were open when it began.
     clients: usize,
     closed: usize,
@@ -20,11 +22,16 @@ pub(crate) struct Drain {
 
 impl<N: Net> Shard<N> {
     /// Begins to drain; once.
-    pub(crate) fn begin_drain(&mut self) {
+    pub(crate) fn begin_drain(&mut self, successor: bool) {
         if self.drain.is_none() {
-            let clients = self.open;
-            self.drain = Some(Drain { began: self.now, clients, closed: 0, next_slot: 0 });
+            let (began, clients) = (self.now, self.open);
+            self.drain = Some(Drain { began, successor, clients, closed: 0, next_slot: 0 });
         }
+    }
+
+    /// Whether another process has taken over the listeners.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.successor)
     }
 
     /// Closes as many clients as are due by now, so that they do not all come back at once.

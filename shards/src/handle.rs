@@ -152,6 +152,8 @@ pub struct Report {
     pub held_now: u64,
     /// Turns in which this shard, as home, waited for room.
     pub stalls: u64,
+    /// Times it was stopped, or without its core, for so long that no client's time ran on.
+    pub absences: u64,
     /// Idle channels forgotten, with their offsets, to make room for others.
     pub forgotten_channels: u64,
     /// Turns of the shard's loop.
@@ -321,17 +323,21 @@ impl Handle {
         self.mesh.deliver(shard, Deliver::Order(Order::Panic)).map_err(|_| Untaken::Busy)
     }
 
-    /// Begins the drain: no new clients, paced closes. Call it again if it says [`Untaken::Busy`].
-    pub fn drain(&self) -> Result<(), Untaken> {
-        // Relaxed: it says what was asked for, and orders nothing.
-        self.draining.store(true, Ordering::Relaxed);
+    /// Begins the drain: no new clients, paced closes. With a `successor`, which listens on the same
+    /// sockets, nobody who was accepted is refused. Call it again if it says [`Untaken::Busy`].
+    pub fn drain(&self, successor: bool) -> Result<(), Untaken> {
+        if !successor {
+            // Relaxed: it says what was asked for, and orders nothing.
+            self.draining.store(true, Ordering::Relaxed);
+        }
         for shard in self.shards() {
-            self.mesh.deliver(shard, Deliver::Order(Order::Drain)).map_err(|_| Untaken::Busy)?;
+            let order = Deliver::Order(Order::Drain { successor });
+            self.mesh.deliver(shard, order).map_err(|_| Untaken::Busy)?;
         }
         Ok(())
     }
 
-    /// Whether a drain has begun.
+    /// Whether a drain has begun after which nobody serves the address.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

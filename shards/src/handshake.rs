@@ -132,7 +132,8 @@ impl<N: Net> Shard<N> {
     /// What can be said against a request without asking another shard.
     fn find_fault(&self, upgrade: &Upgrade) -> Option<Refusal> {
         let in_process = self.shared.clients.load(Ordering::Relaxed);
-        if self.drain.is_some() {
+        // With a successor at the listeners, this one came before: it is told to go like the rest.
+        if self.drain.is_some() && !self.has_successor() {
             Some(Refusal::Draining)
         } else if self.open >= self.config.clients_per_shard || in_process >= self.config.clients {
             Some(Refusal::Full)

@@ -28,7 +28,7 @@ impl<N: Net> Shard<N> {
                 }
                 reply.give(u64::from(open.is_some()));
             }
-            Order::Drain => self.begin_drain(),
+            Order::Drain { successor } => self.begin_drain(successor),
             #[cfg(debug_assertions)]
             Order::Panic => panic!("a fault on purpose"),
         }
@@ -72,6 +72,7 @@ impl<N: Net> Shard<N> {
             holds: tally.holds,
             held_now: self.held.len() as u64,
             stalls: tally.stalls,
+            absences: tally.absences,
             forgotten_channels: self.channels.forgotten(),
             turns: tally.turns,
             busy_us: tally.busy_ns / 1000,

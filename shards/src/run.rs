@@ -1,12 +1,15 @@
 //! Starts one thread per shard, and ends the run when one of them does.
 
 use std::hash::BuildHasher;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use socket2::SockRef;
 
 use crate::accept::{self, Entrance};
 use crate::config::Config;
@@ -24,9 +27,15 @@ use crate::watch::Watch;
 pub struct Run {
     threads: Vec<JoinHandle<()>>,
     ended: Receiver<Result<Report, RunError>>,
+    listeners: Vec<OwnedFd>,
 }
 
 impl Run {
+    /// The sockets that the shards listen on, to be handed to a process that takes over; once.
+    pub fn take_listeners(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.listeners)
+    }
+
     /// Waits until every shard has been drained, and gives their last reports.
     ///
     /// # Errors
@@ -48,23 +57,22 @@ impl Run {
 
 /// Binds the listeners, starts one shard per core of `config` and returns when all of them serve.
 ///
-/// Visitors, that is requests which are not upgrades, go through `door`.
+/// Visitors, that is requests which are not upgrades, go through `door`. `inherited` are sockets on
+/// which another process listens to the same address: whoever waits at them is served here.
 ///
 /// # Errors
 /// What keeps a shard from starting.
-pub fn run(config: Config, door: &Door) -> Result<(Handle, Run), RunError> {
+pub fn run(
+    config: Config,
+    inherited: Vec<OwnedFd>,
+    door: &Door,
+) -> Result<(Handle, Run), RunError> {
     let shards = config.cores.len();
     if shards == 0 || shards > SHARDS_MAX {
         return Err(RunError::Shards { asked: shards, max: SHARDS_MAX });
     }
-    let mut address = config.listen;
-    let mut listeners = Vec::with_capacity(shards);
-    for &core in &config.cores {
-        let listener = listen(&config, address, core)?;
-        // Port 0 was a wish for any free one: the others take the same.
-        address = local_address(&listener, address)?;
-        listeners.push(listener);
-    }
+    let (address, listeners, all) = listen(&config, inherited)
+        .map_err(|source| RunError::Listen { address: config.listen, source })?;
 
     let config = Arc::new(config);
     let seed = foldhash::quality::RandomState::default().hash_one(std::process::id());
@@ -74,13 +82,13 @@ pub fn run(config: Config, door: &Door) -> Result<(Handle, Run), RunError> {
     let (started, starts) = bounded(shards);
     let (endings, ended) = bounded(shards);
     let mut threads = Vec::with_capacity(shards);
-    for (port, listener) in ports.into_iter().zip(listeners) {
+    for (port, listeners) in ports.into_iter().zip(listeners) {
         let start = Start {
             config: Arc::clone(&config),
             port,
             shared: Arc::clone(&shared),
             door: Arc::clone(door),
-            listener,
+            listeners,
             started: started.clone(),
         };
         let endings = endings.clone();
@@ -101,11 +109,11 @@ pub fn run(config: Config, door: &Door) -> Result<(Handle, Run), RunError> {
     for _ in 0..shards {
         if starts.recv().is_err() {
             // A shard ended before it served; it has said why.
-            let run = Run { threads, ended };
+            let run = Run { threads, ended, listeners: all };
             return Err(first_error(&run));
         }
     }
-    Ok((handle, Run { threads, ended }))
+    Ok((handle, Run { threads, ended, listeners: all }))
 }
 
 fn first_error(run: &Run) -> RunError {
@@ -123,7 +131,7 @@ struct Start {
     port: Port,
     shared: Arc<Shared>,
     door: Door,
-    listener: std::os::fd::OwnedFd,
+    listeners: Vec<OwnedFd>,
     started: Sender<()>,
 }
 
@@ -133,10 +141,10 @@ impl Start {
         let core = self.config.cores[shard];
         let executor = rt::executor(&format!("shard-{shard}"), Some(core))
             .map_err(|cause| RunError::Executor { shard, cause })?;
-        let Self { config, port, shared, door, listener, started } = self;
-        let net = Watch::open(&listener)
+        let Self { config, port, shared, door, listeners, started } = self;
+        let net = Watch::open(&listeners)
             .map_err(|error| RunError::Executor { shard, cause: error.to_string() })?;
-        let entrance = Entrance::new(listener, config.accept_pause);
+        let entrance = Entrance::new(listeners, config.accept_pause);
         Ok(executor.run(async move {
             let shard = Shard::new(net, config, core, port, shared, door);
             let _ = started.send(());
@@ -146,21 +154,29 @@ impl Start {
     }
 }
 
-fn listen(
-    config: &Config,
-    address: SocketAddr,
-    core: usize,
-) -> Result<std::os::fd::OwnedFd, RunError> {
-    accept::listen(config, address, core).map_err(|source| RunError::Listen { address, source })
-}
+/// The address, the listeners of each shard, and all of them once more.
+type Listening = (SocketAddr, Vec<Vec<OwnedFd>>, Vec<OwnedFd>);
 
-fn local_address(
-    listener: &std::os::fd::OwnedFd,
-    asked: SocketAddr,
-) -> Result<SocketAddr, RunError> {
-    let local = socket2::SockRef::from(listener).local_addr();
-    let local = local.map_err(|source| RunError::Listen { address: asked, source })?;
-    Ok(local.as_socket().unwrap_or(asked))
+/// Gives every shard a listener: an inherited one, or several where there are more than shards, or
+/// one of its own.
+fn listen(config: &Config, inherited: Vec<OwnedFd>) -> io::Result<Listening> {
+    let shards = config.cores.len();
+    let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
+    for (index, listener) in inherited.into_iter().enumerate() {
+        accept::adopt(&listener, config, config.cores[index % shards])?;
+        listeners[index % shards].push(listener);
+    }
+    let mut address = config.listen;
+    for (own, &core) in listeners.iter_mut().zip(&config.cores) {
+        if own.is_empty() {
+            own.push(accept::listen(config, address, core)?);
+        }
+        // Port 0 was a wish for any free one: the others take the same.
+        let local = SockRef::from(&own[0]).local_addr()?;
+        address = local.as_socket().unwrap_or(address);
+    }
+    let all = listeners.iter().flatten().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+    Ok((address, listeners, all))
 }
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -181,7 +181,9 @@ impl<N: Net> Shard<N> {
     /// One turn at `now`: takes all that is ready, acts on it, and sends each client what came of
     /// it at once.
     pub(crate) fn turn(&mut self, now: Now) {
-        (self.now, self.told) = (now, 0);
+        let before = std::mem::replace(&mut self.now, now);
+        self.told = 0;
+        self.excuse_absence(before);
         self.admit_fresh();
         self.port.retry();
         self.take_delivers();

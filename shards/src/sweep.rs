@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::since_ms;
+use crate::clock::{Now, since_ms};
 use crate::close::CloseReason;
 use crate::net::Net;
 use crate::roster::{BLOCKED, LISTED, OPEN, PINGED, Phase};
@@ -12,6 +12,9 @@ use crate::wire::frame::{Opcode, put_frame};
 /// Between these lies the time from one slice to the next.
 const PERIOD_MIN: Duration = Duration::from_millis(10);
 const PERIOD_MAX: Duration = Duration::from_millis(50);
+
+/// An absence shorter than this is a busy host's, and no client's time is measured so finely.
+const ABSENCE_MIN: Duration = Duration::from_millis(250);
 
 /// Every client is looked at this often within the shorter of interval and timeout.
 const LOOKS: u32 = 4;
@@ -29,6 +32,37 @@ impl<N: Net> Shard<N> {
             self.config.ping_interval.min(self.config.pong_timeout) / (2 * LOOKS)
         };
         shorter.clamp(PERIOD_MIN, PERIOD_MAX)
+    }
+
+    /// Adds to everyone's time what the shard itself was away since its turn at `before`: stopped,
+    /// or without its core. What clients said meanwhile lies unread, and is no silence of theirs.
+    pub(crate) fn excuse_absence(&mut self, before: Now) {
+        let passed = Duration::from_nanos(self.now.ns.saturating_sub(before.ns));
+        if passed < ABSENCE_MIN {
+            return;
+        }
+        // Where nothing has a time to keep it may have slept for hours.
+        let Some(nap) = self.nap() else { return };
+        let away = passed.saturating_sub(nap);
+        if away < ABSENCE_MIN {
+            return;
+        }
+        self.tally.absences += 1;
+        let away_ms = milliseconds(away);
+        for hot in self.roster.hot.iter_mut().filter(|hot| hot.is(PINGED)) {
+            hot.pinged_ms = hot.pinged_ms.wrapping_add(away_ms);
+        }
+        for Deadline { due_ms, .. } in &mut self.deadlines {
+            *due_ms = due_ms.wrapping_add(away_ms);
+        }
+        for client in &self.blocked {
+            let slot = self.roster.slot_of(*client);
+            if let Some(client) = slot.and_then(|slot| self.roster.get_mut(slot))
+                && let Some(outbox) = &mut client.outbox
+            {
+                outbox.excuse(away_ms);
+            }
+        }
     }
 
     /// Looks after what time has run out for, once a period.

@@ -59,11 +59,13 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Opens the shard's set of watched sockets, with its listener in it.
-    pub(crate) fn open(listener: &OwnedFd) -> io::Result<Self> {
+    /// Opens the shard's set of watched sockets, with its listeners in it.
+    pub(crate) fn open(listeners: &[OwnedFd]) -> io::Result<Self> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let data = epoll::EventData::new_u64(LISTENER);
-        epoll::add(&set, listener, data, epoll::EventFlags::IN.union(epoll::EventFlags::ET))?;
+        for listener in listeners {
+            let data = epoll::EventData::new_u64(LISTENER);
+            epoll::add(&set, listener, data, epoll::EventFlags::IN.union(epoll::EventFlags::ET))?;
+        }
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let data = epoll::EventData::new_u64(BELL);
         epoll::add(&set, &event, data, epoll::EventFlags::IN.union(epoll::EventFlags::ET))?;
@@ -74,6 +76,12 @@ impl Watch {
             ready: Vec::new(),
             knocked: false,
         })
+    }
+
+    /// Watches a listener no longer.
+    pub(crate) fn forget(&mut self, listener: &OwnedFd) {
+        let forgotten = epoll::delete(&self.epoll, listener);
+        debug_assert!(forgotten.is_ok(), "it was watched since the start");
     }
 
     /// The waker for the shard's bell.

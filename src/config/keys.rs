@@ -217,6 +217,9 @@ pub(crate) const KEYS: &[Key] = &[
 
     time_key!("Lifecycle", "drain-spread", drain_spread, Duration::ZERO, "Over how long a drain spreads its closes"),
     time_key!("Lifecycle", "drain-timeout", drain_timeout, Duration::ZERO, "How long a drain waits for outboxes after that"),
+    key!("Lifecycle", "take-over", "BOOL", "Take the place of the process that serves the address, and yield it to the next; else share the port",
+        |s| s.take_over.to_string(),
+        |s, text| { s.take_over = read_switch(text)?; Ok(()) }),
     time_key!("Lifecycle", "close-timeout", close_timeout, MS(100), "How long a client may take to answer a close frame"),
     time_key!("Lifecycle", "accept-pause", accept_pause, MS(1), "How long accepting pauses when descriptors are out"),
 

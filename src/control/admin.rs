@@ -11,9 +11,10 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{State, api, ask, hgrm, metrics, pages, stats};
 
@@ -21,7 +22,7 @@ use super::{State, api, ask, hgrm, metrics, pages, stats};
 const ENVELOPE_BYTES: usize = 64 << 10;
 
 /// How many connections the admin address holds. They take descriptors that clients could have.
-const CONNECTIONS_MAX: usize = 128;
+const CONNECTIONS_MAX: u32 = 128;
 
 /// How long a request's head may take, and how long a connection may lie idle before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,10 +33,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long accepting rests after an error, which is mostly that descriptors are out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the admin listener; without one it waits for ever.
-pub(crate) async fn serve(listener: Option<TcpListener>, state: State) {
+/// Serves the admin listener until it is over, and then until all are answered.
+pub(crate) async fn serve(
+    listener: Option<TcpListener>,
+    mut is_over: watch::Receiver<bool>,
+    state: State,
+) {
     let listener = listener.map(tokio::net::TcpListener::from_std);
-    let Some(Ok(listener)) = listener else { return std::future::pending().await };
+    let Some(Ok(listener)) = listener else { return };
     let limit = DefaultBodyLimit::max(state.settings.message_bytes * 2 + ENVELOPE_BYTES);
     let api = Router::new()
         .route("/publish", post(api::publish))
@@ -58,25 +63,55 @@ pub(crate) async fn serve(listener: Option<TcpListener>, state: State) {
         .nest("/api", api)
         .layer(from_fn(answer_in_time))
         .with_state(state);
-    accept(listener, router).await;
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    tokio::select! {
+        () = accept(listener, router, &room, is_over.clone()) => {}
+        _ = is_over.wait_for(|over| *over) => {}
+    }
+    let _ = room.acquire_many(CONNECTIONS_MAX).await;
 }
 
-async fn accept(listener: tokio::net::TcpListener, router: Router) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+async fn accept(
+    listener: tokio::net::TcpListener,
+    router: Router,
+    room: &Arc<Semaphore>,
+    is_over: watch::Receiver<bool>,
+) {
+    while let Ok(place) = Arc::clone(room).acquire_owned().await {
         let Ok((socket, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let service = TowerToHyperService::new(router.clone());
+        let mut is_over = is_over.clone();
+        let asked = Arc::new(Notify::new());
+        let answer = service_fn({
+            let asked = Arc::clone(&asked);
+            move |request| {
+                asked.notify_one();
+                service.call(request)
+            }
+        });
         tokio::spawn(async move {
             let _place = place;
+            let mut served = std::pin::pin!(
+                http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .serve_connection(TokioIo::new(socket), answer)
+            );
+            // Who has been accepted is answered once; what it asks then is another process's.
+            let enough = async {
+                let _ = is_over.wait_for(|over| *over).await;
+                asked.notified().await;
+            };
             // An error here is the asker's: it went, or made no sense and was told so.
-            let _ = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(socket), service)
-                .await;
+            tokio::select! {
+                _ = &mut served => return,
+                () = enough => {}
+            }
+            served.as_mut().graceful_shutdown();
+            let _ = served.await;
         });
     }
 }

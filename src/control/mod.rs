@@ -12,15 +12,19 @@ mod visitors;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stentor_shards::{Door, Handle, Visitor};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many visitors may wait for the thread.
 const VISITORS_WAITING_MAX: usize = 256;
+
+/// How long the end waits for those who are being answered.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the control plane is told at start.
 #[derive(Debug, Clone)]
@@ -60,9 +64,13 @@ pub(crate) struct State {
     began: Instant,
 }
 
-/// The running thread; dropping it ends it.
+/// The running thread; dropping it ends it when those whom it has accepted are answered.
 pub(crate) struct Control {
     admin: Option<SocketAddr>,
+    /// The admin listener once more, until it is asked for.
+    lent: Option<OwnedFd>,
+    /// Whether another process serves the admin address, or nobody will.
+    admin_over: watch::Sender<bool>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -72,10 +80,16 @@ impl Control {
     pub(crate) fn admin(&self) -> Option<SocketAddr> {
         self.admin
     }
+
+    /// The admin listener for another process, and whom to tell when that one serves it; once.
+    pub(crate) fn lend_admin(&mut self) -> (Option<OwnedFd>, watch::Sender<bool>) {
+        (self.lent.take(), self.admin_over.clone())
+    }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
+        self.admin_over.send_replace(true);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -83,28 +97,42 @@ impl Drop for Control {
     }
 }
 
-/// Binds the admin address and starts the thread.
+/// Binds the admin address, unless `inherited` listens there, and starts the thread.
 ///
 /// # Errors
 /// The admin address cannot be bound, or the thread not be started.
-pub(crate) fn start(shards: Handle, settings: Settings, visitors: Visitors) -> io::Result<Control> {
-    let listener = settings.admin.map(bind).transpose()?;
+pub(crate) fn start(
+    shards: Handle,
+    settings: Settings,
+    inherited: Option<OwnedFd>,
+    visitors: Visitors,
+) -> io::Result<Control> {
+    let inherited = inherited.map(TcpListener::from);
+    let same = inherited.filter(|listener| listener.local_addr().ok() == settings.admin);
+    let listener = match same {
+        Some(listener) => Some(listener),
+        None => settings.admin.map(bind).transpose()?,
+    };
     let admin = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let lent = listener.as_ref().map(TcpListener::try_clone).transpose()?.map(OwnedFd::from);
+    let (admin_over, is_over) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     let state = State { shards, settings: Arc::new(settings), began: Instant::now() };
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async move {
             let public = visitors::receive(visitors, state.clone());
-            let private = admin::serve(listener, state);
+            let private = admin::serve(listener, is_over, state);
+            let served = async { tokio::join!(public, private) };
+            tokio::pin!(served);
             tokio::select! {
-                () = public => {}
-                () = private => {}
+                _ = &mut served => return,
                 _ = stopped => {}
             }
+            let _ = tokio::time::timeout(FAREWELL_TIMEOUT, served).await;
         });
     })?;
-    Ok(Control { admin, stop: Some(stop), thread: Some(thread) })
+    Ok(Control { admin, lent, admin_over, stop: Some(stop), thread: Some(thread) })
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

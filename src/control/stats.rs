@@ -14,7 +14,7 @@ use super::{State, api, process};
 const LIMIT_MAX: usize = 10_000;
 
 /// Every plain number of a report, by its name in JSON and metrics.
-pub(crate) fn numbers(report: &Report) -> [(&'static str, u64); 31] {
+pub(crate) fn numbers(report: &Report) -> [(&'static str, u64); 32] {
     [
         ("clients", report.clients_now),
         ("users", report.users_now),
@@ -42,6 +42,7 @@ pub(crate) fn numbers(report: &Report) -> [(&'static str, u64); 31] {
         ("holds_total", report.holds),
         ("held_clients", report.held_now),
         ("stalls_total", report.stalls),
+        ("absences_total", report.absences),
         ("rate_limited_total", report.rate_limited),
         ("errors_total", report.errors),
         ("forgotten_channels_total", report.forgotten_channels),

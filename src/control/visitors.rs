@@ -16,18 +16,18 @@ use tokio::sync::Semaphore;
 use super::{State, Visitors, pages};
 
 /// How many visitors are served at once.
-const VISITORS_MAX: usize = 512;
+const VISITORS_MAX: u32 = 512;
 
 /// How long one may take.
 const VISIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves visitors until the shards have gone.
+/// Serves visitors until the shards have gone and the last one is answered.
 pub(crate) async fn receive(mut visitors: Visitors, state: State) {
     let router = pages::router(state);
-    let room = Arc::new(Semaphore::new(VISITORS_MAX));
+    let room = Arc::new(Semaphore::new(VISITORS_MAX as usize));
     while let Ok(place) = Arc::clone(&room).acquire_owned().await {
         let Some(visitor) = visitors.receiver.recv().await else {
-            return std::future::pending().await;
+            break;
         };
         let router = router.clone();
         tokio::spawn(async move {
@@ -36,6 +36,7 @@ pub(crate) async fn receive(mut visitors: Visitors, state: State) {
             let _ = tokio::time::timeout(VISIT_TIMEOUT, serve(visitor, router)).await;
         });
     }
+    let _ = room.acquire_many(VISITORS_MAX).await;
 }
 
 async fn serve(visitor: Visitor, router: axum::Router) {

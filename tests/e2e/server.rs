@@ -21,14 +21,28 @@ impl Server {
     pub(crate) fn start(flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
         command.args(flags);
-        Self::spawn(command, "127.0.0.1:0")
+        Self::spawn(command, "127.0.0.1:0", "127.0.0.1:0")
     }
 
     /// Starts on a given address, as after a restart.
     pub(crate) fn start_on(address: SocketAddr, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
         command.args(flags);
-        Self::spawn(command, &address.to_string())
+        Self::spawn(command, &address.to_string(), "127.0.0.1:0")
+    }
+
+    /// Starts by a command that begins with something else.
+    #[allow(dead_code, reason = "only the tests of faults need more than a limit")]
+    pub(crate) fn start_as(command: Command) -> Self {
+        Self::spawn(command, "127.0.0.1:0", "127.0.0.1:0")
+    }
+
+    /// Starts on both addresses of a server that still runs.
+    #[allow(dead_code, reason = "only the tests of faults take over")]
+    pub(crate) fn start_beside(other: &Self, flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+        command.args(flags);
+        Self::spawn(command, &other.address.to_string(), &other.admin.to_string())
     }
 
     /// Starts under a limit of descriptors.
@@ -36,15 +50,15 @@ impl Server {
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {nofile}; exec \"$0\" \"$@\"");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_stentor")]).args(flags);
-        Self::spawn(command, "127.0.0.1:0")
+        Self::spawn(command, "127.0.0.1:0", "127.0.0.1:0")
     }
 
     #[expect(
         clippy::zombie_processes,
         reason = "dropping the server reaps it; a panic ends the test"
     )]
-    fn spawn(mut command: Command, listen: &str) -> Self {
-        command.args(["--listen", listen, "--admin", "127.0.0.1:0", "--log-format", "json"]);
+    fn spawn(mut command: Command, listen: &str, admin: &str) -> Self {
+        command.args(["--listen", listen, "--admin", admin, "--log-format", "json"]);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STENTOR_")) {
             command.env_remove(name);
         }

@@ -53,6 +53,11 @@ impl Outbox {
         self.moved_ms
     }
 
+    /// Leaves `ms` out of the time since it last moved.
+    pub(crate) fn excuse(&mut self, ms: u32) {
+        self.moved_ms = self.moved_ms.wrapping_add(ms);
+    }
+
     /// Queues `frame` unless that would exceed `bytes_max`; never blocks.
     pub(crate) fn push(
         &mut self,

@@ -128,7 +128,10 @@ pub(crate) enum Order {
         client: ClientId,
         reply: Reply<u64>,
     },
-    Drain,
+    /// With a successor, which holds the listeners from now on, or without.
+    Drain {
+        successor: bool,
+    },
     /// A fault on purpose, for the test of what follows from one.
     #[cfg(debug_assertions)]
     Panic,

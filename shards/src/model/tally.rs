@@ -26,6 +26,8 @@ pub(crate) struct Tally {
     pub(crate) tick_publications: u64,
     pub(crate) publications: u64,
     pub(crate) stalls: u64,
+    /// How often the shard was away long enough that clients were excused.
+    pub(crate) absences: u64,
     pub(crate) turns: u64,
     pub(crate) busy_ns: u64,
     pub(crate) dropped: u64,
@@ -55,6 +57,7 @@ impl Tally {
             tick_publications: 0,
             publications: 0,
             stalls: 0,
+            absences: 0,
             turns: 0,
             busy_ns: 0,
             dropped: 0,

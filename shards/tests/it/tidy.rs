@@ -67,6 +67,30 @@ fn code_of(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n").replace(&["un", "safe_"].concat(), "")
 }
 
+/// Whatever the wall clock does, nobody is closed for it: no stage can see it, and it comes into
+/// nothing but the `time` of messages.
+#[test]
+fn one_file_reads_clocks_and_the_wall_clock_decides_nothing() {
+    let [now, system] = ["Instant", "SystemTime"].map(|clock| format!("{clock}::now"));
+    for (name, text) in all() {
+        let shard = name.starts_with("shards/src/");
+        if name == "shards/src/clock.rs" {
+            assert_eq!(text.matches("Realtime").count(), 1, "beside the one for people");
+            let wall = text.find("fn unix_ms()").unwrap();
+            assert!(text.find("Realtime").unwrap() > wall, "another clock than the wall's");
+            continue;
+        }
+        for clock in [&now, &system, "clock_gettime", "ClockId"] {
+            assert!(!shard || !text.contains(clock), "{name} reads a clock");
+        }
+        assert!(!name.starts_with("src/") || !text.contains(&system), "{name}: {system}");
+        for line in text.lines().filter(|line| shard && line.contains("unix_ms()")) {
+            let stamps = line.contains("time_ms = ") || line.contains("time_ms: ");
+            assert!(stamps, "{name} uses the wall clock for more than a message's time: {line}");
+        }
+    }
+}
+
 #[test]
 fn unsafe_stands_in_one_file() {
     for (name, text) in all() {
