@@ -3,9 +3,11 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::files::{FAILED, Files, INVALID, MISSED, USAGE};
 use crate::load::{Aim, Echo, Failed, Idle, Limit, Limits, Measure, Plan, Storm, limits};
@@ -14,7 +16,10 @@ use crate::pair::Pair;
 use crate::run::{Ended, Run};
 use crate::scenario::Scenario;
 use crate::search::Search;
-use crate::{agents, host, raw};
+use crate::{agents, host, live, raw};
+
+/// Someone did not want to wait for the end of an interrupted run.
+const INTERRUPTED: i32 = 130;
 
 /// An exit code, and what is said of it.
 type Told = (u8, String);
@@ -237,13 +242,23 @@ fn prepare() -> Result<Arc<AtomicBool>, Told> {
     let failed = |error: std::io::Error| (FAILED, error.to_string());
     host::raise_nofile().map_err(failed)?;
     let stopped = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second one ends the process at once; the first one lets it say what it has.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopped))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stopped)))
-            .map_err(failed)?;
-    }
+    stop_on_signals(Arc::clone(&stopped)).map_err(failed)?;
     Ok(stopped)
+}
+
+/// The first signal ends the run, which says what it has; the second one ends the process at once,
+/// with the terminal as it was.
+fn stop_on_signals(stopped: Arc<AtomicBool>) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            if stopped.swap(true, Ordering::Relaxed) {
+                live::restore();
+                std::process::exit(INTERRUPTED);
+            }
+        }
+    })?;
+    Ok(())
 }
 
 /// Why there is no run, in one line.

@@ -8,6 +8,7 @@ mod url;
 mod agents;
 mod tls;
 mod load;
+mod live;
 mod scenario;
 mod meter;
 mod window;

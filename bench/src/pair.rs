@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::load::{self, Failed, Measure};
+use crate::live;
+use crate::load::{Failed, Measure};
 use crate::meter;
 use crate::output::brief;
 use crate::run::Run;
@@ -68,7 +69,7 @@ impl Pair {
                 if !load.aim().quiet {
                     let (number, of) = (repeat + 1, self.pair_repeats);
                     let (label, brief) = (&side.label, brief::write(&run));
-                    load::say(&format!("{number} of {of}  {label}  {brief}"), false)?;
+                    live::say(&format!("{number} of {of}  {label}  {brief}"))?;
                 }
                 runs.push(run);
             }

@@ -54,6 +54,13 @@ pub(crate) struct Run {
     pub(crate) faults: Vec<Fault>,
 }
 
+impl Run {
+    /// Whether someone ended it early.
+    pub(crate) fn was_cut_short(&self) -> bool {
+        self.totals.seconds < 0.99 * self.load.seconds
+    }
+}
+
 /// Where the generator ran.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Host {

@@ -15,6 +15,7 @@ use super::enrol::{self, Member, named, unexpected};
 use super::gather::{Gather, Note};
 use super::link::{Ear, Mouth};
 use super::wire::{Done, Order, Part, Report, Work};
+use crate::live::Glimpse;
 use crate::load::{self, Aim, Failed, Gathered, Post, Task, Times};
 use crate::run::Agent;
 
@@ -51,7 +52,7 @@ pub(crate) fn lead<T: DeserializeOwned + Send>(
     // To the main thread, which begins and ends the run and looks at the server, all agents are one
     // thread of this process.
     let alone = Aim { threads: 1, cores: Vec::new(), ..aim.clone() };
-    let mut gathered = load::gather(&alone, times, (stopped, None), async |post| {
+    let mut gathered = load::gather(&alone, times, &task.scene(), (stopped, None), async |post| {
         let members = enrol::enrol(&aim.agents)?;
         conduct::<T>(members, (aim.threads, task), post)
     })?;
@@ -147,7 +148,7 @@ impl At {
 /// What one agent has said so far.
 struct Said<T> {
     open: Option<usize>,
-    receipts: u64,
+    arrived: u64,
     met: usize,
     found: Vec<T>,
     done: Option<Done>,
@@ -166,8 +167,10 @@ struct Conductor<'a, T> {
     last: Histogram<u64>,
     /// How often all have been told that all have met.
     met: usize,
-    /// The end as the agents know it, once they have been told to begin.
-    end_ns: Option<u64>,
+    /// The agents have been told to begin.
+    has_begun: bool,
+    /// The end as they have been told it.
+    end_ns: u64,
     beaten: Instant,
 }
 
@@ -183,7 +186,7 @@ impl<'a, T> Conductor<'a, T> {
         (threads, publishers): (usize, usize),
         post: Post<'a>,
     ) -> io::Result<Self> {
-        let said = || Said { open: None, receipts: 0, met: 0, found: Vec::new(), done: None };
+        let said = || Said { open: None, arrived: 0, met: 0, found: Vec::new(), done: None };
         Ok(Self {
             said: mouths.iter().map(|_| said()).collect(),
             mouths,
@@ -193,7 +196,8 @@ impl<'a, T> Conductor<'a, T> {
             gather: None,
             last: load::histogram()?,
             met: 0,
-            end_ns: None,
+            has_begun: false,
+            end_ns: u64::MAX,
             beaten: Instant::now(),
         })
     }
@@ -241,9 +245,15 @@ impl<'a, T> Conductor<'a, T> {
                     self.post.ready(open.sum());
                 }
             }
-            Report::Count { receipts } => {
-                said.receipts = receipts;
-                self.post.count(self.said.iter().map(|said| said.receipts).sum());
+            Report::Arrived { clients } => {
+                said.arrived = clients;
+                let all =
+                    self.said.iter().fold(0_u64, |all, said| all.saturating_add(said.arrived));
+                self.post.arrived_elsewhere(all);
+            }
+            Report::Glimpse(glimpse) if glimpse.thread < self.threads => {
+                let thread = number * self.threads + glimpse.thread;
+                self.post.show_other(Glimpse { thread, ..*glimpse });
             }
             Report::Met { rounds } => said.met = rounds,
             Report::Notes(notes) => self.gather_notes(&notes),
@@ -262,22 +272,23 @@ impl<'a, T> Conductor<'a, T> {
         }
     }
 
-    /// When all begin, once that is known, and when all end, if that is earlier than they know.
+    /// When all end, where that is earlier than they know, and when all begin, once that is known.
     fn tell_moments(&mut self) -> Result<(), At> {
         let end_ns = self.post.end_ns();
-        match self.end_ns {
+        if end_ns == 0 {
             // Before all are ready only a failure ends it: that of the main thread.
-            _ if end_ns == 0 => Err(At(0, io::Error::other("the run has failed"))),
-            None => {
-                let Some(moments) = self.post.moments() else { return Ok(()) };
-                self.end_ns = Some(self.post.end_ns());
+            return Err(At(0, io::Error::other("the run has failed")));
+        }
+        if end_ns < self.end_ns {
+            self.end_ns = end_ns;
+            self.say_to_all(&Order::End { at_ns: end_ns })?;
+        }
+        match self.post.moments().filter(|_| !self.has_begun) {
+            Some(moments) => {
+                self.has_begun = true;
                 self.say_to_all(&Order::Begin { at_ns: moments.begin_ns })
             }
-            Some(known) if end_ns < known => {
-                self.end_ns = Some(end_ns);
-                self.say_to_all(&Order::End { at_ns: end_ns })
-            }
-            Some(_) => Ok(()),
+            None => Ok(()),
         }
     }
 

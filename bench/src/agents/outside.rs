@@ -8,13 +8,24 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::gather::Note;
+use crate::live::Glimpse;
 use crate::load::Heard;
 
 /// Notes that wait for the link; what finds no room is counted.
 const NOTES_MAX: usize = 1 << 16;
 
+/// Glimpses that wait for the link; what finds no room is not seen.
+const GLIMPSES_MAX: usize = 256;
+
 /// How often one who waits for a word looks for it.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// What the link has to tell.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) notes: Receiver<Note>,
+    pub(crate) glimpses: Receiver<Glimpse>,
+}
 
 /// The rest of the run, as an agent's threads know it. Every field stands for itself, or says which
 /// one is set before it.
@@ -29,7 +40,10 @@ pub(crate) struct Outside {
     begin_ns: AtomicU64,
     /// When all end, where that is earlier than planned; 0: at once.
     end_ns: AtomicU64,
-    receipts: AtomicU64,
+    /// Clients that have come so far.
+    arrived: AtomicU64,
+    /// Where threads show how it goes, if the coordinator wants to know.
+    show: Option<Sender<Glimpse>>,
     /// How often all threads of this agent have met, and all of all agents.
     met_here: AtomicUsize,
     met: AtomicUsize,
@@ -40,9 +54,10 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// For a run of so many publishers; the notes are for the link.
-    pub(crate) fn new(publishers: usize) -> (Self, Receiver<Note>) {
+    /// For a run of so many publishers; what is to be read is for the link.
+    pub(crate) fn new(publishers: usize, shows: bool) -> (Self, Told) {
         let (notes, read) = bounded(NOTES_MAX);
+        let (show, glimpses) = bounded(GLIMPSES_MAX);
         let outside = Self {
             notes,
             notes_lost: AtomicU64::new(0),
@@ -50,13 +65,14 @@ impl Outside {
             is_ready: AtomicBool::new(false),
             begin_ns: AtomicU64::new(0),
             end_ns: AtomicU64::new(u64::MAX),
-            receipts: AtomicU64::new(0),
+            arrived: AtomicU64::new(0),
+            show: shows.then_some(show),
             met_here: AtomicUsize::new(0),
             met: AtomicUsize::new(0),
             complete: (0..publishers).map(|_| AtomicU32::new(0)).collect(),
             is_over: AtomicBool::new(false),
         };
-        (outside, read)
+        (outside, Told { notes: read, glimpses })
     }
 
     /// All clients of this process have heard a message.
@@ -126,13 +142,18 @@ impl Outside {
         self.end_ns.fetch_min(at_ns, Ordering::Relaxed);
     }
 
-    /// So many receipts so far.
-    pub(crate) fn count(&self, receipts: u64) {
-        self.receipts.store(receipts, Ordering::Relaxed);
+    /// So many clients have come by now.
+    pub(crate) fn count(&self, arrived: u64) {
+        self.arrived.store(arrived, Ordering::Relaxed);
     }
 
-    pub(super) fn receipts(&self) -> u64 {
-        self.receipts.load(Ordering::Relaxed)
+    pub(super) fn arrived(&self) -> u64 {
+        self.arrived.load(Ordering::Relaxed)
+    }
+
+    /// Where threads show how it goes.
+    pub(crate) fn show(&self) -> Option<Sender<Glimpse>> {
+        self.show.clone()
     }
 
     /// All threads of this process have met so often.

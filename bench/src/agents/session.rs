@@ -6,12 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use serde::Serialize;
 
 use super::gather::Note;
 use super::link::{Ear, Mouth};
-use super::outside::Outside;
+use super::outside::{Outside, Told};
 use super::wire::{Done, Order, Report, Work};
 use crate::host;
 use crate::load::{Failed, Gathered, Task};
@@ -28,6 +27,9 @@ const TURN: Duration = Duration::from_millis(20);
 /// Notes in one line.
 const NOTES_A_LINE: usize = 1024;
 
+/// Glimpses that are told in one turn, so that notes do not wait for them.
+const GLIMPSES_A_TURN: usize = 16;
+
 /// Exit code of a process whose coordinator has gone.
 const ABANDONED: i32 = 3;
 
@@ -42,8 +44,9 @@ pub(super) fn run(mut ear: Ear, mut mouth: Mouth, ends_with: bool) -> io::Result
     host::set_run_offset(part.offset_ns);
     let aim = task.aim_mut();
     // What there is to say is the coordinator's to say.
+    let shows = !aim.quiet;
     (aim.part, aim.quiet) = (part, true);
-    let link = Link { ear, mouth, ends_with };
+    let link = Link { ear, mouth, ends_with, shows };
     let never = AtomicBool::new(false);
     let name = match task {
         Task::Talk(plan) => {
@@ -83,6 +86,8 @@ struct Link {
     ear: Ear,
     mouth: Mouth,
     ends_with: bool,
+    /// Someone looks on at the coordinator's.
+    shows: bool,
 }
 
 impl Link {
@@ -93,9 +98,9 @@ impl Link {
         (publishers, is_lazy): (usize, bool),
         work: impl FnOnce(&Outside) -> Result<Gathered<T>, Failed>,
     ) -> io::Result<()> {
-        let Self { mut ear, mouth, ends_with } = self;
+        let Self { mut ear, mouth, ends_with, shows } = self;
         ear.silence_max = SILENCE_MAX;
-        let (outside, notes) = Outside::new(publishers);
+        let (outside, told) = Outside::new(publishers, shows);
         let outside = &outside;
         let (mut ear, mut mouth) = std::thread::scope(|scope| {
             let hearing =
@@ -112,7 +117,7 @@ impl Link {
             let saying =
                 Builder::new().name("reports".to_owned()).spawn_scoped(scope, move || {
                     let mut mouth = mouth;
-                    let said = report(&mut mouth, outside, (&notes, is_lazy));
+                    let said = report(&mut mouth, outside, (&told, is_lazy));
                     said.inspect_err(|_| outside.end(0)).map(|()| mouth)
                 })?;
             let worked = work(outside);
@@ -158,12 +163,9 @@ fn obey(ear: &mut Ear, outside: &Outside) -> io::Result<()> {
 }
 
 /// Says what there is to say until the threads are through.
-fn report(
-    mouth: &mut Mouth,
-    outside: &Outside,
-    (notes, is_lazy): (&Receiver<Note>, bool),
-) -> io::Result<()> {
+fn report(mouth: &mut Mouth, outside: &Outside, (told, is_lazy): (&Told, bool)) -> io::Result<()> {
     type Said = Report<()>;
+    let (notes, glimpses) = (&told.notes, &told.glimpses);
     let (mut is_ready, mut met) = (false, 0);
     let mut counted = Instant::now();
     loop {
@@ -192,7 +194,10 @@ fn report(
         }
         if counted.elapsed() > COUNT {
             counted = Instant::now();
-            mouth.say(&Said::Count { receipts: outside.receipts() })?;
+            mouth.say(&Said::Arrived { clients: outside.arrived() })?;
+        }
+        for glimpse in glimpses.try_iter().take(GLIMPSES_A_TURN) {
+            mouth.say(&Said::Glimpse(Box::new(glimpse)))?;
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Source;
 use super::gather::Note;
+use crate::live::Glimpse;
 use crate::load::Task;
 use crate::run::Host;
 
@@ -79,10 +80,12 @@ pub(crate) enum Report<T> {
     Ready {
         open: usize,
     },
-    /// How many receipts there were so far; it says so twice a second, from the first connect on.
-    Count {
-        receipts: u64,
+    /// How many clients have come so far; it says so twice a second, from the first connect on.
+    Arrived {
+        clients: u64,
     },
+    /// How it goes with one of its threads, twice a second where someone looks.
+    Glimpse(Box<Glimpse>),
     /// Its threads have come to where they meet, for so many times.
     Met {
         rounds: usize,

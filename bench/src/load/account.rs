@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::board::{Board, Heard};
-use super::ledger::{Ledger, Order, Receipt};
+use super::ledger::{Ledger, Order, Receipt, Tally};
 use super::stamp::Stamp;
 use super::worker::Job;
 
@@ -35,18 +33,11 @@ pub(super) trait Account {
     /// The longest wait for a window to move, where it is not what this thread hears that moves it.
     fn patience(&self) -> Option<Duration>;
 
-    /// What there is to say at the end.
-    fn tally(self) -> Tally;
-}
+    /// What came so far that should not have, or did not.
+    fn tally(&self) -> Tally;
 
-/// What came that should not have, or not then.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Tally {
-    pub(super) duplicated: u64,
-    pub(super) out_of_order: u64,
-    /// Messages that were meant for others.
-    pub(super) strays: u64,
-    pub(super) orders: Vec<Order>,
+    /// The orders in which the clients heard what all of them hear.
+    fn orders(&self) -> &[Order];
 }
 
 /// A fan-out: every client waits for every message.
@@ -117,12 +108,11 @@ impl Account for Fan<'_> {
         (!self.alone && !self.publishers.is_empty()).then_some(OTHERS)
     }
 
-    fn tally(self) -> Tally {
-        Tally {
-            duplicated: self.ledger.duplicated,
-            out_of_order: self.ledger.out_of_order,
-            strays: self.strays,
-            orders: self.ledger.orders().to_vec(),
-        }
+    fn tally(&self) -> Tally {
+        Tally { strays: self.strays, ..self.ledger.tally }
+    }
+
+    fn orders(&self) -> &[Order] {
+        self.ledger.orders()
     }
 }

@@ -62,6 +62,10 @@ pub(crate) struct Aim {
     /// Say nothing while it runs.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// A bar instead of the live view, where there is a terminal.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) no_tui: bool,
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) agents: Agents,
@@ -141,6 +145,11 @@ impl Aim {
     fn secure(&self, clients: usize) -> Result<Option<Secure>, String> {
         let tls = self.transport() == Transport::Tls;
         tls.then(|| self.tls.secure(&self.url.host, clients)).transpose()
+    }
+
+    /// How many threads there are to see, of this process or of those that work for it.
+    pub(super) fn threads_shown(&self) -> usize {
+        self.threads * self.agents.count().max(1)
     }
 
     /// How many threads work in all agents.

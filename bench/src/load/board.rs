@@ -144,12 +144,12 @@ mod tests {
 
     #[test]
     fn what_a_process_has_heard_is_told_outside() {
-        let (outside, notes) = Outside::new(1);
+        let (outside, link) = Outside::new(1, false);
         let board = Board::new(2, 1, Some(&outside));
         let last = Heard { number: 3, took_ns: Some(70) };
         assert!(!heard(&board, 0, 3) && !board.heard_by_thread(0, last), "others may still wait");
         let told = Note { publisher: 0, number: 3, took_ns: Some(70) };
-        assert_eq!(notes.try_iter().collect::<Vec<_>>(), [told]);
+        assert_eq!(link.notes.try_iter().collect::<Vec<_>>(), [told]);
         assert_eq!(board.complete(0), 0);
         outside.completed(0, 4);
         assert_eq!(board.complete(0), 4);

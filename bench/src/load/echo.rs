@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::account::{Account, Tally};
+use super::account::Account;
 use super::aim::Aim;
-use super::ledger::{Arrival, Place, Receipt};
+use super::ledger::{Arrival, Order, Place, Receipt, Tally};
 use super::plan::{Hears, Plan, Talk};
 use super::stamp::Stamp;
 use super::{Failed, Measure};
@@ -86,13 +86,10 @@ impl Account for Echoes {
             tally.strays += u64::from(counts);
             return Receipt::Stray;
         }
-        match speaker.place.take(stamp.number) {
-            Arrival::Next => {}
-            Arrival::Late => tally.out_of_order += u64::from(counts),
-            Arrival::Again => {
-                tally.duplicated += u64::from(counts);
-                return Receipt::Again;
-            }
+        let arrival = speaker.place.take(stamp.number);
+        tally.count(arrival, counts);
+        if arrival == Arrival::Again {
+            return Receipt::Again;
         }
         speaker.heard += 1;
         if !std::mem::replace(&mut speaker.moved, true) {
@@ -124,8 +121,12 @@ impl Account for Echoes {
         None
     }
 
-    fn tally(self) -> Tally {
+    fn tally(&self) -> Tally {
         self.tally
+    }
+
+    fn orders(&self) -> &[Order] {
+        &[]
     }
 }
 

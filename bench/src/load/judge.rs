@@ -36,7 +36,7 @@ const LITTLE: f64 = 0.10;
 pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> {
     let Gathered { found, sampler, began_unix_ms, measured, joint } = gathered;
     let tallies = || found.iter().map(|found| &found.tally);
-    let orders: Vec<_> = tallies().flat_map(|tally| tally.orders.iter().copied()).collect();
+    let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
     let sum = |of: fn(&Found) -> u64| found.iter().map(of).sum::<u64>();
     let (published, receipts) = (sum(|found| found.published), sum(|found| found.receipts));
     let connected = found.iter().map(|found| found.connected as u64).sum::<u64>();

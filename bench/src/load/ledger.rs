@@ -23,8 +23,8 @@ pub(super) struct Place {
 /// How a message stands to those of its publisher that came before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// Behind all of them.
-    Next,
+    /// Behind all of them, and so many between did not come yet.
+    Next { skipped: u32 },
     /// After a later one.
     Late,
     /// It was heard before, or so long ago that it must have been.
@@ -38,7 +38,7 @@ impl Place {
             let ahead = number - self.next + 1;
             self.seen = self.seen.checked_shl(ahead).unwrap_or(0) | 1;
             self.next = number + 1;
-            Arrival::Next
+            Arrival::Next { skipped: ahead - 1 }
         } else if self.heard(number) {
             Arrival::Again
         } else {
@@ -51,6 +51,33 @@ impl Place {
         number < self.next && {
             let back = self.next - 1 - number;
             back >= SEEN || self.seen >> back & 1 == 1
+        }
+    }
+}
+
+/// What came that should not have, or did not.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    /// Messages that a client has not heard though it heard later ones.
+    pub(super) missing: u64,
+    pub(super) duplicated: u64,
+    pub(super) out_of_order: u64,
+    /// Messages that were meant for others.
+    pub(super) strays: u64,
+}
+
+impl Tally {
+    /// A message came; `counts` if it belongs to the measured time.
+    pub(super) fn count(&mut self, arrival: Arrival, counts: bool) {
+        match arrival {
+            _ if !counts => {}
+            Arrival::Next { skipped } => self.missing += u64::from(skipped),
+            Arrival::Late => {
+                self.out_of_order += 1;
+                // It may have been skipped before it counted.
+                self.missing = self.missing.saturating_sub(1);
+            }
+            Arrival::Again => self.duplicated += 1,
         }
     }
 }
@@ -81,8 +108,7 @@ pub(crate) struct Ledger {
     rows: Vec<Row>,
     /// Clients that still listen.
     listening: u32,
-    pub(crate) duplicated: u64,
-    pub(crate) out_of_order: u64,
+    pub(super) tally: Tally,
     /// For each client, the order in which it heard everything, boiled down.
     orders: Vec<Order>,
 }
@@ -101,8 +127,7 @@ impl Ledger {
             places: vec![Place::default(); clients * publishers],
             rows: (0..publishers).map(|_| Row::default()).collect(),
             listening: u32::try_from(clients).unwrap_or(u32::MAX),
-            duplicated: 0,
-            out_of_order: 0,
+            tally: Tally::default(),
             orders: vec![Order::default(); clients],
         }
     }
@@ -116,13 +141,10 @@ impl Ledger {
         counts: bool,
     ) -> Receipt {
         let place = &mut self.places[client * self.publishers + publisher];
-        match place.take(number) {
-            Arrival::Next => {}
-            Arrival::Late => self.out_of_order += u64::from(counts),
-            Arrival::Again => {
-                self.duplicated += u64::from(counts);
-                return Receipt::Again;
-            }
+        let arrival = place.take(number);
+        self.tally.count(arrival, counts);
+        if arrival == Arrival::Again {
+            return Receipt::Again;
         }
         if counts {
             let order = &mut self.orders[client];
@@ -209,7 +231,7 @@ mod tests {
         for number in [0, 2, 1, 1, 2, 5, 0] {
             ledger.receive(0, 0, number, true);
         }
-        assert_eq!((ledger.duplicated, ledger.out_of_order), (3, 1));
+        assert_eq!((ledger.tally.duplicated, ledger.tally.out_of_order), (3, 1));
         ledger.receive(0, 0, 200, true);
         assert_eq!(ledger.receive(0, 0, 3, true), Receipt::Again, "too long ago to tell");
     }
@@ -247,7 +269,7 @@ mod tests {
             for (publisher, number) in row {
                 ledger.receive(0, *publisher, *number, true);
             }
-            assert_eq!(ledger.out_of_order, 0);
+            assert_eq!(ledger.tally.out_of_order, 0);
             ledger.orders()[0]
         };
         let usual = hear(&[(0, 0), (1, 0), (0, 1)]);

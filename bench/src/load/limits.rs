@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::limit::{Kind, start};
-use super::{Aim, Failed, Measure, Plan, Storm, say};
+use super::{Aim, Failed, Measure, Plan, Storm};
+use crate::live::say;
 use crate::meter;
 use crate::output::figure::Figure;
 use crate::output::{brief, compare};
@@ -76,7 +77,7 @@ impl Limits {
                 }
                 if !self.plan.aim.quiet {
                     let (number, of, name) = (repeat + 1, self.repeats, kind.name());
-                    say(&format!("{number} of {of}  {name}  {}", brief::write(&both[1])), false)?;
+                    say(&format!("{number} of {of}  {name}  {}", brief::write(&both[1])))?;
                 }
                 runs.extend(both);
             }

@@ -12,10 +12,12 @@ pub(crate) mod limits;
 mod message;
 mod pace;
 mod plan;
+mod post;
 mod record;
 mod quiet;
 mod sampler;
 pub(crate) mod stamp;
+mod watch;
 mod worker;
 
 use std::io;
@@ -27,19 +29,22 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use aim::Aim;
 pub(crate) use board::Heard;
-pub(crate) use crew::{Gathered, Post, Times, run as gather, say};
+pub(crate) use crew::{Gathered, Times, run as gather};
 pub(crate) use echo::Echo;
 pub(crate) use judge::{LATE, SAMPLES_MIN, lateness};
 pub(crate) use limit::Limit;
 pub(crate) use limits::Limits;
 pub(crate) use plan::Plan;
+pub(crate) use post::Post;
 pub(crate) use quiet::{Idle, Storm};
+pub(crate) use record::Interval;
 pub(crate) use record::nanoseconds as histogram;
 
 use crate::agents::{self, Outside};
 use crate::run::Run;
 use account::Fan;
 use board::Board;
+use crew::Scene;
 use echo::Echoes;
 use plan::Hears;
 use worker::{Found, Worker};
@@ -99,6 +104,15 @@ impl Task {
         }
     }
 
+    /// What is to be seen of it.
+    pub(crate) fn scene(&self) -> Scene {
+        match self {
+            Self::Talk(plan) => plan.scene(),
+            Self::Connect(storm) => storm.scene(),
+            Self::Idle(idle) => idle.scene(),
+        }
+    }
+
     /// Publishers whose messages go to the clients of all agents.
     pub(crate) fn publishers(&self) -> usize {
         match self {
@@ -152,17 +166,17 @@ pub(crate) fn work(
     outside: Option<&Outside>,
 ) -> Result<Gathered<Found>, Failed> {
     let jobs = plan.jobs().map_err(Failed::Unreachable)?;
-    let (times, both) = (plan.times(), (stopped, outside));
+    let (times, scene, both) = (plan.times(), plan.scene(), (stopped, outside));
     match plan.hears {
         Hears::All => {
             let board = Board::new(jobs.len(), plan.publishers, outside);
-            crew::run(&plan.aim, &times, both, async |post| {
+            crew::run(&plan.aim, &times, &scene, both, async |post| {
                 let job = jobs[post.thread].clone();
                 let fan = Fan::new(&job, &board);
                 Worker::run(job, fan, post).await
             })
         }
-        Hears::Own => crew::run(&plan.aim, &times, both, async |post| {
+        Hears::Own => crew::run(&plan.aim, &times, &scene, both, async |post| {
             let job = jobs[post.thread].clone();
             let echoes = Echoes::new(&job.publishers);
             Worker::run(job, echoes, post).await

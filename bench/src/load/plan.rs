@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::aim::{Aim, Speech};
-use super::crew::Times;
+use super::crew::{Scene, Times};
 use super::message::Template;
 use super::stamp::STAMP_BYTES;
 use super::worker::{Job, Mode};
@@ -149,6 +149,16 @@ impl Plan {
         }
     }
 
+    /// What is to be seen of it.
+    pub(super) fn scene(&self) -> Scene {
+        let clients = self.aim.clients;
+        let (command, unit, hearers) = match self.hears {
+            Hears::All => ("fanout", "deliveries", clients),
+            Hears::Own => ("echo", "echoes", 1),
+        };
+        Scene { command, unit, asked: clients, hearers, threads: self.aim.threads_shown() }
+    }
+
     pub(super) fn times(&self) -> Times {
         Times { warm_up: self.talk.warm_up, time: Some(self.talk.time) }
     }
@@ -210,6 +220,20 @@ mod tests {
         assert_eq!(clients, [(0, 4), (4, 3), (7, 3)]);
         let publishers: Vec<_> = jobs.iter().map(|job| job.publishers.clone()).collect();
         assert_eq!(publishers, [vec![0, 3], vec![1, 4], vec![2]]);
+    }
+
+    #[test]
+    fn who_hears_itself_is_answered_while_most_is_under_way() {
+        let at_once = |line: &str, hears| {
+            let plan = plan(line);
+            let publishers = plan.aim.clients;
+            Plan { publishers, hears, ..plan }.jobs().unwrap()[0].at_once
+        };
+        assert_eq!(at_once("127.0.0.1:1 -c 20 -w 4", Hears::Own), 5);
+        assert_eq!(at_once("127.0.0.1:1 -c 20 -w 4 --threads 2", Hears::Own), 2);
+        assert_eq!(at_once("127.0.0.1:1 -c 1", Hears::Own), 1);
+        assert_eq!(at_once("127.0.0.1:1 -c 10k", Hears::Own), AT_ONCE_MAX);
+        assert_eq!(at_once("127.0.0.1:1 -c 20 -w 4", Hears::All), AT_ONCE_MAX);
     }
 
     #[test]

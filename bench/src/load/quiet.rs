@@ -10,12 +10,14 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::aim::Aim;
-use super::crew::{self, Gathered, Post, Times};
+use super::crew::{self, Gathered, Scene, Times};
 use super::judge;
+use super::post::Post;
 use super::record::{Intervals, nanoseconds};
 use super::{Failed, Measure, Task};
 use crate::agents::{self, Outside};
 use crate::host::now_ns;
+use crate::live::Sums;
 use crate::output::hist;
 use crate::run::{Fault, Generator, Latency, Load, Run, ServerCost, Totals};
 use crate::swarm::{Arrived, Request, Swarm};
@@ -105,6 +107,17 @@ impl Measure for Storm {
 }
 
 impl Storm {
+    /// What is to be seen of it.
+    pub(super) fn scene(&self) -> Scene {
+        Scene {
+            command: "connect",
+            unit: "connects",
+            asked: self.aim.clients.saturating_mul(self.rounds.max(1)),
+            hearers: 0,
+            threads: self.aim.threads_shown(),
+        }
+    }
+
     /// This process's part of it.
     pub(crate) fn work(
         &self,
@@ -113,7 +126,7 @@ impl Storm {
     ) -> Result<Gathered<Seen>, Failed> {
         let (aim, rounds) = (&self.aim, self.rounds.max(1));
         let requests = requests(aim)?;
-        crew::run(aim, &ALL_ROUNDS, (stopped, outside), async |post| {
+        crew::run(aim, &ALL_ROUNDS, &self.scene(), (stopped, outside), async |post| {
             storms(aim, &requests[post.thread], (rounds, self.hold), post).await
         })
     }
@@ -140,6 +153,13 @@ impl Measure for Idle {
 }
 
 impl Idle {
+    /// What is to be seen of it.
+    pub(super) fn scene(&self) -> Scene {
+        let (aim, hearers) = (&self.aim, 0);
+        let (asked, threads) = (aim.clients, aim.threads_shown());
+        Scene { command: "idle", unit: "", asked, hearers, threads }
+    }
+
     /// This process's part of it.
     pub(crate) fn work(
         &self,
@@ -147,7 +167,7 @@ impl Idle {
         outside: Option<&Outside>,
     ) -> Result<Gathered<Seen>, Failed> {
         let requests = requests(&self.aim)?;
-        crew::run(&self.aim, &self.times(), (stopped, outside), async |post| {
+        crew::run(&self.aim, &self.times(), &self.scene(), (stopped, outside), async |post| {
             stay(&self.aim, &requests[post.thread], post).await
         })
     }
@@ -183,21 +203,28 @@ async fn storms(
     seen.intervals.begin(moments.measure_ns);
     seen.intervals.begun();
     for round in 1..=rounds {
-        if now_ns() >= post.end_ns() {
+        if !post.goes_on() {
             break;
         }
         let began = Instant::now();
         let mut swarm = Swarm::empty()?;
         let Seen { handshake, intervals, .. } = &mut seen;
         let arrived = swarm.arrive(request, aim.share(post.thread).1, aim.pace(), |time| {
-            let took_ns = super::nanoseconds(time);
-            handshake.saturating_record(took_ns);
-            intervals.received(now_ns(), took_ns);
+            let now = now_ns();
+            intervals.tick(now);
+            if let Some(time) = time {
+                let took_ns = super::nanoseconds(time);
+                handshake.saturating_record(took_ns);
+                intervals.received(now, took_ns);
+                post.arrived();
+            }
+            post.show(now, intervals, Sums::default);
+            post.goes_on()
         })?;
         seen.took += began.elapsed();
         seen.came(arrived);
         let until = now_ns() + super::nanoseconds(hold);
-        seen.rest(&mut swarm, || until.min(post.end_ns())).await?;
+        seen.rest(&mut swarm, &mut post, until).await?;
         drop(swarm);
         post.meet(round);
     }
@@ -211,7 +238,11 @@ async fn stay(aim: &Aim, request: &Request, mut post: Post<'_>) -> io::Result<Se
     let mut swarm = Swarm::empty()?;
     let handshake = &mut seen.handshake;
     let arrived = swarm.arrive(request, aim.share(post.thread).1, aim.pace(), |time| {
-        handshake.saturating_record(super::nanoseconds(time));
+        if let Some(time) = time {
+            handshake.saturating_record(super::nanoseconds(time));
+            post.arrived();
+        }
+        post.goes_on()
     })?;
     post.ready(arrived.open);
     seen.came(arrived);
@@ -224,7 +255,7 @@ async fn stay(aim: &Aim, request: &Request, mut post: Post<'_>) -> io::Result<Se
     };
     seen.intervals.begin(moments.measure_ns);
     seen.intervals.begun();
-    seen.rest(&mut swarm, || post.end_ns()).await?;
+    seen.rest(&mut swarm, &mut post, u64::MAX).await?;
     seen.intervals.end();
     Ok(seen)
 }
@@ -249,13 +280,21 @@ impl Seen {
         judge::add(&mut self.failures, arrived.failures);
     }
 
-    /// The clients answer pings, and no more, until a moment that may come nearer.
-    async fn rest(&mut self, swarm: &mut Swarm, until: impl Fn() -> u64) -> io::Result<()> {
-        while let Some(left) = until().checked_sub(now_ns()).filter(|left| *left > 0) {
+    /// The clients answer pings, and no more, until a moment, or until all is over.
+    async fn rest(&mut self, swarm: &mut Swarm, post: &mut Post<'_>, until: u64) -> io::Result<()> {
+        while let Some(left) = until.min(post.end_ns()).checked_sub(now_ns())
+            && left > 0
+        {
             swarm.rest(Duration::from_nanos(left).min(TURN)).await?;
             swarm.take(|_, _| None)?;
             // The end's own second has not begun.
-            self.intervals.tick(now_ns().min(until().saturating_sub(1)));
+            let now = now_ns().min(until.min(post.end_ns()).saturating_sub(1));
+            self.intervals.tick(now);
+            let endings = &swarm.endings;
+            post.show(now, &self.intervals, || Sums {
+                endings: endings.clone(),
+                ..Sums::default()
+            });
         }
         self.pings += std::mem::take(&mut swarm.pings);
         judge::add(&mut self.endings, std::mem::take(&mut swarm.endings));

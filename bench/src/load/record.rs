@@ -20,7 +20,7 @@ pub(crate) fn nanoseconds() -> io::Result<Histogram<u64>> {
 }
 
 /// What one thread saw in one second.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Interval {
     /// Seconds since the measuring began.
     pub(crate) second: u64,
@@ -79,6 +79,22 @@ impl Intervals {
             // It resizes itself; what it refuses is longer than the clock runs.
             let _ = interval.latency.record(took_ns.min(LONGEST_NS));
         }
+    }
+
+    /// How many seconds there are.
+    pub(crate) fn count(&self) -> usize {
+        self.seconds.len()
+    }
+
+    /// The seconds from a place on, as they stand.
+    pub(crate) fn since(&self, place: usize) -> impl Iterator<Item = Interval> {
+        let now = thread_cpu_ns().saturating_sub(self.cpu_ns);
+        let last = self.seconds.len() - 1;
+        self.seconds.iter().enumerate().skip(place).map(move |(at, second)| {
+            let mut second = second.clone();
+            second.cpu_ns += if at == last { now } else { 0 };
+            second
+        })
     }
 
     /// Time passes, whether anything happens or not.

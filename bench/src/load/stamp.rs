@@ -99,10 +99,12 @@ impl Halves {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 fn put_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
     for digit in (0..digits).rev() {
         let four = (number >> (4 * digit)) & 0xf;
-        out.push(b"0123456789abcdef"[usize::try_from(four).unwrap_or(0)]);
+        out.push(DIGITS[usize::try_from(four).unwrap_or(0)]);
     }
 }
 
@@ -118,17 +120,26 @@ fn read(digits: &[u8]) -> Option<Stamp> {
 }
 
 fn hex(digits: &[u8]) -> Option<u64> {
-    let mut number = 0;
+    let (mut number, mut all) = (0, 0);
     for digit in digits {
-        let four = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        number = number << 4 | u64::from(four);
+        let value = VALUES[usize::from(*digit)];
+        all |= value;
+        number = number << 4 | u64::from(value & 0xf);
     }
-    Some(number)
+    (all < 16).then_some(number)
 }
+
+/// What each byte is worth as a digit; 255: it is none. Digits are looked up, as to guess what comes
+/// next fails too often.
+const VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[DIGITS[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {
@@ -156,6 +167,14 @@ mod tests {
         assert_eq!(found(&stamper, &joined), [STAMP; 3]);
         assert_eq!(found(&Stamper::new(0xbee0), &joined), [], "another run's are strangers");
         assert_eq!(STAMP.sent_ns(), (1 << 50) + 12_000);
+    }
+
+    #[test]
+    fn only_digits_are_digits() {
+        assert_eq!(hex(b"0189abcdef"), Some(0x01_89ab_cdef));
+        for wrong in [&b"0g"[..], b"A0", b"0/", b"0:", b"`0", b"0 ", b"\x80\xff"] {
+            assert_eq!(hex(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -7,14 +7,15 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::account::{Account, Tally};
-use super::crew::{Moments, Post};
-use super::ledger::Receipt;
+use super::account::Account;
+use super::ledger::{Order, Receipt, Tally};
 use super::message::Template;
 use super::pace::Pace;
+use super::post::{Moments, Post};
 use super::record::{Interval, Intervals, nanoseconds};
 use super::stamp::{Halves, Stamp, Stamper};
 use crate::host::now_ns;
+use crate::live::Sums;
 use crate::output::hist;
 use crate::swarm::{Request, Swarm};
 
@@ -66,6 +67,7 @@ pub(crate) struct Found {
     pub(crate) published: u64,
     pub(crate) receipts: u64,
     pub(crate) tally: Tally,
+    pub(crate) orders: Vec<Order>,
     pub(crate) bytes_in: u64,
     #[serde(with = "hist::text")]
     pub(crate) handshake: Histogram<u64>,
@@ -118,7 +120,11 @@ impl<'a, A: Account> Worker<'a, A> {
         let mut swarm = Swarm::empty()?;
         let mut handshake = nanoseconds()?;
         let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
-            handshake.saturating_record(super::nanoseconds(time));
+            if let Some(time) = time {
+                handshake.saturating_record(super::nanoseconds(time));
+                post.arrived();
+            }
+            post.goes_on()
         })?;
         swarm.take_at_once(job.at_once);
         post.ready(arrived.open);
@@ -164,6 +170,7 @@ impl<'a, A: Account> Worker<'a, A> {
             published: worker.published,
             receipts: worker.receipts,
             tally: worker.account.tally(),
+            orders: worker.account.orders().to_vec(),
             bytes_in: worker.swarm.bytes_in,
             handshake,
             service: worker.service,
@@ -213,15 +220,18 @@ impl<'a, A: Account> Worker<'a, A> {
             }
             let wait = if now < begin_ns {
                 Duration::from_nanos(begin_ns - now)
-            } else if now < self.end_ns {
+            } else if now < self.end_ns || self.pace.is_some() {
+                // What was due before the end leaves, however late the thread is.
                 self.publish(now)?
             } else {
                 TURN
             };
             self.swarm.rest(wait).await?;
             self.hear()?;
-            self.post.count(self.receipts);
             let now = now_ns();
+            if begun {
+                self.show(now);
+            }
             if self.heard != heard {
                 (heard, moved_ns) = (self.heard, now);
             }
@@ -233,6 +243,24 @@ impl<'a, A: Account> Worker<'a, A> {
                 }
             }
         }
+    }
+
+    /// Lets people see how it goes.
+    fn show(&mut self, now: u64) {
+        let Self { post, intervals, account, swarm, late, published, receipts, .. } = self;
+        post.show(now, intervals, || {
+            let Tally { missing, duplicated, out_of_order, strays } = account.tally();
+            Sums {
+                published: *published,
+                receipts: *receipts,
+                missing,
+                duplicated,
+                out_of_order,
+                strays,
+                late_ns: late.value_at_quantile(0.99),
+                endings: swarm.endings.clone(),
+            }
+        });
     }
 
     /// Publishes what is due, and says how long there is nothing to publish.

@@ -32,7 +32,8 @@ pub(super) struct Chart {
 struct Column {
     at_s: f64,
     seconds: f64,
-    deliveries_per_s: f64,
+    /// Receipts, or connects where nothing is said.
+    per_s: f64,
     server_cpu: Option<f64>,
     generator_cpu: f64,
     p50: Option<f64>,
@@ -89,7 +90,7 @@ fn column(part: &[Second], end_s: f64) -> Result<Column, String> {
     Ok(Column {
         at_s,
         seconds: short(seconds),
-        deliveries_per_s: short(real(part.iter().map(|second| second.deliveries).sum()) / seconds),
+        per_s: short(real(part.iter().map(|at| at.deliveries + at.connects).sum()) / seconds),
         server_cpu: server.as_deref().map(mean),
         generator_cpu: mean(&generator),
         p50: at(histogram.value_at_quantile(0.5)),
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(chart.columns.len(), 3);
         let column = &chart.columns[1];
         assert!((column.at_s - 1.0).abs() < 1e-9 && (column.seconds - 1.0).abs() < 1e-9);
-        assert!((column.deliveries_per_s - 499_999.0).abs() < 1.0);
+        assert!((column.per_s - 499_999.0).abs() < 1.0);
         assert_eq!(column.max, Some(4.00179));
         // From 1.01 ms to 4 ms: tenths of a decade from 0 to 6, 300 values in all.
         assert_eq!(column.cells.first().unwrap().0, 0);
@@ -173,12 +174,22 @@ mod tests {
         let columns = Chart::of(&run, String::new()).unwrap().columns;
         assert_eq!(columns.len(), 84);
         assert!((columns[1].at_s - 3.0).abs() < 1e-9 && (columns[1].seconds - 3.0).abs() < 1e-9);
-        assert!((columns[1].deliveries_per_s - 4.0).abs() < 1e-9);
+        assert!((columns[1].per_s - 4.0).abs() < 1e-9);
         assert_eq!((columns[0].server_cpu, columns[1].server_cpu), (Some(0.48), None));
         let count = |column: &Column| column.cells.iter().map(|(_, count)| count).sum::<u64>();
         assert_eq!((count(&columns[0]), count(&columns[1])), (900, 600));
         assert!((columns[83].seconds - 1.0).abs() < 1e-9);
-        assert!((columns[83].deliveries_per_s - 249.0).abs() < 0.1);
+        assert!((columns[83].per_s - 249.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn connects_are_counted_where_nothing_is_said() {
+        let mut run = sample::bare("", 1000);
+        for second in &mut run.series {
+            (second.deliveries, second.connects) = (0, 70);
+        }
+        let columns = Chart::of(&run, String::new()).unwrap().columns;
+        assert!((columns[1].per_s - 70.0).abs() < 1e-9);
     }
 
     #[test]

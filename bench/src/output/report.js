@@ -260,7 +260,7 @@
   function draw() {
     percentiles();
     heat();
-    over('deliveries', 'Deliveries a second', 'deliveries_per_s', count);
+    over('deliveries', byId('deliveries-title').textContent, 'per_s', count);
     over('cpu', 'Server CPU, share of one core', 'server_cpu', percent);
   }
 

@@ -55,6 +55,7 @@ pub(crate) fn write(runs: &[Run]) -> Result<String, String> {
     let values = [
         ("title", escaped(&format!("{commands}: {labels}"))),
         ("load", escaped(&loads)),
+        ("rates", rates(runs).to_owned()),
         ("css", include_str!("report.css").to_owned()),
         ("js", include_str!("report.js").to_owned()),
         ("data", script_data(&charts)),
@@ -65,6 +66,18 @@ pub(crate) fn write(runs: &[Run]) -> Result<String, String> {
         ("commands", repeats(runs)),
     ];
     Ok(fill(include_str!("report.html"), &values))
+}
+
+/// What the runs have so many of a second.
+fn rates(runs: &[Run]) -> &'static str {
+    let all = |command| runs.iter().all(|run| run.command == command);
+    if all("connect") {
+        "Connects a second"
+    } else if all("echo") {
+        "Echoes a second"
+    } else {
+        "Deliveries a second"
+    }
 }
 
 fn load(run: &Run) -> String {
@@ -198,6 +211,7 @@ mod tests {
         assert!(!page.contains("{{"), "a blank is not filled");
         for text in [
             "<title>fanout: stentor, other</title>",
+            "<h2 id=\"deliveries-title\">Deliveries a second</h2>",
             "<th scope=\"col\">stentor</th><th scope=\"col\">stentor, bare loop</th>",
             "<tr><th scope=\"row\">delivery.p50</th><td>2.5 ms</td>\
              <td>1.25 ms <small>0.5×</small></td><td>5 ms <small>2×</small></td></tr>",
@@ -217,6 +231,17 @@ mod tests {
         for tag in ["<link", "<img", "<script src", "@import", "url("] {
             assert!(!page.contains(tag), "{tag}");
         }
+    }
+
+    #[test]
+    fn rates_are_of_what_was_measured() {
+        let mut run = sample::run();
+        for (command, text) in [("connect", "Connects a second<"), ("echo", "Echoes a second<")] {
+            command.clone_into(&mut run.command);
+            assert!(write(&[run.clone()]).unwrap().contains(text), "{command}");
+        }
+        let both = [run, sample::run()];
+        assert!(write(&both).unwrap().contains("Deliveries a second<"));
     }
 
     #[test]

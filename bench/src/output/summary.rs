@@ -22,8 +22,8 @@ const FAINT: &str = "2";
 const LATENCIES: [(&str, &str); 6] = [
     ("delivery", "publish to each receipt"),
     ("last", "publish to last receipt"),
-    ("service", "sent to each receipt"),
     ("echo", "echo"),
+    ("service", "sent to each receipt"),
     ("handshake", "handshake"),
     ("late", "generator late by"),
 ];
@@ -230,7 +230,12 @@ pub(crate) fn headline(run: &Run) -> String {
         let each = if is_echo(run) { " of each" } else { "" };
         let _ = write!(out, "  {} in flight{each} × {size}", count(real(*window)));
     }
-    let _ = write!(out, "  {} s", digits(*seconds));
+    let (seconds, measured) = (digits(*seconds), run.totals.seconds);
+    if run.was_cut_short() {
+        let _ = write!(out, "  {} of {seconds} s", digits(measured));
+    } else {
+        let _ = write!(out, "  {seconds} s");
+    }
     if *warm_up_s > 0.0 {
         let _ = write!(out, " (+{} s warm-up)", digits(*warm_up_s));
     }

@@ -9,7 +9,8 @@ use super::Search;
 use super::course::Course;
 use super::moved::moved;
 use super::verdict::{Decision, Outcome, decide, excuse, outcome_of};
-use crate::load::{self, Failed, Measure, Plan};
+use crate::live;
+use crate::load::{Failed, Measure, Plan};
 use crate::meter::{self, real};
 use crate::output::threshold::Threshold;
 use crate::output::{self, brief};
@@ -107,7 +108,7 @@ impl<'a> Walk<'a> {
              {repeats} runs of {each:.1} s, {minutes:.0} min",
             slos.join(", ")
         );
-        Ok(load::say(&text, false)?)
+        Ok(live::say(&text)?)
     }
 
     /// Runs a load until it is decided.
@@ -175,7 +176,7 @@ impl<'a> Walk<'a> {
         let figures = repeat.run.as_ref().map(brief::write).unwrap_or_default();
         let (number, load) = (self.steps.len() + 1, self.said(load));
         let line = format!("step {number}  {load}  {word:8}  {figures}  {why}");
-        Ok(load::say(line.trim_end(), false)?)
+        Ok(live::say(line.trim_end())?)
     }
 
     /// What proved nothing at a load, in its last such run.

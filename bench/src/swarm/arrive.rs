@@ -44,7 +44,7 @@ impl Swarm {
     /// Connects `count` clients at once, or says why one could not.
     pub(crate) fn connect(request: &Request, count: usize) -> io::Result<Self> {
         let mut swarm = Self::empty()?;
-        let arrived = swarm.arrive(request, count, None, |_| {})?;
+        let arrived = swarm.arrive(request, count, None, |_| true)?;
         match arrived.failures.into_iter().next() {
             None => Ok(swarm),
             Some((cause, _)) => {
@@ -54,14 +54,15 @@ impl Swarm {
         }
     }
 
-    /// Connects `count` more clients, `pace` of them a second, and calls `each` with the time from
-    /// a client's connect to its 101.
+    /// Connects `count` more clients, `pace` of them a second. `each` is told of every client that
+    /// is open, with the time from its connect to its 101, and of every turn; it says whether to go
+    /// on.
     pub(crate) fn arrive(
         &mut self,
         request: &Request,
         count: usize,
         pace: Option<f64>,
-        mut each: impl FnMut(Duration),
+        mut each: impl FnMut(Option<Duration>) -> bool,
     ) -> io::Result<Arrived> {
         self.answers.clone_from(&request.answers);
         let mut arrived = Arrived::default();
@@ -86,7 +87,16 @@ impl Swarm {
                 moved = Instant::now();
             }
             if moved.elapsed() > STANDSTILL_MAX {
-                self.give_up(&mut arrived);
+                self.give_up(&mut arrived, "no answer in time");
+                break;
+            }
+            if !each(None) {
+                self.give_up(&mut arrived, "interrupted");
+                // Those that have not begun are missing too, and have their places.
+                while self.clients.len() - first < count {
+                    arrived.fail("interrupted");
+                    self.clients.push(None);
+                }
                 break;
             }
         }
@@ -137,7 +147,7 @@ impl Swarm {
         &mut self,
         request: &Request,
         arrived: &mut Arrived,
-        each: &mut impl FnMut(Duration),
+        each: &mut impl FnMut(Option<Duration>) -> bool,
     ) -> io::Result<usize> {
         host::wait(&self.outlet.epoll, &mut self.events, Some(TURN))?;
         let mut done = 0;
@@ -162,7 +172,7 @@ impl Swarm {
             let answered = matches!(before, Step::Tls | Step::Answer)
                 && matches!(client.step, Step::Ready | Step::Open);
             if answered {
-                each(client.began.elapsed());
+                each(Some(client.began.elapsed()));
                 arrived.resumed += usize::from(client.is_resumed());
             }
             match step {
@@ -183,11 +193,11 @@ impl Swarm {
     }
 
     /// Those that are still on their way stay there.
-    fn give_up(&mut self, arrived: &mut Arrived) {
+    fn give_up(&mut self, arrived: &mut Arrived, cause: &str) {
         for client in &mut self.clients {
             if client.as_ref().is_some_and(|client| client.step != Step::Open) {
                 *client = None;
-                arrived.fail("no answer in time");
+                arrived.fail(cause);
             }
         }
     }

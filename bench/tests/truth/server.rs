@@ -138,7 +138,7 @@ pub(crate) fn echo(rule: EchoRule, everyone: bool) -> SocketAddr {
         put.send((0, rule)).unwrap();
         for place in 0..CLIENTS {
             let mut own = clients[place].try_clone().unwrap();
-            let mut hearers: Vec<TcpStream> = clients
+            let hearers: Vec<TcpStream> = clients
                 .iter()
                 .enumerate()
                 .filter(|(other, _)| everyone || *other == place)
@@ -150,10 +150,19 @@ pub(crate) fn echo(rule: EchoRule, everyone: bool) -> SocketAddr {
                     let (number, mut rule) = take.recv().unwrap();
                     let (held, times) = rule(number);
                     put.send((number + 1, rule)).unwrap();
-                    hold(held);
                     let frame = unmasked(&payload).repeat(times);
-                    // Who has gone hears nothing.
-                    hearers.retain_mut(|hearer| hearer.write_all(&frame).is_ok());
+                    let answer = move |mut hearers: Vec<TcpStream>| {
+                        hold(held);
+                        // Who has gone hears nothing.
+                        hearers.retain_mut(|hearer| hearer.write_all(&frame).is_ok());
+                    };
+                    let hearers = hearers.iter().map(|one| one.try_clone().unwrap()).collect();
+                    // What is held holds up nothing that comes after it.
+                    if held.is_zero() {
+                        answer(hearers);
+                    } else {
+                        thread::spawn(move || answer(hearers));
+                    }
                 }
             });
         }

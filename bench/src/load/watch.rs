@@ -1,0 +1,141 @@
+//! Looks on while the threads of a load work, and lets people see it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::aim::Aim;
+use super::crew::{Scene, Times};
+use super::post::{Moments, Shared};
+use super::sampler::Sampler;
+use crate::host::now_ns;
+use crate::live::{self, Glimpse, Head, Phase, Picture, View, Wish};
+use crate::proc;
+
+/// How often the main thread looks at what the others do.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// Glimpses of each thread that may wait to be looked at.
+const GLIMPSES_MAX: usize = 16;
+
+/// The exit code of someone who did not want to wait for the end of an interrupted run.
+const INTERRUPTED: i32 = 130;
+
+/// Who looks on.
+pub(super) struct Watch<'a> {
+    times: &'a Times,
+    shared: &'a Shared<'a>,
+    stopped: &'a AtomicBool,
+    began: Instant,
+    view: View,
+    picture: Picture,
+    glimpses: Receiver<Glimpse>,
+}
+
+impl<'a> Watch<'a> {
+    /// With where threads are to show themselves, if anyone looks.
+    pub(super) fn new(
+        aim: &Aim,
+        (times, scene): (&'a Times, &Scene),
+        shared: &'a Shared<'a>,
+        stopped: &'a AtomicBool,
+    ) -> (Self, Option<Sender<Glimpse>>) {
+        let (show, glimpses) = bounded(scene.threads * GLIMPSES_MAX);
+        let view = View::open(aim);
+        let show = (!view.is_silent()).then_some(show).or_else(|| shared.shown_outside());
+        let (url, label) = (aim.url.to_string(), &aim.label);
+        let head = Head {
+            command: scene.command.to_owned(),
+            target: if label.is_empty() { url } else { format!("{label}  {url}") },
+            unit: scene.unit,
+            asked: scene.asked as u64,
+            hearers: scene.hearers as u64,
+        };
+        let mut picture = Picture::new(head, scene.threads);
+        picture.server = aim.server_pid.map(|_| live::Server::default());
+        let began = Instant::now();
+        (Self { times, shared, stopped, began, view, picture, glimpses }, show)
+    }
+
+    /// While the clients come.
+    pub(super) fn connecting(&mut self) {
+        self.picture.passed_s = self.began.elapsed().as_secs_f64();
+        self.look();
+    }
+
+    /// Looks on until all threads are through: samples once a second, says how it goes, and ends
+    /// the run when someone wants it to end.
+    pub(super) fn working<T>(
+        &mut self,
+        moments: Moments,
+        threads: &[ScopedJoinHandle<'_, T>],
+        sampler: &mut Sampler,
+    ) -> io::Result<()> {
+        let measure_ns = moments.measure_ns;
+        let mut next_ns = measure_ns;
+        let mut sampled_last = false;
+        loop {
+            let done = threads.iter().all(ScopedJoinHandle::is_finished);
+            let now = now_ns();
+            let end_ns = self.shared.end_ns();
+            let due = next_ns.min(end_ns.max(measure_ns));
+            if !sampled_last && (now >= due || done) {
+                sampled_last = next_ns > measure_ns && (due >= end_ns || done);
+                sampler.sample(next_ns == measure_ns, sampled_last)?;
+                self.picture.server = sampler.pid().map(|pid| live::Server {
+                    cpu_share: sampler.seconds.last().copied().flatten(),
+                    rss_bytes: proc::rss_bytes(pid).unwrap_or(0),
+                });
+                next_ns += 1_000_000_000;
+                continue;
+            }
+            self.see(moments, now, end_ns);
+            if done {
+                break;
+            }
+            // A storm begins with its hardest moment: it is looked at when it begins.
+            let left = if sampled_last { LOOK } else { Duration::from_nanos(due - now) };
+            std::thread::park_timeout(left.min(LOOK));
+        }
+        self.picture.fold(true);
+        self.look();
+        sampler.finish()
+    }
+
+    /// Where the run stands.
+    fn see(&mut self, moments: Moments, now: u64, end_ns: u64) {
+        let seconds =
+            |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from)).as_secs_f64();
+        let Moments { begin_ns, measure_ns } = moments;
+        let picture = &mut self.picture;
+        picture.measured_s = seconds(measure_ns, now);
+        (picture.phase, picture.passed_s, picture.of_s) = if now >= end_ns {
+            (Phase::Ending, picture.measured_s, None)
+        } else if now >= measure_ns {
+            let of_s = self.times.time.map(|time| time.as_secs_f64());
+            (Phase::Measuring, picture.measured_s, of_s)
+        } else {
+            let of_s = self.times.warm_up.as_secs_f64();
+            (Phase::WarmUp, seconds(begin_ns, now), Some(of_s))
+        };
+        self.look();
+    }
+
+    fn look(&mut self) {
+        for glimpse in self.glimpses.try_iter() {
+            self.picture.take(glimpse);
+        }
+        self.picture.connected = self.shared.arrived();
+        self.picture.fold(false);
+        if self.view.show(&self.picture) == Wish::End && self.stopped.swap(true, Ordering::Relaxed)
+        {
+            // Asked for a second time.
+            live::restore();
+            std::process::exit(INTERRUPTED);
+        }
+        self.shared.end_early(self.stopped);
+    }
+}
