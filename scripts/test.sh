@@ -19,6 +19,9 @@ echo "test: the planner"
 cargo build --quiet --workspace
 "$TEST_PYTHON" -m unittest discover --quiet --start-directory scripts/planner/tests --top-level-directory scripts
 
+echo "test: the Autobahn cases"
+scripts/conformance.sh
+
 echo "test: everything else"
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --workspace --status-level fail --final-status-level fail

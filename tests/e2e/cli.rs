@@ -60,6 +60,7 @@ fn config_show_tells_where_a_value_comes_from() {
     let shown = text(&output.stdout);
     assert!(shown.contains("shards = 1 # flag"), "{shown}");
     assert!(shown.contains("name_bytes = 32 # environment"), "{shown}");
+    assert!(shown.contains("admin = \"127.0.0.1:9002\" # default"), "{shown}");
 }
 
 #[test]
