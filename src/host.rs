@@ -199,7 +199,7 @@ mod tests {
     fn the_tightest_limit_comes_first() {
         let host = Host { nofile: 1000, memory: 1 << 30, tcp_mem_pages: 5_000, ..host(1) };
         let capacity = host.capacity(1);
-        assert_eq!(capacity[0], ("open files (nofile)", 1000 - 64 - 8));
+        assert_eq!(capacity[0], ("open files (nofile)", 1000 - 64 - 9));
         assert!(capacity.is_sorted_by_key(|(_, clients)| *clients));
     }
 }

@@ -323,8 +323,9 @@ impl Handle {
         self.mesh.deliver(shard, Deliver::Order(Order::Panic)).map_err(|_| Untaken::Busy)
     }
 
-    /// Begins the drain: no new clients, paced closes. With a `successor`, which listens on the same
-    /// sockets, nobody who was accepted is refused. Call it again if it says [`Untaken::Busy`].
+    /// Begins the drain: no new clients, paced closes. With a `successor`, which listens on the
+    /// same sockets, nobody who was accepted is refused. Call it again if it says
+    /// [`Untaken::Busy`].
     pub fn drain(&self, successor: bool) -> Result<(), Untaken> {
         if !successor {
             // Relaxed: it says what was asked for, and orders nothing.

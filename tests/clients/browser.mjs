@@ -18,9 +18,12 @@ async function tab(user) {
   const tab = await browser.newPage();
   tab.setDefaultTimeout(60_000);
   await tab.goto(`${page}?channel=hall&user=${user}`);
-  await tab.locator('#state', { hasText: 'Connected' }).waitFor();
+  await isConnected(tab);
   return tab;
 }
+
+// As a text "Connected" would be found in "Disconnected" too.
+const isConnected = (tab) => tab.locator('#state', { hasText: /^Connected$/ }).waitFor();
 
 async function say(tab, text) {
   await tab.locator('#text').fill(text);
@@ -45,10 +48,21 @@ try {
   process.kill(Number(pid), 'SIGTERM');
   await ann.locator('#messages .note', { hasText: 'Connection closed.' }).first().waitFor();
   // The other server is started meanwhile; nobody presses anything.
-  for (const tab of [ann, bob]) await tab.locator('#state', { hasText: 'Connected' }).waitFor();
+  await ann.locator('#messages .note', { hasText: 'Connected again.' }).first().waitFor();
+  for (const tab of [ann, bob]) await isConnected(tab);
   await say(bob, 'back again');
   await Promise.all([hears(ann, 'back again'), hears(bob, 'back again')]);
   await hears(ann, 'hello from ann');
+
+  // Who leaves comes back by the button, and not before.
+  await ann.locator('#disconnect').click();
+  await ann.locator('#state', { hasText: 'Disconnected' }).waitFor();
+  await bob.locator('#people button[data-name="ann"]').waitFor({ state: 'detached' });
+  await ann.locator('#retry').click();
+  await isConnected(ann);
+  await bob.locator('#people button[data-name="ann"]').waitFor();
+  await say(bob, 'and once more');
+  await hears(ann, 'and once more');
 } finally {
   await browser.close();
   await rm(profile, { recursive: true, force: true });

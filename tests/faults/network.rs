@@ -1,5 +1,5 @@
-//! What the server does when the path to a client is late, slow, damaged, held back, cut or ended in
-//! one direction, while another client on a sound path is served as ever.
+//! What the server does when the path to a client is late, slow, damaged, held back, cut or
+//! ended in one direction, while another client on a sound path is served as ever.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! A shard that panics takes the process with it within a second, by the exit code at which the unit
-//! file starts it again.
+//! A shard that panics takes the process with it within a second, by the exit code at which the
+//! unit file starts it again.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
-//! SIGTERM in the middle of a fan-out that is as fast as it can be: what was acknowledged before has
-//! reached everybody, nobody misses anything in between, and everybody is told goodbye.
+//! SIGTERM in the middle of a fan-out that is as fast as it can be: what was acknowledged
+//! before has reached everybody, nobody misses anything in between, and everybody is told
+//! goodbye.
 
 use std::io::Write;
 use std::net::TcpStream;

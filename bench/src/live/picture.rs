@@ -12,8 +12,8 @@ use crate::output::hist;
 /// How many seconds are kept one by one.
 const COLUMNS_MAX: usize = 512;
 
-/// How long after its end a second is still waited for: threads show themselves four times in one, to
-/// a coordinator twice.
+/// How long after its end a second is still waited for: threads show themselves four times in one,
+/// to a coordinator twice.
 const GRACE_S: f64 = 0.7;
 
 /// The most seconds that are waited for at once; what shows more has lost its clock.

@@ -267,6 +267,14 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
             "raise the limit that it names, or ask for fewer clients",
         );
     }
+    let gone = run.totals.disconnects.values().sum::<u64>();
+    if run.totals.connected > 0 && gone >= run.totals.connected {
+        let how = run.totals.disconnects.keys().next().map_or("", String::as_str);
+        fault(
+            format!("all clients were gone before the end: {how}"),
+            "look at what the server, or the path to it, has against them",
+        );
+    }
     if run.totals.deliveries < SAMPLES_MIN {
         fault(
             format!("{} receipts are too few", run.totals.deliveries),

@@ -129,8 +129,8 @@ fn hex(digits: &[u8]) -> Option<u64> {
     (all < 16).then_some(number)
 }
 
-/// What each byte is worth as a digit; 255: it is none. Digits are looked up, as to guess what comes
-/// next fails too often.
+/// What each byte is worth as a digit; 255: it is none. Digits are looked up, as to guess what
+/// comes next fails too often.
 const VALUES: [u8; 256] = {
     let mut values = [255; 256];
     let mut value = 0;

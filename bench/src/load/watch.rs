@@ -18,6 +18,10 @@ use crate::proc;
 /// How often the main thread looks at what the others do.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
+/// How long before the measured time the first sample is taken: a storm is over in milliseconds,
+/// and a thread that wakes late has missed part of it.
+const LEAD_NS: u64 = 2_000_000;
+
 /// Glimpses of each thread that may wait to be looked at.
 const GLIMPSES_MAX: usize = 16;
 
@@ -81,7 +85,8 @@ impl<'a> Watch<'a> {
             let done = threads.iter().all(ScopedJoinHandle::is_finished);
             let now = now_ns();
             let end_ns = self.shared.end_ns();
-            let due = next_ns.min(end_ns.max(measure_ns));
+            let lead_ns = if next_ns == measure_ns { LEAD_NS } else { 0 };
+            let due = next_ns.min(end_ns.max(measure_ns)) - lead_ns;
             if !sampled_last && (now >= due || done) {
                 sampled_last = next_ns > measure_ns && (due >= end_ns || done);
                 sampler.sample(next_ns == measure_ns, sampled_last)?;
@@ -96,7 +101,6 @@ impl<'a> Watch<'a> {
             if done {
                 break;
             }
-            // A storm begins with its hardest moment: it is looked at when it begins.
             let left = if sampled_last { LOOK } else { Duration::from_nanos(due - now) };
             std::thread::park_timeout(left.min(LOOK));
         }

@@ -15,8 +15,8 @@ fn every_hundredth_held() -> EchoRule {
     Box::new(|number| (if number % 100 == 50 { HELD } else { Duration::ZERO }, 1))
 }
 
-/// One message in a hundred is held for 300 ms: 98 in a hundred are fast, and of a thousand the five
-/// slowest are among the ten that were held.
+/// One message in a hundred is held for 300 ms: 98 in a hundred are fast, and of a thousand the
+/// five slowest are among the ten that were held.
 const AS_COMPUTED: &str = "--threshold echo.p98<200ms --threshold echo.p99.5>=299.9ms";
 
 /// A client speaks every 50 ms, so later messages pass by what is held.
