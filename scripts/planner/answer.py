@@ -99,6 +99,7 @@ def _at(fitted, question, clients):
     if fitted.memory is not None:
         waiting = question.outbox_bytes * question.shards
         found["memory_bytes"] = int(digits(fitted.memory.at(clients), 3))
+        found["tcp_bytes_max"] = int(digits(fitted.memory.buffers_max(clients), 3))
         found["memory_bytes_slow"] = int(digits(fitted.memory.at(clients, waiting), 3))
     return found
 

@@ -1,6 +1,7 @@
 """Memory and CPU of a load, and their fits.
 
-Memory is a + b·clients + c·outbox bytes: the process and one end of the kernel's sockets together.
+Memory is a + b·clients + c·outbox bytes + d·pages in TCP's buffers: the process and one end of the
+kernel's sockets together.
 
 CPU of a shard, in cores, is a + b·deliveries + c·ticks + d·accepts + e·pings, where a delivery's b
 has parts that differ in how often they occur: a send (one call, whatever it carries); what a send
@@ -20,10 +21,10 @@ from .units import Nonsense
 # back when the acknowledgement comes, and the next send starts it anew.
 TIMER_S = 0.2
 
-# What pushes a socket out of the caches: sends to about so many other clients, and about so much
-# time, in which the host does something else. A socket is gone with the probability 1 -
-# exp(-(clients / COLD_CLIENTS + gap / COLD_S)).
-COLD_CLIENTS, COLD_S = 2000.0, 0.05
+# About so much time after a send its socket has left the caches, whoever had them since: it is gone
+# with the probability 1 - exp(-gap / COLD_S). How many clients there are adds nothing to that: at
+# 10/s 480 clients cost no less each than 7,680, and 480 at 320/s a third less than at 20/s.
+COLD_S = 0.1
 
 # A step that uses less of a core is right if it is right within this much.
 CPU_FLOOR = 0.02
@@ -96,9 +97,9 @@ def flow_of(point):
     )
 
 
-def cold(clients, gap_s):
+def cold(gap_s):
     """The share of sends whose socket has left the caches."""
-    return -math.expm1(-(clients / COLD_CLIENTS + gap_s / COLD_S))
+    return -math.expm1(-gap_s / COLD_S)
 
 
 def terms(flow):
@@ -109,7 +110,7 @@ def terms(flow):
         1.0,
         flow.ticks,
         flow.sends,
-        flow.sends * cold(flow.clients, gap_s),
+        flow.sends * cold(gap_s),
         late,
         flow.deliveries,
         flow.bytes,
@@ -148,31 +149,51 @@ def fit_cpu(points, seed=1):
 
 
 class Memory(NamedTuple):
-    """Three fits: the process, the kernel's end of its sockets, and outboxes."""
+    """Three fits: the process, the kernel's end of its sockets, and outboxes.
+
+    What lies in TCP's buffers comes and goes with what is under way, so it is a term of its own.
+    """
 
     process: Fit
     kernel: Fit | None
     outbox: float | None  # bytes of memory for a byte in an outbox
     tcp_pages: float | None  # pages of socket buffers for a client under load, at most
 
-    def at(self, clients, outbox_bytes=0.0, draw=None):
-        """Bytes of the process and of its end of the sockets."""
+    def at(self, clients, outbox_bytes=0.0, draw=None, pages=0.0):
+        """Bytes of the process and of its end of the sockets; with so many pages in TCP's buffers."""
         total = 0.0
         for fit in (self.process, self.kernel):
             if fit:
                 values = fit.values if draw is None else fit.drawn[draw % len(fit.drawn)]
                 total += values[0] + values[1] * clients
+                if fit is self.kernel:
+                    total += values[2] * pages - values[3]
         return total + (self.outbox if self.outbox is not None else 1.0) * outbox_bytes
 
     @property
+    def page_bytes(self):
+        """What a page of TCP's buffers takes, with what the kernel keeps about it."""
+        return self.kernel.values[2] if self.kernel else 0.0
+
+    def buffers_max(self, clients):
+        """Bytes that may lie in TCP's buffers, and what the kernel keeps about them."""
+        return self.page_bytes * (self.tcp_pages or 0.0) * clients
+
+    @property
     def client_bytes(self):
-        """What one more client costs."""
-        return self.process.values[1] + (self.kernel.values[1] if self.kernel else 0.0)
+        """What one more client costs, with the most that its buffers held."""
+        kernel = self.kernel.values[1] if self.kernel else 0.0
+        return self.process.values[1] + kernel + self.buffers_max(1)
 
 
 def memory_of(point):
     """What a step was seen to take: the process and one end of its sockets."""
     return None if point.rss is None else point.rss + (point.kernel or 0.0)
+
+
+def pages_of(point):
+    """Pages in TCP's buffers of one end, at most."""
+    return (point.tcp_pages or 0.0) / 2
 
 
 def fit_memory(points, seed=1):
@@ -190,26 +211,31 @@ def fit_memory(points, seed=1):
     if len({point.step.clients for point in used}) < 2:
         raise Nonsense("one number of clients is not a line: memory needs at least 2")
 
-    def line(values, which):
-        rows = [(1.0, float(point.step.clients)) for point in which]
-        return fitted(
-            ("base", "client"), rows, values, 1.0, [point.step.name for point in which], seed
-        )
+    def line(values, which, names, row):
+        rows = [row(point) for point in which]
+        return fitted(names, rows, values, 1.0, [point.step.name for point in which], seed)
+
+    def by_client(point):
+        return (1.0, float(point.step.clients))
+
+    def by_page(point):
+        # The kernel has objects at hand that others gave back: the first clients take those.
+        return (*by_client(point), pages_of(point), -1.0)
 
     # The kernel's own coming and going drowns what a few clients cost.
     seen = [point for point in used if point.kernel and point.step.clients >= 400]
     kernel = (
-        line([point.kernel for point in seen], seen)
+        line([point.kernel for point in seen], seen, ("base", "client", "page", "at hand"), by_page)
         if len({point.step.clients for point in seen}) > 1
         else None
     )
     loaded = [
-        point.tcp_pages / 2 / point.step.clients
+        pages_of(point) / point.step.clients
         for point in used
         if point.tcp_pages and point.step.clients >= 400
     ]
     return Memory(
-        line([point.rss for point in used], used),
+        line([point.rss for point in used], used, ("base", "client"), by_client),
         kernel,
         _outbox(points),
         max(loaded, default=None),

@@ -51,7 +51,7 @@ def cut_at(points, load):
 
 
 def memory(points, seed=1):
-    """Few clients are fitted, many predicted."""
+    """Few clients are fitted, many predicted; what lay in TCP's buffers is taken as it was."""
     known = [
         point
         for point in points
@@ -70,7 +70,7 @@ def memory(points, seed=1):
             "memory",
             point.step.name,
             point.step.clients / largest,
-            found.at(point.step.clients),
+            found.at(point.step.clients, pages=cost.pages_of(point)),
             cost.memory_of(point),
         )
         for point in held

@@ -218,7 +218,9 @@ def _memory(host, fitted, question):
 
         drawn = [
             holds(
-                sum(part.drawn[draw][1] for part in (memory.process, memory.kernel) if part), base
+                sum(part.drawn[draw][1] for part in (memory.process, memory.kernel) if part)
+                + memory.buffers_max(1),
+                base,
             )
             for draw in range(DRAWS)
         ]

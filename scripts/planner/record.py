@@ -79,7 +79,9 @@ def validation(fitted, question, seen, what):
     if expected:
         predicted = {"cpu_share": expected.cpu, "p50_s": expected.p50, "p99_s": expected.p99}
     if fitted.memory:
-        predicted["memory_bytes"] = fitted.memory.at(load.clients)
+        predicted["memory_bytes"] = fitted.memory.at(
+            load.clients, pages=cost.pages_of(seen)
+        )
     shards = question.shards
     return rounded(
         {

@@ -31,6 +31,8 @@ def at(found):
         words.append(f"p99 {show_time(found['p99_s'])}")
     if found.get("memory_bytes"):
         words.append(f"memory {show_size(found['memory_bytes'])}")
+        if found.get("tcp_bytes_max"):
+            words.append(f"and up to {show_size(found['tcp_bytes_max'])} in TCP's buffers")
     return ", ".join(words)
 
 
@@ -60,6 +62,11 @@ def fits(fitted):
                     f"{show_size(fit.values[1])} a client ({between(fit.interval(1), show_size)}), "
                     f"{fit.points} steps, {show_share(fit.typical)}"
                 )
+        if fitted.memory.page_bytes:
+            lines.append(
+                f"    and {show_size(fitted.memory.page_bytes)} for a page in TCP's buffers, "
+                f"{fitted.memory.tcp_pages or 0:.3g} pages a client at most"
+            )
         if fitted.memory.outbox is not None:
             lines.append(f"  memory for a byte in an outbox: {fitted.memory.outbox:.3g} bytes")
     for name, curve in (("p50", fitted.p50), ("p99", fitted.p99)):

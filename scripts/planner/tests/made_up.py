@@ -24,6 +24,8 @@ COSTS = {
 VALUES = tuple(COSTS[name] for name in TERMS)
 
 PROCESS, CLIENT, KERNEL, KERNEL_CLIENT = 7_000_000.0, 100.0, 2_000_000.0, 4_400.0
+# A page of TCP buffers, with what the kernel keeps about it.
+PAGE = 4_500.0
 FIXED_S, LONGER, UNEVEN = 0.4e-3, 1.2, 0.06
 
 HOST = {
@@ -76,11 +78,13 @@ def record(step, chance, noise):
     def about(value):
         return value * math.exp(chance.gauss(0, noise))
 
+    # What is under way when someone looks is a matter of chance.
+    pages = int(step.clients * chance.random()) if step.kind == "fanout" else 0
     memory = {
         "rss_bytes": int(about(PROCESS) + CLIENT * step.clients),
         "rss_before_bytes": int(PROCESS),
-        "kernel_bytes": int(2 * (KERNEL + KERNEL_CLIENT * about(step.clients))),
-        "tcp_pages": step.clients // 2,
+        "kernel_bytes": int(2 * (KERNEL + KERNEL_CLIENT * about(step.clients)) + PAGE * pages),
+        "tcp_pages": pages,
     }
     run = {
         "totals": {

@@ -24,7 +24,10 @@ def fitted(**costs):
         for quantile in (0.5, 0.99)
     ]
     memory = cost.Memory(
-        fit(("base", "client"), (10e6, 1024.0)), fit(("base", "client"), (0.0, 4096.0)), 1.0, 0.25
+        fit(("base", "client"), (10e6, 1024.0)),
+        fit(("base", "client", "page", "at hand"), (0.0, 4096.0, 0.0, 0.0)),
+        1.0,
+        0.25,
     )
     return model.Model(
         fit(TERMS, [coefficients.get(name, 0.0) for name in TERMS]),

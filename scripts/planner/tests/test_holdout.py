@@ -3,7 +3,7 @@
 import copy
 import unittest
 
-from planner import holdout, points
+from planner import cost, holdout, points
 from planner.tests import made_up
 
 
@@ -28,6 +28,24 @@ class HeldOut(unittest.TestCase):
     def test_nothing_that_is_fitted_is_predicted(self):
         fitted, held, largest = holdout.cut_at([1, 2, 4, 5, 8, 16], lambda load: load)
         self.assertEqual((fitted, held, largest), ([1, 2, 4], [8, 16], 4))
+
+    def test_what_lies_in_tcp_s_buffers_is_told_from_what_clients_cost(self):
+        kernel = cost.fit_memory(measured()).kernel
+        _, client, page, _ = kernel.values
+        self.assertAlmostEqual(client / made_up.KERNEL_CLIENT, 1, delta=0.02)
+        self.assertAlmostEqual(page / made_up.PAGE, 1, delta=0.05)
+
+    def test_what_the_kernel_has_at_hand_makes_the_first_clients_cheap(self):
+        at_hand = 5e5
+
+        def less(record):
+            if "runs" in record:
+                seen = record["memory"]["kernel_bytes"] - 2 * (made_up.KERNEL + at_hand)
+                record["memory"]["kernel_bytes"] = max(int(seen), 1)
+
+        kernel = cost.fit_memory(measured(less)).kernel
+        self.assertAlmostEqual(kernel.values[1] / made_up.KERNEL_CLIENT, 1, delta=0.02)
+        self.assertAlmostEqual(kernel.values[3] / at_hand, 1, delta=0.1)
 
     def test_memory_that_grows_faster_is_caught(self):
         def square(record):
