@@ -160,7 +160,7 @@ class Memory(NamedTuple):
     tcp_pages: float | None  # pages of socket buffers for a client under load, at most
 
     def at(self, clients, outbox_bytes=0.0, draw=None, pages=0.0):
-        """Bytes of the process and of its end of the sockets; with so many pages in TCP's buffers."""
+        """Bytes of the process and its end of the sockets, with so many pages in TCP's buffers."""
         total = 0.0
         for fit in (self.process, self.kernel):
             if fit:
