@@ -1,20 +1,10 @@
 // Chromium on the real page: two tabs chat, the server ends, another starts, and both come back by themselves.
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { withBrowser } from './chromium.mjs';
 
 const [page, pid] = process.argv.slice(2);
-const profile = await mkdtemp(join(tmpdir(), 'stentor-'));
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  headless: true,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
 
-async function tab(user) {
+async function tab(browser, user) {
   const tab = await browser.newPage();
   tab.setDefaultTimeout(60_000);
   await tab.goto(`${page}?channel=hall&user=${user}`);
@@ -32,8 +22,8 @@ async function say(tab, text) {
 
 const hears = (tab, text) => tab.locator('#messages .bubble', { hasText: text }).first().waitFor();
 
-try {
-  const [ann, bob] = [await tab('ann'), await tab('bob')];
+await withBrowser(async (browser) => {
+  const [ann, bob] = [await tab(browser, 'ann'), await tab(browser, 'bob')];
   // A tab is connected before it is in its channel.
   await ann.locator('#people button[data-name="bob"]').waitFor();
   await bob.locator('#people button[data-name="ann"]').waitFor();
@@ -63,7 +53,4 @@ try {
   await bob.locator('#people button[data-name="ann"]').waitFor();
   await say(bob, 'and once more');
   await hears(ann, 'and once more');
-} finally {
-  await browser.close();
-  await rm(profile, { recursive: true, force: true });
-}
+});
