@@ -105,7 +105,7 @@ def loads(options):
     return {
         "idle": ["idle", "-c", str(options.idle_clients), "-d", "1s"],
         "one": ["fanout", "-c", str(options.clients), "-w", "16", *load, *time],
-        "all": ["fanout", *["-c", str(talkers(options)), "-P", str(talkers(options))], "-w", "4", *load, *time],
+        "all": ["fanout", *["-c", str(talkers(options)), "-P", str(talkers(options))], "-w", "1", *load, *time],
         "paced": ["fanout", "-c", str(options.clients), "-r", f"{options.rate:g}/s", *load, *time],
     }
 
