@@ -138,12 +138,7 @@ impl Port {
 
     /// Sends an ask that may wait but must not be lost.
     pub(crate) fn owe(&mut self, to: ShardId, ask: Ask) {
-        if self.owed[to.index()].is_empty() {
-            if let Err(ask) = self.push_ask(to, ask) {
-                self.owed[to.index()].push_back(ask);
-                self.owed_count += 1;
-            }
-        } else {
+        if let Err(ask) = self.try_ask(to, ask) {
             self.owed[to.index()].push_back(ask);
             self.owed_count += 1;
         }
