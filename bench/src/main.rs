@@ -23,6 +23,7 @@ mod proc;
 mod served;
 mod pair;
 mod search;
+mod random;
 mod host;
 
 use std::process::ExitCode;

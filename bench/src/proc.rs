@@ -71,6 +71,13 @@ impl Memory {
     }
 }
 
+/// Whether a process runs: one that has ended and waits for its parent does not.
+pub(crate) fn is_there(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+    state.is_some_and(|state| !matches!(state, "Z" | "X"))
+}
+
 /// One line of a rollup, which is in KiB.
 fn line_of(rollup: &str, name: &str) -> u64 {
     let line = rollup.lines().find(|line| line.starts_with(name));

@@ -33,11 +33,14 @@ pub(crate) struct Run {
     pub(crate) totals: Totals,
     /// By name: `delivery` (publish to each receipt), `last` (publish to the last receipt),
     /// `service` (the same as `delivery` from the actual send), `late` (the generator's own
-    /// lateness), `handshake`, `echo`.
+    /// lateness), `handshake`, `echo`, `return` (the end of a client's connection to its return).
     pub(crate) latencies: BTreeMap<String, Latency>,
     /// Of the measured server, if its process is known.
     pub(crate) server: Option<ServerCost>,
     pub(crate) generator: Generator,
+    /// What became of clients whose connections ended, where they were to come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) returns: Option<Returns>,
     /// The processes that drove the load, where those were several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) agents: Vec<Agent>,
@@ -121,6 +124,9 @@ pub(crate) struct Totals {
     /// Those of them whose TLS handshake resumed an earlier session of theirs.
     #[serde(default)]
     pub(crate) resumed: u64,
+    /// Publications that were due when their publisher had no connection.
+    #[serde(default)]
+    pub(crate) unsaid: u64,
     /// Pings of the server that were answered.
     #[serde(default)]
     pub(crate) pings: u64,
@@ -128,6 +134,22 @@ pub(crate) struct Totals {
     /// where TLS was cut off as well.
     pub(crate) disconnects: BTreeMap<String, u64>,
     /// Connects that failed, by cause.
+    pub(crate) failures: BTreeMap<String, u64>,
+}
+
+/// How clients came back whose connections had ended, from the run's beginning to its end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Returns {
+    /// How often a client was there again.
+    pub(crate) returned: u64,
+    /// Clients that were not back at the end.
+    pub(crate) away: u64,
+    /// Receipts that did not come because their client was away, or was cut off while they were on
+    /// their way to it, as far as it heard later ones. They are not counted as lost.
+    pub(crate) missed: u64,
+    /// The longest time for which somebody was away; none where nobody was, or not all are back.
+    pub(crate) recovery_s: Option<f64>,
+    /// Tries that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
 }
 

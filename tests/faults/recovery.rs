@@ -2,86 +2,127 @@
 //! hear nothing twice.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use crate::server::{Server, post};
-use crate::swarm::{Event, Swarm};
+use crate::server::{Server, eventually};
 
-/// Clients on bare sockets, and clients of the page's library.
-const BARE: usize = 4_000;
+/// Clients of the load generator, and clients of the page's library.
+const BENCH: usize = 4_000;
 const LIBRARY: usize = 1_000;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What a process says, line by line.
+struct Told {
+    process: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Told {
+    fn start(command: &mut Command, of_errors: bool) -> Self {
+        command.stdout(Stdio::piped());
+        if of_errors {
+            command.stderr(Stdio::piped());
+        }
+        let mut process = command.spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let out: Box<dyn std::io::Read + Send> = if of_errors {
+            Box::new(process.stderr.take().unwrap())
+        } else {
+            Box::new(process.stdout.take().unwrap())
+        };
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Self { process, lines }
+    }
+
+    /// The next line that is meant.
+    fn until(&self, is_meant: impl Fn(&str) -> bool) -> String {
+        let mut seen = Vec::new();
+        loop {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else { panic!("it said {seen:#?}") };
+            if is_meant(&line) {
+                return line;
+            }
+            seen.push(line);
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The load generator of this workspace, built like the server.
+fn bench() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_stentor")).with_file_name("stentor-bench");
+    assert!(path.exists(), "{} is missing: build the whole workspace", path.display());
+    path
+}
+
 #[test]
 fn five_thousand_clients_come_back_after_a_kill() {
     let mut server = Server::start(&["--shards", "2"]);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/crowd.mjs");
-    let mut library = Command::new("node")
-        .arg(script)
-        .args([&format!("ws://{}", server.address), &LIBRARY.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut told = BufReader::new(library.stdout.take().unwrap()).lines();
+    let mut node = Command::new("node");
+    node.arg(script).args([&format!("ws://{}", server.address), &LIBRARY.to_string()]);
+    let mut library = Told::start(&mut node, false);
 
-    let target = "/ws?channel=bare";
-    let mut bare = Swarm::new(server.address, target, BARE, 3, Duration::from_secs(1));
-    assert!(bare.run(PATIENCE, |_, _| {}, |swarm| swarm.open() == BARE), "not all came in");
-    assert_eq!(told.next().unwrap().unwrap(), "in");
+    let record = std::env::temp_dir().join(format!("stentor-recovery-{}.json", std::process::id()));
+    let mut load = Command::new(bench());
+    load.args(["fanout", &format!("ws://{}/ws?channel=bench", server.address)])
+        .args(["-c", &BENCH.to_string(), "-P", "4", "-r", "20/s", "--warmup", "0", "-d", "10m"])
+        .args(["--ramp", "4k/s", "--reconnect", "--backoff", "500ms..4s", "--no-tui", "--json"])
+        .arg(&record);
+    let mut load = Told::start(&mut load, true);
+    let is_second = |line: &str| line.contains("deliveries/s");
+    let is_away = |line: &str| line.contains("away");
+    load.until(|line| is_second(line) && !is_away(line));
+    assert_eq!(library.until(|_| true), "in");
 
-    // Each publication has a number; each member keeps how often it heard which.
-    let mut heard = vec![[0_u8; 256]; BARE];
-    let mut said = 0;
-    let mut speak = |server: &Server| {
-        let body = format!(r#"{{"channel":"bare","data":{said}}}"#);
-        assert_eq!(post(server.admin, "/api/publish", &body).0, 200);
-        said += 1;
-        said - 1
-    };
-    for _ in 0..5 {
-        speak(&server);
-    }
     server.signal("KILL");
-    let killed = Instant::now();
     server.wait();
-    let server = Server::start_on(server.address, &["--shards", "2"]);
-    let mut lost = 0;
-    let mut note = |index: usize, event: Event<'_>| match event {
-        Event::Heard(text) => {
-            let number: usize = std::str::from_utf8(text).unwrap().parse().unwrap();
-            heard[index][number] += 1;
-        }
-        Event::Lost => lost += 1,
-        Event::Open(_) | Event::Closed(_) => {}
-    };
+    let _server = Server::start_on(server.address, &["--shards", "2"]);
     // First they must notice, and then be back.
-    let mut was_out = false;
-    let all_back = |swarm: &mut Swarm| {
-        was_out |= swarm.open() < BARE / 2;
-        was_out && swarm.open() == BARE
-    };
-    assert!(bare.run(PATIENCE, &mut note, all_back), "{} of {BARE} came back", bare.open());
-    let bare_took = killed.elapsed();
-    let last = speak(&server);
-    let until = Instant::now() + Duration::from_secs(1);
-    bare.run(PATIENCE, &mut note, |_| Instant::now() > until);
-    assert_eq!(lost, BARE, "each lost one server");
-
-    let back = told.next().unwrap().unwrap();
+    load.until(is_away);
+    load.until(|line| is_second(line) && !is_away(line));
+    let back = library.until(|_| true);
     let library_took: u64 = back.strip_prefix("back ").unwrap().parse().unwrap();
-    eprintln!(
-        "all back: {BARE} bare after {bare_took:?}, {LIBRARY} of the library {library_took} ms"
-    );
-    assert!(bare_took < Duration::from_secs(30), "{bare_took:?}");
-    assert!(library_took < 30_000, "{library_took} ms");
-    for heard in &heard {
-        assert!(heard.iter().all(|times| *times < 2), "something was heard twice");
-        assert_eq!(heard[last], 1, "all that are back hear what is said");
+    assert_eq!(library.until(|_| true), "done");
+    assert!(library.process.wait().unwrap().success());
+    // Two seconds more in which nobody is away.
+    for _ in 0..2 {
+        load.until(is_second);
     }
-    assert_eq!(told.next().unwrap().unwrap(), "done");
-    assert!(library.wait().unwrap().success());
+
+    // Interrupted, it says what it has.
+    let pid = load.process.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    eventually("the record is there", || load.process.try_wait().unwrap().is_some());
+    let run: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&record).unwrap()).unwrap();
+    std::fs::remove_file(&record).unwrap();
+    let (returns, totals) = (&run["returns"], &run["totals"]);
+    let recovery = returns["recovery_s"].as_f64().unwrap();
+    eprintln!(
+        "all back: {BENCH} of the bench {recovery} s, {LIBRARY} of the library {library_took} ms"
+    );
+    assert!(recovery < 30.0 && library_took < 30_000, "{recovery} s, {library_took} ms");
+    assert_eq!((&returns["returned"], &returns["away"]), (&BENCH.into(), &0.into()));
+    assert_eq!((&totals["duplicated"], &totals["lost"]), (&0.into(), &0.into()), "{totals}");
+    // The last whole second; a message may have been under way where it began.
+    let last = run["series"].as_array().unwrap().iter().rev().nth(1).unwrap();
+    let [heard, said] = ["deliveries", "published"].map(|name| last[name].as_u64().unwrap());
+    assert!(heard + 2 * BENCH as u64 > said * BENCH as u64, "{heard} of {said} messages");
+    assert!(said > 10, "{said} messages");
 }

@@ -43,8 +43,6 @@ pub(crate) enum Event<'a> {
     Heard(&'a [u8]),
     /// The server said goodbye with this code.
     Closed(u16),
-    /// The connection is gone.
-    Lost,
 }
 
 pub(crate) struct Swarm {
@@ -214,9 +212,6 @@ impl Swarm {
             member.take_frames(|event| tell(index, event));
         };
         if lost {
-            if matches!(member.state, State::Open(_)) {
-                tell(index, Event::Lost);
-            }
             self.lose(index, now);
         }
     }

@@ -61,6 +61,8 @@ pub(crate) struct Sums {
     pub(crate) late_ns: u64,
     /// Clients that the server closed, by close code.
     pub(crate) endings: BTreeMap<String, u64>,
+    /// Clients that are on their way back.
+    pub(crate) away: u64,
 }
 
 /// What a thread shows of itself: a second as it stands, and its sums.
@@ -209,6 +211,7 @@ impl Picture {
             all.out_of_order = all.out_of_order.saturating_add(sums.out_of_order);
             all.strays = all.strays.saturating_add(sums.strays);
             all.late_ns = all.late_ns.max(sums.late_ns);
+            all.away = all.away.saturating_add(sums.away);
             for (code, count) in &sums.endings {
                 let all = all.endings.entry(code.clone()).or_default();
                 *all = all.saturating_add(*count);

@@ -35,6 +35,14 @@ pub(super) fn clients(picture: &Picture) -> String {
 
 /// What happened in the last second that is over.
 pub(super) fn last_second(picture: &Picture) -> String {
+    let said = what_happened(picture);
+    match picture.sums().away {
+        0 => said,
+        away => format!("{said}  away {}", count(real(away))),
+    }
+}
+
+fn what_happened(picture: &Picture) -> String {
     if picture.head.unit.is_empty() {
         return format!("{} connected", count(real(picture.connected)));
     }

@@ -11,7 +11,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::picture::{Phase, Picture};
+use super::picture::{Phase, Picture, Sums};
 use super::screen::{self, Screen};
 use super::{Wish, chart, text};
 use crate::meter::real;
@@ -204,10 +204,13 @@ impl Page<'_> {
     }
 
     fn disconnects(&self) -> Line<'static> {
-        let endings = self.picture.sums().endings;
+        let Sums { endings, away, .. } = self.picture.sums();
         let mut spans = Vec::from(self.none("disconnects", endings.values().sum()));
         let by = |(code, number): (&String, &u64)| format!("{} {number}", plain(code));
-        let codes: Vec<String> = endings.iter().map(by).collect();
+        let mut codes: Vec<String> = endings.iter().map(by).collect();
+        if away > 0 {
+            codes.push(format!("{} away", count(real(away))));
+        }
         spans.push(Span::raw(codes.join("  ")));
         Line::from(spans)
     }
@@ -240,7 +243,7 @@ mod tests {
 
     use super::*;
     use crate::live::picture::tests::{picture, second};
-    use crate::live::{Glimpse, Server, Sums};
+    use crate::live::{Glimpse, Server};
 
     /// A minute of a run.
     fn busy() -> Picture {

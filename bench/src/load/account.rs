@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::board::{Board, Heard};
-use super::ledger::{Ledger, Order, Receipt, Tally};
+use super::job::Job;
+use super::ledger::{Ledger, Order, Receipt};
+use super::place::Tally;
 use super::stamp::Stamp;
-use super::worker::Job;
 
 /// What a thread waits at most while messages are on their way that end on other threads: none is
 /// woken for them.
@@ -18,7 +19,7 @@ pub(super) trait Account {
     /// the measured time.
     fn hear(&mut self, client: usize, stamp: &Stamp, took_ns: Option<u64>) -> Receipt;
 
-    /// A client listens no more.
+    /// A client listens no more, unless it comes back and hears something again.
     fn leave(&mut self, client: usize);
 
     /// How many messages of the publisher at a place have reached all who wait for them.
@@ -32,6 +33,9 @@ pub(super) trait Account {
 
     /// The longest wait for a window to move, where it is not what this thread hears that moves it.
     fn patience(&self) -> Option<Duration>;
+
+    /// The run is over: whoever is away is not to hear the rest.
+    fn settle(&mut self);
 
     /// What came so far that should not have, or did not.
     fn tally(&self) -> Tally;
@@ -106,6 +110,10 @@ impl Account for Fan<'_> {
     fn patience(&self) -> Option<Duration> {
         // Who has no window waits for none to move.
         (!self.alone && !self.publishers.is_empty()).then_some(OTHERS)
+    }
+
+    fn settle(&mut self) {
+        self.ledger.settle();
     }
 
     fn tally(&self) -> Tally {

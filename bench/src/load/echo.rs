@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::absence::Reconnect;
 use super::account::Account;
 use super::aim::Aim;
-use super::ledger::{Arrival, Order, Place, Receipt, Tally};
+use super::ledger::{Order, Receipt};
+use super::place::{Arrival, Place, Tally};
 use super::plan::{Hears, Plan, Talk};
 use super::stamp::Stamp;
 use super::{Failed, Measure};
@@ -19,13 +21,16 @@ pub(crate) struct Echo {
     pub(crate) aim: Aim,
     #[command(flatten)]
     talk: Talk,
+    #[command(flatten)]
+    reconnect: Reconnect,
 }
 
 impl Echo {
     /// As a load in which every client publishes, and hears itself.
     fn plan(&self) -> Plan {
         let publishers = self.aim.clients;
-        Plan { aim: self.aim.clone(), publishers, talk: self.talk.clone(), hears: Hears::Own }
+        let (talk, reconnect) = (self.talk.clone(), self.reconnect.clone());
+        Plan { aim: self.aim.clone(), publishers, talk, reconnect, hears: Hears::Own }
     }
 }
 
@@ -98,8 +103,9 @@ impl Account for Echoes {
         Receipt::Fresh { last: false }
     }
 
-    fn leave(&mut self, _client: usize) {
+    fn leave(&mut self, client: usize) {
         // It waited for itself alone.
+        self.clients[client].place.leave();
     }
 
     fn complete(&self, place: usize) -> u32 {
@@ -119,6 +125,10 @@ impl Account for Echoes {
 
     fn patience(&self) -> Option<Duration> {
         None
+    }
+
+    fn settle(&mut self) {
+        // What nobody but itself waits for is lost with it.
     }
 
     fn tally(&self) -> Tally {

@@ -6,18 +6,19 @@ use std::io;
 
 use hdrhistogram::Histogram;
 
+use super::absence;
 use super::aim::Aim;
 use super::crew::Gathered;
+use super::job::{Found, Mode};
 use super::ledger::disordered;
 use super::plan::{Hears, Plan};
 use super::record::{Interval, nanoseconds};
 use super::sampler::Sampler;
-use super::worker::{Found, Mode};
 use crate::agents;
 use crate::host;
 use crate::output::hist::encode;
 use crate::run::{
-    Fault, Generator, Latency, Load, Run, SCHEMA_VERSION, Second, ServerCost, Totals,
+    Fault, Generator, Latency, Load, Returns, Run, SCHEMA_VERSION, Second, ServerCost, Totals,
 };
 
 /// Fewer receipts than this say nothing about a p99.
@@ -35,31 +36,16 @@ const LITTLE: f64 = 0.10;
 /// Merges what the threads found.
 pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> {
     let Gathered { found, sampler, began_unix_ms, measured, joint } = gathered;
-    let tallies = || found.iter().map(|found| &found.tally);
-    let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
-    let sum = |of: fn(&Found) -> u64| found.iter().map(of).sum::<u64>();
-    let (published, receipts) = (sum(|found| found.published), sum(|found| found.receipts));
     let connected = found.iter().map(|found| found.connected as u64).sum::<u64>();
     let (command, main, hearers) = match plan.hears {
         Hears::All => ("fanout", "delivery", connected),
         Hears::Own => ("echo", "echo", 1),
     };
-    let mut totals = Totals {
-        seconds: measured.as_secs_f64(),
-        published,
-        deliveries: receipts,
-        lost: (published * hearers).saturating_sub(receipts),
-        duplicated: tallies().map(|tally| tally.duplicated).sum(),
-        out_of_order: tallies().map(|tally| tally.out_of_order).sum(),
-        strays: tallies().map(|tally| tally.strays).sum(),
-        disordered_clients: disordered(&orders),
-        bytes_in: sum(|found| found.bytes_in),
-        connected,
-        pings: 0,
-        resumed: 0,
-        disconnects: BTreeMap::new(),
-        failures: BTreeMap::new(),
-    };
+    let mut totals =
+        Totals { seconds: measured.as_secs_f64(), connected, ..totals_of(&found, hearers) };
+    let missed = found.iter().map(|found| found.tally.missed).sum();
+    let absences = found.iter().filter_map(|found| found.absences.as_ref());
+    let returns = absence::merged(absences, missed)?;
     let (mut service, mut last) = (nanoseconds()?, nanoseconds()?);
     let (mut late, mut handshake) = (nanoseconds()?, nanoseconds()?);
     let mut intervals = Vec::new();
@@ -84,6 +70,9 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         // In a closed loop a message leaves when it is meant to, by what that means there.
         named.extend([("service", &service), ("late", &late)]);
     }
+    if let Some((_, took)) = &returns {
+        named.push(("return", took));
+    }
     named.retain(|(_, histogram)| !histogram.is_empty());
     let latencies =
         named.into_iter().map(|(name, found)| (name.to_owned(), Latency::of(found))).collect();
@@ -95,16 +84,39 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         generator: generator_of(&plan.aim, &cpu, &totals),
         series,
         totals,
+        returns: returns.map(|(returns, _)| returns),
         agents: joint.map(|joint| joint.agents).unwrap_or_default(),
         ..head_of(command, &plan.aim, &sampler)
     };
     run.target.dialect = plan.talk.message.dialect().unwrap_or(run.target.dialect);
     let p99_ns = heard.value_at_quantile(0.99);
     run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));
+    run.faults.extend(gone(&sampler, run.returns.is_some()));
     // Who hears only itself compares moments of one clock.
     let across = (plan.hears == Hears::All).then_some(p99_ns);
     run.faults.extend(agents::faults(&run.agents, across));
     Ok(run)
+}
+
+/// What all threads counted, where so many wait for each message.
+fn totals_of(found: &[Found], hearers: u64) -> Totals {
+    let tallies = || found.iter().map(|found| &found.tally);
+    let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
+    let sum = |of: fn(&Found) -> u64| found.iter().map(of).sum::<u64>();
+    let (published, receipts) = (sum(|found| found.published), sum(|found| found.receipts));
+    let missed: u64 = tallies().map(|tally| tally.missed).sum();
+    Totals {
+        published,
+        deliveries: receipts,
+        lost: (published * hearers).saturating_sub(receipts + missed),
+        duplicated: tallies().map(|tally| tally.duplicated).sum(),
+        out_of_order: tallies().map(|tally| tally.out_of_order).sum(),
+        strays: tallies().map(|tally| tally.strays).sum(),
+        disordered_clients: disordered(&orders),
+        bytes_in: sum(|found| found.bytes_in),
+        unsaid: sum(|found| found.unsaid),
+        ..Totals::default()
+    }
 }
 
 /// How late the latest process was: among many that are in time it would not be seen.
@@ -233,6 +245,14 @@ pub(super) fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost
     })
 }
 
+/// That the server's process ended, where that was not to be expected: what it used is not known.
+pub(super) fn gone(sampler: &Sampler, returning: bool) -> Option<Fault> {
+    (sampler.gone && !returning).then(|| Fault {
+        what: "the server's process ended".to_owned(),
+        remedy: "see what it said; --reconnect measures how clients come back".to_owned(),
+    })
+}
+
 /// What the generator's threads ran for in the measured time.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn generator_of(aim: &Aim, cpu_ns: &[u64], totals: &Totals) -> Generator {
@@ -255,7 +275,7 @@ pub(super) fn share(cpu_ns: u64, seconds: f64) -> f64 {
 
 /// Why the run proves nothing, if it does not.
 fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
-    let mut faults = Vec::new();
+    let mut faults = Vec::from_iter(deserted(&run.totals, run.returns.as_ref()));
     let mut fault = |what: String, remedy: &str| {
         faults.push(Fault { what, remedy: remedy.to_owned() });
     };
@@ -265,14 +285,6 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
         fault(
             format!("{missing} of {} clients could not connect: {cause}", run.load.clients),
             "raise the limit that it names, or ask for fewer clients",
-        );
-    }
-    let gone = run.totals.disconnects.values().sum::<u64>();
-    if run.totals.connected > 0 && gone >= run.totals.connected {
-        let how = run.totals.disconnects.keys().next().map_or("", String::as_str);
-        fault(
-            format!("all clients were gone before the end: {how}"),
-            "look at what the server, or the path to it, has against them",
         );
     }
     if run.totals.deliveries < SAMPLES_MIN {
@@ -312,6 +324,17 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// That no client was there at the end.
+pub(super) fn deserted(totals: &Totals, returns: Option<&Returns>) -> Option<Fault> {
+    let disconnects = || totals.disconnects.values().sum::<u64>();
+    let gone = returns.map_or_else(disconnects, |returns| returns.away);
+    let how = totals.disconnects.keys().next().map_or("", String::as_str);
+    (totals.connected > 0 && gone >= totals.connected).then(|| Fault {
+        what: format!("all clients were gone before the end: {how}"),
+        remedy: "look at what the server, or the path to it, has against them".to_owned(),
+    })
 }
 
 /// The p99 by which the generator was late, in nanoseconds, if it was: as late as a tenth of what

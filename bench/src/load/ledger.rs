@@ -5,82 +5,10 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// How far back a repetition can be told from a late arrival.
-const SEEN: u32 = u64::BITS;
+use super::place::{Arrival, Place, Tally};
 
 /// The most messages of one publisher whose last receipt is awaited.
 const AWAITED_MAX: usize = 1 << 16;
-
-/// One client's place in one publisher's row.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Place {
-    /// The number after the highest one heard.
-    next: u32,
-    /// Which of the last numbers before it were heard, the latest in the lowest bit.
-    seen: u64,
-}
-
-/// How a message stands to those of its publisher that came before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
-    /// Behind all of them, and so many between did not come yet.
-    Next { skipped: u32 },
-    /// After a later one.
-    Late,
-    /// It was heard before, or so long ago that it must have been.
-    Again,
-}
-
-impl Place {
-    /// A message came.
-    pub(super) fn take(&mut self, number: u32) -> Arrival {
-        if number >= self.next {
-            let ahead = number - self.next + 1;
-            self.seen = self.seen.checked_shl(ahead).unwrap_or(0) | 1;
-            self.next = number + 1;
-            Arrival::Next { skipped: ahead - 1 }
-        } else if self.heard(number) {
-            Arrival::Again
-        } else {
-            self.seen |= 1 << (self.next - 1 - number);
-            Arrival::Late
-        }
-    }
-
-    fn heard(&self, number: u32) -> bool {
-        number < self.next && {
-            let back = self.next - 1 - number;
-            back >= SEEN || self.seen >> back & 1 == 1
-        }
-    }
-}
-
-/// What came that should not have, or did not.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Tally {
-    /// Messages that a client has not heard though it heard later ones.
-    pub(super) missing: u64,
-    pub(super) duplicated: u64,
-    pub(super) out_of_order: u64,
-    /// Messages that were meant for others.
-    pub(super) strays: u64,
-}
-
-impl Tally {
-    /// A message came; `counts` if it belongs to the measured time.
-    pub(super) fn count(&mut self, arrival: Arrival, counts: bool) {
-        match arrival {
-            _ if !counts => {}
-            Arrival::Next { skipped } => self.missing += u64::from(skipped),
-            Arrival::Late => {
-                self.out_of_order += 1;
-                // It may have been skipped before it counted.
-                self.missing = self.missing.saturating_sub(1);
-            }
-            Arrival::Again => self.duplicated += 1,
-        }
-    }
-}
 
 /// What a receipt was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +22,56 @@ pub(crate) enum Receipt {
 }
 
 /// The messages of one publisher that some client still waits for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Row {
     oldest: u32,
     waiting: VecDeque<u32>,
+    /// Clients that listen to this publisher.
+    listening: u32,
+}
+
+impl Row {
+    /// Where a message stands, with all before it in their places; none if nobody waits for it any
+    /// more.
+    fn reach(&mut self, number: u32) -> Option<usize> {
+        let ahead = number.checked_sub(self.oldest)?;
+        let mut ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
+        if ahead > 2 * AWAITED_MAX {
+            // A jump that no run makes: what was awaited before it is given up.
+            (self.oldest, ahead) = (number, 0);
+            self.waiting.clear();
+        }
+        while ahead > self.waiting.len() {
+            self.waiting.push_back(self.listening);
+        }
+        Some(ahead)
+    }
+
+    /// One client less waits for a message. Whether it was the last.
+    fn count_down(&mut self, number: u32) -> bool {
+        let Some(ahead) = self.reach(number) else { return false };
+        if ahead == self.waiting.len() {
+            self.waiting.push_back(self.listening);
+        }
+        let waiting = &mut self.waiting[ahead];
+        let last = *waiting == 1;
+        *waiting = waiting.saturating_sub(1);
+        // What was lost on its way is given up in the end: it holds up nobody.
+        while self.waiting.front() == Some(&0) || self.waiting.len() > AWAITED_MAX {
+            self.waiting.pop_front();
+            self.oldest += 1;
+        }
+        last
+    }
+
+    /// One client more listens, from this message on.
+    fn join(&mut self, number: u32) {
+        let ahead = self.reach(number).unwrap_or(0);
+        self.listening += 1;
+        for waiting in self.waiting.iter_mut().skip(ahead).filter(|waiting| **waiting > 0) {
+            *waiting += 1;
+        }
+    }
 }
 
 /// The clients of one thread.
@@ -106,8 +80,6 @@ pub(crate) struct Ledger {
     publishers: usize,
     places: Vec<Place>,
     rows: Vec<Row>,
-    /// Clients that still listen.
-    listening: u32,
     pub(super) tally: Tally,
     /// For each client, the order in which it heard everything, boiled down.
     orders: Vec<Order>,
@@ -122,11 +94,12 @@ pub(crate) struct Order {
 
 impl Ledger {
     pub(crate) fn new(clients: usize, publishers: usize) -> Self {
+        let listening = u32::try_from(clients).unwrap_or(u32::MAX);
+        let row = |_| Row { oldest: 0, waiting: VecDeque::new(), listening };
         Self {
             publishers,
             places: vec![Place::default(); clients * publishers],
-            rows: (0..publishers).map(|_| Row::default()).collect(),
-            listening: u32::try_from(clients).unwrap_or(u32::MAX),
+            rows: (0..publishers).map(row).collect(),
             tally: Tally::default(),
             orders: vec![Order::default(); clients],
         }
@@ -143,8 +116,10 @@ impl Ledger {
         let place = &mut self.places[client * self.publishers + publisher];
         let arrival = place.take(number);
         self.tally.count(arrival, counts);
-        if arrival == Arrival::Again {
-            return Receipt::Again;
+        match arrival {
+            Arrival::Again => return Receipt::Again,
+            Arrival::Back { .. } => self.rows[publisher].join(number),
+            Arrival::Next { .. } | Arrival::Late => {}
         }
         if counts {
             let order = &mut self.orders[client];
@@ -154,43 +129,34 @@ impl Ledger {
             order.digest =
                 (order.digest ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         }
-        Receipt::Fresh { last: self.count_down(publisher, number) }
+        Receipt::Fresh { last: self.rows[publisher].count_down(number) }
     }
 
-    /// One client less waits for a message. Whether it was the last.
-    fn count_down(&mut self, publisher: usize, number: u32) -> bool {
-        let row = &mut self.rows[publisher];
-        let Some(ahead) = number.checked_sub(row.oldest) else { return false };
-        let mut ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
-        if ahead > 2 * AWAITED_MAX {
-            // A jump that no run makes: what was awaited before it is given up.
-            (row.oldest, ahead) = (number, 0);
-            row.waiting.clear();
-        }
-        while ahead >= row.waiting.len() {
-            row.waiting.push_back(self.listening);
-        }
-        let waiting = &mut row.waiting[ahead];
-        *waiting = waiting.saturating_sub(1);
-        let last = *waiting == 0;
-        // What was lost on its way is given up in the end: it holds up nobody.
-        while row.waiting.front() == Some(&0) || row.waiting.len() > AWAITED_MAX {
-            row.waiting.pop_front();
-            row.oldest += 1;
-        }
-        last
-    }
-
-    /// A client listens no more: nobody waits for what it had not heard.
+    /// A client listens no more, until it hears something again: nobody waits for what it had not
+    /// heard.
     pub(crate) fn leave(&mut self, client: usize) {
-        self.listening = self.listening.saturating_sub(1);
         for (publisher, row) in self.rows.iter_mut().enumerate() {
-            let place = self.places[client * self.publishers + publisher];
+            let place = &mut self.places[client * self.publishers + publisher];
+            if place.away {
+                continue;
+            }
+            row.listening = row.listening.saturating_sub(1);
             for (number, waiting) in (row.oldest..).zip(&mut row.waiting) {
                 *waiting = waiting.saturating_sub(u32::from(!place.heard(number)));
             }
+            place.leave();
         }
         self.orders[client] = Order::default();
+    }
+
+    /// The run is over: what those who are away have not heard they missed.
+    pub(crate) fn settle(&mut self) {
+        for publisher in 0..self.publishers {
+            let places = || self.places.iter().skip(publisher).step_by(self.publishers);
+            let said = places().map(|place| place.next).max().unwrap_or(0);
+            let away = places().filter(|place| place.away);
+            self.tally.missed += away.map(|place| u64::from(said - place.next)).sum::<u64>();
+        }
     }
 
     /// The orders of the clients.
@@ -250,6 +216,27 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_back_is_waited_for_from_what_it_hears_first() {
+        let mut ledger = Ledger::new(2, 1);
+        let (more, last) = (Receipt::Fresh { last: false }, Receipt::Fresh { last: true });
+        assert_eq!(ledger.receive(0, 0, 0, true), more);
+        ledger.leave(1);
+        ledger.leave(1);
+        assert_eq!(ledger.receive(0, 0, 1, true), last, "nobody else is there");
+        assert_eq!(ledger.receive(0, 0, 2, true), last);
+        // The other one hears the third, and is to hear all that follows.
+        assert_eq!(ledger.receive(1, 0, 2, true), more, "it was complete without it");
+        assert_eq!(ledger.receive(0, 0, 3, true), more);
+        assert_eq!(ledger.receive(1, 0, 3, true), last);
+        assert_eq!((ledger.tally.missed, ledger.tally.missing), (2, 0));
+        // It goes again, and hears nothing more.
+        ledger.leave(1);
+        assert_eq!(ledger.receive(0, 0, 4, true), last);
+        ledger.settle();
+        assert_eq!(ledger.tally.missed, 3);
+    }
+
+    #[test]
     fn a_lost_message_holds_up_nobody_and_is_given_up() {
         let mut ledger = Ledger::new(2, 1);
         ledger.receive(0, 0, 0, true);
@@ -280,7 +267,60 @@ mod tests {
         assert_eq!(disordered(&[]), 0);
     }
 
+    /// Each client by itself: its last number, whether it has gone, and what it is to hear.
+    #[derive(Clone, Default)]
+    struct Plain {
+        next: u32,
+        gone: bool,
+        waits: std::collections::BTreeSet<u32>,
+    }
+
     proptest! {
+        /// Clients hear, miss, go and come back: a message is complete when the last of those that
+        /// were there, when it was first heard, has heard it or has gone.
+        #[test]
+        fn the_last_is_known_whoever_comes_and_goes(
+            steps in proptest::collection::vec((0_usize..4, 0_u32..8), 1..200),
+        ) {
+            let (mut ledger, mut clients) = (Ledger::new(4, 1), vec![Plain::default(); 4]);
+            let (mut said, mut complete) = (0_u32, std::collections::HashSet::new());
+            for (client, what) in steps {
+                if what == 0 {
+                    ledger.leave(client);
+                    clients[client].gone = true;
+                    clients[client].waits.clear();
+                    continue;
+                }
+                // Mostly the next, now and then one is skipped.
+                let number = clients[client].next + u32::from(what == 1);
+                clients[client].next = number + 1;
+                let begun = number < said;
+                let returns = std::mem::take(&mut clients[client].gone);
+                if returns {
+                    let open = |number: &u32| {
+                        clients.iter().any(|client| client.waits.contains(number))
+                    };
+                    let open: Vec<u32> = (number..said).filter(open).collect();
+                    clients[client].waits.extend(open);
+                }
+                if !begun {
+                    for (index, plain) in clients.iter_mut().enumerate() {
+                        let from = if index == client && returns { number } else { said };
+                        if !plain.gone {
+                            plain.waits.extend(from..=number);
+                        }
+                    }
+                    said = number + 1;
+                }
+                let waited = clients[client].waits.remove(&number);
+                let others = clients.iter().any(|plain| plain.waits.contains(&number));
+                let last = waited && !others;
+                let receipt = ledger.receive(client, 0, number, true);
+                prop_assert_eq!(receipt, Receipt::Fresh { last });
+                prop_assert!(!last || complete.insert(number), "{} is complete once", number);
+            }
+        }
+
         /// Whatever comes in whatever order, each message is fresh once.
         #[test]
         fn each_message_is_fresh_once(numbers in proptest::collection::vec(0_u32..60, 0..200)) {

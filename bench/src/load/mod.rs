@@ -1,16 +1,19 @@
 //! A load: who says how much to how many, and what comes of it.
 
+mod absence;
 mod account;
 mod aim;
 mod board;
 mod crew;
 mod echo;
+mod job;
 mod judge;
 mod ledger;
 mod limit;
 pub(crate) mod limits;
 mod message;
 mod pace;
+mod place;
 mod plan;
 mod post;
 mod record;
@@ -27,6 +30,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use absence::{Absences, Backoff};
 pub(crate) use aim::Aim;
 pub(crate) use board::Heard;
 pub(crate) use crew::{Gathered, Times, run as gather};
@@ -46,8 +50,9 @@ use account::Fan;
 use board::Board;
 use crew::Scene;
 use echo::Echoes;
+use job::Found;
 use plan::Hears;
-use worker::{Found, Worker};
+use worker::Worker;
 
 /// Why there is no run.
 #[derive(Debug)]

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::absence::Reconnect;
 use super::aim::{Aim, Speech};
 use super::crew::{Scene, Times};
+use super::job::{Job, Mode};
 use super::message::Template;
 use super::stamp::STAMP_BYTES;
-use super::worker::{Job, Mode};
 use crate::frame;
 use crate::tls;
 use crate::units;
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) publishers: usize,
     #[command(flatten)]
     pub(crate) talk: Talk,
+    #[command(flatten)]
+    pub(crate) reconnect: Reconnect,
     #[arg(skip)]
     pub(crate) hears: Hears,
 }
@@ -188,6 +191,8 @@ impl Plan {
                 bytes: self.talk.bytes,
                 mode: self.talk.mode(),
                 at_once: self.at_once(),
+                backoff: self.reconnect.backoff(),
+                seed: aim.seed,
                 run,
             })
         };
@@ -243,7 +248,7 @@ mod tests {
             "wss://x/a?b=c -c 10k -P 5 -r 0.3/s -d 30s --warmup 5s --size 128 --threads 3 --core 1 \
              --ramp 1k/s -H a:b --origin o --subprotocol s --hello one --hello two --ready r \
              --answer PING=PONG --binary --source-ip 127.0.0.9 --seed 7 --label l --insecure",
-            "x:1 -w 16 --message {$N:$MSG}",
+            "x:1 -w 16 --message {$N:$MSG} --reconnect --backoff 1s..9s",
         ] {
             let plan = plan(line);
             let told: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();

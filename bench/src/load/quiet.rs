@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::absence::{self, Absences, Reconnect};
 use super::aim::Aim;
 use super::crew::{self, Gathered, Scene, Times};
 use super::judge;
@@ -56,6 +57,8 @@ pub(crate) struct Idle {
         value_parser = units::time
     )]
     time: Duration,
+    #[command(flatten)]
+    reconnect: Reconnect,
 }
 
 /// What one thread saw.
@@ -68,6 +71,7 @@ pub(crate) struct Seen {
     failures: BTreeMap<String, u64>,
     endings: BTreeMap<String, u64>,
     pings: u64,
+    absences: Option<Absences>,
     #[serde(with = "hist::text")]
     handshake: Histogram<u64>,
     intervals: Intervals,
@@ -168,7 +172,7 @@ impl Idle {
     ) -> Result<Gathered<Seen>, Failed> {
         let requests = requests(&self.aim)?;
         crew::run(&self.aim, &self.times(), &self.scene(), (stopped, outside), async |post| {
-            stay(&self.aim, &requests[post.thread], post).await
+            stay(self, &requests[post.thread], post).await
         })
     }
 
@@ -233,7 +237,8 @@ async fn storms(
 }
 
 /// The clients of a thread come, and stay until the end.
-async fn stay(aim: &Aim, request: &Request, mut post: Post<'_>) -> io::Result<Seen> {
+async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<Seen> {
+    let aim = &idle.aim;
     let mut seen = Seen::new()?;
     let mut swarm = Swarm::empty()?;
     let handshake = &mut seen.handshake;
@@ -244,6 +249,9 @@ async fn stay(aim: &Aim, request: &Request, mut post: Post<'_>) -> io::Result<Se
         }
         post.goes_on()
     })?;
+    if let Some(backoff) = idle.reconnect.backoff() {
+        swarm.come_back(request, backoff, aim.seed)?;
+    }
     post.ready(arrived.open);
     seen.came(arrived);
     let moments = loop {
@@ -256,6 +264,7 @@ async fn stay(aim: &Aim, request: &Request, mut post: Post<'_>) -> io::Result<Se
     seen.intervals.begin(moments.measure_ns);
     seen.intervals.begun();
     seen.rest(&mut swarm, &mut post, u64::MAX).await?;
+    seen.absences = swarm.absences();
     seen.intervals.end();
     Ok(seen)
 }
@@ -269,6 +278,7 @@ impl Seen {
             failures: BTreeMap::new(),
             endings: BTreeMap::new(),
             pings: 0,
+            absences: None,
             handshake: nanoseconds()?,
             intervals: Intervals::new()?,
         })
@@ -290,9 +300,10 @@ impl Seen {
             // The end's own second has not begun.
             let now = now_ns().min(until.min(post.end_ns()).saturating_sub(1));
             self.intervals.tick(now);
-            let endings = &swarm.endings;
+            let (endings, away) = (&swarm.endings, swarm.away());
             post.show(now, &self.intervals, || Sums {
                 endings: endings.clone(),
+                away,
                 ..Sums::default()
             });
         }
@@ -315,6 +326,7 @@ fn record(
     let mut totals = Totals { seconds: measured.as_secs_f64(), ..Totals::default() };
     let mut handshake = nanoseconds()?;
     let (mut cpu_ns, mut intervals) = (Vec::new(), Vec::new());
+    let returns = absence::merged(found.iter().filter_map(|seen| seen.absences.as_ref()), 0)?;
     for seen in found {
         totals.connected += seen.open as u64;
         totals.resumed += seen.resumed as u64;
@@ -338,17 +350,27 @@ fn record(
         cpu_ns_per_delivery: 0.0,
         ..server
     });
+    let mut faults = Vec::from_iter(judge::gone(&sampler, returns.is_some()));
+    if let Some((returns, _)) = &returns {
+        faults.extend(judge::deserted(&totals, Some(returns)));
+    }
     let (_, series) = judge::seconds_of(intervals, &sampler)?;
     let generator = judge::generator_of(aim, &cpu_ns, &totals);
+    let mut latencies = BTreeMap::from([("handshake".to_owned(), Latency::of(&handshake))]);
+    let returns = returns.map(|(returns, took)| {
+        latencies.insert("return".to_owned(), Latency::of(&took));
+        returns
+    });
     Ok(Run {
         began_unix_ms,
         load: Load { clients: aim.clients as u64, seconds: totals.seconds, ..Load::default() },
-        latencies: BTreeMap::from([("handshake".to_owned(), Latency::of(&handshake))]),
+        latencies,
+        returns,
         server,
         generator: Generator { cpu_ns_per_receipt: 0.0, ..generator },
         series,
         agents: joint.map(|joint| joint.agents).unwrap_or_default(),
-        faults: fault.into_iter().collect(),
+        faults: fault.into_iter().chain(faults).collect(),
         totals,
         ..judge::head_of(command, aim, &sampler)
     })

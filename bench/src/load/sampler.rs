@@ -15,6 +15,8 @@ struct Look {
 #[derive(Debug)]
 pub(crate) struct Sampler {
     pid: Option<u32>,
+    /// The server's process ended while it was looked at.
+    pub(crate) gone: bool,
     before: Option<Memory>,
     pub(crate) memory: Option<Memory>,
     /// What the clients added to the server's private memory.
@@ -38,6 +40,7 @@ impl Sampler {
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Ok(Self {
             pid,
+            gone: false,
             before: pid.map(Memory::of).transpose()?,
             memory: None,
             clients_bytes: 0,
@@ -56,8 +59,7 @@ impl Sampler {
 
     /// All clients are there.
     pub(crate) fn connected(&mut self) -> io::Result<()> {
-        let Some(pid) = self.pid else { return Ok(()) };
-        let memory = Memory::of(pid)?;
+        let Some(memory) = self.ask(Memory::of)? else { return Ok(()) };
         let before = self.before.as_ref().map_or(0, |before| before.private);
         self.clients_bytes = memory.private.saturating_sub(before);
         Ok(())
@@ -90,12 +92,13 @@ impl Sampler {
 
     /// The load is over.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        self.memory = self.pid.map(Memory::of).transpose()?;
+        self.memory = self.ask(Memory::of)?;
         Ok(())
     }
 
+    /// The server's process, if it is known and there.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.pid
+        self.pid.filter(|_| !self.gone)
     }
 
     /// Nanoseconds of the server in the measured time.
@@ -119,11 +122,23 @@ impl Sampler {
     /// The host's stolen and all ticks, and the server's user and system ones.
     #[expect(clippy::type_complexity, reason = "two pairs, either of which may not be there")]
     fn ticks(&self) -> (Option<(u64, u64)>, Option<(u64, u64)>) {
-        (proc::steal_ticks(), self.pid.and_then(proc::cpu_ticks))
+        (proc::steal_ticks(), self.pid().and_then(proc::cpu_ticks))
     }
 
-    fn look(&self) -> io::Result<Look> {
-        Ok(Look { at: Instant::now(), server: self.pid.map(CpuTime::of).transpose()? })
+    fn look(&mut self) -> io::Result<Look> {
+        Ok(Look { at: Instant::now(), server: self.ask(CpuTime::of)? })
+    }
+
+    /// Asks for something of the server's process, unless it has gone.
+    fn ask<T>(&mut self, what: fn(u32) -> io::Result<T>) -> io::Result<Option<T>> {
+        let Some(pid) = self.pid() else { return Ok(None) };
+        match what(pid) {
+            Err(_) if !proc::is_there(pid) => {
+                self.gone = true;
+                Ok(None)
+            }
+            found => found.map(Some),
+        }
     }
 }
 

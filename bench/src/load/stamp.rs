@@ -81,6 +81,11 @@ impl Stamper {
 pub(crate) struct Halves(BTreeMap<usize, Vec<u8>>);
 
 impl Halves {
+    /// A client has gone: what it had half heard has no other half.
+    pub(crate) fn leave(&mut self, client: usize) {
+        self.0.remove(&client);
+    }
+
     /// Calls `each` for every stamp that ends in what a client hears.
     pub(crate) fn find(
         &mut self,

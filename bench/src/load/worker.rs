@@ -1,23 +1,21 @@
 //! One thread of the generator: its clients, its publishers, and what it records.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use super::ledger::{Order, Receipt, Tally};
-use super::message::Template;
+use super::job::{Found, Job, Mode};
+use super::ledger::Receipt;
 use super::pace::Pace;
+use super::place::Tally;
 use super::post::{Moments, Post};
-use super::record::{Interval, Intervals, nanoseconds};
+use super::record::{Intervals, nanoseconds};
 use super::stamp::{Halves, Stamp, Stamper};
 use crate::host::now_ns;
 use crate::live::Sums;
-use crate::output::hist;
-use crate::swarm::{Request, Swarm};
+use crate::swarm::{Arrived, Swarm};
 
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -30,55 +28,6 @@ const WINDOWS_NS: u64 = 100_000_000;
 
 /// How long nothing may come before what is missing counts as lost.
 const PATIENCE_NS: u64 = 3_000_000_000;
-
-/// What one thread is to do.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    pub(crate) request: Request,
-    pub(crate) clients: usize,
-    /// Its clients that publish are the first ones; their numbers in the whole run.
-    pub(crate) publishers: Vec<usize>,
-    pub(crate) publishers_in_all: usize,
-    /// Connects a second of this thread.
-    pub(crate) ramp: Option<f64>,
-    pub(crate) template: Template,
-    pub(crate) bytes: usize,
-    pub(crate) mode: Mode,
-    /// Clients that are heard before what is due is said.
-    pub(crate) at_once: usize,
-    pub(crate) run: u16,
-}
-
-/// What decides when a message leaves.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Mode {
-    /// So many messages of each publisher are under way.
-    Closed { window: u32 },
-    /// So many a second leave in all, whatever becomes of them.
-    Open { rate: f64 },
-}
-
-/// What one thread found.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Found {
-    pub(crate) connected: usize,
-    pub(crate) failures: BTreeMap<String, u64>,
-    pub(crate) endings: BTreeMap<String, u64>,
-    pub(crate) published: u64,
-    pub(crate) receipts: u64,
-    pub(crate) tally: Tally,
-    pub(crate) orders: Vec<Order>,
-    pub(crate) bytes_in: u64,
-    #[serde(with = "hist::text")]
-    pub(crate) handshake: Histogram<u64>,
-    #[serde(with = "hist::text")]
-    pub(crate) service: Histogram<u64>,
-    #[serde(with = "hist::text")]
-    pub(crate) last: Histogram<u64>,
-    #[serde(with = "hist::text")]
-    pub(crate) late: Histogram<u64>,
-    pub(crate) intervals: Vec<Interval>,
-}
 
 /// A thread at work.
 pub(super) struct Worker<'a, A> {
@@ -105,6 +54,7 @@ pub(super) struct Worker<'a, A> {
     /// Stamps that came, whatever they were.
     heard: u64,
     published: u64,
+    unsaid: u64,
     receipts: u64,
     service: Histogram<u64>,
     last: Histogram<u64>,
@@ -127,6 +77,9 @@ impl<'a, A: Account> Worker<'a, A> {
             post.goes_on()
         })?;
         swarm.take_at_once(job.at_once);
+        if let Some(backoff) = job.backoff {
+            swarm.come_back(&job.request, backoff, job.seed)?;
+        }
         post.ready(arrived.open);
         let mut worker = Self {
             stamper: Stamper::new(job.run),
@@ -141,6 +94,7 @@ impl<'a, A: Account> Worker<'a, A> {
             places: Vec::new(),
             heard: 0,
             published: 0,
+            unsaid: 0,
             receipts: 0,
             service: nanoseconds()?,
             last: nanoseconds()?,
@@ -163,22 +117,32 @@ impl<'a, A: Account> Worker<'a, A> {
         if arrived.open > 0 {
             worker.work().await?;
         }
-        let found = Found {
+        Ok(worker.found(arrived, handshake))
+    }
+
+    /// What it found, when all is over.
+    fn found(mut self, arrived: Arrived, handshake: Histogram<u64>) -> Found {
+        let absences = self.swarm.absences();
+        if absences.is_some() {
+            self.account.settle();
+        }
+        Found {
             connected: arrived.open,
             failures: arrived.failures,
-            endings: std::mem::take(&mut worker.swarm.endings),
-            published: worker.published,
-            receipts: worker.receipts,
-            tally: worker.account.tally(),
-            orders: worker.account.orders().to_vec(),
-            bytes_in: worker.swarm.bytes_in,
+            endings: std::mem::take(&mut self.swarm.endings),
+            published: self.published,
+            unsaid: self.unsaid,
+            absences,
+            receipts: self.receipts,
+            tally: self.account.tally(),
+            orders: self.account.orders().to_vec(),
+            bytes_in: self.swarm.bytes_in,
             handshake,
-            service: worker.service,
-            last: worker.last,
-            late: worker.late,
-            intervals: worker.intervals.finish(),
-        };
-        Ok(found)
+            service: self.service,
+            last: self.last,
+            late: self.late,
+            intervals: self.intervals.finish(),
+        }
     }
 
     async fn await_start(&mut self) -> io::Result<()> {
@@ -249,7 +213,7 @@ impl<'a, A: Account> Worker<'a, A> {
     fn show(&mut self, now: u64) {
         let Self { post, intervals, account, swarm, late, published, receipts, .. } = self;
         post.show(now, intervals, || {
-            let Tally { missing, duplicated, out_of_order, strays } = account.tally();
+            let Tally { missing, duplicated, out_of_order, strays, .. } = account.tally();
             Sums {
                 published: *published,
                 receipts: *receipts,
@@ -259,6 +223,7 @@ impl<'a, A: Account> Worker<'a, A> {
                 strays,
                 late_ns: late.value_at_quantile(0.99),
                 endings: swarm.endings.clone(),
+                away: swarm.away(),
             }
         });
     }
@@ -325,6 +290,7 @@ impl<'a, A: Account> Worker<'a, A> {
     /// One publication of one of this thread's publishers.
     fn say(&mut self, place: usize, intended_ns: u64, now: u64) -> io::Result<()> {
         if !self.swarm.is_open(place) {
+            self.unsaid += u64::from(intended_ns >= self.moments.measure_ns);
             return Ok(());
         }
         let late_us = u32::try_from(now.saturating_sub(intended_ns) / 1000).unwrap_or(u32::MAX);
@@ -377,6 +343,11 @@ impl<'a, A: Account> Worker<'a, A> {
         })?;
         for client in std::mem::take(&mut self.swarm.left) {
             self.account.leave(client);
+            self.halves.leave(client);
+            if let Some(given_up) = self.given_up.get_mut(client) {
+                // Nobody knows what became of it: who comes back begins with an empty window.
+                *given_up = self.sent[client].saturating_sub(self.account.complete(client));
+            }
         }
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use super::{hist, units};
 use crate::meter::real;
-use crate::run::{Latency, Run, ServerCost};
+use crate::run::{Latency, Returns, Run, ServerCost};
 
 /// The names under which a run keeps latencies, the main ones first.
-pub(crate) const LATENCIES: [&str; 6] =
-    ["delivery", "last", "echo", "handshake", "service", "late"];
+pub(crate) const LATENCIES: [&str; 7] =
+    ["delivery", "last", "echo", "handshake", "service", "late", "return"];
 
 /// What stands before the name of a figure that is divided by that of the bare loop.
 const RATIO: &str = "ratio.";
@@ -69,7 +69,7 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 29] = [
+const PLAIN: [(&str, Unit, Of); 34] = [
     ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, deliveries(run)?)),
     ("echoes_per_s", Unit::PerSecond, |run| per_second(run, echoes(run)?)),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
@@ -90,6 +90,13 @@ const PLAIN: [(&str, Unit, Of); 29] = [
     ("strays", Unit::Count, |run| Some(real(run.totals.strays))),
     ("disconnects", Unit::Count, |run| Some(real(run.totals.disconnects.values().sum()))),
     ("failures", Unit::Count, |run| Some(real(run.totals.failures.values().sum()))),
+    ("unsaid", Unit::Count, |run| Some(real(run.totals.unsaid))),
+    ("returned", Unit::Count, |run| returns(run, |returns| real(returns.returned))),
+    ("away", Unit::Count, |run| returns(run, |returns| real(returns.away))),
+    ("missed", Unit::Count, |run| returns(run, |returns| real(returns.missed))),
+    ("recovery", Unit::Time, |run| {
+        run.returns.as_ref().and_then(|returns| returns.recovery_s).map(|seconds| seconds * 1e9)
+    }),
     ("server.cpu_share", Unit::Share, |run| server(run, |server| server.cpu_share)),
     ("server.busiest_thread_share", Unit::Share, |run| {
         server(run, |server| server.busiest_thread_share)
@@ -113,7 +120,7 @@ const PLAIN: [(&str, Unit, Of); 29] = [
 ];
 
 /// What comparisons and reports show, of what the runs have.
-const MAIN: [&str; 28] = [
+const MAIN: [&str; 30] = [
     "search.held",
     "delivery.p50",
     "delivery.p99",
@@ -125,6 +132,8 @@ const MAIN: [&str; 28] = [
     "echo.p99",
     "handshake.p50",
     "handshake.p99",
+    "return.p99",
+    "recovery",
     "late.p99",
     "deliveries_per_s",
     "echoes_per_s",
@@ -245,6 +254,10 @@ fn deliveries(run: &Run) -> Option<u64> {
 /// Receipts by who had said it.
 fn echoes(run: &Run) -> Option<u64> {
     (run.command == "echo").then_some(run.totals.deliveries)
+}
+
+fn returns(run: &Run, figure: fn(&Returns) -> f64) -> Option<f64> {
+    run.returns.as_ref().map(figure)
 }
 
 fn server(run: &Run, figure: fn(&ServerCost) -> f64) -> Option<f64> {

@@ -1,5 +1,7 @@
 //! How many times a median is another, and how sure that is.
 
+use crate::random::Random;
+
 /// Fewer runs say nothing of their spread.
 pub(crate) const RUNS_MIN: usize = 3;
 
@@ -27,8 +29,8 @@ pub(crate) fn ratio_interval(a: &[f64], b: &[f64], seed: u64) -> Option<(f64, f6
     let (mut from_a, mut from_b) = (a.to_vec(), b.to_vec());
     let mut ratios: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let below = random.median_of(a, &mut from_a);
-            random.median_of(b, &mut from_b) / below
+            let below = median_of(&mut random, a, &mut from_a);
+            median_of(&mut random, b, &mut from_b) / below
         })
         .collect();
     if !ratio.is_finite() || ratios.iter().any(|ratio| !ratio.is_finite()) {
@@ -56,31 +58,13 @@ fn quantile(sorted: &[f64], quantile: f64) -> f64 {
     sorted[(quantile * (sorted.len() - 1) as f64).round() as usize]
 }
 
-/// Sebastiano Vigna's `SplitMix64`: a few lines, and good enough to draw runs.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+/// The median of as many values as there are, drawn with replacement into `drawn`.
+fn median_of(random: &mut Random, values: &[f64], drawn: &mut [f64]) -> f64 {
+    for slot in drawn.iter_mut() {
+        *slot = values[random.below(values.len())];
     }
-
-    /// From 0, below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        let end = u128::try_from(end).expect("a length fits 128 bits");
-        usize::try_from((u128::from(self.next()) * end) >> 64).expect("it is less than a length")
-    }
-
-    /// The median of as many values as there are, drawn with replacement into `drawn`.
-    fn median_of(&mut self, values: &[f64], drawn: &mut [f64]) -> f64 {
-        for slot in drawn.iter_mut() {
-            *slot = values[self.below(values.len())];
-        }
-        drawn.sort_by(f64::total_cmp);
-        middle(drawn).expect("there are values")
-    }
+    drawn.sort_by(f64::total_cmp);
+    middle(drawn).expect("there are values")
 }
 
 #[cfg(test)]

@@ -19,12 +19,13 @@ const RED: &str = "31";
 const FAINT: &str = "2";
 
 /// What a run's latencies are called, in the order in which they are shown.
-const LATENCIES: [(&str, &str); 6] = [
+const LATENCIES: [(&str, &str); 7] = [
     ("delivery", "publish to each receipt"),
     ("last", "publish to last receipt"),
     ("echo", "echo"),
     ("service", "sent to each receipt"),
     ("handshake", "handshake"),
+    ("return", "end to return of a client"),
     ("late", "generator late by"),
 ];
 
@@ -129,6 +130,7 @@ impl Page {
             self.none("pings answered", totals.pings, "");
             self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
             self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
+            self.returns(run);
             return;
         }
         let deliveries = count(real(totals.deliveries));
@@ -147,6 +149,28 @@ impl Page {
         }
         self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
         self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
+        if totals.unsaid > 0 {
+            self.none("not published", totals.unsaid, "  their publisher had no connection");
+        }
+        self.returns(run);
+    }
+
+    /// How clients came back.
+    fn returns(&mut self, run: &Run) {
+        let Some(returns) = &run.returns else { return };
+        let recovery = returns.recovery_s.map_or(String::new(), |seconds| {
+            format!("  somebody was away for {} at most", time(seconds * 1e9))
+        });
+        self.line("returned", &format!("{}{recovery}", count(real(returns.returned))));
+        let tries = returns.failures.values().sum::<u64>();
+        if tries > 0 {
+            let text = format!("{}{}", count(real(tries)), by(&returns.failures));
+            self.line("tries that failed", &text);
+        }
+        self.none("not back at the end", returns.away, "");
+        if run.totals.published > 0 {
+            self.line("missed while away", &count(real(returns.missed)));
+        }
     }
 
     fn costs(&mut self, run: &Run) {

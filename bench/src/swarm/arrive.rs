@@ -10,19 +10,20 @@ use rustix::event::epoll;
 use socket2::{Domain, Socket, Type};
 
 use super::enter::Step;
+use super::outlet::Outlet;
 use super::tls::Tls;
 use super::{Client, ENDS, Request, Swarm};
 use crate::frame::Reader;
 use crate::host;
 
 /// How many connects are under way at once: far below any accept queue, so that no SYN is lost.
-const CONNECTING_MAX: usize = 256;
+pub(super) const CONNECTING_MAX: usize = 256;
 
 /// How many clients share one source address: fewer than it has ephemeral ports.
 const CLIENTS_PER_SOURCE: usize = 4_000;
 
 /// How long nothing may happen before the clients that are still on their way have failed.
-const STANDSTILL_MAX: Duration = Duration::from_secs(10);
+pub(super) const STANDSTILL_MAX: Duration = Duration::from_secs(10);
 
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -38,6 +39,17 @@ pub(crate) struct Arrived {
     pub(crate) resumed: usize,
     /// Those that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
+}
+
+/// How a client's way in went on at one event.
+#[derive(Debug, Default)]
+pub(super) struct Went {
+    /// It has its 101, so long after its connect began.
+    pub(super) answered: Option<Duration>,
+    /// By a TLS session of its own.
+    pub(super) resumed: bool,
+    /// It is in, or has failed.
+    pub(super) end: Option<Result<(), String>>,
 }
 
 impl Swarm {
@@ -74,11 +86,12 @@ impl Swarm {
             while self.clients.len() - first < due
                 && self.clients.len() - first - done < CONNECTING_MAX
             {
-                if let Err(error) = self.begin(request) {
+                let client = self.outlet.begin(request, self.clients.len());
+                if let Err(error) = &client {
                     arrived.fail(&error.to_string());
-                    self.clients.push(None);
                     done += 1;
                 }
+                self.clients.push(client.ok());
                 moved = Instant::now();
             }
             let before = done;
@@ -109,10 +122,90 @@ impl Swarm {
         Ok(arrived)
     }
 
-    fn begin(&mut self, request: &Request) -> io::Result<()> {
-        let (server, number) = (request.server, request.first + self.clients.len());
+    /// Goes on with the connects that can; gives how many are through, one way or the other.
+    fn shake_hands(
+        &mut self,
+        request: &Request,
+        arrived: &mut Arrived,
+        each: &mut impl FnMut(Option<Duration>) -> bool,
+    ) -> io::Result<usize> {
+        host::wait(&self.outlet.epoll, &mut self.events, Some(TURN))?;
+        let mut done = 0;
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
+            let Ok(index) = usize::try_from(event.data.u64()) else { continue };
+            let went = self.go_on(request, index, event.flags)?;
+            if let Some(time) = went.answered {
+                each(Some(time));
+                arrived.resumed += usize::from(went.resumed);
+            }
+            done += usize::from(went.end.is_some());
+            match went.end {
+                Some(Ok(())) => arrived.open += 1,
+                Some(Err(cause)) => arrived.fail(&cause),
+                None => {}
+            }
+        }
+        self.events = events;
+        Ok(done)
+    }
+
+    /// Goes on with the connect of one client, as far as its event leads.
+    pub(super) fn go_on(
+        &mut self,
+        request: &Request,
+        index: usize,
+        flags: epoll::EventFlags,
+    ) -> io::Result<Went> {
+        let mut went = Went::default();
+        let Some(Some(client)) = self.clients.get_mut(index) else { return Ok(went) };
+        if client.step != Step::Connect && flags.contains(epoll::EventFlags::OUT) {
+            self.outlet.flush(index, client)?;
+        }
+        if client.step == Step::Open {
+            // What comes behind the answer waits in its socket until it is asked for.
+            return Ok(went);
+        }
+        let before = client.step;
+        let mut step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+        // An event comes once: an end that it tells of is behind what is to be read first.
+        while flags.intersects(ENDS) && matches!(step, Ok(true)) {
+            step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+        }
+        let answered = matches!(before, Step::Tls | Step::Answer)
+            && matches!(client.step, Step::Ready | Step::Open);
+        if answered {
+            went.answered = Some(client.began.elapsed());
+            went.resumed = client.is_resumed();
+        }
+        match step {
+            Ok(_) if client.step == Step::Open => went.end = Some(Ok(())),
+            Ok(_) => {}
+            Err(error) => {
+                went.end = Some(Err(error.to_string()));
+                self.clients[index] = None;
+            }
+        }
+        Ok(went)
+    }
+
+    /// Those that are still on their way stay there.
+    fn give_up(&mut self, arrived: &mut Arrived, cause: &str) {
+        for client in &mut self.clients {
+            if client.as_ref().is_some_and(|client| client.step != Step::Open) {
+                *client = None;
+                arrived.fail(cause);
+            }
+        }
+    }
+}
+
+impl Outlet {
+    /// Begins a client's connect.
+    pub(super) fn begin(&self, request: &Request, index: usize) -> io::Result<Client> {
+        let (server, number) = (request.server, request.first + index);
         let tls = request.tls.as_ref();
-        let tls = tls.map(|tls| Tls::new(tls.config(self.clients.len()), &tls.name));
+        let tls = tls.map(|tls| Tls::new(tls.config(index), &tls.name));
         let tls = tls.transpose()?.map(Box::new);
         let socket = Socket::new(Domain::for_address(server), Type::STREAM.nonblocking(), None)?;
         socket.set_tcp_nodelay(true)?;
@@ -126,10 +219,10 @@ impl Swarm {
             Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
             Err(error) => return Err(error),
         }
-        let data = epoll::EventData::new_u64(self.clients.len() as u64);
+        let data = epoll::EventData::new_u64(index as u64);
         let socket = OwnedFd::from(socket);
-        epoll::add(&self.outlet.epoll, &socket, data, epoll::EventFlags::OUT)?;
-        self.clients.push(Some(Client {
+        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::OUT)?;
+        Ok(Client {
             socket,
             tls,
             step: Step::Connect,
@@ -138,68 +231,7 @@ impl Swarm {
             head: Vec::new(),
             out: Vec::new(),
             close_code: None,
-        }));
-        Ok(())
-    }
-
-    /// Goes on with the connects that can; gives how many are through, one way or the other.
-    fn shake_hands(
-        &mut self,
-        request: &Request,
-        arrived: &mut Arrived,
-        each: &mut impl FnMut(Option<Duration>) -> bool,
-    ) -> io::Result<usize> {
-        host::wait(&self.outlet.epoll, &mut self.events, Some(TURN))?;
-        let mut done = 0;
-        let events = std::mem::take(&mut self.events);
-        for event in &events {
-            let (data, flags) = (event.data.u64(), event.flags);
-            let Ok(index) = usize::try_from(data) else { continue };
-            let Some(Some(client)) = self.clients.get_mut(index) else { continue };
-            if client.step != Step::Connect && flags.contains(epoll::EventFlags::OUT) {
-                self.outlet.flush(index, client)?;
-            }
-            if client.step == Step::Open {
-                // What comes behind the answer waits in its socket until it is asked for.
-                continue;
-            }
-            let before = client.step;
-            let mut step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
-            // An event comes once: an end that it tells of is behind what is to be read first.
-            while flags.intersects(ENDS) && matches!(step, Ok(true)) {
-                step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
-            }
-            let answered = matches!(before, Step::Tls | Step::Answer)
-                && matches!(client.step, Step::Ready | Step::Open);
-            if answered {
-                each(Some(client.began.elapsed()));
-                arrived.resumed += usize::from(client.is_resumed());
-            }
-            match step {
-                Ok(_) if client.step == Step::Open => {
-                    arrived.open += 1;
-                    done += 1;
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    arrived.fail(&error.to_string());
-                    self.clients[index] = None;
-                    done += 1;
-                }
-            }
-        }
-        self.events = events;
-        Ok(done)
-    }
-
-    /// Those that are still on their way stay there.
-    fn give_up(&mut self, arrived: &mut Arrived, cause: &str) {
-        for client in &mut self.clients {
-            if client.as_ref().is_some_and(|client| client.step != Step::Open) {
-                *client = None;
-                arrived.fail(cause);
-            }
-        }
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 mod request;
 mod answer;
 mod arrive;
+mod back;
 mod enter;
 mod outlet;
 mod tls;
@@ -23,6 +24,7 @@ use stentor_shards::rt::RingPoll;
 use crate::frame::{self, Reader};
 use crate::host;
 pub(crate) use answer::Answer;
+use back::Returning;
 use enter::Step;
 use outlet::Outlet;
 pub(crate) use request::Request;
@@ -81,6 +83,8 @@ pub(crate) struct Swarm {
     pub(crate) endings: BTreeMap<String, u64>,
     /// Who has gone since the last look at this list.
     pub(crate) left: Vec<usize>,
+    /// Where clients come back by themselves.
+    returning: Option<Box<Returning>>,
 }
 
 impl Swarm {
@@ -106,6 +110,7 @@ impl Swarm {
             gone: 0,
             endings: BTreeMap::new(),
             left: Vec::new(),
+            returning: None,
         })
     }
 
@@ -124,7 +129,8 @@ impl Swarm {
 
     /// Whether a client is there.
     pub(crate) fn is_open(&self, client: usize) -> bool {
-        self.clients.get(client).is_some_and(Option::is_some)
+        let client = self.clients.get(client).and_then(Option::as_ref);
+        client.is_some_and(|client| client.step == Step::Open)
     }
 
     /// Waits for at most `longest` and calls `each` with the client and the text of every message
@@ -154,6 +160,7 @@ impl Swarm {
     /// Waits for at most `longest` until something comes: a nap on the sockets themselves, and if
     /// that was in vain, parked in the runtime's ring, as a shard of the server sleeps.
     pub(crate) async fn rest(&mut self, longest: Duration) -> io::Result<()> {
+        let longest = self.until_due(longest);
         self.nap(longest.min(NAP))?;
         if !self.events.is_empty() || longest <= NAP || self.heads {
             return Ok(());
@@ -189,6 +196,13 @@ impl Swarm {
             }
             let index = usize::try_from(data).map_err(io::Error::other)?;
             let Some(client) = self.clients[index].as_mut() else { continue };
+            if client.step != Step::Open {
+                std::mem::swap(&mut self.buffer, &mut buffer);
+                let came = self.come_near(index, flags, &mut each);
+                std::mem::swap(&mut self.buffer, &mut buffer);
+                came?;
+                continue;
+            }
             if flags.contains(epoll::EventFlags::OUT) {
                 self.outlet.flush(index, client)?;
             }
@@ -216,7 +230,25 @@ impl Swarm {
             }
         }
         (self.events, self.buffer) = (events, buffer);
+        self.set_out();
         Ok(())
+    }
+
+    /// A client on its way back goes on, and once it is there hears what came with its answer.
+    fn come_near<'a>(
+        &mut self,
+        index: usize,
+        flags: epoll::EventFlags,
+        each: &mut impl FnMut(usize, &[u8]) -> Option<&'a [u8]>,
+    ) -> io::Result<()> {
+        if !self.near(index, flags)? {
+            return Ok(());
+        }
+        let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
+        let mut head = std::mem::take(&mut client.head);
+        // What came meanwhile has told its event: watched anew, it tells it again.
+        self.outlet.watch(index, client)?;
+        self.hear(index, &mut head, each)
     }
 
     fn hear<'a>(
@@ -298,11 +330,14 @@ impl Swarm {
             (None, None) => "none".to_owned(),
         };
         *self.endings.entry(ending).or_default() += 1;
+        if let Some(returning) = &mut self.returning {
+            returning.lost(index, host::now_ns());
+        }
     }
 
     /// Waits for at most `longest`, to the microsecond: epoll alone rounds up to milliseconds.
     fn nap(&mut self, longest: Duration) -> io::Result<()> {
-        let longest = if self.heads { Duration::ZERO } else { longest };
+        let longest = if self.heads { Duration::ZERO } else { self.until_due(longest) };
         let whole = Duration::from_millis(longest.as_millis().try_into().unwrap_or(u64::MAX));
         if longest == whole {
             return host::wait(&self.outlet.epoll, &mut self.events, Some(whole));

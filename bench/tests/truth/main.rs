@@ -4,6 +4,7 @@
 mod abandoned;
 mod agents;
 mod echo;
+mod returns;
 mod server;
 mod several;
 

@@ -1,0 +1,69 @@
+//! What one thread of the generator is to do, and what it found.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use super::absence::{Absences, Backoff};
+use super::ledger::Order;
+use super::message::Template;
+use super::place::Tally;
+use super::record::Interval;
+use crate::output::hist;
+use crate::swarm::Request;
+
+/// What one thread is to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    pub(crate) clients: usize,
+    /// Its clients that publish are the first ones; their numbers in the whole run.
+    pub(crate) publishers: Vec<usize>,
+    pub(crate) publishers_in_all: usize,
+    /// Connects a second of this thread.
+    pub(crate) ramp: Option<f64>,
+    pub(crate) template: Template,
+    pub(crate) bytes: usize,
+    pub(crate) mode: Mode,
+    /// Clients that are heard before what is due is said.
+    pub(crate) at_once: usize,
+    /// How clients come back, if they do.
+    pub(crate) backoff: Option<Backoff>,
+    pub(crate) seed: u64,
+    pub(crate) run: u16,
+}
+
+/// What decides when a message leaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mode {
+    /// So many messages of each publisher are under way.
+    Closed { window: u32 },
+    /// So many a second leave in all, whatever becomes of them.
+    Open { rate: f64 },
+}
+
+/// What one thread found.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Found {
+    pub(crate) connected: usize,
+    pub(crate) failures: BTreeMap<String, u64>,
+    pub(crate) endings: BTreeMap<String, u64>,
+    pub(crate) published: u64,
+    /// Due, and nowhere to be said.
+    pub(crate) unsaid: u64,
+    pub(crate) receipts: u64,
+    pub(crate) tally: Tally,
+    pub(crate) absences: Option<Absences>,
+    pub(crate) orders: Vec<Order>,
+    pub(crate) bytes_in: u64,
+    #[serde(with = "hist::text")]
+    pub(crate) handshake: Histogram<u64>,
+    #[serde(with = "hist::text")]
+    pub(crate) service: Histogram<u64>,
+    #[serde(with = "hist::text")]
+    pub(crate) last: Histogram<u64>,
+    #[serde(with = "hist::text")]
+    pub(crate) late: Histogram<u64>,
+    pub(crate) intervals: Vec<Interval>,
+}
