@@ -15,12 +15,9 @@ const TICKS_PER_HALF_DISTANCE: u32 = 5;
 pub(crate) fn write(histogram: &Histogram<u64>) -> String {
     let ms = |ns: f64| ns / 1e6;
     let mut out = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
-    let mut total = 0;
-    for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
-        let value = ms(real(step.value_iterated_to()));
-        let quantile = step.quantile_iterated_to();
-        total += step.count_since_last_iteration();
-        if quantile < 1.0 {
+    for Row { value, percent, total } in rows(histogram) {
+        let (value, quantile) = (ms(real(value)), percent / 100.0);
+        if percent < 100.0 {
             let inverse = 1.0 / (1.0 - quantile);
             let _ = writeln!(out, "{value:12.6} {quantile:14.12} {total:10} {inverse:14.2}");
         } else {
@@ -40,6 +37,44 @@ pub(crate) fn write(histogram: &Histogram<u64>) -> String {
         (2 * 10_u64.pow(u32::from(histogram.sigfig()))).next_power_of_two(),
     );
     out
+}
+
+/// The least value that so many percent do not exceed, and how many do not.
+struct Row {
+    value: u64,
+    percent: f64,
+    total: u64,
+}
+
+/// As the original walks: in percent, whose steps are exact. In shares of one, as the library has
+/// them, a step of 0.1 is not, and where a bucket ends at just the 60 % the next one is taken.
+fn rows(histogram: &Histogram<u64>) -> Vec<Row> {
+    let (mut rows, mut percent, mut total) = (Vec::new(), 0.0, 0_u64);
+    for bucket in histogram.iter_recorded() {
+        total = total.saturating_add(bucket.count_at_value());
+        let reached = 100.0 * real(total) / real(histogram.len());
+        let value = bucket.value_iterated_to();
+        while reached >= percent {
+            rows.push(Row { value, percent, total });
+            let next = percent + step(percent);
+            // The last bucket is in one row, and in that of 100 %. Where counts are so great that a
+            // step is lost, one row for each bucket will do.
+            if total == histogram.len() || next <= percent {
+                break;
+            }
+            percent = next;
+        }
+    }
+    if let Some(&Row { value, total, .. }) = rows.last() {
+        rows.push(Row { value, percent: 100.0, total });
+    }
+    rows
+}
+
+/// From one row to the next: a fixed part of each halving of what is left to 100 %.
+fn step(percent: f64) -> f64 {
+    let halvings = (100.0 / (100.0 - percent)).log2().floor();
+    100.0 / (f64::from(TICKS_PER_HALF_DISTANCE) * (halvings + 1.0).exp2())
 }
 
 #[cfg(test)]
@@ -64,6 +99,33 @@ mod tests {
         assert_eq!(footer[0], "#[Mean    =     0.251548, StdDeviation   =     0.432230]");
         assert_eq!(footer[1], "#[Max     =     1.000447, Total count    =            4]");
         assert_eq!(footer[2], "#[Buckets =           32, SubBuckets     =         2048]");
+    }
+
+    /// The original does so; see `scripts/read_back.sh`.
+    #[test]
+    fn a_bucket_that_ends_at_a_percentile_is_its_value() {
+        let mut histogram = hist::empty();
+        (1..=100).for_each(|us| histogram.record(us * 1000).unwrap());
+        let text = write(&histogram);
+        for at in [10_u32, 20, 30, 40, 50, 55, 60, 65, 70, 75] {
+            let quantile = format!(" {:14.12} ", f64::from(at) / 100.0);
+            let line = text.lines().find(|line| line.contains(&quantile)).unwrap();
+            let words: Vec<f64> =
+                line.split_whitespace().map(|word| word.parse().unwrap()).collect();
+            let us = f64::from(at);
+            assert!((words[0] * 1000.0 - us).abs() < us / 1000.0, "{line}");
+            assert!((words[2] - us).abs() < 0.5, "{line}");
+        }
+        assert_eq!(write(&hist::empty()).lines().count(), 5, "nothing but header and footer");
+    }
+
+    #[test]
+    fn counts_beyond_what_a_share_tells_apart_come_to_an_end() {
+        let mut histogram = hist::empty();
+        histogram.record_n(1000, u64::MAX / 2).unwrap();
+        histogram.record(2000).unwrap();
+        histogram.record(3000).unwrap();
+        assert!(write(&histogram).lines().count() < 1000);
     }
 
     #[test]
