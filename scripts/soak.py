@@ -26,17 +26,17 @@ DRIFT_MAX = 0.02
 ROW = "{:<34} {:>14} {:>14} {:>9}  {}"
 
 
-def free_address():
+def free_address(host="127.0.0.1"):
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return "{}:{}".format(*probe.getsockname())
 
 
 class Server:
     """A server of this run's own, ended at the end of the block."""
 
-    def __init__(self, flags, cores):
-        self.address, self.admin = free_address(), free_address()
+    def __init__(self, flags, cores, host="127.0.0.1"):
+        self.address, self.admin = free_address(host), free_address()
         command = [SERVER, "--listen", self.address, "--admin", self.admin, "--cores", cores, *flags]
         self.process = subprocess.Popen([*command, "--log-format", "json"], stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
