@@ -115,6 +115,13 @@ pub(crate) fn cpu_ticks(pid: u32) -> Option<(u64, u64)> {
     split_ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// What the calling thread has run for outside of the kernel, in nanoseconds, as the kernel's ticks
+/// divide its time.
+pub(crate) fn thread_user_ns() -> u64 {
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+    split_ticks_of(&stat).map_or(0, |(user, _)| user * TICK_NS)
+}
+
 /// Ticks that the hypervisor took from this host, and all ticks.
 pub(crate) fn steal_ticks() -> Option<(u64, u64)> {
     let stat = fs::read_to_string("/proc/stat").ok()?;

@@ -195,6 +195,9 @@ pub(crate) struct Generator {
     /// Of its busiest thread.
     pub(crate) cpu_share: f64,
     pub(crate) cpu_ns_per_receipt: f64,
+    /// Of it outside of the kernel: what the tool itself costs, where the rest is the network's.
+    #[serde(default)]
+    pub(crate) user_ns_per_receipt: f64,
 }
 
 /// One of several processes that drove a load together.

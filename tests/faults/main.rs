@@ -2,6 +2,8 @@
 //! do under each. SECURITY.md says what is promised.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+#[path = "../e2e/bytes.rs"]
+mod bytes;
 #[path = "../e2e/client.rs"]
 #[expect(dead_code, reason = "the other tests use the rest of it")]
 mod client;

@@ -83,7 +83,7 @@ fn what_was_acknowledged_has_reached_everybody_and_nobody_goes_untold() {
                 for id in 1_u64.. {
                     let text = format!(r#"{{"type":"publish","id":{id},"body":"{filler}"}}"#);
                     let over = is_over.load(Ordering::SeqCst);
-                    if over || stream.write_all(&raw::text_frame(&text)).is_err() {
+                    if over || stream.write_all(&raw::text(&text)).is_err() {
                         return;
                     }
                 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll};
 use socket2::{Domain, Socket, Type};
 
-use crate::raw::{PONG, request};
+use crate::raw::{PONG, head};
 
 /// How many clients share one source address, so that its ports suffice for other tests as well.
 const CLIENTS_PER_SOURCE: usize = 2_000;
@@ -75,7 +75,7 @@ impl Swarm {
         };
         Self {
             server,
-            request: request(target),
+            request: head(target, ""),
             network,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
             members: (0..count).map(away).collect(),

@@ -3,6 +3,8 @@
 //! here.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+#[path = "../e2e/bytes.rs"]
+mod bytes;
 #[path = "../e2e/server.rs"]
 #[expect(dead_code, reason = "the other tests use the rest of it")]
 mod server;

@@ -251,7 +251,14 @@ pub(super) mod tests {
     pub(crate) fn second(number: u64, received: u64, us: u64) -> Interval {
         let mut latency = Histogram::new(3).unwrap();
         latency.record_n(us * 1000, received.try_into().unwrap()).unwrap();
-        Interval { second: number, published: received / 10, received, cpu_ns: 4 << 26, latency }
+        Interval {
+            second: number,
+            published: received / 10,
+            received,
+            cpu_ns: 4 << 26,
+            user_ns: 0,
+            latency,
+        }
     }
 
     pub(crate) fn picture(threads: usize) -> Picture {

@@ -49,8 +49,7 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
     let (mut service, mut last) = (nanoseconds()?, nanoseconds()?);
     let (mut late, mut handshake) = (nanoseconds()?, nanoseconds()?);
     let mut intervals = Vec::new();
-    let cpu_of = |found: &Found| found.intervals.iter().map(|second| second.cpu_ns).sum::<u64>();
-    let cpu: Vec<u64> = found.iter().map(cpu_of).collect();
+    let cpu: Vec<Spent> = found.iter().map(|found| Spent::over(&found.intervals)).collect();
     let late_p99_ns = late_p99_of(&found, plan.aim.threads)?;
     for found in found {
         add(&mut totals.disconnects, found.endings);
@@ -253,17 +252,35 @@ pub(super) fn gone(sampler: &Sampler, returning: bool) -> Option<Fault> {
     })
 }
 
+/// What a thread of the generator ran for in the measured time, and of it outside of the kernel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spent {
+    cpu_ns: u64,
+    user_ns: u64,
+}
+
+impl Spent {
+    pub(super) fn over(seconds: &[Interval]) -> Self {
+        Self {
+            cpu_ns: seconds.iter().map(|second| second.cpu_ns).sum(),
+            user_ns: seconds.iter().map(|second| second.user_ns).sum(),
+        }
+    }
+}
+
 /// What the generator's threads ran for in the measured time.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-pub(super) fn generator_of(aim: &Aim, cpu_ns: &[u64], totals: &Totals) -> Generator {
-    let busiest = cpu_ns.iter().max().copied().unwrap_or(0);
+pub(super) fn generator_of(aim: &Aim, threads: &[Spent], totals: &Totals) -> Generator {
+    let busiest = threads.iter().map(|spent| spent.cpu_ns).max().unwrap_or(0);
     let receipts = totals.deliveries.max(1) as f64;
     let agents = aim.agents.count().max(1);
     Generator {
         threads: u32::try_from(aim.threads * agents).unwrap_or(u32::MAX),
         agents: u32::try_from(agents).unwrap_or(u32::MAX),
         cpu_share: share(busiest, totals.seconds),
-        cpu_ns_per_receipt: cpu_ns.iter().sum::<u64>() as f64 / receipts,
+        cpu_ns_per_receipt: threads.iter().map(|spent| spent.cpu_ns).sum::<u64>() as f64 / receipts,
+        user_ns_per_receipt: threads.iter().map(|spent| spent.user_ns).sum::<u64>() as f64
+            / receipts,
     }
 }
 

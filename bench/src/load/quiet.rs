@@ -325,7 +325,7 @@ fn record(
     }
     let mut totals = Totals { seconds: measured.as_secs_f64(), ..Totals::default() };
     let mut handshake = nanoseconds()?;
-    let (mut cpu_ns, mut intervals) = (Vec::new(), Vec::new());
+    let (mut spent, mut intervals) = (Vec::new(), Vec::new());
     let returns = absence::merged(found.iter().filter_map(|seen| seen.absences.as_ref()), 0)?;
     for seen in found {
         totals.connected += seen.open as u64;
@@ -335,7 +335,7 @@ fn record(
         judge::add(&mut totals.disconnects, seen.endings);
         handshake.add(&seen.handshake).map_err(io::Error::other)?;
         let seconds = seen.intervals.finish();
-        cpu_ns.push(seconds.iter().map(|second| second.cpu_ns).sum());
+        spent.push(judge::Spent::over(&seconds));
         intervals.extend(seconds);
     }
     let asked = (aim.clients * rounds) as u64;
@@ -355,7 +355,7 @@ fn record(
         faults.extend(judge::deserted(&totals, Some(returns)));
     }
     let (_, series) = judge::seconds_of(intervals, &sampler)?;
-    let generator = judge::generator_of(aim, &cpu_ns, &totals);
+    let generator = judge::generator_of(aim, &spent, &totals);
     let mut latencies = BTreeMap::from([("handshake".to_owned(), Latency::of(&handshake))]);
     let returns = returns.map(|(returns, took)| {
         latencies.insert("return".to_owned(), Latency::of(&took));
@@ -367,7 +367,7 @@ fn record(
         latencies,
         returns,
         server,
-        generator: Generator { cpu_ns_per_receipt: 0.0, ..generator },
+        generator: Generator { cpu_ns_per_receipt: 0.0, user_ns_per_receipt: 0.0, ..generator },
         series,
         agents: joint.map(|joint| joint.agents).unwrap_or_default(),
         faults: fault.into_iter().chain(faults).collect(),

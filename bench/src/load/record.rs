@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::thread_cpu_ns;
 use crate::output::hist;
+use crate::proc::thread_user_ns;
 
 /// The longest time that is told apart: an hour and more, in nanoseconds.
 const LONGEST_NS: u64 = 4_000_000_000_000;
@@ -26,8 +27,9 @@ pub(crate) struct Interval {
     pub(crate) second: u64,
     pub(crate) published: u64,
     pub(crate) received: u64,
-    /// What the thread ran for.
+    /// What the thread ran for, and of it outside of the kernel.
     pub(crate) cpu_ns: u64,
+    pub(crate) user_ns: u64,
     #[serde(with = "hist::text")]
     pub(crate) latency: Histogram<u32>,
 }
@@ -40,13 +42,15 @@ pub(crate) struct Intervals {
     /// The thread's own clock where the last second began.
     #[serde(skip)]
     cpu_ns: u64,
+    #[serde(skip)]
+    user_ns: u64,
     seconds: Vec<Interval>,
 }
 
 impl Intervals {
     pub(crate) fn new() -> io::Result<Self> {
         // The first is made beforehand: its memory is touched before anything is measured.
-        Ok(Self { begin_ns: 0, cpu_ns: 0, seconds: vec![Interval::new(0)?] })
+        Ok(Self { begin_ns: 0, cpu_ns: 0, user_ns: 0, seconds: vec![Interval::new(0)?] })
     }
 
     /// From this moment on seconds are counted.
@@ -56,15 +60,16 @@ impl Intervals {
 
     /// The moment has come.
     pub(crate) fn begun(&mut self) {
-        self.cpu_ns = thread_cpu_ns();
+        (self.cpu_ns, self.user_ns) = (thread_cpu_ns(), thread_user_ns());
     }
 
     fn close_second(&mut self) {
-        let now = thread_cpu_ns();
+        let (now, user) = (thread_cpu_ns(), thread_user_ns());
         if let Some(last) = self.seconds.last_mut() {
             last.cpu_ns += now.saturating_sub(self.cpu_ns);
+            last.user_ns += user.saturating_sub(self.user_ns);
         }
-        self.cpu_ns = now;
+        (self.cpu_ns, self.user_ns) = (now, user);
     }
 
     pub(crate) fn published(&mut self, at_ns: u64) {
@@ -132,7 +137,7 @@ impl Interval {
         let mut latency = Histogram::new_with_bounds(SHORTEST_NS, 2 * SHORTEST_NS, 3)
             .map_err(io::Error::other)?;
         latency.auto(true);
-        Ok(Self { second, published: 0, received: 0, cpu_ns: 0, latency })
+        Ok(Self { second, published: 0, received: 0, cpu_ns: 0, user_ns: 0, latency })
     }
 }
 

@@ -69,7 +69,7 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 34] = [
+const PLAIN: [(&str, Unit, Of); 35] = [
     ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, deliveries(run)?)),
     ("echoes_per_s", Unit::PerSecond, |run| per_second(run, echoes(run)?)),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
@@ -114,6 +114,10 @@ const PLAIN: [(&str, Unit, Of); 34] = [
     }),
     ("generator.cpu_share", Unit::Share, |run| Some(run.generator.cpu_share)),
     ("generator.cpu_per_receipt", Unit::Time, |run| Some(run.generator.cpu_ns_per_receipt)),
+    ("generator.user_per_receipt", Unit::Time, |run| {
+        // Older records do not know it.
+        Some(run.generator.user_ns_per_receipt).filter(|ns| *ns > 0.0)
+    }),
     ("search.held", Unit::Count, |run| run.search.as_ref().and_then(|search| search.held)),
     ("host.load", Unit::Count, |run| Some(run.host.load)),
     ("host.steal", Unit::Share, |run| Some(run.host.steal)),

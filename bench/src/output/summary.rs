@@ -185,10 +185,14 @@ impl Page {
             0 | 1 => String::new(),
             agents => format!("{agents} agents  "),
         };
+        let own = match generator.user_ns_per_receipt {
+            0.0 => String::new(),
+            own => format!(", {} of it outside of the kernel", time(own)),
+        };
         self.line(
             "generator",
             &format!(
-                "{agents}{}  busiest {} of a core  {} per receipt",
+                "{agents}{}  busiest {} of a core  {} per receipt{own}",
                 several(generator.threads.into(), "thread"),
                 share(generator.cpu_share),
                 time(generator.cpu_ns_per_receipt),
@@ -327,6 +331,7 @@ mod tests {
         run.load.warm_up_s = 0.0;
         run.totals = crate::run::Totals::default();
         run.server = None;
+        run.generator.user_ns_per_receipt = 0.0;
         run.latencies.retain(|name, _| name == "late");
         run.latencies.insert("echo".to_owned(), Latency::default());
         assert_eq!(write(&run, false), include_str!("golden/summary_bare.txt"));

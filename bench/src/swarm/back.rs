@@ -198,3 +198,58 @@ impl Returning {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn returning(clients: usize) -> Returning {
+        let request = Request::plain("127.0.0.1:1".parse().unwrap(), "/");
+        let backoff =
+            serde_json::from_str(r#"{"first":{"secs":1,"nanos":0},"most":{"secs":4,"nanos":0}}"#);
+        let mut swarm = Swarm::empty().unwrap();
+        swarm.clients.extend((0..clients).map(|_| None));
+        swarm.come_back(&request, backoff.unwrap(), 7).unwrap();
+        *swarm.returning.take().unwrap()
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn no_more_try_at_once_than_may() {
+        let mut returning = returning(CONNECTING_MAX + 10);
+        (0..CONNECTING_MAX + 10).for_each(|index| returning.lost(index, 5 * SECOND));
+        assert_eq!(returning.absences.away(), CONNECTING_MAX as u64 + 10);
+        let now = 6 * SECOND;
+        let first: Vec<usize> = std::iter::from_fn(|| {
+            returning.next_due(now).inspect(|index| returning.tries(*index, now))
+        })
+        .collect();
+        assert_eq!(first.len(), CONNECTING_MAX);
+        assert!(returning.next_ns() > Some(now), "nobody is due while there is no room");
+        returning.is_back(first[0], now);
+        assert!(returning.next_due(now).is_some());
+    }
+
+    #[test]
+    fn a_try_without_an_answer_fails_in_time_and_another_follows() {
+        let mut returning = returning(2);
+        for index in [0, 1] {
+            returning.lost(index, SECOND);
+            assert!(returning.next_due(2 * SECOND).is_some());
+            returning.tries(index, 2 * SECOND);
+        }
+        returning.is_back(0, 3 * SECOND);
+        assert_eq!(returning.overdue(11 * SECOND), None);
+        assert_eq!(returning.overdue(12 * SECOND), Some(1), "the other one is through");
+        returning.failed(1, "no answer in time", 12 * SECOND);
+        assert_eq!((returning.overdue(99 * SECOND), returning.under_way), (None, 0));
+        // The next wait is of up to two seconds.
+        assert!(
+            returning.next_ns() < Some(14 * SECOND) && returning.next_due(14 * SECOND) == Some(1)
+        );
+        returning.tries(1, 14 * SECOND);
+        returning.is_back(1, 15 * SECOND);
+        assert_eq!((returning.absences.away(), returning.next_ns()), (0, Some(24 * SECOND)));
+    }
+}

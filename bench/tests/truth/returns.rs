@@ -1,31 +1,24 @@
 //! Clients that come back by themselves: how often, how soon, and what they heard of it all.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::server::{CLIENTS, SWITCHING, found, hold, ms, read_frame, run, unmasked};
+use crate::server::{
+    CLIENTS, answered, bench, found, hold, ms, read_frame, run, unmasked, welcome,
+};
 
 /// How long nobody is let in.
 const OUTAGE: Duration = Duration::from_millis(700);
 
-/// Accepts all clients, whatever their order, each at the place that its query names.
+/// Accepts all clients, whatever their order, each at the place that its request names.
 fn all(listener: &TcpListener) -> Vec<TcpStream> {
     let mut clients: Vec<Option<TcpStream>> = (0..CLIENTS).map(|_| None).collect();
     for _ in 0..CLIENTS {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_nodelay(true).unwrap();
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).unwrap();
-        let number = head.split(['=', ' ']).nth(2).unwrap().parse::<usize>().unwrap();
-        stream.write_all(SWITCHING.as_bytes()).unwrap();
-        clients[number] = Some(stream);
+        let (stream, head) = welcome(listener);
+        let number = head.lines().find_map(|line| line.strip_prefix("number:")).unwrap();
+        clients[number.parse::<usize>().unwrap()] = Some(stream);
     }
     clients.into_iter().flatten().collect()
 }
@@ -65,22 +58,13 @@ fn mortal() -> SocketAddr {
     address
 }
 
-/// As [`bench`], with the clients' numbers in the query.
-fn returning(address: SocketAddr, flags: &str) -> std::process::Output {
-    let url = format!("ws://{address}/ws?n=$N");
-    let clients = CLIENTS.to_string();
-    std::process::Command::new(env!("CARGO_BIN_EXE_stentor-bench"))
-        .args(["fanout", &url, "-c", &clients, "--quiet", "--json", "/dev/stderr"])
-        .args(["--size", "64", "--warmup", "0", "--reconnect", "--backoff", "50ms..100ms"])
-        .args(flags.split_whitespace())
-        .output()
-        .unwrap()
-}
+const RETURNING: &str = "-H number:$N --reconnect --backoff 50ms..100ms";
 
 /// Every receipt is accounted for: it came, or its client was away.
 #[test]
 fn a_death_is_measured() {
-    let output = returning(mortal(), "-r 100/s -d 4s --threads 2 --threshold recovery<30s");
+    let flags = "-r 100/s -d 4s --threads 2 --threshold recovery<30s";
+    let output = bench(mortal(), &format!("{RETURNING} {flags}"));
     let run = found(&output);
     let (totals, returns) = (&run["totals"], &run["returns"]);
     let count = |of: &serde_json::Value| of.as_u64().unwrap();
@@ -112,7 +96,7 @@ fn reset(totals: &serde_json::Value) -> u64 {
 #[test]
 fn a_closed_loop_goes_on() {
     let began = Instant::now();
-    let run = found(&returning(mortal(), "-w 1 -d 3s"));
+    let run = found(&bench(mortal(), &format!("{RETURNING} -w 1 -d 3s")));
     let published = run["totals"]["published"].as_u64().unwrap();
     assert!(published > 200, "{published} after {:?}", began.elapsed());
     assert_eq!(run["returns"]["returned"], 10);
@@ -126,7 +110,7 @@ fn silent_clients_come_back_and_an_end_is_an_end() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
-            let accept = || crate::server::answered(&listener);
+            let accept = || answered(&listener);
             let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| accept()).collect();
             hold(Duration::from_millis(300));
             drop(clients);

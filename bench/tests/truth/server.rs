@@ -39,6 +39,11 @@ pub(crate) fn serve(mut rule: Rule) -> SocketAddr {
 }
 
 pub(crate) fn answered(listener: &TcpListener) -> TcpStream {
+    welcome(listener).0
+}
+
+/// The next client, and the head of its request.
+pub(crate) fn welcome(listener: &TcpListener) -> (TcpStream, String) {
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_nodelay(true).unwrap();
     let mut head = Vec::new();
@@ -48,7 +53,7 @@ pub(crate) fn answered(listener: &TcpListener) -> TcpStream {
         head.push(byte[0]);
     }
     stream.write_all(SWITCHING.as_bytes()).unwrap();
-    stream
+    (stream, String::from_utf8(head).unwrap())
 }
 
 /// The payload of the next masked frame, which is a short one.
