@@ -1,5 +1,7 @@
 //! What agents may add to the reasons why a run proves nothing.
 
+use crate::meter::real;
+use crate::output::units::time;
 use crate::run::{Agent, Fault};
 
 /// Faults of the agents' own, where a p99 of so many nanoseconds was measured; none: no moments of
@@ -9,9 +11,9 @@ pub(crate) fn faults(agents: &[Agent], p99_ns: Option<u64>) -> Vec<Fault> {
     let clock = worst.zip(p99_ns).filter(|(agent, p99)| agent.clock_uncertainty_ns > p99 / 10);
     let clock = clock.map(|(agent, _)| Fault {
         what: format!(
-            "the clock of {} is known to {} us only, which is over a tenth of the p99",
+            "the clock of {} is known to {} only, which is over a tenth of the p99",
             agent.name,
-            agent.clock_uncertainty_ns.div_ceil(1000)
+            time(real(agent.clock_uncertainty_ns))
         ),
         remedy: "agents nearer to each other, or publishers and listeners in one process"
             .to_owned(),
@@ -38,7 +40,7 @@ mod tests {
         assert_eq!(faults(&agents, Some(1_000_020)), []);
         assert_eq!(faults(&agents, None), []);
         let [fault] = &faults(&agents, Some(1_000_000))[..] else { panic!("one fault") };
-        assert!(fault.what.contains("agent 2 (far:7000)") && fault.what.contains("101 us"));
+        assert!(fault.what.contains("agent 2 (far:7000)") && fault.what.contains(" 100 µs "));
         assert_eq!(faults(&agents[..1], Some(0)), [], "one clock is known");
     }
 
