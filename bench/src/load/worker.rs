@@ -344,10 +344,6 @@ impl<'a, A: Account> Worker<'a, A> {
         for client in std::mem::take(&mut self.swarm.left) {
             self.account.leave(client);
             self.halves.leave(client);
-            if let Some(given_up) = self.given_up.get_mut(client) {
-                // Nobody knows what became of it: who comes back begins with an empty window.
-                *given_up = self.sent[client].saturating_sub(self.account.complete(client));
-            }
         }
         Ok(())
     }

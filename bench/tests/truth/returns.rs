@@ -92,7 +92,7 @@ fn reset(totals: &serde_json::Value) -> u64 {
     totals["disconnects"]["reset"].as_u64().unwrap_or(0)
 }
 
-/// In a closed loop the window of who comes back is empty: it does not wait for what died.
+/// A closed loop does not wait for what died with the server.
 #[test]
 fn a_closed_loop_goes_on() {
     let began = Instant::now();
