@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 
 use super::hist;
 use crate::run::{
-    Agent, By, Ended, Fault, Generator, Host, Latency, Load, Moved, Run, SCHEMA_VERSION, Search,
-    Second, ServerCost, Step, Target, Totals, Verdict,
+    Agent, By, Ended, Fault, Generator, Host, Latency, Load, Moved, Returns, Run, SCHEMA_VERSION,
+    Search, Second, ServerCost, Step, Target, Totals, Verdict,
 };
 
 /// A fan-out of three seconds with one receipt lost, held against the bare loop.
@@ -21,6 +21,14 @@ pub(crate) fn run() -> Run {
         Verdict { threshold: "echo.p50<1ms".to_owned(), found: None, met: false },
     ];
     run.search = Some(Box::new(search()));
+    run.returns = Some(Returns {
+        returned: 9,
+        away: 1,
+        missed: 17,
+        recovery_s: None,
+        failures: BTreeMap::from([("refused".to_owned(), 12)]),
+    });
+    run.totals.unsaid = 2;
     run.faults = vec![Fault {
         what: "the generator was busy: 97 % of a core".to_owned(),
         remedy: "give it more cores with --threads".to_owned(),

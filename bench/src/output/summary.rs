@@ -354,7 +354,9 @@ mod tests {
                 "[32m0\x1b[0m",
                 "[32m0\x1b[0m",
                 "[31m12\x1b[0m  (1006 10, none 2)",
-                "[31m3\x1b[0m  (refused 3)"
+                "[31m3\x1b[0m  (refused 3)",
+                "[31m2\x1b[0m  their publisher had no connection",
+                "[31m1\x1b[0m",
             ]
         );
         let mut plain = coloured;
