@@ -41,9 +41,9 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         Hears::All => ("fanout", "delivery", connected),
         Hears::Own => ("echo", "echo", 1),
     };
-    let mut totals =
-        Totals { seconds: measured.as_secs_f64(), connected, ..totals_of(&found, hearers) };
     let missed = found.iter().map(|found| found.tally.missed).sum();
+    let mut totals =
+        Totals { seconds: measured.as_secs_f64(), connected, ..totals_of(&found, hearers, missed) };
     let absences = found.iter().filter_map(|found| found.absences.as_ref());
     let returns = absence::merged(absences, missed)?;
     let (mut service, mut last) = (nanoseconds()?, nanoseconds()?);
@@ -97,13 +97,13 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
     Ok(run)
 }
 
-/// What all threads counted, where so many wait for each message.
-fn totals_of(found: &[Found], hearers: u64) -> Totals {
+/// What all threads counted, where so many wait for each message, and so many receipts are missed
+/// by who was away.
+fn totals_of(found: &[Found], hearers: u64, missed: u64) -> Totals {
     let tallies = || found.iter().map(|found| &found.tally);
     let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
     let sum = |of: fn(&Found) -> u64| found.iter().map(of).sum::<u64>();
     let (published, receipts) = (sum(|found| found.published), sum(|found| found.receipts));
-    let missed: u64 = tallies().map(|tally| tally.missed).sum();
     Totals {
         published,
         deliveries: receipts,

@@ -102,24 +102,14 @@ impl Swarm {
     /// in its head.
     pub(super) fn near(&mut self, index: usize, flags: epoll::EventFlags) -> io::Result<bool> {
         let Some(mut returning) = self.returning.take() else { return Ok(false) };
-        let went = self.go_on(&returning.request, index, flags);
-        let now = now_ns();
-        let is_there = match went {
-            Ok(went) => match went.end {
-                None => Ok(false),
-                Some(Ok(())) => {
-                    returning.is_back(index, now);
-                    Ok(true)
-                }
-                Some(Err(cause)) => {
-                    returning.failed(index, &cause, now);
-                    Ok(false)
-                }
-            },
-            Err(error) => Err(error),
-        };
+        let end = self.go_on(&returning.request, index, flags).map(|went| went.end);
+        match &end {
+            Ok(Some(Ok(()))) => returning.is_back(index, now_ns()),
+            Ok(Some(Err(cause))) => returning.failed(index, cause, now_ns()),
+            Ok(None) | Err(_) => {}
+        }
         self.returning = Some(returning);
-        is_there
+        Ok(matches!(end?, Some(Ok(()))))
     }
 }
 

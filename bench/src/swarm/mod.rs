@@ -153,7 +153,7 @@ impl Swarm {
         longest: Duration,
         each: impl FnMut(usize, &[u8]) -> Option<&'a [u8]>,
     ) -> io::Result<()> {
-        self.nap(longest)?;
+        self.nap(self.until_due(longest))?;
         self.take(each)
     }
 
@@ -337,7 +337,7 @@ impl Swarm {
 
     /// Waits for at most `longest`, to the microsecond: epoll alone rounds up to milliseconds.
     fn nap(&mut self, longest: Duration) -> io::Result<()> {
-        let longest = if self.heads { Duration::ZERO } else { self.until_due(longest) };
+        let longest = if self.heads { Duration::ZERO } else { longest };
         let whole = Duration::from_millis(longest.as_millis().try_into().unwrap_or(u64::MAX));
         if longest == whole {
             return host::wait(&self.outlet.epoll, &mut self.events, Some(whole));
