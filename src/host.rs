@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
+use stentor_shards::descriptors;
 
 use crate::config::{Invalid, Settings};
 
@@ -45,10 +46,10 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Raises the soft limit of descriptors as far as allowed, and reads everything.
+    /// Raises the limit of descriptors as far as allowed, makes room for them, and reads everything.
     pub(crate) fn read() -> Self {
-        let limit = getrlimit(Resource::Nofile);
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+        // What cannot be raised is shown as it is.
+        let _ = descriptors::raise_limit();
         let limit = getrlimit(Resource::Nofile);
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ports = numbers("net/ipv4/ip_local_port_range");

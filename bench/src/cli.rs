@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
+use stentor_shards::descriptors;
 
 use crate::files::{FAILED, Files, INVALID, MISSED, USAGE};
 use crate::load::{Aim, Echo, Failed, Idle, Limit, Limits, Measure, Plan, Storm, limits};
@@ -136,7 +137,7 @@ impl Cli {
                 Err(failed) => failed,
             },
             Command::Figure(scenario) => {
-                match host::raise_nofile().and_then(|()| scenario.run()) {
+                match descriptors::raise_limit().and_then(|_| scenario.run()) {
                     Ok(found) => {
                         // A reader that has gone has had enough.
                         let _ = writeln!(std::io::stdout(), "{found}");
@@ -146,8 +147,8 @@ impl Cli {
                 }
             }
             Command::Raw(args) => {
-                let served = host::raise_nofile()
-                    .and_then(|()| host::pin(args.core))
+                let served = descriptors::raise_limit()
+                    .and_then(|_| host::pin(args.core))
                     .and_then(|()| raw::serve(args));
                 match served {
                     Ok(never) => match never {},
@@ -216,7 +217,7 @@ impl<T: Measure + clap::Args> Errand<T> {
 
 fn serve_agent(args: &agents::Args) -> Result<(), Told> {
     args.check().map_err(|text| (USAGE, text))?;
-    let served = host::raise_nofile().and_then(|()| args.serve());
+    let served = descriptors::raise_limit().and_then(|_| args.serve());
     served.map_err(|error| (FAILED, error.to_string()))
 }
 
@@ -240,7 +241,7 @@ fn start<L: Measure>(
 /// Makes room for many clients; the flag is set when someone interrupts.
 fn prepare() -> Result<Arc<AtomicBool>, Told> {
     let failed = |error: std::io::Error| (FAILED, error.to_string());
-    host::raise_nofile().map_err(failed)?;
+    descriptors::raise_limit().map_err(failed)?;
     let stopped = Arc::new(AtomicBool::new(false));
     stop_on_signals(Arc::clone(&stopped)).map_err(failed)?;
     Ok(stopped)

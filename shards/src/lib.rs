@@ -10,6 +10,7 @@
 //! leaves in one send per client.
 
 mod config;
+pub mod descriptors;
 mod error;
 mod handle;
 mod accept;

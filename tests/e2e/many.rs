@@ -10,7 +10,9 @@ const CLIENTS: usize = 10_000;
 
 #[test]
 fn many_clients_all_hear_one_message() {
-    raise_nofile();
+    // This process holds the clients' ends.
+    let descriptors = stentor_shards::descriptors::raise_limit().unwrap();
+    assert!(descriptors > CLIENTS as u64 + 100, "{descriptors} descriptors");
     let server = Server::start(&["--shards", "2"]);
     let mut clients: Vec<TcpStream> = Vec::with_capacity(CLIENTS);
     for number in 0..CLIENTS {
@@ -41,15 +43,6 @@ fn many_clients_all_hear_one_message() {
     drop(clients);
     eventually("all have gone", || server.total("clients") == 0);
     assert_eq!(server.by_reason("disconnects", "gone"), CLIENTS as u64);
-}
-
-/// This process holds the clients' ends.
-fn raise_nofile() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum;
-    assert!(most.is_none_or(|most| most > CLIENTS as u64 + 100), "descriptors: {most:?}");
-    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
 }
 
 /// From several source addresses, so that one address's ports suffice for other tests as well.
