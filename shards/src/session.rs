@@ -180,7 +180,7 @@ impl<N: Net> Shard<N> {
     pub(crate) fn submit(&mut self, slot: u32, to: ShardId, ask: Ask) -> Flow {
         let back = if to != self.port.me {
             self.port.try_ask(to, ask).err()
-        } else if self.port.is_stalled() {
+        } else if self.port.must_wait(&ask) {
             Some(ask)
         } else {
             self.take_ask(ask);

@@ -216,10 +216,12 @@ impl<N: Net> Shard<N> {
         timed.then(|| self.sweep_period())
     }
 
+    /// Takes what homes have sent, as long as that leaves the asks of this turn their part: a shard
+    /// that is told of many all the time would answer nobody else.
     fn take_delivers(&mut self) {
         let mut taken = 0;
         while taken < PARCELS_PER_TURN
-            && self.told < TOLD_PER_TURN
+            && self.told < TOLD_PER_TURN / 2
             && let Some(parcel) = self.port.next_deliver()
         {
             taken += 1;

@@ -21,7 +21,7 @@ use foldhash::quality::SeedableRandomState;
 use crate::model::id::{ShardId, shards_of};
 use crate::model::parcel::{Ask, Deliver};
 use bell::Bell;
-use lane::Lane;
+use lane::{Lane, Parcel};
 
 /// The sending ends of one shard's lanes, and its bell.
 #[derive(Debug)]
@@ -184,6 +184,12 @@ impl Port {
     /// meanwhile.
     pub(crate) fn is_stalled(&self) -> bool {
         !self.stalled.is_empty() || self.crowded_delivers != 0
+    }
+
+    /// Whether what a client here asks this shard for, as home, must wait. Whoever publishes does
+    /// not wait until others have told many: it gives them nothing more to tell.
+    pub(crate) fn must_wait(&self, ask: &Ask) -> bool {
+        !self.stalled.is_empty() || (self.crowded_delivers != 0 && ask.is_broad())
     }
 
     /// How many asks wait for room in their lanes.

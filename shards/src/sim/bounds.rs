@@ -16,7 +16,7 @@ fn two_shards() -> (Shards, Client) {
     (shards, client)
 }
 
-/// The same with lanes of so many parcels, and some clients.
+/// The same with lanes of so many parcels, and some clients, all on the first one.
 fn two_shards_of<const CLIENTS: usize>(lane_parcels: usize) -> (Shards, [Client; CLIENTS]) {
     let mut config = Config::with_cores(Vec::new());
     config.lane_parcels = lane_parcels;
@@ -25,22 +25,33 @@ fn two_shards_of<const CLIENTS: usize>(lane_parcels: usize) -> (Shards, [Client;
     config.errors_max = 1_000_000;
     config.read_buffer_bytes = 4_096;
     let mut shards = Shards::new(2, config, 1);
-    let clients = std::array::from_fn(|_| {
-        let wish = Wish { json: true, ..Wish::default() };
-        let (stream, client) = Client::connect(wish, usize::MAX);
-        shards.accept(0, stream);
-        client
-    });
+    let clients = std::array::from_fn(|_| come(&mut shards, 0, None));
     shards.come_to_rest(|| {});
     assert!(clients.iter().all(Client::stayed));
     (shards, clients)
 }
 
+/// One more JSON client, of that shard.
+fn come(shards: &mut Shards, shard: usize, user: Option<&'static str>) -> Client {
+    let (stream, client) =
+        Client::connect(Wish { json: true, user, ..Wish::default() }, usize::MAX);
+    shards.accept(shard, stream);
+    client
+}
+
+/// How many frames of a kind a client was told.
+fn told(client: &Client, kind: &str) -> usize {
+    client.frames().iter().filter(|frame| frame.text().contains(kind)).count()
+}
+
 /// A name whose home is the second shard.
 fn elsewhere(shards: &Shards, number: usize) -> String {
-    let names = (0..).map(|twist| format!("room{number}-{twist}"));
-    let home = |name: &String| shards.all[0].port.mesh.home_of(&**name).index();
-    names.into_iter().find(|name| home(name) == 1).unwrap()
+    room_at(shards, 1, number)
+}
+
+fn room_at(shards: &Shards, home: usize, number: usize) -> String {
+    let mut names = (0..).map(|twist| format!("room{number}-{twist}"));
+    names.find(|name| shards.all[0].port.mesh.home_of(&**name).index() == home).unwrap()
 }
 
 #[test]
@@ -53,14 +64,17 @@ fn joins_that_wait_for_a_home_count_as_channels() {
     shards.turn(0);
     assert!(shards.all[0].channels.len() <= CHANNELS + 1, "the default channel and its own");
     shards.come_to_rest(|| {});
-    let told =
-        |kind: &str| client.frames().iter().filter(|frame| frame.text().contains(kind)).count();
-    assert_eq!((told("\"joined\""), told("too_many_channels")), (CHANNELS, 50 - CHANNELS));
+    let [joined, refused] = ["\"joined\"", "too_many_channels"].map(|kind| told(&client, kind));
+    assert_eq!((joined, refused), (CHANNELS, 50 - CHANNELS));
     let channel = elsewhere(&shards, 0);
     client.ask(&format!(r#"{{"type":"leave","channel":"{channel}"}}"#));
     client.ask(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
     shards.come_to_rest(|| {});
-    assert_eq!(told("\"joined\""), CHANNELS + 1, "a seat that was given back is free again");
+    assert_eq!(
+        told(&client, "\"joined\""),
+        CHANNELS + 1,
+        "a seat that was given back is free again"
+    );
 }
 
 #[test]
@@ -83,8 +97,7 @@ fn what_a_client_makes_its_shard_owe_is_bounded() {
     assert!(most >= LANE_PARCELS, "the second shard took nothing");
     assert!(most <= LANE_PARCELS + one_read, "{most} parcels");
     shards.come_to_rest(|| {});
-    let joined = client.frames().iter().filter(|f| f.text().contains("\"joined\"")).count();
-    assert_eq!(joined, 4_001, "each is answered all the same");
+    assert_eq!(told(&client, "\"joined\""), 4_001, "each is answered all the same");
 }
 
 #[test]
@@ -131,8 +144,58 @@ fn comings_and_goings_that_others_watch_do_not_fill_a_lane() {
     let (asks, _) = shards.all[1].port.depths();
     assert!((16..=100).contains(&asks), "{asks} parcels lie before what others say");
     shards.come_to_rest(|| {});
-    let told =
-        |c: &Client, kind: &str| c.frames().iter().filter(|f| f.text().contains(kind)).count();
     assert_eq!(told(&client, "\"left\""), 2_000, "each is answered all the same");
     assert_eq!(told(&watcher, "\"left\""), 2_000);
+}
+
+#[test]
+fn who_publishes_does_not_wait_until_others_have_told_many() {
+    let (mut shards, [flooder, speaker]) = two_shards_of(1_000);
+    let owned = |user: &&str| shards.all[0].port.mesh.home_of(*user).index() == 0;
+    let user = ["ann", "bob", "cid", "dan", "eve"].into_iter().find(owned).unwrap();
+    let hearer = come(&mut shards, 1, Some(user));
+    let channel = room_at(&shards, 0, 0);
+    speaker.ask(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
+    shards.come_to_rest(|| {});
+    for _ in 0..200 {
+        flooder.ask(&format!(r#"{{"type":"direct","user":"{user}","body":1}}"#));
+    }
+    // The second shard does nothing: what it is to tell stays where it is.
+    (0..100).for_each(|_| shards.turn(0));
+    assert!(shards.all[0].port.is_stalled(), "nobody had to wait");
+    speaker.ask(&format!(r#"{{"type":"publish","channel":"{channel}","body":"here"}}"#));
+    shards.turn(0);
+    assert_eq!(told(&speaker, "\"here\""), 1);
+    shards.come_to_rest(|| {});
+    assert_eq!(told(&hearer, "\"message\""), 200);
+}
+
+#[test]
+fn a_shard_that_is_told_of_many_all_the_time_answers_asks_too() {
+    let (mut shards, flooders) = two_shards_of::<16>(1_000);
+    let (watched, channel) = (room_at(&shards, 0, 0), elsewhere(&shards, 0));
+    let watchers: [Client; 128] = std::array::from_fn(|_| come(&mut shards, 1, None));
+    let speaker = come(&mut shards, 0, None);
+    for watcher in &watchers {
+        watcher.ask(&format!(r#"{{"type":"join","channel":"{watched}","presence":true}}"#));
+    }
+    speaker.ask(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
+    shards.come_to_rest(|| {});
+    for flooder in &flooders {
+        for _ in 0..200 {
+            flooder.ask(&format!(r#"{{"type":"join","channel":"{watched}"}}"#));
+            flooder.ask(&format!(r#"{{"type":"leave","channel":"{watched}"}}"#));
+        }
+    }
+    let rounds = |shards: &mut Shards, count| {
+        for _ in 0..count {
+            (0..2).for_each(|shard| shards.turn(shard));
+        }
+    };
+    rounds(&mut shards, 50);
+    speaker.ask(&format!(r#"{{"type":"publish","channel":"{channel}","body":"here"}}"#));
+    rounds(&mut shards, 20);
+    assert!(shards.all[1].port.depths().1 > 0, "nobody floods any more");
+    assert_eq!(told(&speaker, "\"here\""), 1);
+    shards.come_to_rest(|| {});
 }
