@@ -34,37 +34,65 @@ const BLIND_FROM: Duration = Duration::from_millis(2);
 /// How long an answer may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the crowd saw between two moments.
-#[derive(Debug)]
-pub(crate) struct Window {
-    /// Round trips in microseconds, sorted.
-    trips_us: Vec<u64>,
+/// How long many waited.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    /// Microseconds, sorted where somebody looks.
+    us: Vec<u64>,
     /// How many more ended while this thread itself waited for a core: they say nothing of the
     /// server.
     unseen: usize,
+}
+
+impl Waits {
+    fn add(&mut self, us: u64, blind: bool) {
+        if blind {
+            self.unseen += 1;
+        } else {
+            self.us.push(us);
+        }
+    }
+
+    fn take(&mut self) -> Self {
+        self.us.sort_unstable();
+        std::mem::take(self)
+    }
+
+    pub(crate) fn p99(&self) -> Duration {
+        let index = self.us.len() * 99 / 100;
+        Duration::from_micros(self.us.get(index).copied().unwrap_or(0))
+    }
+
+    pub(crate) fn worst(&self) -> Duration {
+        Duration::from_micros(self.us.last().copied().unwrap_or(0))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.us.len()
+    }
+}
+
+impl Display for Waits {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        let (count, unseen) = (self.count(), self.unseen);
+        write!(out, "p99 {:?} worst {:?} of {count} + {unseen}", self.p99(), self.worst())
+    }
+}
+
+/// What the crowd saw between two moments.
+#[derive(Debug)]
+pub(crate) struct Window {
+    /// The pings' round trips.
+    pub(crate) trips: Waits,
+    /// From the moment at which a number was due to each receipt of it.
+    pub(crate) messages: Waits,
     /// What went wrong, if anything did.
     pub(crate) wrong: Option<String>,
 }
 
-impl Window {
-    pub(crate) fn p99(&self) -> Duration {
-        let index = self.trips_us.len() * 99 / 100;
-        Duration::from_micros(self.trips_us.get(index).copied().unwrap_or(u64::MAX))
-    }
-
-    pub(crate) fn worst(&self) -> Duration {
-        Duration::from_micros(self.trips_us.last().copied().unwrap_or(u64::MAX))
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.trips_us.len()
-    }
-}
-
 impl Display for Window {
     fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
-        let (count, unseen) = (self.count(), self.unseen);
-        write!(out, "p99 {:?} worst {:?} of {count} + {unseen}", self.p99(), self.worst())
+        write!(out, "{}, messages {}", self.trips, self.messages)
     }
 }
 
@@ -123,8 +151,8 @@ struct Loop {
     /// How many pings and how many numbers all of them together have sent.
     pings: u32,
     spoken: usize,
-    trips_us: Vec<u64>,
-    unseen: usize,
+    trips: Waits,
+    messages: Waits,
     /// How long this thread had waited for a core at its last look.
     waited: Duration,
     blind: bool,
@@ -144,8 +172,8 @@ impl Loop {
             began: Instant::now(),
             pings: 0,
             spoken: 0,
-            trips_us: Vec::new(),
-            unseen: 0,
+            trips: Waits::default(),
+            messages: Waits::default(),
             waited: Duration::ZERO,
             blind: false,
             wrong: None,
@@ -159,10 +187,8 @@ impl Loop {
             match asked.try_recv() {
                 Ok(answer) => {
                     self.settle();
-                    self.trips_us.sort_unstable();
-                    let trips_us = std::mem::take(&mut self.trips_us);
-                    let unseen = std::mem::take(&mut self.unseen);
-                    let _ = answer.send(Window { trips_us, unseen, wrong: self.wrong.clone() });
+                    let (trips, messages) = (self.trips.take(), self.messages.take());
+                    let _ = answer.send(Window { trips, messages, wrong: self.wrong.clone() });
                     // The clock of the pings stood still meanwhile.
                     self.began = Instant::now().checked_sub(self.ping_due()).unwrap();
                 }
@@ -176,8 +202,13 @@ impl Loop {
         PING_EVERY * self.pings / u32::try_from(CLIENTS).unwrap()
     }
 
+    /// When so many numbers have been said.
+    fn due(spoken: usize) -> Duration {
+        SPEAK_EVERY * u32::try_from(spoken).unwrap() / u32::try_from(CHANNELS).unwrap()
+    }
+
     fn speech_due(&self) -> Duration {
-        SPEAK_EVERY * u32::try_from(self.spoken).unwrap() / u32::try_from(CHANNELS).unwrap()
+        Self::due(self.spoken)
     }
 
     /// How many numbers a channel has been told.
@@ -245,15 +276,11 @@ impl Loop {
             match (first, <[u8; 8]>::try_from(payload)) {
                 (0x8a, Ok(due)) => {
                     self.clients[number].answered += 1;
-                    if self.blind {
-                        self.unseen += 1;
-                    } else {
-                        self.trips_us.push(now_us.saturating_sub(u64::from_be_bytes(due)));
-                    }
+                    self.trips.add(now_us.saturating_sub(u64::from_be_bytes(due)), self.blind);
                 }
                 // It was kept waiting for so long that it did not ping itself.
                 (0x89, _) => self.send(number, &raw::frame(0x8a, payload)),
-                (0x81, _) => self.hear(number, &String::from_utf8_lossy(payload)),
+                (0x81, _) => self.hear(number, &String::from_utf8_lossy(payload), now_us),
                 _ => self.blame(format!("good client {number} got {first:#x} {payload:?}")),
             }
             start += 2 + payload.len();
@@ -262,10 +289,14 @@ impl Loop {
         self.clients[number].unread = unread;
     }
 
-    fn hear(&mut self, number: usize, text: &str) {
-        let next = self.clients[number].heard + 1;
+    fn hear(&mut self, number: usize, text: &str, now_us: u64) {
+        let heard = self.clients[number].heard;
+        let next = heard + 1;
         if text == next.to_string() {
             self.clients[number].heard = next;
+            let due = Self::due(heard * CHANNELS + number % CHANNELS);
+            let due_us = u64::try_from(due.as_micros()).unwrap();
+            self.messages.add(now_us.saturating_sub(due_us), self.blind);
         } else {
             self.blame(format!("good client {number} heard {text:?} instead of {next}"));
         }

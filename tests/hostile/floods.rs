@@ -25,9 +25,9 @@ const EACH_BYTES: u64 = (64 << 10) + (1 << 20) + (64 << 10);
 /// A flood of one kind.
 struct Flood<'a> {
     /// What is sent once, at first.
-    first: Vec<u8>,
+    first: &'a [u8],
     /// What is sent again and again.
-    unit: Vec<u8>,
+    unit: &'a [u8],
     open: &'a dyn Fn(usize) -> TcpStream,
     reads: bool,
 }
@@ -79,7 +79,7 @@ impl Flood<'_> {
         let stream = (self.open)(at);
         stream.set_nonblocking(true).unwrap();
         let units = (64 << 10) / self.unit.len();
-        let waiting = [self.first.clone(), self.unit.repeat(units)].concat();
+        let waiting = [self.first, &self.unit.repeat(units)].concat();
         Attacker { stream, waiting, sent: 0 }
     }
 
@@ -103,7 +103,7 @@ impl Flood<'_> {
 }
 
 /// Floods from plain clients, each alone in its channel.
-fn plain(siege: &Siege, name: &str, first: Vec<u8>, unit: Vec<u8>, reads: bool) {
+fn plain(siege: &Siege, name: &str, first: &[u8], unit: &[u8], reads: bool) {
     siege.withstand(name, ATTACKERS as u64 * EACH_BYTES, |server| {
         let to = server.address;
         let open = |at: usize| upgraded(to, &format!("/ws?channel=flood{at}"));
@@ -116,45 +116,40 @@ fn plain(siege: &Siege, name: &str, first: Vec<u8>, unit: Vec<u8>, reads: bool) 
 #[test]
 fn floods_of_fragments() {
     let siege = Siege::begin(&[]);
-    plain(&siege, "empty fragments", frame(0x01, b""), frame(0x00, b""), false);
+    plain(&siege, "empty fragments", &frame(0x01, b""), &frame(0x00, b""), false);
     let mut one = frame(0x02, b"x");
     for _ in 0..1_000 {
         one.extend(frame(0x00, b"x"));
     }
     one.extend(frame(0x80, b"x"));
-    plain(&siege, "fragments of a byte", Vec::new(), one, true);
-    plain(
-        &siege,
-        "fragments of a byte without an end",
-        frame(0x01, b"x"),
-        frame(0x00, b"x"),
-        false,
-    );
+    plain(&siege, "fragments of a byte", b"", &one, true);
+    let (first, unit) = (frame(0x01, b"x"), frame(0x00, b"x"));
+    plain(&siege, "fragments of a byte without an end", &first, &unit, false);
 }
 
 #[test]
 fn floods_of_pings() {
     let siege = Siege::begin(&[]);
-    plain(&siege, "pings, answers read", Vec::new(), frame(0x89, b""), true);
-    plain(&siege, "pings, answers not read", Vec::new(), frame(0x89, &[b'x'; 125]), false);
-    plain(&siege, "text pings, answers read", Vec::new(), text("ping"), true);
-    plain(&siege, "text pings, answers not read", Vec::new(), text("ping"), false);
-    plain(&siege, "pongs for no ping", Vec::new(), frame(0x8a, b"x"), false);
+    plain(&siege, "pings, answers read", b"", &frame(0x89, b""), true);
+    plain(&siege, "pings, answers not read", b"", &frame(0x89, &[b'x'; 125]), false);
+    plain(&siege, "text pings, answers read", b"", &text("ping"), true);
+    plain(&siege, "text pings, answers not read", b"", &text("ping"), false);
+    plain(&siege, "pongs for no ping", b"", &frame(0x8a, b"x"), false);
 }
 
 #[test]
 fn floods_of_tiny_messages() {
     let siege = Siege::begin(&[]);
-    plain(&siege, "empty messages, read", Vec::new(), text(""), true);
-    plain(&siege, "tiny messages, not read", Vec::new(), text("x"), false);
+    plain(&siege, "empty messages, read", b"", &text(""), true);
+    plain(&siege, "tiny messages, not read", b"", &text("x"), false);
     siege.withstand("tiny messages to one channel", ATTACKERS as u64 * EACH_BYTES, |server| {
         let open = |_| upgraded(server.address, "/ws?channel=flood");
-        Flood { first: Vec::new(), unit: text("x"), open: &open, reads: true }.run();
+        Flood { first: b"", unit: &text("x"), open: &open, reads: true }.run();
     });
     siege.withstand("messages of the greatest size", ATTACKERS as u64 * 2 * EACH_BYTES, |server| {
         let open = |at| upgraded(server.address, &format!("/ws?channel=flood{at}"));
         let unit = frame(0x82, &vec![b'x'; 64 << 10]);
-        Flood { first: Vec::new(), unit, open: &open, reads: true }.run();
+        Flood { first: b"", unit: &unit, open: &open, reads: true }.run();
     });
 }
 
@@ -177,8 +172,8 @@ fn floods_of_requests() {
         siege.withstand(name, clients as u64 * EACH_BYTES, |server| {
             let open = |at| json(server.address, &format!("/ws?channel=flood&user=flood{at}"));
             let watchers = if watched { watchers(server.address) } else { Vec::new() };
-            let unit = requests.iter().flat_map(|request| text(request)).collect();
-            let units = Flood { first: Vec::new(), unit, open: &open, reads: true }.run();
+            let unit: Vec<u8> = requests.iter().flat_map(|request| text(request)).collect();
+            let units = Flood { first: b"", unit: &unit, open: &open, reads: true }.run();
             eprintln!("{name}: {units}");
             drop(watchers);
         });
@@ -200,7 +195,7 @@ fn floods_over_a_rate_limit_end() {
         let listeners: Vec<TcpStream> =
             (0..WATCHERS).map(|_| upgraded(server.address, "/ws?channel=flood")).collect();
         let open = |_| upgraded(server.address, "/ws?channel=flood");
-        Flood { first: Vec::new(), unit: text("x"), open: &open, reads: true }.run();
+        Flood { first: b"", unit: &text("x"), open: &open, reads: true }.run();
         drop(listeners);
     });
     assert!(siege.server.by_reason("disconnects", "rate") >= ATTACKERS as u64);

@@ -3,7 +3,9 @@
 //! p99 of their round trips under 20 ms, none over 250 ms: that is held to as it stands where the
 //! machine has nothing else to do. The kernel's accounts of the time before and during an attack
 //! say whether it has, and a control window before each attack whether the good are well without
-//! one. On a busy machine only stalls count that no neighbour explains.
+//! one. On a busy machine only stalls count that no neighbour explains. What a host does to a
+//! virtual machine's memory is in no account: an attack that is over the bounds comes twice more,
+//! and the middle one of the three counts.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,13 +13,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::crowd::{CLIENTS, Crowd};
+use crate::crowd::{CLIENTS, Crowd, Waits};
 use crate::raw;
 
 use crate::server::{Server, eventually};
 
 const P99_MAX: Duration = Duration::from_millis(20);
 const WORST_MAX: Duration = Duration::from_millis(250);
+
+/// What the good say to each other waits behind what attackers say, but not for long.
+const MESSAGES_P99_MAX: Duration = Duration::from_millis(250);
+const MESSAGES_WORST_MAX: Duration = Duration::from_secs(1);
 
 /// A shard that sleeps in the ring holds its set of sockets a second time, and there are two.
 const ASLEEP: usize = 2;
@@ -55,7 +61,8 @@ impl Siege {
 
     /// The same with a server that was started already.
     pub(crate) fn of(server: Server) -> Self {
-        raise_nofile();
+        // This process holds the clients' ends, and the attackers'.
+        stentor_shards::descriptors::raise_limit().unwrap();
         let crowd = Crowd::gather(server.address);
         eventually("everybody is in", || server.total("clients") == CLIENTS as u64);
         crowd.window();
@@ -70,7 +77,22 @@ impl Siege {
     /// Runs an attack. While it lasts the good clients may notice nothing, and the server's own
     /// memory may grow by `memory_bytes` beside what its allocator keeps. Afterwards it holds as
     /// many descriptors and clients as before.
-    pub(crate) fn withstand(&self, name: &str, memory_bytes: u64, attack: impl FnOnce(&Server)) {
+    pub(crate) fn withstand(&self, name: &str, memory_bytes: u64, attack: impl Fn(&Server)) {
+        let once = || self.endure(name, memory_bytes, &attack);
+        let Err(late) = once() else { return };
+        eprintln!("{name} is to come twice more: {late}");
+        for late in [once(), once()] {
+            late.unwrap_or_else(|again| panic!("{name}: late, and late again: {again}"));
+        }
+    }
+
+    /// Once. The error: the good clients waited for too long.
+    fn endure(
+        &self,
+        name: &str,
+        memory_bytes: u64,
+        attack: &impl Fn(&Server),
+    ) -> Result<(), String> {
         let pid = self.server.pid();
         self.crowd.window();
         let (others, pulse) = (Others::begin(pid), Pulse::begin());
@@ -91,13 +113,7 @@ impl Siege {
             grown >> 10
         );
         assert_eq!(during.wrong, None, "{name}: {:?}", self.server.log());
-        assert!(during.count() >= 1_000, "{name}: only {} round trips", during.count());
-        let quiet = others <= OTHERS_MAX && control.p99() <= CONTROL_P99_MAX && pause <= PAUSE_MAX;
-        let (p99_max, worst_max) =
-            if quiet { (P99_MAX, WORST_MAX) } else { (BUSY_P99_MAX, BUSY_WORST_MAX) };
-        assert!(during.p99() < p99_max, "{name}: {during}, {p99_max:?} allowed; alone {control}");
-        let worst = during.worst();
-        assert!(worst < worst_max, "{name}: {during}, {worst_max:?} allowed; alone {control}");
+        assert!(during.trips.count() >= 1_000, "{name}: only {}", during.trips);
         let bound = memory_bytes + ALLOCATOR_BYTES;
         assert!(grown <= bound, "{name}: {grown} bytes more, {bound} promised");
         eventually(&format!("{name}: the descriptors are back"), || {
@@ -106,6 +122,20 @@ impl Siege {
         eventually(&format!("{name}: only the good are left"), || {
             self.server.total("clients") == CLIENTS as u64 && self.server.total("handshakes") == 0
         });
+        let pings = control.trips.p99() <= CONTROL_P99_MAX;
+        let quiet = others <= OTHERS_MAX && pings && pause <= PAUSE_MAX;
+        let (trips, messages) = if quiet {
+            ((P99_MAX, WORST_MAX), (MESSAGES_P99_MAX, MESSAGES_WORST_MAX))
+        } else {
+            let busy = (BUSY_P99_MAX, BUSY_WORST_MAX);
+            (busy, busy)
+        };
+        let holds = |waits: &Waits, (p99, worst)| waits.p99() < p99 && waits.worst() < worst;
+        let well = holds(&during.trips, trips) && holds(&during.messages, messages);
+        if well {
+            return Ok(());
+        }
+        Err(format!("{during}; {trips:?} and {messages:?} allowed; alone {control}"))
     }
 }
 
@@ -225,11 +255,4 @@ pub(crate) fn anonymous_bytes(pid: u32) -> u64 {
 
 fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
-}
-
-/// This process holds the clients' ends, and the attackers'.
-fn raise_nofile() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let most = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
 }
