@@ -151,7 +151,8 @@ pub(super) fn add(all: &mut BTreeMap<String, u64>, some: BTreeMap<String, u64>) 
     }
 }
 
-fn merge(all: &mut Histogram<u64>, some: &Histogram<u64>) -> io::Result<()> {
+/// Adds what another thread saw.
+pub(super) fn merge(all: &mut Histogram<u64>, some: &Histogram<u64>) -> io::Result<()> {
     all.add(some).map_err(io::Error::other)
 }
 
@@ -311,24 +312,9 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
         );
     }
     let server_share = run.server.as_ref().map(|server| server.cpu_share);
-    if run.generator.cpu_share > BUSY && server_share.is_none_or(|share| share < BUSY) {
-        let share = run.generator.cpu_share * 100.0;
-        fault(
-            format!("a generator thread ran for {share:.0} % of the time: it may be the limit"),
-            "give it more threads and cores, or a lower rate",
-        );
-    }
+    faults.extend(limiting(run.generator.cpu_share, server_share));
     match plan.talk.mode() {
-        Mode::Open { .. } => {
-            if let Some(late_ns) = later_than(late, p99) {
-                #[expect(clippy::cast_precision_loss, reason = "milliseconds for people")]
-                let ms = late_ns as f64 / 1e6;
-                fault(
-                    format!("{LATE}: p99 {ms:.1} ms"),
-                    "give it a core of its own and more threads, or a lower rate",
-                );
-            }
-        }
+        Mode::Open { .. } => faults.extend(self::late(late, p99)),
         Mode::Closed { window } => {
             if let Some(off) = little_off(run, window).filter(|off| off.abs() > LITTLE) {
                 let remedy = if run.agents.is_empty() {
@@ -336,11 +322,32 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
                 } else {
                     "what the agents have heard takes its time to the publisher: more in flight"
                 };
-                fault(format!("Little's law is off by {:.0} %", off * 100.0), remedy);
+                let what = format!("Little's law is off by {:.0} %", off * 100.0);
+                faults.push(Fault { what, remedy: remedy.to_owned() });
             }
         }
     }
     faults
+}
+
+/// That a thread of the generator may have been the limit, by their shares of a core.
+pub(super) fn limiting(generator: f64, server: Option<f64>) -> Option<Fault> {
+    (generator > BUSY && server.is_none_or(|share| share < BUSY)).then(|| Fault {
+        what: format!(
+            "a generator thread ran for {:.0} % of the time: it may be the limit",
+            generator * 100.0
+        ),
+        remedy: "give it more threads and cores, or a lower rate".to_owned(),
+    })
+}
+
+/// That the generator did late what was due, by the p99 of that and of what it measured.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds for people")]
+pub(super) fn late(late_ns: u64, p99_ns: u64) -> Option<Fault> {
+    later_than(late_ns, p99_ns).map(|late_ns| Fault {
+        what: format!("{LATE}: p99 {:.1} ms", late_ns as f64 / 1e6),
+        remedy: "give it a core of its own and more threads, or a lower rate".to_owned(),
+    })
 }
 
 /// That no client was there at the end.

@@ -20,6 +20,7 @@ mod record;
 mod quiet;
 mod sampler;
 pub(crate) mod stamp;
+mod storm;
 mod watch;
 mod worker;
 
@@ -40,9 +41,10 @@ pub(crate) use limit::Limit;
 pub(crate) use limits::Limits;
 pub(crate) use plan::Plan;
 pub(crate) use post::Post;
-pub(crate) use quiet::{Idle, Storm};
+pub(crate) use quiet::Idle;
 pub(crate) use record::Interval;
 pub(crate) use record::nanoseconds as histogram;
+pub(crate) use storm::Storm;
 
 use crate::agents::{self, Outside};
 use crate::run::Run;
@@ -189,6 +191,6 @@ pub(crate) fn work(
     }
 }
 
-fn nanoseconds(time: Duration) -> u64 {
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4)
 }

@@ -1,10 +1,11 @@
-//! Loads without a message: clients that come, and clients that only stay.
+//! A load without a message: clients that only stay. What is known of silent clients, however many
+//! times they came.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -27,25 +28,6 @@ use crate::units;
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(50);
 
-/// Storms are over when they have blown.
-const ALL_ROUNDS: Times = Times { warm_up: Duration::ZERO, time: None };
-
-/// How often a thread without clients looks whether it may begin.
-const MEETING: Duration = Duration::from_millis(1);
-
-/// A connect storm, and the storms of all who come back.
-#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
-pub(crate) struct Storm {
-    #[command(flatten)]
-    pub(crate) aim: Aim,
-    /// How often all clients come: after the first time they are killed and return.
-    #[arg(long, value_name = "N", default_value = "2", value_parser = units::count)]
-    rounds: usize,
-    /// How long they stay each time.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::time)]
-    hold: Duration,
-}
-
 /// Clients that say nothing.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Idle {
@@ -61,11 +43,11 @@ pub(crate) struct Idle {
     reconnect: Reconnect,
 }
 
-/// What one thread saw.
+/// What one thread saw of clients that say nothing.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    /// From the first connect to the last answer, over all rounds.
-    took: Duration,
+    /// From the first connect to the last answer, over all rounds of a storm.
+    pub(super) took: Duration,
     open: usize,
     resumed: usize,
     failures: BTreeMap<String, u64>,
@@ -73,67 +55,13 @@ pub(crate) struct Seen {
     pings: u64,
     absences: Option<Absences>,
     #[serde(with = "hist::text")]
-    handshake: Histogram<u64>,
-    intervals: Intervals,
-}
-
-impl Storm {
-    /// All clients come once, at once, and go.
-    pub(crate) fn once(aim: Aim) -> Self {
-        Self { aim: Aim { ramp: None, ..aim }, rounds: 1, hold: Duration::ZERO }
-    }
-}
-
-impl Measure for Storm {
-    fn aim(&self) -> &Aim {
-        &self.aim
-    }
-
-    fn aim_mut(&mut self) -> &mut Aim {
-        &mut self.aim
-    }
-
-    /// Runs the storms.
-    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let gathered = if self.aim.agents.count() > 0 {
-            agents::lead(&self.aim, &ALL_ROUNDS, stopped, &Task::Connect(self.clone()))?
-        } else {
-            self.work(stopped, None)?
-        };
-        let took = gathered.found.iter().map(|seen: &Seen| seen.took).max().unwrap_or_default();
-        let gathered = Gathered { measured: took, ..gathered };
-        let mut run = record("connect", &self.aim, gathered, self.rounds.max(1))?;
-        for second in &mut run.series {
-            second.connects = std::mem::take(&mut second.deliveries);
-        }
-        Ok(run)
-    }
-}
-
-impl Storm {
-    /// What is to be seen of it.
-    pub(super) fn scene(&self) -> Scene {
-        Scene {
-            command: "connect",
-            unit: "connects",
-            asked: self.aim.clients.saturating_mul(self.rounds.max(1)),
-            hearers: 0,
-            threads: self.aim.threads_shown(),
-        }
-    }
-
-    /// This process's part of it.
-    pub(crate) fn work(
-        &self,
-        stopped: &AtomicBool,
-        outside: Option<&Outside>,
-    ) -> Result<Gathered<Seen>, Failed> {
-        let (aim, rounds) = (&self.aim, self.rounds.max(1));
-        let requests = requests(aim)?;
-        crew::run(aim, &ALL_ROUNDS, &self.scene(), (stopped, outside), async |post| {
-            storms(aim, &requests[post.thread], (rounds, self.hold), post).await
-        })
-    }
+    pub(super) handshake: Histogram<u64>,
+    /// How late the generator began what was due.
+    #[serde(with = "hist::text")]
+    pub(super) late: Histogram<u64>,
+    /// What the thread ran for while they came.
+    pub(super) came_ns: u64,
+    pub(super) intervals: Intervals,
 }
 
 impl Measure for Idle {
@@ -181,59 +109,9 @@ impl Idle {
     }
 }
 
-fn requests(aim: &Aim) -> Result<Vec<Request>, Failed> {
+pub(super) fn requests(aim: &Aim) -> Result<Vec<Request>, Failed> {
     let requests: Result<_, _> = (0..aim.threads).map(|thread| aim.request(thread)).collect();
     requests.map_err(Failed::Unreachable)
-}
-
-/// All clients of a thread come and stay, so many times.
-async fn storms(
-    aim: &Aim,
-    request: &Request,
-    (rounds, hold): (usize, Duration),
-    mut post: Post<'_>,
-) -> io::Result<Seen> {
-    let mut seen = Seen::new()?;
-    post.ready(0);
-    let moments = loop {
-        if let Some(moments) = post.moments() {
-            break moments;
-        }
-        std::thread::park_timeout(MEETING);
-    };
-    while let Some(left) = moments.begin_ns.checked_sub(now_ns()) {
-        std::thread::park_timeout(Duration::from_nanos(left));
-    }
-    seen.intervals.begin(moments.measure_ns);
-    seen.intervals.begun();
-    for round in 1..=rounds {
-        if !post.goes_on() {
-            break;
-        }
-        let began = Instant::now();
-        let mut swarm = Swarm::empty()?;
-        let Seen { handshake, intervals, .. } = &mut seen;
-        let arrived = swarm.arrive(request, aim.share(post.thread).1, aim.pace(), |time| {
-            let now = now_ns();
-            intervals.tick(now);
-            if let Some(time) = time {
-                let took_ns = super::nanoseconds(time);
-                handshake.saturating_record(took_ns);
-                intervals.received(now, took_ns);
-                post.arrived();
-            }
-            post.show(now, intervals, Sums::default);
-            post.goes_on()
-        })?;
-        seen.took += began.elapsed();
-        seen.came(arrived);
-        let until = now_ns() + super::nanoseconds(hold);
-        seen.rest(&mut swarm, &mut post, until).await?;
-        drop(swarm);
-        post.meet(round);
-    }
-    seen.intervals.end();
-    Ok(seen)
 }
 
 /// The clients of a thread come, and stay until the end.
@@ -253,7 +131,7 @@ async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<
         swarm.come_back(request, backoff, aim.seed)?;
     }
     post.ready(arrived.open);
-    seen.came(arrived);
+    seen.came(arrived)?;
     let moments = loop {
         if let Some(moments) = post.moments() {
             break moments;
@@ -270,7 +148,7 @@ async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<
 }
 
 impl Seen {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             took: Duration::ZERO,
             open: 0,
@@ -280,18 +158,26 @@ impl Seen {
             pings: 0,
             absences: None,
             handshake: nanoseconds()?,
+            late: nanoseconds()?,
+            came_ns: 0,
             intervals: Intervals::new()?,
         })
     }
 
-    fn came(&mut self, arrived: Arrived) {
+    pub(super) fn came(&mut self, arrived: Arrived) -> io::Result<()> {
         self.open += arrived.open;
         self.resumed += arrived.resumed;
         judge::add(&mut self.failures, arrived.failures);
+        judge::merge(&mut self.late, &arrived.late)
     }
 
     /// The clients answer pings, and no more, until a moment, or until all is over.
-    async fn rest(&mut self, swarm: &mut Swarm, post: &mut Post<'_>, until: u64) -> io::Result<()> {
+    pub(super) async fn rest(
+        &mut self,
+        swarm: &mut Swarm,
+        post: &mut Post<'_>,
+        until: u64,
+    ) -> io::Result<()> {
         while let Some(left) = until.min(post.end_ns()).checked_sub(now_ns())
             && left > 0
         {
@@ -313,7 +199,7 @@ impl Seen {
     }
 }
 
-fn record(
+pub(super) fn record(
     command: &str,
     aim: &Aim,
     gathered: Gathered<Seen>,

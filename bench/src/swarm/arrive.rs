@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use rustix::event::epoll;
 use socket2::{Domain, Socket, Type};
 
@@ -14,7 +15,7 @@ use super::outlet::Outlet;
 use super::tls::Tls;
 use super::{Client, ENDS, Request, Swarm};
 use crate::frame::Reader;
-use crate::host;
+use crate::load;
 
 /// How many connects are under way at once: far below any accept queue, so that no SYN is lost.
 pub(super) const CONNECTING_MAX: usize = 256;
@@ -32,13 +33,15 @@ const TURN: Duration = Duration::from_millis(20);
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
 /// What came of an arrival.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) open: usize,
     /// TLS handshakes that resumed a session of the same client.
     pub(crate) resumed: usize,
     /// Those that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
+    /// How late connects began that were due and had room, in nanoseconds.
+    pub(crate) late: Histogram<u64>,
 }
 
 /// How a client's way in went on at one event.
@@ -68,7 +71,8 @@ impl Swarm {
 
     /// Connects `count` more clients, `pace` of them a second. `each` is told of every client that
     /// is open, with the time from its connect to its 101, and of every turn; it says whether to go
-    /// on.
+    /// on. At a pace the time counts from the moment at which the connect was due, so that a server
+    /// that stands still cannot hide it by keeping connects back.
     pub(crate) fn arrive(
         &mut self,
         request: &Request,
@@ -77,29 +81,49 @@ impl Swarm {
         mut each: impl FnMut(Option<Duration>) -> bool,
     ) -> io::Result<Arrived> {
         self.answers.clone_from(&request.answers);
-        let mut arrived = Arrived::default();
+        let mut arrived = Arrived::new()?;
         let (first, began) = (self.clients.len(), Instant::now());
-        let mut moved = Instant::now();
-        let mut done = 0;
+        let (mut moved, mut done) = (began, 0);
+        // Since when there has been room for one more.
+        let mut roomy = began;
         while done < count {
-            let due = pace.map_or(count, |pace| due(began.elapsed(), pace, count));
-            while self.clients.len() - first < due
-                && self.clients.len() - first - done < CONNECTING_MAX
-            {
-                let client = self.outlet.begin(request, self.clients.len());
-                if let Err(error) = &client {
-                    arrived.fail(&error.to_string());
-                    done += 1;
+            let mut wait = TURN;
+            let under_way = loop {
+                let begun = self.clients.len() - first;
+                let under_way = begun - done;
+                if begun == count || under_way == CONNECTING_MAX {
+                    break under_way;
+                }
+                let due = pace.map(|pace| began + nth(begun, pace));
+                let now = Instant::now();
+                if let Some(due) = due {
+                    if due > now {
+                        wait = wait.min(due - now);
+                        break under_way;
+                    }
+                    let late = now.saturating_duration_since(due.max(roomy));
+                    arrived.late.saturating_record(load::nanoseconds(late));
+                }
+                let mut client = self.outlet.begin(request, self.clients.len());
+                match &mut client {
+                    Ok(client) => client.began = due.unwrap_or(client.began),
+                    Err(error) => {
+                        arrived.fail(&error.to_string());
+                        done += 1;
+                    }
                 }
                 self.clients.push(client.ok());
-                moved = Instant::now();
-            }
+                moved = now;
+            };
             let before = done;
-            done += self.shake_hands(request, &mut arrived, &mut each)?;
+            done += self.shake_hands(request, wait, &mut arrived, &mut each)?;
             if done > before {
                 moved = Instant::now();
             }
-            if moved.elapsed() > STANDSTILL_MAX {
+            if under_way == CONNECTING_MAX {
+                roomy = Instant::now();
+            }
+            if under_way > 0 && moved.elapsed() > STANDSTILL_MAX {
                 self.give_up(&mut arrived, "no answer in time");
                 break;
             }
@@ -122,14 +146,16 @@ impl Swarm {
         Ok(arrived)
     }
 
-    /// Goes on with the connects that can; gives how many are through, one way or the other.
+    /// Goes on with the connects that can, or waits for one; gives how many are through, one way or
+    /// the other.
     fn shake_hands(
         &mut self,
         request: &Request,
+        wait: Duration,
         arrived: &mut Arrived,
         each: &mut impl FnMut(Option<Duration>) -> bool,
     ) -> io::Result<usize> {
-        host::wait(&self.outlet.epoll, &mut self.events, Some(TURN))?;
+        self.doze(wait)?;
         let mut done = 0;
         let events = std::mem::take(&mut self.events);
         for event in &events {
@@ -236,18 +262,21 @@ impl Outlet {
 }
 
 impl Arrived {
+    fn new() -> io::Result<Self> {
+        let (failures, late) = (BTreeMap::new(), load::histogram()?);
+        Ok(Self { open: 0, resumed: 0, failures, late })
+    }
+
     fn fail(&mut self, cause: &str) {
         *self.failures.entry(cause.to_owned()).or_default() += 1;
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a count that is capped"
-)]
-fn due(passed: Duration, pace: f64, count: usize) -> usize {
-    ((passed.as_secs_f64() * pace) as usize + 1).min(count)
+/// When the connect of a number is due at a pace.
+#[expect(clippy::cast_precision_loss, reason = "a count of clients")]
+fn nth(number: usize, pace: f64) -> Duration {
+    // What is no time any more lies behind every run.
+    Duration::try_from_secs_f64(number as f64 / pace).unwrap_or(Duration::from_hours(1 << 20))
 }
 
 /// Where the next client connects from.

@@ -337,7 +337,11 @@ impl Swarm {
 
     /// Waits for at most `longest`, to the microsecond: epoll alone rounds up to milliseconds.
     fn nap(&mut self, longest: Duration) -> io::Result<()> {
-        let longest = if self.heads { Duration::ZERO } else { longest };
+        self.doze(if self.heads { Duration::ZERO } else { longest })
+    }
+
+    /// The same, whatever has come already.
+    fn doze(&mut self, longest: Duration) -> io::Result<()> {
         let whole = Duration::from_millis(longest.as_millis().try_into().unwrap_or(u64::MAX));
         if longest == whole {
             return host::wait(&self.outlet.epoll, &mut self.events, Some(whole));

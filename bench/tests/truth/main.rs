@@ -7,14 +7,14 @@ mod echo;
 mod returns;
 mod server;
 mod several;
+mod storms;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use server::{CLIENTS, Rule, answer, bench, by_second, command, found, hold, ms, run, serve};
+use server::{CLIENTS, Rule, answer, bench, command, found, hold, ms, run, serve};
 
 fn stalling() -> Rule {
     Box::new(|number, frame| {
@@ -134,31 +134,6 @@ fn a_server_that_closes_is_counted_by_code() {
     let text = String::from_utf8_lossy(&nobody.stderr);
     assert!(text.starts_with("stentor-bench: ws://127.0.0.1:1/ws: ") && text.lines().count() == 1);
     assert!(text.contains("refused"), "{text}");
-}
-
-#[test]
-fn storms_count_who_came_and_who_did_not() {
-    let output = run(answer(2 * CLIENTS), "connect", "--rounds 2 --hold 0 --threads 2");
-    let whole = found(&output);
-    assert_eq!(whole["totals"]["connected"], 2 * CLIENTS);
-    assert_eq!(whole["latencies"]["handshake"]["count"], 2 * CLIENTS);
-    assert_eq!(by_second(&whole, "connects"), 2 * CLIENTS as u64);
-    assert_eq!(output.status.code(), Some(0), "{}", whole["faults"]);
-    let output = run(answer(CLIENTS + 3), "connect", "--rounds 2 --hold 0");
-    let part = found(&output);
-    assert_eq!(part["totals"]["connected"], CLIENTS + 3);
-    let failed: u64 =
-        part["totals"]["failures"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
-    assert_eq!(failed, (CLIENTS - 3) as u64);
-    assert_eq!(output.status.code(), Some(4), "not all of it was measured");
-}
-
-/// A pace of ten a second takes nine tenths of a second for ten clients.
-#[test]
-fn a_ramp_takes_its_time() {
-    let run = found(&run(answer(CLIENTS), "connect", "--rounds 1 --hold 0 --ramp 10/s"));
-    let seconds = run["totals"]["seconds"].as_f64().unwrap();
-    assert!((0.85..2.0).contains(&seconds), "{seconds}");
 }
 
 #[test]

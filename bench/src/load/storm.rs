@@ -1,0 +1,169 @@
+//! A load without a message: clients that come, and come again.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::aim::Aim;
+use super::crew::{self, Gathered, Scene, Times};
+use super::judge;
+use super::post::Post;
+use super::quiet::{self, Seen};
+use super::record::nanoseconds;
+use super::{Failed, Measure, Task};
+use crate::agents::{self, Outside};
+use crate::host::{now_ns, thread_cpu_ns};
+use crate::live::Sums;
+use crate::run::{Latency, Run};
+use crate::swarm::{Request, Swarm};
+use crate::units;
+
+/// Storms are over when they have blown.
+const ALL_ROUNDS: Times = Times { warm_up: Duration::ZERO, time: None };
+
+/// How often a thread without clients looks whether it may begin.
+const MEETING: Duration = Duration::from_millis(1);
+
+/// A storm that was over sooner says nothing of what the generator could.
+const TELLING: Duration = Duration::from_millis(100);
+
+/// A connect storm, and the storms of all who come back.
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+pub(crate) struct Storm {
+    #[command(flatten)]
+    pub(crate) aim: Aim,
+    /// How often all clients come: after the first time they are killed and return.
+    #[arg(long, value_name = "N", default_value = "2", value_parser = units::count)]
+    rounds: usize,
+    /// How long they stay each time.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::time)]
+    hold: Duration,
+}
+
+impl Storm {
+    /// All clients come once, at once, and go.
+    pub(crate) fn once(aim: Aim) -> Self {
+        Self { aim: Aim { ramp: None, ..aim }, rounds: 1, hold: Duration::ZERO }
+    }
+}
+
+impl Measure for Storm {
+    fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    fn aim_mut(&mut self) -> &mut Aim {
+        &mut self.aim
+    }
+
+    /// Runs the storms.
+    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
+        let gathered = if self.aim.agents.count() > 0 {
+            agents::lead(&self.aim, &ALL_ROUNDS, stopped, &Task::Connect(self.clone()))?
+        } else {
+            self.work(stopped, None)?
+        };
+        let took = gathered.found.iter().map(|seen: &Seen| seen.took).max().unwrap_or_default();
+        let busiest_ns = gathered.found.iter().map(|seen| seen.came_ns).max().unwrap_or(0);
+        let mut late = nanoseconds()?;
+        for seen in &gathered.found {
+            judge::merge(&mut late, &seen.late)?;
+        }
+        let gathered = Gathered { measured: took, ..gathered };
+        let mut run = quiet::record("connect", &self.aim, gathered, self.rounds.max(1))?;
+        // Of the time in which clients came, as all other figures: not of that in which they stay.
+        run.generator.cpu_share = judge::share(busiest_ns, run.totals.seconds);
+        if took >= TELLING {
+            run.faults.extend(judge::limiting(run.generator.cpu_share, None));
+        }
+        if !late.is_empty() {
+            let (late, handshake) = (Latency::of(&late), &run.latencies["handshake"]);
+            run.faults.extend(judge::late(late.p99_ns, handshake.p99_ns));
+            run.latencies.insert("late".to_owned(), late);
+        }
+        for second in &mut run.series {
+            second.connects = std::mem::take(&mut second.deliveries);
+        }
+        Ok(run)
+    }
+}
+
+impl Storm {
+    /// What is to be seen of it.
+    pub(super) fn scene(&self) -> Scene {
+        Scene {
+            command: "connect",
+            unit: "connects",
+            asked: self.aim.clients.saturating_mul(self.rounds.max(1)),
+            hearers: 0,
+            threads: self.aim.threads_shown(),
+        }
+    }
+
+    /// This process's part of it.
+    pub(crate) fn work(
+        &self,
+        stopped: &AtomicBool,
+        outside: Option<&Outside>,
+    ) -> Result<Gathered<Seen>, Failed> {
+        let (aim, rounds) = (&self.aim, self.rounds.max(1));
+        let requests = quiet::requests(aim)?;
+        crew::run(aim, &ALL_ROUNDS, &self.scene(), (stopped, outside), async |post| {
+            storms(aim, &requests[post.thread], (rounds, self.hold), post).await
+        })
+    }
+}
+
+/// All clients of a thread come and stay, so many times.
+async fn storms(
+    aim: &Aim,
+    request: &Request,
+    (rounds, hold): (usize, Duration),
+    mut post: Post<'_>,
+) -> io::Result<Seen> {
+    let mut seen = Seen::new()?;
+    post.ready(0);
+    let moments = loop {
+        if let Some(moments) = post.moments() {
+            break moments;
+        }
+        std::thread::park_timeout(MEETING);
+    };
+    while let Some(left) = moments.begin_ns.checked_sub(now_ns()) {
+        std::thread::park_timeout(Duration::from_nanos(left));
+    }
+    seen.intervals.begin(moments.measure_ns);
+    seen.intervals.begun();
+    for round in 1..=rounds {
+        if !post.goes_on() {
+            break;
+        }
+        let (began, spent_ns) = (Instant::now(), thread_cpu_ns());
+        let mut swarm = Swarm::empty()?;
+        let Seen { handshake, intervals, .. } = &mut seen;
+        let arrived = swarm.arrive(request, aim.share(post.thread).1, aim.pace(), |time| {
+            let now = now_ns();
+            intervals.tick(now);
+            if let Some(time) = time {
+                let took_ns = super::nanoseconds(time);
+                handshake.saturating_record(took_ns);
+                intervals.received(now, took_ns);
+                post.arrived();
+            }
+            post.show(now, intervals, Sums::default);
+            post.goes_on()
+        })?;
+        seen.took += began.elapsed();
+        seen.came_ns += thread_cpu_ns().saturating_sub(spent_ns);
+        seen.came(arrived)?;
+        let until = now_ns() + super::nanoseconds(hold);
+        seen.rest(&mut swarm, &mut post, until).await?;
+        drop(swarm);
+        post.meet(round);
+    }
+    seen.intervals.end();
+    Ok(seen)
+}
