@@ -46,7 +46,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Raises the limit of descriptors as far as allowed, makes room for them, and reads everything.
+    /// Raises the limit of descriptors, makes room for them, and reads everything.
     pub(crate) fn read() -> Self {
         // What cannot be raised is shown as it is.
         let _ = descriptors::raise_limit();

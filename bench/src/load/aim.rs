@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::agents::{Agents, Part};
 use crate::frame;
 use crate::run::Target;
-use crate::swarm::{Answer, Request};
+use crate::swarm::{Answer, Ramp, Request};
 use crate::tls::{self, Secure, Transport};
 use crate::units;
 use crate::url::Url;
@@ -187,10 +187,9 @@ impl Aim {
         }
     }
 
-    /// Each thread's part of the pace.
-    pub(super) fn pace(&self) -> Option<f64> {
-        let threads = u32::try_from(self.threads_in_all()).unwrap_or(1);
-        self.ramp.map(|ramp| ramp / f64::from(threads))
+    /// A thread's part of the ramp: all threads' clients come in one even row.
+    pub(super) fn pace(&self, thread: usize) -> Option<Ramp> {
+        self.ramp.map(|rate| Ramp::new(rate, self.place(thread), self.threads_in_all()))
     }
 
     /// What each client of a thread asks for.

@@ -11,7 +11,7 @@ use super::message::Template;
 use super::place::Tally;
 use super::record::Interval;
 use crate::output::hist;
-use crate::swarm::Request;
+use crate::swarm::{Ramp, Request};
 
 /// What one thread is to do.
 #[derive(Debug, Clone)]
@@ -21,8 +21,8 @@ pub(crate) struct Job {
     /// Its clients that publish are the first ones; their numbers in the whole run.
     pub(crate) publishers: Vec<usize>,
     pub(crate) publishers_in_all: usize,
-    /// Connects a second of this thread.
-    pub(crate) ramp: Option<f64>,
+    /// When its clients connect, unless at once.
+    pub(crate) ramp: Option<Ramp>,
     pub(crate) template: Template,
     pub(crate) bytes: usize,
     pub(crate) mode: Mode,

@@ -186,7 +186,7 @@ impl Plan {
                 clients: aim.share(thread).1,
                 publishers: (aim.place(thread)..self.publishers).step_by(threads).collect(),
                 publishers_in_all: self.publishers,
-                ramp: aim.pace(),
+                ramp: aim.pace(thread),
                 template: self.talk.message.in_frames(aim.speech.opcode()),
                 bytes: self.talk.bytes,
                 mode: self.talk.mode(),

@@ -120,13 +120,14 @@ async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<
     let mut seen = Seen::new()?;
     let mut swarm = Swarm::empty()?;
     let handshake = &mut seen.handshake;
-    let arrived = swarm.arrive(request, aim.share(post.thread).1, aim.pace(), |time| {
-        if let Some(time) = time {
-            handshake.saturating_record(super::nanoseconds(time));
-            post.arrived();
-        }
-        post.goes_on()
-    })?;
+    let arrived =
+        swarm.arrive(request, aim.share(post.thread).1, aim.pace(post.thread), |time| {
+            if let Some(time) = time {
+                handshake.saturating_record(super::nanoseconds(time));
+                post.arrived();
+            }
+            post.goes_on()
+        })?;
     if let Some(backoff) = idle.reconnect.backoff() {
         swarm.come_back(request, backoff, aim.seed)?;
     }

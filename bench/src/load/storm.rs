@@ -144,18 +144,19 @@ async fn storms(
         let (began, spent_ns) = (Instant::now(), thread_cpu_ns());
         let mut swarm = Swarm::empty()?;
         let Seen { handshake, intervals, .. } = &mut seen;
-        let arrived = swarm.arrive(request, aim.share(post.thread).1, aim.pace(), |time| {
-            let now = now_ns();
-            intervals.tick(now);
-            if let Some(time) = time {
-                let took_ns = super::nanoseconds(time);
-                handshake.saturating_record(took_ns);
-                intervals.received(now, took_ns);
-                post.arrived();
-            }
-            post.show(now, intervals, Sums::default);
-            post.goes_on()
-        })?;
+        let arrived =
+            swarm.arrive(request, aim.share(post.thread).1, aim.pace(post.thread), |time| {
+                let now = now_ns();
+                intervals.tick(now);
+                if let Some(time) = time {
+                    let took_ns = super::nanoseconds(time);
+                    handshake.saturating_record(took_ns);
+                    intervals.received(now, took_ns);
+                    post.arrived();
+                }
+                post.show(now, intervals, Sums::default);
+                post.goes_on()
+            })?;
         seen.took += began.elapsed();
         seen.came_ns += thread_cpu_ns().saturating_sub(spent_ns);
         seen.came(arrived)?;

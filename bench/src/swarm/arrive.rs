@@ -32,6 +32,30 @@ const TURN: Duration = Duration::from_millis(20);
 /// What a connect that goes on by itself returns.
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
+/// When the clients of one thread connect: in turn with those of other threads, in one even row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ramp {
+    rate: f64,
+    place: usize,
+    threads: usize,
+}
+
+impl Ramp {
+    /// The part of the thread at `place` among `threads`, of `rate` connects a second in all.
+    pub(crate) fn new(rate: f64, place: usize, threads: usize) -> Self {
+        Self { rate, place, threads }
+    }
+
+    /// When the thread's client of a number is due, from the beginning.
+    #[expect(clippy::cast_precision_loss, reason = "a count of clients")]
+    fn due(self, number: usize) -> Duration {
+        let before = number * self.threads + self.place;
+        // What is no time any more lies behind every run.
+        let due = Duration::try_from_secs_f64(before as f64 / self.rate);
+        due.unwrap_or(Duration::from_hours(1 << 20))
+    }
+}
+
 /// What came of an arrival.
 #[derive(Debug)]
 pub(crate) struct Arrived {
@@ -69,15 +93,15 @@ impl Swarm {
         }
     }
 
-    /// Connects `count` more clients, `pace` of them a second. `each` is told of every client that
-    /// is open, with the time from its connect to its 101, and of every turn; it says whether to go
-    /// on. At a pace the time counts from the moment at which the connect was due, so that a server
-    /// that stands still cannot hide it by keeping connects back.
+    /// Connects `count` more clients, at once or by a ramp. `each` is told of every client that
+    /// is open, with the time from its connect to its 101, and of every turn; it says whether to
+    /// go on. In a ramp the time counts from the moment at which the connect was due, so that a
+    /// server that stands still cannot hide it by keeping connects back.
     pub(crate) fn arrive(
         &mut self,
         request: &Request,
         count: usize,
-        pace: Option<f64>,
+        ramp: Option<Ramp>,
         mut each: impl FnMut(Option<Duration>) -> bool,
     ) -> io::Result<Arrived> {
         self.answers.clone_from(&request.answers);
@@ -94,7 +118,7 @@ impl Swarm {
                 if begun == count || under_way == CONNECTING_MAX {
                     break under_way;
                 }
-                let due = pace.map(|pace| began + nth(begun, pace));
+                let due = ramp.map(|ramp| began + ramp.due(begun));
                 let now = Instant::now();
                 if let Some(due) = due {
                     if due > now {
@@ -272,13 +296,6 @@ impl Arrived {
     }
 }
 
-/// When the connect of a number is due at a pace.
-#[expect(clippy::cast_precision_loss, reason = "a count of clients")]
-fn nth(number: usize, pace: f64) -> Duration {
-    // What is no time any more lies behind every run.
-    Duration::try_from_secs_f64(number as f64 / pace).unwrap_or(Duration::from_hours(1 << 20))
-}
-
 /// Where the next client connects from.
 fn source(request: &Request, index: usize) -> io::Result<Option<Ipv4Addr>> {
     if !request.sources.is_empty() {
@@ -289,4 +306,19 @@ fn source(request: &Request, index: usize) -> io::Result<Option<Ipv4Addr>> {
     }
     let place = u8::try_from(2 + index / CLIENTS_PER_SOURCE);
     Ok(Some(Ipv4Addr::new(127, 0, 0, place.map_err(io::Error::other)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_share_one_even_ramp() {
+        let due = |place| {
+            let ramp = Ramp::new(10.0, place, 2);
+            [0, 1, 2].map(|number| ramp.due(number).as_millis())
+        };
+        assert_eq!((due(0), due(1)), ([0, 200, 400], [100, 300, 500]));
+        assert!(Ramp::new(1e-300, 0, 1).due(7) > Duration::from_hours(1_000_000));
+    }
 }

@@ -9,7 +9,7 @@ mod enter;
 mod outlet;
 mod tls;
 
-pub(crate) use arrive::Arrived;
+pub(crate) use arrive::{Arrived, Ramp};
 
 use std::collections::BTreeMap;
 use std::io;
