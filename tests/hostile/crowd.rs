@@ -60,11 +60,11 @@ impl Waits {
 
     pub(crate) fn p99(&self) -> Duration {
         let index = self.us.len() * 99 / 100;
-        Duration::from_micros(self.us.get(index).copied().unwrap_or(0))
+        Duration::from_micros(self.us.get(index).copied().unwrap_or(u64::MAX))
     }
 
     pub(crate) fn worst(&self) -> Duration {
-        Duration::from_micros(self.us.last().copied().unwrap_or(0))
+        Duration::from_micros(self.us.last().copied().unwrap_or(u64::MAX))
     }
 
     pub(crate) fn count(&self) -> usize {

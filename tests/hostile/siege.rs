@@ -81,8 +81,8 @@ impl Siege {
         let once = || self.endure(name, memory_bytes, &attack);
         let Err(late) = once() else { return };
         eprintln!("{name} is to come twice more: {late}");
-        for late in [once(), once()] {
-            late.unwrap_or_else(|again| panic!("{name}: late, and late again: {again}"));
+        for _ in 0..2 {
+            once().unwrap_or_else(|again| panic!("{name}: late, and late again: {again}"));
         }
     }
 
@@ -131,8 +131,7 @@ impl Siege {
             (busy, busy)
         };
         let holds = |waits: &Waits, (p99, worst)| waits.p99() < p99 && waits.worst() < worst;
-        let well = holds(&during.trips, trips) && holds(&during.messages, messages);
-        if well {
+        if holds(&during.trips, trips) && holds(&during.messages, messages) {
             return Ok(());
         }
         Err(format!("{during}; {trips:?} and {messages:?} allowed; alone {control}"))

@@ -148,7 +148,7 @@ pub(super) fn merged<'a>(
         all.returned += absences.returned;
         all.away += absences.away;
         super::judge::add(&mut all.failures, absences.failures.clone());
-        took.add(&absences.took).map_err(io::Error::other)?;
+        super::judge::merge(&mut took, &absences.took)?;
         spells.extend(&absences.spells);
     }
     all.missed = missed;

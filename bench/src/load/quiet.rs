@@ -220,7 +220,7 @@ pub(super) fn record(
         totals.pings += seen.pings;
         judge::add(&mut totals.failures, seen.failures);
         judge::add(&mut totals.disconnects, seen.endings);
-        handshake.add(&seen.handshake).map_err(io::Error::other)?;
+        judge::merge(&mut handshake, &seen.handshake)?;
         let seconds = seen.intervals.finish();
         spent.push(judge::Spent::over(&seconds));
         intervals.extend(seconds);

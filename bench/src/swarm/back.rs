@@ -10,7 +10,7 @@ use rustix::event::epoll;
 use super::arrive::{CONNECTING_MAX, STANDSTILL_MAX};
 use super::{Request, Swarm};
 use crate::host::now_ns;
-use crate::load::{Absences, Backoff};
+use crate::load::{self, Absences, Backoff};
 use crate::random::Random;
 
 /// How clients come back, and how far those are that are away.
@@ -127,7 +127,7 @@ impl Returning {
     }
 
     fn tries(&mut self, index: usize, now: u64) {
-        let until_ns = now + u64::try_from(STANDSTILL_MAX.as_nanos()).unwrap_or(u64::MAX / 2);
+        let until_ns = now + load::nanoseconds(STANDSTILL_MAX);
         self.trips[index].until_ns = until_ns;
         self.trying.push_back((until_ns, index));
         self.under_way += 1;

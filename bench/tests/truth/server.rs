@@ -105,8 +105,13 @@ pub(crate) fn run(address: SocketAddr, command: &str, flags: &str) -> Output {
 }
 
 pub(crate) fn command(address: SocketAddr, name: &str, flags: &str) -> Command {
+    command_of(address, name, CLIENTS, flags)
+}
+
+/// The same with so many clients.
+pub(crate) fn command_of(address: SocketAddr, name: &str, clients: usize, flags: &str) -> Command {
     let url = format!("ws://{address}/ws");
-    let clients = CLIENTS.to_string();
+    let clients = clients.to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_stentor-bench"));
     command
         .args([name, &url, "-c", &clients, "--quiet", "--json", "/dev/stderr"])

@@ -1,14 +1,13 @@
 //! Storms: who comes, who does not, and when.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::server::{CLIENTS, answer, answered, by_second, found, hold, ms, run};
+use crate::server::{CLIENTS, answer, answered, by_second, command_of, found, hold, ms, run};
 
 #[test]
 fn storms_count_who_came_and_who_did_not() {
@@ -51,14 +50,9 @@ fn host(mut before: impl FnMut(usize) + Send + 'static) -> (SocketAddr, Receiver
     (address, seen)
 }
 
-fn storm(address: SocketAddr, clients: usize, flags: &str) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_stentor-bench"))
-        .args(["connect", &format!("ws://{address}/ws"), "-c", &clients.to_string(), "--quiet"])
-        .args(["--rounds", "1", "--hold", "0", "--json", "/dev/stderr"])
-        .args(flags.split_whitespace())
-        .output()
-        .unwrap();
-    found(&output)
+fn storm(address: SocketAddr, clients: usize, ramp: &str) -> Value {
+    let flags = format!("--rounds 1 --hold 0 --ramp {ramp}");
+    found(&command_of(address, "connect", clients, &flags).output().unwrap())
 }
 
 /// Not some at once every now and then: each would wait for those before it.
@@ -66,7 +60,7 @@ fn storm(address: SocketAddr, clients: usize, flags: &str) -> Value {
 fn a_ramp_is_even() {
     const CLIENTS: usize = 100;
     let (address, seen) = host(|_| {});
-    let run = storm(address, CLIENTS, "--ramp 200/s");
+    let run = storm(address, CLIENTS, "200/s");
     assert_eq!(run["totals"]["connected"], CLIENTS);
     // The first of them is when the server began to wait.
     let came: Vec<Instant> = seen.iter().take(CLIENTS + 1).skip(1).collect();
@@ -85,7 +79,7 @@ fn a_stalled_server_cannot_keep_a_ramp_back() {
             hold(Duration::from_secs(2));
         }
     });
-    let run = storm(address, CLIENTS, "--ramp 1k/s");
+    let run = storm(address, CLIENTS, "1k/s");
     assert_eq!(run["totals"]["connected"], CLIENTS);
     let (p50, max) = (ms(&run, "handshake", "p50_ns"), ms(&run, "handshake", "max_ns"));
     assert!(p50 > 1_000.0 && max > 1_900.0, "p50 {p50} ms, max {max} ms");
