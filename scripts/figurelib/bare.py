@@ -1,0 +1,103 @@
+"""Stentor beside the bare loop: the figures of the README.
+
+A ratio is taken within each round; the median of the rounds' ratios is the figure.
+"""
+
+import statistics
+import time
+
+from figurelib.cross import cross
+from figurelib.pair import timed
+from figurelib.report import kept, lost, number, row, spread
+from figurelib.server import bare_loop, cpu_seconds, stentor
+from figurelib.table import FIGURES, PAIRED
+
+# Figures without a bare loop beside them.
+SINGLE = ["idle", "asleep", "cross"]
+
+
+class Bare:
+    """What the options say, and the results."""
+
+    def __init__(self, command, rounds, seconds, results):
+        self.command, self.rounds, self.seconds, self.results = command, rounds, seconds, results
+
+    def head(self):
+        row("figure", "unit", "stentor", "bare", "ratio", "min..max", "at most")
+
+    def compare(self, name):
+        if name in SINGLE:
+            return getattr(self, name)()
+        figure = FIGURES[name]
+        resting = self.resting(figure) if name == "ping" else (0.0, 0.0)
+        runs = []
+        with stentor(self.command, figure.flags) as ours, bare_loop(figure.bare_flags) as bare:
+            for turn in range(self.rounds * figure.runs):
+                # Each goes first as often as the other.
+                order = (ours, bare) if turn % 2 == 0 else (bare, ours)
+                records = {server: server.measure(timed(figure, self.seconds)) for server in order}
+                runs.append((records[ours], records[bare]))
+        pairs = [tuple(less(figure, record, share) for record, share in zip(run, resting)) for run in runs]
+        ratios = [value / beside for value, beside in pairs]
+        value, beside = (statistics.median(column) for column in zip(*pairs))
+        ratio = statistics.median(ratios)
+        count = sum(lost(record) for run in runs for record in run)
+        asked, met = verdict(figure, value, ratio)
+        met = met and count == 0
+        text = f"lost {count}" if count else "" if not asked else "ok" if met else "over"
+        row(name, figure.unit, number(value), number(beside), f"{ratio:.3f}", spread(ratios), ", ".join(asked), text)
+        self.results.add(
+            name, unit=figure.unit, ours=value, bare=beside, ratio=ratio, ratios=ratios, met=met,
+            runs=[[kept(record) for record in run] for run in runs],
+        )
+
+    def resting(self, figure):
+        """The share of a core that as many clients cost while nobody pings: not the pings' cost."""
+        load = (*figure.load, "-d", "3s")
+        with stentor(self.command) as ours, bare_loop() as bare:
+            return [server.measure(load)["server"]["cpu_share"] for server in (ours, bare)]
+
+    def cross(self):
+        cross(self.command, self.rounds, self.seconds, self.results)
+
+    def idle(self):
+        """Private memory of idle clients, of a new server each time."""
+        figure, runs = PAIRED["idle-15k"], []
+        for _ in range(min(self.rounds, 3)):
+            with stentor(self.command) as server:
+                runs.append(server.measure(timed(figure, self.seconds)))
+        value = statistics.median(figure.value(run) for run in runs)
+        share = statistics.median(run["server"]["cpu_share"] for run in runs) * 100
+        text = ("ok" if value <= 900 else "over") + f"   {share:.3f} % of a core meanwhile"
+        row("idle-15k", figure.unit, number(value), "", "", "", "900, aim 500", text)
+        self.results.add("idle-15k", bytes=value, cpu_share=share / 100, runs=[kept(run) for run in runs])
+
+    def asleep(self):
+        """CPU of a server without clients."""
+        with stentor(self.command, (), shards=2) as server:
+            time.sleep(1)
+            before, began = cpu_seconds(server.child.pid), time.monotonic()
+            time.sleep(self.seconds * 3)
+            share = (cpu_seconds(server.child.pid) - before) / (time.monotonic() - began) * 100
+        row("asleep", "% of a core", f"{share:.4f}", "", "", "", "0.1, 2 shards", "ok" if share < 0.1 else "over")
+        self.results.add("asleep", share=share / 100)
+
+
+def less(figure, record, resting):
+    """Returns a run's value, less the share of a core that the server costs at rest."""
+    pings = record["totals"]["pings"]
+    value = figure.value(record)
+    return value - resting * record["totals"]["seconds"] * 1e6 / pings if resting else value
+
+
+def verdict(figure, value, ratio):
+    """Returns the bounds in words, and `True` if a figure is within them."""
+    asked, met = [], True
+    if figure.value_max is not None:
+        asked.append(f"{figure.value_max:g} us")
+    if figure.ratio_max is not None:
+        asked.append(f"{figure.ratio_max:.2f} x")
+        met = ratio <= figure.ratio_max
+    elif figure.value_max is not None:
+        met = value <= figure.value_max
+    return asked, met
