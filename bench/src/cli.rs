@@ -5,17 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stentor_shards::descriptors;
 
 use crate::files::{FAILED, Files, INVALID, MISSED, USAGE};
+use crate::load::presets::Figure;
 use crate::load::{Aim, Echo, Failed, Idle, Limit, Limits, Measure, Plan, Storm, limits};
 use crate::output::{self, compare};
 use crate::pair::Pair;
 use crate::run::{Ended, Run};
-use crate::scenario::Scenario;
 use crate::search::Search;
 use crate::{agents, host, live, raw};
 
@@ -57,9 +57,10 @@ enum Command {
     Agent(agents::Args),
     #[command(flatten)]
     Output(output::Command),
-    /// One fixed figure of a server, as JSON: what scripts/figures.sh is made of.
-    #[command(subcommand)]
-    Figure(Scenario),
+    /// A load of the README's figures by its name, which scripts/figures.sh runs.
+    Figure(Figure),
+    /// The floor under what crosses cores: one thread wakes another; no server.
+    Wake(raw::Wake),
     /// Serve as the bare loop: accept, a fixed 101, one send(2) for each client and message.
     Raw(raw::Args),
 }
@@ -104,6 +105,15 @@ struct Errand<T: clap::Args> {
 }
 
 impl Cli {
+    /// Reads the command line that a preset stands for. Its flags may be there twice: the last
+    /// one counts.
+    fn of_preset(figure: &Figure) -> Self {
+        let matches = Self::command()
+            .args_override_self(true)
+            .get_matches_from(figure.command_line());
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Does what was asked for; what goes wrong is one line on standard error.
     pub(crate) fn run(self) -> ExitCode {
         let (code, text) = match self.command {
@@ -136,16 +146,15 @@ impl Cli {
                 Ok(()) => return ExitCode::SUCCESS,
                 Err(failed) => failed,
             },
-            Command::Figure(scenario) => {
-                match descriptors::raise_limit().and_then(|_| scenario.run()) {
-                    Ok(found) => {
-                        // A reader that has gone has had enough.
-                        let _ = writeln!(std::io::stdout(), "{found}");
-                        return ExitCode::SUCCESS;
-                    }
-                    Err(error) => (FAILED, error.to_string()),
+            Command::Figure(figure) => return Self::of_preset(&figure).run(),
+            Command::Wake(wake) => match wake.run() {
+                Ok(found) => {
+                    // A reader that has gone has had enough.
+                    let _ = writeln!(std::io::stdout(), "{found}");
+                    return ExitCode::SUCCESS;
                 }
-            }
+                Err(error) => (FAILED, error.to_string()),
+            },
             Command::Raw(args) => {
                 let served = descriptors::raise_limit()
                     .and_then(|_| host::pin(args.core))
@@ -272,9 +281,8 @@ fn told(aim: &Aim, error: Failed) -> Told {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+    use crate::load::presets;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -291,8 +299,15 @@ mod tests {
             assert!(read(&format!("x {command} h:1 --pair-repeats 3")).is_err());
         }
         assert!(read("x fanout ws://h:1/ws --threshold nonsense<1").is_err());
-        assert!(read("x figure fanout --pid 1 -c 15000 -w 16 -d 2.5").is_ok());
-        assert!(read("x figure fanout --pid 1 -w 0").is_err());
-        assert!(read("x figure latency --pid 1 -r 0").is_err());
+        assert!(read("x figure nonsense h:1").is_err());
+    }
+    #[test]
+    fn presets_are_command_lines_whose_flags_can_be_replaced() {
+        for mut line in presets::tests::command_lines() {
+            assert!(Cli::try_parse_from(&line).is_ok(), "{line:?}");
+            line.extend(["-c", "7"].map(str::to_owned));
+            let command = Cli::command().args_override_self(true);
+            assert!(command.try_get_matches_from(&line).is_ok(), "{line:?}");
+        }
     }
 }

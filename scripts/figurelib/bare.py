@@ -7,10 +7,9 @@ import statistics
 import time
 
 from figurelib.cross import cross
-from figurelib.pair import timed
 from figurelib.report import kept, lost, number, row, spread
 from figurelib.server import bare_loop, cpu_seconds, stentor
-from figurelib.table import FIGURES, PAIRED
+from figurelib.table import FIGURES, PAIRED, timed
 
 # Figures without a bare loop beside them.
 SINGLE = ["idle", "asleep", "cross"]
@@ -53,7 +52,7 @@ class Bare:
 
     def resting(self, figure):
         """The share of a core that as many clients cost while nobody pings: not the pings' cost."""
-        load = (*figure.load, "-d", "3s")
+        load = (*figure.load, "--warmup", "1s", "-d", "3s")
         with stentor(self.command) as ours, bare_loop() as bare:
             return [server.measure(load)["server"]["cpu_share"] for server in (ours, bare)]
 

@@ -30,7 +30,7 @@ def cross(command, rounds, seconds, results):
             lost = messages(server.port, seconds * 2)
             with urllib.request.urlopen(f"http://127.0.0.1:{admin}/api/latency.hgrm") as response:
                 p50, p99 = quantiles_us(response.read().decode())
-        wake = subprocess.run([BENCH, "figure", "wake", "-d", f"{seconds * 2:g}"], check=True, capture_output=True)
+        wake = subprocess.run([BENCH, "wake", "-d", f"{seconds * 2:g}s"], check=True, capture_output=True)
         runs.append({"p50_us": p50, "p99_us": p99, "lost": lost, "wake": json.loads(wake.stdout)})
     p50, p99 = (statistics.median(run[key] for run in runs) for key in ("p50_us", "p99_us"))
     floor50, floor99 = (statistics.median(run["wake"][key] for run in runs) for key in ("p50_us", "p99_us"))

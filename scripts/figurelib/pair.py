@@ -5,7 +5,7 @@ import statistics
 
 from figurelib.report import doubts, kept, lost, number, row, spread
 from figurelib.server import stentor
-from figurelib.table import FIGURES, PAIRED, plain_as_json
+from figurelib.table import FIGURES, PAIRED, plain_as_json, timed
 from figurelib.wire import json_message_bytes
 
 # Figures of the bare loop's own kind, which are the same load here as their neighbour.
@@ -83,9 +83,3 @@ class Pair:
         texts = (f"{median:.3f}" for median in medians)
         row("", f"/ {word}", *texts, "", spread(ratios[1]), "", "min..max of the new one's rounds")
         self.results.add(f"{name} / {word}", old=medians[0], new=medians[1], ratios={"old": ratios[0], "new": ratios[1]})
-
-
-def timed(figure, seconds):
-    """The load with the time that it is to take."""
-    seconds = seconds if figure.seconds is None else figure.seconds
-    return (*figure.load, "-d", f"{round(seconds * 1000)}ms") if seconds else figure.load

@@ -68,7 +68,7 @@ class Server:
         """Runs one load against the server and returns its record, once the server sleeps again."""
         with tempfile.TemporaryDirectory() as folder:
             file_name = os.path.join(folder, "run.json")
-            command = ["taskset", "-c", core, BENCH, load[0], f"ws://127.0.0.1:{self.port}{path}", *load[1:]]
+            command = ["taskset", "-c", core, BENCH, "figure", load[0], f"ws://127.0.0.1:{self.port}{path}", *load[1:]]
             command += ["--server-pid", str(self.child.pid), "--json", file_name, "--quiet"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIME_MAX_S)
             if done.returncode not in WITH_RECORD:

@@ -16,6 +16,7 @@ mod pace;
 mod place;
 mod plan;
 mod post;
+pub(crate) mod presets;
 mod record;
 mod quiet;
 mod sampler;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -39,6 +40,9 @@ pub(crate) struct Idle {
         value_parser = units::time
     )]
     time: Duration,
+    /// How long they stay before measuring: what a server does when clients have just come is over.
+    #[arg(long = "warmup", value_name = "TIME", default_value = "0s", value_parser = units::time)]
+    warm_up: Duration,
     #[command(flatten)]
     reconnect: Reconnect,
 }
@@ -62,6 +66,10 @@ pub(crate) struct Seen {
     /// What the thread ran for while they came.
     pub(super) came_ns: u64,
     pub(super) intervals: Intervals,
+    /// Connections that stay open until the last look at the server: what it costs to close them
+    /// is no part of what it costs to accept them.
+    #[serde(skip)]
+    pub(super) sockets: Vec<OwnedFd>,
 }
 
 impl Measure for Idle {
@@ -105,7 +113,7 @@ impl Idle {
     }
 
     fn times(&self) -> Times {
-        Times { warm_up: Duration::ZERO, time: Some(self.time) }
+        Times { warm_up: self.warm_up, time: Some(self.time) }
     }
 }
 
@@ -140,6 +148,15 @@ async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<
         swarm.rest(TURN).await?;
         swarm.take(|_, _| None)?;
     };
+    while let Some(left) = moments.measure_ns.checked_sub(now_ns())
+        && left > 0
+        && post.goes_on()
+    {
+        swarm.rest(Duration::from_nanos(left).min(TURN)).await?;
+        swarm.take(|_, _| None)?;
+    }
+    // Those before belong to the warm-up.
+    swarm.pings = 0;
     seen.intervals.begin(moments.measure_ns);
     seen.intervals.begun();
     seen.rest(&mut swarm, &mut post, u64::MAX).await?;
@@ -162,6 +179,7 @@ impl Seen {
             late: nanoseconds()?,
             came_ns: 0,
             intervals: Intervals::new()?,
+            sockets: Vec::new(),
         })
     }
 

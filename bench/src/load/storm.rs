@@ -162,7 +162,11 @@ async fn storms(
         seen.came(arrived)?;
         let until = now_ns() + super::nanoseconds(hold);
         seen.rest(&mut swarm, &mut post, until).await?;
-        drop(swarm);
+        if round == rounds {
+            seen.sockets = swarm.into_sockets();
+        } else {
+            drop(swarm);
+        }
         post.meet(round);
     }
     seen.intervals.end();

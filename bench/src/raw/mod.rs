@@ -5,6 +5,7 @@
 //! What the loops touch is dense: one slot of eight bytes a client, and buffers that are made once.
 
 mod ring;
+mod wake;
 
 use std::convert::Infallible;
 use std::io;
@@ -19,6 +20,7 @@ use socket2::{Domain, Socket, Type};
 use crate::frame::{self, Reader};
 use crate::host;
 use ring::Ring;
+pub(crate) use wake::Wake;
 
 /// The one answer: to the example key of RFC 6455.
 const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\

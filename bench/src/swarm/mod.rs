@@ -119,6 +119,11 @@ impl Swarm {
         self.events = Vec::with_capacity(count);
     }
 
+    /// Returns the connections that are there. Nothing is heard of them any more.
+    pub(crate) fn into_sockets(self) -> Vec<OwnedFd> {
+        self.clients.into_iter().flatten().map(|client| client.socket).collect()
+    }
+
     /// Sends whole frames from one client; what its socket does not take leaves when it does.
     pub(crate) fn send(&mut self, client: usize, bytes: &[u8]) -> io::Result<()> {
         match &mut self.clients[client] {
