@@ -11,13 +11,15 @@ use signal_hook::iterator::Signals;
 use stentor_shards::descriptors;
 
 use crate::files::{FAILED, Files, INVALID, MISSED, USAGE};
+use crate::limit::{Limit, Limits};
 use crate::load::presets::Figure;
-use crate::load::{Aim, Echo, Failed, Idle, Limit, Limits, Measure, Plan, Storm, limits};
+use crate::load::{Aim, Echo, Failed, Idle, Plan, Storm};
+use crate::measure::Measure;
 use crate::output::{self, compare};
 use crate::pair::Pair;
 use crate::run::{Ended, Run};
 use crate::search::Search;
-use crate::{agents, host, live, raw};
+use crate::{agents, host, limit, live, raw};
 
 /// Someone did not want to wait for the end of an interrupted run.
 const INTERRUPTED: i32 = 130;
@@ -108,9 +110,8 @@ impl Cli {
     /// Reads the command line that a preset stands for. Its flags may be there twice: the last
     /// one counts.
     fn of_preset(figure: &Figure) -> Self {
-        let matches = Self::command()
-            .args_override_self(true)
-            .get_matches_from(figure.command_line());
+        let matches =
+            Self::command().args_override_self(true).get_matches_from(figure.command_line());
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
@@ -213,7 +214,7 @@ impl BareLoops {
         self.files.check_several()?;
         let told = |error| told(&self.limits.plan.aim, error);
         let mut runs = self.limits.run(&prepare()?).map_err(told)?;
-        self.files.finish_several(&mut runs, limits::table)
+        self.files.finish_several(&mut runs, limit::table)
     }
 }
 

@@ -1,28 +1,50 @@
 //! Latency and load of WebSocket broadcast servers, beside the host's own limit.
+//!
+//! Each layer may use those below it, and nothing above it or beside it on its own line; no two
+//! files use each other in a circle (`bench/tests/tidy.rs`).
+//!
+//! ```text
+//! cli                                  the command line
+//! search  pair  limit                  several runs, and their comparison
+//! measure                              one run: by this process, or by agents
+//! agents                               several processes that drive one load
+//! load                                 one process's threads: who publishes, who listens, the record
+//! swarm   coordination                 connections of one thread; moments and counts of all processes
+//! live                                 the view while a run goes on
+//! seconds raw  served  files           what threads record; the bare loop; a server's process; outputs
+//! output  histogram                    records as text, JSON and pages; histograms
+//! host  meter                          the host's clocks, cores and limits
+//! run  frame  tls  proc  url  units  random
+//! ```
 #![forbid(unsafe_code)]
 
 mod cli;
-mod files;
-mod units;
-mod url;
+mod search;
+mod pair;
+mod limit;
+mod measure;
 mod agents;
-mod tls;
 mod load;
-mod live;
-mod meter;
 mod swarm;
+mod coordination;
+mod live;
+mod seconds;
 mod raw;
-mod run;
+mod served;
+mod files;
 mod output;
+mod histogram;
+mod host;
+mod meter;
+mod run;
 mod frame;
+mod tls;
+mod proc;
+mod url;
+mod units;
+mod random;
 #[cfg(test)]
 mod fuzz;
-mod proc;
-mod served;
-mod pair;
-mod search;
-mod random;
-mod host;
 
 use std::process::ExitCode;
 

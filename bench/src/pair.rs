@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::live;
-use crate::load::{Failed, Measure};
+use crate::load::Failed;
+use crate::measure::Measure;
 use crate::meter;
 use crate::output::brief;
 use crate::run::Run;

@@ -155,11 +155,6 @@ pub(crate) fn rss_bytes(pid: u32) -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// Private memory of a process in bytes, user space.
-pub(crate) fn private_bytes(pid: u32) -> io::Result<u64> {
-    Memory::of(pid).map(|memory| memory.private)
-}
-
 fn unreadable(file: &str, text: &str) -> io::Error {
     io::Error::other(format!("{file} reads {text:?}"))
 }
@@ -234,7 +229,7 @@ mod tests {
     fn this_process_has_memory_and_a_missing_one_is_an_error() {
         let pid = std::process::id();
         assert!(CpuTime::of(pid).is_ok());
-        assert!(private_bytes(pid).unwrap() > 10_000);
+        assert!(Memory::of(pid).unwrap().private > 10_000);
         assert!(CpuTime::of(u32::MAX).is_err());
         assert!(rss_bytes(pid).unwrap() > 100_000 && rss_bytes(u32::MAX).is_none());
     }

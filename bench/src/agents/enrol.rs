@@ -13,7 +13,7 @@ use socket2::Socket;
 use super::clock::{Exchange, Offset, Source};
 use super::link::{self, Ear, Mouth};
 use super::wire::{Hello, Order, REPORT_BYTES_MAX, Report, Welcome};
-use super::{Agents, Party};
+use crate::coordination::{Agents, Party, TOKEN};
 use crate::host::own_ns;
 
 /// How long an agent may take to answer a call.
@@ -27,9 +27,6 @@ const EXCHANGES: [usize; 2] = [64, 8];
 
 /// How long that may take, if it was often enough.
 const EXCHANGING: Duration = Duration::from_secs(1);
-
-/// The variable that holds the token.
-pub(super) const TOKEN: &str = "STENTOR_BENCH_TOKEN";
 
 /// An agent that takes part, and the connection with it.
 pub(super) struct Member {

@@ -2,32 +2,10 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
+use crate::coordination::Note;
 
 /// The most messages of one publisher whose last note is awaited.
 const AWAITED_MAX: usize = 1 << 16;
-
-/// One process has heard a message with all its clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u32, u32, Option<u64>)", into = "(u32, u32, Option<u64>)")]
-pub(crate) struct Note {
-    pub(crate) publisher: u32,
-    pub(crate) number: u32,
-    /// From the intended moment to its last receipt there; none outside of the measured time.
-    pub(crate) took_ns: Option<u64>,
-}
-
-impl From<(u32, u32, Option<u64>)> for Note {
-    fn from((publisher, number, took_ns): (u32, u32, Option<u64>)) -> Self {
-        Self { publisher, number, took_ns }
-    }
-}
-
-impl From<Note> for (u32, u32, Option<u64>) {
-    fn from(note: Note) -> Self {
-        (note.publisher, note.number, note.took_ns)
-    }
-}
 
 /// A message that some process has heard, and others have not.
 #[derive(Debug, Clone, Copy)]

@@ -12,9 +12,11 @@ use serde::de::DeserializeOwned;
 
 use super::clock::{Alignment, Offset};
 use super::enrol::{self, Member, named, unexpected};
-use super::gather::{Gather, Note};
+use super::gather::Gather;
 use super::link::{Ear, Mouth};
-use super::wire::{Done, Order, Part, Report, Work};
+use super::wire::{Done, Order, Report, Work};
+use crate::coordination::{Joint, Note, Part};
+use crate::histogram;
 use crate::live::Glimpse;
 use crate::load::{self, Aim, Failed, Gathered, Post, Task, Times};
 use crate::run::Agent;
@@ -27,14 +29,6 @@ const TURN: Duration = Duration::from_millis(10);
 
 /// Reports that wait to be read; an agent that says more waits.
 const REPORTS_MAX: usize = 1024;
-
-/// What several processes know only together.
-pub(crate) struct Joint {
-    /// Publish to the last receipt of all.
-    pub(crate) last: Histogram<u64>,
-    /// In the order of their findings, of which each has as many as it has threads.
-    pub(crate) agents: Vec<Agent>,
-}
 
 /// What the agents found.
 struct Led<T> {
@@ -194,7 +188,7 @@ impl<'a, T> Conductor<'a, T> {
             publishers,
             post,
             gather: None,
-            last: load::histogram()?,
+            last: histogram::nanoseconds()?,
             met: 0,
             has_begun: false,
             end_ns: u64::MAX,

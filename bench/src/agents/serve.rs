@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use super::TOKEN;
 use super::clock::Source;
 use super::link::{self, Ear, Mouth};
 use super::session;
 use super::wire::{GREETING_BYTES_MAX, Hello, ORDER_BYTES_MAX, Order, PROTOCOL, Report, Welcome};
+use crate::coordination::TOKEN;
 
 /// How long a stranger may take to say who it is.
 const GREETING_MAX: Duration = Duration::from_secs(5);

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::gather::Note;
 use super::link::{Ear, Mouth};
-use super::outside::{Outside, Told};
 use super::wire::{Done, Order, Report, Work};
+use crate::coordination::{Note, Outside, Told};
 use crate::host;
 use crate::load::{Failed, Gathered, Task};
 
@@ -54,7 +53,7 @@ pub(super) fn run(mut ear: Ear, mut mouth: Mouth, ends_with: bool) -> io::Result
             let checked = plan.check();
             link.work((plan.publishers, is_lazy), |outside| {
                 checked.map_err(io::Error::other)?;
-                crate::load::work(&plan, &never, Some(outside))
+                crate::load::talk::work(&plan, &never, Some(outside))
             })?;
             "messages"
         }

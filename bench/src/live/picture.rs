@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::load::Interval;
 use crate::meter::real;
 use crate::output::hist;
+use crate::seconds::Interval;
 
 /// How many seconds are kept one by one.
 const COLUMNS_MAX: usize = 512;

@@ -15,8 +15,6 @@ use ratatui::crossterm::terminal::{
 };
 use ratatui::layout::Rect;
 
-use super::Wish;
-
 /// Whether the terminal is ours. Changed and drawn under the lock of standard error only.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -36,6 +34,13 @@ pub(super) fn has_keys() -> bool {
     let stdin = io::stdin();
     let own = rustix::process::getpgrp();
     stdin.is_terminal() && rustix::termios::tcgetpgrp(&stdin).is_ok_and(|front| front == own)
+}
+
+/// What someone at the terminal wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    GoOn,
+    End,
 }
 
 /// The terminal while it is ours.

@@ -12,8 +12,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::picture::{Phase, Picture, Sums};
-use super::screen::{self, Screen};
-use super::{Wish, chart, text};
+use super::screen::{self, Screen, Wish};
+use super::{chart, text};
 use crate::meter::real;
 use crate::output::units::{bytes, count, plain, share, time};
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::board::{Board, Heard};
+use super::board::Board;
 use super::job::Job;
 use super::ledger::{Ledger, Order, Receipt};
 use super::place::Tally;
 use super::stamp::Stamp;
+use crate::coordination::Heard;
 
 /// What a thread waits at most while messages are on their way that end on other threads: none is
 /// woken for them.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agents::{Agents, Part};
+use crate::coordination::{Agents, Part};
 use crate::frame;
 use crate::run::Target;
 use crate::swarm::{Answer, Ramp, Request};

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::agents::Outside;
+use crate::coordination::{Heard, Outside};
 
 /// How many messages of one publisher may be under way before the oldest is given up.
 const SLOTS: usize = 4096;
@@ -23,14 +23,6 @@ struct Publisher {
     slots: Vec<AtomicU64>,
     /// How many messages have reached everyone.
     complete: AtomicU32,
-}
-
-/// What all listeners of one thread have heard.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Heard {
-    pub(crate) number: u32,
-    /// From its intended moment to its last receipt; none outside of the measured time.
-    pub(crate) took_ns: Option<u64>,
 }
 
 impl<'a> Board<'a> {
@@ -105,7 +97,7 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agents::Note;
+    use crate::coordination::Note;
 
     fn heard(board: &Board<'_>, publisher: usize, number: u32) -> bool {
         board.heard_by_thread(publisher, Heard { number, took_ns: None })

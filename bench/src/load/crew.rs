@@ -6,37 +6,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::Builder;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Failed;
 use super::aim::Aim;
+use super::failed::Failed;
+use super::outline::{Scene, Times};
 use super::post::{Fuse, Post, Shared};
 use super::sampler::Sampler;
 use super::watch::{LOOK, Watch};
-use crate::agents::{Joint, Outside};
+use crate::coordination::{Joint, Outside};
 use crate::host::{self, now_ns};
-
-/// How long a load works.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    /// Before measuring.
-    pub(crate) warm_up: Duration,
-    /// While measuring; `None`: until all threads are through.
-    pub(crate) time: Option<Duration>,
-}
-
-/// What is to be seen of a load.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Scene {
-    /// The subcommand.
-    pub(crate) command: &'static str,
-    /// What it counts: deliveries, echoes, connects; or nothing.
-    pub(crate) unit: &'static str,
-    /// Connects that are asked for, over all rounds.
-    pub(crate) asked: usize,
-    /// Who hears each message; 0: nothing is said.
-    pub(crate) hearers: usize,
-    /// Threads that are shown, of all processes.
-    pub(crate) threads: usize,
-}
 
 /// What the threads found, and what was seen of the server meanwhile.
 pub(crate) struct Gathered<T> {

@@ -1,7 +1,5 @@
 //! Echoes: every client waits for what it said itself, and for nothing else.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::absence::Reconnect;
@@ -11,8 +9,6 @@ use super::ledger::{Order, Receipt};
 use super::place::{Arrival, Place, Tally};
 use super::plan::{Hears, Plan, Talk};
 use super::stamp::Stamp;
-use super::{Failed, Measure};
-use crate::run::Run;
 
 /// Round trips of messages, as asked for.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,28 +23,10 @@ pub(crate) struct Echo {
 
 impl Echo {
     /// As a load in which every client publishes, and hears itself.
-    fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let publishers = self.aim.clients;
         let (talk, reconnect) = (self.talk.clone(), self.reconnect.clone());
         Plan { aim: self.aim.clone(), publishers, talk, reconnect, hears: Hears::Own }
-    }
-}
-
-impl Measure for Echo {
-    fn aim(&self) -> &Aim {
-        &self.aim
-    }
-
-    fn aim_mut(&mut self) -> &mut Aim {
-        &mut self.aim
-    }
-
-    fn check(&self) -> Result<(), String> {
-        self.plan().check()
-    }
-
-    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        self.plan().run(stopped)
     }
 }
 

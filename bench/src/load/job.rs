@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::absence::{Absences, Backoff};
 use super::ledger::Order;
 use super::message::Template;
 use super::place::Tally;
-use super::record::Interval;
 use crate::output::hist;
-use crate::swarm::{Ramp, Request};
+use crate::seconds::Interval;
+use crate::swarm::{Absences, Backoff, Ramp, Request};
 
 /// What one thread is to do.
 #[derive(Debug, Clone)]

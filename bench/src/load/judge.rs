@@ -12,14 +12,16 @@ use super::crew::Gathered;
 use super::job::{Found, Mode};
 use super::ledger::disordered;
 use super::plan::{Hears, Plan};
-use super::record::{Interval, nanoseconds};
 use super::sampler::Sampler;
-use crate::agents;
+use super::sums::{add, merge};
+use crate::coordination;
+use crate::histogram::nanoseconds;
 use crate::host;
 use crate::output::hist::encode;
 use crate::run::{
     Fault, Generator, Latency, Load, Returns, Run, SCHEMA_VERSION, Second, ServerCost, Totals,
 };
+use crate::seconds::Interval;
 
 /// Fewer receipts than this say nothing about a p99.
 pub(crate) const SAMPLES_MIN: u64 = 1_000;
@@ -93,7 +95,7 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
     run.faults.extend(gone(&sampler, run.returns.is_some()));
     // Who hears only itself compares moments of one clock.
     let across = (plan.hears == Hears::All).then_some(p99_ns);
-    run.faults.extend(agents::faults(&run.agents, across));
+    run.faults.extend(coordination::faults(&run.agents, across));
     Ok(run)
 }
 
@@ -134,7 +136,7 @@ pub(super) fn head_of(command: &str, aim: &Aim, sampler: &Sampler) -> Run {
     Run {
         schema_version: SCHEMA_VERSION,
         command: command.to_owned(),
-        command_line: agents::without_token(std::env::args()),
+        command_line: coordination::without_token(std::env::args()),
         label: aim.label.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seed: aim.seed,
@@ -142,18 +144,6 @@ pub(super) fn head_of(command: &str, aim: &Aim, sampler: &Sampler) -> Run {
         target: aim.target(),
         ..Run::default()
     }
-}
-
-/// Adds counts by name.
-pub(super) fn add(all: &mut BTreeMap<String, u64>, some: BTreeMap<String, u64>) {
-    for (name, count) in some {
-        *all.entry(name).or_default() += count;
-    }
-}
-
-/// Adds what another thread saw.
-pub(super) fn merge(all: &mut Histogram<u64>, some: &Histogram<u64>) -> io::Result<()> {
-    all.add(some).map_err(io::Error::other)
 }
 
 /// One second of all threads.
@@ -172,7 +162,7 @@ impl Together {
 }
 
 /// The seconds of all threads together, and all of them in one.
-pub(super) fn seconds_of(
+pub(crate) fn seconds_of(
     intervals: Vec<Interval>,
     sampler: &Sampler,
 ) -> io::Result<(Histogram<u64>, Vec<Second>)> {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::absence::Reconnect;
 use super::aim::{Aim, Speech};
-use super::crew::{Scene, Times};
 use super::job::{Job, Mode};
 use super::message::Template;
+use super::outline::{Scene, Times};
 use super::stamp::STAMP_BYTES;
 use crate::frame;
 use crate::tls;
@@ -162,7 +162,7 @@ impl Plan {
         Scene { command, unit, asked: clients, hearers, threads: self.aim.threads_shown() }
     }
 
-    pub(super) fn times(&self) -> Times {
+    pub(crate) fn times(&self) -> Times {
         Times { warm_up: self.talk.warm_up, time: Some(self.talk.time) }
     }
 
@@ -205,7 +205,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::agents::Part;
+    use crate::coordination::Part;
 
     #[derive(Parser)]
     struct Line {

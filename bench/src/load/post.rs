@@ -7,12 +7,12 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use super::aim::Aim;
-use super::crew::Times;
-use super::nanoseconds;
-use super::record::Intervals;
-use crate::agents::Outside;
+use super::outline::Times;
+use crate::coordination::Outside;
+use crate::histogram::ns_of;
 use crate::host::now_ns;
 use crate::live::{Glimpse, Sums};
+use crate::seconds::Intervals;
 
 /// Between the moment at which all are told to begin, or to end, and the moment that they are told:
 /// longer than any turn.
@@ -185,8 +185,8 @@ impl<'a> Shared<'a> {
     pub(super) fn new(aim: &Aim, times: &Times, outside: Option<&'a Outside>) -> Self {
         let notice = if aim.agents.count() > 0 { NOTICE_OF_AGENTS } else { NOTICE };
         Self {
-            warm_up_ns: nanoseconds(times.warm_up),
-            notice_ns: nanoseconds(notice),
+            warm_up_ns: ns_of(times.warm_up),
+            notice_ns: ns_of(notice),
             begin_ns: AtomicU64::new(0),
             end_ns: AtomicU64::new(u64::MAX),
             met: AtomicUsize::new(0),
@@ -216,7 +216,7 @@ impl<'a> Shared<'a> {
         let measure_ns = begin_ns + self.warm_up_ns;
         if let Some(time) = times.time {
             // A thread that has failed meanwhile has set it to less.
-            self.end_ns.fetch_min(measure_ns + nanoseconds(time), Ordering::Relaxed);
+            self.end_ns.fetch_min(measure_ns + ns_of(time), Ordering::Relaxed);
         }
         // Release: whoever sees the beginning sees the end.
         self.begin_ns.store(begin_ns, Ordering::Release);

@@ -4,26 +4,28 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::absence::{self, Absences, Reconnect};
+use super::absence::{self, Reconnect};
 use super::aim::Aim;
-use super::crew::{self, Gathered, Scene, Times};
+use super::crew::{self, Gathered};
+use super::failed::Failed;
 use super::judge;
+use super::outline::{Scene, Times};
 use super::post::Post;
-use super::record::{Intervals, nanoseconds};
-use super::{Failed, Measure, Task};
-use crate::agents::{self, Outside};
+use super::sums::{add, merge};
+use crate::coordination::Outside;
+use crate::histogram::{nanoseconds, ns_of};
 use crate::host::now_ns;
 use crate::live::Sums;
 use crate::output::hist;
 use crate::run::{Fault, Generator, Latency, Load, Run, ServerCost, Totals};
-use crate::swarm::{Arrived, Request, Swarm};
+use crate::seconds::Intervals;
+use crate::swarm::{Absences, Arrived, Request, Swarm};
 use crate::units;
 
 /// The longest wait in one turn.
@@ -72,26 +74,6 @@ pub(crate) struct Seen {
     pub(super) sockets: Vec<OwnedFd>,
 }
 
-impl Measure for Idle {
-    fn aim(&self) -> &Aim {
-        &self.aim
-    }
-
-    fn aim_mut(&mut self) -> &mut Aim {
-        &mut self.aim
-    }
-
-    /// Connects the clients and leaves them alone.
-    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let gathered = if self.aim.agents.count() > 0 {
-            agents::lead(&self.aim, &self.times(), stopped, &Task::Idle(self.clone()))?
-        } else {
-            self.work(stopped, None)?
-        };
-        record("idle", &self.aim, gathered, 1)
-    }
-}
-
 impl Idle {
     /// What is to be seen of it.
     pub(super) fn scene(&self) -> Scene {
@@ -100,7 +82,12 @@ impl Idle {
         Scene { command: "idle", unit: "", asked, hearers, threads }
     }
 
-    /// This process's part of it.
+    /// Makes one record of what the threads saw.
+    pub(crate) fn record(&self, gathered: Gathered<Seen>) -> Result<Run, Failed> {
+        record("idle", &self.aim, gathered, 1)
+    }
+
+    /// Connects the clients and leaves them alone: this process's part of it.
     pub(crate) fn work(
         &self,
         stopped: &AtomicBool,
@@ -112,7 +99,7 @@ impl Idle {
         })
     }
 
-    fn times(&self) -> Times {
+    pub(crate) fn times(&self) -> Times {
         Times { warm_up: self.warm_up, time: Some(self.time) }
     }
 }
@@ -131,7 +118,7 @@ async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<
     let arrived =
         swarm.arrive(request, aim.share(post.thread).1, aim.pace(post.thread), |time| {
             if let Some(time) = time {
-                handshake.saturating_record(super::nanoseconds(time));
+                handshake.saturating_record(ns_of(time));
                 post.arrived();
             }
             post.goes_on()
@@ -146,14 +133,14 @@ async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<
             break moments;
         }
         swarm.rest(TURN).await?;
-        swarm.take(|_, _| None)?;
+        swarm.take(|_, _| ())?;
     };
     while let Some(left) = moments.measure_ns.checked_sub(now_ns())
         && left > 0
         && post.goes_on()
     {
         swarm.rest(Duration::from_nanos(left).min(TURN)).await?;
-        swarm.take(|_, _| None)?;
+        swarm.take(|_, _| ())?;
     }
     // Those before belong to the warm-up.
     swarm.pings = 0;
@@ -186,8 +173,8 @@ impl Seen {
     pub(super) fn came(&mut self, arrived: Arrived) -> io::Result<()> {
         self.open += arrived.open;
         self.resumed += arrived.resumed;
-        judge::add(&mut self.failures, arrived.failures);
-        judge::merge(&mut self.late, &arrived.late)
+        add(&mut self.failures, arrived.failures);
+        merge(&mut self.late, &arrived.late)
     }
 
     /// The clients answer pings, and no more, until a moment, or until all is over.
@@ -201,7 +188,7 @@ impl Seen {
             && left > 0
         {
             swarm.rest(Duration::from_nanos(left).min(TURN)).await?;
-            swarm.take(|_, _| None)?;
+            swarm.take(|_, _| ())?;
             // The end's own second has not begun.
             let now = now_ns().min(until.min(post.end_ns()).saturating_sub(1));
             self.intervals.tick(now);
@@ -213,7 +200,7 @@ impl Seen {
             });
         }
         self.pings += std::mem::take(&mut swarm.pings);
-        judge::add(&mut self.endings, std::mem::take(&mut swarm.endings));
+        add(&mut self.endings, std::mem::take(&mut swarm.endings));
         Ok(())
     }
 }
@@ -236,9 +223,9 @@ pub(super) fn record(
         totals.connected += seen.open as u64;
         totals.resumed += seen.resumed as u64;
         totals.pings += seen.pings;
-        judge::add(&mut totals.failures, seen.failures);
-        judge::add(&mut totals.disconnects, seen.endings);
-        judge::merge(&mut handshake, &seen.handshake)?;
+        add(&mut totals.failures, seen.failures);
+        add(&mut totals.disconnects, seen.endings);
+        merge(&mut handshake, &seen.handshake)?;
         let seconds = seen.intervals.finish();
         spent.push(judge::Spent::over(&seconds));
         intervals.extend(seconds);

@@ -1,28 +1,26 @@
 //! A load without a message: clients that come, and come again.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::aim::Aim;
-use super::crew::{self, Gathered, Scene, Times};
+use super::crew::{self, Gathered};
+use super::failed::Failed;
 use super::judge;
+use super::outline::{Scene, Times};
 use super::post::Post;
 use super::quiet::{self, Seen};
-use super::record::nanoseconds;
-use super::{Failed, Measure, Task};
-use crate::agents::{self, Outside};
+use super::sums::merge;
+use crate::coordination::Outside;
+use crate::histogram::{nanoseconds, ns_of};
 use crate::host::{now_ns, thread_cpu_ns};
 use crate::live::Sums;
 use crate::run::{Latency, Run};
 use crate::swarm::{Request, Swarm};
 use crate::units;
-
-/// Storms are over when they have blown.
-const ALL_ROUNDS: Times = Times { warm_up: Duration::ZERO, time: None };
 
 /// How often a thread without clients looks whether it may begin.
 const MEETING: Duration = Duration::from_millis(1);
@@ -44,33 +42,23 @@ pub(crate) struct Storm {
 }
 
 impl Storm {
+    /// Storms are over when they have blown.
+    pub(crate) const TIMES: Times = Times { warm_up: Duration::ZERO, time: None };
+
     /// All clients come once, at once, and go.
     pub(crate) fn once(aim: Aim) -> Self {
         Self { aim: Aim { ramp: None, ..aim }, rounds: 1, hold: Duration::ZERO }
     }
 }
 
-impl Measure for Storm {
-    fn aim(&self) -> &Aim {
-        &self.aim
-    }
-
-    fn aim_mut(&mut self) -> &mut Aim {
-        &mut self.aim
-    }
-
-    /// Runs the storms.
-    fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let gathered = if self.aim.agents.count() > 0 {
-            agents::lead(&self.aim, &ALL_ROUNDS, stopped, &Task::Connect(self.clone()))?
-        } else {
-            self.work(stopped, None)?
-        };
+impl Storm {
+    /// Makes one record of what the threads saw.
+    pub(crate) fn record(&self, gathered: Gathered<Seen>) -> Result<Run, Failed> {
         let took = gathered.found.iter().map(|seen: &Seen| seen.took).max().unwrap_or_default();
         let busiest_ns = gathered.found.iter().map(|seen| seen.came_ns).max().unwrap_or(0);
         let mut late = nanoseconds()?;
         for seen in &gathered.found {
-            judge::merge(&mut late, &seen.late)?;
+            merge(&mut late, &seen.late)?;
         }
         let gathered = Gathered { measured: took, ..gathered };
         let mut run = quiet::record("connect", &self.aim, gathered, self.rounds.max(1))?;
@@ -89,9 +77,7 @@ impl Measure for Storm {
         }
         Ok(run)
     }
-}
 
-impl Storm {
     /// What is to be seen of it.
     pub(super) fn scene(&self) -> Scene {
         Scene {
@@ -111,7 +97,7 @@ impl Storm {
     ) -> Result<Gathered<Seen>, Failed> {
         let (aim, rounds) = (&self.aim, self.rounds.max(1));
         let requests = quiet::requests(aim)?;
-        crew::run(aim, &ALL_ROUNDS, &self.scene(), (stopped, outside), async |post| {
+        crew::run(aim, &Self::TIMES, &self.scene(), (stopped, outside), async |post| {
             storms(aim, &requests[post.thread], (rounds, self.hold), post).await
         })
     }
@@ -149,7 +135,7 @@ async fn storms(
                 let now = now_ns();
                 intervals.tick(now);
                 if let Some(time) = time {
-                    let took_ns = super::nanoseconds(time);
+                    let took_ns = ns_of(time);
                     handshake.saturating_record(took_ns);
                     intervals.received(now, took_ns);
                     post.arrived();
@@ -160,7 +146,7 @@ async fn storms(
         seen.took += began.elapsed();
         seen.came_ns += thread_cpu_ns().saturating_sub(spent_ns);
         seen.came(arrived)?;
-        let until = now_ns() + super::nanoseconds(hold);
+        let until = now_ns() + ns_of(hold);
         seen.rest(&mut swarm, &mut post, until).await?;
         if round == rounds {
             seen.sockets = swarm.into_sockets();

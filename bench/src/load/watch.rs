@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::aim::Aim;
-use super::crew::{Scene, Times};
+use super::outline::{Scene, Times};
 use super::post::{Moments, Shared};
 use super::sampler::Sampler;
 use crate::host::now_ns;
@@ -48,7 +48,7 @@ impl<'a> Watch<'a> {
         stopped: &'a AtomicBool,
     ) -> (Self, Option<Sender<Glimpse>>) {
         let (show, glimpses) = bounded(scene.threads * GLIMPSES_MAX);
-        let view = View::open(aim);
+        let view = View::open(live::Flags { quiet: aim.quiet, no_tui: aim.no_tui });
         let show = (!view.is_silent()).then_some(show).or_else(|| shared.shown_outside());
         let (url, label) = (aim.url.to_string(), &aim.label);
         let head = Head {

@@ -11,10 +11,11 @@ use super::ledger::Receipt;
 use super::pace::Pace;
 use super::place::Tally;
 use super::post::{Moments, Post};
-use super::record::{Intervals, nanoseconds};
 use super::stamp::{Halves, Stamp, Stamper};
+use crate::histogram::{nanoseconds, ns_of};
 use crate::host::now_ns;
 use crate::live::Sums;
+use crate::seconds::Intervals;
 use crate::swarm::{Arrived, Swarm};
 
 /// The longest wait in one turn.
@@ -71,7 +72,7 @@ impl<'a, A: Account> Worker<'a, A> {
         let mut handshake = nanoseconds()?;
         let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
             if let Some(time) = time {
-                handshake.saturating_record(super::nanoseconds(time));
+                handshake.saturating_record(ns_of(time));
                 post.arrived();
             }
             post.goes_on()
@@ -339,7 +340,6 @@ impl<'a, A: Account> Worker<'a, A> {
                     last.saturating_record(took);
                 }
             });
-            None
         })?;
         for client in std::mem::take(&mut self.swarm.left) {
             self.account.leave(client);

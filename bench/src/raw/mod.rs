@@ -4,6 +4,7 @@
 //! It answers every handshake alike, with the accept value of the one key that the generator sends.
 //! What the loops touch is dense: one slot of eight bytes a client, and buffers that are made once.
 
+mod way;
 mod ring;
 mod wake;
 
@@ -13,14 +14,15 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, epoll};
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::event::epoll;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Socket, Type};
 
 use crate::frame::{self, Reader};
 use crate::host;
 use ring::Ring;
 pub(crate) use wake::Wake;
+use way::{Slot, Way, send_rest};
 
 /// The one answer: to the example key of RFC 6455.
 const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
@@ -35,9 +37,6 @@ const EVENTS_MAX: usize = 1024;
 
 /// How often the next share of the clients is pinged.
 const PING_SLICE: Duration = Duration::from_millis(50);
-
-/// How long a full socket is waited for before its client is given up.
-const FULL_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// How the bare server runs.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -72,25 +71,6 @@ fn forever<W: Way>(mut server: Server<W>) -> io::Result<Infallible> {
     loop {
         server.turn(None)?;
     }
-}
-
-/// A client as the loops see it.
-pub(crate) struct Slot<S> {
-    socket: S,
-    open: bool,
-}
-
-const _: () =
-    assert!(size_of::<Option<Slot<OwnedFd>>>() == 8, "the loops walk an array of small slots");
-
-/// How frames leave.
-pub(crate) trait Way {
-    /// What holds a client's socket.
-    type Socket: AsFd + From<OwnedFd>;
-
-    /// Sends `bytes` to all clients that are open, and has none of it under way when it returns.
-    fn send_to_all(&mut self, slots: &[Option<Slot<Self::Socket>>], bytes: &[u8])
-    -> io::Result<()>;
 }
 
 /// One send(2) for each client.
@@ -155,11 +135,6 @@ impl<W: Way> Server<W> {
             joined: args.joined,
             pings: (!interval.is_zero()).then_some(pings),
         })
-    }
-
-    #[cfg(test)]
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.listener.local_addr().ok()?.as_socket()
     }
 
     /// One round: waits, for at most `longest`, then accepts, reads, and sends what came to
@@ -302,23 +277,5 @@ fn send<S: AsFd>(slot: &Slot<S>, bytes: &[u8]) {
         Err(rustix::io::Errno::AGAIN) => send_rest(slot, bytes),
         // Reading will find it closed.
         Err(_) => {}
-    }
-}
-
-/// Waits for room: nothing may be lost, or less would be measured than was asked for.
-#[cold]
-fn send_rest<S: AsFd>(slot: &Slot<S>, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        let mut poll = [PollFd::new(&slot.socket, PollFlags::OUT)];
-        let ready = rustix::event::poll(&mut poll, Some(&FULL_MAX));
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match rustix::net::send(&slot.socket, bytes, flags) {
-            Ok(sent) => bytes = &bytes[sent..],
-            Err(rustix::io::Errno::AGAIN) if ready.is_ok_and(|count| count > 0) => {}
-            Err(_) => {
-                let _ = rustix::net::shutdown(&slot.socket, Shutdown::Both);
-                return;
-            }
-        }
     }
 }

@@ -18,7 +18,7 @@ use compio_driver::op::Send;
 use compio_driver::{Key, Proactor, PushEntry};
 use rustix::net::{SendFlags, Shutdown, shutdown};
 
-use super::{Slot, Way, send_rest};
+use super::way::{Slot, Way, send_rest};
 
 /// How many sends one call can carry.
 const ENTRIES: u32 = 4096;

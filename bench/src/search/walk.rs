@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::Search;
 use super::course::Course;
+use super::flags::Search;
 use super::moved::moved;
 use super::verdict::{Decision, Outcome, decide, excuse, outcome_of};
 use crate::live;
-use crate::load::{Failed, Measure, Plan};
+use crate::load::{Failed, Plan};
+use crate::measure::Measure;
 use crate::meter::{self, real};
 use crate::output::threshold::Threshold;
 use crate::output::{self, brief};

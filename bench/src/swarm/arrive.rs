@@ -10,21 +10,16 @@ use hdrhistogram::Histogram;
 use rustix::event::epoll;
 use socket2::{Domain, Socket, Type};
 
-use super::enter::Step;
+use super::client::{CONNECTING_MAX, Client, ENDS, STANDSTILL_MAX, Step};
+use super::clients::Swarm;
 use super::outlet::Outlet;
+use super::request::Request;
 use super::tls::Tls;
-use super::{Client, ENDS, Request, Swarm};
 use crate::frame::Reader;
-use crate::load;
-
-/// How many connects are under way at once: far below any accept queue, so that no SYN is lost.
-pub(super) const CONNECTING_MAX: usize = 256;
+use crate::histogram;
 
 /// How many clients share one source address: fewer than it has ephemeral ports.
 const CLIENTS_PER_SOURCE: usize = 4_000;
-
-/// How long nothing may happen before the clients that are still on their way have failed.
-pub(super) const STANDSTILL_MAX: Duration = Duration::from_secs(10);
 
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -80,19 +75,6 @@ pub(super) struct Went {
 }
 
 impl Swarm {
-    /// Connects `count` clients at once, or says why one could not.
-    pub(crate) fn connect(request: &Request, count: usize) -> io::Result<Self> {
-        let mut swarm = Self::empty()?;
-        let arrived = swarm.arrive(request, count, None, |_| true)?;
-        match arrived.failures.into_iter().next() {
-            None => Ok(swarm),
-            Some((cause, _)) => {
-                let open = arrived.open;
-                Err(io::Error::other(format!("{open} of {count} clients connected: {cause}")))
-            }
-        }
-    }
-
     /// Connects `count` more clients, at once or by a ramp. `each` is told of every client that
     /// is open, with the time from its connect to its 101, and of every turn; it says whether to
     /// go on. In a ramp the time counts from the moment at which the connect was due, so that a
@@ -126,7 +108,7 @@ impl Swarm {
                         break under_way;
                     }
                     let late = now.saturating_duration_since(due.max(roomy));
-                    arrived.late.saturating_record(load::nanoseconds(late));
+                    arrived.late.saturating_record(histogram::ns_of(late));
                 }
                 let mut client = self.outlet.begin(request, self.clients.len());
                 match &mut client {
@@ -287,7 +269,7 @@ impl Outlet {
 
 impl Arrived {
     fn new() -> io::Result<Self> {
-        let (failures, late) = (BTreeMap::new(), load::histogram()?);
+        let (failures, late) = (BTreeMap::new(), histogram::nanoseconds()?);
         Ok(Self { open: 0, resumed: 0, failures, late })
     }
 

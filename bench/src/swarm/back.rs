@@ -1,21 +1,18 @@
-//! Clients that come back by themselves when the server has ended their connection.
+//! Account of the clients that are to come back after the server has ended their connection.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
-use std::time::Duration;
 
-use rustix::event::epoll;
-
-use super::arrive::{CONNECTING_MAX, STANDSTILL_MAX};
-use super::{Request, Swarm};
-use crate::host::now_ns;
-use crate::load::{self, Absences, Backoff};
+use super::absence::{Absences, Backoff};
+use super::client::{CONNECTING_MAX, STANDSTILL_MAX};
+use super::request::Request;
+use crate::histogram;
 use crate::random::Random;
 
 /// How clients come back, and how far those are that are away.
 pub(super) struct Returning {
-    request: Request,
+    pub(super) request: Request,
     backoff: Backoff,
     random: Random,
     /// Who waits, by the moment at which it tries.
@@ -24,7 +21,7 @@ pub(super) struct Returning {
     trying: VecDeque<(u64, usize)>,
     under_way: usize,
     trips: Vec<Trip>,
-    absences: Absences,
+    pub(super) absences: Absences,
 }
 
 /// One client's way back.
@@ -37,15 +34,15 @@ struct Trip {
     until_ns: u64,
 }
 
-impl Swarm {
-    /// From now on clients that the server closes come back, waiting as `backoff` says.
-    pub(crate) fn come_back(
-        &mut self,
+impl Returning {
+    /// None of so many clients is away yet.
+    pub(super) fn new(
         request: &Request,
         backoff: Backoff,
         seed: u64,
-    ) -> io::Result<()> {
-        self.returning = Some(Box::new(Returning {
+        clients: usize,
+    ) -> io::Result<Self> {
+        Ok(Self {
             request: request.clone(),
             backoff,
             // The threads of a run must not wait alike.
@@ -53,67 +50,11 @@ impl Swarm {
             waiting: BinaryHeap::new(),
             trying: VecDeque::new(),
             under_way: 0,
-            trips: vec![Trip::default(); self.clients.len()],
+            trips: vec![Trip::default(); clients],
             absences: Absences::new()?,
-        }));
-        Ok(())
+        })
     }
 
-    /// What came of it.
-    pub(crate) fn absences(&mut self) -> Option<Absences> {
-        self.returning.take().map(|returning| returning.absences)
-    }
-
-    /// How many are on their way back.
-    pub(crate) fn away(&self) -> u64 {
-        self.returning.as_ref().map_or(0, |returning| returning.absences.away())
-    }
-
-    /// No longer than until somebody is to try, or has tried long enough.
-    pub(super) fn until_due(&self, longest: Duration) -> Duration {
-        let next = self.returning.as_ref().and_then(|returning| returning.next_ns());
-        next.map_or(longest, |at| longest.min(Duration::from_nanos(at.saturating_sub(now_ns()))))
-    }
-
-    /// Gives up tries that take too long, and begins those that are due.
-    pub(super) fn set_out(&mut self) {
-        let Some(returning) = &mut self.returning else { return };
-        let Some(next) = returning.next_ns() else { return };
-        let now = now_ns();
-        if next > now {
-            return;
-        }
-        while let Some(index) = returning.overdue(now) {
-            self.clients[index] = None;
-            returning.failed(index, "no answer in time", now);
-        }
-        while let Some(index) = returning.next_due(now) {
-            match self.outlet.begin(&returning.request, index) {
-                Ok(client) => {
-                    self.clients[index] = Some(client);
-                    returning.tries(index, now);
-                }
-                Err(error) => returning.failed(index, &error.to_string(), now),
-            }
-        }
-    }
-
-    /// A client on its way back can go on. Whether it is there, with what came behind the answer
-    /// in its head.
-    pub(super) fn near(&mut self, index: usize, flags: epoll::EventFlags) -> io::Result<bool> {
-        let Some(mut returning) = self.returning.take() else { return Ok(false) };
-        let end = self.go_on(&returning.request, index, flags).map(|went| went.end);
-        match &end {
-            Ok(Some(Ok(()))) => returning.is_back(index, now_ns()),
-            Ok(Some(Err(cause))) => returning.failed(index, cause, now_ns()),
-            Ok(None) | Err(_) => {}
-        }
-        self.returning = Some(returning);
-        Ok(matches!(end?, Some(Ok(()))))
-    }
-}
-
-impl Returning {
     /// A client's connection has ended.
     pub(super) fn lost(&mut self, index: usize, now: u64) {
         self.absences.lost(now);
@@ -126,8 +67,8 @@ impl Returning {
         self.waiting.push(Reverse((now + wait, index)));
     }
 
-    fn tries(&mut self, index: usize, now: u64) {
-        let until_ns = now + load::nanoseconds(STANDSTILL_MAX);
+    pub(super) fn tries(&mut self, index: usize, now: u64) {
+        let until_ns = now + histogram::ns_of(STANDSTILL_MAX);
         self.trips[index].until_ns = until_ns;
         self.trying.push_back((until_ns, index));
         self.under_way += 1;
@@ -140,20 +81,20 @@ impl Returning {
         tried
     }
 
-    fn failed(&mut self, index: usize, cause: &str, now: u64) {
+    pub(super) fn failed(&mut self, index: usize, cause: &str, now: u64) {
         self.is_over(index);
         self.absences.failed(cause);
         self.trips[index].failed += 1;
         self.wait(index, now);
     }
 
-    fn is_back(&mut self, index: usize, now: u64) {
+    pub(super) fn is_back(&mut self, index: usize, now: u64) {
         self.is_over(index);
         self.absences.back(self.trips[index].lost_ns, now);
     }
 
     /// When there is next something to do.
-    fn next_ns(&self) -> Option<u64> {
+    pub(super) fn next_ns(&self) -> Option<u64> {
         let room = self.under_way < CONNECTING_MAX;
         let due = self.waiting.peek().filter(|_| room).map(|Reverse((at, _))| *at);
         let over = self.trying.front().map(|(until, _)| *until);
@@ -161,7 +102,7 @@ impl Returning {
     }
 
     /// Someone whose try is due, if there is room for one.
-    fn next_due(&mut self, now: u64) -> Option<usize> {
+    pub(super) fn next_due(&mut self, now: u64) -> Option<usize> {
         if self.under_way >= CONNECTING_MAX {
             return None;
         }
@@ -174,7 +115,7 @@ impl Returning {
     }
 
     /// Someone who has tried long enough.
-    fn overdue(&mut self, now: u64) -> Option<usize> {
+    pub(super) fn overdue(&mut self, now: u64) -> Option<usize> {
         loop {
             let (until, index) = *self.trying.front()?;
             let through = self.trips[index].until_ns != until;
@@ -197,10 +138,7 @@ mod tests {
         let request = Request::plain("127.0.0.1:1".parse().unwrap(), "/");
         let backoff =
             serde_json::from_str(r#"{"first":{"secs":1,"nanos":0},"most":{"secs":4,"nanos":0}}"#);
-        let mut swarm = Swarm::empty().unwrap();
-        swarm.clients.extend((0..clients).map(|_| None));
-        swarm.come_back(&request, backoff.unwrap(), 7).unwrap();
-        *swarm.returning.take().unwrap()
+        Returning::new(&request, backoff.unwrap(), 7, clients).unwrap()
     }
 
     const SECOND: u64 = 1_000_000_000;

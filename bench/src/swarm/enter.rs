@@ -5,29 +5,15 @@ use std::io;
 use memchr::memmem;
 use rustix::net::RecvFlags;
 
+use super::client::{Client, Step};
 use super::outlet::Outlet;
-use super::request::numbered;
-use super::{Client, Request};
+use super::request::{Request, numbered};
 
 /// Most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// The accept value of the example key of RFC 6455, which every client sends.
 const ACCEPT_VALUE: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-
-/// How far a client has come: what it waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Connect,
-    /// The end of the TLS handshake.
-    Tls,
-    /// The 101.
-    Answer,
-    /// The message by which the server says that it is ready.
-    Ready,
-    /// Nothing any more.
-    Open,
-}
 
 impl Client {
     /// Takes what has come, and goes on as far as that leads. Whether there was anything.
@@ -122,17 +108,6 @@ impl Client {
     /// Whether its TLS handshake resumed a session.
     pub(super) fn is_resumed(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_resumed())
-    }
-}
-
-impl Step {
-    /// What is said of a client that the server leaves here.
-    fn cut_off(self) -> &'static str {
-        match self {
-            Self::Tls => "closed during the TLS handshake",
-            Self::Ready => "closed before it was ready",
-            _ => "closed before the answer",
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::epoll;
 use rustix::net::SendFlags;
 
-use super::{Client, READS};
+use super::client::{Client, READS};
 
 /// Most bytes that wait for one client's socket.
 const OUT_BYTES_MAX: usize = 64 << 20;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::Answer;
+use super::answer::Answer;
 use crate::frame;
 use crate::tls::Secure;
 

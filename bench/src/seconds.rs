@@ -5,20 +5,10 @@ use std::io;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::histogram::{LONGEST_NS, SHORTEST_NS};
 use crate::host::thread_cpu_ns;
 use crate::output::hist;
 use crate::proc::thread_user_ns;
-
-/// The longest time that is told apart: an hour and more, in nanoseconds.
-const LONGEST_NS: u64 = 4_000_000_000_000;
-
-/// The shortest: a microsecond.
-const SHORTEST_NS: u64 = 1_000;
-
-/// A histogram of nanoseconds to three digits.
-pub(crate) fn nanoseconds() -> io::Result<Histogram<u64>> {
-    Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, 3).map_err(io::Error::other)
-}
 
 /// What one thread saw in one second.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -145,8 +135,9 @@ impl Interval {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{judge, sampler::Sampler};
     use super::*;
+    use crate::histogram::nanoseconds;
+    use crate::load::{judge, sampler::Sampler};
     use crate::run::Second;
 
     #[test]

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Failed, Measure, Plan};
+use crate::load::{Failed, Plan};
+use crate::measure::Measure;
 use crate::run::Run;
 use crate::served::Served;
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::limit::{Kind, start};
-use super::{Aim, Failed, Measure, Plan, Storm};
+use super::bare::{Kind, start};
 use crate::live::say;
+use crate::load::{Aim, Failed, Plan, Storm};
+use crate::measure::Measure;
 use crate::meter;
 use crate::output::figure::Figure;
 use crate::output::{brief, compare};

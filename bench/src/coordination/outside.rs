@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::gather::Note;
+use super::note::{Heard, Note};
 use crate::live::Glimpse;
-use crate::load::Heard;
 
 /// Notes that wait for the link; what finds no room is counted.
 const NOTES_MAX: usize = 1 << 16;
@@ -96,7 +95,7 @@ impl Outside {
         }
     }
 
-    pub(super) fn notes_lost(&self) -> u64 {
+    pub(crate) fn notes_lost(&self) -> u64 {
         self.notes_lost.load(Ordering::Relaxed)
     }
 
@@ -122,13 +121,13 @@ impl Outside {
         }
     }
 
-    pub(super) fn ready(&self) -> Option<usize> {
+    pub(crate) fn ready(&self) -> Option<usize> {
         // Acquire: see `await_begin`.
         let is_ready = self.is_ready.load(Ordering::Acquire);
         is_ready.then(|| self.open.load(Ordering::Relaxed))
     }
 
-    pub(super) fn begin(&self, at_ns: u64) {
+    pub(crate) fn begin(&self, at_ns: u64) {
         self.begin_ns.store(at_ns, Ordering::Relaxed);
     }
 
@@ -138,7 +137,7 @@ impl Outside {
     }
 
     /// Nothing is to be said from that moment on; 0: the coordinator has gone.
-    pub(super) fn end(&self, at_ns: u64) {
+    pub(crate) fn end(&self, at_ns: u64) {
         self.end_ns.fetch_min(at_ns, Ordering::Relaxed);
     }
 
@@ -147,7 +146,7 @@ impl Outside {
         self.arrived.store(arrived, Ordering::Relaxed);
     }
 
-    pub(super) fn arrived(&self) -> u64 {
+    pub(crate) fn arrived(&self) -> u64 {
         self.arrived.load(Ordering::Relaxed)
     }
 
@@ -161,12 +160,12 @@ impl Outside {
         self.met_here.fetch_max(rounds, Ordering::Relaxed);
     }
 
-    pub(super) fn met_here(&self) -> usize {
+    pub(crate) fn met_here(&self) -> usize {
         self.met_here.load(Ordering::Relaxed)
     }
 
     /// All threads of all processes have met so often.
-    pub(super) fn all_met(&self, rounds: usize) {
+    pub(crate) fn all_met(&self, rounds: usize) {
         self.met.fetch_max(rounds, Ordering::Relaxed);
     }
 
@@ -174,12 +173,12 @@ impl Outside {
         self.met.load(Ordering::Relaxed)
     }
 
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         // Release: the notes of the threads, which have been joined, come before it.
         self.is_over.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         // Acquire: see `finish`.
         self.is_over.load(Ordering::Acquire)
     }
