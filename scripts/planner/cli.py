@@ -8,7 +8,7 @@ import pathlib
 import signal
 import sys
 
-from . import answer, holdout, host, machine, model, page, points, record, sample, store, text
+from . import answer, holdout, host, machine, model, page, points, record, sample, steps, store, text
 from .options import COMMANDS, parser, question_of
 from .site import Site
 from .units import Nonsense
@@ -23,7 +23,9 @@ def read(options, group=None):
         raise Nonsense(f"{options.data}: no step was measured yet")
     same = host.identity(host.facts()) == host.identity(common["host"])
     stored = options.limits == "stored" or (options.limits == "auto" and not same)
-    return common, common["limits"] if stored else host.limits(), found
+    # By the steps themselves: they stay what they are, whatever is added to them later.
+    quick = any(steps.is_quick(kept["step"]) for _, kept in records)
+    return {**common, "quick": quick}, common["limits"] if stored else host.limits(), found
 
 
 def plan(options, site=None):
@@ -45,11 +47,14 @@ def plan(options, site=None):
         json.dump(whole, sys.stdout, indent=1)
         print()
     else:
-        lines = [text.source(common, found), "", *text.answer(given)]
+        lines = [*text.warning(common), text.source(common, found), "", *text.answer(given)]
         if options.explain:
             lines += ["", *text.fits(fitted), "", *text.residuals(fitted)]
         for check in checks:
             lines += ["", *text.validation(check)]
+        if common["quick"]:
+            # Where the end of a long text is what is seen.
+            lines += ["", *text.warning(common)[:1]]
         print("\n".join(lines))
         if options.json:
             write(options.json, json.dumps(whole, indent=1) + "\n")
@@ -71,9 +76,10 @@ def hold_out(options):
     """The held-out check; 1 if a goal is missed."""
     common, _, found = read(options)
     misses, verdicts = holdout.check(found, options.p99, options.seed)
-    print("\n".join([text.source(common, found), "", *text.holdout(misses, verdicts)]))
+    head = [*text.warning(common), text.source(common, found), ""]
+    print("\n".join([*head, *text.holdout(misses, verdicts)]))
     if options.json:
-        write(options.json, json.dumps(record.held(misses, verdicts), indent=1) + "\n")
+        write(options.json, json.dumps(record.held(common, misses, verdicts), indent=1) + "\n")
     return 0 if all(verdict["met"] for verdict in verdicts) else 1
 
 

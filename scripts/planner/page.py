@@ -3,7 +3,7 @@
 import html
 import pathlib
 
-from . import curves, text
+from . import curves, record, text
 from .answer import sentence
 from .chart import bars
 from .units import show_count
@@ -20,6 +20,7 @@ def page(common, fitted, question, found, checks, held):
     steps = _pre(text.residuals(fitted)[1:])
     parts = [
         f"<p class=tool>Stentor capacity plan</p><h1>{html.escape(_title(question))}</h1>",
+        f"<p class=quick role=alert>{html.escape(record.QUICK)}</p>" if common["quick"] else "",
         f"<p class=verdict>{html.escape(sentence(found))}</p>",
         f"<p class=note>{html.escape(text.source(common, fitted.points))}</p>",
         _section("Limits, as they bite", _bars(found) + _limits(found)),
@@ -39,7 +40,7 @@ def page(common, fitted, question, found, checks, held):
     return (
         "<!doctype html>\n<html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'>"
-        f"<title>Capacity plan</title>\n<style>\n{css}</style>\n<body>\n{body}\n</body></html>\n"
+        f"<title>Capacity plan{' (--quick: means nothing)' if common['quick'] else ''}</title>\n<style>\n{css}</style>\n<body>\n{body}\n</body></html>\n"
     )
 
 

@@ -9,6 +9,16 @@ from .units import digits
 
 SCHEMA = 1
 
+# What is said of a plan from steps of the quick ladder, wherever it is shown.
+QUICK = (
+    "MEASURED WITH --quick, in fractions of a second, to test the planner: these figures mean "
+    "nothing. Measure without --quick before you plan with them."
+)
+
+
+def _mark(common):
+    return {"quick": True, "warning": QUICK} if common["quick"] else {"quick": False}
+
 
 def rounded(value, places=4):
     """Every number in it to so many digits that count."""
@@ -60,10 +70,11 @@ def learned(fitted):
     }
 
 
-def held(misses, verdicts):
+def held(common, misses, verdicts):
     """The held-out check."""
     return rounded(
         {
+            **_mark(common),
             "predictions": [{**miss._asdict(), "error": miss.error} for miss in misses],
             "goals": verdicts,
         }
@@ -106,6 +117,7 @@ def whole(common, fitted, given, checks, verdicts):
     return rounded(
         {
             "schema_version": SCHEMA,
+            **_mark(common),
             "host": common["host"],
             "server": common["server"],
             "learned": learned(fitted),

@@ -52,6 +52,15 @@ class Step(NamedTuple):
         return self.seconds + over + self.clients / 12_000
 
 
+# The quick ladder's fan-outs are shorter than this, and all others longer.
+QUICK_S_MAX = 1.0
+
+
+def is_quick(step):
+    """Whether a fan-out, as kept, is of the quick ladder: too short to mean anything."""
+    return step["kind"] == "fanout" and step["seconds"] < QUICK_S_MAX
+
+
 class Column(NamedTuple):
     """One rate and message size, climbed over clients."""
 

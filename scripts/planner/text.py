@@ -1,5 +1,6 @@
 """The answer for a terminal."""
 
+from . import record
 from .answer import sentence
 from .units import show_count, show_share, show_size, show_time
 
@@ -259,6 +260,11 @@ def holdout(misses, verdicts):
             f" {'reached' if one['met'] else 'missed'}"
         )
     return lines
+
+
+def warning(common):
+    """What stands before and behind a plan of the quick ladder, and an empty line."""
+    return [f"! {record.QUICK}", ""] if common["quick"] else []
 
 
 def source(common, found):

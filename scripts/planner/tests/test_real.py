@@ -56,6 +56,8 @@ class Real(unittest.TestCase):
             self.look_at(json.loads((pathlib.Path(folder) / "plan.json").read_text()), after)
             page = (pathlib.Path(folder) / "plan.html").read_text()
             self.assertIn("<svg", page)
+            self.assertIn("MEASURED WITH --quick", page)
+            self.assertTrue(done.stdout.startswith("! MEASURED WITH --quick"), done.stdout)
             for word in ("First limit", "boxes for 10,000 clients", "Validation"):
                 self.assertIn(word, done.stdout)
 
@@ -95,6 +97,7 @@ class Real(unittest.TestCase):
         self.assertEqual(kinds, {"fanout", "idle", "connect", "outbox"})
         self.assertIn(plan["first_limit"], [row["limit"] for row in plan["limits"]])
         self.assertGreater(plan["capacity"]["clients"], 0)
+        self.assertIs(plan["quick"], True)
         learned = plan["learned"]
         self.assertGreater(learned["cpu"]["steps"], 5)
         self.assertGreater(learned["memory"]["process"]["steps"], 3)

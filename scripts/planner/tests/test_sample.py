@@ -8,7 +8,7 @@ import re
 import tempfile
 import unittest
 
-from planner import options, sample
+from planner import options, record, sample
 from planner.cli import main
 
 
@@ -58,6 +58,33 @@ class Sample(unittest.TestCase):
         self.assertIn("prefers-color-scheme: dark", page)
         for kind in ("band", "curve", "point"):
             self.assertIn(f'class="{kind} c', page)
+
+    def test_a_plan_of_quick_steps_says_that_it_means_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            (folder / "host.json").write_text((sample.FOLDER / "host.json").read_text())
+            lines = (sample.FOLDER / "steps.jsonl").read_text().splitlines()
+            kept = [json.loads(line) for line in lines]
+            one = next(step for step in kept if step["step"]["kind"] == "fanout")
+            one["step"]["seconds"] = 0.5
+            lines = "".join(json.dumps(step) + "\n" for step in kept)
+            (folder / "steps.jsonl").write_text(lines)
+            asked = [str(folder) if word == str(sample.FOLDER) else word for word in sample.QUESTION]
+            page, whole = folder / "plan.html", folder / "plan.json"
+            with contextlib.redirect_stderr(io.StringIO()):
+                words = said([*asked, "--html", str(page), "--json", str(whole)])[1]
+                held = said(["holdout", "--data", str(folder)])[1]
+            lines = words.strip().split("\n")
+            for line in (lines[0], lines[-1], held.split("\n")[0]):
+                self.assertEqual(line, f"! {record.QUICK}")
+            plan = json.loads(whole.read_text())
+            self.assertEqual((plan["quick"], plan["warning"]), (True, record.QUICK))
+            words = page.read_text()
+            self.assertIn(record.QUICK, words)
+            self.assertLess(words.index(record.QUICK), words.index("class=verdict"))
+        unmarked = json.loads((sample.FOLDER / "plan.json").read_text())
+        self.assertIs(unmarked["quick"], False)
+        self.assertNotIn("warning", unmarked)
 
     def test_every_option_is_in_the_help(self):
         words = options.parser().format_help()
