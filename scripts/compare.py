@@ -64,7 +64,7 @@ def each(scenario):
 
 
 def per_second(scenario):
-    return Column(scenario, ("totals", "deliveries"), "1,000 deliveries/s", 0, 1e3)
+    return Column(scenario, ("totals", "deliveries_in_time"), "1,000 deliveries/s", 0, 1e3)
 
 
 def delivery(percentile):
@@ -177,12 +177,13 @@ class Comparison:
             runs.append({"error": str(error)})
 
     def sorted_runs(self, entry, column):
-        """The rounds that came to an end, with the column's figure of each, the smallest first."""
+        """The rounds that have the column's figure, with it, the smallest first."""
         runs = [run for run in self.runs[entry.id][column.scenario] if "error" not in run]
-        return sorted(((figure_of(run, column), run) for run in runs), key=lambda pair: pair[0])
+        found = [(figure_of(run, column), run) for run in runs]
+        return sorted((pair for pair in found if pair[0] is not None), key=lambda pair: pair[0])
 
     def figure(self, entry, column):
-        """Median, smallest and largest of the rounds that came to an end, if any did."""
+        """Median, smallest and largest of the rounds that have the column's figure, if any has."""
         values = [value for value, _ in self.sorted_runs(entry, column)]
         return (statistics.median(values), values[0], values[-1]) if values else None
 
@@ -207,7 +208,8 @@ class Comparison:
         for column in COLUMNS:
             figure = self.figure(entry, column)
             if figure is None:
-                cells.append("failed")
+                runs = self.runs[entry.id][column.scenario]
+                cells.append("failed" if all("error" in run for run in runs) else "not told")
             else:
                 median, smallest, largest = (f"{value / column.unit:,.{column.digits}f}" for value in figure)
                 cells.append(f"{median}, {smallest}..{largest}")
@@ -218,7 +220,8 @@ def figure_of(run, column):
     value = run
     for key in column.path:
         value = value[key]
-    return value / run["totals"]["seconds"] if column.path == ("totals", "deliveries") else value
+    per_second = column.path == ("totals", "deliveries_in_time")
+    return value / run["totals"]["seconds"] if per_second else value
 
 
 def print_row(cells):

@@ -174,14 +174,18 @@ impl Cli {
 
 impl Fanout {
     fn run(&self) -> Result<ExitCode, Told> {
-        let sense = self.plan.check().and_then(|()| self.limit.check(&self.plan));
-        sense.map_err(|text| (USAGE, text))?;
+        let settled = self.plan.settled().and_then(|plan| {
+            plan.check()?;
+            self.limit.check(&plan)?;
+            Ok(plan)
+        });
+        let plan = settled.map_err(|text| (USAGE, text))?;
         if self.pair.is_asked() && self.limit.is_asked() {
             let text = "--pair holds two servers against each other: name the bare loop as one of \
                         them instead of --against-limit";
             return Err((USAGE, text.to_owned()));
         }
-        start(&self.plan, &self.pair, &self.files, |plan, stopped| {
+        start(&plan, &self.pair, &self.files, |plan, stopped| {
             let mut run = plan.run(stopped)?;
             run.limit = self.limit.run(plan, stopped)?;
             Ok(run)

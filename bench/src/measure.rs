@@ -37,7 +37,7 @@ impl Measure for Plan {
 
     fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
         let gathered = if self.aim.agents.count() > 0 {
-            agents::lead(&self.aim, &self.times(), stopped, &Task::Talk(self.clone()))?
+            agents::lead(&self.aim, &self.times(), stopped, &Task::Talk(Box::new(self.clone())))?
         } else {
             talk::work(self, stopped, None)?
         };
@@ -55,7 +55,8 @@ impl Measure for Echo {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.plan().check()
+        let plan = self.plan();
+        plan.settled().and_then(|plan| plan.check())
     }
 
     fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {

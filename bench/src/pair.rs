@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::live;
-use crate::load::Failed;
+use crate::load::{Failed, Origin};
 use crate::measure::Measure;
 use crate::meter;
 use crate::output::brief;
@@ -105,6 +105,7 @@ fn one_run<L: Measure>(
     let mut load = load.clone();
     let aim = load.aim_mut();
     (aim.url, aim.server_pid, aim.quiet) = (side.url.clone(), Some(pid), true);
+    aim.server_origin = Origin::Own;
     aim.label.clone_from(&side.label);
     let run = load.run(stopped)?;
     served.end().map_err(named)?;

@@ -31,6 +31,9 @@ pub(crate) struct Run {
     pub(crate) target: Target,
     pub(crate) load: Load,
     pub(crate) totals: Totals,
+    /// The account of each channel, where there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) channels: Option<Channels>,
     /// By name: `delivery` (publish to each receipt), `last` (publish to the last receipt),
     /// `service` (the same as `delivery` from the actual send), `late` (the generator's own
     /// lateness), `handshake`, `echo`, `return` (the end of a client's connection to its return).
@@ -93,8 +96,17 @@ pub(crate) struct Target {
 pub(crate) struct Load {
     pub(crate) clients: u64,
     pub(crate) publishers: u64,
-    /// Payload of each message.
+    /// Payload of each message; where they are of several lengths, the mean.
     pub(crate) bytes: u64,
+    /// The lengths and their shares as typed, where they are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sizes: Option<String>,
+    /// Channels that the clients and publishers are divided into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) channels: Option<u64>,
+    /// Each message was for one client.
+    #[serde(default)]
+    pub(crate) direct: bool,
     /// Messages in flight of each publisher, in a closed loop.
     pub(crate) window: Option<u64>,
     /// Publications a second of all publishers together, in an open loop.
@@ -108,7 +120,12 @@ pub(crate) struct Load {
 pub(crate) struct Totals {
     pub(crate) seconds: f64,
     pub(crate) published: u64,
+    /// Receipts of messages that were meant to leave within the measured time, whenever they came.
     pub(crate) deliveries: u64,
+    /// Receipts that came within the measured time, of whatever messages: what rates and costs are
+    /// told by. Older records do not know it.
+    #[serde(default)]
+    pub(crate) deliveries_in_time: Option<u64>,
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     /// Receipts that came after a later one of the same publisher.
@@ -118,6 +135,7 @@ pub(crate) struct Totals {
     /// Messages that were meant for others: in echoes those of other clients.
     #[serde(default)]
     pub(crate) strays: u64,
+    /// Bytes that came within the measured time.
     pub(crate) bytes_in: u64,
     /// Clients that connected.
     pub(crate) connected: u64,
@@ -135,6 +153,26 @@ pub(crate) struct Totals {
     pub(crate) disconnects: BTreeMap<String, u64>,
     /// Connects that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
+}
+
+/// What the channels of a run heard, in one account.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Channels {
+    pub(crate) count: u64,
+    /// Clients of each that connected.
+    pub(crate) members: u64,
+    /// Receipts in the channel that had the fewest, and in the one that had the most.
+    pub(crate) receipts_least: u64,
+    pub(crate) receipts_most: u64,
+    /// Channels in which some client did not hear all that was published.
+    pub(crate) short: u64,
+}
+
+impl Totals {
+    /// Receipts of the measured time itself.
+    pub(crate) fn in_time(&self) -> u64 {
+        self.deliveries_in_time.unwrap_or(self.deliveries)
+    }
 }
 
 /// How clients came back whose connections had ended, from the run's beginning to its end.
@@ -182,8 +220,11 @@ pub(crate) struct ServerCost {
     pub(crate) rss_bytes: u64,
     pub(crate) pss_bytes: u64,
     pub(crate) private_bytes: u64,
-    /// What the clients of this run added to it, for each.
-    pub(crate) private_bytes_per_client: f64,
+    /// What the clients of this run added to it, for each; none where that is not to be told.
+    pub(crate) private_bytes_per_client: Option<f64>,
+    /// Why not, and what would tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_untold: Option<String>,
 }
 
 /// What the generator used, and whether it kept up.

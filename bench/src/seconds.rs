@@ -34,13 +34,20 @@ pub(crate) struct Intervals {
     cpu_ns: u64,
     #[serde(skip)]
     user_ns: u64,
+    /// What it has run for since while it only waited.
+    #[serde(skip)]
+    waited_ns: u64,
+    /// The measured time is over.
+    #[serde(skip)]
+    ended: bool,
     seconds: Vec<Interval>,
 }
 
 impl Intervals {
     pub(crate) fn new() -> io::Result<Self> {
         // The first is made beforehand: its memory is touched before anything is measured.
-        Ok(Self { begin_ns: 0, cpu_ns: 0, user_ns: 0, seconds: vec![Interval::new(0)?] })
+        let seconds = vec![Interval::new(0)?];
+        Ok(Self { begin_ns: 0, cpu_ns: 0, user_ns: 0, waited_ns: 0, ended: false, seconds })
     }
 
     /// From this moment on seconds are counted.
@@ -51,14 +58,26 @@ impl Intervals {
     /// The moment has come.
     pub(crate) fn begun(&mut self) {
         (self.cpu_ns, self.user_ns) = (thread_cpu_ns(), thread_user_ns());
+        self.waited_ns = 0;
+    }
+
+    /// The thread ran for a while and did nothing but look whether it was time: that is no part of
+    /// what its work costs.
+    pub(crate) fn waited(&mut self, ns: u64) {
+        self.waited_ns += ns;
     }
 
     fn close_second(&mut self) {
+        if self.ended {
+            return;
+        }
         let (now, user) = (thread_cpu_ns(), thread_user_ns());
         if let Some(last) = self.seconds.last_mut() {
-            last.cpu_ns += now.saturating_sub(self.cpu_ns);
-            last.user_ns += user.saturating_sub(self.user_ns);
+            let ran_ns = now.saturating_sub(self.cpu_ns).saturating_sub(self.waited_ns);
+            last.cpu_ns += ran_ns;
+            last.user_ns += user.saturating_sub(self.user_ns).min(ran_ns);
         }
+        self.waited_ns = 0;
         (self.cpu_ns, self.user_ns) = (now, user);
     }
 
@@ -83,7 +102,8 @@ impl Intervals {
 
     /// The seconds from a place on, as they stand.
     pub(crate) fn since(&self, place: usize) -> impl Iterator<Item = Interval> {
-        let now = thread_cpu_ns().saturating_sub(self.cpu_ns);
+        let spent_ns = self.cpu_ns + self.waited_ns;
+        let now = if self.ended { 0 } else { thread_cpu_ns().saturating_sub(spent_ns) };
         let last = self.seconds.len() - 1;
         self.seconds.iter().enumerate().skip(place).map(move |(at, second)| {
             let mut second = second.clone();
@@ -114,6 +134,7 @@ impl Intervals {
     /// The measured time is over: what comes later costs no second anything.
     pub(crate) fn end(&mut self) {
         self.close_second();
+        self.ended = true;
     }
 
     pub(crate) fn finish(self) -> Vec<Interval> {
@@ -137,7 +158,8 @@ mod tests {
 
     use super::*;
     use crate::histogram::nanoseconds;
-    use crate::load::{judge, sampler::Sampler};
+    use crate::load::judge;
+    use crate::load::sampler::{Origin, Sampler};
     use crate::run::Second;
 
     #[test]
@@ -154,6 +176,23 @@ mod tests {
             seconds.iter().map(|i| (i.second, i.published, i.received, i.latency.len())).collect();
         assert_eq!(seen, [(0, 0, 2, 2), (1, 0, 1, 1), (3, 1, 0, 0)]);
         assert!(seconds[0].latency.max() >= 90_000_000_000);
+    }
+
+    #[test]
+    fn receipts_after_the_end_cost_no_second_anything() {
+        let mut intervals = Intervals::new().unwrap();
+        intervals.begin(0);
+        intervals.begun();
+        intervals.end();
+        let until = thread_cpu_ns() + 5_000_000;
+        while thread_cpu_ns() < until {
+            std::hint::spin_loop();
+        }
+        intervals.received(1_000_000_001, 5);
+        let costs: Vec<u64> = intervals.since(0).map(|second| second.cpu_ns).collect();
+        assert!(costs.iter().sum::<u64>() < 5_000_000, "{costs:?}");
+        let kept: Vec<u64> = intervals.finish().iter().map(|second| second.cpu_ns).collect();
+        assert_eq!(kept, costs);
     }
 
     /// What a coordinator has of an agent's seconds.
@@ -176,7 +215,7 @@ mod tests {
             ),
             handshakes in proptest::collection::vec((0_usize..4, 0_u64..2 * LONGEST_NS), 0..300),
         ) {
-            let sampler = Sampler::new(None).unwrap();
+            let sampler = Sampler::new(None, Origin::Unknown).unwrap();
             let mut alone = Intervals::new().unwrap();
             let mut parts: Vec<_> = (0..4).map(|_| Intervals::new().unwrap()).collect();
             let mut one = nanoseconds().unwrap();

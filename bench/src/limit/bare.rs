@@ -61,6 +61,9 @@ impl Limit {
         if self.against_limit && plan.aim.agents.are_elsewhere() {
             return Err("--against-limit: the bare loop of this host is for agents of it".into());
         }
+        if self.against_limit && !plan.audience.is_everyone() {
+            return Err("--against-limit: the bare loop knows neither channels nor users".into());
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bare::{Kind, start};
 use crate::live::say;
-use crate::load::{Aim, Failed, Plan, Storm};
+use crate::load::{Aim, Failed, Origin, Plan, Storm};
 use crate::measure::Measure;
 use crate::meter;
 use crate::output::figure::Figure;
@@ -60,7 +60,10 @@ impl Limits {
             }
             seen.push(*kind);
         }
-        self.plan.check()
+        if !self.plan.audience.is_everyone() {
+            return Err("the bare loops know neither channels nor users".into());
+        }
+        self.plan.settled()?.check()
     }
 
     /// A connect storm and a fan-out for each kind and repeat; another kind is the first in every
@@ -92,6 +95,7 @@ impl Limits {
         (plan.aim.label, plan.aim.quiet) = (kind.name().to_owned(), true);
         let storm = Storm::once(Aim { ..plan.aim.clone() }).run(stopped)?;
         meter::settle(bare.pid())?;
+        plan.aim.server_origin = Origin::Used;
         let fanout = plan.run(stopped)?;
         bare.end()?;
         Ok([storm, fanout])

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::board::Board;
-use super::job::Job;
+use super::job::{Job, Room};
 use super::ledger::{Ledger, Order, Receipt};
 use super::place::Tally;
 use super::stamp::Stamp;
@@ -11,7 +11,7 @@ use crate::coordination::Heard;
 
 /// What a thread waits at most while messages are on their way that end on other threads: none is
 /// woken for them.
-const OTHERS: Duration = Duration::from_micros(200);
+pub(super) const OTHERS: Duration = Duration::from_micros(200);
 
 /// One thread's account of what its clients hear. A place is that of a publisher among the
 /// thread's own.
@@ -43,6 +43,17 @@ pub(super) trait Account {
 
     /// The orders in which the clients heard what all of them hear.
     fn orders(&self) -> &[Order];
+
+    /// Clients that heard two publishers in another order than others did, where that is known
+    /// here already.
+    fn disordered(&self) -> u64 {
+        0
+    }
+
+    /// What was heard in each channel, by what each publisher has said in the measured time.
+    fn rooms(&self, _published: &[u64]) -> Vec<Room> {
+        Vec::new()
+    }
 }
 
 /// A fan-out: every client waits for every message.

@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::sampler::Origin;
 use crate::coordination::{Agents, Part};
 use crate::frame;
 use crate::run::Target;
-use crate::swarm::{Answer, Ramp, Request};
+use crate::swarm::{Answer, CHANNEL, Ramp, Request};
 use crate::tls::{self, Secure, Transport};
 use crate::units;
 use crate::url::Url;
@@ -18,14 +19,15 @@ pub(crate) struct Aim {
     /// Where the server is: ws://host:port/path?query, or wss://.
     #[arg(value_parser = Url::read)]
     pub(crate) url: Url,
-    #[command(flatten)]
-    pub(crate) tls: tls::Flags,
     /// Clients that listen.
     #[arg(
         short = 'c', long = "clients", value_name = "N", default_value = "1000",
         value_parser = units::count
     )]
     pub(crate) clients: usize,
+    /// Channels that the clients are divided into, all of one length.
+    #[arg(skip)]
+    pub(crate) channels: Option<usize>,
     /// Connect so many clients a second, such as 1k/s; all at once if not given.
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     pub(crate) ramp: Option<f64>,
@@ -46,6 +48,8 @@ pub(crate) struct Aim {
     pub(crate) subprotocol: Option<String>,
     #[command(flatten)]
     pub(crate) speech: Speech,
+    #[command(flatten)]
+    pub(crate) tls: tls::Flags,
     /// Address to connect from; may be given several times, and they are used in turn.
     #[arg(long, value_name = "IP")]
     pub(crate) source_ip: Vec<Ipv4Addr>,
@@ -53,6 +57,9 @@ pub(crate) struct Aim {
     #[arg(long, value_name = "PID")]
     #[serde(skip)]
     pub(crate) server_pid: Option<u32>,
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) server_origin: Origin,
     /// Number from which the run's own choices follow.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -125,6 +132,11 @@ impl Aim {
         if threads > self.clients {
             return Err(format!("{threads} threads for {} clients", self.clients));
         }
+        if let Some(channels) = self.channels.filter(|channels| threads > *channels) {
+            return Err(format!(
+                "{threads} threads for {channels} channels: each is of one thread"
+            ));
+        }
         self.speech.answers()?;
         match (self.transport(), self.tls.transport) {
             (Transport::Tcp, _) if !self.tls.is_silent() => {
@@ -165,8 +177,25 @@ impl Aim {
     /// The first client of a thread's share, and how many they are.
     pub(super) fn share(&self, thread: usize) -> (usize, usize) {
         let (threads, place) = (self.threads_in_all(), self.place(thread));
-        let (part, rest) = (self.clients / threads, self.clients % threads);
-        (place * part + rest.min(place), part + usize::from(place < rest))
+        // Channels stay whole: all clients of one are a thread's.
+        let whole = self.channels.unwrap_or(self.clients);
+        let each = self.clients / whole.max(1);
+        let (part, rest) = (whole / threads, whole % threads);
+        ((place * part + rest.min(place)) * each, (part + usize::from(place < rest)) * each)
+    }
+
+    /// The first channel of a thread's share, and how many they are, where there are any.
+    pub(super) fn channels_of(&self, thread: usize) -> Option<(usize, usize)> {
+        let members = self.clients / self.channels?.max(1);
+        let (first, clients) = self.share(thread);
+        Some((first / members.max(1), clients / members.max(1)))
+    }
+
+    /// Whether clients ask for a channel by its number.
+    pub(super) fn asks_for_channels(&self) -> bool {
+        let Speech { hello, ready, .. } = &self.speech;
+        let texts = hello.iter().chain(&self.headers).chain([ready, &self.url.target]);
+        texts.into_iter().any(|text| text.contains(CHANNEL))
     }
 
     /// The core that a thread runs on, if any is named.
@@ -221,6 +250,7 @@ impl Aim {
             ready: self.speech.ready.clone(),
             answers: self.speech.answers()?,
             first,
+            channels: self.channels_of(thread),
             sources: self.source_ip.clone(),
             ..Request::plain(server, &self.url.target)
         })

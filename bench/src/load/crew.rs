@@ -36,7 +36,7 @@ pub(crate) fn run<T: Send>(
     work: impl AsyncFn(Post<'_>) -> io::Result<T> + Sync,
 ) -> Result<Gathered<T>, Failed> {
     let shared = Shared::new(aim, times, outside);
-    let mut sampler = Sampler::new(aim.server_pid)?;
+    let mut sampler = Sampler::new(aim.server_pid, aim.server_origin)?;
     let (mut watch, show) = Watch::new(aim, (times, scene), &shared, stopped);
     let (ready, readies) = channel();
     let gathered = std::thread::scope(|scope| -> io::Result<_> {

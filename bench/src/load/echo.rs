@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::absence::Reconnect;
 use super::account::Account;
 use super::aim::Aim;
+use super::audience::Audience;
 use super::ledger::{Order, Receipt};
 use super::place::{Arrival, Place, Tally};
 use super::plan::{Hears, Plan, Talk};
@@ -26,7 +27,8 @@ impl Echo {
     pub(crate) fn plan(&self) -> Plan {
         let publishers = self.aim.clients;
         let (talk, reconnect) = (self.talk.clone(), self.reconnect.clone());
-        Plan { aim: self.aim.clone(), publishers, talk, reconnect, hears: Hears::Own }
+        let audience = Audience::default();
+        Plan { aim: self.aim.clone(), publishers, talk, audience, reconnect, hears: Hears::Own }
     }
 }
 

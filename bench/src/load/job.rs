@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ledger::Order;
 use super::message::Template;
 use super::place::Tally;
+use super::sizes::Sizes;
 use crate::output::hist;
 use crate::seconds::Interval;
 use crate::swarm::{Absences, Backoff, Ramp, Request};
@@ -23,7 +24,9 @@ pub(crate) struct Job {
     /// When its clients connect, unless at once.
     pub(crate) ramp: Option<Ramp>,
     pub(crate) template: Template,
-    pub(crate) bytes: usize,
+    pub(crate) sizes: Sizes,
+    /// The clients of all threads, where each message is for one of them.
+    pub(crate) addressees: Option<usize>,
     pub(crate) mode: Mode,
     /// Clients that are heard before what is due is said.
     pub(crate) at_once: usize,
@@ -31,6 +34,13 @@ pub(crate) struct Job {
     pub(crate) backoff: Option<Backoff>,
     pub(crate) seed: u64,
     pub(crate) run: u16,
+}
+
+/// What was said and heard in one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Room {
+    pub(super) published: u64,
+    pub(super) receipts: u64,
 }
 
 /// What decides when a message leaves.
@@ -51,10 +61,17 @@ pub(crate) struct Found {
     pub(crate) published: u64,
     /// Due, and nowhere to be said.
     pub(crate) unsaid: u64,
+    /// Receipts of messages that were meant to leave within the measured time.
     pub(crate) receipts: u64,
+    /// Receipts within the measured time, of whatever messages.
+    pub(crate) receipts_in_time: u64,
     pub(crate) tally: Tally,
     pub(crate) absences: Option<Absences>,
     pub(crate) orders: Vec<Order>,
+    /// Clients that heard their channel's messages in another order than others did.
+    pub(crate) disordered: u64,
+    pub(crate) rooms: Vec<Room>,
+    /// Bytes that came within the measured time.
     pub(crate) bytes_in: u64,
     #[serde(with = "hist::text")]
     pub(crate) handshake: Histogram<u64>,

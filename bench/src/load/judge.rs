@@ -9,9 +9,10 @@ use hdrhistogram::Histogram;
 use super::absence;
 use super::aim::Aim;
 use super::crew::Gathered;
-use super::job::{Found, Mode};
+use super::job::{Found, Mode, Room};
 use super::ledger::disordered;
 use super::plan::{Hears, Plan};
+use super::rooms;
 use super::sampler::Sampler;
 use super::sums::{add, merge};
 use crate::coordination;
@@ -41,8 +42,13 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
     let connected = found.iter().map(|found| found.connected as u64).sum::<u64>();
     let (command, main, hearers) = match plan.hears {
         Hears::All => ("fanout", "delivery", connected),
+        Hears::Channel => {
+            ("fanout", "delivery", connected / plan.aim.channels.map_or(1, |count| count as u64))
+        }
+        Hears::One => ("fanout", "delivery", 1),
         Hears::Own => ("echo", "echo", 1),
     };
+    let rooms: Vec<Room> = found.iter().flat_map(|found| found.rooms.iter().copied()).collect();
     let missed = found.iter().map(|found| found.tally.missed).sum();
     let mut totals =
         Totals { seconds: measured.as_secs_f64(), connected, ..totals_of(&found, hearers, missed) };
@@ -85,6 +91,7 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         generator: generator_of(&plan.aim, &cpu, &totals),
         series,
         totals,
+        channels: rooms::channels(&rooms, hearers),
         returns: returns.map(|(returns, _)| returns),
         agents: joint.map(|joint| joint.agents).unwrap_or_default(),
         ..head_of(command, &plan.aim, &sampler)
@@ -109,11 +116,12 @@ fn totals_of(found: &[Found], hearers: u64, missed: u64) -> Totals {
     Totals {
         published,
         deliveries: receipts,
+        deliveries_in_time: Some(sum(|found| found.receipts_in_time)),
         lost: (published * hearers).saturating_sub(receipts + missed),
         duplicated: tallies().map(|tally| tally.duplicated).sum(),
         out_of_order: tallies().map(|tally| tally.out_of_order).sum(),
         strays: tallies().map(|tally| tally.strays).sum(),
-        disordered_clients: disordered(&orders),
+        disordered_clients: disordered(&orders) + sum(|found| found.disordered),
         bytes_in: sum(|found| found.bytes_in),
         unsaid: sum(|found| found.unsaid),
         ..Totals::default()
@@ -208,7 +216,10 @@ fn load_of(plan: &Plan) -> Load {
     Load {
         clients: plan.aim.clients as u64,
         publishers: plan.publishers as u64,
-        bytes: plan.talk.bytes as u64,
+        bytes: plan.talk.sizes.mean(),
+        sizes: plan.talk.sizes.mix(),
+        channels: plan.aim.channels.map(|channels| channels as u64),
+        direct: plan.hears == Hears::One,
         window,
         rate,
         seconds: plan.talk.time.as_secs_f64(),
@@ -221,17 +232,19 @@ pub(super) fn server_of(sampler: &Sampler, totals: &Totals) -> Option<ServerCost
     let pid = sampler.pid()?;
     let memory = sampler.memory.unwrap_or_default();
     let ns = sampler.server_ns().unwrap_or(0) as f64;
+    let each = sampler.bytes_per_client(totals.connected.max(1));
     Some(ServerCost {
         pid,
         user_s: sampler.user_s,
         system_s: sampler.system_s,
         cpu_share: sampler.server_share().unwrap_or(0.0),
         busiest_thread_share: sampler.server_busiest_share().unwrap_or(0.0),
-        cpu_ns_per_delivery: ns / totals.deliveries.max(1) as f64,
+        cpu_ns_per_delivery: ns / totals.in_time().max(1) as f64,
         rss_bytes: memory.rss,
         pss_bytes: memory.pss,
         private_bytes: memory.private,
-        private_bytes_per_client: sampler.clients_bytes as f64 / totals.connected.max(1) as f64,
+        private_bytes_per_client: each.ok(),
+        memory_untold: each.err().map(str::to_owned),
     })
 }
 
@@ -263,7 +276,7 @@ impl Spent {
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn generator_of(aim: &Aim, threads: &[Spent], totals: &Totals) -> Generator {
     let busiest = threads.iter().map(|spent| spent.cpu_ns).max().unwrap_or(0);
-    let receipts = totals.deliveries.max(1) as f64;
+    let receipts = totals.in_time().max(1) as f64;
     let agents = aim.agents.count().max(1);
     Generator {
         threads: u32::try_from(aim.threads * agents).unwrap_or(u32::MAX),

@@ -14,6 +14,21 @@ const LENGTH: &str = "$LEN";
 /// for when it comes.
 const NUMBER: &str = "$N";
 
+/// What stands for the number of the client's channel.
+const CHANNEL: &str = "$C";
+
+/// What stands for the number of the client that a direct message is for.
+const ADDRESSEE: &str = "$TO";
+
+/// Numbers of the client that says a message, of its channel, and of the client that it is for; 0
+/// where there is none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Parties {
+    pub(crate) client: usize,
+    pub(crate) channel: usize,
+    pub(crate) addressee: usize,
+}
+
 /// The text around a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -30,6 +45,8 @@ enum Part {
     Message,
     Length,
     Number,
+    Channel,
+    Addressee,
 }
 
 impl Template {
@@ -42,7 +59,13 @@ impl Template {
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let places = [(MESSAGE, Part::Message), (LENGTH, Part::Length), (NUMBER, Part::Number)];
+            let places = [
+                (MESSAGE, Part::Message),
+                (LENGTH, Part::Length),
+                (NUMBER, Part::Number),
+                (CHANNEL, Part::Channel),
+                (ADDRESSEE, Part::Addressee),
+            ];
             let found = places
                 .into_iter()
                 .filter_map(|(name, part)| Some((rest.find(name)?, name.len(), part)))
@@ -65,6 +88,16 @@ impl Template {
         Self { opcode, ..self.clone() }
     }
 
+    /// Whether the number of a channel is in it.
+    pub(crate) fn has_channel(&self) -> bool {
+        self.parts.contains(&Part::Channel)
+    }
+
+    /// Whether it says for which client it is.
+    pub(crate) fn has_addressee(&self) -> bool {
+        self.parts.contains(&Part::Addressee)
+    }
+
     /// What it looks like, for people, unless it is the message and nothing else.
     pub(crate) fn dialect(&self) -> Option<String> {
         let mut text = String::new();
@@ -78,13 +111,16 @@ impl Template {
         (self.parts != [Part::Message]).then_some(text)
     }
 
-    /// Appends the frame of one publication of the client with this number.
-    pub(crate) fn put(&self, out: &mut Vec<u8>, message: &[u8], client: usize) {
+    /// Appends the frame of one publication.
+    pub(crate) fn put(&self, out: &mut Vec<u8>, message: &[u8], parties: Parties) {
+        let Parties { client, channel, addressee } = parties;
         let len = |part: &Part| match part {
             Part::Text(text) => text.len(),
             Part::Message => message.len(),
             Part::Length => digits(message.len()),
             Part::Number => digits(client),
+            Part::Channel => digits(channel),
+            Part::Addressee => digits(addressee),
         };
         let whole = self.parts.iter().map(len).sum();
         frame::put_masked_of(out, self.opcode, whole, |out| {
@@ -94,6 +130,8 @@ impl Template {
                     Part::Message => out.extend_from_slice(message),
                     Part::Length => put_decimal(out, message.len()),
                     Part::Number => put_decimal(out, client),
+                    Part::Channel => put_decimal(out, channel),
+                    Part::Addressee => put_decimal(out, addressee),
                 }
             }
         });
@@ -133,7 +171,8 @@ mod tests {
 
     fn said(template: &str, message: &[u8], client: usize) -> (u8, Vec<u8>) {
         let mut out = Vec::new();
-        Template::read(template).unwrap().in_frames(frame::BINARY).put(&mut out, message, client);
+        let parties = Parties { client, channel: 17, addressee: 305 };
+        Template::read(template).unwrap().in_frames(frame::BINARY).put(&mut out, message, parties);
         let mut seen = Vec::new();
         let mut kind = 0;
         let read = frame::Reader::default().feed(&mut out, |opcode, payload| {
@@ -152,6 +191,7 @@ mod tests {
             ("$N/$N $LEN$MSG", 12_345, "12345/12345 3abc"),
             ("$MSG$N", 0, "abc0"),
             ("$$M $L $MSG$", 7, "$$M $L abc$"),
+            ("$C to $TO: $MSG", 7, "17 to 305: abc"),
         ] {
             let (opcode, seen) = said(template, b"abc", client);
             assert_eq!(opcode, frame::BINARY);
@@ -165,7 +205,7 @@ mod tests {
     fn a_message_alone_is_text_and_nothing_else() {
         let mut plain = Vec::new();
         let template = Template::read("$MSG").unwrap();
-        template.put(&mut plain, b"abc", 5);
+        template.put(&mut plain, b"abc", Parties { client: 5, ..Parties::default() });
         assert_eq!((plain.len(), plain[0]), (2 + 4 + 3, 0x81));
         assert_eq!(template.dialect(), None);
         let dialect = Template::read("«$MSG»\r\n").unwrap().dialect();

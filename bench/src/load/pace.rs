@@ -18,6 +18,18 @@ impl Pace {
         Self { begin_ns, gap_ns: 1e9 / rate, own, in_all, round: 0, place: 0 }
     }
 
+    /// The usual time between two publications of this thread.
+    pub(crate) fn usual_gap_ns(&self) -> u64 {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "about so long"
+        )]
+        let gap_ns = (self.gap_ns * self.in_all as f64 / self.own.len().max(1) as f64) as u64;
+        gap_ns
+    }
+
     /// The place of the publisher that speaks next among this thread's, and when.
     pub(crate) fn next_due(&self) -> Option<(usize, u64)> {
         let publisher = *self.own.get(self.place)?;
@@ -62,5 +74,7 @@ mod tests {
         assert_eq!(due(&[0, 2], 4), [(0, 1000), (1, 1020), (0, 1040), (1, 1060)]);
         assert_eq!(due(&[1, 3], 4), [(0, 1010), (1, 1030), (0, 1050), (1, 1070)]);
         assert_eq!(Pace::new(0, 1.0, Vec::new(), 4).next_due(), None);
+        assert_eq!(Pace::new(0, 50.0, vec![0], 1).usual_gap_ns(), 20_000_000);
+        assert_eq!(Pace::new(0, 50.0, vec![1, 3], 4).usual_gap_ns(), 40_000_000);
     }
 }

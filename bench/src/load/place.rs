@@ -80,6 +80,16 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Adds what was counted elsewhere.
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self { missing, duplicated, out_of_order, strays, missed } = other;
+        self.missing += missing;
+        self.duplicated += duplicated;
+        self.out_of_order += out_of_order;
+        self.strays += strays;
+        self.missed += missed;
+    }
+
     /// A message came; `counts` if it belongs to the measured time.
     pub(super) fn count(&mut self, arrival: Arrival, counts: bool) {
         match arrival {

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::absence::Reconnect;
 use super::aim::{Aim, Speech};
+use super::audience::Audience;
 use super::job::{Job, Mode};
 use super::message::Template;
 use super::outline::{Scene, Times};
+use super::sampler::Origin;
+use super::sizes::Sizes;
 use super::stamp::STAMP_BYTES;
 use crate::frame;
 use crate::tls;
@@ -27,11 +30,13 @@ const AT_ONCE_MAX: usize = 64;
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) aim: Aim,
-    /// Clients among them that publish.
+    /// Clients among them that publish; with --channels those of each channel.
     #[arg(short = 'P', long, value_name = "N", default_value = "1", value_parser = units::count)]
     pub(crate) publishers: usize,
     #[command(flatten)]
     pub(crate) talk: Talk,
+    #[command(flatten)]
+    pub(crate) audience: Audience,
     #[command(flatten)]
     pub(crate) reconnect: Reconnect,
     #[arg(skip)]
@@ -47,6 +52,10 @@ pub(crate) enum Hears {
     All,
     /// The client that said it.
     Own,
+    /// The clients of the channel of the client that said it.
+    Channel,
+    /// The client that it is for.
+    One,
 }
 
 /// What is said, how often, and for how long.
@@ -70,11 +79,16 @@ pub(crate) struct Talk {
     /// How long to work before measuring.
     #[arg(long = "warmup", value_name = "TIME", default_value = "2s", value_parser = units::time)]
     pub(crate) warm_up: Duration,
-    /// Bytes of each message, 48 or more: it begins with its stamp.
-    #[arg(long = "size", value_name = "BYTES", default_value = "128", value_parser = units::size)]
-    pub(crate) bytes: usize,
+    /// Bytes of each message, 48 or more: it begins with its stamp. Several lengths make a mix,
+    /// such as 64,1k:0.2,16k:5%, where a length without a share has an equal part of the rest.
+    #[arg(
+        long = "size", visible_alias = "bytes", value_name = "BYTES", default_value = "128",
+        value_parser = Sizes::read
+    )]
+    pub(crate) sizes: Sizes,
     /// What a publication looks like to the server; $MSG stands for the message, $LEN for the
-    /// number of its bytes and $N for that of the client.
+    /// number of its bytes, $N for that of the client, $C for its channel's and $TO for that of
+    /// the client that it is for.
     #[arg(long, value_name = "TEXT", default_value = "$MSG", value_parser = Template::read)]
     pub(crate) message: Template,
 }
@@ -82,7 +96,8 @@ pub(crate) struct Talk {
 impl Talk {
     /// What makes no sense together.
     fn check(&self) -> Result<(), String> {
-        if self.bytes < STAMP_BYTES || self.bytes > frame::PAYLOAD_BYTES_MAX {
+        let (least, greatest) = self.sizes.bounds();
+        if least < STAMP_BYTES || greatest > frame::PAYLOAD_BYTES_MAX {
             let most = frame::PAYLOAD_BYTES_MAX;
             return Err(format!("messages are from {STAMP_BYTES} to {most} bytes long"));
         }
@@ -115,11 +130,15 @@ impl Plan {
         if self.publishers > self.aim.clients {
             return Err(format!("{} publishers of {} clients", self.publishers, self.aim.clients));
         }
-        if self.hears == Hears::All && listeners * self.publishers > PLACES_MAX {
+        let heard = match self.hears {
+            Hears::Own => 0,
+            Hears::All | Hears::One => self.publishers,
+            Hears::Channel => self.publishers / self.aim.channels.unwrap_or(1),
+        };
+        if listeners.saturating_mul(heard) > PLACES_MAX {
             return Err(format!(
-                "{listeners} clients of a thread times {} publishers are too many to keep account \
-                 of: more threads, or fewer publishers",
-                self.publishers
+                "{listeners} clients of a thread times {heard} publishers are too many to keep \
+                 account of: more threads, or fewer publishers"
             ));
         }
         self.talk.check()
@@ -131,6 +150,7 @@ impl Plan {
             aim: Aim {
                 url: Url::read(&format!("ws://{address}/ws"))?,
                 server_pid: Some(pid),
+                server_origin: Origin::Own,
                 tls: tls::Flags::default(),
                 speech: Speech::default(),
                 subprotocol: None,
@@ -147,19 +167,28 @@ impl Plan {
     fn at_once(&self) -> usize {
         let under_way = self.publishers / self.aim.threads_in_all() * self.talk.window.unwrap_or(1);
         match self.hears {
-            Hears::All => AT_ONCE_MAX,
+            Hears::All | Hears::Channel | Hears::One => AT_ONCE_MAX,
             Hears::Own => (under_way / 16).clamp(1, AT_ONCE_MAX),
         }
     }
 
     /// What is to be seen of it.
     pub(super) fn scene(&self) -> Scene {
-        let clients = self.aim.clients;
-        let (command, unit, hearers) = match self.hears {
-            Hears::All => ("fanout", "deliveries", clients),
-            Hears::Own => ("echo", "echoes", 1),
+        let (command, unit) = match self.hears {
+            Hears::All | Hears::Channel | Hears::One => ("fanout", "deliveries"),
+            Hears::Own => ("echo", "echoes"),
         };
-        Scene { command, unit, asked: clients, hearers, threads: self.aim.threads_shown() }
+        let (asked, hearers) = (self.aim.clients, self.hearers());
+        Scene { command, unit, asked, hearers, threads: self.aim.threads_shown() }
+    }
+
+    /// The clients that each message is for.
+    pub(crate) fn hearers(&self) -> usize {
+        match self.hears {
+            Hears::All => self.aim.clients,
+            Hears::Channel => self.aim.clients / self.aim.channels.unwrap_or(1).max(1),
+            Hears::One | Hears::Own => 1,
+        }
     }
 
     pub(crate) fn times(&self) -> Times {
@@ -175,20 +204,32 @@ impl Plan {
         u16::try_from(mixed >> 16 & 0xffff).unwrap_or(0)
     }
 
-    /// Each thread's share. Publishers are dealt out like cards.
-    pub(super) fn jobs(&self) -> Result<Vec<Job>, String> {
+    /// The numbers of a thread's publishers, which are dealt out like cards. Those of channels are
+    /// where their channel is: the first of each, then the second of each.
+    fn publishers_of(&self, thread: usize) -> Vec<usize> {
+        let (aim, publishers) = (&self.aim, self.publishers);
+        match (aim.channels, aim.channels_of(thread)) {
+            (Some(channels), Some((first, count))) => (0..publishers / channels.max(1))
+                .flat_map(|turn| (first..first + count).map(move |place| turn * channels + place))
+                .collect(),
+            _ => (aim.place(thread)..publishers).step_by(aim.threads_in_all()).collect(),
+        }
+    }
+
+    /// Each thread's share.
+    pub(crate) fn jobs(&self) -> Result<Vec<Job>, String> {
         let aim = &self.aim;
-        let threads = aim.threads_in_all();
         let run = aim.part.run.unwrap_or_else(|| self.run_mark());
         let job = |thread| -> Result<Job, String> {
             Ok(Job {
                 request: aim.request(thread)?,
                 clients: aim.share(thread).1,
-                publishers: (aim.place(thread)..self.publishers).step_by(threads).collect(),
+                publishers: self.publishers_of(thread),
                 publishers_in_all: self.publishers,
                 ramp: aim.pace(thread),
                 template: self.talk.message.in_frames(aim.speech.opcode()),
-                bytes: self.talk.bytes,
+                sizes: self.talk.sizes.clone(),
+                addressees: (self.hears == Hears::One).then_some(aim.clients),
                 mode: self.talk.mode(),
                 at_once: self.at_once(),
                 backoff: self.reconnect.backoff(),
@@ -248,6 +289,7 @@ mod tests {
             "wss://x/a?b=c -c 10k -P 5 -r 0.3/s -d 30s --warmup 5s --size 128 --threads 3 --core 1 \
              --ramp 1k/s -H a:b --origin o --subprotocol s --hello one --hello two --ready r \
              --answer PING=PONG --binary --source-ip 127.0.0.9 --seed 7 --label l --insecure",
+            "x:1 --channels 5 --members 3 -P 2 --size 64,1k:0.2",
             "x:1 -w 16 --message {$N:$MSG} --reconnect --backoff 1s..9s",
         ] {
             let plan = plan(line);

@@ -242,6 +242,15 @@ pub(super) fn record(
         cpu_ns_per_delivery: 0.0,
         ..server
     });
+    let server = server.map(|server| match command {
+        // They come after the look at its memory, and go again.
+        "connect" => ServerCost {
+            private_bytes_per_client: None,
+            memory_untold: Some("clients of a storm do not stay: idle measures it".to_owned()),
+            ..server
+        },
+        _ => server,
+    });
     let mut faults = Vec::from_iter(judge::gone(&sampler, returns.is_some()));
     if let Some((returns, _)) = &returns {
         faults.extend(judge::deserted(&totals, Some(returns)));

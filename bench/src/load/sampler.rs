@@ -5,11 +5,39 @@ use std::{fs, io};
 
 use crate::proc::{self, CpuTime, Memory};
 
+/// The past of a server's process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Started by somebody else.
+    #[default]
+    Unknown,
+    /// Started by this tool for this run.
+    Own,
+    /// It had clients in an earlier run.
+    Used,
+}
+
 #[derive(Debug, Clone)]
 struct Look {
     at: Instant,
     server: Option<CpuTime>,
 }
+
+/// Less for each client is no growth.
+const BYTES_PER_CLIENT_MIN: u64 = 64;
+
+/// A server of which nothing is known and that has run for longer may have had clients.
+const START_CPU_MAX_S: f64 = 0.5;
+
+const PAGE_BYTES: u64 = 4096;
+
+const UNSEEN: &str = "the server was not looked at while all clients were there";
+
+const USED: &str = "the server has worked before, and may use the memory of earlier clients again: \
+                    start it anew, or have --pair start it";
+
+const NOT_GROWN: &str = "the server's memory did not grow: it had room for these clients; start it \
+                         anew, or have --pair start it, and ask for more clients";
 
 /// Looks at processes.
 #[derive(Debug)]
@@ -19,8 +47,10 @@ pub(crate) struct Sampler {
     pub(crate) gone: bool,
     before: Option<Memory>,
     pub(crate) memory: Option<Memory>,
-    /// What the clients added to the server's private memory.
-    pub(crate) clients_bytes: u64,
+    /// The server had no clients before.
+    fresh: bool,
+    /// What the clients added to the server's private memory, once they are there.
+    clients_bytes: Option<u64>,
     first: Option<Look>,
     last: Option<Look>,
     end: Option<Look>,
@@ -36,14 +66,23 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     /// Before anything is connected.
-    pub(crate) fn new(pid: Option<u32>) -> io::Result<Self> {
+    pub(crate) fn new(pid: Option<u32>, origin: Origin) -> io::Result<Self> {
+        let fresh = match origin {
+            Origin::Own => true,
+            Origin::Used => false,
+            // Clients cost time, and to start does not cost much.
+            Origin::Unknown => pid
+                .and_then(proc::cpu_ticks)
+                .is_none_or(|(user, system)| proc::tick_seconds(user + system) <= START_CPU_MAX_S),
+        };
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Ok(Self {
             pid,
             gone: false,
             before: pid.map(Memory::of).transpose()?,
             memory: None,
-            clients_bytes: 0,
+            fresh,
+            clients_bytes: None,
             first: None,
             last: None,
             end: None,
@@ -61,8 +100,23 @@ impl Sampler {
     pub(crate) fn connected(&mut self) -> io::Result<()> {
         let Some(memory) = self.ask(Memory::of)? else { return Ok(()) };
         let before = self.before.as_ref().map_or(0, |before| before.private);
-        self.clients_bytes = memory.private.saturating_sub(before);
+        self.clients_bytes = Some(memory.private.saturating_sub(before));
         Ok(())
+    }
+
+    /// What each of so many clients added to the server's private memory, or why that is not to be
+    /// told.
+    pub(crate) fn bytes_per_client(&self, clients: u64) -> Result<f64, &'static str> {
+        let bytes = self.clients_bytes.ok_or(UNSEEN)?;
+        if !self.fresh {
+            return Err(USED);
+        }
+        // A connection that takes less than this lies in memory that was there before.
+        if bytes < (clients * BYTES_PER_CLIENT_MIN).max(PAGE_BYTES) {
+            return Err(NOT_GROWN);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        Ok(bytes as f64 / clients as f64)
     }
 
     /// Once a second, from the beginning of the measured time to its end.
@@ -150,4 +204,34 @@ fn share(from: &Look, to: &Look) -> Option<f64> {
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn share_of(run_ns: u64, from: &Look, to: &Look) -> f64 {
     run_ns as f64 / (to.at - from.at).as_nanos().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_was_there_before_is_not_told() {
+        let told = |origin, clients_bytes, clients| {
+            let sampler = Sampler::new(None, origin).unwrap();
+            Sampler { clients_bytes, ..sampler }.bytes_per_client(clients)
+        };
+        assert_eq!(told(Origin::Own, Some(12_400_000), 1000), Ok(12_400.0));
+        assert_eq!(told(Origin::Used, Some(6_000_000), 1000), Err(USED));
+        assert_eq!(told(Origin::Own, Some(0), 1000), Err(NOT_GROWN));
+        assert_eq!(told(Origin::Own, Some(63_999), 1000), Err(NOT_GROWN));
+        assert_eq!(told(Origin::Own, Some(4095), 1), Err(NOT_GROWN));
+        assert_eq!(told(Origin::Own, None, 1000), Err(UNSEEN));
+    }
+
+    #[test]
+    fn a_process_that_has_worked_is_not_new() {
+        while proc::cpu_ticks(std::process::id())
+            .is_some_and(|(user, system)| proc::tick_seconds(user + system) <= START_CPU_MAX_S)
+        {
+            std::hint::spin_loop();
+        }
+        let of = |origin| Sampler::new(Some(std::process::id()), origin).unwrap().fresh;
+        assert_eq!((of(Origin::Unknown), of(Origin::Own)), (false, true));
+    }
 }

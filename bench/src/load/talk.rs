@@ -5,11 +5,13 @@ use std::sync::atomic::AtomicBool;
 use super::account::Fan;
 use super::board::Board;
 use super::crew::{self, Gathered};
+use super::direct::Direct;
 use super::echo::Echoes;
 use super::failed::Failed;
 use super::job::Found;
 use super::judge;
 use super::plan::{Hears, Plan};
+use super::rooms::Rooms;
 use super::worker::Worker;
 use crate::coordination::Outside;
 use crate::run::Run;
@@ -29,6 +31,22 @@ pub(crate) fn work(
                 let job = jobs[post.thread].clone();
                 let fan = Fan::new(&job, &board);
                 Worker::run(job, fan, post).await
+            })
+        }
+        Hears::Channel => {
+            let channels = plan.aim.channels.unwrap_or(1);
+            crew::run(&plan.aim, &times, &scene, both, async |post| {
+                let job = jobs[post.thread].clone();
+                let rooms = Rooms::new(&job, channels);
+                Worker::run(job, rooms, post).await
+            })
+        }
+        Hears::One => {
+            let (board, clients) = (Board::new(1, plan.publishers, None), plan.aim.clients);
+            crew::run(&plan.aim, &times, &scene, both, async |post| {
+                let job = jobs[post.thread].clone();
+                let direct = Direct::new(&job, clients, &board, jobs.len() == 1);
+                Worker::run(job, direct, post).await
             })
         }
         Hears::Own => crew::run(&plan.aim, &times, &scene, both, async |post| {

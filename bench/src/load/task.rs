@@ -12,7 +12,7 @@ use super::storm::Storm;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Task {
-    Talk(Plan),
+    Talk(Box<Plan>),
     Connect(Storm),
     Idle(Idle),
 }

@@ -1,5 +1,7 @@
 //! One thread of the generator: its clients, its publishers, and what it records.
 
+mod speak;
+
 use std::io;
 use std::time::Duration;
 
@@ -11,21 +13,23 @@ use super::ledger::Receipt;
 use super::pace::Pace;
 use super::place::Tally;
 use super::post::{Moments, Post};
-use super::stamp::{Halves, Stamp, Stamper};
+use super::stamp::{Halves, Stamper};
 use crate::histogram::{nanoseconds, ns_of};
 use crate::host::now_ns;
 use crate::live::Sums;
+use crate::random::Random;
 use crate::seconds::Intervals;
 use crate::swarm::{Arrived, Swarm};
 
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(20);
 
-/// How long a full window may stand still before its messages are taken for lost.
-const LOST_NS: u64 = 1_000_000_000;
+/// How long before a message is due its thread is awake and looks at its clients instead of
+/// sleeping: about what it takes to be woken.
+const EARLY_NS: u64 = 100_000;
 
-/// How often all windows are looked at, whether anything came or not.
-const WINDOWS_NS: u64 = 100_000_000;
+/// The most of the time between two messages of a thread that it looks so: one part in as many.
+const EARLY_PARTS: u64 = 20;
 
 /// How long nothing may come before what is missing counts as lost.
 const PATIENCE_NS: u64 = 3_000_000_000;
@@ -45,6 +49,8 @@ pub(super) struct Worker<'a, A> {
     /// When each publisher's window last moved.
     moved_ns: Vec<u64>,
     pace: Option<Pace>,
+    /// How long before a message is due the thread is awake.
+    early_ns: u64,
     moments: Moments,
     /// From when on nothing is said any more.
     end_ns: u64,
@@ -55,8 +61,17 @@ pub(super) struct Worker<'a, A> {
     /// Stamps that came, whatever they were.
     heard: u64,
     published: u64,
+    /// The same of each of its publishers.
+    published_of: Vec<u64>,
+    random: Random,
     unsaid: u64,
     receipts: u64,
+    /// Receipts that came within the measured time, whenever their messages had left.
+    receipts_in_time: u64,
+    /// Bytes that had come when the measured time began.
+    bytes_before: u64,
+    /// Bytes that came within the measured time.
+    bytes_in_time: u64,
     service: Histogram<u64>,
     last: Histogram<u64>,
     late: Histogram<u64>,
@@ -89,14 +104,20 @@ impl<'a, A: Account> Worker<'a, A> {
             given_up: vec![0; job.publishers.len()],
             moved_ns: vec![0; job.publishers.len()],
             pace: None,
+            early_ns: 0,
             moments: Moments { begin_ns: 0, measure_ns: 0 },
             end_ns: 0,
             windows_ns: 0,
             places: Vec::new(),
             heard: 0,
             published: 0,
+            published_of: vec![0; job.publishers.len()],
+            random: Random(job.seed ^ (job.request.first as u64) << 32),
             unsaid: 0,
             receipts: 0,
+            receipts_in_time: 0,
+            bytes_before: 0,
+            bytes_in_time: 0,
             service: nanoseconds()?,
             last: nanoseconds()?,
             late: nanoseconds()?,
@@ -135,9 +156,12 @@ impl<'a, A: Account> Worker<'a, A> {
             unsaid: self.unsaid,
             absences,
             receipts: self.receipts,
+            receipts_in_time: self.receipts_in_time,
             tally: self.account.tally(),
             orders: self.account.orders().to_vec(),
-            bytes_in: self.swarm.bytes_in,
+            disordered: self.account.disordered(),
+            rooms: self.account.rooms(&self.published_of),
+            bytes_in: self.bytes_in_time,
             handshake,
             service: self.service,
             last: self.last,
@@ -156,12 +180,14 @@ impl<'a, A: Account> Worker<'a, A> {
         };
         self.intervals.begin(self.moments.measure_ns);
         if let Mode::Open { rate } = self.job.mode {
-            self.pace = Some(Pace::new(
+            let pace = Pace::new(
                 self.moments.begin_ns,
                 rate,
                 self.job.publishers.clone(),
                 self.job.publishers_in_all,
-            ));
+            );
+            self.early_ns = EARLY_NS.min(pace.usual_gap_ns() / EARLY_PARTS);
+            self.pace = Some(pace);
         }
         Ok(())
     }
@@ -176,10 +202,14 @@ impl<'a, A: Account> Worker<'a, A> {
             if !begun && now >= measure_ns {
                 begun = true;
                 self.intervals.begun();
+                self.bytes_before = self.swarm.bytes_in;
             }
             if !ended && now >= self.end_ns {
                 ended = true;
-                self.intervals.end();
+                if begun {
+                    self.intervals.end();
+                    self.bytes_in_time = self.swarm.bytes_in - self.bytes_before;
+                }
             } else if begun && !ended {
                 self.intervals.tick(now);
             }
@@ -191,7 +221,13 @@ impl<'a, A: Account> Worker<'a, A> {
             } else {
                 TURN
             };
-            self.swarm.rest(wait).await?;
+            // No turn sleeps over the beginning or the end of the measured time.
+            let border_ns = if begun { self.end_ns } else { measure_ns };
+            let left = border_ns.checked_sub(now).filter(|left| *left > 0);
+            self.swarm.rest(left.map_or(wait, |left| wait.min(Duration::from_nanos(left)))).await?;
+            if wait.is_zero() && self.swarm.is_quiet() {
+                self.intervals.waited(now_ns().saturating_sub(now));
+            }
             self.hear()?;
             let now = now_ns();
             if begun {
@@ -229,92 +265,20 @@ impl<'a, A: Account> Worker<'a, A> {
         });
     }
 
-    /// Publishes what is due, and says how long there is nothing to publish.
-    fn publish(&mut self, now: u64) -> io::Result<Duration> {
-        match self.job.mode {
-            Mode::Open { .. } => self.publish_due(now),
-            Mode::Closed { window } => self.publish_into_windows(now, window),
-        }
-    }
-
-    fn publish_due(&mut self, mut now: u64) -> io::Result<Duration> {
-        let Some(mut pace) = self.pace.take() else { return Ok(TURN) };
-        let mut wait = TURN;
-        while let Some((place, intended)) = pace.next_due() {
-            if intended >= self.end_ns {
-                break;
-            }
-            if intended > now {
-                wait = Duration::from_nanos(intended - now).min(TURN);
-                break;
-            }
-            pace.step();
-            self.say(place, intended, now)?;
-            now = now_ns();
-        }
-        self.pace = Some(pace);
-        Ok(wait)
-    }
-
-    fn publish_into_windows(&mut self, now: u64, window: u32) -> io::Result<Duration> {
-        let mut places = std::mem::take(&mut self.places);
-        self.account.moved(&mut places);
-        if now.saturating_sub(self.windows_ns) > WINDOWS_NS {
-            self.windows_ns = now;
-            places.clear();
-            places.extend(0..self.sent.len());
-        }
-        for place in places.drain(..) {
-            while self.swarm.is_open(place) {
-                let complete = self.account.complete(place);
-                let under_way = self.sent[place].saturating_sub(complete + self.given_up[place]);
-                if under_way < window {
-                    let now = now_ns();
-                    if now >= self.end_ns {
-                        // Said then it would be counted, and its receipts would not.
-                        break;
-                    }
-                    self.say(place, now, now)?;
-                    self.moved_ns[place] = now;
-                } else if now.saturating_sub(self.moved_ns[place]) > LOST_NS {
-                    // What is lost holds up nobody for good: it is counted, and the loop goes on.
-                    self.given_up[place] += under_way;
-                } else {
-                    break;
-                }
-            }
-        }
-        self.places = places;
-        Ok(self.account.patience().unwrap_or(TURN))
-    }
-
-    /// One publication of one of this thread's publishers.
-    fn say(&mut self, place: usize, intended_ns: u64, now: u64) -> io::Result<()> {
-        if !self.swarm.is_open(place) {
-            self.unsaid += u64::from(intended_ns >= self.moments.measure_ns);
-            return Ok(());
-        }
-        let late_us = u32::try_from(now.saturating_sub(intended_ns) / 1000).unwrap_or(u32::MAX);
-        let publisher = u32::try_from(self.job.publishers[place]).unwrap_or(u32::MAX);
-        let stamp = Stamp { publisher, number: self.sent[place], intended_ns, late_us };
-        self.payload.clear();
-        self.stamper.put(&mut self.payload, &stamp);
-        self.payload.resize(self.job.bytes, b'.');
-        self.out.clear();
-        self.job.template.put(&mut self.out, &self.payload, self.job.request.first + place);
-        self.sent[place] += 1;
-        if intended_ns >= self.moments.measure_ns {
-            self.published += 1;
-            self.late.saturating_record(now.saturating_sub(intended_ns));
-            self.intervals.published(intended_ns);
-        }
-        self.swarm.send(place, &self.out)
-    }
-
     /// Takes what has come.
     fn hear(&mut self) -> io::Result<()> {
         let Self {
-            swarm, stamper, halves, account, service, last, intervals, receipts, heard, ..
+            swarm,
+            stamper,
+            halves,
+            account,
+            service,
+            last,
+            intervals,
+            receipts,
+            receipts_in_time,
+            heard,
+            ..
         } = self;
         let (measure_ns, end_ns) = (self.moments.measure_ns, self.end_ns);
         let mut read_at = 0;
@@ -330,6 +294,7 @@ impl<'a, A: Account> Worker<'a, A> {
                 let took = read_at.saturating_sub(stamp.intended_ns);
                 let receipt = account.hear(client, &stamp, counts.then_some(took));
                 let Receipt::Fresh { last: is_last } = receipt else { return };
+                *receipts_in_time += u64::from((measure_ns..end_ns).contains(&read_at));
                 if !counts {
                     return;
                 }

@@ -6,7 +6,7 @@ use super::figure::Figure;
 use super::ratio::{RUNS_MIN, median, ratio_interval};
 use super::summary::headline;
 use super::units::plain;
-use crate::run::{Load, Run};
+use crate::run::{Fault, Load, Run};
 
 /// The same runs give the same intervals.
 const SEED: u64 = 1;
@@ -112,10 +112,17 @@ fn ratio(first: &[f64], values: &[f64]) -> (String, String) {
 fn notes(out: &mut String, sides: &[Side<'_>]) {
     let mut notes = Vec::new();
     for side in sides {
-        let faulty = side.runs.iter().filter(|run| !run.faults.is_empty()).count();
-        if faulty > 0 {
-            let (label, of) = (&side.label, several(side.runs.len()));
-            notes.push(format!("{label}: {faulty} of {of} proved nothing, see the summary"));
+        let (label, of) = (&side.label, several(side.runs.len()));
+        for fault in counted(side.runs.iter().filter_map(|run| run.faults.first())) {
+            let (Fault { what, remedy }, faulty) = fault;
+            let (what, remedy) = (plain(what), plain(remedy));
+            notes.push(format!("{label}: {faulty} of {of} proved nothing: {what} → {remedy}"));
+        }
+        let asked = side.runs.iter().filter(|run| run.command != "connect");
+        let untold = asked.filter_map(|run| run.server.as_ref()?.memory_untold.as_deref());
+        for (why, untold) in counted(untold) {
+            let why = plain(why);
+            notes.push(format!("{label}: {untold} of {of} without memory for each client: {why}"));
         }
     }
     let mut runs = sides.iter().flat_map(|side| &side.runs);
@@ -135,6 +142,18 @@ fn notes(out: &mut String, sides: &[Side<'_>]) {
     for note in notes {
         let _ = writeln!(out, "! {note}");
     }
+}
+
+/// How often each is there, in the order of their first.
+fn counted<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<(T, usize)> {
+    let mut counts: Vec<(T, usize)> = Vec::new();
+    for one in all {
+        match counts.iter_mut().find(|(known, _)| *known == one) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((one, 1)),
+        }
+    }
+    counts
 }
 
 /// What was asked of a server. A storm lasts as long as it takes.
@@ -166,7 +185,7 @@ fn table(out: &mut String, rows: &[[String; 6]]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::sample;
+    use crate::output::{brief, sample};
 
     /// Runs of `label` with a median latency of about 2.5 times the floors.
     fn runs(label: &str, floors_us: &[u64]) -> Vec<Run> {
@@ -205,6 +224,25 @@ mod tests {
             .collect();
         assert_eq!(ratios, ["-", "4.000×", "0.500×"]);
         assert!(text.contains("z\u{fffd}: 1 run "));
+    }
+
+    #[test]
+    fn memory_that_is_not_told_has_no_ratio() {
+        let mut all = [runs("x", &[1000; 3]), runs("y", &[1000; 3])].concat();
+        for run in &mut all[3..] {
+            let server = run.server.as_mut().unwrap();
+            server.private_bytes_per_client = None;
+            server.memory_untold = Some("it had\x1b clients before".to_owned());
+        }
+        let text = write(&all);
+        let mut lines = text.lines().skip_while(|line| !line.starts_with("server.memory_per"));
+        assert!(lines.next().unwrap().contains("3.12 kB"), "{text}");
+        assert!(lines.next().unwrap().ends_with("  -"), "{text}");
+        let why = "! y: 3 of 3 runs without memory for each client: it had\u{fffd} clients before";
+        assert!(text.lines().any(|line| line == why), "{text}");
+        let mut run = all.pop().unwrap();
+        run.server.as_mut().unwrap().memory_untold.take();
+        assert_eq!(brief::write(&Run { command: "idle".to_owned(), ..run }).find("memory"), None);
     }
 
     #[test]

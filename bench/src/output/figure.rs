@@ -70,8 +70,12 @@ type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
 const PLAIN: [(&str, Unit, Of); 35] = [
-    ("deliveries_per_s", Unit::PerSecond, |run| per_second(run, deliveries(run)?)),
-    ("echoes_per_s", Unit::PerSecond, |run| per_second(run, echoes(run)?)),
+    ("deliveries_per_s", Unit::PerSecond, |run| {
+        per_second(run, run.totals.in_time()).filter(|_| !is_echo(run))
+    }),
+    ("echoes_per_s", Unit::PerSecond, |run| {
+        per_second(run, run.totals.in_time()).filter(|_| is_echo(run))
+    }),
     ("published_per_s", Unit::PerSecond, |run| per_second(run, run.totals.published)),
     ("bytes_per_s", Unit::BytesPerSecond, |run| per_second(run, run.totals.bytes_in)),
     ("deliveries", Unit::Count, |run| deliveries(run).map(real)),
@@ -102,16 +106,14 @@ const PLAIN: [(&str, Unit, Of); 35] = [
         server(run, |server| server.busiest_thread_share)
     }),
     ("server.cpu_per_delivery", Unit::Time, |run| {
-        server(run, |server| server.cpu_ns_per_delivery).filter(|_| run.totals.deliveries > 0)
+        server(run, |server| server.cpu_ns_per_delivery).filter(|_| run.totals.in_time() > 0)
     }),
     ("server.cpu_per_connect", Unit::Time, |run| {
         let cpu = server(run, |server| server.cpu_share)? * run.totals.seconds * 1e9;
         (run.command == "connect").then(|| cpu / real(run.totals.connected.max(1)))
     }),
     ("server.rss", Unit::Bytes, |run| server(run, |server| real(server.rss_bytes))),
-    ("server.memory_per_client", Unit::Bytes, |run| {
-        server(run, |server| server.private_bytes_per_client)
-    }),
+    ("server.memory_per_client", Unit::Bytes, |run| run.server.as_ref()?.private_bytes_per_client),
     ("generator.cpu_share", Unit::Share, |run| Some(run.generator.cpu_share)),
     ("generator.cpu_per_receipt", Unit::Time, |run| Some(run.generator.cpu_ns_per_receipt)),
     ("generator.user_per_receipt", Unit::Time, |run| {
@@ -252,12 +254,17 @@ fn per_second(run: &Run, count: u64) -> Option<f64> {
 
 /// Receipts of messages that were meant for all.
 fn deliveries(run: &Run) -> Option<u64> {
-    (run.command != "echo").then_some(run.totals.deliveries)
+    (!is_echo(run)).then_some(run.totals.deliveries)
 }
 
 /// Receipts by who had said it.
 fn echoes(run: &Run) -> Option<u64> {
-    (run.command == "echo").then_some(run.totals.deliveries)
+    is_echo(run).then_some(run.totals.deliveries)
+}
+
+/// Whether every client heard itself alone.
+pub(crate) fn is_echo(run: &Run) -> bool {
+    run.command == "echo"
 }
 
 fn returns(run: &Run, figure: fn(&Returns) -> f64) -> Option<f64> {

@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 
 use super::hist;
 use crate::run::{
-    Agent, By, Ended, Fault, Generator, Host, Latency, Load, Moved, Returns, Run, SCHEMA_VERSION,
-    Search, Second, ServerCost, Step, Target, Totals, Verdict,
+    Agent, By, Channels, Ended, Fault, Generator, Host, Latency, Load, Moved, Returns, Run,
+    SCHEMA_VERSION, Search, Second, ServerCost, Step, Target, Totals, Verdict,
 };
 
 /// A fan-out of three seconds with one receipt lost, held against the bare loop.
@@ -29,6 +29,15 @@ pub(crate) fn run() -> Run {
         failures: BTreeMap::from([("refused".to_owned(), 12)]),
     });
     run.totals.unsaid = 2;
+    run.load.channels = Some(100);
+    run.load.sizes = Some("64,1k:0.2".to_owned());
+    run.channels = Some(Channels {
+        count: 100,
+        members: 100,
+        receipts_least: 14_999,
+        receipts_most: 15_000,
+        short: 1,
+    });
     run.faults = vec![Fault {
         what: "the generator was busy: 97 % of a core".to_owned(),
         remedy: "give it more cores with --threads".to_owned(),
@@ -102,12 +111,16 @@ pub(crate) fn bare(label: &str, floor_ns: u64) -> Run {
             clients: 10_000,
             publishers: 1,
             bytes: 128,
+            sizes: None,
+            channels: None,
+            direct: false,
             window: None,
             rate: Some(50.0),
             seconds: 3.0,
             warm_up_s: 5.0,
         },
         totals: totals(),
+        channels: None,
         latencies: latencies.map(|(name, latency)| (name.to_owned(), latency)).into(),
         server: Some(server(floor_ns)),
         generator: Generator {
@@ -164,6 +177,7 @@ fn totals() -> Totals {
         seconds: 3.0,
         published: 150,
         deliveries: 1_499_999,
+        deliveries_in_time: Some(1_499_999),
         lost: 1,
         duplicated: 0,
         out_of_order: 0,
@@ -190,7 +204,8 @@ fn server(floor_ns: u64) -> ServerCost {
         rss_bytes: 48_000_000,
         pss_bytes: 47_000_000,
         private_bytes: 45_000_000,
-        private_bytes_per_client: 3120.0,
+        private_bytes_per_client: Some(3120.0),
+        memory_untold: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
-use super::figure::Figure;
+use super::figure::{Figure, is_echo};
 use super::units::{bytes, count, digits, plain, share, time, times};
 use super::{search, threshold};
 use crate::meter::real;
@@ -56,6 +56,9 @@ pub(crate) fn write(run: &Run, colour: bool) -> String {
         if let Some(latency) = run.latencies.get(name).filter(|latency| latency.count > 0) {
             page.line(label, &percentiles(latency));
         }
+    }
+    if let Some(own) = own_part(run) {
+        page.line("of it the generator's own", &own);
     }
     page.out.push('\n');
     page.totals(run);
@@ -145,7 +148,13 @@ impl Page {
         };
         self.none("out of order", totals.out_of_order, &disordered);
         if totals.strays > 0 {
-            self.line("strays", &format!("{}  of other clients", count(real(totals.strays))));
+            self.none("strays", totals.strays, "  meant for others");
+        }
+        if let Some(channels) = &run.channels {
+            let (least, most) = (real(channels.receipts_least), real(channels.receipts_most));
+            let each = format!("{} to {} receipts each", count(least), count(most));
+            self.line("channels", &format!("{}  {each}", count(real(channels.count))));
+            self.none("channels with losses", channels.short, "");
         }
         self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
         self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
@@ -176,9 +185,7 @@ impl Page {
     fn costs(&mut self, run: &Run) {
         if let Some(server) = &run.server {
             self.line("server CPU", &server_cpu(run, server));
-            let (client, rss) = (server.private_bytes_per_client, real(server.rss_bytes));
-            let memory = format!("{} per client  {} resident", bytes(client), bytes(rss));
-            self.line("server memory", &memory);
+            self.line("server memory", &server_memory(server));
         }
         let generator = &run.generator;
         let agents = match generator.agents {
@@ -246,12 +253,20 @@ impl Page {
 
 /// What was asked, in one line.
 pub(crate) fn headline(run: &Run) -> String {
-    let Load { clients, publishers, bytes: size, window, rate, seconds, warm_up_s } = &run.load;
+    let Load { clients, publishers, bytes: size, window, rate, seconds, warm_up_s, .. } = &run.load;
     let mut out = format!("{}  {}", plain(&run.command), several(*clients, "client"));
+    if let Some(channels) = run.load.channels {
+        let _ = write!(out, " in {}", several(channels, "channel"));
+    }
+    if run.load.direct {
+        out.push_str("  each message to one of them");
+    }
     if *publishers > 1 && !is_echo(run) {
         let _ = write!(out, "  {} publishers", count(real(*publishers)));
     }
-    let size = bytes(real(*size));
+    let mean = bytes(real(*size));
+    let size =
+        run.load.sizes.as_ref().map_or(mean.clone(), |mix| format!("{mean} ({})", plain(mix)));
     if let Some(rate) = rate {
         let _ = write!(out, "  {}/s × {size}", digits(*rate));
     } else if let Some(window) = window {
@@ -270,11 +285,6 @@ pub(crate) fn headline(run: &Run) -> String {
     out
 }
 
-/// Whether every client heard itself alone.
-fn is_echo(run: &Run) -> bool {
-    run.command == "echo"
-}
-
 fn percentiles(latency: &Latency) -> String {
     [
         ("min", latency.min_ns),
@@ -288,15 +298,34 @@ fn percentiles(latency: &Latency) -> String {
     .join(" ")
 }
 
+/// What of the latencies from the intended moment is the generator's own lateness: they are not so
+/// from the actual send.
+fn own_part(run: &Run) -> Option<String> {
+    let whole = run.latencies.get("delivery").or_else(|| run.latencies.get("echo"))?;
+    let service = run.latencies.get("service").filter(|service| service.count > 0)?;
+    let part = |of: fn(&Latency) -> u64| time(real(of(whole).saturating_sub(of(service))));
+    let (p50, p99) = (part(|latency| latency.p50_ns), part(|latency| latency.p99_ns));
+    Some(format!("{p50} of p50, {p99} of p99"))
+}
+
 fn server_cpu(run: &Run, server: &ServerCost) -> String {
     let mut out = format!("{} of a core", share(server.cpu_share));
-    if run.totals.deliveries > 0 {
+    if run.totals.in_time() > 0 {
         let what = if is_echo(run) { "echo" } else { "delivery" };
         let _ = write!(out, "  {} per {what}", time(server.cpu_ns_per_delivery));
     }
     let (user, system) = (digits(server.user_s), digits(server.system_s));
     let _ = write!(out, "  {user} s user  {system} s system");
     out
+}
+
+fn server_memory(server: &ServerCost) -> String {
+    let rss = format!("{} resident", bytes(real(server.rss_bytes)));
+    match (server.private_bytes_per_client, &server.memory_untold) {
+        (Some(client), _) => format!("{} per client  {rss}", bytes(client)),
+        (None, Some(why)) => format!("{rss}  for each client it is not to be told: {}", plain(why)),
+        (None, None) => rss,
+    }
 }
 
 fn several(number: u64, what: &str) -> String {
@@ -353,6 +382,7 @@ mod tests {
                 "[31m1\x1b[0m",
                 "[32m0\x1b[0m",
                 "[32m0\x1b[0m",
+                "[31m1\x1b[0m",
                 "[31m12\x1b[0m  (1006 10, none 2)",
                 "[31m3\x1b[0m  (refused 3)",
                 "[31m2\x1b[0m  their publisher had no connection",

@@ -64,8 +64,12 @@ impl Search {
             By::Clients if plan.talk.rate.is_none() => {
                 return Err("a search by clients needs the rate that they hear: -r 20/s".into());
             }
+            By::Clients if !plan.audience.is_everyone() => {
+                return Err("a search by clients is of one channel for all of them".into());
+            }
             _ => {}
         }
+        plan.settled()?;
         if self.repeats == 0 || self.repeats > 99 {
             return Err("a step is run from once to 99 times".into());
         }
@@ -75,7 +79,7 @@ impl Search {
         }
         let first = self.plan_of(course.start);
         let receipts = first.talk.rate.unwrap_or(0.0)
-            * real(first.aim.clients as u64)
+            * real(first.hearers() as u64)
             * first.talk.time.as_secs_f64();
         if receipts < real(SAMPLES_MIN) {
             return Err(format!(
@@ -114,7 +118,8 @@ impl Search {
             )]
             By::Clients => plan.aim.clients = load as usize,
         }
-        plan
+        // What makes no sense of it was said before.
+        plan.settled().unwrap_or(plan)
     }
 
     /// What must hold, as typed and always.

@@ -121,8 +121,17 @@ pub(crate) fn growth(run: &Run) -> Option<f64> {
     let (published, delivered) = second.fold((0, 0), |(published, delivered), second| {
         (published + second.published, delivered + second.deliveries)
     });
-    let due = published * run.totals.connected;
+    let due = published * hearers(run);
     (due > 0).then(|| real(due.saturating_sub(delivered)) / real(due))
+}
+
+/// The clients that each message was for.
+fn hearers(run: &Run) -> u64 {
+    match (run.load.direct, run.load.channels) {
+        (true, _) => 1,
+        (false, Some(channels)) => run.totals.connected / channels.max(1),
+        (false, None) => run.totals.connected,
+    }
 }
 
 /// What a step comes to.

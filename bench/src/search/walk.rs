@@ -10,7 +10,7 @@ use super::flags::Search;
 use super::moved::moved;
 use super::verdict::{Decision, Outcome, decide, excuse, outcome_of};
 use crate::live;
-use crate::load::{Failed, Plan};
+use crate::load::{Failed, Origin, Plan};
 use crate::measure::Measure;
 use crate::meter::{self, real};
 use crate::output::threshold::Threshold;
@@ -141,13 +141,23 @@ impl<'a> Walk<'a> {
         Ok(decision)
     }
 
+    /// The same load, against a server that had clients in earlier steps.
+    fn used(&self, plan: &Plan) -> Plan {
+        let mut plan = plan.clone();
+        if !self.steps.is_empty() {
+            plan.aim.server_origin = Origin::Used;
+        }
+        plan
+    }
+
     fn repeat(&self, plan: &Plan, stopped: &Arc<AtomicBool>) -> Result<Repeat, Cut> {
         // What the last run left with the server is not this one's.
         match plan.aim.server_pid {
             Some(pid) => meter::settle(pid).map_err(|error| Cut::Failed(error.into()))?,
             None => std::thread::park_timeout(PAUSE),
         }
-        let found = if stopped.load(Ordering::Relaxed) { None } else { Some(plan.run(stopped)) };
+        let found =
+            if stopped.load(Ordering::Relaxed) { None } else { Some(self.used(plan).run(stopped)) };
         match found {
             None => Err(Cut::Interrupted),
             Some(_) if stopped.load(Ordering::Relaxed) => Err(Cut::Interrupted),

@@ -7,7 +7,7 @@ use rustix::net::RecvFlags;
 
 use super::client::{Client, Step};
 use super::outlet::Outlet;
-use super::request::{Request, numbered};
+use super::request::Request;
 
 /// Most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -45,7 +45,7 @@ impl Client {
             }
             self.step = if request.ready.is_empty() { Step::Open } else { Step::Ready };
         }
-        if self.step == Step::Ready && self.is_ready(&numbered(&request.ready, number))? {
+        if self.step == Step::Ready && self.is_ready(&request.filled(&request.ready, number))? {
             self.step = Step::Open;
         }
         Ok(true)

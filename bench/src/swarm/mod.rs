@@ -21,4 +21,4 @@ pub(crate) use absence::{Absences, Backoff, Spell};
 pub(crate) use answer::Answer;
 pub(crate) use arrive::{Arrived, Ramp};
 pub(crate) use clients::Swarm;
-pub(crate) use request::Request;
+pub(crate) use request::{CHANNEL, Request};

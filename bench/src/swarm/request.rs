@@ -10,6 +10,9 @@ use crate::tls::Secure;
 /// What stands for a client's number in what it asks for and says when it comes.
 const NUMBER: &str = "$N";
 
+/// What stands for the number of its channel there.
+pub(crate) const CHANNEL: &str = "$C";
+
 /// What a client asks for when it connects.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -32,6 +35,9 @@ pub(crate) struct Request {
     pub(crate) answers: Vec<Answer>,
     /// The number of the first client among all of a run, for the address it comes from.
     pub(crate) first: usize,
+    /// The channels of these clients, which take them in turn: the number of the first of them, and
+    /// how many they are.
+    pub(crate) channels: Option<(usize, usize)>,
     /// Addresses to connect from, in turn; none: the kernel's choice, and several on loopback.
     pub(crate) sources: Vec<Ipv4Addr>,
 }
@@ -50,6 +56,7 @@ impl Request {
             ready: String::new(),
             answers: Vec::new(),
             first: 0,
+            channels: None,
             sources: Vec::new(),
         }
     }
@@ -59,27 +66,36 @@ impl Request {
         format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
-            numbered(&self.target, number),
+            self.filled(&self.target, number),
             self.host,
-            numbered(&self.headers, number)
+            self.filled(&self.headers, number)
         )
+    }
+
+    /// The number of a client's channel, where there are any.
+    pub(crate) fn channel_of(&self, number: usize) -> Option<usize> {
+        let (first, count) = self.channels?;
+        Some(first + number.saturating_sub(self.first) % count.max(1))
+    }
+
+    /// A text with the client's number, and that of its channel, in their places.
+    pub(super) fn filled<'a>(&self, text: &'a str, number: usize) -> Cow<'a, str> {
+        let mut filled = Cow::Borrowed(text);
+        if let Some(channel) = self.channel_of(number).filter(|_| text.contains(CHANNEL)) {
+            filled = filled.replace(CHANNEL, &channel.to_string()).into();
+        }
+        if filled.contains(NUMBER) {
+            filled = filled.replace(NUMBER, &number.to_string()).into();
+        }
+        filled
     }
 
     /// The frames that it sends when it has its 101.
     pub(super) fn greeting(&self, number: usize) -> Vec<u8> {
         let mut out = Vec::new();
         for text in &self.hello {
-            frame::put_masked(&mut out, self.opcode, numbered(text, number).as_bytes());
+            frame::put_masked(&mut out, self.opcode, self.filled(text, number).as_bytes());
         }
         out
-    }
-}
-
-/// With the client's number in its places.
-pub(super) fn numbered(text: &str, number: usize) -> Cow<'_, str> {
-    if text.contains(NUMBER) {
-        text.replace(NUMBER, &number.to_string()).into()
-    } else {
-        text.into()
     }
 }

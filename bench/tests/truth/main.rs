@@ -3,11 +3,13 @@
 
 mod abandoned;
 mod agents;
+mod audience;
 mod echo;
 mod returns;
 mod server;
 mod several;
 mod storms;
+mod window;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
