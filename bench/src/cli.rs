@@ -19,7 +19,7 @@ use crate::output::{self, compare};
 use crate::pair::Pair;
 use crate::run::{Ended, Run};
 use crate::search::Search;
-use crate::{agents, host, limit, live, raw};
+use crate::{agents, help, host, limit, live, raw};
 
 /// Someone did not want to wait for the end of an interrupted run.
 const INTERRUPTED: i32 = 130;
@@ -29,13 +29,7 @@ type Told = (u8, String);
 
 /// Latency and load of WebSocket broadcast servers, in figures that can be trusted.
 #[derive(Parser)]
-#[command(
-    about,
-    version,
-    max_term_width = 100,
-    after_help = "Exit codes: 0 measured, 2 usage, 3 not reachable, 4 the run is not valid, \
-                  99 a threshold is missed."
-)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,27 +37,27 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fan-out: publishers speak, all clients listen; latency at a rate, or capacity.
+    /// Publishers speak, all clients listen: latency at a rate, or capacity.
     Fanout(Box<Fanout>),
-    /// Echoes: every client speaks and hears itself; round trips at a rate, or as many as can be.
+    /// Every client speaks and hears itself: round trips.
     Echo(Box<Errand<Echo>>),
-    /// A connect storm, and storms of reconnects: accepts a second, and what a handshake takes.
+    /// Storms of connects: accepts a second, and what a handshake takes.
     Connect(Errand<Storm>),
-    /// Silent clients: memory and CPU of the server, pings answered.
+    /// Silent clients: memory and CPU of the server.
     Idle(Errand<Idle>),
-    /// The greatest load that holds: steps up, then halves, each step warmed up and repeated.
+    /// The greatest load that holds.
     Search(Box<Searching>),
-    /// The raw limit of this host: bare loops under one load, in turn, and their ratios.
+    /// The raw limit of this host: bare loops under one load, in turn.
     Limit(Box<BareLoops>),
-    /// Drive clients for a coordinator that is run with --agents, on this host or another.
+    /// Drive clients for a run with --agents, on this host or another.
     Agent(agents::Args),
     #[command(flatten)]
     Output(output::Command),
-    /// A load of the README's figures by its name, which scripts/figures.sh runs.
+    /// A load of the README's figures, by its name.
     Figure(Figure),
-    /// The floor under what crosses cores: one thread wakes another; no server.
+    /// The floor under what crosses cores: one thread wakes another.
     Wake(raw::Wake),
-    /// Serve as the bare loop: accept, a fixed 101, one send(2) for each client and message.
+    /// Serve as the bare loop that others are held against.
     Raw(raw::Args),
 }
 
@@ -107,6 +101,12 @@ struct Errand<T: clap::Args> {
 }
 
 impl Cli {
+    /// Reads the command line of this process; help, and what is wrong, ends it.
+    pub(crate) fn read() -> Self {
+        let matches = help::dressed(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Reads the command line that a preset stands for. Its flags may be there twice: the last
     /// one counts.
     fn of_preset(figure: &Figure) -> Self {

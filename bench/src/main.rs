@@ -4,7 +4,7 @@
 //! files use each other in a circle (`bench/tests/tidy.rs`).
 //!
 //! ```text
-//! cli                                  the command line
+//! cli  help                            the command line, and what is said of it
 //! search  pair  limit                  several runs, and their comparison
 //! measure                              one run: by this process, or by agents
 //! agents                               several processes that drive one load
@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod help;
 mod search;
 mod pair;
 mod limit;
@@ -48,8 +49,6 @@ mod fuzz;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    cli::Cli::parse().run()
+    cli::Cli::read().run()
 }

@@ -35,13 +35,13 @@ const USAGE: u8 = 2;
 /// What can be made of runs that were kept as JSON.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Compare kept runs: medians over the runs of a label, and ratios to the first label.
+    /// Compare kept runs: medians, and ratios to the first label.
     Compare {
         /// Runs, as JSON; the label decides which belong together, without one the file's name.
         #[arg(required = true, num_args = 1.., value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Draw kept runs into one HTML file, or write one as .hgrm, .hlog, .csv or .txt.
+    /// Draw kept runs into one page, or write one for other tools.
     Report {
         /// Runs, as JSON.
         #[arg(required = true, value_name = "FILE")]
