@@ -115,7 +115,7 @@ pub(crate) struct Load {
     pub(crate) warm_up_s: f64,
 }
 
-/// Counts of the measured time.
+/// Counts of the measured time; those of connections are from the first client on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     pub(crate) seconds: f64,
