@@ -47,13 +47,13 @@ const SECTIONS: [(&str, &[&str]); 10] = [
     ("Results", &["threshold", "json", "hgrm", "hlog", "csv"]),
 ];
 
-/// What stands below the help of the tool itself.
+/// The text below the help of the tool itself.
 const START: &str = "\
 Start with: stentor-bench fanout ws://127.0.0.1:9001/ws -c 1k -r 50/s
 Flags and examples of a command: stentor-bench COMMAND --help
 Exit codes: 0 measured, 2 usage, 3 unreachable, 4 invalid, 99 threshold missed";
 
-/// What stands below the help of each command.
+/// The text below the help of each command.
 const EXAMPLES: [(&str, &str); 12] = [
     (
         "fanout",
@@ -116,7 +116,8 @@ const EXAMPLES: [(&str, &str); 12] = [
 
 /// The same command line with sections and examples.
 pub(crate) fn dressed(command: Command) -> Command {
-    let command = command.after_help(START);
+    // Only scripts/figures.sh needs it, and a screen has so many lines.
+    let command = command.after_help(START).mut_subcommand("wake", |wake| wake.hide(true));
     EXAMPLES.into_iter().fold(command, |command, (name, examples)| {
         command.mut_subcommand(name, |sub| {
             sub.mut_args(in_its_section).after_help(format!("Examples:\n{examples}"))

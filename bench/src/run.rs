@@ -115,7 +115,7 @@ pub(crate) struct Load {
     pub(crate) warm_up_s: f64,
 }
 
-/// Counts of the measured time; those of connections are from the first client on.
+/// Counts of the measured time; disconnects and failures are from the first client on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     pub(crate) seconds: f64,
@@ -155,7 +155,7 @@ pub(crate) struct Totals {
     pub(crate) failures: BTreeMap<String, u64>,
 }
 
-/// What the channels of a run heard, in one account.
+/// The account of all channels of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Channels {
     pub(crate) count: u64,
@@ -220,7 +220,7 @@ pub(crate) struct ServerCost {
     pub(crate) rss_bytes: u64,
     pub(crate) pss_bytes: u64,
     pub(crate) private_bytes: u64,
-    /// What the clients of this run added to it, for each; none where that is not to be told.
+    /// The part of it that each client of this run added; none where that is not to be told.
     pub(crate) private_bytes_per_client: Option<f64>,
     /// Why not, and what would tell it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

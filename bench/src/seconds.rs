@@ -34,7 +34,7 @@ pub(crate) struct Intervals {
     cpu_ns: u64,
     #[serde(skip)]
     user_ns: u64,
-    /// What it has run for since while it only waited.
+    /// The part of its time since then in which it only waited.
     #[serde(skip)]
     waited_ns: u64,
     /// The measured time is over.

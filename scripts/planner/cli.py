@@ -8,7 +8,8 @@ import pathlib
 import signal
 import sys
 
-from . import answer, holdout, host, machine, model, page, points, record, sample, steps, store, text
+from . import answer, holdout, host, machine, model, page, points
+from . import record, sample, steps, store, text
 from .options import COMMANDS, parser, question_of
 from .site import Site
 from .units import Nonsense

@@ -50,7 +50,8 @@ pub(super) trait Account {
         0
     }
 
-    /// What was heard in each channel, by what each publisher has said in the measured time.
+    /// Returns the account of each channel, given the messages of each publisher in the measured
+    /// time.
     fn rooms(&self, _published: &[u64]) -> Vec<Room> {
         Vec::new()
     }

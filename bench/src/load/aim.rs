@@ -191,7 +191,7 @@ impl Aim {
         Some((first / members.max(1), clients / members.max(1)))
     }
 
-    /// Whether clients ask for a channel by its number.
+    /// Returns `true` if clients ask for a channel by its number.
     pub(super) fn asks_for_channels(&self) -> bool {
         let Speech { hello, ready, .. } = &self.speech;
         let texts = hello.iter().chain(&self.headers).chain([ready, &self.url.target]);

@@ -23,7 +23,7 @@ pub(crate) struct Audience {
 }
 
 impl Audience {
-    /// Whether messages are for all clients.
+    /// Returns `true` if messages are for all clients.
     pub(crate) fn is_everyone(&self) -> bool {
         self.channels.is_none() && !self.direct
     }

@@ -24,7 +24,7 @@ pub(super) struct Direct<'a> {
     /// The number of its first client in the whole run.
     first: usize,
     clients_in_all: usize,
-    /// What each client has heard of each publisher: of the messages for it.
+    /// The place of each client in each publisher's row, of the messages for that client.
     places: Vec<Place>,
     tally: Tally,
     /// No other thread has a listener.

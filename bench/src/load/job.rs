@@ -36,7 +36,7 @@ pub(crate) struct Job {
     pub(crate) run: u16,
 }
 
-/// What was said and heard in one channel.
+/// The messages of one channel, and their receipts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Room {
     pub(super) published: u64,

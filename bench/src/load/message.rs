@@ -14,10 +14,10 @@ const LENGTH: &str = "$LEN";
 /// for when it comes.
 const NUMBER: &str = "$N";
 
-/// What stands for the number of the client's channel.
+/// The placeholder of the number of the client's channel.
 const CHANNEL: &str = "$C";
 
-/// What stands for the number of the client that a direct message is for.
+/// The placeholder of the number of the client that a direct message is for.
 const ADDRESSEE: &str = "$TO";
 
 /// Numbers of the client that says a message, of its channel, and of the client that it is for; 0
@@ -88,12 +88,12 @@ impl Template {
         Self { opcode, ..self.clone() }
     }
 
-    /// Whether the number of a channel is in it.
+    /// Returns `true` if the number of a channel is in it.
     pub(crate) fn has_channel(&self) -> bool {
         self.parts.contains(&Part::Channel)
     }
 
-    /// Whether it says for which client it is.
+    /// Returns `true` if it says for which client it is.
     pub(crate) fn has_addressee(&self) -> bool {
         self.parts.contains(&Part::Addressee)
     }

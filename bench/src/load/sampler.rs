@@ -49,7 +49,7 @@ pub(crate) struct Sampler {
     pub(crate) memory: Option<Memory>,
     /// The server had no clients before.
     fresh: bool,
-    /// What the clients added to the server's private memory, once they are there.
+    /// The private memory that the clients added to the server's, once they are there.
     clients_bytes: Option<u64>,
     first: Option<Look>,
     last: Option<Look>,
@@ -104,8 +104,8 @@ impl Sampler {
         Ok(())
     }
 
-    /// What each of so many clients added to the server's private memory, or why that is not to be
-    /// told.
+    /// Returns the private memory that each of so many clients added to the server's, or why that
+    /// is not to be told.
     pub(crate) fn bytes_per_client(&self, clients: u64) -> Result<f64, &'static str> {
         let bytes = self.clients_bytes.ok_or(UNSEEN)?;
         if !self.fresh {

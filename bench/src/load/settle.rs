@@ -1,4 +1,4 @@
-//! What follows for a load from the clients that its messages are for.
+//! The clients and publishers of a load with channels, or with direct messages.
 
 use super::audience::Audience;
 use super::plan::{Hears, Plan};

@@ -262,7 +262,7 @@ fn echoes(run: &Run) -> Option<u64> {
     is_echo(run).then_some(run.totals.deliveries)
 }
 
-/// Whether every client heard itself alone.
+/// Returns `true` if every client heard itself alone.
 pub(crate) fn is_echo(run: &Run) -> bool {
     run.command == "echo"
 }

@@ -298,8 +298,8 @@ fn percentiles(latency: &Latency) -> String {
     .join(" ")
 }
 
-/// What of the latencies from the intended moment is the generator's own lateness: they are not so
-/// from the actual send.
+/// Returns the generator's own part of the latencies: those from the intended moment are longer by
+/// it than those from the actual send.
 fn own_part(run: &Run) -> Option<String> {
     let whole = run.latencies.get("delivery").or_else(|| run.latencies.get("echo"))?;
     let service = run.latencies.get("service").filter(|service| service.count > 0)?;

@@ -119,7 +119,7 @@ impl Swarm {
         host::wait(&self.outlet.epoll, &mut self.events, Some(Duration::ZERO))
     }
 
-    /// Whether the last wait brought nothing.
+    /// Returns `true` if the last wait brought nothing.
     pub(crate) fn is_quiet(&self) -> bool {
         self.events.is_empty()
     }

@@ -10,7 +10,7 @@ use crate::tls::Secure;
 /// What stands for a client's number in what it asks for and says when it comes.
 const NUMBER: &str = "$N";
 
-/// What stands for the number of its channel there.
+/// The placeholder of the number of the client's channel.
 pub(crate) const CHANNEL: &str = "$C";
 
 /// What a client asks for when it connects.

@@ -1,4 +1,4 @@
-//! What a thread's publishers say, and when.
+//! The publishing half of a worker: its messages, and the moments at which they leave.
 
 use std::io;
 use std::time::Duration;
