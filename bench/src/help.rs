@@ -58,11 +58,11 @@ const EXAMPLES: [(&str, &str); 12] = [
     (
         "fanout",
         "  Latency at 50 messages a second to 10,000 clients, with a bound:
-    stentor-bench fanout ws://127.0.0.1:9001/ws -c 10k -r 50/s -d 30s --threshold 'delivery.p99<20ms'
+    stentor-bench fanout ws://127.0.0.1:9001/ws -c 10k -r 50/s --threshold 'delivery.p99<20ms'
   Capacity, with what it costs the server's process:
     stentor-bench fanout ws://127.0.0.1:9001/ws -c 10k -w 16 --server-pid 4711
   500 channels of 20 clients, with two publishers in each:
-    stentor-bench fanout 'ws://127.0.0.1:9001/ws?channel=c$C' --channels 500 --members 20 -P 2 -r 2k/s
+    stentor-bench fanout 'ws://127.0.0.1:9001/ws?channel=c$C' --channels 500 --members 20 -P 2
   Direct messages, each to one user:
     stentor-bench fanout 'ws://127.0.0.1:9001/ws?user=u$N' --direct --message '$TO:$MSG' -r 500/s
   Two builds in turn:

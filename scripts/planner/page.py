@@ -37,10 +37,11 @@ def page(common, fitted, question, found, checks, held):
         ),
     ]
     body = "\n".join(part for part in parts if part)
+    title = "Capacity plan (--quick: means nothing)" if common["quick"] else "Capacity plan"
     return (
         "<!doctype html>\n<html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'>"
-        f"<title>Capacity plan{' (--quick: means nothing)' if common['quick'] else ''}</title>\n<style>\n{css}</style>\n<body>\n{body}\n</body></html>\n"
+        f"<title>{title}</title>\n<style>\n{css}</style>\n<body>\n{body}\n</body></html>\n"
     )
 
 

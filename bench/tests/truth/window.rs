@@ -84,7 +84,8 @@ fn memory_is_told_of_a_fresh_process_only() {
         listener = socket.create_server(('127.0.0.1', 0), backlog=100)\n\
         print(listener.getsockname()[1], flush=True)\n\
         room = []\n\
-        head = b'HTTP/1.1 101 x\\r\\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\\r\\n\\r\\n'\n\
+        accept = b'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo='\n\
+        head = b'HTTP/1.1 101 x\\r\\n' + accept + b'\\r\\n\\r\\n'\n\
         while True:\n\
         \x20 held = []\n\
         \x20 for place in range(100):\n\
