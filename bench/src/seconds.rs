@@ -179,6 +179,24 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_for_a_due_message_is_no_cost_of_its_work() {
+        let mut intervals = Intervals::new().unwrap();
+        intervals.begin(0);
+        intervals.begun();
+        let until = thread_cpu_ns() + 20_000_000;
+        while thread_cpu_ns() < until {
+            std::hint::spin_loop();
+        }
+        intervals.waited(15_000_000);
+        let shown: u64 = intervals.since(0).map(|second| second.cpu_ns).sum();
+        intervals.end();
+        let kept = intervals.finish()[0].cpu_ns;
+        for cost in [shown, kept] {
+            assert!((5_000_000..15_000_000).contains(&cost), "{cost}");
+        }
+    }
+
+    #[test]
     fn receipts_after_the_end_cost_no_second_anything() {
         let mut intervals = Intervals::new().unwrap();
         intervals.begin(0);
