@@ -13,7 +13,7 @@ use stentor_shards::descriptors;
 use crate::files::{FAILED, Files, INVALID, MISSED, USAGE};
 use crate::limit::{Limit, Limits};
 use crate::load::presets::Figure;
-use crate::load::{Aim, Echo, Failed, Idle, Plan, Storm};
+use crate::load::{Echo, Failed, Idle, Plan, Setup, Storm};
 use crate::measure::Measure;
 use crate::output::{self, compare};
 use crate::pair::Pair;
@@ -196,7 +196,7 @@ impl Fanout {
 impl Searching {
     fn run(&self) -> Result<ExitCode, Told> {
         self.search.check().map_err(|text| (USAGE, text))?;
-        let told = |error| told(&self.search.plan.aim, error);
+        let told = |error| told(&self.search.plan.setup, error);
         let Some(mut run) = self.search.run(&prepare()?).map_err(told)? else {
             return Err((INVALID, "interrupted before the first load was decided".to_owned()));
         };
@@ -216,7 +216,7 @@ impl BareLoops {
     fn run(&self) -> Result<ExitCode, Told> {
         self.limits.check().map_err(|text| (USAGE, text))?;
         self.files.check_several()?;
-        let told = |error| told(&self.limits.plan.aim, error);
+        let told = |error| told(&self.limits.plan.setup, error);
         let mut runs = self.limits.run(&prepare()?).map_err(told)?;
         self.files.finish_several(&mut runs, limit::table)
     }
@@ -242,7 +242,7 @@ fn start<L: Measure>(
     files: &Files,
     run: impl FnOnce(&L, &Arc<AtomicBool>) -> Result<Run, Failed>,
 ) -> Result<ExitCode, Told> {
-    let told = |error| told(load.aim(), error);
+    let told = |error| told(load.setup(), error);
     if pair.is_asked() {
         files.check_several()?;
         let mut runs = pair.run(load, &prepare()?).map_err(told)?;
@@ -277,9 +277,9 @@ fn stop_on_signals(stopped: Arc<AtomicBool>) -> std::io::Result<()> {
 }
 
 /// Why there is no run, in one line.
-fn told(aim: &Aim, error: Failed) -> Told {
+fn told(setup: &Setup, error: Failed) -> Told {
     match error {
-        Failed::Unreachable(why) => (FAILED, format!("{}: {why}", aim.url)),
+        Failed::Unreachable(why) => (FAILED, format!("{}: {why}", setup.url)),
         Failed::Io(error) => (FAILED, error.to_string()),
     }
 }

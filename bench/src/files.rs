@@ -20,7 +20,7 @@ pub(crate) const MISSED: u8 = 99;
 /// Where a run goes, and what it must meet.
 #[derive(clap::Args)]
 pub(crate) struct Files {
-    /// What the run must meet, such as delivery.p99<20ms or lost==0; may be given several times.
+    /// A bound that the run must meet, such as delivery.p99<20ms or lost==0; may be repeated.
     #[arg(long, value_name = "FIGURE<BOUND")]
     threshold: Vec<Threshold>,
     /// The whole run, as JSON; several runs are an array.
@@ -60,7 +60,7 @@ impl Files {
         })
     }
 
-    /// What cannot be made of several runs together.
+    /// Returns an error for outputs that cannot be made of several runs.
     pub(crate) fn check_several(&self) -> Result<(), (u8, String)> {
         for (flag, path) in [("hgrm", &self.hgrm), ("hlog", &self.hlog), ("csv", &self.csv)] {
             if path.is_some() {

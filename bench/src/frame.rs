@@ -12,7 +12,7 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// The longest payload that is taken: far over what the scenarios send, so a longer one is
+/// The longest payload that is taken: far over what the loads send, so a longer one is
 /// nonsense.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 

@@ -7,7 +7,7 @@ use crate::load::stamp::{Halves, STAMP_BYTES, Stamp, Stamper};
 /// The run whose stamps are looked for.
 const RUN: u16 = 0xbeef;
 
-/// What a server may send: opcodes and payloads.
+/// Opcodes and payloads that a server may send.
 type Frames = Vec<(u8, Vec<u8>)>;
 
 /// A count below eight and as many lengths, then what a server sends.

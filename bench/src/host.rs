@@ -1,4 +1,4 @@
-//! What both sides ask of the host: descriptors, a core to run on, and waiting on epoll.
+//! Services of the host: descriptors, a core to run on, clocks, and waiting on epoll.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -71,12 +71,12 @@ pub(crate) fn wait(
     }
 }
 
-/// What this thread has run for, in nanoseconds.
+/// Returns the CPU time of this thread in nanoseconds.
 pub(crate) fn thread_cpu_ns() -> u64 {
     clock_ns(rustix::time::ClockId::ThreadCPUTime)
 }
 
-/// What an agent adds to its own clock. A process takes part in one run at a time.
+/// The time that an agent adds to its own clock. A process takes part in one run at a time.
 static RUN_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
 
 /// From now on the run's clock is so far ahead of this host's.

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::agents;
-use crate::load::{Aim, Echo, Failed, Idle, Plan, Storm, Task, talk};
+use crate::load::{AnyLoad, Echo, Failed, Idle, Plan, Setup, Storm, messages};
 use crate::run::Run;
 
 /// A load that can be run again and again, against one server or another.
 pub(crate) trait Measure: Clone {
-    fn aim(&self) -> &Aim;
-    fn aim_mut(&mut self) -> &mut Aim;
+    fn setup(&self) -> &Setup;
+    fn setup_mut(&mut self) -> &mut Setup;
 
-    /// What makes no sense together.
+    /// Returns an error for flags that contradict each other.
     fn check(&self) -> Result<(), String> {
-        self.aim().check()
+        self.setup().check()
     }
 
     /// Runs it, from the first connect to the last receipt.
@@ -22,12 +22,12 @@ pub(crate) trait Measure: Clone {
 }
 
 impl Measure for Plan {
-    fn aim(&self) -> &Aim {
-        &self.aim
+    fn setup(&self) -> &Setup {
+        &self.setup
     }
 
-    fn aim_mut(&mut self) -> &mut Aim {
-        &mut self.aim
+    fn setup_mut(&mut self) -> &mut Setup {
+        &mut self.setup
     }
 
     fn check(&self) -> Result<(), String> {
@@ -36,22 +36,27 @@ impl Measure for Plan {
     }
 
     fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let gathered = if self.aim.agents.count() > 0 {
-            agents::lead(&self.aim, &self.times(), stopped, &Task::Talk(Box::new(self.clone())))?
+        let gathered = if self.setup.agents.count() > 0 {
+            agents::lead(
+                &self.setup,
+                &self.schedule(),
+                stopped,
+                &AnyLoad::Traffic(Box::new(self.clone())),
+            )?
         } else {
-            talk::work(self, stopped, None)?
+            messages::work(self, stopped, None)?
         };
-        talk::record(self, gathered)
+        messages::record(self, gathered)
     }
 }
 
 impl Measure for Echo {
-    fn aim(&self) -> &Aim {
-        &self.aim
+    fn setup(&self) -> &Setup {
+        &self.setup
     }
 
-    fn aim_mut(&mut self) -> &mut Aim {
-        &mut self.aim
+    fn setup_mut(&mut self) -> &mut Setup {
+        &mut self.setup
     }
 
     fn check(&self) -> Result<(), String> {
@@ -65,17 +70,17 @@ impl Measure for Echo {
 }
 
 impl Measure for Idle {
-    fn aim(&self) -> &Aim {
-        &self.aim
+    fn setup(&self) -> &Setup {
+        &self.setup
     }
 
-    fn aim_mut(&mut self) -> &mut Aim {
-        &mut self.aim
+    fn setup_mut(&mut self) -> &mut Setup {
+        &mut self.setup
     }
 
     fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let gathered = if self.aim.agents.count() > 0 {
-            agents::lead(&self.aim, &self.times(), stopped, &Task::Idle(self.clone()))?
+        let gathered = if self.setup.agents.count() > 0 {
+            agents::lead(&self.setup, &self.schedule(), stopped, &AnyLoad::Idle(self.clone()))?
         } else {
             self.work(stopped, None)?
         };
@@ -84,17 +89,17 @@ impl Measure for Idle {
 }
 
 impl Measure for Storm {
-    fn aim(&self) -> &Aim {
-        &self.aim
+    fn setup(&self) -> &Setup {
+        &self.setup
     }
 
-    fn aim_mut(&mut self) -> &mut Aim {
-        &mut self.aim
+    fn setup_mut(&mut self) -> &mut Setup {
+        &mut self.setup
     }
 
     fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let gathered = if self.aim.agents.count() > 0 {
-            agents::lead(&self.aim, &Self::TIMES, stopped, &Task::Connect(self.clone()))?
+        let gathered = if self.setup.agents.count() > 0 {
+            agents::lead(&self.setup, &Self::SCHEDULE, stopped, &AnyLoad::Connect(self.clone()))?
         } else {
             self.work(stopped, None)?
         };

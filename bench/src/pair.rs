@@ -58,7 +58,7 @@ impl Pair {
         load: &L,
         stopped: &Arc<AtomicBool>,
     ) -> Result<Vec<Run>, Failed> {
-        let sides = self.sides(&load.aim().url).map_err(Failed::Unreachable)?;
+        let sides = self.sides(&load.setup().url).map_err(Failed::Unreachable)?;
         let mut runs = Vec::new();
         for repeat in 0..self.pair_repeats {
             for place in order(repeat) {
@@ -67,7 +67,7 @@ impl Pair {
                 if stopped.load(Ordering::Relaxed) {
                     return Ok(runs);
                 }
-                if !load.aim().quiet {
+                if !load.setup().quiet {
                     let (number, of) = (repeat + 1, self.pair_repeats);
                     let (label, brief) = (&side.label, brief::write(&run));
                     live::say(&format!("{number} of {of}  {label}  {brief}"))?;
@@ -103,10 +103,10 @@ fn one_run<L: Measure>(
     let pid = served.pid();
     meter::settle(pid).map_err(named)?;
     let mut load = load.clone();
-    let aim = load.aim_mut();
-    (aim.url, aim.server_pid, aim.quiet) = (side.url.clone(), Some(pid), true);
-    aim.server_origin = Origin::Own;
-    aim.label.clone_from(&side.label);
+    let setup = load.setup_mut();
+    (setup.url, setup.server_pid, setup.quiet) = (side.url.clone(), Some(pid), true);
+    setup.server_origin = Origin::Own;
+    setup.label.clone_from(&side.label);
     let run = load.run(stopped)?;
     served.end().map_err(named)?;
     Ok(run)

@@ -27,7 +27,7 @@ pub(crate) enum Transport {
     Tls,
 }
 
-/// What can be asked of TLS.
+/// The flags of TLS.
 #[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Flags {
     /// How to reach the server; wss:// and https:// mean tls.
@@ -44,17 +44,17 @@ pub(crate) struct Flags {
     pub(crate) tls_resume: bool,
 }
 
-/// What the clients of one thread need for their handshakes.
+/// The means of one worker's clients for their handshakes.
 #[derive(Debug, Clone)]
 pub(crate) struct Secure {
     /// One for all, or one for each client, where they resume: nobody uses another one's tickets.
     configs: Vec<Arc<ClientConfig>>,
-    /// Whom the certificate must name; the server is told of it, unless it is an address.
+    /// The name in the certificate; the server is told of it, unless it is an address.
     pub(crate) name: ServerName<'static>,
 }
 
 impl Flags {
-    /// Whether nothing was asked of TLS.
+    /// Returns `true` if no flag of TLS was given.
     pub(crate) fn is_silent(&self) -> bool {
         !self.insecure && self.ca.is_none() && !self.tls_resume
     }
@@ -114,7 +114,7 @@ impl Flags {
     }
 }
 
-/// What is said on a host without authorities.
+/// The error on a host without authorities.
 const NO_ROOTS: &str = "this host trusts no authority (it lacks ca-certificates): --ca FILE names \
                         one, --insecure accepts any certificate";
 
@@ -127,7 +127,7 @@ fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 impl Secure {
-    /// What a client of a thread needs.
+    /// Returns the configuration of one client.
     pub(crate) fn config(&self, client: usize) -> &Arc<ClientConfig> {
         &self.configs[client % self.configs.len()]
     }

@@ -22,7 +22,7 @@ impl Source {
         Self { boot: boot.trim().to_owned(), namespace: namespace.to_string_lossy().into_owned() }
     }
 
-    /// Whether both name one clock; what is not known is not the same.
+    /// Returns `true` if both name one clock; an unknown clock is another one.
     pub(super) fn is(&self, other: &Self) -> bool {
         !self.boot.is_empty() && !self.namespace.is_empty() && self == other
     }
@@ -46,7 +46,7 @@ impl Exchange {
     }
 }
 
-/// What is to be added to the other clock, and by how much that may be wrong either way.
+/// The time to add to the other clock, and the most by which it may be wrong either way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Offset {
     pub(crate) ns: i64,
@@ -77,7 +77,7 @@ impl Offset {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_field_names, reason = "times have their unit in their name")]
 pub(crate) struct Alignment {
-    /// What was added.
+    /// The time that was added.
     pub(crate) offset_ns: i64,
     /// How much more, or less, would have been right at the end.
     pub(crate) drift_ns: i64,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use super::clock::{Exchange, Offset, Source};
-use super::link::{self, Ear, Mouth};
+use super::link::{self, LinkReader, LinkWriter};
 use super::wire::{Hello, Order, REPORT_BYTES_MAX, Report, Welcome};
 use crate::coordination::{Agents, Party, TOKEN};
 use crate::host::own_ns;
@@ -30,12 +30,12 @@ const EXCHANGING: Duration = Duration::from_secs(1);
 
 /// An agent that takes part, and the connection with it.
 pub(super) struct Member {
-    pub(super) ear: Ear,
-    pub(super) mouth: Mouth,
+    pub(super) reader: LinkReader,
+    pub(super) writer: LinkWriter,
     pub(super) known: Known,
 }
 
-/// What is known of an agent.
+/// Facts about an agent.
 pub(super) struct Known {
     /// As whoever reads an error knows it.
     pub(super) name: String,
@@ -82,27 +82,31 @@ fn greet(number: usize, party: &Party, token: Option<&str>) -> io::Result<Member
         ),
     };
     let greeted = reached.and_then(|(socket, process)| {
-        let (mut ear, mut mouth) = link::halves(socket)?;
-        ear.line_bytes_max = REPORT_BYTES_MAX;
-        ear.silence_max = SILENCE_MAX;
-        mouth.say(&Order::Hello(Hello::with(token.map(str::to_owned))))?;
-        let welcome = match ear.hear::<Report<()>>()? {
+        let (mut reader, mut writer) = link::halves(socket)?;
+        reader.line_bytes_max = REPORT_BYTES_MAX;
+        reader.silence_max = SILENCE_MAX;
+        writer.say(&Order::Hello(Hello::with(token.map(str::to_owned))))?;
+        let welcome = match reader.hear::<Report<()>>()? {
             Report::Welcome(welcome) => welcome,
             Report::Refused { why } => return Err(io::Error::other(format!("it refuses: {why}"))),
             _ => return Err(unexpected()),
         };
-        let measured = time_of(&mut ear, &mut mouth)?;
+        let measured = time_of(&mut reader, &mut writer)?;
         let offset = Offset::between(&Source::here(), &welcome.source, measured);
         let known = Known { name: name.clone(), welcome, offset, _process: process };
-        Ok(Member { ear, mouth, known })
+        Ok(Member { reader, writer, known })
     });
     greeted.map_err(|error| named(&name, &error))
 }
 
 impl Known {
     /// How far its clock is off by now.
-    pub(super) fn offset_now(&self, ear: &mut Ear, mouth: &mut Mouth) -> io::Result<Offset> {
-        let measured = time_of(ear, mouth).map_err(|error| named(&self.name, &error))?;
+    pub(super) fn offset_now(
+        &self,
+        reader: &mut LinkReader,
+        writer: &mut LinkWriter,
+    ) -> io::Result<Offset> {
+        let measured = time_of(reader, writer).map_err(|error| named(&self.name, &error))?;
         Ok(Offset::between(&Source::here(), &self.welcome.source, measured))
     }
 }
@@ -148,14 +152,14 @@ fn call(address: &str) -> io::Result<Socket> {
 }
 
 /// Asks for the time until it is known well enough.
-fn time_of(ear: &mut Ear, mouth: &mut Mouth) -> io::Result<Offset> {
+fn time_of(reader: &mut LinkReader, writer: &mut LinkWriter) -> io::Result<Offset> {
     let [most, least] = EXCHANGES;
     let began = Instant::now();
     let mut exchanges = Vec::with_capacity(most);
     while exchanges.len() < most && (exchanges.len() < least || began.elapsed() < EXCHANGING) {
         let asked_ns = own_ns();
-        mouth.say(&Order::Time)?;
-        let Report::Time { at_ns } = ear.hear::<Report<()>>()? else { return Err(unexpected()) };
+        writer.say(&Order::Time)?;
+        let Report::Time { at_ns } = reader.hear::<Report<()>>()? else { return Err(unexpected()) };
         exchanges.push(Exchange { asked_ns, there_ns: at_ns, answered_ns: own_ns() });
     }
     Offset::of(&exchanges).ok_or_else(unexpected)

@@ -12,13 +12,13 @@ use serde::de::DeserializeOwned;
 
 use super::clock::{Alignment, Offset};
 use super::enrol::{self, Member, named, unexpected};
-use super::gather::Gather;
-use super::link::{Ear, Mouth};
-use super::wire::{Done, Order, Report, Work};
-use crate::coordination::{Joint, Note, Part};
+use super::link::{LinkReader, LinkWriter};
+use super::note_collector::NoteCollector;
+use super::wire::{Done, LoadOrder, Order, Report};
+use crate::coordination::{AcrossAgents, AgentShare, Note};
 use crate::histogram;
-use crate::live::Glimpse;
-use crate::load::{self, Aim, Failed, Gathered, Post, Task, Times};
+use crate::live::Snapshot;
+use crate::load::{self, AnyLoad, Control, Failed, LoadResult, Schedule, Setup, WorkerHandle};
 use crate::run::Agent;
 
 /// How often an agent hears of the coordinator, whatever happens.
@@ -30,30 +30,32 @@ const TURN: Duration = Duration::from_millis(10);
 /// Reports that wait to be read; an agent that says more waits.
 const REPORTS_MAX: usize = 1024;
 
-/// What the agents found.
+/// The results of all agents.
 struct Led<T> {
     found: Vec<T>,
-    joint: Joint,
+    across_agents: AcrossAgents,
 }
 
 /// Has agents do a task, and gathers what they found.
 pub(crate) fn lead<T: DeserializeOwned + Send>(
-    aim: &Aim,
-    times: &Times,
+    setup: &Setup,
+    schedule: &Schedule,
     stopped: &AtomicBool,
-    task: &Task,
-) -> Result<Gathered<T>, Failed> {
+    load: &AnyLoad,
+) -> Result<LoadResult<T>, Failed> {
     // To the main thread, which begins and ends the run and looks at the server, all agents are one
     // thread of this process.
-    let alone = Aim { threads: 1, cores: Vec::new(), ..aim.clone() };
-    let mut gathered = load::gather(&alone, times, &task.scene(), (stopped, None), async |post| {
-        let members = enrol::enrol(&aim.agents)?;
-        conduct::<T>(members, (aim.threads, task), post)
+    let alone = Setup { threads: 1, cores: Vec::new(), ..setup.clone() };
+    let outline = load.outline();
+    let control = Control { schedule, outline: &outline, stopped, coordinator: None };
+    let mut gathered = load::run_threads(&alone, &control, async |handle| {
+        let members = enrol::enrol(&setup.agents)?;
+        coordinate::<T>(members, setup.threads, load, handle)
     })?;
     let Some(led) = gathered.found.pop() else { return Err(unexpected().into()) };
-    Ok(Gathered {
+    Ok(LoadResult {
         found: led.found,
-        joint: Some(led.joint),
+        across_agents: Some(led.across_agents),
         sampler: gathered.sampler,
         began_unix_ms: gathered.began_unix_ms,
         measured: gathered.measured,
@@ -61,44 +63,45 @@ pub(crate) fn lead<T: DeserializeOwned + Send>(
 }
 
 /// A whole run of agents that have been greeted.
-fn conduct<T: DeserializeOwned + Send>(
+fn coordinate<T: DeserializeOwned + Send>(
     members: Vec<Member>,
-    (threads, task): (usize, &Task),
-    post: Post<'_>,
+    threads: usize,
+    load: &AnyLoad,
+    handle: WorkerHandle<'_>,
 ) -> io::Result<Led<T>> {
-    let parts = parts(&members, threads, task.run_mark());
-    let (mut ears, mut mouths, mut known) = (Vec::new(), Vec::new(), Vec::new());
+    let shares = shares(&members, threads, load.run_mark());
+    let (mut readers, mut writers, mut known) = (Vec::new(), Vec::new(), Vec::new());
     for member in members {
-        ears.push(member.ear);
-        mouths.push(member.mouth);
+        readers.push(member.reader);
+        writers.push(member.writer);
         known.push(member.known);
     }
-    let (conductor, ears) = std::thread::scope(|scope| {
+    let (coordinator, readers) = std::thread::scope(|scope| {
         // Whatever fails from here on, hanging up ends the threads that listen.
-        let mut conductor = Conductor::<T>::new(mouths, (threads, task.publishers()), post)?;
-        for (number, part) in parts.into_iter().enumerate() {
-            let work = Work { task: task.clone(), part };
-            conductor.say(number, &Order::Work(Box::new(work))).map_err(|at| at.of(&known))?;
+        let mut coordinator = Coordinator::<T>::new(writers, threads, load.publishers(), handle)?;
+        for (number, share) in shares.into_iter().enumerate() {
+            let work = LoadOrder { load: load.clone(), share };
+            coordinator.say(number, &Order::Load(Box::new(work))).map_err(|at| at.of(&known))?;
         }
         // Dropped before the threads are waited for: none of them waits for room then.
         let (told, reports) = bounded(REPORTS_MAX);
-        let listeners = listen(scope, ears, told)?;
-        conductor.run(&reports).map_err(|at| at.of(&known))?;
-        let ears: io::Result<Vec<Ear>> = listeners
+        let listeners = listen(scope, readers, told)?;
+        coordinator.run(&reports).map_err(|at| at.of(&known))?;
+        let readers: io::Result<Vec<LinkReader>> = listeners
             .into_iter()
             .map(|one| one.join().map_err(|_| io::Error::other("a thread panicked")))
             .collect();
-        Ok::<_, io::Error>((conductor, ears?))
+        Ok::<_, io::Error>((coordinator, readers?))
     })?;
-    conductor.close(ears, known, threads)
+    coordinator.close(readers, known, threads)
 }
 
-/// Each agent's part. Those of one host share its cores.
-fn parts(members: &[Member], threads: usize, run: u16) -> Vec<Part> {
-    let part = |(agent, member): (usize, &Member)| {
+/// Each agent's share. Those of one host share its cores.
+fn shares(members: &[Member], threads: usize, run: u16) -> Vec<AgentShare> {
+    let share = |(agent, member): (usize, &Member)| {
         let source = &member.known.welcome.source;
         let before = members[..agent].iter().filter(|one| one.known.welcome.source.is(source));
-        Part {
+        AgentShare {
             agent,
             agents: members.len(),
             cores_taken: before.count() * threads,
@@ -106,31 +109,31 @@ fn parts(members: &[Member], threads: usize, run: u16) -> Vec<Part> {
             offset_ns: member.known.offset.ns,
         }
     };
-    members.iter().enumerate().map(part).collect()
+    members.iter().enumerate().map(share).collect()
 }
 
-/// A thread for each agent passes on what it says, until it is done; then its ear is given back.
+/// A thread for each agent passes on what it says, until it is done; then its reader is given back.
 fn listen<'s, T: DeserializeOwned + Send + 's>(
     scope: &'s Scope<'s, '_>,
-    ears: Vec<Ear>,
+    readers: Vec<LinkReader>,
     told: Sender<(usize, io::Result<Report<T>>)>,
-) -> io::Result<Vec<ScopedJoinHandle<'s, Ear>>> {
-    let listener = |(number, mut ear): (usize, Ear)| {
+) -> io::Result<Vec<ScopedJoinHandle<'s, LinkReader>>> {
+    let listener = |(number, mut reader): (usize, LinkReader)| {
         let told = told.clone();
         Builder::new().name(format!("agent-{number}")).spawn_scoped(scope, move || {
             loop {
-                let report = ear.hear();
+                let report = reader.hear();
                 let is_last = matches!(report, Err(_) | Ok(Report::Done(_)));
                 if told.send((number, report)).is_err() || is_last {
-                    return ear;
+                    return reader;
                 }
             }
         })
     };
-    ears.into_iter().enumerate().map(listener).collect()
+    readers.into_iter().enumerate().map(listener).collect()
 }
 
-/// What went wrong, and with which agent.
+/// An error, and the agent that it concerns.
 struct At(usize, io::Error);
 
 impl At {
@@ -139,7 +142,7 @@ impl At {
     }
 }
 
-/// What one agent has said so far.
+/// The messages of one agent so far.
 struct Said<T> {
     open: Option<usize>,
     arrived: u64,
@@ -149,15 +152,15 @@ struct Said<T> {
 }
 
 /// All agents at work.
-struct Conductor<'a, T> {
-    mouths: Vec<Mouth>,
+struct Coordinator<'a, T> {
+    writers: Vec<LinkWriter>,
     said: Vec<Said<T>>,
     /// Threads of each agent.
     threads: usize,
     publishers: usize,
-    post: Post<'a>,
+    handle: WorkerHandle<'a>,
     /// Once all agents are ready.
-    gather: Option<Gather>,
+    gather: Option<NoteCollector>,
     last: Histogram<u64>,
     /// How often all have been told that all have met.
     met: usize,
@@ -168,25 +171,26 @@ struct Conductor<'a, T> {
     beaten: Instant,
 }
 
-impl<T> Drop for Conductor<'_, T> {
+impl<T> Drop for Coordinator<'_, T> {
     fn drop(&mut self) {
-        self.mouths.iter().for_each(Mouth::hang_up);
+        self.writers.iter().for_each(LinkWriter::hang_up);
     }
 }
 
-impl<'a, T> Conductor<'a, T> {
+impl<'a, T> Coordinator<'a, T> {
     fn new(
-        mouths: Vec<Mouth>,
-        (threads, publishers): (usize, usize),
-        post: Post<'a>,
+        writers: Vec<LinkWriter>,
+        threads: usize,
+        publishers: usize,
+        handle: WorkerHandle<'a>,
     ) -> io::Result<Self> {
         let said = || Said { open: None, arrived: 0, met: 0, found: Vec::new(), done: None };
         Ok(Self {
-            said: mouths.iter().map(|_| said()).collect(),
-            mouths,
+            said: writers.iter().map(|_| said()).collect(),
+            writers,
             threads,
             publishers,
-            post,
+            handle,
             gather: None,
             last: histogram::nanoseconds()?,
             met: 0,
@@ -197,11 +201,11 @@ impl<'a, T> Conductor<'a, T> {
     }
 
     fn say(&mut self, number: usize, order: &Order) -> Result<(), At> {
-        self.mouths[number].say(order).map_err(|error| At(number, error))
+        self.writers[number].say(order).map_err(|error| At(number, error))
     }
 
     fn say_to_all(&mut self, order: &Order) -> Result<(), At> {
-        (0..self.mouths.len()).try_for_each(|number| self.say(number, order))
+        (0..self.writers.len()).try_for_each(|number| self.say(number, order))
     }
 
     /// From their first report to their last.
@@ -235,19 +239,19 @@ impl<'a, T> Conductor<'a, T> {
                 if self.said.iter().all(|said| said.open.is_some()) {
                     let open = self.said.iter().filter_map(|said| said.open);
                     let parties = open.clone().filter(|open| *open > 0).count();
-                    self.gather = Some(Gather::new(parties, self.publishers));
-                    self.post.ready(open.sum());
+                    self.gather = Some(NoteCollector::new(parties, self.publishers));
+                    self.handle.ready(open.sum());
                 }
             }
             Report::Arrived { clients } => {
                 said.arrived = clients;
                 let all =
                     self.said.iter().fold(0_u64, |all, said| all.saturating_add(said.arrived));
-                self.post.arrived_elsewhere(all);
+                self.handle.arrived_elsewhere(all);
             }
-            Report::Glimpse(glimpse) if glimpse.thread < self.threads => {
-                let thread = number * self.threads + glimpse.thread;
-                self.post.show_other(Glimpse { thread, ..*glimpse });
+            Report::Snapshot(snapshot) if snapshot.thread < self.threads => {
+                let thread = number * self.threads + snapshot.thread;
+                self.handle.show_other(Snapshot { thread, ..*snapshot });
             }
             Report::Met { rounds } => said.met = rounds,
             Report::Notes(notes) => self.gather_notes(&notes),
@@ -268,7 +272,7 @@ impl<'a, T> Conductor<'a, T> {
 
     /// When all end, where that is earlier than they know, and when all begin, once that is known.
     fn tell_moments(&mut self) -> Result<(), At> {
-        let end_ns = self.post.end_ns();
+        let end_ns = self.handle.end_ns();
         if end_ns == 0 {
             // Before all are ready only a failure ends it: that of the main thread.
             return Err(At(0, io::Error::other("the run has failed")));
@@ -277,7 +281,7 @@ impl<'a, T> Conductor<'a, T> {
             self.end_ns = end_ns;
             self.say_to_all(&Order::End { at_ns: end_ns })?;
         }
-        match self.post.moments().filter(|_| !self.has_begun) {
+        match self.handle.moments().filter(|_| !self.has_begun) {
             Some(moments) => {
                 self.has_begun = true;
                 self.say_to_all(&Order::Begin { at_ns: moments.begin_ns })
@@ -297,11 +301,11 @@ impl<'a, T> Conductor<'a, T> {
 
     /// Each publisher's process hears what of it has reached everyone.
     fn tell_complete(&mut self) -> Result<(), At> {
-        let news = self.gather.as_mut().map(Gather::news).unwrap_or_default();
+        let news = self.gather.as_mut().map(NoteCollector::news).unwrap_or_default();
         if news.is_empty() {
             return Ok(());
         }
-        let agents = self.mouths.len();
+        let agents = self.writers.len();
         let mut each: Vec<Vec<(u32, u32)>> = vec![Vec::new(); agents];
         for (publisher, complete) in news {
             let thread = publisher as usize % (agents * self.threads);
@@ -316,15 +320,15 @@ impl<'a, T> Conductor<'a, T> {
     /// The clocks once more, and all that was found.
     fn close(
         mut self,
-        ears: Vec<Ear>,
+        readers: Vec<LinkReader>,
         known: Vec<enrol::Known>,
         threads: usize,
     ) -> io::Result<Led<T>> {
         let offsets: io::Result<Vec<Offset>> = std::thread::scope(|scope| {
-            let links = ears.into_iter().zip(&mut self.mouths).zip(&known);
+            let links = readers.into_iter().zip(&mut self.writers).zip(&known);
             let asked: Vec<_> = links
-                .map(|((mut ear, mouth), known)| {
-                    scope.spawn(move || known.offset_now(&mut ear, mouth))
+                .map(|((mut reader, writer), known)| {
+                    scope.spawn(move || known.offset_now(&mut reader, writer))
                 })
                 .collect();
             asked
@@ -350,6 +354,6 @@ impl<'a, T> Conductor<'a, T> {
             found.extend(said.found);
         }
         let last = self.last.clone();
-        Ok(Led { found, joint: Joint { last, agents } })
+        Ok(Led { found, across_agents: AcrossAgents { last, agents } })
     }
 }

@@ -15,10 +15,10 @@ const READ_BYTES: usize = 64 << 10;
 
 /// The half that hears.
 #[derive(Debug)]
-pub(crate) struct Ear {
+pub(crate) struct LinkReader {
     socket: Socket,
     buffer: Vec<u8>,
-    /// What of the buffer is known to hold no line's end.
+    /// The bytes of the buffer that are known to hold no line's end.
     looked: usize,
     /// The longest line that is taken.
     pub(crate) line_bytes_max: usize,
@@ -30,17 +30,17 @@ pub(crate) struct Ear {
 
 /// The half that speaks.
 #[derive(Debug)]
-pub(crate) struct Mouth {
+pub(crate) struct LinkWriter {
     socket: Socket,
     line: Vec<u8>,
 }
 
 /// Both halves of a connection.
-pub(crate) fn halves(socket: Socket) -> io::Result<(Ear, Mouth)> {
+pub(crate) fn halves(socket: Socket) -> io::Result<(LinkReader, LinkWriter)> {
     socket.set_nonblocking(false)?;
     socket.set_write_timeout(Some(WRITE_MAX))?;
-    let mouth = Mouth { socket: socket.try_clone()?, line: Vec::new() };
-    let ear = Ear {
+    let writer = LinkWriter { socket: socket.try_clone()?, line: Vec::new() };
+    let reader = LinkReader {
         socket,
         buffer: Vec::new(),
         looked: 0,
@@ -48,10 +48,10 @@ pub(crate) fn halves(socket: Socket) -> io::Result<(Ear, Mouth)> {
         silence_max: Duration::from_secs(5),
         deadline: None,
     };
-    Ok((ear, mouth))
+    Ok((reader, writer))
 }
 
-impl Ear {
+impl LinkReader {
     /// The next line, as what it says.
     pub(crate) fn hear<T: DeserializeOwned>(&mut self) -> io::Result<T> {
         let end = loop {
@@ -94,7 +94,7 @@ impl Ear {
     }
 }
 
-impl Mouth {
+impl LinkWriter {
     /// Says one line.
     pub(crate) fn say(&mut self, what: &impl Serialize) -> io::Result<()> {
         self.line.clear();
@@ -135,59 +135,59 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> ((Ear, Mouth), UnixStream) {
+    fn pair() -> ((LinkReader, LinkWriter), UnixStream) {
         let (here, there) = UnixStream::pair().unwrap();
         (halves(Socket::from(OwnedFd::from(here))).unwrap(), there)
     }
 
     #[test]
     fn lines_come_one_by_one_however_they_are_cut() {
-        let ((mut ear, mut mouth), mut there) = pair();
+        let ((mut reader, mut writer), mut there) = pair();
         for part in ["[1,2]\n[", "3]", "\n[4]\n"] {
             there.write_all(part.as_bytes()).unwrap();
         }
-        let heard: Vec<Vec<u32>> = (0..3).map(|_| ear.hear().unwrap()).collect();
+        let heard: Vec<Vec<u32>> = (0..3).map(|_| reader.hear().unwrap()).collect();
         assert_eq!(heard, [vec![1, 2], vec![3], vec![4]]);
-        mouth.say(&("a", 1)).unwrap();
+        writer.say(&("a", 1)).unwrap();
         let mut line = [0; 8];
         there.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"[\"a\",1]\n");
         drop(there);
-        assert_eq!(ear.hear::<u32>().unwrap_err().to_string(), "it has gone");
-        assert_eq!(mouth.say(&1).unwrap_err().to_string(), "it has gone");
+        assert_eq!(reader.hear::<u32>().unwrap_err().to_string(), "it has gone");
+        assert_eq!(writer.say(&1).unwrap_err().to_string(), "it has gone");
         // Unread lines make it a reset.
-        let ((mut ear, mut mouth), there) = pair();
-        mouth.say(&1).unwrap();
+        let ((mut reader, mut writer), there) = pair();
+        writer.say(&1).unwrap();
         drop(there);
-        assert_eq!(ear.hear::<u32>().unwrap_err().to_string(), "it has gone");
+        assert_eq!(reader.hear::<u32>().unwrap_err().to_string(), "it has gone");
     }
 
     #[test]
     fn what_is_too_long_or_no_json_is_not_taken() {
-        let ((mut ear, _mouth), mut there) = pair();
-        ear.line_bytes_max = 100;
+        let ((mut reader, _mouth), mut there) = pair();
+        reader.line_bytes_max = 100;
         there.write_all(b"GET / HTTP/1.1\r\n").unwrap();
-        assert!(ear.hear::<u32>().unwrap_err().to_string().contains("not understood"));
+        assert!(reader.hear::<u32>().unwrap_err().to_string().contains("not understood"));
         there.write_all(&[b'['; 101]).unwrap();
         assert_eq!(
-            ear.hear::<u32>().unwrap_err().to_string(),
+            reader.hear::<u32>().unwrap_err().to_string(),
             "it sent a line of more than 100 bytes"
         );
     }
 
     #[test]
     fn nobody_is_waited_for_longer_than_was_said() {
-        let ((mut ear, mouth), mut there) = pair();
+        let ((mut reader, writer), mut there) = pair();
         let began = Instant::now();
-        ear.silence_max = Duration::from_millis(50);
+        reader.silence_max = Duration::from_millis(50);
         there.write_all(b"[1").unwrap();
-        assert_eq!(ear.hear::<u32>().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(reader.hear::<u32>().unwrap_err().kind(), io::ErrorKind::TimedOut);
         // A deadline holds against who goes on byte by byte.
-        (ear.silence_max, ear.deadline) = (Duration::from_mins(1), Some(Instant::now()));
+        (reader.silence_max, reader.deadline) = (Duration::from_mins(1), Some(Instant::now()));
         there.write_all(b"1").unwrap();
-        assert_eq!(ear.hear::<u32>().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(reader.hear::<u32>().unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() < Duration::from_secs(30));
-        mouth.hang_up();
+        writer.hang_up();
         assert_eq!(there.read(&mut [0]).unwrap(), 0);
     }
 }

@@ -4,7 +4,7 @@
 //! begin, puts their notes together, and merges what they found.
 
 mod clock;
-mod gather;
+mod note_collector;
 mod link;
 mod wire;
 mod enrol;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use super::clock::Source;
-use super::link::{self, Ear, Mouth};
+use super::link::{self, LinkReader, LinkWriter};
 use super::session;
 use super::wire::{GREETING_BYTES_MAX, Hello, ORDER_BYTES_MAX, Order, PROTOCOL, Report, Welcome};
 use crate::coordination::TOKEN;
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Where to wait for a coordinator; elsewhere than on loopback only with a token.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7000")]
     listen: SocketAddr,
-    /// What a coordinator must know.
+    /// The secret that a coordinator must know.
     #[arg(long, value_name = "TOKEN", env = TOKEN, hide_env_values = true)]
     token: Option<String>,
     /// The coordinator has started this process, and its standard input is the connection.
@@ -44,7 +44,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// What makes no sense together, or is not safe.
+    /// Returns an error for flags that contradict each other, or are not safe.
     pub(crate) fn check(&self) -> Result<(), String> {
         let is_local = match self.listen.ip() {
             IpAddr::V4(ip) => ip.is_loopback(),
@@ -66,9 +66,9 @@ impl Args {
     pub(crate) fn serve(&self) -> io::Result<()> {
         if self.inherited {
             let socket = Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
-            let (ear, mouth) = link::halves(socket)?;
+            let (reader, writer) = link::halves(socket)?;
             let desk = Desk { token: None, busy: AtomicBool::new(false), ends_with: true };
-            return desk.receive(ear, mouth);
+            return desk.receive(reader, writer);
         }
         match self.listen() {
             Ok(never) => match never {},
@@ -132,32 +132,32 @@ impl Drop for Turn<'_> {
 impl Desk {
     fn take(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let (ear, mouth) = link::halves(Socket::from(stream))?;
-        self.receive(ear, mouth)
+        let (reader, writer) = link::halves(Socket::from(stream))?;
+        self.receive(reader, writer)
     }
 
     /// Hears who it is, and serves it if it may order a load.
-    fn receive(&self, mut ear: Ear, mut mouth: Mouth) -> io::Result<()> {
-        ear.line_bytes_max = GREETING_BYTES_MAX;
-        ear.deadline = Some(Instant::now() + GREETING_MAX);
-        let Order::Hello(hello) = ear.hear()? else {
+    fn receive(&self, mut reader: LinkReader, mut writer: LinkWriter) -> io::Result<()> {
+        reader.line_bytes_max = GREETING_BYTES_MAX;
+        reader.deadline = Some(Instant::now() + GREETING_MAX);
+        let Order::Hello(hello) = reader.hear()? else {
             return Err(io::Error::other("it did not say who it is"));
         };
         let refused = self.refusal(&hello).err();
         let turn = refused.is_none().then(|| self.turn()).flatten();
         let Some(_turn) = turn else {
             let why = refused.unwrap_or_else(|| "it has another run under way".to_owned());
-            mouth.say(&Report::<()>::Refused { why: why.clone() })?;
+            writer.say(&Report::<()>::Refused { why: why.clone() })?;
             return Err(io::Error::other(format!("refused: {why}")));
         };
-        ear.line_bytes_max = ORDER_BYTES_MAX;
-        ear.deadline = None;
-        ear.silence_max = SILENCE_MAX;
+        reader.line_bytes_max = ORDER_BYTES_MAX;
+        reader.deadline = None;
+        reader.silence_max = SILENCE_MAX;
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let descriptors = limit.current.unwrap_or(u64::MAX);
         let welcome = Welcome { source: Source::here(), descriptors };
-        mouth.say(&Report::<()>::Welcome(welcome))?;
-        let done = session::run(ear, mouth, self.ends_with)?;
+        writer.say(&Report::<()>::Welcome(welcome))?;
+        let done = session::run(reader, writer, self.ends_with)?;
         if !self.ends_with {
             tell(&done);
         }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::link::{Ear, Mouth};
-use super::wire::{Done, Order, Report, Work};
-use crate::coordination::{Note, Outside, Told};
+use super::link::{LinkReader, LinkWriter};
+use super::wire::{Done, LoadOrder, Order, Report};
+use crate::coordination::{CoordinatorLink, LinkQueues, Note};
 use crate::host;
-use crate::load::{Failed, Gathered, Task};
+use crate::load::{AnyLoad, Failed, LoadResult};
 
 /// How long the coordinator may be silent during a run: it speaks once a second.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -26,114 +26,131 @@ const TURN: Duration = Duration::from_millis(20);
 /// Notes in one line.
 const NOTES_A_LINE: usize = 1024;
 
-/// Glimpses that are told in one turn, so that notes do not wait for them.
-const GLIMPSES_A_TURN: usize = 16;
+/// Snapshots that are told in one turn, so that notes do not wait for them.
+const SNAPSHOTS_A_TURN: usize = 16;
 
 /// Exit code of a process whose coordinator has gone.
 const ABANDONED: i32 = 3;
 
 /// Serves one coordinator; says what was done. A process that `ends_with` its coordinator ends at
 /// once when that has gone, whatever its threads do.
-pub(super) fn run(mut ear: Ear, mut mouth: Mouth, ends_with: bool) -> io::Result<String> {
-    let ordered = await_work(&mut ear, &mut mouth).inspect_err(|error| {
+pub(super) fn run(
+    mut reader: LinkReader,
+    mut writer: LinkWriter,
+    ends_with: bool,
+) -> io::Result<String> {
+    let ordered = await_work(&mut reader, &mut writer).inspect_err(|error| {
         // It may be that the two are not of one version after all, or that it has gone.
-        let _ = mouth.say(&Report::<()>::Failed { why: error.to_string() });
+        let _ = writer.say(&Report::<()>::Failed { why: error.to_string() });
     });
-    let Work { mut task, part } = ordered?;
-    host::set_run_offset(part.offset_ns);
-    let aim = task.aim_mut();
+    let LoadOrder { mut load, share } = ordered?;
+    host::set_run_offset(share.offset_ns);
+    let setup = load.setup_mut();
     // What there is to say is the coordinator's to say.
-    let shows = !aim.quiet;
-    (aim.part, aim.quiet) = (part, true);
-    let link = Link { ear, mouth, ends_with, shows };
+    let shows = !setup.quiet;
+    (setup.agent_share, setup.quiet) = (share, true);
+    let link = Link { reader, writer, ends_with, shows };
     let never = AtomicBool::new(false);
-    let name = match task {
-        Task::Talk(plan) => {
-            let is_lazy = plan.talk.rate.is_some();
+    let name = match load {
+        AnyLoad::Traffic(plan) => {
+            let notes = Notes { publishers: plan.publishers, is_lazy: plan.traffic.rate.is_some() };
             let checked = plan.check();
-            link.work((plan.publishers, is_lazy), |outside| {
+            link.work(notes, |coordinator| {
                 checked.map_err(io::Error::other)?;
-                crate::load::talk::work(&plan, &never, Some(outside))
+                crate::load::messages::work(&plan, &never, Some(coordinator))
             })?;
             "messages"
         }
-        Task::Connect(storm) => {
-            link.work((0, true), |outside| storm.work(&never, Some(outside)))?;
+        AnyLoad::Connect(storm) => {
+            link.work(Notes::NONE, |coordinator| storm.work(&never, Some(coordinator)))?;
             "connect"
         }
-        Task::Idle(idle) => {
-            link.work((0, true), |outside| idle.work(&never, Some(outside)))?;
+        AnyLoad::Idle(idle) => {
+            link.work(Notes::NONE, |coordinator| idle.work(&never, Some(coordinator)))?;
             "idle"
         }
     };
-    Ok(format!("{name}, agent {} of {}: done", part.agent + 1, part.agents))
+    Ok(format!("{name}, agent {} of {}: done", share.agent + 1, share.agents))
 }
 
 /// Says what time it is as often as that is asked, until there is something to do.
-fn await_work(ear: &mut Ear, mouth: &mut Mouth) -> io::Result<Work> {
+fn await_work(reader: &mut LinkReader, writer: &mut LinkWriter) -> io::Result<LoadOrder> {
     loop {
-        match ear.hear()? {
-            Order::Time => mouth.say(&Report::<()>::Time { at_ns: host::own_ns() })?,
-            Order::Work(work) => return Ok(*work),
+        match reader.hear()? {
+            Order::Time => writer.say(&Report::<()>::Time { at_ns: host::own_ns() })?,
+            Order::Load(work) => return Ok(*work),
             _ => return Err(wrong()),
         }
     }
 }
 
+/// The notes that an agent makes of messages which its clients have heard.
+#[derive(Debug, Clone, Copy)]
+struct Notes {
+    /// Publishers of the whole run.
+    publishers: usize,
+    /// Nobody waits for the notes.
+    is_lazy: bool,
+}
+
+impl Notes {
+    /// Of a load without messages.
+    const NONE: Self = Self { publishers: 0, is_lazy: true };
+}
+
 /// Both halves of the connection, when the work begins.
 struct Link {
-    ear: Ear,
-    mouth: Mouth,
+    reader: LinkReader,
+    writer: LinkWriter,
     ends_with: bool,
     /// Someone looks on at the coordinator's.
     shows: bool,
 }
 
 impl Link {
-    /// Does the work, with so many publishers in all, and says what it found. Lazy: nobody waits
-    /// for its notes.
+    /// Does the work, and says what it found.
     fn work<T: Serialize>(
         self,
-        (publishers, is_lazy): (usize, bool),
-        work: impl FnOnce(&Outside) -> Result<Gathered<T>, Failed>,
+        notes: Notes,
+        work: impl FnOnce(&CoordinatorLink) -> Result<LoadResult<T>, Failed>,
     ) -> io::Result<()> {
-        let Self { mut ear, mouth, ends_with, shows } = self;
-        ear.silence_max = SILENCE_MAX;
-        let (outside, told) = Outside::new(publishers, shows);
-        let outside = &outside;
-        let (mut ear, mut mouth) = std::thread::scope(|scope| {
+        let Self { mut reader, writer, ends_with, shows } = self;
+        reader.silence_max = SILENCE_MAX;
+        let (coordinator, told) = CoordinatorLink::new(notes.publishers, shows);
+        let coordinator = &coordinator;
+        let (mut reader, mut writer) = std::thread::scope(|scope| {
             let hearing =
                 Builder::new().name("orders".to_owned()).spawn_scoped(scope, move || {
-                    let heard = obey(&mut ear, outside);
+                    let heard = obey(&mut reader, coordinator);
                     if heard.is_err() {
-                        outside.end(0);
+                        coordinator.end(0);
                         if ends_with {
                             std::process::exit(ABANDONED);
                         }
                     }
-                    heard.map(|()| ear)
+                    heard.map(|()| reader)
                 })?;
             let saying =
                 Builder::new().name("reports".to_owned()).spawn_scoped(scope, move || {
-                    let mut mouth = mouth;
-                    let said = report(&mut mouth, outside, (&told, is_lazy));
-                    said.inspect_err(|_| outside.end(0)).map(|()| mouth)
+                    let mut writer = writer;
+                    let said = report(&mut writer, coordinator, &told, notes.is_lazy);
+                    said.inspect_err(|_| coordinator.end(0)).map(|()| writer)
                 })?;
-            let worked = work(outside);
-            outside.finish();
+            let worked = work(coordinator);
+            coordinator.finish();
             let joined = |_| io::Error::other("a thread of the link panicked");
-            let mut mouth = saying.join().map_err(joined)??;
-            let found = conclude(&mut mouth, worked, outside);
+            let mut writer = saying.join().map_err(joined)??;
+            let found = conclude(&mut writer, worked, coordinator);
             if found.is_err() {
-                mouth.hang_up();
+                writer.hang_up();
             }
-            let ear = hearing.join().map_err(joined)?;
-            found.and(ear).map(|ear| (ear, mouth))
+            let reader = hearing.join().map_err(joined)?;
+            found.and(reader).map(|reader| (reader, writer))
         })?;
         // What it asks now is the time, until it has enough.
         loop {
-            match ear.hear() {
-                Ok(Order::Time) => mouth.say(&Report::<()>::Time { at_ns: host::own_ns() })?,
+            match reader.hear() {
+                Ok(Order::Time) => writer.say(&Report::<()>::Time { at_ns: host::own_ns() })?,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
                 Err(error) => return Err(error),
@@ -143,33 +160,38 @@ impl Link {
 }
 
 /// Takes orders until there are no more.
-fn obey(ear: &mut Ear, outside: &Outside) -> io::Result<()> {
+fn obey(reader: &mut LinkReader, coordinator: &CoordinatorLink) -> io::Result<()> {
     loop {
-        match ear.hear()? {
-            Order::Begin { at_ns } => outside.begin(at_ns),
-            Order::Met { rounds } => outside.all_met(rounds),
-            Order::End { at_ns } => outside.end(at_ns),
+        match reader.hear()? {
+            Order::Begin { at_ns } => coordinator.begin(at_ns),
+            Order::Met { rounds } => coordinator.all_met(rounds),
+            Order::End { at_ns } => coordinator.end(at_ns),
             Order::Complete(news) => {
                 for (publisher, count) in news {
-                    outside.completed(publisher as usize, count);
+                    coordinator.completed(publisher as usize, count);
                 }
             }
             Order::Beat => {}
             Order::Enough => return Ok(()),
-            Order::Hello(_) | Order::Time | Order::Work(_) => return Err(wrong()),
+            Order::Hello(_) | Order::Time | Order::Load(_) => return Err(wrong()),
         }
     }
 }
 
 /// Says what there is to say until the threads are through.
-fn report(mouth: &mut Mouth, outside: &Outside, (told, is_lazy): (&Told, bool)) -> io::Result<()> {
+fn report(
+    writer: &mut LinkWriter,
+    coordinator: &CoordinatorLink,
+    told: &LinkQueues,
+    is_lazy: bool,
+) -> io::Result<()> {
     type Said = Report<()>;
-    let (notes, glimpses) = (&told.notes, &told.glimpses);
+    let (notes, snapshots) = (&told.notes, &told.snapshots);
     let (mut is_ready, mut met) = (false, 0);
     let mut counted = Instant::now();
     loop {
         // In this order: what was noted before it was over is seen.
-        let is_over = outside.is_over();
+        let is_over = coordinator.is_over();
         let mut some: Vec<Note> = Vec::new();
         if is_lazy && notes.is_empty() && !is_over {
             // Nobody wakes this thread, and no other thread pays for waking it.
@@ -179,33 +201,33 @@ fn report(mouth: &mut Mouth, outside: &Outside, (told, is_lazy): (&Told, bool)) 
         }
         some.extend(notes.try_iter().take(NOTES_A_LINE));
         if !some.is_empty() {
-            mouth.say(&Said::Notes(some))?;
+            writer.say(&Said::Notes(some))?;
         } else if is_over {
             return Ok(());
         }
-        if let Some(open) = outside.ready().filter(|_| !is_ready) {
+        if let Some(open) = coordinator.ready().filter(|_| !is_ready) {
             is_ready = true;
-            mouth.say(&Said::Ready { open })?;
+            writer.say(&Said::Ready { open })?;
         }
-        if outside.met_here() > met {
-            met = outside.met_here();
-            mouth.say(&Said::Met { rounds: met })?;
+        if coordinator.met_here() > met {
+            met = coordinator.met_here();
+            writer.say(&Said::Met { rounds: met })?;
         }
         if counted.elapsed() > COUNT {
             counted = Instant::now();
-            mouth.say(&Said::Arrived { clients: outside.arrived() })?;
+            writer.say(&Said::Arrived { clients: coordinator.arrived() })?;
         }
-        for glimpse in glimpses.try_iter().take(GLIMPSES_A_TURN) {
-            mouth.say(&Said::Glimpse(Box::new(glimpse)))?;
+        for snapshot in snapshots.try_iter().take(SNAPSHOTS_A_TURN) {
+            writer.say(&Said::Snapshot(Box::new(snapshot)))?;
         }
     }
 }
 
 /// Says what was found, or why nothing was.
 fn conclude<T: Serialize>(
-    mouth: &mut Mouth,
-    worked: Result<Gathered<T>, Failed>,
-    outside: &Outside,
+    writer: &mut LinkWriter,
+    worked: Result<LoadResult<T>, Failed>,
+    coordinator: &CoordinatorLink,
 ) -> io::Result<()> {
     let gathered = match worked {
         Ok(gathered) => gathered,
@@ -215,16 +237,16 @@ fn conclude<T: Serialize>(
                 Failed::Io(error) => error.to_string(),
             };
             // Where the coordinator has gone nobody hears it.
-            let _ = mouth.say(&Report::<()>::Failed { why: why.clone() });
+            let _ = writer.say(&Report::<()>::Failed { why: why.clone() });
             return Err(io::Error::other(why));
         }
     };
     for found in gathered.found {
-        mouth.say(&Report::Found(Box::new(found)))?;
+        writer.say(&Report::Found(Box::new(found)))?;
     }
     let sampler = gathered.sampler;
     let host = host::facts(sampler.load, sampler.steal_share);
-    mouth.say(&Report::<()>::Done(Done { host, notes_lost: outside.notes_lost() }))
+    writer.say(&Report::<()>::Done(Done { host, notes_lost: coordinator.notes_lost() }))
 }
 
 fn wrong() -> io::Error {

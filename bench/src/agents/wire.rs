@@ -1,15 +1,15 @@
-//! What a coordinator and its agents tell each other, in the order in which they do.
+//! The messages between a coordinator and its agents, in the order in which they are sent.
 
 use serde::{Deserialize, Serialize};
 
 use super::clock::Source;
-use crate::coordination::{Note, Part};
-use crate::live::Glimpse;
-use crate::load::Task;
+use crate::coordination::{AgentShare, Note};
+use crate::live::Snapshot;
+use crate::load::AnyLoad;
 use crate::run::Host;
 
 /// Both sides speak the same one, and are of one version: a load is told as its fields are.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// Most bytes of what a stranger says.
 pub(crate) const GREETING_BYTES_MAX: usize = 4 << 10;
@@ -20,7 +20,7 @@ pub(crate) const ORDER_BYTES_MAX: usize = 4 << 20;
 /// Most bytes of a report: an hour's findings of one thread are a few MB.
 pub(crate) const REPORT_BYTES_MAX: usize = 256 << 20;
 
-/// Who wants to order a load.
+/// A coordinator's greeting.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Hello {
     /// Of the tool.
@@ -36,14 +36,14 @@ impl Hello {
     }
 }
 
-/// What a coordinator says.
+/// A message of the coordinator.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
     Hello(Hello),
-    /// What time is it there? Asked before the work and after it.
+    /// Asks for the agent's time, before the work and after it.
     Time,
-    Work(Box<Work>),
+    Load(Box<LoadOrder>),
     /// All clients of all agents are there. On the run's clock.
     Begin {
         at_ns: u64,
@@ -64,7 +64,7 @@ pub(crate) enum Order {
     Enough,
 }
 
-/// What an agent says.
+/// A message of an agent.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report<T> {
@@ -85,13 +85,13 @@ pub(crate) enum Report<T> {
         clients: u64,
     },
     /// How it goes with one of its threads, twice a second where someone looks.
-    Glimpse(Box<Glimpse>),
+    Snapshot(Box<Snapshot>),
     /// Its threads have come to where they meet, for so many times.
     Met {
         rounds: usize,
     },
     Notes(Vec<Note>),
-    /// What one thread found.
+    /// The result of one worker.
     Found(Box<T>),
     /// All threads' findings have been told.
     Done(Done),
@@ -109,7 +109,7 @@ pub(crate) struct Welcome {
     pub(crate) descriptors: u64,
 }
 
-/// What an agent says in the end.
+/// An agent's last message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) host: Host,
@@ -119,7 +119,7 @@ pub(crate) struct Done {
 
 /// A load, and which part of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Work {
-    pub(crate) task: Task,
-    pub(crate) part: Part,
+pub(crate) struct LoadOrder {
+    pub(crate) load: AnyLoad,
+    pub(crate) share: AgentShare,
 }

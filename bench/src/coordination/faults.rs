@@ -1,4 +1,4 @@
-//! What agents may add to the reasons why a run proves nothing.
+//! The faults of a run that its agents cause.
 
 use crate::meter::real;
 use crate::output::units::time;

@@ -6,7 +6,7 @@ pub(crate) const TOKEN: &str = "STENTOR_BENCH_TOKEN";
 /// Most agents of one run.
 const AGENTS_MAX: usize = 256;
 
-/// Who drives the clients of a run.
+/// The flags that name the processes which drive the clients of a run.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Agents {
     /// Processes that drive the clients instead of this one: so many of this host, or addresses of
@@ -16,7 +16,7 @@ pub(crate) struct Agents {
         value_parser = Party::read
     )]
     asked: Vec<Party>,
-    /// What agents of other hosts were given as their --token.
+    /// The token of agents on other hosts.
     #[arg(long = "agents-token", value_name = "TOKEN", env = TOKEN, hide_env_values = true)]
     pub(crate) token: Option<String>,
 }
@@ -53,12 +53,12 @@ impl Agents {
         self.asked.iter().map(count).fold(0, usize::saturating_add)
     }
 
-    /// Whether some of them are not of this process's making.
+    /// Returns `true` if some of them were not started by this process.
     pub(crate) fn are_elsewhere(&self) -> bool {
         self.asked.iter().any(|party| matches!(party, Party::At(_)))
     }
 
-    /// What makes no sense together.
+    /// Returns an error for flags that contradict each other.
     pub(crate) fn check(&self) -> Result<(), String> {
         let count = self.count();
         if count > AGENTS_MAX {

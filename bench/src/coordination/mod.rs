@@ -1,17 +1,17 @@
-//! What a load and the agents that share it know of each other: flags, parts, moments and notes.
+//! The state that a load and its agents share: flags, shares, moments and notes.
 //!
 //! Loads work with it whether there are agents or not; `agents` speaks for it over sockets.
 
 mod flags;
-mod part;
+mod agent_share;
 mod note;
-mod outside;
-mod joint;
+mod link;
+mod across_agents;
 mod faults;
 
+pub(crate) use across_agents::AcrossAgents;
+pub(crate) use agent_share::AgentShare;
 pub(crate) use faults::faults;
 pub(crate) use flags::{Agents, Party, TOKEN, without_token};
-pub(crate) use joint::Joint;
+pub(crate) use link::{CoordinatorLink, LinkQueues};
 pub(crate) use note::{Heard, Note};
-pub(crate) use outside::{Outside, Told};
-pub(crate) use part::Part;

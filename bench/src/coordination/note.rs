@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What all listeners of one thread have heard.
+/// A message that all listeners of one worker have received.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard {
     pub(crate) number: u32,

@@ -25,7 +25,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What flags and tables call it.
+    /// Returns the name in flags and tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -51,14 +51,14 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Whether the bare loop is to run as well.
+    /// Returns `true` if the bare loop is to run as well.
     pub(crate) fn is_asked(&self) -> bool {
         self.against_limit
     }
 
-    /// What makes no sense together.
+    /// Returns an error for flags that contradict each other.
     pub(crate) fn check(&self, plan: &Plan) -> Result<(), String> {
-        if self.against_limit && plan.aim.agents.are_elsewhere() {
+        if self.against_limit && plan.setup.agents.are_elsewhere() {
             return Err("--against-limit: the bare loop of this host is for agents of it".into());
         }
         if self.against_limit && !plan.audience.is_everyone() {
@@ -67,7 +67,7 @@ impl Limit {
         Ok(())
     }
 
-    /// What the bare loop does under `plan`, if that was asked for.
+    /// Runs `plan` against the bare loop, if that was asked for.
     pub(crate) fn run(
         &self,
         plan: &Plan,
@@ -78,7 +78,7 @@ impl Limit {
         }
         let (bare, address) = start(self.limit_kind, self.limit_core)?;
         let mut plan = plan.against(address, bare.pid()).map_err(Failed::Unreachable)?;
-        plan.aim.label = format!("bare loop, {}", self.limit_kind.name());
+        plan.setup.label = format!("bare loop, {}", self.limit_kind.name());
         plan.run(stopped).map(|run| Some(Box::new(run)))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bare::{Kind, start};
 use crate::live::say;
-use crate::load::{Aim, Failed, Origin, Plan, Storm};
+use crate::load::{Failed, Origin, Plan, Setup, Storm};
 use crate::measure::Measure;
 use crate::meter;
 use crate::output::figure::Figure;
@@ -13,10 +13,10 @@ use crate::output::{brief, compare};
 use crate::run::Run;
 use crate::units;
 
-/// What stands for the address of a server, of which this command needs none.
+/// The placeholder of a server's address, which this command does not need.
 const NOWHERE: &str = "ws://127.0.0.1:1/ws";
 
-/// What the table shows of the fan-outs, and of the storms before them.
+/// Figures of the fan-outs in the table, and of the storms before them.
 const FANOUT: [&str; 6] = [
     "deliveries_per_s",
     "server.cpu_per_delivery",
@@ -45,9 +45,9 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// What makes no sense together.
+    /// Returns an error for flags that contradict each other.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.plan.aim.url.to_string() != NOWHERE {
+        if self.plan.setup.url.to_string() != NOWHERE {
             return Err("limit starts its own servers and takes no address".into());
         }
         if self.repeats == 0 {
@@ -79,7 +79,7 @@ impl Limits {
                 if stopped.load(Ordering::Relaxed) {
                     return Ok(in_order(runs, kinds));
                 }
-                if !self.plan.aim.quiet {
+                if !self.plan.setup.quiet {
                     let (number, of, name) = (repeat + 1, self.repeats, kind.name());
                     say(&format!("{number} of {of}  {name}  {}", brief::write(&both[1])))?;
                 }
@@ -92,10 +92,10 @@ impl Limits {
     fn one(&self, kind: Kind, stopped: &Arc<AtomicBool>) -> Result<[Run; 2], Failed> {
         let (bare, address) = start(kind, self.limit_core)?;
         let mut plan = self.plan.against(address, bare.pid()).map_err(Failed::Unreachable)?;
-        (plan.aim.label, plan.aim.quiet) = (kind.name().to_owned(), true);
-        let storm = Storm::once(Aim { ..plan.aim.clone() }).run(stopped)?;
+        (plan.setup.label, plan.setup.quiet) = (kind.name().to_owned(), true);
+        let storm = Storm::once(Setup { ..plan.setup.clone() }).run(stopped)?;
         meter::settle(bare.pid())?;
-        plan.aim.server_origin = Origin::Used;
+        plan.setup.server_origin = Origin::Used;
         let fanout = plan.run(stopped)?;
         bare.end()?;
         Ok([storm, fanout])

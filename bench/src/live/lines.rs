@@ -11,7 +11,7 @@ pub(crate) fn say(text: &str) -> io::Result<()> {
     writeln!(io::stderr(), "{text}")
 }
 
-/// What has been said so far.
+/// The lines that have been printed so far.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     connected: bool,
@@ -53,7 +53,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::Glimpse;
+    use crate::live::Snapshot;
     use crate::live::Sums;
     use crate::live::picture::tests::{picture, second};
 
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(lines.news(&picture), "10 of 10 clients connected\n");
         for number in 0..2 {
             let sums = Sums { missing: 1234, ..Sums::default() };
-            picture.take(Glimpse { thread: 0, second: second(number, 2000, 1500), sums });
+            picture.take(Snapshot { thread: 0, second: second(number, 2000, 1500), sums });
         }
         picture.measured_s = 1.8;
         picture.fold(false);
@@ -84,7 +84,7 @@ mod tests {
     fn what_counts_nothing_says_who_is_there() {
         let (mut lines, mut picture) = (Lines::default(), picture(1));
         (picture.phase, picture.head.unit, picture.connected) = (Phase::Measuring, "", 7);
-        picture.take(Glimpse { thread: 0, second: second(0, 0, 0), sums: Sums::default() });
+        picture.take(Snapshot { thread: 0, second: second(0, 0, 0), sums: Sums::default() });
         picture.fold(true);
         assert_eq!(lines.news(&picture), "7 of 10 clients connected\n   1 s  7 connected\n");
     }

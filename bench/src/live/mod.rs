@@ -10,6 +10,6 @@ mod tui;
 mod view;
 
 pub(crate) use lines::say;
-pub(crate) use picture::{Glimpse, Head, Phase, Picture, Server, Sums};
+pub(crate) use picture::{Head, Phase, Picture, Server, Snapshot, Sums};
 pub(crate) use screen::{Wish, restore};
 pub(crate) use view::{Flags, View};

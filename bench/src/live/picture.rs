@@ -1,4 +1,4 @@
-//! What is known of a run while it runs: put together from what its threads show, second by second.
+//! The state of a run while it runs: put together from its workers' snapshots, second by second.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,21 +22,21 @@ const OPEN_MAX: usize = 8;
 /// Cells from a time to ten times that.
 pub(super) const CELLS_PER_DECADE: i32 = 10;
 
-/// What does not change in a run.
+/// Facts that do not change in a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Head {
     /// The subcommand, and what it is run against.
     pub(crate) command: String,
     pub(crate) target: String,
-    /// What is counted: deliveries, echoes, connects; or nothing.
+    /// The counted unit: deliveries, echoes, connects; or nothing.
     pub(crate) unit: &'static str,
     /// Connects that are asked for, over all rounds.
     pub(crate) asked: u64,
-    /// Who hears each message; 0: nothing is said.
+    /// Clients that receive each message; 0: nothing is published.
     pub(crate) hearers: u64,
 }
 
-/// What a run is doing.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
     #[default]
@@ -65,9 +65,9 @@ pub(crate) struct Sums {
     pub(crate) away: u64,
 }
 
-/// What a thread shows of itself: a second as it stands, and its sums.
+/// A worker's own view of itself: a second as it stands, and its sums.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Glimpse {
+pub(crate) struct Snapshot {
     pub(crate) thread: usize,
     pub(crate) second: Interval,
     pub(crate) sums: Sums,
@@ -79,13 +79,13 @@ pub(super) struct Column {
     pub(super) second: u64,
     pub(super) published: u64,
     pub(super) received: u64,
-    /// What the busiest thread ran for, as a share of the second.
+    /// CPU time of the busiest worker, as a share of the second.
     pub(super) generator: f64,
     /// Where a cell begins, in tenths of a decade of nanoseconds, and how many are in it.
     pub(super) cells: Vec<(i32, u64)>,
 }
 
-/// What the server uses.
+/// CPU and memory of the server.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Server {
     /// Of a core, in the last second.
@@ -133,8 +133,8 @@ impl Picture {
     }
 
     /// A thread has shown itself.
-    pub(crate) fn take(&mut self, glimpse: Glimpse) {
-        let Glimpse { thread, second, sums } = glimpse;
+    pub(crate) fn take(&mut self, snapshot: Snapshot) {
+        let Snapshot { thread, second, sums } = snapshot;
         if let Some(place) = self.sums.get_mut(thread) {
             *place = sums;
         }
@@ -272,10 +272,10 @@ pub(super) mod tests {
         Picture::new(head, threads)
     }
 
-    fn shown(thread: usize, second: Interval, receipts: u64) -> Glimpse {
+    fn shown(thread: usize, second: Interval, receipts: u64) -> Snapshot {
         let endings = BTreeMap::from([("1006".to_owned(), 1)]);
         let sums = Sums { published: 1, receipts, missing: 1, endings, ..Sums::default() };
-        Glimpse { thread, second, sums }
+        Snapshot { thread, second, sums }
     }
 
     fn at(picture: &mut Picture, measured_s: f64) {
@@ -324,7 +324,7 @@ pub(super) mod tests {
         }
         picture.fold(true);
         assert_eq!((picture.open.len(), picture.whole().len()), (0, 2000));
-        picture.take(Glimpse { thread: 9, second: second(3000, 1, 1), sums: Sums::default() });
+        picture.take(Snapshot { thread: 9, second: second(3000, 1, 1), sums: Sums::default() });
     }
 
     #[test]

@@ -15,7 +15,7 @@ use ratatui::crossterm::terminal::{
 };
 use ratatui::layout::Rect;
 
-/// Whether the terminal is ours. Changed and drawn under the lock of standard error only.
+/// Set while the terminal is ours. Changed and drawn under the lock of standard error only.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Gives the terminal back as it was; does nothing if it was not taken, or is back already.
@@ -29,14 +29,14 @@ pub(crate) fn restore() {
     }
 }
 
-/// Whether someone at this terminal can press keys for this process: it is in the foreground.
+/// Returns `true` if keys of this terminal reach this process: it is in the foreground.
 pub(super) fn has_keys() -> bool {
     let stdin = io::stdin();
     let own = rustix::process::getpgrp();
     stdin.is_terminal() && rustix::termios::tcgetpgrp(&stdin).is_ok_and(|front| front == own)
 }
 
-/// What someone at the terminal wants.
+/// A request of the person at the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     GoOn,
@@ -83,7 +83,7 @@ impl Drop for Screen {
     }
 }
 
-/// What the keys say that were pressed since this was last asked.
+/// Returns the request of the keys that were pressed since the last call.
 pub(super) fn wish() -> io::Result<Wish> {
     let mut wish = Wish::GoOn;
     while event::poll(Duration::ZERO)? {

@@ -6,7 +6,7 @@ use super::picture::{Phase, Picture};
 use crate::meter::real;
 use crate::output::units::{count, digits, time};
 
-/// What a run is doing, in words.
+/// Returns the phase of a run in words.
 pub(super) fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Connecting => "connecting",
@@ -33,7 +33,7 @@ pub(super) fn clients(picture: &Picture) -> String {
     format!("{} of {} clients", count(connected), count(asked))
 }
 
-/// What happened in the last second that is over.
+/// Returns the rate and latency of the last second that is over.
 pub(super) fn last_second(picture: &Picture) -> String {
     let said = what_happened(picture);
     match picture.sums().away {

@@ -126,7 +126,7 @@ impl Page<'_> {
         Line::from(vec![rate, Span::raw(words)])
     }
 
-    /// What is above the last rows, if it is enough for a chart.
+    /// Returns the area above the last rows, if it is large enough for a chart.
     fn charts(&self, rest: &mut Rect, buffer: &mut Buffer) {
         let words_below = ROWS - 3;
         let room = rest.height.saturating_sub(words_below);
@@ -243,7 +243,7 @@ mod tests {
 
     use super::*;
     use crate::live::picture::tests::{picture, second};
-    use crate::live::{Glimpse, Server};
+    use crate::live::{Server, Snapshot};
 
     /// A minute of a run.
     fn busy() -> Picture {
@@ -255,7 +255,7 @@ mod tests {
             let endings = [("1006".to_owned(), 10), ("none".to_owned(), 2)].into();
             let sums = Sums { missing: 7, late_ns: 12_000, endings, ..Sums::default() };
             let second = second(number, 51_230 + number, 100 * (number + 1));
-            picture.take(Glimpse { thread: 0, second, sums });
+            picture.take(Snapshot { thread: 0, second, sums });
             picture.fold(true);
         }
         picture
@@ -322,7 +322,7 @@ mod tests {
         picture.head.target = "ws://\x1b[2J\r\n/".to_owned();
         let endings = [("\x1b]0;x\x07".to_owned(), 1)].into();
         let sums = Sums { endings, ..Sums::default() };
-        picture.take(Glimpse { thread: 0, second: second(99, 1, 1), sums });
+        picture.take(Snapshot { thread: 0, second: second(99, 1, 1), sums });
         let page = drawn(&picture, 80, 24).concat();
         assert!(!page.chars().any(char::is_control), "{page}");
     }

@@ -8,7 +8,7 @@ use super::picture::Picture;
 use super::screen::{self, Wish};
 use super::tui::Tui;
 
-/// What the flags say of the view.
+/// The flags of the view.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flags {
     /// Nothing is shown.
@@ -47,7 +47,7 @@ impl View {
         Self::Bar(Box::default())
     }
 
-    /// Whether anything is to be shown.
+    /// Returns `true` if nothing is shown.
     pub(crate) fn is_silent(&self) -> bool {
         matches!(self, Self::Silent)
     }

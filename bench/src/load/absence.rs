@@ -1,4 +1,4 @@
-//! Whether clients come back by themselves, and what the absences of all threads come to.
+//! The flags of clients that come back by themselves, and the sum of all workers' absences.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::histogram::nanoseconds;
 use crate::run::Returns;
 use crate::swarm::{Absences, Backoff, Spell};
 
-/// Whether clients come back.
+/// The flags of clients that come back.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Reconnect {
     /// Clients whose connection ends come back by themselves.
@@ -32,7 +32,7 @@ impl Reconnect {
     }
 }
 
-/// What the absences of all threads come to, if clients were to come back; and how long each took.
+/// Returns the sum of all workers' absences, and the time of each, if clients were to come back.
 pub(super) fn merged<'a>(
     absences: impl Iterator<Item = &'a Absences>,
     missed: u64,

@@ -1,12 +1,12 @@
-//! Who waits for what is said, and when all of it has come.
+//! Accounts of receipts: the clients that wait for a message, and the moment at which all have it.
 
 use std::time::Duration;
 
 use super::board::Board;
-use super::job::{Job, Room};
 use super::ledger::{Ledger, Order, Receipt};
 use super::place::Tally;
 use super::stamp::Stamp;
+use super::worker_task::{Room, WorkerTask};
 use crate::coordination::Heard;
 
 /// What a thread waits at most while messages are on their way that end on other threads: none is
@@ -29,7 +29,7 @@ pub(super) trait Account {
     /// Appends the places whose windows may have moved since the last call.
     fn moved(&mut self, places: &mut Vec<usize>);
 
-    /// Whether all has come, of so many messages said at each place, as far as can be known here.
+    /// Returns `true` if all of `sent` messages at each place have come, as far as is known here.
     fn is_through(&self, sent: &[u32]) -> bool;
 
     /// The longest wait for a window to move, where it is not what this thread hears that moves it.
@@ -38,7 +38,7 @@ pub(super) trait Account {
     /// The run is over: whoever is away is not to hear the rest.
     fn settle(&mut self);
 
-    /// What came so far that should not have, or did not.
+    /// Returns the counts of receipts that should not have come, or did not come, so far.
     fn tally(&self) -> Tally;
 
     /// The orders in which the clients heard what all of them hear.
@@ -70,12 +70,12 @@ pub(super) struct Fan<'a> {
 }
 
 impl<'a> Fan<'a> {
-    pub(super) fn new(job: &Job, board: &'a Board<'a>) -> Self {
-        let Job { clients, publishers_in_all, .. } = *job;
+    pub(super) fn new(task: &WorkerTask, board: &'a Board<'a>) -> Self {
+        let WorkerTask { clients, publishers_in_all, .. } = *task;
         Self {
             ledger: Ledger::new(clients, publishers_in_all),
             board,
-            publishers: job.publishers.clone(),
+            publishers: task.publishers.clone(),
             publishers_in_all,
             strays: 0,
             alone: board.is_of_one_thread(),

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::coordination::{Heard, Outside};
+use crate::coordination::{CoordinatorLink, Heard};
 
 /// How many messages of one publisher may be under way before the oldest is given up.
 const SLOTS: usize = 4096;
@@ -13,8 +13,8 @@ const SLOTS: usize = 4096;
 pub(crate) struct Board<'a> {
     threads: u32,
     publishers: Vec<Publisher>,
-    /// Who puts together what other processes have heard, if there are others.
-    outside: Option<&'a Outside>,
+    /// The link to the coordinator, which knows what other processes have received.
+    coordinator: Option<&'a CoordinatorLink>,
 }
 
 #[derive(Debug)]
@@ -27,7 +27,11 @@ struct Publisher {
 
 impl<'a> Board<'a> {
     /// For so many threads that have listeners.
-    pub(crate) fn new(threads: usize, publishers: usize, outside: Option<&'a Outside>) -> Self {
+    pub(crate) fn new(
+        threads: usize,
+        publishers: usize,
+        coordinator: Option<&'a CoordinatorLink>,
+    ) -> Self {
         let slots = if threads > 1 { SLOTS } else { 0 };
         let publisher = || Publisher {
             slots: (0..slots).map(|_| AtomicU64::new(u64::MAX)).collect(),
@@ -36,13 +40,13 @@ impl<'a> Board<'a> {
         Self {
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
             publishers: (0..publishers).map(|_| publisher()).collect(),
-            outside,
+            coordinator,
         }
     }
 
-    /// Whether one thread has all listeners.
+    /// Returns `true` if one worker has all listeners.
     pub(crate) fn is_of_one_thread(&self) -> bool {
-        self.threads == 1 && self.outside.is_none()
+        self.threads == 1 && self.coordinator.is_none()
     }
 
     /// All listeners of one thread have heard a message. Whether this was the last thread of all,
@@ -52,8 +56,8 @@ impl<'a> Board<'a> {
         if self.threads > 1 && !publisher.count_down(heard.number, self.threads) {
             return false;
         }
-        if let Some(outside) = self.outside {
-            outside.heard(number, heard);
+        if let Some(coordinator) = self.coordinator {
+            coordinator.heard(number, heard);
             return false;
         }
         // Relaxed: a count, which orders nothing.
@@ -63,9 +67,9 @@ impl<'a> Board<'a> {
 
     /// How many messages of a publisher have reached everyone.
     pub(crate) fn complete(&self, publisher: usize) -> u32 {
-        self.outside.map_or_else(
+        self.coordinator.map_or_else(
             || self.publishers[publisher].complete.load(Ordering::Relaxed),
-            |outside| outside.complete(publisher),
+            |coordinator| coordinator.complete(publisher),
         )
     }
 }
@@ -136,14 +140,14 @@ mod tests {
 
     #[test]
     fn what_a_process_has_heard_is_told_outside() {
-        let (outside, link) = Outside::new(1, false);
-        let board = Board::new(2, 1, Some(&outside));
+        let (coordinator, link) = CoordinatorLink::new(1, false);
+        let board = Board::new(2, 1, Some(&coordinator));
         let last = Heard { number: 3, took_ns: Some(70) };
         assert!(!heard(&board, 0, 3) && !board.heard_by_thread(0, last), "others may still wait");
         let told = Note { publisher: 0, number: 3, took_ns: Some(70) };
         assert_eq!(link.notes.try_iter().collect::<Vec<_>>(), [told]);
         assert_eq!(board.complete(0), 0);
-        outside.completed(0, 4);
+        coordinator.completed(0, 4);
         assert_eq!(board.complete(0), 4);
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::account::{Account, OTHERS};
 use super::board::Board;
-use super::job::Job;
 use super::ledger::{Order, Receipt};
 use super::place::{Arrival, Place, Tally};
 use super::stamp::Stamp;
+use super::worker_task::WorkerTask;
 use crate::coordination::Heard;
 
 /// The client for which a publisher's message of a number is, among so many.
@@ -33,14 +33,19 @@ pub(super) struct Direct<'a> {
 
 impl<'a> Direct<'a> {
     /// For so many clients in all.
-    pub(super) fn new(job: &Job, clients_in_all: usize, board: &'a Board<'a>, alone: bool) -> Self {
+    pub(super) fn new(
+        task: &WorkerTask,
+        clients_in_all: usize,
+        board: &'a Board<'a>,
+        alone: bool,
+    ) -> Self {
         Self {
             board,
-            publishers: job.publishers.clone(),
-            publishers_in_all: job.publishers_in_all,
-            first: job.request.first,
+            publishers: task.publishers.clone(),
+            publishers_in_all: task.publishers_in_all,
+            first: task.request.first,
             clients_in_all,
-            places: vec![Place::default(); job.clients * job.publishers_in_all],
+            places: vec![Place::default(); task.clients * task.publishers_in_all],
             tally: Tally::default(),
             alone,
         }

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use super::absence::Reconnect;
 use super::account::Account;
-use super::aim::Aim;
 use super::audience::Audience;
 use super::ledger::{Order, Receipt};
 use super::place::{Arrival, Place, Tally};
-use super::plan::{Hears, Plan, Talk};
+use super::plan::{Hears, Plan, Traffic};
+use super::setup::Setup;
 use super::stamp::Stamp;
 
 /// Round trips of messages, as asked for.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Echo {
     #[command(flatten)]
-    pub(crate) aim: Aim,
+    pub(crate) setup: Setup,
     #[command(flatten)]
-    talk: Talk,
+    traffic: Traffic,
     #[command(flatten)]
     reconnect: Reconnect,
 }
@@ -25,17 +25,24 @@ pub(crate) struct Echo {
 impl Echo {
     /// As a load in which every client publishes, and hears itself.
     pub(crate) fn plan(&self) -> Plan {
-        let publishers = self.aim.clients;
-        let (talk, reconnect) = (self.talk.clone(), self.reconnect.clone());
+        let publishers = self.setup.clients;
+        let (traffic, reconnect) = (self.traffic.clone(), self.reconnect.clone());
         let audience = Audience::default();
-        Plan { aim: self.aim.clone(), publishers, talk, audience, reconnect, hears: Hears::Own }
+        Plan {
+            setup: self.setup.clone(),
+            publishers,
+            traffic,
+            audience,
+            reconnect,
+            hears: Hears::Own,
+        }
     }
 }
 
 /// One thread's echoes; its publishers are its clients.
 pub(super) struct Echoes {
     clients: Vec<Speaker>,
-    /// Who has heard something since that was last asked.
+    /// Clients that have received a message since the last call of `moved`.
     moved: Vec<usize>,
     tally: Tally,
 }

@@ -7,14 +7,14 @@ use std::io;
 use hdrhistogram::Histogram;
 
 use super::absence;
-use super::aim::Aim;
-use super::crew::Gathered;
-use super::job::{Found, Mode, Room};
 use super::ledger::disordered;
 use super::plan::{Hears, Plan};
 use super::rooms;
 use super::sampler::Sampler;
+use super::setup::Setup;
 use super::sums::{add, merge};
+use super::threads::LoadResult;
+use super::worker_task::{Found, Mode, Room};
 use crate::coordination;
 use crate::histogram::nanoseconds;
 use crate::host;
@@ -37,13 +37,13 @@ pub(crate) const LATE: &str = "the generator was late";
 const LITTLE: f64 = 0.10;
 
 /// Merges what the threads found.
-pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> {
-    let Gathered { found, sampler, began_unix_ms, measured, joint } = gathered;
+pub(super) fn run_of(plan: &Plan, gathered: LoadResult<Found>) -> io::Result<Run> {
+    let LoadResult { found, sampler, began_unix_ms, measured, across_agents } = gathered;
     let connected = found.iter().map(|found| found.connected as u64).sum::<u64>();
     let (command, main, hearers) = match plan.hears {
         Hears::All => ("fanout", "delivery", connected),
         Hears::Channel => {
-            ("fanout", "delivery", connected / plan.aim.channels.map_or(1, |count| count as u64))
+            ("fanout", "delivery", connected / plan.setup.channels.map_or(1, |count| count as u64))
         }
         Hears::One => ("fanout", "delivery", 1),
         Hears::Own => ("echo", "echo", 1),
@@ -58,7 +58,7 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
     let (mut late, mut handshake) = (nanoseconds()?, nanoseconds()?);
     let mut intervals = Vec::new();
     let cpu: Vec<Spent> = found.iter().map(|found| Spent::over(&found.intervals)).collect();
-    let late_p99_ns = late_p99_of(&found, plan.aim.threads)?;
+    let late_p99_ns = late_p99_of(&found, plan.setup.threads)?;
     for found in found {
         add(&mut totals.disconnects, found.endings);
         add(&mut totals.failures, found.failures);
@@ -68,12 +68,12 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         merge(&mut handshake, &found.handshake)?;
         intervals.extend(found.intervals);
     }
-    if let Some(joint) = &joint {
-        merge(&mut last, &joint.last)?;
+    if let Some(across_agents) = &across_agents {
+        merge(&mut last, &across_agents.last)?;
     }
     let (heard, series) = seconds_of(intervals, &sampler)?;
     let mut named = vec![(main, &heard), ("last", &last), ("handshake", &handshake)];
-    if plan.talk.rate.is_some() {
+    if plan.traffic.rate.is_some() {
         // In a closed loop a message leaves when it is meant to, by what that means there.
         named.extend([("service", &service), ("late", &late)]);
     }
@@ -88,15 +88,15 @@ pub(super) fn run_of(plan: &Plan, gathered: Gathered<Found>) -> io::Result<Run> 
         load: load_of(plan),
         latencies,
         server: server_of(&sampler, &totals),
-        generator: generator_of(&plan.aim, &cpu, &totals),
+        generator: generator_of(&plan.setup, &cpu, &totals),
         series,
         totals,
         channels: rooms::channels(&rooms, hearers),
         returns: returns.map(|(returns, _)| returns),
-        agents: joint.map(|joint| joint.agents).unwrap_or_default(),
-        ..head_of(command, &plan.aim, &sampler)
+        agents: across_agents.map(|across_agents| across_agents.agents).unwrap_or_default(),
+        ..head_of(command, &plan.setup, &sampler)
     };
-    run.target.dialect = plan.talk.message.dialect().unwrap_or(run.target.dialect);
+    run.target.dialect = plan.traffic.message.dialect().unwrap_or(run.target.dialect);
     let p99_ns = heard.value_at_quantile(0.99);
     run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));
     run.faults.extend(gone(&sampler, run.returns.is_some()));
@@ -140,16 +140,16 @@ fn late_p99_of(found: &[Found], threads: usize) -> io::Result<u64> {
 }
 
 /// What every record says, whatever was measured.
-pub(super) fn head_of(command: &str, aim: &Aim, sampler: &Sampler) -> Run {
+pub(super) fn head_of(command: &str, setup: &Setup, sampler: &Sampler) -> Run {
     Run {
         schema_version: SCHEMA_VERSION,
         command: command.to_owned(),
         command_line: coordination::without_token(std::env::args()),
-        label: aim.label.clone(),
+        label: setup.label.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        seed: aim.seed,
+        seed: setup.seed,
         host: host::facts(sampler.load, sampler.steal_share),
-        target: aim.target(),
+        target: setup.target(),
         ..Run::default()
     }
 }
@@ -209,21 +209,21 @@ pub(crate) fn seconds_of(
 }
 
 fn load_of(plan: &Plan) -> Load {
-    let (window, rate) = match plan.talk.mode() {
+    let (window, rate) = match plan.traffic.mode() {
         Mode::Closed { window } => (Some(u64::from(window)), None),
         Mode::Open { rate } => (None, Some(rate)),
     };
     Load {
-        clients: plan.aim.clients as u64,
+        clients: plan.setup.clients as u64,
         publishers: plan.publishers as u64,
-        bytes: plan.talk.sizes.mean(),
-        sizes: plan.talk.sizes.mix(),
-        channels: plan.aim.channels.map(|channels| channels as u64),
+        bytes: plan.traffic.sizes.mean(),
+        sizes: plan.traffic.sizes.mix(),
+        channels: plan.setup.channels.map(|channels| channels as u64),
         direct: plan.hears == Hears::One,
         window,
         rate,
-        seconds: plan.talk.time.as_secs_f64(),
-        warm_up_s: plan.talk.warm_up.as_secs_f64(),
+        seconds: plan.traffic.time.as_secs_f64(),
+        warm_up_s: plan.traffic.warm_up.as_secs_f64(),
     }
 }
 
@@ -274,12 +274,12 @@ impl Spent {
 
 /// What the generator's threads ran for in the measured time.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-pub(super) fn generator_of(aim: &Aim, threads: &[Spent], totals: &Totals) -> Generator {
+pub(super) fn generator_of(setup: &Setup, threads: &[Spent], totals: &Totals) -> Generator {
     let busiest = threads.iter().map(|spent| spent.cpu_ns).max().unwrap_or(0);
     let receipts = totals.in_time().max(1) as f64;
-    let agents = aim.agents.count().max(1);
+    let agents = setup.agents.count().max(1);
     Generator {
-        threads: u32::try_from(aim.threads * agents).unwrap_or(u32::MAX),
+        threads: u32::try_from(setup.threads * agents).unwrap_or(u32::MAX),
         agents: u32::try_from(agents).unwrap_or(u32::MAX),
         cpu_share: share(busiest, totals.seconds),
         cpu_ns_per_receipt: threads.iter().map(|spent| spent.cpu_ns).sum::<u64>() as f64 / receipts,
@@ -316,7 +316,7 @@ fn faults_of(plan: &Plan, run: &Run, (late, p99): (u64, u64)) -> Vec<Fault> {
     }
     let server_share = run.server.as_ref().map(|server| server.cpu_share);
     faults.extend(limiting(run.generator.cpu_share, server_share));
-    match plan.talk.mode() {
+    match plan.traffic.mode() {
         Mode::Open { .. } => faults.extend(self::late(late, p99)),
         Mode::Closed { window } => {
             if let Some(off) = little_off(run, window).filter(|off| off.abs() > LITTLE) {

@@ -10,7 +10,7 @@ use super::place::{Arrival, Place, Tally};
 /// The most messages of one publisher whose last receipt is awaited.
 const AWAITED_MAX: usize = 1 << 16;
 
-/// What a receipt was.
+/// The kind of a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Receipt {
     /// The first of this message at this client. `last`: no other client waits for it.

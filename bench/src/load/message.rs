@@ -1,13 +1,13 @@
-//! What a publication looks like to the server that is measured.
+//! The template of a publication, as the measured server reads it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::frame;
 
-/// What stands for the message in a template.
+/// The placeholder of the message in a template.
 const MESSAGE: &str = "$MSG";
 
-/// What stands for the number of the message's bytes.
+/// The placeholder of the number of the message's bytes.
 const LENGTH: &str = "$LEN";
 
 /// What stands for the number of the client: in what it publishes, and in all that it says and asks
@@ -35,12 +35,12 @@ pub(crate) struct Parties {
 pub(crate) struct Template {
     /// As typed.
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<Piece>,
     opcode: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum Piece {
     Text(Vec<u8>),
     Message,
     Length,
@@ -60,11 +60,11 @@ impl Template {
         let mut rest = text;
         while !rest.is_empty() {
             let places = [
-                (MESSAGE, Part::Message),
-                (LENGTH, Part::Length),
-                (NUMBER, Part::Number),
-                (CHANNEL, Part::Channel),
-                (ADDRESSEE, Part::Addressee),
+                (MESSAGE, Piece::Message),
+                (LENGTH, Piece::Length),
+                (NUMBER, Piece::Number),
+                (CHANNEL, Piece::Channel),
+                (ADDRESSEE, Piece::Addressee),
             ];
             let found = places
                 .into_iter()
@@ -75,7 +75,7 @@ impl Template {
                 None => (rest.len(), 0, None),
             };
             if at > 0 {
-                parts.push(Part::Text(rest[..at].into()));
+                parts.push(Piece::Text(rest[..at].into()));
             }
             parts.extend(part);
             rest = &rest[at + len..];
@@ -90,15 +90,15 @@ impl Template {
 
     /// Returns `true` if the number of a channel is in it.
     pub(crate) fn has_channel(&self) -> bool {
-        self.parts.contains(&Part::Channel)
+        self.parts.contains(&Piece::Channel)
     }
 
     /// Returns `true` if it says for which client it is.
     pub(crate) fn has_addressee(&self) -> bool {
-        self.parts.contains(&Part::Addressee)
+        self.parts.contains(&Piece::Addressee)
     }
 
-    /// What it looks like, for people, unless it is the message and nothing else.
+    /// Returns the template for people, unless it is the message and nothing else.
     pub(crate) fn dialect(&self) -> Option<String> {
         let mut text = String::new();
         for char in self.text.chars() {
@@ -108,30 +108,30 @@ impl Template {
                 text.push(char);
             }
         }
-        (self.parts != [Part::Message]).then_some(text)
+        (self.parts != [Piece::Message]).then_some(text)
     }
 
     /// Appends the frame of one publication.
     pub(crate) fn put(&self, out: &mut Vec<u8>, message: &[u8], parties: Parties) {
         let Parties { client, channel, addressee } = parties;
-        let len = |part: &Part| match part {
-            Part::Text(text) => text.len(),
-            Part::Message => message.len(),
-            Part::Length => digits(message.len()),
-            Part::Number => digits(client),
-            Part::Channel => digits(channel),
-            Part::Addressee => digits(addressee),
+        let len = |part: &Piece| match part {
+            Piece::Text(text) => text.len(),
+            Piece::Message => message.len(),
+            Piece::Length => digits(message.len()),
+            Piece::Number => digits(client),
+            Piece::Channel => digits(channel),
+            Piece::Addressee => digits(addressee),
         };
         let whole = self.parts.iter().map(len).sum();
         frame::put_masked_of(out, self.opcode, whole, |out| {
             for part in &self.parts {
                 match part {
-                    Part::Text(text) => out.extend_from_slice(text),
-                    Part::Message => out.extend_from_slice(message),
-                    Part::Length => put_decimal(out, message.len()),
-                    Part::Number => put_decimal(out, client),
-                    Part::Channel => put_decimal(out, channel),
-                    Part::Addressee => put_decimal(out, addressee),
+                    Piece::Text(text) => out.extend_from_slice(text),
+                    Piece::Message => out.extend_from_slice(message),
+                    Piece::Length => put_decimal(out, message.len()),
+                    Piece::Number => put_decimal(out, client),
+                    Piece::Channel => put_decimal(out, channel),
+                    Piece::Addressee => put_decimal(out, addressee),
                 }
             }
         });

@@ -1,14 +1,14 @@
 //! A load: who says how much to how many, and what comes of it in this process.
 //!
-//! `aim`, `plan`, `storm` and `quiet` are what is asked for; `crew` runs the threads, `worker` is one
-//! of them, `account` and `ledger` keep account of what its clients hear, and `judge` makes one
-//! record of it all.
+//! `setup`, `plan`, `storm` and `idle` are what is asked for. `threads` runs the workers; `account`
+//! and `ledger` keep account of what their clients receive, and `judge` makes one record of all
+//! results.
 
 mod failed;
 mod outline;
 mod sums;
 pub(crate) mod sampler;
-mod aim;
+mod setup;
 mod message;
 mod sizes;
 mod audience;
@@ -17,7 +17,7 @@ mod pace;
 mod place;
 mod ledger;
 mod board;
-mod job;
+mod worker_task;
 mod absence;
 mod plan;
 pub(crate) mod presets;
@@ -26,25 +26,25 @@ mod account;
 mod echo;
 mod rooms;
 mod direct;
-mod post;
+mod worker_handle;
 mod watch;
-mod crew;
+mod threads;
 mod worker;
 pub(crate) mod judge;
-pub(crate) mod talk;
-mod quiet;
+pub(crate) mod messages;
+mod idle;
 mod storm;
 mod task;
 
-pub(crate) use aim::Aim;
-pub(crate) use crew::{Gathered, run as gather};
 pub(crate) use echo::Echo;
 pub(crate) use failed::Failed;
+pub(crate) use idle::Idle;
 pub(crate) use judge::{LATE, SAMPLES_MIN, lateness};
-pub(crate) use outline::Times;
+pub(crate) use outline::{Control, Schedule};
 pub(crate) use plan::Plan;
-pub(crate) use post::Post;
-pub(crate) use quiet::Idle;
 pub(crate) use sampler::Origin;
+pub(crate) use setup::Setup;
 pub(crate) use storm::Storm;
-pub(crate) use task::Task;
+pub(crate) use task::AnyLoad;
+pub(crate) use threads::{LoadResult, run as run_threads};
+pub(crate) use worker_handle::WorkerHandle;

@@ -1,4 +1,4 @@
-//! What one client has heard of one publisher: its numbers, without a socket.
+//! The numbers that one client has received of one publisher, without a socket.
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ impl Place {
     }
 }
 
-/// What came that should not have, or did not.
+/// Counts of receipts that should not have come, and of those that did not come.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
     /// Messages that a client has not heard though it heard later ones.

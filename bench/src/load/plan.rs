@@ -1,4 +1,4 @@
-//! What is asked for, as typed, and how the threads share it.
+//! A load of messages as asked for, and the share of each worker.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::absence::Reconnect;
-use super::aim::{Aim, Speech};
 use super::audience::Audience;
-use super::job::{Job, Mode};
 use super::message::Template;
-use super::outline::{Scene, Times};
+use super::outline::{Outline, Schedule};
 use super::sampler::Origin;
+use super::setup::{ProtocolFlags, Setup};
 use super::sizes::Sizes;
 use super::stamp::STAMP_BYTES;
+use super::worker_task::{Mode, WorkerTask};
 use crate::frame;
 use crate::tls;
 use crate::units;
@@ -29,12 +29,12 @@ const AT_ONCE_MAX: usize = 64;
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Plan {
     #[command(flatten)]
-    pub(crate) aim: Aim,
+    pub(crate) setup: Setup,
     /// Clients among them that publish; with --channels those of each channel.
     #[arg(short = 'P', long, value_name = "N", default_value = "1", value_parser = units::count)]
     pub(crate) publishers: usize,
     #[command(flatten)]
-    pub(crate) talk: Talk,
+    pub(crate) traffic: Traffic,
     #[command(flatten)]
     pub(crate) audience: Audience,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(crate) struct Plan {
     pub(crate) hears: Hears,
 }
 
-/// Who waits for a message.
+/// The clients that wait for a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Hears {
@@ -58,9 +58,9 @@ pub(crate) enum Hears {
     One,
 }
 
-/// What is said, how often, and for how long.
+/// The messages, their rate or window, and the time.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
-pub(crate) struct Talk {
+pub(crate) struct Traffic {
     /// Open loop: messages a second of all publishers together, such as 500/s.
     #[arg(
         short = 'r', long, value_name = "RATE",
@@ -93,8 +93,8 @@ pub(crate) struct Talk {
     pub(crate) message: Template,
 }
 
-impl Talk {
-    /// What makes no sense together.
+impl Traffic {
+    /// Returns an error for flags that contradict each other.
     fn check(&self) -> Result<(), String> {
         let (least, greatest) = self.sizes.bounds();
         if least < STAMP_BYTES || greatest > frame::PAYLOAD_BYTES_MAX {
@@ -119,21 +119,24 @@ impl Talk {
 }
 
 impl Plan {
-    /// What makes no sense together.
+    /// Returns an error for flags that contradict each other.
     pub(crate) fn check(&self) -> Result<(), String> {
-        self.aim.check()?;
-        let agents = self.aim.agents.count().max(self.aim.part.agents);
-        let listeners = self.aim.clients.div_ceil(self.aim.threads * agents);
+        self.setup.check()?;
+        let agents = self.setup.agents.count().max(self.setup.agent_share.agents);
+        let listeners = self.setup.clients.div_ceil(self.setup.threads * agents);
         if self.publishers == 0 {
             return Err("a load needs at least one publisher".into());
         }
-        if self.publishers > self.aim.clients {
-            return Err(format!("{} publishers of {} clients", self.publishers, self.aim.clients));
+        if self.publishers > self.setup.clients {
+            return Err(format!(
+                "{} publishers of {} clients",
+                self.publishers, self.setup.clients
+            ));
         }
         let heard = match self.hears {
             Hears::Own => 0,
             Hears::All | Hears::One => self.publishers,
-            Hears::Channel => self.publishers / self.aim.channels.unwrap_or(1),
+            Hears::Channel => self.publishers / self.setup.channels.unwrap_or(1),
         };
         if listeners.saturating_mul(heard) > PLACES_MAX {
             return Err(format!(
@@ -141,23 +144,23 @@ impl Plan {
                  account of: more threads, or fewer publishers"
             ));
         }
-        self.talk.check()
+        self.traffic.check()
     }
 
     /// The same load against another server, which passes messages on as they are.
     pub(crate) fn against(&self, address: SocketAddr, pid: u32) -> Result<Self, String> {
         Ok(Self {
-            aim: Aim {
+            setup: Setup {
                 url: Url::read(&format!("ws://{address}/ws"))?,
                 server_pid: Some(pid),
                 server_origin: Origin::Own,
                 tls: tls::Flags::default(),
-                speech: Speech::default(),
+                protocol: ProtocolFlags::default(),
                 subprotocol: None,
                 label: "bare loop".to_owned(),
-                ..self.aim.clone()
+                ..self.setup.clone()
             },
-            talk: Talk { message: Template::read("$MSG")?, ..self.talk.clone() },
+            traffic: Traffic { message: Template::read("$MSG")?, ..self.traffic.clone() },
             ..self.clone()
         })
     }
@@ -165,79 +168,80 @@ impl Plan {
     /// How many clients a thread hears before it says what is due. In echoes what is heard makes
     /// the next message due: a small part of all that is under way keeps the rest under way.
     fn at_once(&self) -> usize {
-        let under_way = self.publishers / self.aim.threads_in_all() * self.talk.window.unwrap_or(1);
+        let under_way =
+            self.publishers / self.setup.threads_in_all() * self.traffic.window.unwrap_or(1);
         match self.hears {
             Hears::All | Hears::Channel | Hears::One => AT_ONCE_MAX,
             Hears::Own => (under_way / 16).clamp(1, AT_ONCE_MAX),
         }
     }
 
-    /// What is to be seen of it.
-    pub(super) fn scene(&self) -> Scene {
+    /// Returns the outline for the view.
+    pub(super) fn outline(&self) -> Outline {
         let (command, unit) = match self.hears {
             Hears::All | Hears::Channel | Hears::One => ("fanout", "deliveries"),
             Hears::Own => ("echo", "echoes"),
         };
-        let (asked, hearers) = (self.aim.clients, self.hearers());
-        Scene { command, unit, asked, hearers, threads: self.aim.threads_shown() }
+        let (asked, hearers) = (self.setup.clients, self.hearers());
+        Outline { command, unit, asked, hearers, threads: self.setup.threads_shown() }
     }
 
     /// The clients that each message is for.
     pub(crate) fn hearers(&self) -> usize {
         match self.hears {
-            Hears::All => self.aim.clients,
-            Hears::Channel => self.aim.clients / self.aim.channels.unwrap_or(1).max(1),
+            Hears::All => self.setup.clients,
+            Hears::Channel => self.setup.clients / self.setup.channels.unwrap_or(1).max(1),
             Hears::One | Hears::Own => 1,
         }
     }
 
-    pub(crate) fn times(&self) -> Times {
-        Times { warm_up: self.talk.warm_up, time: Some(self.talk.time) }
+    pub(crate) fn schedule(&self) -> Schedule {
+        Schedule { warm_up: self.traffic.warm_up, time: Some(self.traffic.time) }
     }
 
-    /// What tells this run's messages from those of others.
+    /// Returns the mark that tells this run's messages from those of others.
     pub(crate) fn run_mark(&self) -> u16 {
         // Of the run's own choices this is the only one: by it two runs at once tell their messages
         // apart.
         let mixed =
-            self.aim.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
+            self.setup.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
         u16::try_from(mixed >> 16 & 0xffff).unwrap_or(0)
     }
 
     /// The numbers of a thread's publishers, which are dealt out like cards. Those of channels are
     /// where their channel is: the first of each, then the second of each.
     fn publishers_of(&self, thread: usize) -> Vec<usize> {
-        let (aim, publishers) = (&self.aim, self.publishers);
-        match (aim.channels, aim.channels_of(thread)) {
-            (Some(channels), Some((first, count))) => (0..publishers / channels.max(1))
-                .flat_map(|turn| (first..first + count).map(move |place| turn * channels + place))
+        let (setup, publishers) = (&self.setup, self.publishers);
+        match (setup.channels, setup.channels_of(thread)) {
+            (Some(channels), Some(own)) => (0..publishers / channels.max(1))
+                .flat_map(|turn| own.clone().map(move |place| turn * channels + place))
                 .collect(),
-            _ => (aim.place(thread)..publishers).step_by(aim.threads_in_all()).collect(),
+            _ => (setup.place(thread)..publishers).step_by(setup.threads_in_all()).collect(),
         }
     }
 
     /// Each thread's share.
-    pub(crate) fn jobs(&self) -> Result<Vec<Job>, String> {
-        let aim = &self.aim;
-        let run = aim.part.run.unwrap_or_else(|| self.run_mark());
-        let job = |thread| -> Result<Job, String> {
-            Ok(Job {
-                request: aim.request(thread)?,
-                clients: aim.share(thread).1,
+    pub(crate) fn tasks(&self) -> Result<Vec<WorkerTask>, String> {
+        let setup = &self.setup;
+        let run = setup.agent_share.run.unwrap_or_else(|| self.run_mark());
+        let task = |thread| -> Result<WorkerTask, String> {
+            Ok(WorkerTask {
+                request: setup.request(thread)?,
+                clients: setup.clients_of(thread).len(),
                 publishers: self.publishers_of(thread),
                 publishers_in_all: self.publishers,
-                ramp: aim.pace(thread),
-                template: self.talk.message.in_frames(aim.speech.opcode()),
-                sizes: self.talk.sizes.clone(),
-                addressees: (self.hears == Hears::One).then_some(aim.clients),
-                mode: self.talk.mode(),
+                ramp: setup.pace(thread),
+                template: self.traffic.message.in_frames(setup.protocol.opcode()),
+                sizes: self.traffic.sizes.clone(),
+                addressees: (self.hears == Hears::One).then_some(setup.clients),
+                mode: self.traffic.mode(),
                 at_once: self.at_once(),
                 backoff: self.reconnect.backoff(),
-                seed: aim.seed,
+                seed: setup.seed,
                 run,
             })
         };
-        (0..aim.threads).map(job).collect()
+        (0..setup.threads).map(task).collect()
     }
 }
 
@@ -246,7 +250,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::coordination::Part;
+    use crate::coordination::AgentShare;
 
     #[derive(Parser)]
     struct Line {
@@ -261,10 +265,10 @@ mod tests {
 
     #[test]
     fn clients_and_publishers_are_dealt_out() {
-        let jobs = plan("127.0.0.1:9001 -c 10 -P 5 --threads 3 -r 30/s").jobs().unwrap();
-        let clients: Vec<_> = jobs.iter().map(|job| (job.request.first, job.clients)).collect();
+        let tasks = plan("127.0.0.1:9001 -c 10 -P 5 --threads 3 -r 30/s").tasks().unwrap();
+        let clients: Vec<_> = tasks.iter().map(|task| (task.request.first, task.clients)).collect();
         assert_eq!(clients, [(0, 4), (4, 3), (7, 3)]);
-        let publishers: Vec<_> = jobs.iter().map(|job| job.publishers.clone()).collect();
+        let publishers: Vec<_> = tasks.iter().map(|task| task.publishers.clone()).collect();
         assert_eq!(publishers, [vec![0, 3], vec![1, 4], vec![2]]);
     }
 
@@ -272,8 +276,8 @@ mod tests {
     fn who_hears_itself_is_answered_while_most_is_under_way() {
         let at_once = |line: &str, hears| {
             let plan = plan(line);
-            let publishers = plan.aim.clients;
-            Plan { publishers, hears, ..plan }.jobs().unwrap()[0].at_once
+            let publishers = plan.setup.clients;
+            Plan { publishers, hears, ..plan }.tasks().unwrap()[0].at_once
         };
         assert_eq!(at_once("127.0.0.1:1 -c 20 -w 4", Hears::Own), 5);
         assert_eq!(at_once("127.0.0.1:1 -c 20 -w 4 --threads 2", Hears::Own), 2);
@@ -303,20 +307,21 @@ mod tests {
     fn parts_make_up_the_whole() {
         let typed = "127.0.0.1:9001 -c 11 -P 6 --ramp 4/s --core 5 --core 6";
         let shares = |plan: &Plan| -> Vec<_> {
-            let jobs = plan.jobs().unwrap();
-            jobs.into_iter()
-                .map(|job| (job.request.first, job.clients, job.publishers, job.ramp))
+            let tasks = plan.tasks().unwrap();
+            tasks
+                .into_iter()
+                .map(|task| (task.request.first, task.clients, task.publishers, task.ramp))
                 .collect()
         };
         let whole = shares(&plan(&format!("{typed} --threads 4")));
         let part = |agent| {
             let mut plan = plan(&format!("{typed} --threads 2"));
-            let part = Part { agent, agents: 2, cores_taken: agent, ..Part::default() };
-            plan.aim.part = part;
+            let part = AgentShare { agent, agents: 2, cores_taken: agent, ..AgentShare::default() };
+            plan.setup.agent_share = part;
             plan
         };
         assert_eq!([shares(&part(0)), shares(&part(1))].concat(), whole);
-        let cores = [0, 1].map(|agent| part(agent).aim.core(0));
+        let cores = [0, 1].map(|agent| part(agent).setup.core(0));
         assert_eq!(cores, [Some(5), Some(6)], "the second of a host goes on with its cores");
     }
 

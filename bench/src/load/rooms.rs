@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::account::Account;
-use super::job::{Job, Room};
 use super::ledger::{Ledger, Order, Receipt, disordered};
 use super::place::Tally;
 use super::stamp::Stamp;
+use super::worker_task::{Room, WorkerTask};
 use crate::run::Channels;
 
 /// The channels of one thread, whose clients it has all.
@@ -32,17 +32,18 @@ pub(super) struct Rooms {
 
 impl Rooms {
     /// For so many channels of the run in all.
-    pub(super) fn new(job: &Job, in_all: usize) -> Self {
-        let (first, count) = job.request.channels.unwrap_or((0, 1));
-        let each = job.publishers.len() / count;
+    pub(super) fn new(task: &WorkerTask, in_all: usize) -> Self {
+        let channels = task.request.channels.clone().unwrap_or(0..1);
+        let (first, count) = (channels.start, channels.len());
+        let each = task.publishers.len() / count;
         Self {
-            ledgers: (0..count).map(|_| Ledger::new(job.clients / count, each)).collect(),
+            ledgers: (0..count).map(|_| Ledger::new(task.clients / count, each)).collect(),
             first,
             in_all,
             each,
-            complete: vec![0; job.publishers.len()],
-            moved: Vec::with_capacity(job.publishers.len()),
-            is_moved: vec![false; job.publishers.len()],
+            complete: vec![0; task.publishers.len()],
+            moved: Vec::with_capacity(task.publishers.len()),
+            is_moved: vec![false; task.publishers.len()],
             receipts: vec![0; count],
             strays: 0,
         }

@@ -1,4 +1,4 @@
-//! What the server's process and the host use while a load runs.
+//! CPU time and memory of the server's process and of the host while a load runs.
 
 use std::time::Instant;
 use std::{fs, io};

@@ -13,24 +13,24 @@ impl Plan {
                 let publishers = self.publishers;
                 return Err(format!("{publishers} publishers of {members} members of a channel"));
             }
-            plan.aim.channels = Some(channels);
-            plan.aim.clients = channels.saturating_mul(members);
+            plan.setup.channels = Some(channels);
+            plan.setup.clients = channels.saturating_mul(members);
             plan.publishers = channels.saturating_mul(self.publishers);
             plan.hears = Hears::Channel;
         }
         if direct {
-            if self.aim.agents.count() > 0 || self.reconnect.backoff().is_some() {
+            if self.setup.agents.count() > 0 || self.reconnect.backoff().is_some() {
                 return Err("--direct goes with neither --agents nor --reconnect".into());
             }
             plan.hears = Hears::One;
         }
-        let message = &self.talk.message;
+        let message = &self.traffic.message;
         if direct != message.has_addressee() {
             let why = "--direct needs $TO in --message, the number of the client that it is for, \
                        and nothing else has one";
             return Err(why.into());
         }
-        if channels.is_none() && (message.has_channel() || self.aim.asks_for_channels()) {
+        if channels.is_none() && (message.has_channel() || self.setup.asks_for_channels()) {
             return Err("$C is the number of a channel: how many are there? --channels".into());
         }
         Ok(plan)
@@ -59,15 +59,15 @@ mod tests {
     #[test]
     fn channels_are_dealt_out_whole() {
         let plan = settled("127.0.0.1:1/?c=$C --channels 5 --members 3 -P 2 --threads 2").unwrap();
-        assert_eq!((plan.aim.clients, plan.publishers), (15, 10));
-        let jobs = plan.jobs().unwrap();
-        let shares: Vec<_> = jobs
+        assert_eq!((plan.setup.clients, plan.publishers), (15, 10));
+        let tasks = plan.tasks().unwrap();
+        let shares: Vec<_> = tasks
             .iter()
-            .map(|job| (job.request.first, job.clients, job.request.channels.unwrap()))
+            .map(|task| (task.request.first, task.clients, task.request.channels.clone().unwrap()))
             .collect();
-        assert_eq!(shares, [(0, 9, (0, 3)), (9, 6, (3, 2))]);
+        assert_eq!(shares, [(0, 9, 0..3), (9, 6, 3..5)]);
         // The first publisher of each channel, then the second one.
-        let publishers: Vec<_> = jobs.iter().map(|job| job.publishers.clone()).collect();
+        let publishers: Vec<_> = tasks.iter().map(|task| task.publishers.clone()).collect();
         assert_eq!(publishers, [vec![0, 1, 2, 5, 6, 7], vec![3, 4, 8, 9]]);
     }
 

@@ -1,4 +1,4 @@
-//! What every message carries: who said it, as which, and when.
+//! The stamp that every message carries: its publisher, its number, and its intended moment.
 //!
 //! Letters and digits only, so that a stamp passes through JSON as it is, and it is looked for, so
 //! that it is found in whatever a server wraps around it, several times in joined messages.

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::aim::Aim;
-use super::crew::{self, Gathered};
 use super::failed::Failed;
+use super::idle::{self, Seen};
 use super::judge;
-use super::outline::{Scene, Times};
-use super::post::Post;
-use super::quiet::{self, Seen};
+use super::outline::{Control, Outline, Schedule};
+use super::setup::Setup;
 use super::sums::merge;
-use crate::coordination::Outside;
+use super::threads::{self, LoadResult};
+use super::worker_handle::WorkerHandle;
+use crate::coordination::CoordinatorLink;
 use crate::histogram::{nanoseconds, ns_of};
 use crate::host::{now_ns, thread_cpu_ns};
 use crate::live::Sums;
@@ -32,7 +32,7 @@ const TELLING: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Storm {
     #[command(flatten)]
-    pub(crate) aim: Aim,
+    pub(crate) setup: Setup,
     /// How often all clients come: after the first time they are killed and return.
     #[arg(long, value_name = "N", default_value = "2", value_parser = units::count)]
     rounds: usize,
@@ -43,25 +43,25 @@ pub(crate) struct Storm {
 
 impl Storm {
     /// Storms are over when they have blown.
-    pub(crate) const TIMES: Times = Times { warm_up: Duration::ZERO, time: None };
+    pub(crate) const SCHEDULE: Schedule = Schedule { warm_up: Duration::ZERO, time: None };
 
     /// All clients come once, at once, and go.
-    pub(crate) fn once(aim: Aim) -> Self {
-        Self { aim: Aim { ramp: None, ..aim }, rounds: 1, hold: Duration::ZERO }
+    pub(crate) fn once(setup: Setup) -> Self {
+        Self { setup: Setup { ramp: None, ..setup }, rounds: 1, hold: Duration::ZERO }
     }
 }
 
 impl Storm {
     /// Makes one record of what the threads saw.
-    pub(crate) fn record(&self, gathered: Gathered<Seen>) -> Result<Run, Failed> {
+    pub(crate) fn record(&self, gathered: LoadResult<Seen>) -> Result<Run, Failed> {
         let took = gathered.found.iter().map(|seen: &Seen| seen.took).max().unwrap_or_default();
         let busiest_ns = gathered.found.iter().map(|seen| seen.came_ns).max().unwrap_or(0);
         let mut late = nanoseconds()?;
         for seen in &gathered.found {
             merge(&mut late, &seen.late)?;
         }
-        let gathered = Gathered { measured: took, ..gathered };
-        let mut run = quiet::record("connect", &self.aim, gathered, self.rounds.max(1))?;
+        let gathered = LoadResult { measured: took, ..gathered };
+        let mut run = idle::record("connect", &self.setup, gathered, self.rounds.max(1))?;
         // Of the time in which clients came, as all other figures: not of that in which they stay.
         run.generator.cpu_share = judge::share(busiest_ns, run.totals.seconds);
         if took >= TELLING {
@@ -78,14 +78,14 @@ impl Storm {
         Ok(run)
     }
 
-    /// What is to be seen of it.
-    pub(super) fn scene(&self) -> Scene {
-        Scene {
+    /// Returns the outline for the view.
+    pub(super) fn outline(&self) -> Outline {
+        Outline {
             command: "connect",
             unit: "connects",
-            asked: self.aim.clients.saturating_mul(self.rounds.max(1)),
+            asked: self.setup.clients.saturating_mul(self.rounds.max(1)),
             hearers: 0,
-            threads: self.aim.threads_shown(),
+            threads: self.setup.threads_shown(),
         }
     }
 
@@ -93,27 +93,28 @@ impl Storm {
     pub(crate) fn work(
         &self,
         stopped: &AtomicBool,
-        outside: Option<&Outside>,
-    ) -> Result<Gathered<Seen>, Failed> {
-        let (aim, rounds) = (&self.aim, self.rounds.max(1));
-        let requests = quiet::requests(aim)?;
-        crew::run(aim, &Self::TIMES, &self.scene(), (stopped, outside), async |post| {
-            storms(aim, &requests[post.thread], (rounds, self.hold), post).await
+        coordinator: Option<&CoordinatorLink>,
+    ) -> Result<LoadResult<Seen>, Failed> {
+        let (schedule, outline) = (&Self::SCHEDULE, &self.outline());
+        let control = Control { schedule, outline, stopped, coordinator };
+        let requests = idle::requests(&self.setup)?;
+        threads::run(&self.setup, &control, async |handle| {
+            storms(self, &requests[handle.thread], handle).await
         })
     }
 }
 
 /// All clients of a thread come and stay, so many times.
 async fn storms(
-    aim: &Aim,
+    storm: &Storm,
     request: &Request,
-    (rounds, hold): (usize, Duration),
-    mut post: Post<'_>,
+    mut handle: WorkerHandle<'_>,
 ) -> io::Result<Seen> {
+    let (setup, rounds) = (&storm.setup, storm.rounds.max(1));
     let mut seen = Seen::new()?;
-    post.ready(0);
+    handle.ready(0);
     let moments = loop {
-        if let Some(moments) = post.moments() {
+        if let Some(moments) = handle.moments() {
             break moments;
         }
         std::thread::park_timeout(MEETING);
@@ -124,36 +125,40 @@ async fn storms(
     seen.intervals.begin(moments.measure_ns);
     seen.intervals.begun();
     for round in 1..=rounds {
-        if !post.goes_on() {
+        if !handle.goes_on() {
             break;
         }
         let (began, spent_ns) = (Instant::now(), thread_cpu_ns());
         let mut swarm = Swarm::empty()?;
         let Seen { handshake, intervals, .. } = &mut seen;
-        let arrived =
-            swarm.arrive(request, aim.share(post.thread).1, aim.pace(post.thread), |time| {
+        let arrived = swarm.arrive(
+            request,
+            setup.clients_of(handle.thread).len(),
+            setup.pace(handle.thread),
+            |time| {
                 let now = now_ns();
                 intervals.tick(now);
                 if let Some(time) = time {
                     let took_ns = ns_of(time);
                     handshake.saturating_record(took_ns);
                     intervals.received(now, took_ns);
-                    post.arrived();
+                    handle.arrived();
                 }
-                post.show(now, intervals, Sums::default);
-                post.goes_on()
-            })?;
+                handle.show(now, intervals, Sums::default);
+                handle.goes_on()
+            },
+        )?;
         seen.took += began.elapsed();
         seen.came_ns += thread_cpu_ns().saturating_sub(spent_ns);
         seen.came(arrived)?;
-        let until = now_ns() + ns_of(hold);
-        seen.rest(&mut swarm, &mut post, until).await?;
+        let until = now_ns() + ns_of(storm.hold);
+        seen.rest(&mut swarm, &mut handle, until).await?;
         if round == rounds {
             seen.sockets = swarm.into_sockets();
         } else {
             drop(swarm);
         }
-        post.meet(round);
+        handle.meet(round);
     }
     seen.intervals.end();
     Ok(seen)

@@ -2,49 +2,49 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::aim::Aim;
-use super::outline::Scene;
+use super::idle::Idle;
+use super::outline::Outline;
 use super::plan::{Hears, Plan};
-use super::quiet::Idle;
+use super::setup::Setup;
 use super::storm::Storm;
 
 /// A load of any kind, as agents are told it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Task {
-    Talk(Box<Plan>),
+pub(crate) enum AnyLoad {
+    Traffic(Box<Plan>),
     Connect(Storm),
     Idle(Idle),
 }
 
-impl Task {
-    pub(crate) fn aim_mut(&mut self) -> &mut Aim {
+impl AnyLoad {
+    pub(crate) fn setup_mut(&mut self) -> &mut Setup {
         match self {
-            Self::Talk(plan) => &mut plan.aim,
-            Self::Connect(storm) => &mut storm.aim,
-            Self::Idle(idle) => &mut idle.aim,
+            Self::Traffic(plan) => &mut plan.setup,
+            Self::Connect(storm) => &mut storm.setup,
+            Self::Idle(idle) => &mut idle.setup,
         }
     }
 
-    /// What is to be seen of it.
-    pub(crate) fn scene(&self) -> Scene {
+    /// Returns the outline for the view.
+    pub(crate) fn outline(&self) -> Outline {
         match self {
-            Self::Talk(plan) => plan.scene(),
-            Self::Connect(storm) => storm.scene(),
-            Self::Idle(idle) => idle.scene(),
+            Self::Traffic(plan) => plan.outline(),
+            Self::Connect(storm) => storm.outline(),
+            Self::Idle(idle) => idle.outline(),
         }
     }
 
     /// Publishers whose messages go to the clients of all agents.
     pub(crate) fn publishers(&self) -> usize {
         match self {
-            Self::Talk(plan) if plan.hears == Hears::All => plan.publishers,
+            Self::Traffic(plan) if plan.hears == Hears::All => plan.publishers,
             _ => 0,
         }
     }
 
-    /// What tells the run's messages from those of others.
+    /// Returns the mark that tells the run's messages from those of others.
     pub(crate) fn run_mark(&self) -> u16 {
-        if let Self::Talk(plan) = self { plan.run_mark() } else { 0 }
+        if let Self::Traffic(plan) = self { plan.run_mark() } else { 0 }
     }
 }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::aim::Aim;
-use super::outline::{Scene, Times};
-use super::post::{Moments, Shared};
+use super::outline::{Control, Schedule};
 use super::sampler::Sampler;
+use super::setup::Setup;
+use super::worker_handle::{Moments, Shared};
 use crate::host::now_ns;
-use crate::live::{self, Glimpse, Head, Phase, Picture, View, Wish};
+use crate::live::{self, Head, Phase, Picture, Snapshot, View, Wish};
 use crate::proc;
 
 /// How often the main thread looks at what the others do.
@@ -22,46 +22,46 @@ pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// and a thread that wakes late has missed part of it.
 const LEAD_NS: u64 = 2_000_000;
 
-/// Glimpses of each thread that may wait to be looked at.
-const GLIMPSES_MAX: usize = 16;
+/// Snapshots of each thread that may wait to be looked at.
+const SNAPSHOTS_MAX: usize = 16;
 
 /// The exit code of someone who did not want to wait for the end of an interrupted run.
 const INTERRUPTED: i32 = 130;
 
-/// Who looks on.
+/// The main thread, which looks on while the workers run.
 pub(super) struct Watch<'a> {
-    times: &'a Times,
+    schedule: &'a Schedule,
     shared: &'a Shared<'a>,
     stopped: &'a AtomicBool,
     began: Instant,
     view: View,
     picture: Picture,
-    glimpses: Receiver<Glimpse>,
+    snapshots: Receiver<Snapshot>,
 }
 
 impl<'a> Watch<'a> {
     /// With where threads are to show themselves, if anyone looks.
     pub(super) fn new(
-        aim: &Aim,
-        (times, scene): (&'a Times, &Scene),
+        setup: &Setup,
+        control: &Control<'a>,
         shared: &'a Shared<'a>,
-        stopped: &'a AtomicBool,
-    ) -> (Self, Option<Sender<Glimpse>>) {
-        let (show, glimpses) = bounded(scene.threads * GLIMPSES_MAX);
-        let view = View::open(live::Flags { quiet: aim.quiet, no_tui: aim.no_tui });
-        let show = (!view.is_silent()).then_some(show).or_else(|| shared.shown_outside());
-        let (url, label) = (aim.url.to_string(), &aim.label);
+    ) -> (Self, Option<Sender<Snapshot>>) {
+        let Control { schedule, outline, stopped, .. } = *control;
+        let (show, snapshots) = bounded(outline.threads * SNAPSHOTS_MAX);
+        let view = View::open(live::Flags { quiet: setup.quiet, no_tui: setup.no_tui });
+        let show = (!view.is_silent()).then_some(show).or_else(|| shared.shown_to_coordinator());
+        let (url, label) = (setup.url.to_string(), &setup.label);
         let head = Head {
-            command: scene.command.to_owned(),
+            command: outline.command.to_owned(),
             target: if label.is_empty() { url } else { format!("{label}  {url}") },
-            unit: scene.unit,
-            asked: scene.asked as u64,
-            hearers: scene.hearers as u64,
+            unit: outline.unit,
+            asked: outline.asked as u64,
+            hearers: outline.hearers as u64,
         };
-        let mut picture = Picture::new(head, scene.threads);
-        picture.server = aim.server_pid.map(|_| live::Server::default());
+        let mut picture = Picture::new(head, outline.threads);
+        picture.server = setup.server_pid.map(|_| live::Server::default());
         let began = Instant::now();
-        (Self { times, shared, stopped, began, view, picture, glimpses }, show)
+        (Self { schedule, shared, stopped, began, view, picture, snapshots }, show)
     }
 
     /// While the clients come.
@@ -119,18 +119,18 @@ impl<'a> Watch<'a> {
         (picture.phase, picture.passed_s, picture.of_s) = if now >= end_ns {
             (Phase::Ending, picture.measured_s, None)
         } else if now >= measure_ns {
-            let of_s = self.times.time.map(|time| time.as_secs_f64());
+            let of_s = self.schedule.time.map(|time| time.as_secs_f64());
             (Phase::Measuring, picture.measured_s, of_s)
         } else {
-            let of_s = self.times.warm_up.as_secs_f64();
+            let of_s = self.schedule.warm_up.as_secs_f64();
             (Phase::WarmUp, seconds(begin_ns, now), Some(of_s))
         };
         self.look();
     }
 
     fn look(&mut self) {
-        for glimpse in self.glimpses.try_iter() {
-            self.picture.take(glimpse);
+        for snapshot in self.snapshots.try_iter() {
+            self.picture.take(snapshot);
         }
         self.picture.connected = self.shared.arrived();
         self.picture.fold(false);

@@ -8,12 +8,12 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::account::Account;
-use super::job::{Found, Job, Mode};
 use super::ledger::Receipt;
 use super::pace::Pace;
 use super::place::Tally;
-use super::post::{Moments, Post};
 use super::stamp::{Halves, Stamper};
+use super::worker_handle::{Moments, WorkerHandle};
+use super::worker_task::{Found, Mode, WorkerTask};
 use crate::histogram::{nanoseconds, ns_of};
 use crate::host::now_ns;
 use crate::live::Sums;
@@ -36,15 +36,15 @@ const PATIENCE_NS: u64 = 3_000_000_000;
 
 /// A thread at work.
 pub(super) struct Worker<'a, A> {
-    job: Job,
-    post: Post<'a>,
+    task: WorkerTask,
+    handle: WorkerHandle<'a>,
     swarm: Swarm,
     account: A,
     stamper: Stamper,
     halves: Halves,
     /// How many messages each of its publishers has sent.
     sent: Vec<u32>,
-    /// What of it a closed loop has given up waiting for.
+    /// Messages of each publisher that a closed loop no longer waits for.
     given_up: Vec<u32>,
     /// When each publisher's window last moved.
     moved_ns: Vec<u64>,
@@ -82,27 +82,31 @@ pub(super) struct Worker<'a, A> {
 
 impl<'a, A: Account> Worker<'a, A> {
     /// Connects the clients, and works from the moment at which all begin.
-    pub(super) async fn run(job: Job, account: A, mut post: Post<'a>) -> io::Result<Found> {
+    pub(super) async fn run(
+        task: WorkerTask,
+        account: A,
+        mut handle: WorkerHandle<'a>,
+    ) -> io::Result<Found> {
         let mut swarm = Swarm::empty()?;
         let mut handshake = nanoseconds()?;
-        let arrived = swarm.arrive(&job.request, job.clients, job.ramp, |time| {
+        let arrived = swarm.arrive(&task.request, task.clients, task.ramp, |time| {
             if let Some(time) = time {
                 handshake.saturating_record(ns_of(time));
-                post.arrived();
+                handle.arrived();
             }
-            post.goes_on()
+            handle.goes_on()
         })?;
-        swarm.take_at_once(job.at_once);
-        if let Some(backoff) = job.backoff {
-            swarm.come_back(&job.request, backoff, job.seed)?;
+        swarm.take_at_once(task.at_once);
+        if let Some(backoff) = task.backoff {
+            swarm.come_back(&task.request, backoff, task.seed)?;
         }
-        post.ready(arrived.open);
+        handle.ready(arrived.open);
         let mut worker = Self {
-            stamper: Stamper::new(job.run),
+            stamper: Stamper::new(task.run),
             halves: Halves::default(),
-            sent: vec![0; job.publishers.len()],
-            given_up: vec![0; job.publishers.len()],
-            moved_ns: vec![0; job.publishers.len()],
+            sent: vec![0; task.publishers.len()],
+            given_up: vec![0; task.publishers.len()],
+            moved_ns: vec![0; task.publishers.len()],
             pace: None,
             early_ns: 0,
             moments: Moments { begin_ns: 0, measure_ns: 0 },
@@ -111,8 +115,8 @@ impl<'a, A: Account> Worker<'a, A> {
             places: Vec::new(),
             heard: 0,
             published: 0,
-            published_of: vec![0; job.publishers.len()],
-            random: Random(job.seed ^ (job.request.first as u64) << 32),
+            published_of: vec![0; task.publishers.len()],
+            random: Random(task.seed ^ (task.request.first as u64) << 32),
             unsaid: 0,
             receipts: 0,
             receipts_in_time: 0,
@@ -126,11 +130,11 @@ impl<'a, A: Account> Worker<'a, A> {
             payload: Vec::new(),
             swarm,
             account,
-            post,
-            job,
+            handle,
+            task,
         };
         // Clients that never came are not waited for.
-        for client in 0..worker.job.clients {
+        for client in 0..worker.task.clients {
             if !worker.swarm.is_open(client) {
                 worker.account.leave(client);
             }
@@ -142,7 +146,7 @@ impl<'a, A: Account> Worker<'a, A> {
         Ok(worker.found(arrived, handshake))
     }
 
-    /// What it found, when all is over.
+    /// Returns the worker's result, when all is over.
     fn found(mut self, arrived: Arrived, handshake: Histogram<u64>) -> Found {
         let absences = self.swarm.absences();
         if absences.is_some() {
@@ -172,19 +176,19 @@ impl<'a, A: Account> Worker<'a, A> {
 
     async fn await_start(&mut self) -> io::Result<()> {
         self.moments = loop {
-            if let Some(moments) = self.post.moments() {
+            if let Some(moments) = self.handle.moments() {
                 break moments;
             }
             self.swarm.rest(TURN).await?;
             self.hear()?;
         };
         self.intervals.begin(self.moments.measure_ns);
-        if let Mode::Open { rate } = self.job.mode {
+        if let Mode::Open { rate } = self.task.mode {
             let pace = Pace::new(
                 self.moments.begin_ns,
                 rate,
-                self.job.publishers.clone(),
-                self.job.publishers_in_all,
+                self.task.publishers.clone(),
+                self.task.publishers_in_all,
             );
             self.early_ns = EARLY_NS.min(pace.usual_gap_ns() / EARLY_PARTS);
             self.pace = Some(pace);
@@ -197,7 +201,7 @@ impl<'a, A: Account> Worker<'a, A> {
         let (mut heard, mut moved_ns) = (0, now_ns());
         let (mut begun, mut ended) = (false, false);
         loop {
-            self.end_ns = self.post.end_ns();
+            self.end_ns = self.handle.end_ns();
             let now = now_ns();
             if !begun && now >= measure_ns {
                 begun = true;
@@ -248,8 +252,8 @@ impl<'a, A: Account> Worker<'a, A> {
 
     /// Lets people see how it goes.
     fn show(&mut self, now: u64) {
-        let Self { post, intervals, account, swarm, late, published, receipts, .. } = self;
-        post.show(now, intervals, || {
+        let Self { handle, intervals, account, swarm, late, published, receipts, .. } = self;
+        handle.show(now, intervals, || {
             let Tally { missing, duplicated, out_of_order, strays, .. } = account.tally();
             Sums {
                 published: *published,

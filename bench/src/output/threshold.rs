@@ -107,7 +107,7 @@ fn split(text: &str) -> Option<(&str, Operator, &str)> {
 fn scale(of: Unit, unit: &str) -> Option<f64> {
     let scales: &[(&str, f64)] = match of {
         Unit::Time => &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)],
-        Unit::Share | Unit::Times => &[("", 1.0), ("%", 0.01)],
+        Unit::Share | Unit::Schedule => &[("", 1.0), ("%", 0.01)],
         _ => &[("", 1.0), ("k", 1e3), ("M", 1e6)],
     };
     scales.iter().find(|(known, _)| *known == unit).map(|(_, scale)| *scale)
@@ -116,7 +116,7 @@ fn scale(of: Unit, unit: &str) -> Option<f64> {
 fn takes(unit: Unit) -> &'static str {
     match unit {
         Unit::Time => "a number and ns, us, ms or s",
-        Unit::Share | Unit::Times => "a number, or one and %",
+        Unit::Share | Unit::Schedule => "a number, or one and %",
         _ => "a number, or one and k or M",
     }
 }

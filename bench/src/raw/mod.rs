@@ -84,7 +84,7 @@ pub(crate) struct Server<W: Way> {
     slots: Vec<Option<Slot<W::Socket>>>,
     /// Slots that are free again.
     free: Vec<usize>,
-    /// What came in part, beside the slots: only reading touches it.
+    /// Partial frames, beside the slots: only reading touches them.
     readers: Vec<Reader>,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,

@@ -20,7 +20,7 @@ const _: () =
 
 /// How frames leave.
 pub(crate) trait Way {
-    /// What holds a client's socket.
+    /// The owner of a client's socket.
     type Socket: AsFd + From<OwnedFd>;
 
     /// Sends `bytes` to all clients that are open, and has none of it under way when it returns.

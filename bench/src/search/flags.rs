@@ -1,6 +1,6 @@
-//! What is searched, as asked for.
+//! The flags of a search.
 
-use super::course::Course;
+use super::sequence::LoadSequence;
 use super::verdict::slo;
 use crate::load::{Plan, SAMPLES_MIN};
 use crate::meter::real;
@@ -8,7 +8,7 @@ use crate::output::threshold::Threshold;
 use crate::run::By;
 use crate::{host, units};
 
-/// What holds in every search.
+/// The bound of every search.
 const ALWAYS: &str = "lost==0";
 
 /// The rate at which a search begins, and the greatest; the number of clients at which one begins.
@@ -20,7 +20,7 @@ const START_CLIENTS: f64 = 100.0;
 /// every executor that ended, and each run has one a thread.
 const OTHER_DESCRIPTORS: u64 = 100;
 
-/// What is searched, and how.
+/// A search, as asked for.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Search {
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(crate) struct Search {
     /// nothing is lost, and that no queue grows, must hold always.
     #[arg(long, required = true, value_name = "FIGURE<BOUND", value_parser = slo)]
     pub(super) slo: Vec<Threshold>,
-    /// What is raised: the rate, of as many clients at every step, or the clients, at one rate.
+    /// The quantity to raise: the rate with as many clients, or the clients at one rate.
     #[arg(long, default_value = "rate")]
     pub(super) by: By,
     /// The load to begin with, and the least that is tried; 10/s, or 100 clients.
@@ -51,17 +51,17 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// What makes no sense together.
+    /// Returns an error for flags that contradict each other.
     pub(crate) fn check(&self) -> Result<(), String> {
         let plan = &self.plan;
-        if plan.talk.window.is_some() {
+        if plan.traffic.window.is_some() {
             return Err("a search is an open loop: it takes no window".into());
         }
         match self.by {
-            By::Rate if plan.talk.rate.is_some() => {
+            By::Rate if plan.traffic.rate.is_some() => {
                 return Err("the rate is what is searched: --start and --max bound it".into());
             }
-            By::Clients if plan.talk.rate.is_none() => {
+            By::Clients if plan.traffic.rate.is_none() => {
                 return Err("a search by clients needs the rate that they hear: -r 20/s".into());
             }
             By::Clients if !plan.audience.is_everyone() => {
@@ -73,14 +73,14 @@ impl Search {
         if self.repeats == 0 || self.repeats > 99 {
             return Err("a step is run from once to 99 times".into());
         }
-        let course = self.course()?;
-        for load in [course.start, course.max] {
+        let sequence = self.sequence()?;
+        for load in [sequence.start, sequence.max] {
             self.plan_of(load).check()?;
         }
-        let first = self.plan_of(course.start);
-        let receipts = first.talk.rate.unwrap_or(0.0)
+        let first = self.plan_of(sequence.start);
+        let receipts = first.traffic.rate.unwrap_or(0.0)
             * real(first.hearers() as u64)
-            * first.talk.time.as_secs_f64();
+            * first.traffic.time.as_secs_f64();
         if receipts < real(SAMPLES_MIN) {
             return Err(format!(
                 "the first step would bring {receipts:.0} receipts, and {SAMPLES_MIN} are the \
@@ -90,39 +90,39 @@ impl Search {
         Ok(())
     }
 
-    pub(super) fn course(&self) -> Result<Course, String> {
+    pub(super) fn sequence(&self) -> Result<LoadSequence, String> {
         let (start, max) = match self.by {
             By::Rate => (START_RATE, MAX_RATE),
             By::Clients => {
-                let others = OTHER_DESCRIPTORS * (1 + self.plan.aim.threads as u64);
+                let others = OTHER_DESCRIPTORS * (1 + self.plan.setup.threads as u64);
                 let most = host::nofile_max().saturating_sub(others);
                 // Agents of other hosts have limits of their own, mostly the same.
-                let processes = self.plan.aim.agents.count().max(1) as u64;
+                let processes = self.plan.setup.agents.count().max(1) as u64;
                 (START_CLIENTS, real(most.saturating_mul(processes).min(1_000_000)))
             }
         };
-        let bounds = (self.start.unwrap_or(start), self.max.unwrap_or(max));
-        Course::new(bounds, self.factor, self.precision, self.by == By::Clients)
+        let (start, max) = (self.start.unwrap_or(start), self.max.unwrap_or(max));
+        LoadSequence::new(start, max, self.factor, self.precision, self.by == By::Clients)
     }
 
     /// The plan of one load.
     pub(super) fn plan_of(&self, load: f64) -> Plan {
         let mut plan = self.plan.clone();
-        plan.aim.quiet = true;
+        plan.setup.quiet = true;
         match self.by {
-            By::Rate => plan.talk.rate = Some(load),
+            By::Rate => plan.traffic.rate = Some(load),
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "a whole number of clients"
             )]
-            By::Clients => plan.aim.clients = load as usize,
+            By::Clients => plan.setup.clients = load as usize,
         }
         // What makes no sense of it was said before.
         plan.settled().unwrap_or(plan)
     }
 
-    /// What must hold, as typed and always.
+    /// Returns the bounds that must hold: those that were typed, and the one of every search.
     pub(crate) fn slos(&self) -> Vec<Threshold> {
         let always: Threshold = ALWAYS.parse().expect("it is a threshold");
         let mut slos = self.slo.clone();

@@ -1,9 +1,9 @@
 //! The greatest load that holds: steps up, then halves, each load warmed up and repeated.
 //!
-//! `flags` is what was asked for. `course` says which load is next, `walk` runs it, `verdict` says
+//! `flags` is what was asked for. `sequence` says which load is next, `walk` runs it, `verdict` says
 //! what came of it, and `moved` what it ran into.
 
-mod course;
+mod sequence;
 mod verdict;
 mod moved;
 mod flags;

@@ -61,7 +61,7 @@ fn counts(held: &[&Run], missed: &[&Run]) -> Vec<Move> {
             if name == "lost" && !why.is_empty() { "closed clients by code: " } else { "" };
         let why = if why.is_empty() { why } else { format!(" ({closed}{why})") };
         let said = format!("{what}: {} → {}{why}", count(from), count(to));
-        moves.push(row(name, (from, to), said, from > 0.0));
+        moves.push(row(name, from, to, said, from > 0.0));
     }
     moves
 }
@@ -91,18 +91,18 @@ fn shares(held: &[&Run], missed: &[&Run]) -> Vec<Move> {
     for (name, what, of, full) in rows {
         if let Some((from, to)) = both(name, held, missed).filter(|(_, to)| *to >= full) {
             let said = format!("{what}: {} → {} {of}", share(from), share(to));
-            moves.push(row(name, (from, to), said, from >= full));
+            moves.push(row(name, from, to, said, from >= full));
         }
     }
     moves
 }
 
-/// What is published and does not get through.
+/// The share of publications that do not get through.
 fn lag(held: &[&Run], missed: &[&Run]) -> Option<Move> {
     let (from, to) = middle(held, growth).zip(middle(missed, growth))?;
     let said =
         format!("the queue: of what is published {} → {} stays behind", share(from), share(to));
-    (to > 0.05 && to > 2.0 * from).then(|| row("queue_growth", (from, to), said, false))
+    (to > 0.05 && to > 2.0 * from).then(|| row("queue_growth", from, to, said, false))
 }
 
 /// The whole distribution, or its tail alone.
@@ -119,10 +119,10 @@ fn latency(held: &[&Run], missed: &[&Run]) -> Option<Move> {
     };
     let figure = Figure::named("delivery.p99")?;
     debug_assert_eq!(figure.unit, Unit::Time);
-    Some(row("delivery.p99", (p99, p99_to), said, false))
+    Some(row("delivery.p99", p99, p99_to, said, false))
 }
 
-fn row(figure: &str, (from, to): (f64, f64), said: String, before: bool) -> Move {
+fn row(figure: &str, from: f64, to: f64, said: String, before: bool) -> Move {
     Move { moved: Moved { figure: figure.to_owned(), from, to, said }, before }
 }
 

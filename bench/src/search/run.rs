@@ -12,7 +12,7 @@ impl Search {
     /// Searches, and gives a run of the answer in which all that was tried is written down; none if
     /// it was interrupted before the first load was decided. An error is one of that load.
     pub(crate) fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Option<Run>, Failed> {
-        let course = self.course().map_err(Failed::Unreachable)?;
-        Walk::new(self, course).run(stopped)
+        let sequence = self.sequence().map_err(Failed::Unreachable)?;
+        Walk::new(self, sequence).run(stopped)
     }
 }

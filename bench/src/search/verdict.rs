@@ -1,4 +1,4 @@
-//! What a run says of a load, and what the repeats of a step say together.
+//! The verdict of one run on its load, and of all repeats of a step together.
 
 use crate::load::{self, SAMPLES_MIN};
 use crate::meter::real;
@@ -28,7 +28,7 @@ const REFUSALS: [&str; 7] = [
     "(os error 32)",
 ];
 
-/// What one run says of its load.
+/// The verdict of one run on its load.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
     Held,
@@ -134,7 +134,7 @@ fn hearers(run: &Run) -> u64 {
     }
 }
 
-/// What a step comes to.
+/// The decision of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     Held,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::course::Course;
 use super::flags::Search;
 use super::moved::moved;
+use super::sequence::LoadSequence;
 use super::verdict::{Decision, Outcome, decide, excuse, outcome_of};
 use crate::live;
 use crate::load::{Failed, Origin, Plan};
@@ -30,7 +30,7 @@ struct Repeat {
 pub(super) struct Walk<'a> {
     search: &'a Search,
     slos: Vec<Threshold>,
-    course: Course,
+    sequence: LoadSequence,
     steps: Vec<(Decision, Step, Vec<Repeat>)>,
 }
 
@@ -41,21 +41,21 @@ enum Cut {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(search: &'a Search, course: Course) -> Self {
-        Self { search, slos: search.slos(), course, steps: Vec::new() }
+    pub(super) fn new(search: &'a Search, sequence: LoadSequence) -> Self {
+        Self { search, slos: search.slos(), sequence, steps: Vec::new() }
     }
 
-    /// Walks the whole course, or as much of it as can be walked.
+    /// Walks the whole sequence, or as much of it as can be walked.
     pub(super) fn run(mut self, stopped: &Arc<AtomicBool>) -> Result<Option<Run>, Failed> {
         self.announce()?;
         let mut cut_short = None;
-        while let Some(load) = self.course.next() {
+        while let Some(load) = self.sequence.next() {
             match self.step(load, stopped) {
                 Ok(Decision::Unproven) => {
                     cut_short = Some((Ended::Unproven, self.fault(load)));
                     break;
                 }
-                Ok(decision) => self.course.tell(load, decision == Decision::Held),
+                Ok(decision) => self.sequence.tell(load, decision == Decision::Held),
                 Err(Cut::Failed(error)) if self.steps.is_empty() => return Err(error),
                 Err(Cut::Failed(error)) => {
                     cut_short = Some((Ended::Unreachable, self.failure(load, &error)));
@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What a load is called.
+    /// Returns the name of a load.
     fn said(&self, load: f64) -> String {
         output::search::load(self.search.by, load)
     }
@@ -93,17 +93,17 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What is searched for, and how long that may take.
+    /// Prints the aim of the search, and the time that it may take.
     fn announce(&self) -> Result<(), Failed> {
         let Search { plan, repeats, .. } = self.search;
-        if plan.aim.quiet {
+        if plan.setup.quiet {
             return Ok(());
         }
-        let steps = self.course.steps_max();
-        let each = (plan.talk.warm_up + plan.talk.time).as_secs_f64();
+        let steps = self.sequence.steps_max();
+        let each = (plan.traffic.warm_up + plan.traffic.time).as_secs_f64();
         let minutes = f64::from(steps) * real(*repeats as u64) * each / 60.0;
         let slos: Vec<&str> = self.slos.iter().map(Threshold::text).collect();
-        let (least, most) = (self.said(self.course.start), self.said(self.course.max));
+        let (least, most) = (self.said(self.sequence.start), self.said(self.sequence.max));
         let text = format!(
             "from {least} to {most} while {} and no queue grows: at most {steps} loads of \
              {repeats} runs of {each:.1} s, {minutes:.0} min",
@@ -145,14 +145,14 @@ impl<'a> Walk<'a> {
     fn used(&self, plan: &Plan) -> Plan {
         let mut plan = plan.clone();
         if !self.steps.is_empty() {
-            plan.aim.server_origin = Origin::Used;
+            plan.setup.server_origin = Origin::Used;
         }
         plan
     }
 
     fn repeat(&self, plan: &Plan, stopped: &Arc<AtomicBool>) -> Result<Repeat, Cut> {
         // What the last run left with the server is not this one's.
-        match plan.aim.server_pid {
+        match plan.setup.server_pid {
             Some(pid) => meter::settle(pid).map_err(|error| Cut::Failed(error.into()))?,
             None => std::thread::park_timeout(PAUSE),
         }
@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
 
     /// A line for each run.
     fn tell(&self, load: f64, repeat: &Repeat) -> Result<(), Failed> {
-        if self.search.plan.aim.quiet {
+        if self.search.plan.setup.quiet {
             return Ok(());
         }
         let (word, why) = match &repeat.outcome {
@@ -190,7 +190,7 @@ impl<'a> Walk<'a> {
         Ok(live::say(line.trim_end())?)
     }
 
-    /// What proved nothing at a load, in its last such run.
+    /// Returns the reason why the last run at a load proved nothing.
     fn fault(&self, load: f64) -> Fault {
         let repeats = self.steps.last().map(|(_, _, repeats)| &repeats[..]).unwrap_or_default();
         let mut faults = repeats.iter().filter_map(|repeat| match &repeat.outcome {
@@ -207,7 +207,7 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(self, cut_short: Option<(Ended, Fault)>) -> Option<Run> {
-        let (held, missed) = (self.course.held(), self.course.missed());
+        let (held, missed) = (self.sequence.held(), self.sequence.missed());
         let agreeing = |load| {
             let (decision, _, repeats) = self.step_of(load)?;
             Some(runs_that_agree(*decision, repeats))
@@ -232,8 +232,8 @@ impl<'a> Walk<'a> {
         shown.search = Some(Box::new(run::Search {
             by: *by,
             slos: self.slos.iter().map(|slo| slo.text().to_owned()).collect(),
-            start: self.course.start,
-            max: self.course.max,
+            start: self.sequence.start,
+            max: self.sequence.max,
             factor: *factor,
             precision: *precision,
             repeats: *repeats as u64,

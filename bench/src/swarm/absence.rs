@@ -56,7 +56,7 @@ pub(crate) struct Spell {
     pub(crate) to_ns: u64,
 }
 
-/// What one thread saw of clients that come back.
+/// The result of one worker whose clients come back.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Absences {
     pub(crate) returned: u64,

@@ -1,4 +1,4 @@
-//! What clients reply to by themselves: the pings of protocols within the frames.
+//! Automatic replies of clients: to the pings of protocols within the frames.
 
 use memchr::memmem::Finder;
 
@@ -31,7 +31,7 @@ impl Answer {
         Ok(Self { what, anywhere: inner.is_some(), frame })
     }
 
-    /// Whether a message is to be replied to.
+    /// Returns `true` if a message is to be replied to.
     pub(super) fn is_to(&self, message: &[u8]) -> bool {
         message == self.what.needle() || self.anywhere && self.what.find(message).is_some()
     }

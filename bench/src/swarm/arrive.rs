@@ -12,8 +12,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::client::{CONNECTING_MAX, Client, ENDS, STANDSTILL_MAX, Step};
 use super::clients::Swarm;
-use super::outlet::Outlet;
 use super::request::Request;
+use super::sender::FrameSender;
 use super::tls::Tls;
 use crate::frame::Reader;
 use crate::histogram;
@@ -24,7 +24,7 @@ const CLIENTS_PER_SOURCE: usize = 4_000;
 /// The longest wait in one turn.
 const TURN: Duration = Duration::from_millis(20);
 
-/// What a connect that goes on by itself returns.
+/// The error of a connect that goes on by itself.
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
 /// When the clients of one thread connect: in turn with those of other threads, in one even row.
@@ -51,7 +51,7 @@ impl Ramp {
     }
 }
 
-/// What came of an arrival.
+/// The result of an arrival.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) open: usize,
@@ -110,7 +110,7 @@ impl Swarm {
                     let late = now.saturating_duration_since(due.max(roomy));
                     arrived.late.saturating_record(histogram::ns_of(late));
                 }
-                let mut client = self.outlet.begin(request, self.clients.len());
+                let mut client = self.sender.begin(request, self.clients.len());
                 match &mut client {
                     Ok(client) => client.began = due.unwrap_or(client.began),
                     Err(error) => {
@@ -146,7 +146,7 @@ impl Swarm {
         // What came to open clients meanwhile has told its event: watched anew, it tells it again.
         for (index, client) in self.clients.iter().enumerate().skip(first) {
             if let Some(client) = client {
-                self.outlet.watch(index, client)?;
+                self.sender.watch(index, client)?;
             }
         }
         Ok(arrived)
@@ -192,17 +192,17 @@ impl Swarm {
         let mut went = Went::default();
         let Some(Some(client)) = self.clients.get_mut(index) else { return Ok(went) };
         if client.step != Step::Connect && flags.contains(epoll::EventFlags::OUT) {
-            self.outlet.flush(index, client)?;
+            self.sender.flush(index, client)?;
         }
         if client.step == Step::Open {
             // What comes behind the answer waits in its socket until it is asked for.
             return Ok(went);
         }
         let before = client.step;
-        let mut step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+        let mut step = client.go_on(request, index, &mut self.sender, &mut self.buffer);
         // An event comes once: an end that it tells of is behind what is to be read first.
         while flags.intersects(ENDS) && matches!(step, Ok(true)) {
-            step = client.go_on(request, index, &mut self.outlet, &mut self.buffer);
+            step = client.go_on(request, index, &mut self.sender, &mut self.buffer);
         }
         let answered = matches!(before, Step::Tls | Step::Answer)
             && matches!(client.step, Step::Ready | Step::Open);
@@ -232,7 +232,7 @@ impl Swarm {
     }
 }
 
-impl Outlet {
+impl FrameSender {
     /// Begins a client's connect.
     pub(super) fn begin(&self, request: &Request, index: usize) -> io::Result<Client> {
         let (server, number) = (request.server, request.first + index);

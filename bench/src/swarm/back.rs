@@ -15,7 +15,7 @@ pub(super) struct Returning {
     pub(super) request: Request,
     backoff: Backoff,
     random: Random,
-    /// Who waits, by the moment at which it tries.
+    /// Clients that wait, by the moment at which they try again.
     waiting: BinaryHeap<Reverse<(u64, usize)>>,
     /// Whose try is under way, by the moment at which it has failed; some are through.
     trying: VecDeque<(u64, usize)>,

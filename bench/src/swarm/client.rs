@@ -14,7 +14,7 @@ pub(super) const CONNECTING_MAX: usize = 256;
 /// How long nothing may happen before the clients that are still on their way have failed.
 pub(super) const STANDSTILL_MAX: Duration = Duration::from_secs(10);
 
-/// What a client in use is watched for: each change once.
+/// Events for which an open client is watched: each change once.
 pub(super) const READS: epoll::EventFlags =
     epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
 
@@ -33,7 +33,7 @@ pub(super) struct Client {
     pub(super) reader: Reader,
     /// Before it is open: the answer so far. After: what came behind it, until it is looked at.
     pub(super) head: Vec<u8>,
-    /// What its socket has not taken yet.
+    /// Bytes that the socket has not taken yet.
     pub(super) out: Vec<u8>,
     pub(super) close_code: Option<u16>,
 }
@@ -53,7 +53,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// What is said of a client that the server leaves here.
+    /// Returns the cause that is recorded if the server closes the connection here.
     pub(super) fn cut_off(self) -> &'static str {
         match self {
             Self::Tls => "closed during the TLS handshake",

@@ -13,7 +13,7 @@ use stentor_shards::rt::RingPoll;
 use super::answer::Answer;
 use super::back::Returning;
 use super::client::{Client, ENDS, Step};
-use super::outlet::Outlet;
+use super::sender::FrameSender;
 use crate::frame;
 use crate::host;
 
@@ -27,13 +27,13 @@ const NAP: Duration = Duration::from_millis(25);
 
 /// All clients of a run.
 pub(crate) struct Swarm {
-    pub(super) outlet: Outlet,
+    pub(super) sender: FrameSender,
     pub(super) alarm: OwnedFd,
     pub(super) ring: RingPoll,
     pub(super) clients: Vec<Option<Client>>,
     pub(super) events: Vec<epoll::Event>,
     pub(super) buffer: Vec<u8>,
-    /// What one read brought, where it came sealed.
+    /// The decrypted bytes of one read.
     pub(super) plain: Vec<u8>,
     pub(super) pongs: Vec<u8>,
     pub(super) answers: Vec<Answer>,
@@ -45,7 +45,7 @@ pub(crate) struct Swarm {
     pub(crate) bytes_in: u64,
     /// Clients that the server closed, by close code, or what else ended them.
     pub(crate) endings: BTreeMap<String, u64>,
-    /// Who has gone since the last look at this list.
+    /// Clients that have gone since the list was last taken.
     pub(crate) left: Vec<usize>,
     /// Where clients come back by themselves.
     pub(super) returning: Option<Box<Returning>>,
@@ -59,7 +59,7 @@ impl Swarm {
         let data = epoll::EventData::new_u64(ALARM);
         epoll::add(&epoll, &alarm, data, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
         Ok(Self {
-            outlet: Outlet { epoll, sealed: Vec::new() },
+            sender: FrameSender { epoll, sealed: Vec::new() },
             alarm,
             ring: RingPoll::default(),
             clients: Vec::new(),
@@ -90,12 +90,12 @@ impl Swarm {
     /// Sends whole frames from one client; what its socket does not take leaves when it does.
     pub(crate) fn send(&mut self, client: usize, bytes: &[u8]) -> io::Result<()> {
         match &mut self.clients[client] {
-            Some(other) => self.outlet.send(client, other, bytes),
+            Some(other) => self.sender.send(client, other, bytes),
             None => Err(io::Error::other("the server closed a client that publishes")),
         }
     }
 
-    /// Whether a client is there.
+    /// Returns `true` if a client is connected.
     pub(crate) fn is_open(&self, client: usize) -> bool {
         let client = self.clients.get(client).and_then(Option::as_ref);
         client.is_some_and(|client| client.step == Step::Open)
@@ -110,13 +110,13 @@ impl Swarm {
             return Ok(());
         }
         host::set_alarm(&self.alarm, longest.saturating_sub(NAP))?;
-        if self.ring.begin(&self.outlet.epoll) {
+        if self.ring.begin(&self.sender.epoll) {
             let ring = &mut self.ring;
             std::future::poll_fn(|cx| if ring.poll(cx) { Poll::Ready(()) } else { Poll::Pending })
                 .await;
         }
         host::set_alarm(&self.alarm, Duration::ZERO)?;
-        host::wait(&self.outlet.epoll, &mut self.events, Some(Duration::ZERO))
+        host::wait(&self.sender.epoll, &mut self.events, Some(Duration::ZERO))
     }
 
     /// Returns `true` if the last wait brought nothing.
@@ -151,7 +151,7 @@ impl Swarm {
                 continue;
             }
             if flags.contains(epoll::EventFlags::OUT) {
-                self.outlet.flush(index, client)?;
+                self.sender.flush(index, client)?;
             }
             // An event comes once: an end that it tells of is behind what is to be read first.
             let ends = flags.intersects(ENDS);
@@ -194,7 +194,7 @@ impl Swarm {
         let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
         let mut head = std::mem::take(&mut client.head);
         // What came meanwhile has told its event: watched anew, it tells it again.
-        self.outlet.watch(index, client)?;
+        self.sender.watch(index, client)?;
         self.hear(index, &mut head, each)
     }
 
@@ -229,7 +229,7 @@ impl Swarm {
         });
         read.map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
         if !self.pongs.is_empty() {
-            self.outlet.send(index, client, &self.pongs)?;
+            self.sender.send(index, client, &self.pongs)?;
             self.pongs.clear();
         }
         Ok(())
@@ -244,12 +244,12 @@ impl Swarm {
     ) -> io::Result<()> {
         let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
         let Some(tls) = &mut client.tls else { return Ok(()) };
-        let (mut plain, sealed) = (std::mem::take(&mut self.plain), &mut self.outlet.sealed);
+        let (mut plain, sealed) = (std::mem::take(&mut self.plain), &mut self.sender.sealed);
         plain.clear();
         sealed.clear();
         let taken = tls.take(bytes, &mut plain, sealed);
         if !sealed.is_empty() {
-            self.outlet.put_sealed(index, client)?;
+            self.sender.put_sealed(index, client)?;
         }
         // What came before nonsense counts all the same.
         let heard = self.hear(index, &mut plain, each);
@@ -289,10 +289,10 @@ impl Swarm {
     pub(super) fn doze(&mut self, longest: Duration) -> io::Result<()> {
         let whole = Duration::from_millis(longest.as_millis().try_into().unwrap_or(u64::MAX));
         if longest == whole {
-            return host::wait(&self.outlet.epoll, &mut self.events, Some(whole));
+            return host::wait(&self.sender.epoll, &mut self.events, Some(whole));
         }
         host::set_alarm(&self.alarm, longest)?;
-        let result = host::wait(&self.outlet.epoll, &mut self.events, Some(longest));
+        let result = host::wait(&self.sender.epoll, &mut self.events, Some(longest));
         host::set_alarm(&self.alarm, Duration::ZERO)?;
         result
     }

@@ -24,7 +24,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// What came of it.
+    /// Returns the account of the absences.
     pub(crate) fn absences(&mut self) -> Option<Absences> {
         self.returning.take().map(|returning| returning.absences)
     }
@@ -53,7 +53,7 @@ impl Swarm {
             returning.failed(index, "no answer in time", now);
         }
         while let Some(index) = returning.next_due(now) {
-            match self.outlet.begin(&returning.request, index) {
+            match self.sender.begin(&returning.request, index) {
                 Ok(client) => {
                     self.clients[index] = Some(client);
                     returning.tries(index, now);

@@ -6,8 +6,8 @@ use memchr::memmem;
 use rustix::net::RecvFlags;
 
 use super::client::{Client, Step};
-use super::outlet::Outlet;
 use super::request::Request;
+use super::sender::FrameSender;
 
 /// Most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -21,18 +21,18 @@ impl Client {
         &mut self,
         request: &Request,
         index: usize,
-        outlet: &mut Outlet,
+        sender: &mut FrameSender,
         buffer: &mut [u8],
     ) -> io::Result<bool> {
         let number = request.first + index;
         if self.step == Step::Connect {
-            return self.connected(request, index, outlet).map(|()| true);
+            return self.connected(request, index, sender).map(|()| true);
         }
-        if self.step == Step::Open || !self.listen(index, outlet, buffer)? {
+        if self.step == Step::Open || !self.listen(index, sender, buffer)? {
             return Ok(false);
         }
         if self.step == Step::Tls && self.tls.as_ref().is_none_or(|tls| tls.is_through()) {
-            outlet.send(index, self, request.head(number).as_bytes())?;
+            sender.send(index, self, request.head(number).as_bytes())?;
             self.step = Step::Answer;
         }
         if self.step == Step::Answer
@@ -41,7 +41,7 @@ impl Client {
             self.head.drain(..end);
             let greeting = request.greeting(number);
             if !greeting.is_empty() {
-                outlet.send(index, self, &greeting)?;
+                sender.send(index, self, &greeting)?;
             }
             self.step = if request.ready.is_empty() { Step::Open } else { Step::Ready };
         }
@@ -56,25 +56,30 @@ impl Client {
         &mut self,
         request: &Request,
         index: usize,
-        outlet: &mut Outlet,
+        sender: &mut FrameSender,
     ) -> io::Result<()> {
         if let Some(error) = socket2::SockRef::from(&self.socket).take_error()? {
             return Err(error);
         }
         if let Some(tls) = &mut self.tls {
-            outlet.sealed.clear();
-            tls.take(&mut [], &mut self.head, &mut outlet.sealed)?;
-            outlet.put_sealed(index, self)?;
+            sender.sealed.clear();
+            tls.take(&mut [], &mut self.head, &mut sender.sealed)?;
+            sender.put_sealed(index, self)?;
             self.step = Step::Tls;
         } else {
-            outlet.send(index, self, request.head(request.first + index).as_bytes())?;
+            sender.send(index, self, request.head(request.first + index).as_bytes())?;
             self.step = Step::Answer;
         }
-        outlet.watch(index, self)
+        sender.watch(index, self)
     }
 
     /// Takes the next bytes, which `head` then ends in. Whether there were any.
-    fn listen(&mut self, index: usize, outlet: &mut Outlet, buffer: &mut [u8]) -> io::Result<bool> {
+    fn listen(
+        &mut self,
+        index: usize,
+        sender: &mut FrameSender,
+        buffer: &mut [u8],
+    ) -> io::Result<bool> {
         let count = match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
             Ok((count, _)) if count > 0 => count,
             Err(rustix::io::Errno::AGAIN) => return Ok(false),
@@ -85,10 +90,10 @@ impl Client {
             self.head.extend_from_slice(&buffer[..count]);
             return Ok(true);
         };
-        outlet.sealed.clear();
-        let taken = tls.take(&mut buffer[..count], &mut self.head, &mut outlet.sealed);
-        if !outlet.sealed.is_empty() {
-            outlet.put_sealed(index, self)?;
+        sender.sealed.clear();
+        let taken = tls.take(&mut buffer[..count], &mut self.head, &mut sender.sealed);
+        if !sender.sealed.is_empty() {
+            sender.put_sealed(index, self)?;
         }
         taken.map(|()| true)
     }
@@ -105,7 +110,7 @@ impl Client {
         Ok(is_ready)
     }
 
-    /// Whether its TLS handshake resumed a session.
+    /// Returns `true` if the TLS handshake resumed a session.
     pub(super) fn is_resumed(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_resumed())
     }

@@ -1,7 +1,7 @@
 //! Many clients on one thread: connects them, answers their pings, and tells what each of them
 //! hears.
 //!
-//! `client` is one connection; `outlet` sends for it, `enter` takes it through connect, TLS and
+//! `client` is one connection; `sender` sends for it, `enter` takes it through connect, TLS and
 //! upgrade, `back` keeps account of those that are to come back. `clients` is all of them; `arrive`
 //! and `come_back` are the two ways in which clients are added.
 
@@ -10,7 +10,7 @@ mod answer;
 mod absence;
 mod tls;
 mod client;
-mod outlet;
+mod sender;
 mod enter;
 mod back;
 mod clients;

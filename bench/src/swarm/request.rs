@@ -1,25 +1,26 @@
-//! What clients ask for and say when they come.
+//! The upgrade request of a client, and the frames that follow it.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 
 use super::answer::Answer;
 use crate::frame;
 use crate::tls::Secure;
 
-/// What stands for a client's number in what it asks for and says when it comes.
+/// The placeholder of a client's number in requests and messages.
 const NUMBER: &str = "$N";
 
 /// The placeholder of the number of the client's channel.
 pub(crate) const CHANNEL: &str = "$C";
 
-/// What a client asks for when it connects.
+/// The upgrade request of a client, and the frames that follow it.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) server: SocketAddr,
     /// Needed where the server is reached within TLS.
     pub(crate) tls: Option<Secure>,
-    /// What the Host header says.
+    /// The value of the Host header.
     pub(crate) host: String,
     /// Path with query; `$N` is the client's number here and in what follows.
     pub(crate) target: String,
@@ -29,15 +30,14 @@ pub(crate) struct Request {
     pub(crate) hello: Vec<String>,
     /// Of the frames that carry them.
     pub(crate) opcode: u8,
-    /// What a message must have in it before the client counts as open; empty: the 101 suffices.
+    /// Text of the message after which the client counts as open; empty: the 101 suffices.
     pub(crate) ready: String,
-    /// What clients reply to by themselves, as they do to pings.
+    /// Messages that clients reply to by themselves, as they do to pings.
     pub(crate) answers: Vec<Answer>,
     /// The number of the first client among all of a run, for the address it comes from.
     pub(crate) first: usize,
-    /// The channels of these clients, which take them in turn: the number of the first of them, and
-    /// how many they are.
-    pub(crate) channels: Option<(usize, usize)>,
+    /// The channels of these clients, which take them in turn.
+    pub(crate) channels: Option<Range<usize>>,
     /// Addresses to connect from, in turn; none: the kernel's choice, and several on loopback.
     pub(crate) sources: Vec<Ipv4Addr>,
 }
@@ -61,7 +61,7 @@ impl Request {
         }
     }
 
-    /// What a client of a run sends first.
+    /// Returns the head of a client's upgrade request.
     pub(super) fn head(&self, number: usize) -> String {
         format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -74,8 +74,8 @@ impl Request {
 
     /// The number of a client's channel, where there are any.
     pub(crate) fn channel_of(&self, number: usize) -> Option<usize> {
-        let (first, count) = self.channels?;
-        Some(first + number.saturating_sub(self.first) % count.max(1))
+        let channels = self.channels.as_ref()?;
+        Some(channels.start + number.saturating_sub(self.first) % channels.len().max(1))
     }
 
     /// A text with the client's number, and that of its channel, in their places.

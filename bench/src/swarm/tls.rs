@@ -48,17 +48,18 @@ impl Tls {
         })
     }
 
-    /// Whether the handshake is over, so that [`Tls::seal`] may be called.
+    /// Returns `true` if the handshake is over, so that [`Tls::seal`] may be called.
     pub(super) fn is_through(&self) -> bool {
         self.through
     }
 
-    /// Whether the server has said that nothing more comes: an end without it may be a cut.
+    /// Returns `true` if the server has said that nothing more comes: an end without it may be a
+    /// cut.
     pub(super) fn said_goodbye(&self) -> bool {
         self.said_goodbye
     }
 
-    /// Whether the handshake was short, by what an earlier one left.
+    /// Returns `true` if the handshake resumed an earlier session.
     pub(super) fn is_resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }

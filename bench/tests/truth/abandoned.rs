@@ -151,13 +151,13 @@ fn answer_to(address: &str, words: &[u8]) -> String {
 fn garbage_harms_nobody() {
     let (mut process, address) = agent(&[]);
     let hello = |version: &str| {
-        format!("{{\"hello\":{{\"version\":\"{version}\",\"protocol\":1,\"token\":null}}}}\n")
+        format!("{{\"hello\":{{\"version\":\"{version}\",\"protocol\":2,\"token\":null}}}}\n")
     };
     let version = env!("CARGO_PKG_VERSION");
     for garbage in [
         &vec![0xff; 1 << 20][..],
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1:7000\r\n\r\n",
-        b"{\"work\":{}}\n",
+        b"{\"load\":{}}\n",
         b"\n\n\n",
         "[".repeat(100_000).as_bytes(),
     ] {
@@ -166,7 +166,7 @@ fn garbage_harms_nobody() {
     let refused = answer_to(&address, hello("0.0.0").as_bytes());
     assert!(refused.contains("refused") && refused.contains("0.0.0"), "{refused}");
     // Greeted, and then nonsense.
-    let greeted = answer_to(&address, (hello(version) + "{\"work\":{\"part\":3}}\n").as_bytes());
+    let greeted = answer_to(&address, (hello(version) + "{\"load\":{\"share\":3}}\n").as_bytes());
     assert!(greeted.contains("welcome") && greeted.contains("not understood"), "{greeted}");
     assert_eq!(greeted.lines().count(), 2, "{greeted}");
     // Some that say nothing at all take no place from those that do.

@@ -7,9 +7,9 @@ use super::{TURN, Worker};
 use crate::host::now_ns;
 use crate::load::account::Account;
 use crate::load::direct::addressee;
-use crate::load::job::Mode;
 use crate::load::message::Parties;
 use crate::load::stamp::Stamp;
+use crate::load::worker_task::Mode;
 
 /// How long a full window may stand still before its messages are taken for lost.
 const LOST_NS: u64 = 1_000_000_000;
@@ -20,7 +20,7 @@ const WINDOWS_NS: u64 = 100_000_000;
 impl<A: Account> Worker<'_, A> {
     /// Publishes what is due, and says how long there is nothing to publish.
     pub(super) fn publish(&mut self, now: u64) -> io::Result<Duration> {
-        match self.job.mode {
+        match self.task.mode {
             Mode::Open { .. } => self.publish_due(now),
             Mode::Closed { window } => self.publish_into_windows(now, window),
         }
@@ -86,14 +86,14 @@ impl<A: Account> Worker<'_, A> {
             return Ok(());
         }
         let late_us = u32::try_from(now.saturating_sub(intended_ns) / 1000).unwrap_or(u32::MAX);
-        let publisher = u32::try_from(self.job.publishers[place]).unwrap_or(u32::MAX);
+        let publisher = u32::try_from(self.task.publishers[place]).unwrap_or(u32::MAX);
         let stamp = Stamp { publisher, number: self.sent[place], intended_ns, late_us };
         self.payload.clear();
         self.stamper.put(&mut self.payload, &stamp);
-        self.payload.resize(self.job.sizes.next(&mut self.random), b'.');
+        self.payload.resize(self.task.sizes.next(&mut self.random), b'.');
         self.out.clear();
         let parties = self.parties(place, &stamp);
-        self.job.template.put(&mut self.out, &self.payload, parties);
+        self.task.template.put(&mut self.out, &self.payload, parties);
         self.sent[place] += 1;
         if intended_ns >= self.moments.measure_ns {
             self.published += 1;
@@ -105,11 +105,11 @@ impl<A: Account> Worker<'_, A> {
     }
 
     fn parties(&self, place: usize, stamp: &Stamp) -> Parties {
-        let client = self.job.request.first + place;
+        let client = self.task.request.first + place;
         let (publisher, channel) =
-            (self.job.publishers[place], self.job.request.channel_of(client));
+            (self.task.publishers[place], self.task.request.channel_of(client));
         let addressee =
-            self.job.addressees.map(|clients| addressee(publisher, stamp.number, clients));
+            self.task.addressees.map(|clients| addressee(publisher, stamp.number, clients));
         Parties {
             client,
             channel: channel.unwrap_or_default(),

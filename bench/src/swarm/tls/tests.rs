@@ -59,7 +59,7 @@ impl Pair {
         }
     }
 
-    /// What the server has to send.
+    /// Bytes that the server has to send.
     fn sent(&mut self) -> Vec<u8> {
         let mut sent = Vec::new();
         while self.server.wants_write() {

@@ -1,4 +1,4 @@
-//! What one thread of the generator is to do, and what it found.
+//! The task of one worker, and its result.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use crate::output::hist;
 use crate::seconds::Interval;
 use crate::swarm::{Absences, Backoff, Ramp, Request};
 
-/// What one thread is to do.
+/// The task of one worker.
 #[derive(Debug, Clone)]
-pub(crate) struct Job {
+pub(crate) struct WorkerTask {
     pub(crate) request: Request,
     pub(crate) clients: usize,
     /// Its clients that publish are the first ones; their numbers in the whole run.
@@ -43,7 +43,7 @@ pub(crate) struct Room {
     pub(super) receipts: u64,
 }
 
-/// What decides when a message leaves.
+/// The rule by which messages leave.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Mode {
     /// So many messages of each publisher are under way.
@@ -52,7 +52,7 @@ pub(crate) enum Mode {
     Open { rate: f64 },
 }
 
-/// What one thread found.
+/// The result of one worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) connected: usize,

@@ -8,28 +8,28 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::note::{Heard, Note};
-use crate::live::Glimpse;
+use crate::live::Snapshot;
 
 /// Notes that wait for the link; what finds no room is counted.
 const NOTES_MAX: usize = 1 << 16;
 
-/// Glimpses that wait for the link; what finds no room is not seen.
-const GLIMPSES_MAX: usize = 256;
+/// Snapshots that wait for the link; what finds no room is not seen.
+const SNAPSHOTS_MAX: usize = 256;
 
 /// How often one who waits for a word looks for it.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What the link has to tell.
+/// The queues from the workers to the coordinator.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct LinkQueues {
     pub(crate) notes: Receiver<Note>,
-    pub(crate) glimpses: Receiver<Glimpse>,
+    pub(crate) snapshots: Receiver<Snapshot>,
 }
 
 /// The rest of the run, as an agent's threads know it. Every field stands for itself, or says which
 /// one is set before it.
 #[derive(Debug)]
-pub(crate) struct Outside {
+pub(crate) struct CoordinatorLink {
     notes: Sender<Note>,
     notes_lost: AtomicU64,
     /// Clients that came, and whether all have come that do.
@@ -42,7 +42,7 @@ pub(crate) struct Outside {
     /// Clients that have come so far.
     arrived: AtomicU64,
     /// Where threads show how it goes, if the coordinator wants to know.
-    show: Option<Sender<Glimpse>>,
+    show: Option<Sender<Snapshot>>,
     /// How often all threads of this agent have met, and all of all agents.
     met_here: AtomicUsize,
     met: AtomicUsize,
@@ -52,12 +52,12 @@ pub(crate) struct Outside {
     is_over: AtomicBool,
 }
 
-impl Outside {
+impl CoordinatorLink {
     /// For a run of so many publishers; what is to be read is for the link.
-    pub(crate) fn new(publishers: usize, shows: bool) -> (Self, Told) {
+    pub(crate) fn new(publishers: usize, shows: bool) -> (Self, LinkQueues) {
         let (notes, read) = bounded(NOTES_MAX);
-        let (show, glimpses) = bounded(GLIMPSES_MAX);
-        let outside = Self {
+        let (show, snapshots) = bounded(SNAPSHOTS_MAX);
+        let coordinator = Self {
             notes,
             notes_lost: AtomicU64::new(0),
             open: AtomicUsize::new(0),
@@ -71,7 +71,7 @@ impl Outside {
             complete: (0..publishers).map(|_| AtomicU32::new(0)).collect(),
             is_over: AtomicBool::new(false),
         };
-        (outside, Told { notes: read, glimpses })
+        (coordinator, LinkQueues { notes: read, snapshots })
     }
 
     /// All clients of this process have heard a message.
@@ -151,7 +151,7 @@ impl Outside {
     }
 
     /// Where threads show how it goes.
-    pub(crate) fn show(&self) -> Option<Sender<Glimpse>> {
+    pub(crate) fn show(&self) -> Option<Sender<Snapshot>> {
         self.show.clone()
     }
 

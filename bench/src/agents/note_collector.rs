@@ -26,13 +26,13 @@ struct Row {
 
 /// All publishers' messages.
 #[derive(Debug)]
-pub(crate) struct Gather {
+pub(crate) struct NoteCollector {
     /// Processes that have clients.
     parties: u32,
     rows: Vec<Row>,
 }
 
-impl Gather {
+impl NoteCollector {
     pub(crate) fn new(parties: usize, publishers: usize) -> Self {
         Self {
             parties: u32::try_from(parties).unwrap_or(u32::MAX),
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_message_is_through_when_all_have_heard_it() {
-        let mut gather = Gather::new(3, 2);
+        let mut gather = NoteCollector::new(3, 2);
         assert_eq!(gather.hear(note(1, 0, 70)), None);
         assert_eq!(gather.hear(note(1, 0, 90)), None);
         assert_eq!(gather.hear(note(0, 0, 10)), None, "another publisher");
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn messages_outside_of_the_measured_time_count_for_the_loop_alone() {
-        let mut gather = Gather::new(2, 1);
+        let mut gather = NoteCollector::new(2, 1);
         let early = Note { publisher: 0, number: 0, took_ns: None };
         assert_eq!((gather.hear(early), gather.hear(early)), (None, None));
         assert_eq!(gather.news(), [(0, 1)]);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_lost_message_holds_up_nobody_and_is_given_up() {
-        let mut gather = Gather::new(2, 1);
+        let mut gather = NoteCollector::new(2, 1);
         gather.hear(note(0, 0, 1));
         for number in 1..70_000 {
             gather.hear(note(0, number, 1));
@@ -139,7 +139,7 @@ mod tests {
         fn the_last_party_is_known(
             notes in proptest::collection::vec((0_u32..3, 0_u32..40, 0_u64..1000), 0..400),
         ) {
-            let mut gather = Gather::new(4, 3);
+            let mut gather = NoteCollector::new(4, 3);
             let mut known: HashMap<(u32, u32), Vec<u64>> = HashMap::new();
             for (publisher, number, took) in notes {
                 let heard = known.entry((publisher, number)).or_default();

@@ -1,4 +1,4 @@
-//! What a load's threads know of each other: moments, counts, and where they meet.
+//! What workers share while they run: moments, counts, and the point where they meet.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -6,12 +6,12 @@ use std::sync::mpsc::Sender;
 use std::thread::Thread;
 use std::time::Duration;
 
-use super::aim::Aim;
-use super::outline::Times;
-use crate::coordination::Outside;
+use super::outline::Schedule;
+use super::setup::Setup;
+use crate::coordination::CoordinatorLink;
 use crate::histogram::ns_of;
 use crate::host::now_ns;
-use crate::live::{Glimpse, Sums};
+use crate::live::{Snapshot, Sums};
 use crate::seconds::Intervals;
 
 /// Between the moment at which all are told to begin, or to end, and the moment that they are told:
@@ -38,7 +38,7 @@ pub(crate) struct Moments {
     pub(crate) measure_ns: u64,
 }
 
-/// What all threads share.
+/// The state that all workers share.
 #[derive(Debug)]
 pub(super) struct Shared<'a> {
     warm_up_ns: u64,
@@ -53,7 +53,7 @@ pub(super) struct Shared<'a> {
     arrivals: Vec<Arrivals>,
     main: Thread,
     /// The coordinator, where this process is an agent.
-    outside: Option<&'a Outside>,
+    coordinator: Option<&'a CoordinatorLink>,
     /// Seconds after which threads are to panic, for tests of what is left then.
     break_s: Option<u64>,
 }
@@ -64,11 +64,11 @@ pub(super) struct Shared<'a> {
 struct Arrivals(AtomicU64);
 
 /// A thread's place among the others.
-pub(crate) struct Post<'a> {
+pub(crate) struct WorkerHandle<'a> {
     pub(crate) thread: usize,
     shared: &'a Shared<'a>,
     ready: Option<Sender<usize>>,
-    show: Option<crossbeam_channel::Sender<Glimpse>>,
+    show: Option<crossbeam_channel::Sender<Snapshot>>,
     /// When it is to be shown next how it goes.
     show_ns: u64,
     /// The first second that others may not have seen to its end.
@@ -76,12 +76,12 @@ pub(crate) struct Post<'a> {
 }
 
 /// Ends the run of all unless the thread that holds it comes to its own end.
-pub(super) struct Fuse<'a> {
+pub(super) struct FailureGuard<'a> {
     pub(super) shared: &'a Shared<'a>,
     pub(super) burns: bool,
 }
 
-impl Drop for Fuse<'_> {
+impl Drop for FailureGuard<'_> {
     fn drop(&mut self) {
         if self.burns {
             self.shared.end_ns.store(0, Ordering::Release);
@@ -90,13 +90,13 @@ impl Drop for Fuse<'_> {
     }
 }
 
-impl<'a> Post<'a> {
+impl<'a> WorkerHandle<'a> {
     /// Tells `ready` how many clients are there, and shows `show` how it goes, if anyone looks.
     pub(super) fn new(
         thread: usize,
         shared: &'a Shared<'a>,
         ready: Sender<usize>,
-        show: Option<crossbeam_channel::Sender<Glimpse>>,
+        show: Option<crossbeam_channel::Sender<Snapshot>>,
     ) -> Self {
         Self { thread, shared, ready: Some(ready), show, show_ns: 0, shown: 0 }
     }
@@ -145,35 +145,35 @@ impl<'a> Post<'a> {
             return;
         }
         debug_assert!(!self.shared.breaks(now), "a thread that was told to panic");
-        self.show_ns = now + if self.shared.outside.is_some() { 2 * SHOW_NS } else { SHOW_NS };
+        self.show_ns = now + if self.shared.coordinator.is_some() { 2 * SHOW_NS } else { SHOW_NS };
         let Some(show) = &self.show else { return };
         let sums = sums();
         for second in intervals.since(self.shown) {
-            let _ = show.try_send(Glimpse { thread: self.thread, second, sums: sums.clone() });
+            let _ = show.try_send(Snapshot { thread: self.thread, second, sums: sums.clone() });
         }
         self.shown = intervals.count().saturating_sub(1);
     }
 
     /// Shows how it goes with a thread of another process.
-    pub(crate) fn show_other(&self, glimpse: Glimpse) {
+    pub(crate) fn show_other(&self, snapshot: Snapshot) {
         if let Some(show) = &self.show {
             // As above.
-            let _ = show.try_send(glimpse);
+            let _ = show.try_send(snapshot);
         }
     }
 
     /// Waits until all threads, of all processes, have come here for the `round`th time, or the run
     /// is over.
     pub(crate) fn meet(&self, round: usize) {
-        let Shared { met, arrivals, outside, .. } = self.shared;
+        let Shared { met, arrivals, coordinator, .. } = self.shared;
         let all = round * arrivals.len();
         // Relaxed: a count, which orders nothing.
         if met.fetch_add(1, Ordering::Relaxed) + 1 == all {
-            outside.inspect(|outside| outside.meet(round));
+            coordinator.inspect(|coordinator| coordinator.meet(round));
         }
         let is_met = || {
             met.load(Ordering::Relaxed) >= all
-                && outside.is_none_or(|outside| outside.met() >= round)
+                && coordinator.is_none_or(|coordinator| coordinator.met() >= round)
         };
         while !is_met() && self.goes_on() {
             std::thread::park_timeout(MEETING);
@@ -182,39 +182,43 @@ impl<'a> Post<'a> {
 }
 
 impl<'a> Shared<'a> {
-    pub(super) fn new(aim: &Aim, times: &Times, outside: Option<&'a Outside>) -> Self {
-        let notice = if aim.agents.count() > 0 { NOTICE_OF_AGENTS } else { NOTICE };
+    pub(super) fn new(
+        setup: &Setup,
+        schedule: &Schedule,
+        coordinator: Option<&'a CoordinatorLink>,
+    ) -> Self {
+        let notice = if setup.agents.count() > 0 { NOTICE_OF_AGENTS } else { NOTICE };
         Self {
-            warm_up_ns: ns_of(times.warm_up),
+            warm_up_ns: ns_of(schedule.warm_up),
             notice_ns: ns_of(notice),
             begin_ns: AtomicU64::new(0),
             end_ns: AtomicU64::new(u64::MAX),
             met: AtomicUsize::new(0),
-            arrivals: (0..aim.threads).map(|_| Arrivals::default()).collect(),
+            arrivals: (0..setup.threads).map(|_| Arrivals::default()).collect(),
             main: std::thread::current(),
-            outside,
+            coordinator,
             break_s: std::env::var(BREAK).ok().and_then(|seconds| seconds.parse().ok()),
         }
     }
 
-    /// Whether a thread is to panic; asked in debug builds only.
+    /// Returns `true` if a thread is to panic; asked in debug builds only.
     fn breaks(&self, now: u64) -> bool {
         let begin_ns = self.begin_ns.load(Ordering::Relaxed);
         self.break_s.is_some_and(|seconds| now > begin_ns + seconds * 1_000_000_000)
     }
 
     /// Tells all threads when to begin and to end, once all of all processes are there.
-    pub(super) fn begin(&self, times: &Times, connected: usize) -> io::Result<Moments> {
+    pub(super) fn begin(&self, schedule: &Schedule, connected: usize) -> io::Result<Moments> {
         let soon_ns = now_ns() + self.notice_ns;
-        let begin_ns = match self.outside {
+        let begin_ns = match self.coordinator {
             None => soon_ns,
             // Where a thread has failed there is nothing to wait for.
-            Some(outside) => {
-                outside.await_begin(connected, || self.end_ns() == 0)?.unwrap_or(soon_ns)
+            Some(coordinator) => {
+                coordinator.await_begin(connected, || self.end_ns() == 0)?.unwrap_or(soon_ns)
             }
         };
         let measure_ns = begin_ns + self.warm_up_ns;
-        if let Some(time) = times.time {
+        if let Some(time) = schedule.time {
             // A thread that has failed meanwhile has set it to less.
             self.end_ns.fetch_min(measure_ns + ns_of(time), Ordering::Relaxed);
         }
@@ -228,9 +232,9 @@ impl<'a> Shared<'a> {
         if stopped.load(Ordering::Relaxed) {
             self.end_ns.fetch_min(now_ns() + self.notice_ns, Ordering::Relaxed);
         }
-        if let Some(outside) = self.outside {
-            self.end_ns.fetch_min(outside.end_ns(), Ordering::Relaxed);
-            outside.count(self.arrived());
+        if let Some(coordinator) = self.coordinator {
+            self.end_ns.fetch_min(coordinator.end_ns(), Ordering::Relaxed);
+            coordinator.count(self.arrived());
         }
     }
 
@@ -246,7 +250,7 @@ impl<'a> Shared<'a> {
     }
 
     /// Where threads are to show themselves instead, if others look.
-    pub(super) fn shown_outside(&self) -> Option<crossbeam_channel::Sender<Glimpse>> {
-        self.outside.and_then(Outside::show)
+    pub(super) fn shown_to_coordinator(&self) -> Option<crossbeam_channel::Sender<Snapshot>> {
+        self.coordinator.and_then(CoordinatorLink::show)
     }
 }

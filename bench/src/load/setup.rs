@@ -1,11 +1,12 @@
 //! Where a load goes, and with how many clients: what all commands that connect have in common.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::sampler::Origin;
-use crate::coordination::{Agents, Part};
+use crate::coordination::{AgentShare, Agents};
 use crate::frame;
 use crate::run::Target;
 use crate::swarm::{Answer, CHANNEL, Ramp, Request};
@@ -15,7 +16,7 @@ use crate::url::Url;
 
 /// The server, and who connects to it.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
-pub(crate) struct Aim {
+pub(crate) struct Setup {
     /// Where the server is: ws://host:port/path?query, or wss://.
     #[arg(value_parser = Url::read)]
     pub(crate) url: Url,
@@ -47,7 +48,7 @@ pub(crate) struct Aim {
     #[arg(long)]
     pub(crate) subprotocol: Option<String>,
     #[command(flatten)]
-    pub(crate) speech: Speech,
+    pub(crate) protocol: ProtocolFlags,
     #[command(flatten)]
     pub(crate) tls: tls::Flags,
     /// Address to connect from; may be given several times, and they are used in turn.
@@ -63,7 +64,7 @@ pub(crate) struct Aim {
     /// Number from which the run's own choices follow.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// What charts and tables call this run.
+    /// The name of this run in charts and tables.
     #[arg(long, default_value = "")]
     pub(crate) label: String,
     /// Say nothing while it runs.
@@ -76,16 +77,16 @@ pub(crate) struct Aim {
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) agents: Agents,
-    /// What of it is this process's.
+    /// The part of the load that this process drives.
     #[arg(skip)]
     #[serde(skip)]
-    pub(crate) part: Part,
+    pub(crate) agent_share: AgentShare,
 }
 
-/// What is in the frames, beside the messages that are measured.
+/// The protocol within the frames, beside the messages that are measured.
 #[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
-pub(crate) struct Speech {
-    /// What each client sends when it has its 101; may be given several times.
+pub(crate) struct ProtocolFlags {
+    /// Text that each client sends after its 101; may be given several times.
     #[arg(long, value_name = "TEXT")]
     pub(crate) hello: Vec<String>,
     /// A client counts as connected only when a message has this in it.
@@ -99,7 +100,7 @@ pub(crate) struct Speech {
     pub(crate) binary: bool,
 }
 
-impl Speech {
+impl ProtocolFlags {
     /// The kind of frame that everything is said in.
     pub(super) fn opcode(&self) -> u8 {
         if self.binary { frame::BINARY } else { frame::TEXT }
@@ -121,14 +122,14 @@ fn header(text: &str) -> Result<String, String> {
     }
 }
 
-impl Aim {
-    /// What makes no sense together.
+impl Setup {
+    /// Returns an error for flags that contradict each other.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.agents.check()?;
         if self.clients == 0 || self.threads == 0 {
             return Err("at least one client and one thread".into());
         }
-        let threads = self.threads.saturating_mul(self.agents.count().max(self.part.agents));
+        let threads = self.threads.saturating_mul(self.agents.count().max(self.agent_share.agents));
         if threads > self.clients {
             return Err(format!("{threads} threads for {} clients", self.clients));
         }
@@ -137,7 +138,7 @@ impl Aim {
                 "{threads} threads for {channels} channels: each is of one thread"
             ));
         }
-        self.speech.answers()?;
+        self.protocol.answers()?;
         match (self.transport(), self.tls.transport) {
             (Transport::Tcp, _) if !self.tls.is_silent() => {
                 Err("--insecure, --ca and --tls-resume are for wss:// URLs".into())
@@ -166,45 +167,46 @@ impl Aim {
 
     /// How many threads work in all agents.
     pub(crate) fn threads_in_all(&self) -> usize {
-        self.threads * self.part.agents
+        self.threads * self.agent_share.agents
     }
 
     /// A thread's number among all of them.
     pub(super) fn place(&self, thread: usize) -> usize {
-        self.part.agent * self.threads + thread
+        self.agent_share.agent * self.threads + thread
     }
 
-    /// The first client of a thread's share, and how many they are.
-    pub(super) fn share(&self, thread: usize) -> (usize, usize) {
+    /// Returns the clients of a thread, by their numbers in the whole run.
+    pub(super) fn clients_of(&self, thread: usize) -> Range<usize> {
         let (threads, place) = (self.threads_in_all(), self.place(thread));
         // Channels stay whole: all clients of one are a thread's.
         let whole = self.channels.unwrap_or(self.clients);
         let each = self.clients / whole.max(1);
         let (part, rest) = (whole / threads, whole % threads);
-        ((place * part + rest.min(place)) * each, (part + usize::from(place < rest)) * each)
+        let first = place * part + rest.min(place);
+        first * each..(first + part + usize::from(place < rest)) * each
     }
 
-    /// The first channel of a thread's share, and how many they are, where there are any.
-    pub(super) fn channels_of(&self, thread: usize) -> Option<(usize, usize)> {
-        let members = self.clients / self.channels?.max(1);
-        let (first, clients) = self.share(thread);
-        Some((first / members.max(1), clients / members.max(1)))
+    /// Returns the channels of a thread, where there are any.
+    pub(super) fn channels_of(&self, thread: usize) -> Option<Range<usize>> {
+        let members = (self.clients / self.channels?.max(1)).max(1);
+        let clients = self.clients_of(thread);
+        Some(clients.start / members..clients.end / members)
     }
 
     /// Returns `true` if clients ask for a channel by its number.
     pub(super) fn asks_for_channels(&self) -> bool {
-        let Speech { hello, ready, .. } = &self.speech;
+        let ProtocolFlags { hello, ready, .. } = &self.protocol;
         let texts = hello.iter().chain(&self.headers).chain([ready, &self.url.target]);
         texts.into_iter().any(|text| text.contains(CHANNEL))
     }
 
     /// The core that a thread runs on, if any is named.
     pub(super) fn core(&self, thread: usize) -> Option<usize> {
-        let turn = self.part.cores_taken + thread;
+        let turn = self.agent_share.cores_taken + thread;
         (!self.cores.is_empty()).then(|| self.cores[turn % self.cores.len()])
     }
 
-    /// What a record says of the server.
+    /// Returns the server as records name it.
     pub(super) fn target(&self) -> Target {
         Target {
             url: self.url.to_string(),
@@ -221,7 +223,7 @@ impl Aim {
         self.ramp.map(|rate| Ramp::new(rate, self.place(thread), self.threads_in_all()))
     }
 
-    /// What each client of a thread asks for.
+    /// Returns the upgrade request of a worker's clients.
     pub(super) fn request(&self, thread: usize) -> Result<Request, String> {
         let mut headers = String::new();
         let put = |headers: &mut String, line: &str| {
@@ -237,19 +239,19 @@ impl Aim {
         if let Some(protocol) = &self.subprotocol {
             put(&mut headers, &format!("Sec-WebSocket-Protocol: {protocol}"));
         }
-        let (first, clients) = self.share(thread);
-        let tls = self.secure(clients)?;
+        let clients = self.clients_of(thread);
+        let tls = self.secure(clients.len())?;
         let url = if tls.is_some() { &self.url.within_tls() } else { &self.url };
         let server = url.resolve()?;
         Ok(Request {
             tls,
             host: url.authority(),
             headers,
-            hello: self.speech.hello.clone(),
-            opcode: self.speech.opcode(),
-            ready: self.speech.ready.clone(),
-            answers: self.speech.answers()?,
-            first,
+            hello: self.protocol.hello.clone(),
+            opcode: self.protocol.opcode(),
+            ready: self.protocol.ready.clone(),
+            answers: self.protocol.answers()?,
+            first: clients.start,
             channels: self.channels_of(thread),
             sources: self.source_ip.clone(),
             ..Request::plain(server, &self.url.target)

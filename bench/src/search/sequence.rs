@@ -1,15 +1,15 @@
 //! Which load is tried next: up by a factor until one is missed, then halfway between the greatest
 //! that held and the least that did not.
 
-/// What a rounded middle may be off by, as a share of the interval, on either side.
+/// The most by which a rounded middle may be off, as a share of the interval, on either side.
 const ROUNDING: f64 = 1.0 / 16.0;
 
 /// The bounds of a search, and what it knows so far.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Course {
+pub(crate) struct LoadSequence {
     pub(crate) start: f64,
     pub(crate) max: f64,
-    /// What the load is multiplied with on the way up.
+    /// The factor between two loads on the way up.
     pub(crate) factor: f64,
     /// How far apart, as a share, the greatest that held and the least that did not may be.
     pub(crate) precision: f64,
@@ -19,10 +19,11 @@ pub(crate) struct Course {
     missed: Option<f64>,
 }
 
-impl Course {
+impl LoadSequence {
     /// A search that knows nothing. The error is what makes no sense.
     pub(crate) fn new(
-        (start, max): (f64, f64),
+        start: f64,
+        max: f64,
         factor: f64,
         precision: f64,
         whole: bool,
@@ -52,7 +53,7 @@ impl Course {
         self.missed
     }
 
-    /// What is to be tried next; none: the search is over.
+    /// Returns the load to try next; none: the search is over.
     pub(crate) fn next(&self) -> Option<f64> {
         match (self.held, self.missed) {
             (None, None) => Some(self.start),
@@ -67,7 +68,7 @@ impl Course {
         }
     }
 
-    /// What came of a load.
+    /// Takes the decision on a load.
     pub(crate) fn tell(&mut self, load: f64, held: bool) {
         if held {
             self.held = Some(self.held.map_or(load, |held| held.max(load)));
@@ -120,25 +121,25 @@ mod tests {
 
     use super::*;
 
-    fn course(start: f64, max: f64, precision: f64) -> Course {
-        Course::new((start, max), 2.0, precision, false).unwrap()
+    fn sequence(start: f64, max: f64, precision: f64) -> LoadSequence {
+        LoadSequence::new(start, max, 2.0, precision, false).unwrap()
     }
 
     /// All loads that a search tries where `holds` decides.
-    fn tried(course: &mut Course, mut holds: impl FnMut(f64) -> bool) -> Vec<f64> {
-        let most = course.steps_max();
+    fn tried(sequence: &mut LoadSequence, mut holds: impl FnMut(f64) -> bool) -> Vec<f64> {
+        let most = sequence.steps_max();
         let mut loads = Vec::new();
-        while let Some(load) = course.next() {
+        while let Some(load) = sequence.next() {
             loads.push(load);
             assert!(loads.len() <= most as usize, "{most} at the most: {loads:?}");
-            course.tell(load, holds(load));
+            sequence.tell(load, holds(load));
         }
         loads
     }
 
     #[test]
     fn up_and_then_between() {
-        let mut to = course(100.0, 1e6, 0.05);
+        let mut to = sequence(100.0, 1e6, 0.05);
         let loads = tried(&mut to, |load| load <= 730.0);
         assert_eq!(loads, [100.0, 200.0, 400.0, 800.0, 600.0, 700.0, 750.0, 725.0]);
         assert_eq!((to.held(), to.missed()), (Some(725.0), Some(750.0)));
@@ -146,18 +147,18 @@ mod tests {
 
     #[test]
     fn the_bounds_are_ends() {
-        let mut all = course(100.0, 350.0, 0.05);
+        let mut all = sequence(100.0, 350.0, 0.05);
         assert_eq!(tried(&mut all, |_| true), [100.0, 200.0, 350.0]);
         assert_eq!((all.held(), all.missed()), (Some(350.0), None));
-        let mut none = course(100.0, 350.0, 0.05);
+        let mut none = sequence(100.0, 350.0, 0.05);
         assert_eq!(tried(&mut none, |_| false), [100.0]);
         assert_eq!((none.held(), none.missed()), (None, Some(100.0)));
-        assert_eq!(tried(&mut course(7.0, 7.0, 0.05), |_| true), [7.0]);
+        assert_eq!(tried(&mut sequence(7.0, 7.0, 0.05), |_| true), [7.0]);
     }
 
     #[test]
     fn clients_are_whole() {
-        let mut clients = Course::new((1.0, 20.0), 1.5, 0.001, true).unwrap();
+        let mut clients = LoadSequence::new(1.0, 20.0, 1.5, 0.001, true).unwrap();
         let loads = tried(&mut clients, |load| load <= 6.0);
         assert_eq!(loads, [1.0, 2.0, 3.0, 5.0, 8.0, 6.0, 7.0]);
     }
@@ -173,18 +174,18 @@ mod tests {
             ((1.0, 9.0), f64::NAN, 0.1, false),
             ((1.0, 9.0), 2.0, 0.0, false),
         ] {
-            let course = Course::new((start, max), factor, precision, whole);
-            assert!(course.is_err(), "{course:?}");
+            let sequence = LoadSequence::new(start, max, factor, precision, whole);
+            assert!(sequence.is_err(), "{sequence:?}");
         }
     }
 
-    fn any_course() -> impl Strategy<Value = Course> {
+    fn any_course() -> impl Strategy<Value = LoadSequence> {
         let bounds = (0.001..1e5_f64, 1.0..1e5_f64);
         (bounds, 1.05..20.0_f64, 0.001..1.0_f64, any::<bool>()).prop_map(
             |((start, times), factor, precision, whole)| {
                 let (start, max) = (start, start * times);
                 let of = |load: f64| if whole { load.ceil() } else { load };
-                Course::new((of(start), of(max)), factor, precision, whole).unwrap()
+                LoadSequence::new(of(start), of(max), factor, precision, whole).unwrap()
             },
         )
     }
@@ -193,21 +194,21 @@ mod tests {
         /// A server that is slower under more load: its knee lies between what held and what did
         /// not, and these two are as near to each other as was asked for.
         #[test]
-        fn the_knee_is_found(course in any_course(), at in 0.0..1.2_f64) {
-            let mut course = course;
-            let knee = course.start * (course.max / course.start).powf(at);
-            let loads = tried(&mut course, |load| load <= knee);
-            let within = course.start..=course.max;
+        fn the_knee_is_found(sequence in any_course(), at in 0.0..1.2_f64) {
+            let mut sequence = sequence;
+            let knee = sequence.start * (sequence.max / sequence.start).powf(at);
+            let loads = tried(&mut sequence, |load| load <= knee);
+            let within = sequence.start..=sequence.max;
             prop_assert!(loads.iter().all(|load| within.contains(load)), "{loads:?}");
-            prop_assert!(!course.whole || loads.iter().all(|load| load.fract() == 0.0));
-            match (course.held(), course.missed()) {
+            prop_assert!(!sequence.whole || loads.iter().all(|load| load.fract() == 0.0));
+            match (sequence.held(), sequence.missed()) {
                 (Some(held), Some(missed)) => {
                     prop_assert!(held <= knee && knee < missed);
-                    let near = missed <= held * (1.0 + course.precision) * (1.0 + 1e-9);
-                    prop_assert!(near || course.whole && missed - held <= 1.0, "{loads:?}");
+                    let near = missed <= held * (1.0 + sequence.precision) * (1.0 + 1e-9);
+                    prop_assert!(near || sequence.whole && missed - held <= 1.0, "{loads:?}");
                 }
-                (Some(held), None) => prop_assert!(held >= course.max && held <= knee),
-                (None, missed) => prop_assert!(missed == Some(course.start) && knee < course.start),
+                (Some(held), None) => prop_assert!(held >= sequence.max && held <= knee),
+                (None, missed) => prop_assert!(missed == Some(sequence.start) && knee < sequence.start),
             }
         }
 
@@ -215,24 +216,24 @@ mod tests {
         /// same, has tried nothing twice and nothing outside its bounds, and believes what it saw.
         #[test]
         fn a_noisy_server_ends(
-            course in any_course(),
+            sequence in any_course(),
             coins in proptest::collection::vec(any::<bool>(), 4000),
         ) {
-            let mut course = course;
+            let mut sequence = sequence;
             let mut coins = coins.into_iter().chain(std::iter::repeat(false));
             let mut seen = Vec::new();
-            let loads = tried(&mut course, |load| {
+            let loads = tried(&mut sequence, |load| {
                 let holds = coins.next().unwrap();
                 seen.push((load, holds));
                 holds
             });
-            let within = course.start..=course.max;
+            let within = sequence.start..=sequence.max;
             prop_assert!(loads.iter().all(|load| within.contains(load)), "{loads:?}");
             let mut sorted = loads;
             sorted.sort_by(f64::total_cmp);
             prop_assert!(sorted.windows(2).all(|two| two[0] < two[1]), "{sorted:?}");
             let held = seen.iter().filter(|(_, holds)| *holds).map(|(load, _)| *load);
-            prop_assert_eq!(course.held(), held.max_by(f64::total_cmp));
+            prop_assert_eq!(sequence.held(), held.max_by(f64::total_cmp));
         }
     }
 }

@@ -11,14 +11,14 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::absence::{self, Reconnect};
-use super::aim::Aim;
-use super::crew::{self, Gathered};
 use super::failed::Failed;
 use super::judge;
-use super::outline::{Scene, Times};
-use super::post::Post;
+use super::outline::{Control, Outline, Schedule};
+use super::setup::Setup;
 use super::sums::{add, merge};
-use crate::coordination::Outside;
+use super::threads::{self, LoadResult};
+use super::worker_handle::WorkerHandle;
+use crate::coordination::CoordinatorLink;
 use crate::histogram::{nanoseconds, ns_of};
 use crate::host::now_ns;
 use crate::live::Sums;
@@ -35,7 +35,7 @@ const TURN: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Idle {
     #[command(flatten)]
-    pub(crate) aim: Aim,
+    pub(crate) setup: Setup,
     /// How long they stay.
     #[arg(
         short = 'd', long = "duration", value_name = "TIME", default_value = "30s",
@@ -49,7 +49,7 @@ pub(crate) struct Idle {
     reconnect: Reconnect,
 }
 
-/// What one thread saw of clients that say nothing.
+/// The result of one worker whose clients say nothing.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Seen {
     /// From the first connect to the last answer, over all rounds of a storm.
@@ -65,7 +65,7 @@ pub(crate) struct Seen {
     /// How late the generator began what was due.
     #[serde(with = "hist::text")]
     pub(super) late: Histogram<u64>,
-    /// What the thread ran for while they came.
+    /// CPU time of the thread while its clients connected.
     pub(super) came_ns: u64,
     pub(super) intervals: Intervals,
     /// Connections that stay open until the last look at the server: what it costs to close them
@@ -75,61 +75,67 @@ pub(crate) struct Seen {
 }
 
 impl Idle {
-    /// What is to be seen of it.
-    pub(super) fn scene(&self) -> Scene {
-        let (aim, hearers) = (&self.aim, 0);
-        let (asked, threads) = (aim.clients, aim.threads_shown());
-        Scene { command: "idle", unit: "", asked, hearers, threads }
+    /// Returns the outline for the view.
+    pub(super) fn outline(&self) -> Outline {
+        let (setup, hearers) = (&self.setup, 0);
+        let (asked, threads) = (setup.clients, setup.threads_shown());
+        Outline { command: "idle", unit: "", asked, hearers, threads }
     }
 
     /// Makes one record of what the threads saw.
-    pub(crate) fn record(&self, gathered: Gathered<Seen>) -> Result<Run, Failed> {
-        record("idle", &self.aim, gathered, 1)
+    pub(crate) fn record(&self, gathered: LoadResult<Seen>) -> Result<Run, Failed> {
+        record("idle", &self.setup, gathered, 1)
     }
 
     /// Connects the clients and leaves them alone: this process's part of it.
     pub(crate) fn work(
         &self,
         stopped: &AtomicBool,
-        outside: Option<&Outside>,
-    ) -> Result<Gathered<Seen>, Failed> {
-        let requests = requests(&self.aim)?;
-        crew::run(&self.aim, &self.times(), &self.scene(), (stopped, outside), async |post| {
-            stay(self, &requests[post.thread], post).await
+        coordinator: Option<&CoordinatorLink>,
+    ) -> Result<LoadResult<Seen>, Failed> {
+        let requests = requests(&self.setup)?;
+        let (schedule, outline) = (&self.schedule(), &self.outline());
+        let control = Control { schedule, outline, stopped, coordinator };
+        threads::run(&self.setup, &control, async |handle| {
+            stay(self, &requests[handle.thread], handle).await
         })
     }
 
-    pub(crate) fn times(&self) -> Times {
-        Times { warm_up: self.warm_up, time: Some(self.time) }
+    pub(crate) fn schedule(&self) -> Schedule {
+        Schedule { warm_up: self.warm_up, time: Some(self.time) }
     }
 }
 
-pub(super) fn requests(aim: &Aim) -> Result<Vec<Request>, Failed> {
-    let requests: Result<_, _> = (0..aim.threads).map(|thread| aim.request(thread)).collect();
+pub(super) fn requests(setup: &Setup) -> Result<Vec<Request>, Failed> {
+    let requests: Result<_, _> = (0..setup.threads).map(|thread| setup.request(thread)).collect();
     requests.map_err(Failed::Unreachable)
 }
 
 /// The clients of a thread come, and stay until the end.
-async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<Seen> {
-    let aim = &idle.aim;
+async fn stay(idle: &Idle, request: &Request, mut handle: WorkerHandle<'_>) -> io::Result<Seen> {
+    let setup = &idle.setup;
     let mut seen = Seen::new()?;
     let mut swarm = Swarm::empty()?;
     let handshake = &mut seen.handshake;
-    let arrived =
-        swarm.arrive(request, aim.share(post.thread).1, aim.pace(post.thread), |time| {
+    let arrived = swarm.arrive(
+        request,
+        setup.clients_of(handle.thread).len(),
+        setup.pace(handle.thread),
+        |time| {
             if let Some(time) = time {
                 handshake.saturating_record(ns_of(time));
-                post.arrived();
+                handle.arrived();
             }
-            post.goes_on()
-        })?;
+            handle.goes_on()
+        },
+    )?;
     if let Some(backoff) = idle.reconnect.backoff() {
-        swarm.come_back(request, backoff, aim.seed)?;
+        swarm.come_back(request, backoff, setup.seed)?;
     }
-    post.ready(arrived.open);
+    handle.ready(arrived.open);
     seen.came(arrived)?;
     let moments = loop {
-        if let Some(moments) = post.moments() {
+        if let Some(moments) = handle.moments() {
             break moments;
         }
         swarm.rest(TURN).await?;
@@ -137,7 +143,7 @@ async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<
     };
     while let Some(left) = moments.measure_ns.checked_sub(now_ns())
         && left > 0
-        && post.goes_on()
+        && handle.goes_on()
     {
         swarm.rest(Duration::from_nanos(left).min(TURN)).await?;
         swarm.take(|_, _| ())?;
@@ -146,7 +152,7 @@ async fn stay(idle: &Idle, request: &Request, mut post: Post<'_>) -> io::Result<
     swarm.pings = 0;
     seen.intervals.begin(moments.measure_ns);
     seen.intervals.begun();
-    seen.rest(&mut swarm, &mut post, u64::MAX).await?;
+    seen.rest(&mut swarm, &mut handle, u64::MAX).await?;
     seen.absences = swarm.absences();
     seen.intervals.end();
     Ok(seen)
@@ -181,19 +187,19 @@ impl Seen {
     pub(super) async fn rest(
         &mut self,
         swarm: &mut Swarm,
-        post: &mut Post<'_>,
+        handle: &mut WorkerHandle<'_>,
         until: u64,
     ) -> io::Result<()> {
-        while let Some(left) = until.min(post.end_ns()).checked_sub(now_ns())
+        while let Some(left) = until.min(handle.end_ns()).checked_sub(now_ns())
             && left > 0
         {
             swarm.rest(Duration::from_nanos(left).min(TURN)).await?;
             swarm.take(|_, _| ())?;
             // The end's own second has not begun.
-            let now = now_ns().min(until.min(post.end_ns()).saturating_sub(1));
+            let now = now_ns().min(until.min(handle.end_ns()).saturating_sub(1));
             self.intervals.tick(now);
             let (endings, away) = (&swarm.endings, swarm.away());
-            post.show(now, &self.intervals, || Sums {
+            handle.show(now, &self.intervals, || Sums {
                 endings: endings.clone(),
                 away,
                 ..Sums::default()
@@ -207,11 +213,11 @@ impl Seen {
 
 pub(super) fn record(
     command: &str,
-    aim: &Aim,
-    gathered: Gathered<Seen>,
+    setup: &Setup,
+    gathered: LoadResult<Seen>,
     rounds: usize,
 ) -> Result<Run, Failed> {
-    let Gathered { found, sampler, began_unix_ms, measured, joint } = gathered;
+    let LoadResult { found, sampler, began_unix_ms, measured, across_agents } = gathered;
     if found.iter().all(|seen| seen.open == 0) {
         return Err(Failed::unreachable(found.iter().flat_map(|seen| seen.failures.keys())));
     }
@@ -230,7 +236,7 @@ pub(super) fn record(
         spent.push(judge::Spent::over(&seconds));
         intervals.extend(seconds);
     }
-    let asked = (aim.clients * rounds) as u64;
+    let asked = (setup.clients * rounds) as u64;
     let missing = asked.saturating_sub(totals.connected);
     let cause = totals.failures.keys().next().map_or("interrupted", String::as_str);
     let fault = (missing > 0).then(|| Fault {
@@ -256,7 +262,7 @@ pub(super) fn record(
         faults.extend(judge::deserted(&totals, Some(returns)));
     }
     let (_, series) = judge::seconds_of(intervals, &sampler)?;
-    let generator = judge::generator_of(aim, &spent, &totals);
+    let generator = judge::generator_of(setup, &spent, &totals);
     let mut latencies = BTreeMap::from([("handshake".to_owned(), Latency::of(&handshake))]);
     let returns = returns.map(|(returns, took)| {
         latencies.insert("return".to_owned(), Latency::of(&took));
@@ -264,15 +270,15 @@ pub(super) fn record(
     });
     Ok(Run {
         began_unix_ms,
-        load: Load { clients: aim.clients as u64, seconds: totals.seconds, ..Load::default() },
+        load: Load { clients: setup.clients as u64, seconds: totals.seconds, ..Load::default() },
         latencies,
         returns,
         server,
         generator: Generator { cpu_ns_per_receipt: 0.0, user_ns_per_receipt: 0.0, ..generator },
         series,
-        agents: joint.map(|joint| joint.agents).unwrap_or_default(),
+        agents: across_agents.map(|across_agents| across_agents.agents).unwrap_or_default(),
         faults: fault.into_iter().chain(faults).collect(),
         totals,
-        ..judge::head_of(command, aim, &sampler)
+        ..judge::head_of(command, setup, &sampler)
     })
 }

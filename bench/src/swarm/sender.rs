@@ -11,15 +11,15 @@ use super::client::{Client, READS};
 /// Most bytes that wait for one client's socket.
 const OUT_BYTES_MAX: usize = 64 << 20;
 
-/// What all sending needs.
-pub(super) struct Outlet {
+/// The means of sending that all clients share.
+pub(super) struct FrameSender {
     /// The set that all clients are watched by.
     pub(super) epoll: OwnedFd,
     /// Room for what is sealed on its way out.
     pub(super) sealed: Vec<u8>,
 }
 
-impl Outlet {
+impl FrameSender {
     /// Sends what a client says.
     pub(super) fn send(
         &mut self,
