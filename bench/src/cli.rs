@@ -310,7 +310,7 @@ mod tests {
     fn presets_are_command_lines_whose_flags_can_be_replaced() {
         for mut line in presets::tests::command_lines() {
             assert!(Cli::try_parse_from(&line).is_ok(), "{line:?}");
-            line.extend(["-c", "7"].map(str::to_owned));
+            line.extend(["--label", "a", "--label", "b"].map(str::to_owned));
             let command = Cli::command().args_override_self(true);
             assert!(command.try_get_matches_from(&line).is_ok(), "{line:?}");
         }

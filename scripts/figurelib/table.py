@@ -10,6 +10,9 @@ NO_PINGS = ("--ping-interval", "0")
 # JSON clients begin without a channel, plain ones in the lobby.
 IN_LOBBY = "/ws?channel=lobby"
 
+# The generator puts the number of each client's channel in the place of $C.
+CHANNEL_EACH = "/ws?channel=c$C"
+
 
 def per_delivery(record):
     return record["server"]["cpu_ns_per_delivery"] / 1000
@@ -88,6 +91,10 @@ PAIRED = {
     "json-1k-16": Figure(("json-1k-16",), per_delivery, EACH, path=IN_LOBBY, beside=("plain-1k-16", "plain")),
     "shards-15k": Figure(("joined-15k",), per_delivery, EACH, shards=2, beside=("joined-15k", "one shard")),
     "shards-200": Figure(("all-200",), per_delivery, EACH, shards=2, beside=("all-200", "one shard")),
+    "channels-10k": Figure(("channels-10k",), per_delivery, EACH, path=CHANNEL_EACH, own_time=True),
+    "channels-40k": Figure(("channels-40k",), per_delivery, EACH, path=CHANNEL_EACH, own_time=True),
+    "json-channels-10k": Figure(("json-channels-10k",), per_delivery, EACH, path=CHANNEL_EACH, own_time=True),
+    "json-channels-40k": Figure(("json-channels-40k",), per_delivery, EACH, path=CHANNEL_EACH, own_time=True),
     "idle-15k": Figure(("idle-15k",), memory_per_client, "bytes/client", fresh=True),
     "idle-json": Figure(
         ("idle-json",), memory_per_client, "bytes/client",

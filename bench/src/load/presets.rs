@@ -12,8 +12,11 @@ struct Preset {
 /// A publication of a JSON client of Stentor. It has no space in it, as lines are cut at spaces.
 const JSON: &str = r#"--subprotocol stentor.v1 --message {"type":"publish","body":"$MSG"}"#;
 
-/// `JSON` in a preset's line stands for the flags of a JSON client.
-const PRESETS: [Preset; 14] = [
+/// Ten thousand channels of one client each. The server's URL names the channel: `?channel=c$C`.
+const CHANNELS: &str = "--channels 10000 --members 1 -P 1 --size 64 --warmup 1s -d 3s";
+
+/// `JSON` and `CHANNELS` in a preset's line stand for the flags of these names.
+const PRESETS: [Preset; 18] = [
     preset("one-1k", "fanout -c 1000 -w 1 --size 64 --warmup 1s -d 2s"),
     preset("one-15k", "fanout -c 15000 -w 1 --size 64 --warmup 1s -d 2s"),
     preset("joined-1k", "fanout -c 1000 -w 16 --size 64 --warmup 1s -d 2s"),
@@ -24,6 +27,10 @@ const PRESETS: [Preset; 14] = [
     preset("latency", "fanout -c 1000 -r 20/s --size 64 --warmup 1s -d 10s"),
     preset("json-1k", "fanout -c 1000 -w 1 --size 64 --warmup 1s -d 2s JSON"),
     preset("json-1k-16", "fanout -c 1000 -w 16 --size 64 --warmup 1s -d 2s JSON"),
+    preset("channels-10k", "fanout CHANNELS -r 10k/s"),
+    preset("channels-40k", "fanout CHANNELS -r 40k/s"),
+    preset("json-channels-10k", "fanout CHANNELS -r 10k/s JSON"),
+    preset("json-channels-40k", "fanout CHANNELS -r 40k/s JSON"),
     preset("accept", "connect -c 15000 --rounds 1 --hold 20ms"),
     preset("ping", "idle -c 15000 --warmup 5s -d 10s"),
     preset("idle-15k", "idle -c 15000 --warmup 1s -d 2s"),
@@ -56,6 +63,7 @@ impl Figure {
         let line = preset.map_or("", |preset| preset.line);
         let words = line.split(' ').flat_map(|word| match word {
             "JSON" => JSON.split(' ').collect(),
+            "CHANNELS" => CHANNELS.split(' ').collect(),
             _ => vec![word],
         });
         let words = std::iter::once("stentor-bench").chain(words).map(str::to_owned);
@@ -70,7 +78,7 @@ pub(crate) mod tests {
     /// Returns the command line of every preset, against some server.
     pub(crate) fn command_lines() -> impl Iterator<Item = Vec<String>> {
         PRESETS.iter().map(|preset| {
-            let rest = vec!["127.0.0.1:9001".to_owned()];
+            let rest = vec!["127.0.0.1:9001/ws?channel=c$C".to_owned()];
             Figure { name: preset.name.to_owned(), rest }.command_line()
         })
     }
