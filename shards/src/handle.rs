@@ -17,9 +17,9 @@ use crate::clock::{Now, unix_ms};
 use crate::config::Config;
 use crate::error::Untaken;
 use crate::mesh::Mesh;
+use crate::mesh::parcel::{AckTo, Ask, Deliver, Order};
 use crate::model::id::{ClientId, ShardId};
 use crate::model::message::{Payload, Publication};
-use crate::model::parcel::{AckTo, Ask, Deliver, Order};
 use crate::wire::name::check_name;
 
 /// What a publication from the API carries.

@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use socket2::SockRef;
 
-use crate::accept::{self, Entrance};
 use crate::config::Config;
 use crate::error::RunError;
 use crate::handle::{Door, Handle, Report};
@@ -20,6 +19,7 @@ use crate::model::id::SHARDS_MAX;
 use crate::rt;
 use crate::shard::{Shard, Shared};
 use crate::sleep;
+use crate::stage::accept::{self, Entrance};
 use crate::watch::Watch;
 
 /// The running shards.

@@ -8,20 +8,20 @@ use std::time::Duration;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use bytes::BytesMut;
 
+use crate::client::roster::{Partial, Roster, SERVED};
 use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::config::Config;
-use crate::drain::Drain;
-use crate::fanout::Encoded;
 use crate::handle::Door;
 use crate::mesh::Port;
+use crate::mesh::parcel::AckTo;
 use crate::model::channel::{Channels, Subscription};
 use crate::model::directory::Directory;
 use crate::model::id::ClientId;
-use crate::model::parcel::AckTo;
 use crate::model::tally::Tally;
 use crate::net::{Net, Ready};
-use crate::roster::{Partial, Roster, SERVED};
+use crate::stage::drain::Drain;
+use crate::stage::fanout::Encoded;
 
 /// The most parcels of one lane that a turn takes.
 const PARCELS_PER_TURN: usize = 256;
@@ -327,7 +327,7 @@ impl<N: Net> Shard<N> {
             }
             AckTo::Client(to, id) => {
                 let channel = Arc::clone(channel);
-                let parcel = crate::model::parcel::Deliver::Published { to, id, channel, offset };
+                let parcel = crate::mesh::parcel::Deliver::Published { to, id, channel, offset };
                 self.port.deliver(to.shard, parcel);
             }
         }

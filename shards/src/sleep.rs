@@ -7,11 +7,11 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::accept::Entrance;
 use crate::clock::Now;
 use crate::handle::Report;
 use crate::rt;
 use crate::shard::Shard;
+use crate::stage::accept::Entrance;
 use crate::watch::Watch;
 
 /// How long a nap lasts before the shard parks.

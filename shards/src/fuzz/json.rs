@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use super::request::decoded;
 use crate::model::id::{ClientId, ShardId};
 use crate::sim::reader::read_frames;
-use crate::wire::json::{
+use crate::wire::name::{check_name, percent_decoded};
+use crate::wire::plain::read::{PlainCommand, read_text, trim_text};
+use crate::wire::stentor::read::{
     BodyRef, Command, ErrorCode, Here, MessageParts, json_body_as_text, put_error, put_message,
     put_presence, put_who, read,
 };
-use crate::wire::name::{check_name, percent_decoded};
-use crate::wire::plain::{PlainCommand, read_text, trim_text};
 
 /// How deep a request may be, and how long its id.
 const DEPTH_MAX: usize = 128;
@@ -150,7 +150,7 @@ fn check_request(text: &str) {
         assert!(mistake.text.len() <= 160, "the answer to a mistake is short");
         mistake.code
     });
-    let id = |id: Option<crate::wire::json::Id<'_>>| id.map(|id| id.as_str().to_owned());
+    let id = |id: Option<crate::wire::stentor::read::Id<'_>>| id.map(|id| id.as_str().to_owned());
     let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
     let (kind, channel, user, body, presence, id) = match read {
         Ok(Command::Publish { channel, body, id: of }) => {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::bell::Room;
-use crate::model::parcel::{AckTo, Ask, Deliver};
+use crate::mesh::parcel::{AckTo, Ask, Deliver};
 
 /// From so many broad parcels on, a lane is crowded: what lies behind them waits as long as it
 /// takes to tell everyone whom they concern.

@@ -8,6 +8,7 @@
 
 pub(crate) mod bell;
 mod lane;
+pub(crate) mod parcel;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -18,8 +19,8 @@ use crossbeam_channel::Receiver;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
+use crate::mesh::parcel::{Ask, Deliver};
 use crate::model::id::{ShardId, shards_of};
-use crate::model::parcel::{Ask, Deliver};
 use bell::Bell;
 use lane::{Lane, Parcel};
 

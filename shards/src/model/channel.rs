@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::id::{ClientId, ShardId};
 use super::message::Publication;
-use crate::wire::json::IdBuf;
+use crate::wire::stentor::read::IdBuf;
 
 /// How a member wants its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

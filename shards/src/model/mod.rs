@@ -3,7 +3,6 @@
 
 pub(crate) mod id;
 pub(crate) mod message;
-pub(crate) mod parcel;
 pub(crate) mod channel;
 pub(crate) mod directory;
 pub(crate) mod outbox;

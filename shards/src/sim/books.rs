@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::world::SimNet;
+use crate::client::roster::{MANY, OPEN};
 use crate::model::channel::{Kind, Subscription};
 use crate::model::id::ClientId;
 use crate::net::Net;
-use crate::roster::{MANY, OPEN};
 use crate::shard::Shard;
 
 /// Holds every table of the shards against the others.

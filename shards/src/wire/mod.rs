@@ -6,5 +6,4 @@ pub(crate) mod name;
 pub(crate) mod http;
 pub(crate) mod refusal;
 pub(crate) mod plain;
-pub(crate) mod json;
-pub(crate) mod reply;
+pub(crate) mod stentor;

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::plain::is_heartbeat;
-pub(crate) use super::reply::{
+pub(crate) use super::write::{
     BodyRef, Here, MessageParts, Welcome, put_error, put_joined, put_left, put_message, put_pong,
     put_presence, put_published, put_reached, put_welcome, put_who,
 };
+use crate::wire::plain::read::is_heartbeat;
 
 /// The longest `id` of a request, in bytes as it stands there, less the quotes of a string.
 const ID_BYTES_MAX: usize = 64;
@@ -252,5 +252,5 @@ pub(crate) fn json_body_as_text(raw: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-#[path = "json_tests.rs"]
+#[path = "read_tests.rs"]
 mod tests;

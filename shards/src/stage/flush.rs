@@ -5,11 +5,11 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use crate::client::roster::{BLOCKED, CLOSING, LISTED, ROOM};
 use crate::close::CloseReason;
 use crate::config::SlowClients;
 use crate::model::outbox::{NO_CHANNEL, Outbox, SLICES_MAX};
 use crate::net::Net;
-use crate::roster::{BLOCKED, CLOSING, LISTED, ROOM};
 use crate::shard::Shard;
 
 /// Replies are sent when they come to this: a send is as good with so much as with more.

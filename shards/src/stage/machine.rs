@@ -7,11 +7,11 @@ use async_tungstenite::tungstenite::Error;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketContext};
 use bytes::{Buf, Bytes};
 
+use crate::client::roster::{MORE, OPEN, OVER, Partial};
 use crate::close::CloseReason;
 use crate::net::Net;
-use crate::roster::{MORE, OPEN, OVER, Partial};
-use crate::session::Flow;
 use crate::shard::Shard;
+use crate::stage::session::Flow;
 use crate::wire::frame::Boundary;
 use crate::wire::text::EarlyText;
 

@@ -5,17 +5,17 @@ use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 
+use crate::client::roster::{JOINED, JSON, NO_ECHO, OPEN, Phase};
 use crate::config::JoinMessages;
 use crate::handle::Visitor;
+use crate::mesh::parcel::{Ask, Claim};
 use crate::model::channel::{NoRoom, Subscription, Waiter};
 use crate::model::directory::Verdict;
 use crate::model::id::ClientId;
-use crate::model::parcel::{Ask, Claim};
 use crate::net::Net;
-use crate::roster::{JOINED, JSON, NO_ECHO, OPEN, Phase};
 use crate::shard::Shard;
 use crate::wire::http::{self, Join, Parsed, Refusal, Upgrade};
-use crate::wire::json;
+use crate::wire::stentor::read as json;
 
 /// A request that waits for homes and owners.
 pub(crate) struct Pending {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 
-use super::frame::{HEADER_MAX, Opcode, put_header};
-use super::json::ErrorCode;
+use super::read::ErrorCode;
 use crate::model::id::ClientId;
+use crate::wire::frame::{HEADER_MAX, Opcode, put_header};
 
 /// What a client is greeted with.
 #[derive(Debug)]

@@ -5,11 +5,11 @@ use std::task::Poll;
 
 use bytes::BytesMut;
 
+use crate::client::roster::{BLOCKED, CLOSING, OPEN, OVER, Phase};
 use crate::close::CloseReason;
+use crate::mesh::parcel::{Ask, Claim};
 use crate::model::outbox::NO_CHANNEL;
-use crate::model::parcel::{Ask, Claim};
 use crate::net::Net;
-use crate::roster::{BLOCKED, CLOSING, OPEN, OVER, Phase};
 use crate::shard::Shard;
 use crate::wire::frame::put_close;
 use crate::wire::http::Refusal;

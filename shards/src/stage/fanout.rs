@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::client::roster::{BLOCKED, Hot, JOINED, JSON, MANY, NO_ECHO, OPEN};
 use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::model::channel::Kind;
 use crate::model::message::{Payload, Publication};
 use crate::net::Net;
-use crate::roster::{BLOCKED, Hot, JOINED, JSON, MANY, NO_ECHO, OPEN};
 use crate::shard::Shard;
 use crate::wire::frame::{HEADER_MAX, Opcode, put_frame, put_header};
-use crate::wire::json::{self, BodyRef, MessageParts};
+use crate::wire::stentor::read::{self as json, BodyRef, MessageParts};
 
 /// The most ticks that leave in one send: the kernel takes 1,024 slices.
 const SHARES_PER_SEND: usize = 1024;

@@ -111,7 +111,7 @@ fn names_are_copied_only_if_they_are_escaped() {
 
 #[test]
 fn the_protocol_page_lists_every_error_code() {
-    let page = include_str!("../../PROTOCOL.md");
+    let page = include_str!("../../../PROTOCOL.md");
     for code in [
         ErrorCode::Malformed,
         ErrorCode::UnknownType,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use super::directory::Verdict;
-use super::id::{ClientId, ShardId};
-use super::message::Publication;
 use crate::close::CloseReason;
 use crate::handle::{ChannelInfo, ConnectionInfo, Reply, Report};
-use crate::wire::json::IdBuf;
+use crate::model::directory::Verdict;
+use crate::model::id::{ClientId, ShardId};
+use crate::model::message::Publication;
+use crate::wire::stentor::read::IdBuf;
 
 /// Who wants to hear that a publication was taken.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::client::roster::{BLOCKED, LISTED, OPEN, PINGED, Phase};
 use crate::clock::{Now, since_ms};
 use crate::close::CloseReason;
 use crate::net::Net;
-use crate::roster::{BLOCKED, LISTED, OPEN, PINGED, Phase};
 use crate::shard::{Deadline, Shard};
 use crate::wire::frame::{Opcode, put_frame};
 
@@ -178,7 +178,7 @@ impl<N: Net> Shard<N> {
 
     /// Whether the shard itself does not read this client: then its silence proves nothing.
     fn is_deaf(&self, slot: u32) -> bool {
-        self.roster.hot(slot).is(crate::roster::HELD)
+        self.roster.hot(slot).is(crate::client::roster::HELD)
     }
 
     /// How many clients have something in their outbox.

@@ -5,16 +5,16 @@ use std::task::Poll;
 
 use async_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use crate::client::roster::{BLOCKED, ENDED, HELD, JSON, MORE, OPEN, OVER, PINGED, Phase, SERVED};
 use crate::close::CloseReason;
+use crate::mesh::parcel::{AckTo, Ask};
 use crate::model::bucket::Bucket;
 use crate::model::id::ShardId;
 use crate::model::message::{From, Payload, Publication};
-use crate::model::parcel::{AckTo, Ask};
 use crate::net::{Net, Ready};
-use crate::roster::{BLOCKED, ENDED, HELD, JSON, MORE, OPEN, OVER, PINGED, Phase, SERVED};
 use crate::shard::{Shard, TOLD_PER_TURN};
 use crate::wire::frame::{Opcode, put_frame};
-use crate::wire::plain::{self, PlainCommand};
+use crate::wire::plain::read::{self as plain, PlainCommand};
 
 /// How the reading of a client goes on after a message.
 pub(crate) enum Flow {

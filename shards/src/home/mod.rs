@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::unix_ms;
+use crate::mesh::parcel::{AckTo, Ask, Claim, Deliver};
 use crate::model::channel::{NoRoom, Subscription};
 use crate::model::id::{ClientId, ShardId, shards_of};
 use crate::model::message::Publication;
-use crate::model::parcel::{AckTo, Ask, Claim, Deliver};
 use crate::net::Net;
 use crate::shard::Shard;
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::client::roster::{MANY, Seat};
+use crate::mesh::parcel::{Ask, Presence};
 use crate::model::channel::{Join, NoRoom, Subscription, Waiter};
-use crate::model::parcel::{Ask, Presence};
 use crate::net::Net;
-use crate::roster::{MANY, Seat};
 use crate::shard::Shard;
 use crate::wire::http::Refusal;
 
@@ -178,7 +178,7 @@ impl<N: Net> Shard<N> {
     }
 
     fn finish_join(&mut self, slot: u32, index: u32, join: Join) {
-        if !self.roster.hot(slot).is(crate::roster::OPEN) {
+        if !self.roster.hot(slot).is(crate::client::roster::OPEN) {
             return;
         }
         let seated = self.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());

@@ -6,18 +6,18 @@ use bytes::BytesMut;
 
 use async_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::client::roster::{Gathering, OPEN};
 use crate::close::CloseReason;
+use crate::mesh::parcel::{AckTo, Ask, Presence};
 use crate::model::bucket::Bucket;
 use crate::model::channel::{Join, NoRoom};
 use crate::model::id::{ClientId, ShardId};
 use crate::model::message::Payload;
-use crate::model::parcel::{AckTo, Ask, Presence};
 use crate::net::Net;
-use crate::roster::{Gathering, OPEN};
-use crate::session::Flow;
 use crate::shard::Shard;
-use crate::wire::json::{self, Command, ErrorCode, Id, IdBuf, Mistake};
+use crate::stage::session::Flow;
 use crate::wire::name::check_name;
+use crate::wire::stentor::read::{self as json, Command, ErrorCode, Id, IdBuf, Mistake};
 
 /// How many `who` of one client may be under way.
 const GATHERINGS_MAX: usize = 4;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::client::roster::Phase;
 use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::net::Net;
-use crate::roster::Phase;
 use crate::shard::Shard;
 
 /// A drain under way.

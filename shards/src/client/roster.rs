@@ -8,15 +8,15 @@ use async_tungstenite::tungstenite::protocol::WebSocketContext;
 use bytes::Bytes;
 use slab::Slab;
 
-use crate::handshake::Pending;
+use crate::mesh::parcel::{Ask, Claim};
 use crate::model::bucket::Bucket;
 use crate::model::channel::Kind;
 use crate::model::id::{ClientId, ShardId};
 use crate::model::outbox::Outbox;
-use crate::model::parcel::{Ask, Claim};
 use crate::net::Net;
+use crate::stage::handshake::Pending;
 use crate::wire::frame::Boundary;
-use crate::wire::json::IdBuf;
+use crate::wire::stentor::read::IdBuf;
 use crate::wire::text::EarlyText;
 
 /// The slot holds an open client, which may be sent to.

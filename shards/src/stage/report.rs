@@ -1,11 +1,11 @@
 //! What the control plane wants of a shard, answered between two turns.
 
+use crate::client::roster::{JSON, OPEN};
 use crate::clock::since_ms;
 use crate::close::CloseReason;
 use crate::handle::{ChannelInfo, ConnectionInfo, Report};
-use crate::model::parcel::Order;
+use crate::mesh::parcel::Order;
 use crate::net::Net;
-use crate::roster::{JSON, OPEN};
 use crate::shard::Shard;
 use crate::wire::http::Refusal;
 

@@ -1,0 +1,3 @@
+//! Who is connected to a shard.
+
+pub(crate) mod roster;

@@ -1,0 +1,3 @@
+//! The plain dialect: a message is a publication.
+
+pub(crate) mod read;

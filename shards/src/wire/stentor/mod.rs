@@ -1,0 +1,4 @@
+//! `stentor.v1`: one JSON object a message.
+
+pub(crate) mod read;
+pub(crate) mod write;
