@@ -38,7 +38,9 @@ pub mod fuzz;
 
 pub use config::{Config, DuplicateUser, JoinMessages, Origins, SlowClients};
 pub use error::{RunError, Untaken};
-pub use handle::{
-    Answers, Body, ChannelInfo, ConnectionInfo, Door, Handle, Report, Target, Visitor,
-};
+pub use handle::{Body, Door, Handle, Target, Visitor};
+pub use mesh::reply::Answers;
+pub use model::channel::NoRoom;
+pub use model::message::{Epoch, Position};
+pub use model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 pub use run::{Run, run};

@@ -11,13 +11,15 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use socket2::SockRef;
 
+use crate::client::Shared;
 use crate::config::Config;
 use crate::error::RunError;
-use crate::handle::{Door, Handle, Report};
+use crate::handle::{Door, Handle};
 use crate::mesh::{Mesh, Port};
 use crate::model::id::SHARDS_MAX;
+use crate::model::report::Report;
 use crate::rt;
-use crate::shard::{Shard, Shared};
+use crate::shard::Shard;
 use crate::sleep;
 use crate::stage::accept::{self, Entrance};
 use crate::watch::Watch;
@@ -146,7 +148,7 @@ impl Start {
             .map_err(|error| RunError::Executor { shard, cause: error.to_string() })?;
         let entrance = Entrance::new(listeners, config.accept_pause);
         Ok(executor.run(async move {
-            let shard = Shard::new(net, config, core, port, shared, door);
+            let shard = Shard::new(net, config, core, port, (shared, door));
             let _ = started.send(());
             drop(started);
             sleep::run(shard, entrance).await

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::handle::Report;
+use crate::model::report::Report;
 use crate::rt;
 use crate::shard::Shard;
 use crate::stage::accept::Entrance;
@@ -21,9 +21,9 @@ const NAP: Duration = Duration::from_millis(10);
 pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance) -> Report {
     let mut bed = Bed { alarm: rt::Alarm::unset(), ring: rt::RingPoll::default() };
     loop {
-        if shard.has_work() || entrance.is_due(&shard.net) {
-            shard.net.look(Duration::ZERO);
-        } else if shard.port.park(shard.net.rope()) {
+        if shard.has_work() || entrance.is_due(&shard.clients.net) {
+            shard.clients.net.look(Duration::ZERO);
+        } else if shard.port.park(shard.clients.net.rope()) {
             bed.sleep(&mut shard, &entrance).await;
             shard.port.unpark();
         }
@@ -45,9 +45,9 @@ struct Bed {
 impl Bed {
     /// Sleeps until a socket is ready, another shard rings, or time is up.
     async fn sleep(&mut self, shard: &mut Shard<Watch>, entrance: &Entrance) {
-        let longest = [shard.nap(), entrance.nap()].into_iter().flatten().min();
+        let longest = [shard.nap(), entrance.patience()].into_iter().flatten().min();
         let nap = longest.map_or(NAP, |longest| longest.min(NAP));
-        if shard.net.look(nap) || !self.ring.begin(shard.net.descriptor()) {
+        if shard.clients.net.look(nap) || !self.ring.begin(shard.clients.net.descriptor()) {
             // Where descriptors are out there are only naps.
             return;
         }
@@ -58,6 +58,6 @@ impl Bed {
             if self.alarm.poll(cx) || self.ring.poll(cx) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        shard.net.look(Duration::ZERO);
+        shard.clients.net.look(Duration::ZERO);
     }
 }

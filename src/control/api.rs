@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stentor_shards::{Body, Target};
+use stentor_shards::{Body, NoRoom, Position, Target};
 
 use super::State;
 use super::ask::{Unanswered, ask, ask_one};
@@ -103,8 +103,16 @@ fn parsed_or_default<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Bo
     if body.trim_ascii().is_empty() { Ok(T::default()) } else { parsed(body) }
 }
 
-async fn publish_to(state: &State, channel: &str, data: &RawValue) -> Result<u64, Unanswered> {
+async fn publish_to(
+    state: &State,
+    channel: &str,
+    data: &RawValue,
+) -> Result<Result<Position, NoRoom>, Unanswered> {
     ask_one(|| state.shards.publish(channel, Body::Json(data.get().to_owned()))).await
+}
+
+fn shown(position: Position) -> Value {
+    json!({ "offset": position.offset, "epoch": position.epoch.to_string() })
 }
 
 pub(crate) async fn publish(Has(state): Has<State>, body: Bytes) -> Response {
@@ -113,8 +121,8 @@ pub(crate) async fn publish(Has(state): Has<State>, body: Bytes) -> Response {
         Err(response) => return *response,
     };
     match publish_to(&state, &request.channel, request.data).await {
-        Ok(0) => bad("no room for another channel"),
-        Ok(offset) => result(json!({ "offset": offset })),
+        Ok(Err(NoRoom)) => bad("no room for another channel"),
+        Ok(Ok(position)) => result(shown(position)),
         Err(why) => unanswered(why),
     }
 }
@@ -136,10 +144,10 @@ pub(crate) async fn broadcast(Has(state): Has<State>, body: Bytes) -> Response {
         } else {
             publish_to(&state, channel, request.data).await
         };
-        busy |= published == Err(Unanswered::Busy);
+        busy |= matches!(published, Err(Unanswered::Busy));
         responses.push(match published {
-            Ok(0) => error(BAD_REQUEST, "no room for another channel"),
-            Ok(offset) => json!({ "result": { "offset": offset } }),
+            Ok(Err(NoRoom)) => error(BAD_REQUEST, "no room for another channel"),
+            Ok(Ok(position)) => json!({ "result": shown(position) }),
             Err(why) => explain(why),
         });
     }

@@ -130,7 +130,7 @@ fn connection(one: &ConnectionInfo) -> Value {
         "user": one.user.as_deref(),
         "peer": one.peer.map(|peer| peer.to_string()),
         "channels": one.channels,
-        "protocol": if one.json { "stentor.v1" } else { "plain" },
+        "protocol": one.dialect,
         "queued_bytes": one.queued_bytes,
         "stalled_ms": one.stalled_ms,
         "quiet_ms": one.quiet_ms,

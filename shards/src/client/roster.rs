@@ -4,116 +4,53 @@
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use async_tungstenite::tungstenite::protocol::WebSocketContext;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::state::{Phase, State};
 use crate::mesh::parcel::{Ask, Claim};
 use crate::model::bucket::Bucket;
-use crate::model::channel::Kind;
-use crate::model::id::{ClientId, ShardId};
+use crate::model::id::{ChannelIndex, ClientId, Place, RequestId, ShardId, Slot};
 use crate::model::outbox::Outbox;
+use crate::model::report::Here;
+use crate::model::shape::Shape;
 use crate::net::Net;
-use crate::stage::handshake::Pending;
-use crate::wire::frame::Boundary;
-use crate::wire::stentor::read::IdBuf;
-use crate::wire::text::EarlyText;
+use crate::wire::http::Upgrade;
+use crate::wire::machine::Machine;
 
-/// The slot holds an open client, which may be sent to.
-pub(crate) const OPEN: u16 = 1;
-/// Its outbox holds something: nothing may be sent past it.
-pub(crate) const BLOCKED: u16 = 1 << 1;
-/// A close frame is on its way: nothing may follow.
-pub(crate) const CLOSING: u16 = 1 << 2;
-/// It speaks `stentor.v1`.
-pub(crate) const JSON: u16 = 1 << 3;
-/// It wants a tick's texts joined.
-pub(crate) const JOINED: u16 = 1 << 4;
-/// Its own messages do not come back.
-pub(crate) const NO_ECHO: u16 = 1 << 5;
-/// It is a member of more than one channel.
-pub(crate) const MANY: u16 = 1 << 6;
-/// A ping is out and nothing was heard since.
-pub(crate) const PINGED: u16 = 1 << 7;
-/// A publication of it waits for room: its socket is not read.
-pub(crate) const HELD: u16 = 1 << 8;
-
-/// It stands in the list of the blocked.
-pub(crate) const LISTED: u16 = 1 << 9;
-/// Its peer will say no more: nothing rings for what is still to be read.
-pub(crate) const ENDED: u16 = 1 << 10;
-/// Its socket was full once: it is watched for room as well.
-pub(crate) const ROOM: u16 = 1 << 11;
-
-/// It broke a rule: its last word is due or said, and nothing that it says is looked at any more.
-pub(crate) const OVER: u16 = 1 << 12;
-/// It has said more than one turn takes of a client.
-pub(crate) const MORE: u16 = 1 << 13;
-/// It had its look in this turn.
-pub(crate) const SERVED: u16 = 1 << 14;
-
-/// What the fan-out and the sweep look at: one array, three slots to a cache line.
+/// The part of a client that the fan-out and the sweep look at: one array, three slots to a cache
+/// line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hot {
     pub(crate) fd: RawFd,
     pub(crate) generation: u32,
     pub(crate) heard_ms: u32,
     pub(crate) pinged_ms: u32,
-    pub(crate) flags: u16,
+    pub(crate) state: State,
+    /// How publications look to this client.
+    pub(crate) shape: Shape,
 }
 
 const _: () = assert!(size_of::<Hot>() <= 20, "the fan-out reads one per delivery");
 
-impl Hot {
-    pub(crate) fn is(&self, flags: u16) -> bool {
-        self.flags & flags != 0
-    }
-
-    pub(crate) fn kind(&self) -> Kind {
-        if self.is(JSON) {
-            Kind::Json
-        } else if self.is(JOINED) {
-            Kind::Joined
-        } else {
-            Kind::Plain
-        }
-    }
-}
-
 /// A client's place in a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seat {
-    pub(crate) channel: u32,
-    pub(crate) position: u32,
+    pub(crate) channel: ChannelIndex,
+    pub(crate) place: Place,
+    /// The client hears who comes and goes.
     pub(crate) presence: bool,
 }
 
-/// Where a client is on its way from accept to close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Its request head is not complete.
-    Handshake,
-    /// Its request waits for answers of homes and owners.
-    Waiting,
-    Open,
-    /// Our close frame is out; its own is awaited.
-    Closing,
-    /// Refused: it may read the answer before the socket goes.
-    Lingering,
-}
-
-impl Phase {
-    pub(crate) fn is_leaving(self) -> bool {
-        matches!(self, Self::Closing | Self::Lingering)
-    }
-}
-
-/// The protocol state of a client that is in the middle of a message; idle clients have none.
-pub(crate) struct Partial {
-    pub(crate) context: WebSocketContext,
-    pub(crate) boundary: Boundary,
-    pub(crate) early: EarlyText,
-    /// Read and not yet looked at: the client is held, or has had its turn.
+/// A request that waits for the answers of homes and owners.
+pub(crate) struct Pending {
+    pub(crate) upgrade: Upgrade,
+    pub(crate) channel: Option<Arc<str>>,
+    /// How many answers are still to come.
+    pub(crate) awaited: u8,
+    /// Older clients of its user go when it is open.
+    pub(crate) replaces: bool,
+    /// Bytes that the client sent behind its request.
     pub(crate) rest: Bytes,
 }
 
@@ -121,14 +58,15 @@ pub(crate) struct Partial {
 #[derive(Debug)]
 pub(crate) struct Gathering {
     pub(crate) request: u32,
-    pub(crate) id: Option<IdBuf>,
+    pub(crate) id: Option<RequestId>,
     pub(crate) channel: Arc<str>,
+    /// How many shards have not answered yet.
     pub(crate) awaited: usize,
-    pub(crate) clients: u64,
-    pub(crate) users: Vec<Arc<str>>,
+    /// The answers so far, taken together.
+    pub(crate) here: Here,
 }
 
-/// What few clients have, or have for a short time only.
+/// The part of a client that few have, or have for a short time only.
 #[derive(Default)]
 pub(crate) struct Extra {
     /// The beginning of a request head.
@@ -154,12 +92,11 @@ pub(crate) struct Extra {
 pub(crate) struct Client<N: Net> {
     pub(crate) stream: N::Stream,
     pub(crate) outbox: Option<Box<Outbox>>,
-    pub(crate) partial: Option<Box<Partial>>,
+    pub(crate) machine: Option<Box<Machine>>,
     pub(crate) extra: Option<Box<Extra>>,
     pub(crate) user: Option<Arc<str>>,
     pub(crate) seat: Option<Seat>,
     pub(crate) since_s: u32,
-    pub(crate) phase: Phase,
 }
 
 impl<N: Net> Client<N> {
@@ -167,17 +104,25 @@ impl<N: Net> Client<N> {
         self.extra.get_or_insert_default()
     }
 
+    /// Gives the memory of the handshake back, if nothing in it is needed any more.
+    pub(crate) fn shed_extra(&mut self) {
+        let needed = |extra: &Extra| !extra.claims.is_empty() || extra.url_channel.is_some();
+        if !self.extra.as_deref().is_some_and(needed) {
+            self.extra = None;
+        }
+    }
+
     pub(crate) fn seats(&self) -> impl Iterator<Item = &Seat> {
         self.seat.iter().chain(self.extra.iter().flat_map(|extra| extra.seats.iter()))
     }
 
-    pub(crate) fn seat_mut(&mut self, channel: u32) -> Option<&mut Seat> {
+    pub(crate) fn seat_mut(&mut self, channel: ChannelIndex) -> Option<&mut Seat> {
         let others = self.extra.iter_mut().flat_map(|extra| extra.seats.iter_mut());
         self.seat.iter_mut().chain(others).find(|seat| seat.channel == channel)
     }
 
     /// Takes the seat in `channel` away.
-    pub(crate) fn unseat(&mut self, channel: u32) -> Option<Seat> {
+    pub(crate) fn unseat(&mut self, channel: ChannelIndex) -> Option<Seat> {
         if self.seat.is_some_and(|seat| seat.channel == channel) {
             return self.seat.take();
         }
@@ -190,7 +135,7 @@ impl<N: Net> Client<N> {
 /// All slots of a shard.
 pub(crate) struct Roster<N: Net> {
     pub(crate) me: ShardId,
-    pub(crate) hot: Vec<Hot>,
+    hot: Vec<Hot>,
     clients: Slab<Client<N>>,
 }
 
@@ -199,27 +144,39 @@ impl<N: Net> Roster<N> {
         Self { me, hot: Vec::new(), clients: Slab::new() }
     }
 
+    /// Returns the number of connections, whatever their phase.
     pub(crate) fn len(&self) -> usize {
         self.clients.len()
     }
 
+    /// Returns the number of slots, the vacant ones included.
+    pub(crate) fn slots(&self) -> usize {
+        self.hot.len()
+    }
+
     /// Gives a connection a slot.
-    pub(crate) fn add(&mut self, stream: N::Stream, now_ms: u32, since_s: u32) -> u32 {
+    pub(crate) fn add(&mut self, stream: N::Stream, now_ms: u32, since_s: u32) -> Slot {
         let entry = self.clients.vacant_entry();
-        let slot = u32::try_from(entry.key()).expect("descriptors end long before 32 bits do");
+        let slot = Slot::at(entry.key());
         let fd = N::fd(&stream);
         entry.insert(Client {
             stream,
             outbox: None,
-            partial: None,
+            machine: None,
             extra: None,
             user: None,
             seat: None,
             since_s,
-            phase: Phase::Handshake,
         });
-        let fresh = Hot { fd, generation: 0, heard_ms: now_ms, pinged_ms: 0, flags: 0 };
-        if let Some(hot) = self.hot.get_mut(slot as usize) {
+        let fresh = Hot {
+            fd,
+            generation: 0,
+            heard_ms: now_ms,
+            pinged_ms: 0,
+            state: State::ACCEPTED,
+            shape: Shape::default(),
+        };
+        if let Some(hot) = self.hot.get_mut(slot.index()) {
             *hot = Hot { generation: hot.generation, ..fresh };
         } else {
             self.hot.push(fresh);
@@ -228,43 +185,69 @@ impl<N: Net> Roster<N> {
     }
 
     /// Takes a connection out; its stream may be dropped afterwards.
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<Client<N>> {
-        let client = self.clients.try_remove(slot as usize)?;
-        let hot = &mut self.hot[slot as usize];
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Client<N>> {
+        let client = self.clients.try_remove(slot.index())?;
+        let hot = &mut self.hot[slot.index()];
         hot.fd = -1;
-        hot.flags = 0;
+        hot.state = State::VACANT;
         hot.generation = hot.generation.wrapping_add(1);
         Some(client)
     }
 
-    pub(crate) fn get(&self, slot: u32) -> Option<&Client<N>> {
-        self.clients.get(slot as usize)
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Client<N>> {
+        self.clients.get(slot.index())
     }
 
-    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Client<N>> {
-        self.clients.get_mut(slot as usize)
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Client<N>> {
+        self.clients.get_mut(slot.index())
     }
 
-    pub(crate) fn hot(&self, slot: u32) -> Hot {
-        self.hot[slot as usize]
+    pub(crate) fn hot(&self, slot: Slot) -> Hot {
+        self.hot[slot.index()]
     }
 
-    pub(crate) fn hot_mut(&mut self, slot: u32) -> &mut Hot {
-        &mut self.hot[slot as usize]
+    pub(crate) fn hot_mut(&mut self, slot: Slot) -> &mut Hot {
+        &mut self.hot[slot.index()]
     }
 
-    pub(crate) fn id(&self, slot: u32) -> ClientId {
-        ClientId { generation: self.hot[slot as usize].generation, slot, shard: self.me }
+    pub(crate) fn all_hot_mut(&mut self) -> impl Iterator<Item = &mut Hot> {
+        self.hot.iter_mut()
     }
 
-    /// The slot of a client that is still the one meant.
-    pub(crate) fn slot_of(&self, client: ClientId) -> Option<u32> {
-        let hot = self.hot.get(client.slot as usize)?;
-        let same = hot.generation == client.generation && self.get(client.slot).is_some();
+    pub(crate) fn state(&self, slot: Slot) -> State {
+        self.hot[slot.index()].state
+    }
+
+    pub(crate) fn state_mut(&mut self, slot: Slot) -> &mut State {
+        &mut self.hot[slot.index()].state
+    }
+
+    pub(crate) fn phase(&self, slot: Slot) -> Phase {
+        self.state(slot).phase()
+    }
+
+    pub(crate) fn id(&self, slot: Slot) -> ClientId {
+        ClientId { generation: self.hot[slot.index()].generation, slot, shard: self.me }
+    }
+
+    /// Returns the slot of a client, unless another one or none has it by now.
+    pub(crate) fn slot_of(&self, client: ClientId) -> Option<Slot> {
+        let hot = self.hot.get(client.slot.index())?;
+        let same = hot.generation == client.generation && hot.state != State::VACANT;
         same.then_some(client.slot)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Client<N>)> {
-        self.clients.iter().map(|(slot, client)| (u32::try_from(slot).unwrap_or(u32::MAX), client))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Client<N>)> {
+        self.clients.iter().map(|(slot, client)| (Slot::at(slot), client))
+    }
+
+    /// Holds the slots against the connections.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self) {
+        for (index, hot) in self.hot.iter().enumerate() {
+            hot.state.check();
+            let vacant = !self.clients.contains(index);
+            debug_assert_eq!(hot.state == State::VACANT, vacant, "slot {index}");
+        }
     }
 }

@@ -1,31 +1,32 @@
-//! What travels between shards: asks to a home or an owner, and what is delivered to the shards of
-//! clients.
+//! Parcels: asks to a home or an owner, and what is delivered to the shards of clients.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
+use super::reply::{Reply, ReplyTo};
 use crate::close::CloseReason;
-use crate::handle::{ChannelInfo, ConnectionInfo, Reply, Report};
+use crate::model::channel::NoRoom;
 use crate::model::directory::Verdict;
-use crate::model::id::{ClientId, ShardId};
-use crate::model::message::Publication;
-use crate::wire::stentor::read::IdBuf;
+use crate::model::id::{ClientId, RequestId, ShardId};
+use crate::model::message::{Position, Publication};
+use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 
-/// Who wants to hear that a publication was taken.
-#[derive(Debug)]
-pub(crate) enum AckTo {
-    Nobody,
-    Client(ClientId, IdBuf),
-    Api(Reply<u64>),
-}
-
-/// What a client claims for itself at its owner.
+/// A client's claim, which its owner grants or refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Claim {
     User(Arc<str>),
     Address(IpAddr),
+}
+
+/// Who wants to know who is in a channel.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    /// A client, in its request of that number.
+    Client { client: ClientId, request: u32 },
+    /// A thread that is no shard.
+    Bridge(Reply<Here>),
 }
 
 /// On the publish lane: to a channel's home, a user's owner, or every shard.
@@ -33,12 +34,12 @@ pub(crate) enum Claim {
 pub(crate) enum Ask {
     Publish {
         publication: Arc<Publication>,
-        ack: AckTo,
+        reply: ReplyTo<Result<Position, NoRoom>>,
     },
     Direct {
         user: Arc<str>,
         publication: Arc<Publication>,
-        ack: AckTo,
+        reply: ReplyTo<u64>,
     },
     Subscribe {
         channel: Arc<str>,
@@ -62,14 +63,14 @@ pub(crate) enum Ask {
         user: Arc<str>,
         channel: Option<Arc<str>>,
     },
-    /// Its channel's home sees to it that they hear all that was numbered before it sat there.
+    /// The clients are replaced. The home of their channel sends them away, behind all that it
+    /// numbered before the newer client sat there.
     Replace {
         clients: Vec<ClientId>,
     },
     Who {
         channel: Arc<str>,
-        asker: ClientId,
-        request: u32,
+        asker: Asker,
     },
     Watch {
         channel: Arc<str>,
@@ -83,7 +84,7 @@ pub(crate) enum Ask {
     },
 }
 
-/// Somebody came to a channel or left it.
+/// A client came to a channel or left it.
 #[derive(Debug)]
 pub(crate) struct Presence {
     pub(crate) channel: Arc<str>,
@@ -92,27 +93,38 @@ pub(crate) struct Presence {
     pub(crate) joined: bool,
 }
 
+/// The outcome of a client's request that another shard decided.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Published {
+        channel: Arc<str>,
+        position: Position,
+    },
+    /// A direct message was delivered to so many clients.
+    Reached(u64),
+    /// The home has no room for another channel.
+    NoRoom,
+}
+
 /// On the deliver lane, whose receiver never waits for anything.
 #[derive(Debug)]
 pub(crate) enum Deliver {
     Publication(Arc<Publication>),
     Direct { to: Vec<ClientId>, publication: Arc<Publication> },
-    Published { to: ClientId, id: IdBuf, channel: Arc<str>, offset: u64 },
-    Reached { to: ClientId, id: Option<IdBuf>, clients: u64 },
-    NoRoom { to: ClientId, id: Option<IdBuf> },
-    Subscribed { channel: Arc<str>, offset: u64, watched: bool },
+    Answer { to: ClientId, id: Option<RequestId>, outcome: Outcome },
+    Subscribed { channel: Arc<str>, newest: Position, watched: bool },
     Unsubscribable { channel: Arc<str> },
     Claimed { client: ClientId, claim: Claim, verdict: Verdict },
     Close { client: ClientId, reason: CloseReason },
-    Who { to: ClientId, request: u32, clients: u64, users: Vec<Arc<str>> },
+    Here { to: ClientId, request: u32, here: Here },
     Watched { channel: Arc<str>, on: bool },
     Presence(Arc<Presence>),
-    Order(Order),
+    Instruction(Instruction),
 }
 
-/// What the control plane wants of a shard.
+/// The control plane's wish, for the shard itself.
 #[derive(Debug)]
-pub(crate) enum Order {
+pub(crate) enum Instruction {
     Report(Reply<Report>),
     Channels {
         limit: usize,
@@ -135,4 +147,24 @@ pub(crate) enum Order {
     /// A fault on purpose, for the test of what follows from one.
     #[cfg(debug_assertions)]
     Panic,
+}
+
+impl Ask {
+    /// Returns `true` if many clients may have to be sent something for this one parcel, each on
+    /// its own.
+    pub(crate) fn is_broad(&self) -> bool {
+        match self {
+            Self::Presence(_) | Self::Who { .. } => true,
+            // What comes from outside waits for no shard, and so must not make clients wait.
+            Self::Direct { reply, .. } => !matches!(reply, ReplyTo::Bridge(_)),
+            _ => false,
+        }
+    }
+}
+
+impl Deliver {
+    /// The same for a parcel to the shard of clients.
+    pub(crate) fn is_broad(&self) -> bool {
+        matches!(self, Self::Presence(_) | Self::Direct { .. } | Self::Here { .. })
+    }
 }

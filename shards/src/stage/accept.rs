@@ -1,4 +1,4 @@
-//! Stage 1: every shard has its own listener on the same address, and the kernel spreads the
+//! Accept: every shard has its own listener on the same address, and the kernel spreads the
 //! connections.
 
 use std::io;
@@ -13,8 +13,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::net::Net;
-use crate::shard::{Deadline, Shard};
+use crate::shard::Shard;
 use crate::watch::Watch;
+use crate::wire::refusal::Refusal;
 
 /// How many connections may wait for the shard's next turn.
 const FRESH_MAX: usize = 256;
@@ -91,23 +92,24 @@ impl Entrance {
     }
 
     /// How long the shard may sleep at most.
-    pub(crate) fn nap(&self) -> Option<Duration> {
+    pub(crate) fn patience(&self) -> Option<Duration> {
         self.not_before.map(|_| self.pause)
     }
 
     /// Accepts who waits, up to a bound. Where descriptors are out it pauses instead of spinning.
     pub(crate) fn accept(&mut self, shard: &mut Shard<Watch>, now: Now) {
-        let due = self.not_before.map_or_else(|| self.is_due(&shard.net), |then| now >= then);
+        let due =
+            self.not_before.map_or_else(|| self.is_due(&shard.clients.net), |then| now >= then);
         if !due {
             return;
         }
         if shard.has_successor() {
-            return self.leave(&mut shard.net);
+            return self.leave(&mut shard.clients.net);
         }
         if shard.port.owes_much() {
             return self.pause(now);
         }
-        (self.not_before, self.more, shard.net.knocked) = (None, false, false);
+        (self.not_before, self.more, shard.clients.net.knocked) = (None, false, false);
         let mut empty = 0;
         while shard.fresh.len() < FRESH_MAX {
             let Some(listener) = self.listeners.get(self.next) else { return };
@@ -122,7 +124,7 @@ impl Entrance {
                 }
                 Err(error) if is_the_peers(error) => {}
                 Err(_) => {
-                    shard.tally.accept_pauses += 1;
+                    shard.clients.tally.accept_pauses += 1;
                     return self.pause(now);
                 }
             }
@@ -157,32 +159,25 @@ fn is_the_peers(error: Errno) -> bool {
 impl<N: Net> Shard<N> {
     /// Gives the accepted connections slots, and has their sockets watched.
     pub(crate) fn admit_fresh(&mut self) {
-        let slots_max = self.config.clients_per_shard.saturating_add(FRESH_MAX);
+        let clients = &mut self.clients;
+        let slots_max = clients.config.clients_per_shard.saturating_add(FRESH_MAX);
         while let Some(stream) = self.fresh.pop_front() {
-            self.tally.accepts += 1;
-            if self.roster.len() >= slots_max {
+            clients.tally.accepts += 1;
+            if clients.roster.len() >= slots_max {
                 // Not even a refusal can be afforded: a slot for it would be one over the bound.
-                self.count_refusal(&crate::wire::http::Refusal::Full);
+                clients.count_refusal(&Refusal::Full);
                 N::shutdown(N::fd(&stream));
                 continue;
             }
-            let slot = self.roster.add(stream, self.now.ms(), self.now.seconds());
-            let Some(client) = self.roster.get(slot) else { continue };
-            if self.net.watch(&client.stream, slot).is_err() {
-                // The kernel's bound on watched sockets, or its memory.
-                self.count_refusal(&crate::wire::http::Refusal::Full);
-                self.remove(slot);
+            let slot = clients.roster.add(stream, clients.now.ms(), clients.now.seconds());
+            let Some(client) = clients.roster.get(slot) else { continue };
+            if clients.net.watch(&client.stream, slot).is_err() {
+                // The kernel's bound on watched sockets, or its memory. Dropping closes the socket.
+                clients.count_refusal(&Refusal::Full);
+                clients.roster.remove(slot);
                 continue;
             }
-            self.set_deadline(slot, self.config.handshake_timeout);
+            clients.set_deadline(slot, clients.config.handshake_timeout);
         }
-    }
-
-    /// Sets when a connection that is on its way in or out must be done.
-    pub(crate) fn set_deadline(&mut self, slot: u32, after: Duration) {
-        let after = u32::try_from(after.as_millis()).unwrap_or(u32::MAX / 4);
-        let due_ms = self.now.ms().wrapping_add(after);
-        let leaving = self.roster.get(slot).is_some_and(|client| client.phase.is_leaving());
-        self.deadlines.push(Deadline { due_ms, client: self.roster.id(slot), leaving });
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::client::roster::Phase;
 use crate::clock::Now;
 use crate::close::CloseReason;
+use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
 
@@ -17,19 +17,19 @@ pub(crate) struct Drain {
     /// How many clients were open when it began.
     clients: usize,
     closed: usize,
-    next_slot: u32,
+    next_slot: usize,
 }
 
 impl<N: Net> Shard<N> {
     /// Begins to drain; once.
     pub(crate) fn begin_drain(&mut self, successor: bool) {
         if self.drain.is_none() {
-            let (began, clients) = (self.now, self.open);
+            let (began, clients) = (self.clients.now, self.clients.open);
             self.drain = Some(Drain { began, successor, clients, closed: 0, next_slot: 0 });
         }
     }
 
-    /// Whether another process has taken over the listeners.
+    /// Returns `true` if another process has taken over the listeners.
     pub(crate) fn has_successor(&self) -> bool {
         self.drain.as_ref().is_some_and(|drain| drain.successor)
     }
@@ -37,8 +37,8 @@ impl<N: Net> Shard<N> {
     /// Closes as many clients as are due by now, so that they do not all come back at once.
     pub(crate) fn drain_on(&mut self) {
         let Some(drain) = &self.drain else { return };
-        let passed = Duration::from_nanos(self.now.ns.saturating_sub(drain.began.ns));
-        let spread = self.config.drain_spread;
+        let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(drain.began.ns));
+        let spread = self.clients.config.drain_spread;
         let due = if passed >= spread {
             drain.clients
         } else {
@@ -53,11 +53,8 @@ impl<N: Net> Shard<N> {
             due
         };
         let (mut closed, mut slot) = (drain.closed, drain.next_slot);
-        while closed < due && (slot as usize) < self.roster.hot.len() {
-            if self.roster.get(slot).is_some_and(|client| client.phase == Phase::Open) {
-                self.close(slot, CloseReason::Drain);
-                closed += 1;
-            }
+        while closed < due && slot < self.clients.roster.slots() {
+            closed += usize::from(self.send_on_its_way(Slot::at(slot)));
             slot += 1;
         }
         if let Some(drain) = &mut self.drain {
@@ -68,24 +65,35 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Who came in while the drain began, on a slot that was passed already.
+    /// Closes the clients that came in while the drain began, on a slot that was passed already.
     fn close_the_rest(&mut self) {
-        if self.open == 0 {
+        if self.clients.open == 0 {
             return;
         }
-        for slot in 0..self.roster.hot.len() {
-            let slot = u32::try_from(slot).unwrap_or(u32::MAX);
-            if self.roster.get(slot).is_some_and(|client| client.phase == Phase::Open) {
-                self.close(slot, CloseReason::Drain);
-            }
+        for slot in 0..self.clients.roster.slots() {
+            self.send_on_its_way(Slot::at(slot));
         }
     }
 
-    /// Whether the drain is over: everybody has gone, or has had the time to.
+    /// Closes a client if it is open. Returns whether it was.
+    fn send_on_its_way(&mut self, slot: Slot) -> bool {
+        let open = self.clients.roster.state(slot).is_open();
+        if open {
+            self.close(slot, CloseReason::Drain);
+        }
+        open
+    }
+
+    /// Returns `true` if the drain is over: everybody has gone, or has had the time to.
     pub(crate) fn is_drained(&self) -> bool {
         let Some(drain) = &self.drain else { return false };
-        let passed = Duration::from_nanos(self.now.ns.saturating_sub(drain.began.ns));
-        self.roster.len() == 0
-            || passed >= self.config.drain_spread.saturating_add(self.config.drain_timeout)
+        let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(drain.began.ns));
+        self.clients.roster.len() == 0
+            || passed
+                >= self
+                    .clients
+                    .config
+                    .drain_spread
+                    .saturating_add(self.clients.config.drain_timeout)
     }
 }

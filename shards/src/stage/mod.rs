@@ -1,14 +1,22 @@
-//! The stages that a client meets and a message passes, one file each, in flow order.
+//! The stages that a client meets and a message passes, one file each.
+//!
+//! A stage calls only stages below it in this list, never one above; `tests/it/layers.rs` holds the
+//! calls against [the ranks there](self). What must go back up is returned to the caller.
 
 pub(crate) mod accept;
-pub(crate) mod handshake;
-pub(crate) mod session;
-mod machine;
-mod commands;
-mod seats;
-pub(crate) mod fanout;
-mod flush;
+mod serve;
 mod sweep;
-mod leave;
-pub(crate) mod drain;
+mod handshake;
+mod session;
+mod commands;
+mod submit;
+mod deliver;
 mod report;
+mod admit;
+mod who;
+pub(crate) mod fanout;
+pub(crate) mod drain;
+mod leave;
+mod seats;
+mod tell;
+mod flush;

@@ -1,13 +1,17 @@
-//! The shard's own heartbeat: one slice of the slots at a time, without a timer per client.
+//! Sweep: the shard's own heartbeat, one slice of the slots at a time, without a timer per client.
 
 use std::time::Duration;
 
-use crate::client::roster::{BLOCKED, LISTED, OPEN, PINGED, Phase};
+use crate::client::Deadline;
+use crate::client::roster::Hot;
+use crate::client::state::{Flags, Phase};
 use crate::clock::{Now, since_ms};
 use crate::close::CloseReason;
+use crate::model::id::Slot;
 use crate::net::Net;
-use crate::shard::{Deadline, Shard};
-use crate::wire::frame::{Opcode, put_frame};
+use crate::shard::Shard;
+use crate::wire::event::Event;
+use crate::wire::refusal::Refusal;
 
 /// Between these lies the time from one slice to the next.
 const PERIOD_MIN: Duration = Duration::from_millis(10);
@@ -26,10 +30,10 @@ fn milliseconds(time: Duration) -> u32 {
 impl<N: Net> Shard<N> {
     /// The time from one slice to the next.
     pub(crate) fn sweep_period(&self) -> Duration {
-        let shorter = if self.config.ping_interval.is_zero() {
+        let shorter = if self.clients.config.ping_interval.is_zero() {
             PERIOD_MAX
         } else {
-            self.config.ping_interval.min(self.config.pong_timeout) / (2 * LOOKS)
+            self.clients.config.ping_interval.min(self.clients.config.pong_timeout) / (2 * LOOKS)
         };
         shorter.clamp(PERIOD_MIN, PERIOD_MAX)
     }
@@ -37,7 +41,7 @@ impl<N: Net> Shard<N> {
     /// Adds to everyone's time what the shard itself was away since its turn at `before`: stopped,
     /// or without its core. What clients said meanwhile lies unread, and is no silence of theirs.
     pub(crate) fn excuse_absence(&mut self, before: Now) {
-        let passed = Duration::from_nanos(self.now.ns.saturating_sub(before.ns));
+        let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(before.ns));
         if passed < ABSENCE_MIN {
             return;
         }
@@ -47,17 +51,18 @@ impl<N: Net> Shard<N> {
         if away < ABSENCE_MIN {
             return;
         }
-        self.tally.absences += 1;
+        self.clients.tally.absences += 1;
         let away_ms = milliseconds(away);
-        for hot in self.roster.hot.iter_mut().filter(|hot| hot.is(PINGED)) {
+        let pinged = |hot: &&mut Hot| hot.state.is_any(Flags::PINGED);
+        for hot in self.clients.roster.all_hot_mut().filter(pinged) {
             hot.pinged_ms = hot.pinged_ms.wrapping_add(away_ms);
         }
-        for Deadline { due_ms, .. } in &mut self.deadlines {
+        for Deadline { due_ms, .. } in &mut self.clients.deadlines {
             *due_ms = due_ms.wrapping_add(away_ms);
         }
-        for client in &self.blocked {
-            let slot = self.roster.slot_of(*client);
-            if let Some(client) = slot.and_then(|slot| self.roster.get_mut(slot))
+        for client in &self.clients.outboxes.listed {
+            let slot = self.clients.roster.slot_of(*client);
+            if let Some(client) = slot.and_then(|slot| self.clients.roster.get_mut(slot))
                 && let Some(outbox) = &mut client.outbox
             {
                 outbox.excuse(away_ms);
@@ -68,79 +73,79 @@ impl<N: Net> Shard<N> {
     /// Looks after what time has run out for, once a period.
     pub(crate) fn sweep(&mut self) {
         let period = self.sweep_period();
-        let passed = Duration::from_nanos(self.now.ns.saturating_sub(self.swept.ns));
+        let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(self.swept.ns));
         if passed < period {
             return;
         }
-        self.swept = self.now;
+        self.swept = self.clients.now;
         self.sweep_deadlines();
         self.sweep_blocked();
-        if !self.config.ping_interval.is_zero() && self.open > 0 {
+        if !self.clients.config.ping_interval.is_zero() && self.clients.open > 0 {
             // After a long turn several slices are due; more than all of them never are.
-            self.sweep_slice(passed.min(self.config.pong_timeout));
+            self.sweep_slice(passed.min(self.clients.config.pong_timeout));
         }
     }
 
     /// Ends handshakes, closes and refusals that took too long.
     fn sweep_deadlines(&mut self) {
-        let now_ms = self.now.ms();
-        let mut deadlines = std::mem::take(&mut self.deadlines);
+        let now_ms = self.clients.now.ms();
+        let mut deadlines = std::mem::take(&mut self.clients.deadlines);
         deadlines.retain(|&Deadline { due_ms, client, leaving }| {
-            let Some(slot) = self.roster.slot_of(client) else { return false };
-            let Some(phase) = self.roster.get(slot).map(|client| client.phase) else {
-                return false;
-            };
+            let Some(slot) = self.clients.roster.slot_of(client) else { return false };
+            let state = self.clients.roster.state(slot);
             // One that has come in has no deadline, and one that goes again has another.
-            if phase == Phase::Open || phase.is_leaving() != leaving {
+            if state.is_open() || state.is_leaving() != leaving {
                 return false;
             }
             if since_ms(due_ms, now_ms) > 0 {
                 return true;
             }
-            if self.drain.is_some() && phase == Phase::Closing && self.roster.hot(slot).is(BLOCKED)
-            {
+            if self.drain.is_some() && state.is_closing() && state.is_any(Flags::BLOCKED) {
                 // A drain lets outboxes flush for as long as it lasts itself.
                 return true;
             }
-            match phase {
-                Phase::Handshake => self.refuse(slot, &crate::wire::http::Refusal::Slow),
+            match state.phase() {
+                Phase::Handshake => self.refuse(slot, &Refusal::Slow),
                 Phase::Waiting => self.close(slot, CloseReason::Gone),
                 _ => self.remove(slot),
             }
             false
         });
         // A refusal has set a deadline of its own meanwhile.
-        deadlines.append(&mut self.deadlines);
-        self.deadlines = deadlines;
+        deadlines.append(&mut self.clients.deadlines);
+        self.clients.deadlines = deadlines;
     }
 
     /// Closes clients whose outbox has not moved in time, and forgets those that are not blocked
     /// any more.
     fn sweep_blocked(&mut self) {
-        let now_ms = self.now.ms();
-        let timeout_ms = milliseconds(self.config.write_timeout);
-        let mut blocked = std::mem::take(&mut self.blocked);
+        let now_ms = self.clients.now.ms();
+        let timeout_ms = milliseconds(self.clients.config.write_timeout);
+        let mut blocked = std::mem::take(&mut self.clients.outboxes.listed);
         blocked.retain(|&client| {
-            let Some(slot) = self.roster.slot_of(client) else { return false };
-            let Some(outbox) = self.roster.get(slot).and_then(|client| client.outbox.as_ref())
+            let Some(slot) = self.clients.roster.slot_of(client) else { return false };
+            let Some(outbox) =
+                self.clients.roster.get(slot).and_then(|client| client.outbox.as_ref())
             else {
-                self.roster.hot_mut(slot).flags &= !LISTED;
+                self.clients.roster.state_mut(slot).unlist();
                 return false;
             };
-            if since_ms(now_ms, outbox.moved_ms()) >= timeout_ms && self.roster.hot(slot).is(OPEN) {
+            if since_ms(now_ms, outbox.moved_ms()) >= timeout_ms
+                && self.clients.roster.state(slot).is_open()
+            {
                 self.close(slot, CloseReason::Stalled);
             }
             true
         });
         // Who watched a closed client was told, and may not have taken that at once.
-        blocked.append(&mut self.blocked);
-        self.blocked = blocked;
+        blocked.append(&mut self.clients.outboxes.listed);
+        self.clients.outboxes.listed = blocked;
     }
 
     /// Pings the quiet and closes the silent among the next slots.
     fn sweep_slice(&mut self, passed: Duration) {
-        let pass = self.config.ping_interval.min(self.config.pong_timeout) / LOOKS;
-        let slots = self.roster.hot.len();
+        let pass = self.clients.config.ping_interval.min(self.clients.config.pong_timeout) / LOOKS;
+        let slots = self.clients.roster.slots();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -149,41 +154,29 @@ impl<N: Net> Shard<N> {
         )]
         let count =
             ((slots as f64 * passed.as_secs_f64() / pass.as_secs_f64()).ceil() as usize).min(slots);
-        let interval_ms = milliseconds(self.config.ping_interval);
-        let timeout_ms = milliseconds(self.config.pong_timeout);
-        let now_ms = self.now.ms();
-        let mut ping = bytes::BytesMut::new();
-        put_frame(&mut ping, Opcode::Ping, b"");
+        let interval_ms = milliseconds(self.clients.config.ping_interval);
+        let timeout_ms = milliseconds(self.clients.config.pong_timeout);
+        let now_ms = self.clients.now.ms();
         for _ in 0..count {
-            let slot = self.sweep_at % slots;
-            self.sweep_at = slot + 1;
-            let hot = self.roster.hot[slot];
-            if !hot.is(OPEN) {
+            let slot = Slot::at(self.sweep_at % slots);
+            self.sweep_at = slot.index() + 1;
+            let hot = self.clients.roster.hot(slot);
+            if !hot.state.is_open() {
                 continue;
             }
-            let slot = u32::try_from(slot).unwrap_or(u32::MAX);
-            if hot.is(PINGED) {
-                if since_ms(now_ms, hot.pinged_ms) >= timeout_ms && !self.is_deaf(slot) {
+            if hot.state.is_any(Flags::PINGED) {
+                // While the shard itself does not read the client its silence proves nothing.
+                let deaf = hot.state.is_any(Flags::HELD);
+                if since_ms(now_ms, hot.pinged_ms) >= timeout_ms && !deaf {
                     self.close(slot, CloseReason::Silent);
                 }
             } else if since_ms(now_ms, hot.heard_ms) >= interval_ms {
-                let hot = self.roster.hot_mut(slot);
-                hot.flags |= PINGED;
+                let hot = self.clients.roster.hot_mut(slot);
+                hot.state.ping();
                 hot.pinged_ms = now_ms;
-                self.tally.pings += 1;
-                self.emit(slot, &ping);
+                self.clients.tally.pings += 1;
+                self.clients.tell(slot, &Event::Ping);
             }
         }
-    }
-
-    /// Whether the shard itself does not read this client: then its silence proves nothing.
-    fn is_deaf(&self, slot: u32) -> bool {
-        self.roster.hot(slot).is(crate::client::roster::HELD)
-    }
-
-    /// How many clients have something in their outbox.
-    pub(crate) fn blocked_count(&self) -> usize {
-        let slots = self.blocked.iter().filter_map(|client| self.roster.slot_of(*client));
-        slots.filter(|slot| self.roster.hot(*slot).is(BLOCKED)).count()
     }
 }

@@ -2,15 +2,14 @@
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::dialect::Dialect;
 use super::name::{check_name, percent_decoded};
-pub(crate) use super::refusal::Refusal;
+use super::refusal::Refusal;
+use super::route;
 use crate::config::Origins;
 
 /// The most headers of a request.
 const HEADERS_MAX: usize = 64;
-
-/// The subprotocol of the JSON dialect.
-pub(crate) const JSON_PROTOCOL: &str = "stentor.v1";
 
 /// What bounds a head.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +36,7 @@ pub(crate) struct Upgrade {
     pub(crate) user: Option<String>,
     pub(crate) echo: bool,
     pub(crate) join: Option<Join>,
-    /// It offers `stentor.v1`.
-    pub(crate) json: bool,
+    pub(crate) dialect: Dialect,
     pub(crate) origin: Option<String>,
     pub(crate) host: Option<String>,
 }
@@ -142,10 +140,10 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits) -> Result<Upgrade,
     }
     let target = origin_form(head.request.path.unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    // A URL that names only a host has an empty path.
-    if !matches!(path, "/ws" | "/" | "") {
-        return Err(Refusal::NotFound);
-    }
+    let offers = |subprotocol: &str| {
+        head.tokens("sec-websocket-protocol").any(|name| name == subprotocol.as_bytes())
+    };
+    let Some(route) = route::find(path, offers) else { return Err(Refusal::NotFound) };
     if !head.has_token("connection", "upgrade") {
         return bad("the Connection header does not say upgrade");
     }
@@ -169,7 +167,7 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits) -> Result<Upgrade,
         user: None,
         echo: true,
         join: None,
-        json: head.tokens("sec-websocket-protocol").any(|name| name == JSON_PROTOCOL.as_bytes()),
+        dialect: route.dialect,
         origin: head.text("origin", "two origins")?,
         host,
     };
@@ -265,15 +263,15 @@ fn is_same_host(origin: &str, host: Option<&str>) -> bool {
 }
 
 /// Writes the 101.
-pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, json: bool) {
+pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, dialect: Dialect) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
     );
     out.extend_from_slice(accept.as_bytes());
-    if json {
+    if let Some(subprotocol) = route::subprotocol(dialect) {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
-        out.extend_from_slice(JSON_PROTOCOL.as_bytes());
+        out.extend_from_slice(subprotocol.as_bytes());
     }
     out.extend_from_slice(b"\r\n\r\n");
 }

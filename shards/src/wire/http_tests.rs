@@ -63,10 +63,10 @@ fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
     assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     assert_eq!(upgrade.channel.as_deref(), Some("a b"));
     assert_eq!(upgrade.user.as_deref(), Some("bob"));
-    assert!(!upgrade.echo && !upgrade.json);
+    assert!(!upgrade.echo && upgrade.dialect == Dialect::Plain);
     assert_eq!(upgrade.join, Some(Join::Newline));
     let mut out = Vec::new();
-    put_switching(&mut out, &upgrade.accept, true);
+    put_switching(&mut out, &upgrade.accept, Dialect::Stentor);
     assert!(
         out.ends_with(
             b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: stentor.v1\r\n\r\n"
@@ -77,14 +77,14 @@ fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
 #[test]
 fn the_json_dialect_is_found_among_others() {
     let offers = with(&["sec-websocket-protocol: other, stentor.v1"]);
-    assert!(upgraded(&head("/", &offers)).json);
+    assert_eq!(upgraded(&head("/", &offers)).dialect, Dialect::Stentor);
     let lines = with(&["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b,stentor.v1 ,c"]);
-    assert!(upgraded(&head("/", &lines)).json);
+    assert_eq!(upgraded(&head("/", &lines)).dialect, Dialect::Stentor);
     for others in ["other", "stentor.v10", "Stentor.v1", "x stentor.v1"] {
         let line = format!("Sec-WebSocket-Protocol: {others}");
         let mut headers = USUAL.to_vec();
         headers.push(&line);
-        assert!(!upgraded(&head("/", &headers)).json, "{others}");
+        assert_eq!(upgraded(&head("/", &headers)).dialect, Dialect::Plain, "{others}");
     }
 }
 

@@ -1,34 +1,55 @@
-//! The plain dialect: a message is a publication, but for the few words that browsers use as pings.
+//! Reads the messages of plain clients: publications, but for the few words that browsers use as
+//! pings.
 
 use std::borrow::Cow;
 
-/// What a plain client's text is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PlainCommand {
-    Publish,
-    /// `ping`, to be answered with `pong`.
-    TextPing,
-    /// `{"heartbeat":true}`, to be answered with a Pong frame.
-    Heartbeat,
-}
+use async_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::model::message::Payload;
+use crate::wire::command::{Command, Mistake, Said};
+use crate::wire::dialect::Reading;
 
 /// No heartbeat request is longer: whitespace between its tokens included, within reason.
 const HEARTBEAT_BYTES_MAX: usize = 32;
 
+/// Reads one message of a client, whose memory the payload takes over.
+#[expect(clippy::unnecessary_wraps, reason = "other dialects know mistakes")]
+pub(crate) fn read(said: &mut Said, reading: Reading) -> Result<Command<'static>, Mistake> {
+    Ok(match said {
+        Said::Text(text) => match request(text, reading.text_ping) {
+            Some(request) => request,
+            None => publish(Payload::Text(text_of(std::mem::take(text), reading.trim_text))),
+        },
+        Said::Binary(bytes) => publish(Payload::Binary(std::mem::take(bytes))),
+    })
+}
+
+fn publish(payload: Payload) -> Command<'static> {
+    Command::Publish { channel: None, payload, id: None }
+}
+
 /// Tells a word to the server from a word to the channel.
-pub(crate) fn read_text(text: &str, text_ping: bool) -> PlainCommand {
+fn request(text: &str, text_ping: bool) -> Option<Command<'static>> {
     if !text_ping || text.len() > HEARTBEAT_BYTES_MAX {
-        PlainCommand::Publish
+        None
     } else if text == "ping" {
-        PlainCommand::TextPing
-    } else if is_heartbeat(text) {
-        PlainCommand::Heartbeat
+        Some(Command::Ping { id: None })
     } else {
-        PlainCommand::Publish
+        is_heartbeat(text).then_some(Command::Heartbeat)
     }
 }
 
-/// Whether the text is the object `{"heartbeat":true}` and no more.
+fn text_of(text: Utf8Bytes, trim: bool) -> Utf8Bytes {
+    if !trim {
+        return text;
+    }
+    match trim_text(&text) {
+        Cow::Borrowed(same) if same.len() == text.len() => text,
+        other => Utf8Bytes::from(other.into_owned()),
+    }
+}
+
+/// Returns `true` if the text is the object `{"heartbeat":true}` and no more.
 pub(crate) fn is_heartbeat(text: &str) -> bool {
     #[derive(serde::Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -56,17 +77,22 @@ mod tests {
 
     #[test]
     fn words_to_the_server_are_told_from_words_to_the_channel() {
-        for (text, command) in [
-            ("ping", PlainCommand::TextPing),
-            ("ping ", PlainCommand::Publish),
-            ("{\"heartbeat\":true}", PlainCommand::Heartbeat),
-            (" { \"heartbeat\" : true } ", PlainCommand::Heartbeat),
-            ("{\"heartbeat\":false}", PlainCommand::Publish),
-            ("{\"heartbeat\":true,\"x\":1}", PlainCommand::Publish),
-            ("hello", PlainCommand::Publish),
+        let kind = |text: &str, text_ping| match request(text, text_ping) {
+            Some(Command::Ping { id: None }) => "ping",
+            Some(Command::Heartbeat) => "heartbeat",
+            _ => "publish",
+        };
+        for (text, expected) in [
+            ("ping", "ping"),
+            ("ping ", "publish"),
+            ("{\"heartbeat\":true}", "heartbeat"),
+            (" { \"heartbeat\" : true } ", "heartbeat"),
+            ("{\"heartbeat\":false}", "publish"),
+            ("{\"heartbeat\":true,\"x\":1}", "publish"),
+            ("hello", "publish"),
         ] {
-            assert_eq!(read_text(text, true), command, "{text}");
-            assert_eq!(read_text(text, false), PlainCommand::Publish, "{text}");
+            assert_eq!(kind(text, true), expected, "{text}");
+            assert_eq!(kind(text, false), "publish", "{text}");
         }
     }
 

@@ -4,7 +4,21 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::id::{ClientId, ShardId};
+use crate::model::id::{ClientId, ShardId, Slot};
+use crate::model::message::{Epoch, From, Position, Publication};
+use crate::wire::event::Event;
+use crate::wire::plain::write::json_as_text;
+use crate::wire::stentor::write::{name_of, publication, write};
+
+/// Reads a text, whose memory is kept for good.
+fn read(text: &str) -> Result<Command<'static>, Mistake> {
+    read_text(Box::leak(Box::new(Utf8Bytes::from(text.to_owned()))))
+}
+
+fn json_of(payload: &Payload) -> &str {
+    let Payload::Json(json) = payload else { panic!("not JSON: {payload:?}") };
+    json
+}
 
 /// The JSON in a frame, and that the frame is whole.
 fn unframed(frame: &[u8]) -> &str {
@@ -26,16 +40,16 @@ fn written(write: impl FnOnce(&mut BytesMut)) -> serde_json::Value {
 
 fn code_of(text: &str) -> (ErrorCode, Option<String>) {
     let mistake = read(text).unwrap_err();
-    (mistake.code, mistake.id.map(|id| id.as_str().to_owned()))
+    (mistake.code, mistake.id.map(|id| id.0.into()))
 }
 
 #[test]
 fn requests_are_read() {
     let text = r#" {"body": {"a" : 1.00e2 },"type":"publish","channel":"x","id":7,"other":[1]}"#;
-    let Ok(Command::Publish { channel, body, id }) = read(text) else { panic!() };
+    let Ok(Command::Publish { channel, payload, id }) = read(text) else { panic!() };
     assert_eq!(channel.as_deref(), Some("x"));
-    assert_eq!(body.get(), r#"{"a" : 1.00e2 }"#, "a body passes byte for byte");
-    assert_eq!(id.map(|id| id.as_str().to_owned()).as_deref(), Some("7"));
+    assert_eq!(json_of(&payload), r#"{"a" : 1.00e2 }"#, "a body passes byte for byte");
+    assert_eq!(id, Some(RequestId("7".into())));
     assert!(matches!(
         read(r#"{"type":"join","channel":"\u0061","presence":true}"#),
         Ok(Command::Join { channel, presence: true, id: None }) if channel == "a"
@@ -125,7 +139,7 @@ fn the_protocol_page_lists_every_error_code() {
         ErrorCode::TooManyChannels,
         ErrorCode::NoRoom,
     ] {
-        assert!(page.contains(&format!("`{}`", code.name())), "{code:?}");
+        assert!(page.contains(&format!("`{}`", name_of(code))), "{code:?}");
     }
 }
 
@@ -147,43 +161,48 @@ fn depth_is_bounded_and_strings_do_not_count() {
 
 #[test]
 fn a_null_body_is_a_body() {
-    let Ok(Command::Publish { body, .. }) = read(r#"{"type":"publish","body":null}"#) else {
+    let Ok(Command::Publish { payload, .. }) = read(r#"{"type":"publish","body":null}"#) else {
         panic!("null is a JSON value")
     };
-    assert_eq!(body.get(), "null");
+    assert_eq!(json_of(&payload), "null");
 }
 
 #[test]
 fn string_bodies_become_text_and_others_stay() {
-    assert_eq!(json_body_as_text(r#""a\n\u00e4""#), "a\nä");
-    assert_eq!(json_body_as_text(r#""\ud800""#), r#""\ud800""#);
-    assert_eq!(json_body_as_text("[1, 2]"), "[1, 2]");
-    assert_eq!(json_body_as_text(" \"a\"\n"), "a");
-    assert!(matches!(json_body_as_text("\"plain\""), Cow::Borrowed("plain")));
+    assert_eq!(json_as_text(r#""a\n\u00e4""#), "a\nä");
+    assert_eq!(json_as_text(r#""\ud800""#), r#""\ud800""#);
+    assert_eq!(json_as_text("[1, 2]"), "[1, 2]");
+    assert_eq!(json_as_text(" \"a\"\n"), "a");
+    assert!(matches!(json_as_text("\"plain\""), Cow::Borrowed("plain")));
     for odd in ["", "\"", "\"\\\""] {
-        assert_eq!(json_body_as_text(odd), odd, "no JSON, no harm");
+        assert_eq!(json_as_text(odd), odd, "no JSON, no harm");
+    }
+}
+
+/// A publication in channel `a"b`, or a direct message.
+fn said(direct: bool, payload: Payload) -> Publication {
+    let client = ClientId { generation: 3, slot: Slot(2), shard: ShardId(1) };
+    Publication {
+        channel: if direct { "" } else { "a\"b" }.into(),
+        offset: 9,
+        time_ms: 5,
+        ingress_ns: 0,
+        from: (!direct).then(|| From { client, user: Some("bob".into()) }),
+        payload,
     }
 }
 
 #[test]
 fn messages_read_back() {
-    let from = ClientId { generation: 3, slot: 2, shard: ShardId(1) };
-    let message = MessageParts {
-        channel: Some("a\"b"),
-        offset: 9,
-        from: Some((from, Some("bob"))),
-        time_ms: 5,
-        body: BodyRef::Text("line\n\u{1}"),
-    };
-    let value = written(|out| put_message(out, &message));
+    let message = said(false, Payload::Text("line\n\u{1}".into()));
+    let value = written(|out| publication(out, &message));
     assert_eq!(
         value,
         serde_json::json!({"type": "message", "channel": "a\"b", "offset": 9,
             "from": {"client": "1-2-3", "user": "bob"}, "time": 5, "body": "line\n\u{1}"})
     );
-    let direct =
-        MessageParts { channel: None, from: None, body: BodyRef::Binary(&[0, 255]), ..message };
-    let value = written(|out| put_message(out, &direct));
+    let direct = said(true, Payload::Binary(vec![0, 255].into()));
+    let value = written(|out| publication(out, &direct));
     assert_eq!(
         value,
         serde_json::json!({"type": "message", "direct": true, "from": null, "time": 5,
@@ -193,35 +212,39 @@ fn messages_read_back() {
 
 #[test]
 fn answers_read_back() {
-    let error = written(|out| put_error(out, ErrorCode::Rate, "slow \"down\"", Some("\"q\"")));
+    let id = RequestId("\"q\"".into());
+    let error = Event::Error { code: ErrorCode::Rate, text: "slow \"down\"", id: Some(&id) };
     assert_eq!(
-        error,
+        written(|out| write(out, &error)),
         serde_json::json!({"type": "error", "code": "rate", "text": "slow \"down\"", "id": "q"})
     );
-    let here = Here { channel: "x", clients: 3, more: false };
-    let who = written(|out| put_who(out, &here, ["a", "b"].into_iter(), None));
+    let users = ["a".into(), "b".into()];
+    let here = Event::Here { channel: "x", clients: 3, users: &users, more: false, id: None };
     assert_eq!(
-        who,
+        written(|out| write(out, &here)),
         serde_json::json!({"type": "who", "channel": "x", "clients": 3, "users": ["a", "b"],
             "more": false})
     );
-    let joined = written(|out| put_joined(out, "x", 4, Some("1")));
-    assert_eq!(joined, serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "id": 1}));
+    let (id, position) = (RequestId("1".into()), Position { epoch: Epoch(255), offset: 4 });
+    let joined = Event::Joined { channel: "x", position, id: Some(&id) };
+    assert_eq!(
+        written(|out| write(out, &joined)),
+        serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "epoch": "000000ff",
+            "id": 1})
+    );
 }
 
 proptest! {
     #[test]
     fn no_text_panics(text in ".{0,200}") {
         let _ = read(&text);
-        let _ = json_body_as_text(&text);
+        let _ = json_as_text(&text);
     }
 
     #[test]
     fn every_text_body_reads_back(text in ".{0,300}") {
-        let parts = MessageParts {
-            channel: Some("c"), offset: 1, from: None, time_ms: 0, body: BodyRef::Text(&text),
-        };
-        let value = written(|out| put_message(out, &parts));
+        let message = said(false, Payload::Text(text.as_str().into()));
+        let value = written(|out| publication(out, &message));
         prop_assert_eq!(value["body"].as_str(), Some(text.as_str()));
     }
 
@@ -238,12 +261,12 @@ proptest! {
         );
         let text =
             if turned { format!("{{{tail},{head}}}") } else { format!("{{{head},{tail}}}") };
-        let Ok(Command::Publish { channel, body, id: Some(read_id) }) = read(&text) else {
+        let Ok(Command::Publish { channel, payload, id: Some(read_id) }) = read(&text) else {
             return Err(TestCaseError::fail(text));
         };
         prop_assert_eq!(channel.as_deref(), Some(name.as_str()));
-        prop_assert_eq!(body.get(), body_json);
-        prop_assert_eq!(read_id.as_str(), id.to_string());
+        prop_assert_eq!(json_of(&payload), body_json);
+        prop_assert_eq!(&*read_id.0, id.to_string());
     }
 
     /// Bytes that are nearly requests: a good one with a few of its bytes changed or cut off.
@@ -260,6 +283,6 @@ proptest! {
         text.truncate(end.max(1));
         let text = String::from_utf8(text).unwrap();
         let _ = read(&text);
-        let _ = json_body_as_text(&text);
+        let _ = json_as_text(&text);
     }
 }

@@ -1,40 +1,98 @@
-//! What JSON clients are told, `stentor.v1`: one whole frame each. Bodies pass byte for byte.
+//! Writes events and publications in `stentor.v1`: one whole frame each. Bodies pass byte for byte.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
-use super::read::ErrorCode;
-use crate::model::id::ClientId;
-use crate::wire::frame::{HEADER_MAX, Opcode, put_header};
+use crate::model::id::{ClientId, RequestId};
+use crate::model::message::{Payload, Position, Publication};
+use crate::wire::command::ErrorCode;
+use crate::wire::event::{Event, Welcome};
+use crate::wire::frame::{HEADER_MAX, Opcode, put_frame, put_header};
 
-/// What a client is greeted with.
-#[derive(Debug)]
-pub(crate) struct Welcome<'a> {
-    pub(crate) client: &'a str,
-    pub(crate) user: Option<&'a str>,
-    pub(crate) channel: Option<&'a str>,
-    pub(crate) ping_interval: Duration,
-    pub(crate) pong_timeout: Duration,
-    pub(crate) message_bytes: usize,
+/// Appends an event as one frame.
+pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
+    match event {
+        Event::Heartbeat => put_frame(out, Opcode::Pong, b""),
+        Event::Ping => put_frame(out, Opcode::Ping, b""),
+        event => framed(out, |out| put_event(out, event)),
+    }
 }
 
-/// A publication's body in the form in which it came.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum BodyRef<'a> {
-    Text(&'a str),
-    Binary(&'a [u8]),
-    Json(&'a str),
+fn put_event(out: &mut BytesMut, event: &Event<'_>) {
+    match *event {
+        Event::Welcome(ref welcome) => put_welcome(out, welcome),
+        Event::Joined { channel, position, id } => {
+            put(out, "{\"type\":\"joined\",\"channel\":");
+            put_str(out, channel);
+            put_position(out, position);
+            put_end(out, id);
+        }
+        Event::Left { channel, id } => {
+            put(out, "{\"type\":\"left\",\"channel\":");
+            put_str(out, channel);
+            put_end(out, id);
+        }
+        Event::Presence { joined, channel, client, user } => {
+            put(out, if joined { "{\"type\":\"joined\"" } else { "{\"type\":\"left\"" });
+            put(out, ",\"channel\":");
+            put_str(out, channel);
+            put_client(out, client);
+            put(out, ",\"user\":");
+            put_optional(out, user);
+            put(out, "}");
+        }
+        Event::Here { channel, clients, users, more, id } => {
+            put(out, "{\"type\":\"who\",\"channel\":");
+            put_str(out, channel);
+            put(out, ",\"clients\":");
+            put_display(out, clients);
+            put_users(out, users);
+            put(out, ",\"more\":");
+            put_display(out, more);
+            put_end(out, id);
+        }
+        Event::Published { channel, position, id } => {
+            put(out, "{\"type\":\"ack\",\"channel\":");
+            put_str(out, channel);
+            put_position(out, position);
+            put_end(out, Some(id));
+        }
+        Event::Reached { clients, id } => {
+            put(out, "{\"type\":\"ack\",\"clients\":");
+            put_display(out, clients);
+            put_end(out, Some(id));
+        }
+        Event::Error { code, text, id } => {
+            put(out, "{\"type\":\"error\",\"code\":\"");
+            put(out, name_of(code));
+            put(out, "\",\"text\":");
+            put_str(out, text);
+            put_end(out, id);
+        }
+        Event::Pong { id } => {
+            put(out, "{\"type\":\"pong\"");
+            put_end(out, id);
+        }
+        Event::Heartbeat | Event::Ping => debug_assert!(false, "these are no JSON"),
+    }
 }
 
-/// A publication as JSON clients see it; without a channel it is a direct message.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MessageParts<'a> {
-    pub(crate) channel: Option<&'a str>,
-    pub(crate) offset: u64,
-    pub(crate) from: Option<(ClientId, Option<&'a str>)>,
-    pub(crate) time_ms: u64,
-    pub(crate) body: BodyRef<'a>,
+/// The `code` of an `error`.
+pub(super) fn name_of(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::Malformed => "malformed",
+        ErrorCode::UnknownType => "unknown_type",
+        ErrorCode::MissingField => "missing_field",
+        ErrorCode::BadName => "bad_name",
+        ErrorCode::BadId => "bad_id",
+        ErrorCode::Binary => "binary",
+        ErrorCode::Rate => "rate",
+        ErrorCode::UnknownUser => "unknown_user",
+        ErrorCode::NotJoined => "not_joined",
+        ErrorCode::TooManyChannels => "too_many_channels",
+        ErrorCode::NoRoom => "no_room",
+    }
 }
 
 /// Writes `write`'s JSON as one text frame. The header is written once the length is known.
@@ -73,178 +131,97 @@ fn put_optional(out: &mut BytesMut, text: Option<&str>) {
     }
 }
 
-fn put_end(out: &mut BytesMut, id: Option<&str>) {
-    if let Some(id) = id {
+fn put_position(out: &mut BytesMut, position: Position) {
+    put(out, ",\"offset\":");
+    put_display(out, position.offset);
+    put(out, ",\"epoch\":\"");
+    put_display(out, position.epoch);
+    put(out, "\"");
+}
+
+fn put_client(out: &mut BytesMut, client: ClientId) {
+    put(out, ",\"client\":\"");
+    put_display(out, client);
+    put(out, "\"");
+}
+
+fn put_users(out: &mut BytesMut, users: &[Arc<str>]) {
+    put(out, ",\"users\":[");
+    for (index, user) in users.iter().enumerate() {
+        if index > 0 {
+            put(out, ",");
+        }
+        put_str(out, user);
+    }
+    put(out, "]");
+}
+
+fn put_end(out: &mut BytesMut, id: Option<&RequestId>) {
+    if let Some(RequestId(id)) = id {
         put(out, ",\"id\":");
-        put(out, id);
+        put(out, id.as_bytes());
     }
     put(out, "}");
 }
 
-pub(crate) fn put_welcome(out: &mut BytesMut, welcome: &Welcome<'_>) {
-    framed(out, |out| {
-        put(out, "{\"type\":\"welcome\",\"client\":");
-        put_str(out, welcome.client);
-        put(out, ",\"user\":");
-        put_optional(out, welcome.user);
-        put(out, ",\"channel\":");
-        put_optional(out, welcome.channel);
-        put(out, ",\"ping_interval\":");
-        put_display(out, welcome.ping_interval.as_secs_f64());
-        put(out, ",\"pong_timeout\":");
-        put_display(out, welcome.pong_timeout.as_secs_f64());
-        put(out, ",\"message_bytes\":");
-        put_display(out, welcome.message_bytes);
-        put_end(out, None);
-    });
+fn put_welcome(out: &mut BytesMut, welcome: &Welcome<'_>) {
+    put(out, "{\"type\":\"welcome\"");
+    put_client(out, welcome.client);
+    put(out, ",\"user\":");
+    put_optional(out, welcome.user);
+    put(out, ",\"channel\":");
+    put_optional(out, welcome.channel.map(|(channel, _)| channel));
+    if let Some((_, position)) = welcome.channel {
+        put_position(out, position);
+    }
+    put(out, ",\"ping_interval\":");
+    put_display(out, welcome.ping_interval.as_secs_f64());
+    put(out, ",\"pong_timeout\":");
+    put_display(out, welcome.pong_timeout.as_secs_f64());
+    put(out, ",\"message_bytes\":");
+    put_display(out, welcome.message_bytes);
+    put(out, "}");
 }
 
-pub(crate) fn put_message(out: &mut BytesMut, message: &MessageParts<'_>) {
+/// Appends a publication as one frame; one without a channel is a direct message.
+pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
     framed(out, |out| {
         put(out, "{\"type\":\"message\",");
-        if let Some(channel) = message.channel {
-            put(out, "\"channel\":");
-            put_str(out, channel);
-            put(out, ",\"offset\":");
-            put_display(out, message.offset);
-        } else {
+        if publication.channel.is_empty() {
             put(out, "\"direct\":true");
+        } else {
+            put(out, "\"channel\":");
+            put_str(out, &publication.channel);
+            put(out, ",\"offset\":");
+            put_display(out, publication.offset);
         }
         put(out, ",\"from\":");
-        if let Some((client, user)) = message.from {
+        if let Some(from) = &publication.from {
             put(out, "{\"client\":\"");
-            put_display(out, client);
+            put_display(out, from.client);
             put(out, "\",\"user\":");
-            put_optional(out, user);
+            put_optional(out, from.user.as_deref());
             put(out, "}");
         } else {
             put(out, "null");
         }
         put(out, ",\"time\":");
-        put_display(out, message.time_ms);
-        if let BodyRef::Binary(_) = message.body {
-            put(out, ",\"encoding\":\"base64\"");
-        }
-        put(out, ",\"body\":");
-        match message.body {
-            BodyRef::Text(text) => put_str(out, text),
-            BodyRef::Json(json) => put(out, json),
-            BodyRef::Binary(bytes) => put_base64(out, bytes),
-        }
-        put(out, "}");
-    });
-}
-
-fn put_base64(out: &mut BytesMut, bytes: &[u8]) {
-    put(out, "\"");
-    put(out, data_encoding::BASE64.encode(bytes));
-    put(out, "\"");
-}
-
-pub(crate) fn put_joined(out: &mut BytesMut, channel: &str, offset: u64, id: Option<&str>) {
-    framed(out, |out| {
-        put(out, "{\"type\":\"joined\",\"channel\":");
-        put_str(out, channel);
-        put(out, ",\"offset\":");
-        put_display(out, offset);
-        put_end(out, id);
-    });
-}
-
-pub(crate) fn put_left(out: &mut BytesMut, channel: &str, id: Option<&str>) {
-    framed(out, |out| {
-        put(out, "{\"type\":\"left\",\"channel\":");
-        put_str(out, channel);
-        put_end(out, id);
-    });
-}
-
-/// Somebody else came to a channel or left it.
-pub(crate) fn put_presence(
-    out: &mut BytesMut,
-    joined: bool,
-    channel: &str,
-    client: &str,
-    user: Option<&str>,
-) {
-    framed(out, |out| {
-        put(out, if joined { "{\"type\":\"joined\"" } else { "{\"type\":\"left\"" });
-        put(out, ",\"channel\":");
-        put_str(out, channel);
-        put(out, ",\"client\":");
-        put_str(out, client);
-        put(out, ",\"user\":");
-        put_optional(out, user);
-        put(out, "}");
-    });
-}
-
-/// Who is in a channel.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Here<'a> {
-    pub(crate) channel: &'a str,
-    pub(crate) clients: u64,
-    /// There are more users than are named.
-    pub(crate) more: bool,
-}
-
-pub(crate) fn put_who<'a>(
-    out: &mut BytesMut,
-    here: &Here<'_>,
-    users: impl Iterator<Item = &'a str>,
-    id: Option<&str>,
-) {
-    framed(out, |out| {
-        put(out, "{\"type\":\"who\",\"channel\":");
-        put_str(out, here.channel);
-        put(out, ",\"clients\":");
-        put_display(out, here.clients);
-        put(out, ",\"users\":[");
-        for (index, user) in users.enumerate() {
-            if index > 0 {
-                put(out, ",");
+        put_display(out, publication.time_ms);
+        match &publication.payload {
+            Payload::Text(text) => {
+                put(out, ",\"body\":");
+                put_str(out, text);
             }
-            put_str(out, user);
+            Payload::Json(json) => {
+                put(out, ",\"body\":");
+                put(out, json.as_bytes());
+            }
+            Payload::Binary(bytes) => {
+                put(out, ",\"encoding\":\"base64\",\"body\":\"");
+                put(out, data_encoding::BASE64.encode(bytes));
+                put(out, "\"");
+            }
         }
-        put(out, "],\"more\":");
-        put_display(out, here.more);
-        put_end(out, id);
-    });
-}
-
-/// A publication was taken.
-pub(crate) fn put_published(out: &mut BytesMut, id: &str, channel: &str, offset: u64) {
-    framed(out, |out| {
-        put(out, "{\"type\":\"ack\",\"channel\":");
-        put_str(out, channel);
-        put(out, ",\"offset\":");
-        put_display(out, offset);
-        put_end(out, Some(id));
-    });
-}
-
-/// A direct message was delivered to so many clients.
-pub(crate) fn put_reached(out: &mut BytesMut, id: &str, clients: u64) {
-    framed(out, |out| {
-        put(out, "{\"type\":\"ack\",\"clients\":");
-        put_display(out, clients);
-        put_end(out, Some(id));
-    });
-}
-
-pub(crate) fn put_error(out: &mut BytesMut, code: ErrorCode, text: &str, id: Option<&str>) {
-    framed(out, |out| {
-        put(out, "{\"type\":\"error\",\"code\":\"");
-        put(out, code.name());
-        put(out, "\",\"text\":");
-        put_str(out, text);
-        put_end(out, id);
-    });
-}
-
-pub(crate) fn put_pong(out: &mut BytesMut, id: Option<&str>) {
-    framed(out, |out| {
-        put(out, "{\"type\":\"pong\"");
-        put_end(out, id);
+        put(out, "}");
     });
 }

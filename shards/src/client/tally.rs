@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 use crate::close::CloseReason;
-use crate::wire::http::Refusal;
+use crate::wire::refusal::Refusal;
 
 /// The longest latency that the histogram tells apart, in microseconds.
 const LATENCY_MAX_US: u64 = 60_000_000;

@@ -1,0 +1,122 @@
+//! The protocol machine that is lent to a client: bytes in, messages and answers out.
+
+use std::io::{self, Read, Write};
+
+use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use async_tungstenite::tungstenite::{Error, Message};
+use bytes::Bytes;
+
+use super::command::Said;
+use super::frame::Boundary;
+use super::text::EarlyText;
+use crate::close::CloseReason;
+
+/// The protocol state of a client that is in the middle of a message; idle clients have none.
+pub(crate) struct Machine {
+    context: WebSocketContext,
+    boundary: Boundary,
+    early: EarlyText,
+    /// Read and not looked at so far: the client is held, or has had its turn.
+    pub(crate) rest: Bytes,
+}
+
+/// The machine's transport: it reads from memory and writes to memory.
+pub(crate) struct Memory<'a> {
+    pub(crate) input: &'a [u8],
+    /// The machine's own answers: pongs, and the answer to a close frame.
+    pub(crate) out: Vec<u8>,
+}
+
+/// The outcome of one look at the input.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A whole message.
+    Message(Said),
+    /// A control frame, which the machine has answered if it must.
+    Control,
+    /// The input is used up.
+    Wanting,
+    /// The client said goodbye, or broke the rules.
+    Over(CloseReason),
+}
+
+impl Read for Memory<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            // Zero bytes would mean the end of the stream.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.input.read(into)
+    }
+}
+
+impl Write for Memory<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Machine {
+    /// A machine for a client that is between two messages.
+    pub(crate) fn new(config: WebSocketConfig) -> Self {
+        Self {
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            boundary: Boundary::default(),
+            early: EarlyText::default(),
+            rest: Bytes::new(),
+        }
+    }
+
+    /// Takes the next message or control frame out of `memory`.
+    pub(crate) fn step(&mut self, memory: &mut Memory<'_>) -> Step {
+        match self.context.read(memory) {
+            Ok(Message::Text(text)) => Step::Message(Said::Text(text)),
+            Ok(Message::Binary(bytes)) => Step::Message(Said::Binary(bytes)),
+            Ok(_) => Step::Control,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Step::Wanting,
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => Step::Over(CloseReason::Goodbye),
+            Err(error) => Step::Over(reason_of(&error)),
+        }
+    }
+
+    /// Takes note of bytes that [`step`](Self::step) has consumed. Returns where in them the
+    /// message begins that they leave open; zero if it began before them.
+    pub(crate) fn note(&mut self, consumed: &[u8]) -> usize {
+        self.boundary.feed(consumed)
+    }
+
+    /// Returns `true` if the client is between two messages: then the machine may serve another
+    /// one.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.boundary.at_message_boundary()
+    }
+
+    /// Returns how many frames have begun so far; it wraps.
+    pub(crate) fn frames(&self) -> u32 {
+        self.boundary.frames()
+    }
+
+    /// Follows the bytes of the open message, which begin it if `begins`. Returns `false` if it
+    /// claims to be text and can become none.
+    pub(crate) fn follow(&mut self, bytes: &[u8], begins: bool) -> bool {
+        if begins {
+            self.early.begin();
+        }
+        self.early.feed(bytes)
+    }
+}
+
+/// The close reason for what tungstenite's machine found wrong. It sends no close frame for these
+/// itself.
+fn reason_of(error: &Error) -> CloseReason {
+    match error {
+        Error::Utf8(_) => CloseReason::Utf8,
+        Error::Capacity(_) => CloseReason::TooLarge,
+        _ => CloseReason::Protocol,
+    }
+}
