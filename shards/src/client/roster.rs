@@ -66,16 +66,25 @@ pub(crate) struct Gathering {
     pub(crate) here: Here,
 }
 
-/// The part of a client that few have, or have for a short time only.
+/// The part of a client that few have: small, as it stays for as long as the client does.
 #[derive(Default)]
 pub(crate) struct Extra {
-    /// The beginning of a request head.
-    pub(crate) head: Vec<u8>,
-    pub(crate) pending: Option<Box<Pending>>,
     /// Claims to release at the end, the user aside.
     pub(crate) claims: Vec<Claim>,
     /// Seats beside the first.
     pub(crate) seats: Vec<Seat>,
+    /// The channel of the URL, for requests that name none.
+    pub(crate) url_channel: Option<Arc<str>>,
+    brief: Option<Box<Brief>>,
+}
+
+/// The part of a client that is there for a short time: while it shakes hands or waits for
+/// something. Limits of its rate keep it.
+#[derive(Default)]
+pub(crate) struct Brief {
+    /// The beginning of a request head.
+    pub(crate) head: Vec<u8>,
+    pub(crate) pending: Option<Box<Pending>>,
     pub(crate) messages: Option<Bucket>,
     pub(crate) bytes: Option<Bucket>,
     pub(crate) errors: Option<Bucket>,
@@ -84,8 +93,20 @@ pub(crate) struct Extra {
     pub(crate) joining: usize,
     pub(crate) gatherings: Vec<Gathering>,
     pub(crate) requests: u32,
-    /// The channel of the URL, for requests that name none.
-    pub(crate) url_channel: Option<Arc<str>>,
+}
+
+impl Brief {
+    /// Returns `true` if nothing in it is needed any more.
+    fn is_over(&self) -> bool {
+        self.head.is_empty()
+            && self.pending.is_none()
+            && self.messages.is_none()
+            && self.bytes.is_none()
+            && self.errors.is_none()
+            && self.held.is_none()
+            && self.joining == 0
+            && self.gatherings.is_empty()
+    }
 }
 
 /// One connection.
@@ -104,10 +125,29 @@ impl<N: Net> Client<N> {
         self.extra.get_or_insert_default()
     }
 
-    /// Gives the memory of the handshake back, if nothing in it is needed any more.
-    pub(crate) fn shed_extra(&mut self) {
-        let needed = |extra: &Extra| !extra.claims.is_empty() || extra.url_channel.is_some();
-        if !self.extra.as_deref().is_some_and(needed) {
+    pub(crate) fn brief(&mut self) -> &mut Brief {
+        self.extra().brief.get_or_insert_default()
+    }
+
+    pub(crate) fn brief_mut(&mut self) -> Option<&mut Brief> {
+        self.extra.as_mut()?.brief.as_deref_mut()
+    }
+
+    pub(crate) fn brief_ref(&self) -> Option<&Brief> {
+        self.extra.as_ref()?.brief.as_deref()
+    }
+
+    /// Gives the memory back that is not needed any more.
+    pub(crate) fn shed(&mut self) {
+        let Some(extra) = &mut self.extra else { return };
+        if extra.brief.as_ref().is_some_and(|brief| brief.is_over()) {
+            extra.brief = None;
+        }
+        let unused = extra.brief.is_none()
+            && extra.claims.is_empty()
+            && extra.seats.is_empty()
+            && extra.url_channel.is_none();
+        if unused {
             self.extra = None;
         }
     }

@@ -67,7 +67,7 @@ impl World {
     fn check_bounds(&self) {
         let shard = &self.shards.all[0];
         for (_, client) in shard.clients.roster.iter() {
-            let head = client.extra.as_ref().map_or(0, |extra| extra.head.len());
+            let head = client.brief_ref().map_or(0, |brief| brief.head.len());
             assert!(head <= HEAD_BYTES + READ_BYTES, "{head} bytes of a head");
             let rest = client.machine.as_ref().map_or(0, |machine| machine.rest.len());
             assert!(rest <= READ_BYTES, "{rest} bytes unread");

@@ -44,7 +44,7 @@ impl<N: Net> Shard<N> {
         }
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         let pending = Pending { upgrade, channel, awaited, replaces: false, rest };
-        client.extra().pending = Some(Box::new(pending));
+        client.brief().pending = Some(Box::new(pending));
         if awaited == 0 {
             self.open(slot);
         }
@@ -109,7 +109,7 @@ impl<N: Net> Shard<N> {
         }
         if verdict == Verdict::GrantedOver
             && let Some(client) = self.clients.roster.get_mut(slot)
-            && let Some(pending) = &mut client.extra().pending
+            && let Some(pending) = &mut client.brief().pending
         {
             pending.replaces = true;
         }
@@ -134,7 +134,7 @@ impl<N: Net> Shard<N> {
     /// One of the answers that a request waits for has come.
     pub(crate) fn stop_waiting(&mut self, slot: Slot) {
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
-        let Some(pending) = client.extra.as_mut().and_then(|extra| extra.pending.as_mut()) else {
+        let Some(pending) = client.brief_mut().and_then(|brief| brief.pending.as_mut()) else {
             return;
         };
         pending.awaited -= 1;
@@ -159,7 +159,7 @@ impl<N: Net> Shard<N> {
     fn open(&mut self, slot: Slot) {
         let client_id = self.clients.roster.id(slot);
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
-        let Some(mut pending) = client.extra.as_mut().and_then(|extra| extra.pending.take()) else {
+        let Some(mut pending) = client.brief_mut().and_then(|brief| brief.pending.take()) else {
             return;
         };
         if let Some(name) = &pending.channel {
@@ -169,7 +169,7 @@ impl<N: Net> Shard<N> {
                 Ok(false) => {
                     pending.awaited = 1;
                     if let Some(client) = self.clients.roster.get_mut(slot) {
-                        client.extra().pending = Some(pending);
+                        client.brief().pending = Some(pending);
                     }
                     return;
                 }
@@ -195,7 +195,7 @@ impl<N: Net> Shard<N> {
         if upgrade.dialect.has_requests() {
             client.extra().url_channel.clone_from(&channel);
         }
-        client.shed_extra();
+        client.shed();
         let user = client.user.clone();
 
         let mut hello = Vec::new();

@@ -85,7 +85,7 @@ impl<N: Net> Shard<N> {
         self.clients.tell(slot, &Event::Error { code: *code, text, id: id.as_ref() });
         let (max, now_ms) = (self.clients.config.errors_max, self.clients.now.ms());
         let Some(client) = self.clients.roster.get_mut(slot) else { return Flow::On };
-        let budget = client.extra().errors.get_or_insert_with(|| Bucket::full(max, now_ms));
+        let budget = client.brief().errors.get_or_insert_with(|| Bucket::full(max, now_ms));
         if budget.take_slowly(max, now_ms) {
             Flow::On
         } else {
@@ -126,7 +126,7 @@ impl<N: Net> Shard<N> {
         join.id = self.check_name(name, join.id.take())?;
         // Joins that a home has not answered count as well: they may all come true.
         let taken = self.clients.roster.get(slot).map_or(0, |client| {
-            client.seats().count() + client.extra.as_ref().map_or(0, |extra| extra.joining)
+            client.seats().count() + client.brief_ref().map_or(0, |brief| brief.joining)
         });
         if taken >= self.clients.config.channels_per_client {
             let text = "no more channels for one client";

@@ -18,15 +18,15 @@ impl<N: Net> Shard<N> {
         let head_bytes = self.clients.config.head_bytes;
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         // The usual request comes in one piece and is parsed where it lies.
-        if client.extra.as_ref().is_none_or(|extra| extra.head.is_empty()) {
+        if client.brief_ref().is_none_or(|brief| brief.head.is_empty()) {
             self.judge_head(slot, bytes);
         } else {
-            let extra = client.extra();
-            extra.head.extend_from_slice(bytes);
+            let brief = client.brief();
+            brief.head.extend_from_slice(bytes);
             // Without a new line nothing new can be said of it: a head that comes byte by byte is
             // not read again for each of them.
-            if bytes.contains(&b'\n') || extra.head.len() >= head_bytes {
-                let head = std::mem::take(&mut extra.head);
+            if bytes.contains(&b'\n') || brief.head.len() >= head_bytes {
+                let head = std::mem::take(&mut brief.head);
                 self.judge_head(slot, &head);
             }
         }
@@ -38,7 +38,7 @@ impl<N: Net> Shard<N> {
         match http::parse(head, &limits) {
             Parsed::Partial => {
                 if let Some(client) = self.clients.roster.get_mut(slot) {
-                    client.extra().head = head.to_vec();
+                    client.brief().head = head.to_vec();
                 }
             }
             Parsed::TooLarge => self.refuse(slot, &Refusal::HeadTooLarge),

@@ -58,8 +58,8 @@ impl<N: Net> Shard<N> {
 
     /// Gives back what a request has been given before it could be granted.
     pub(crate) fn abandon(&mut self, slot: Slot) {
-        let extra = self.clients.roster.get_mut(slot).and_then(|client| client.extra.as_mut());
-        let pending = extra.and_then(|extra| extra.pending.take());
+        let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
+        let pending = brief.and_then(|brief| brief.pending.take());
         // The request may have been the only reason for this shard to subscribe to its channel.
         let name = pending.and_then(|pending| pending.channel);
         if let Some(index) = name.and_then(|name| self.rooms.channels.find(&name)) {

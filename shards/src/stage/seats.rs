@@ -172,8 +172,10 @@ impl<N: Net> Shard<N> {
 
     pub(crate) fn count_joining(&mut self, slot: Slot, change: isize) {
         let client = self.clients.roster.get_mut(slot);
-        if let Some(extra) = client.and_then(|client| client.extra.as_mut()) {
-            extra.joining = extra.joining.saturating_add_signed(change);
+        if let Some(client) = client {
+            let joining = &mut client.brief().joining;
+            *joining = joining.saturating_add_signed(change);
+            client.shed();
         }
     }
 

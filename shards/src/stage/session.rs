@@ -48,7 +48,7 @@ impl<N: Net> Shard<N> {
             let Some(slot) = self.clients.roster.slot_of(id) else { continue };
             self.clients.roster.state_mut(slot).release();
             let Some(client) = self.clients.roster.get_mut(slot) else { continue };
-            let held = client.extra.as_mut().and_then(|extra| extra.held.take());
+            let held = client.brief_mut().and_then(|brief| brief.held.take());
             let flow = match held {
                 Some((to, ask)) => self.submit(slot, to, ask),
                 None if self.port.is_short() => self.hold(slot),
@@ -203,14 +203,14 @@ impl<N: Net> Shard<N> {
         }
         let now_ms = self.clients.now.ms();
         let Some(client) = self.clients.roster.get_mut(slot) else { return true };
-        let extra = client.extra();
+        let brief = client.brief();
         let mut within = true;
         if messages > 0 {
-            let bucket = extra.messages.get_or_insert_with(|| Bucket::full(messages, now_ms));
+            let bucket = brief.messages.get_or_insert_with(|| Bucket::full(messages, now_ms));
             within &= bucket.take(1, messages, now_ms);
         }
         if rate > 0 {
-            let bucket = extra.bytes.get_or_insert_with(|| Bucket::full(rate, now_ms));
+            let bucket = brief.bytes.get_or_insert_with(|| Bucket::full(rate, now_ms));
             within &= bucket.take(bytes as u64, rate, now_ms);
         }
         within

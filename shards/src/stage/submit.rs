@@ -34,7 +34,7 @@ impl<N: Net> Shard<N> {
         };
         let Some(ask) = back else { return Flow::On };
         if let Some(client) = self.clients.roster.get_mut(slot) {
-            client.extra().held = Some((to, ask));
+            client.brief().held = Some((to, ask));
         }
         self.hold(slot)
     }

@@ -32,13 +32,13 @@ impl<N: Net> Shard<N> {
         let client = self.clients.roster.id(slot);
         let shards = self.port.mesh.shards();
         let Some(asking) = self.clients.roster.get_mut(slot) else { return Ok(()) };
-        let extra = asking.extra();
-        if extra.gatherings.len() >= GATHERINGS_MAX {
+        let brief = asking.brief();
+        if brief.gatherings.len() >= GATHERINGS_MAX {
             return Err(TooMany);
         }
-        extra.requests = extra.requests.wrapping_add(1);
-        let request = extra.requests;
-        extra.gatherings.push(Gathering {
+        brief.requests = brief.requests.wrapping_add(1);
+        let request = brief.requests;
+        brief.gatherings.push(Gathering {
             request,
             id,
             channel: Arc::clone(&channel),
@@ -78,18 +78,20 @@ impl<N: Net> Shard<N> {
     pub(crate) fn gather(&mut self, to: ClientId, request: u32, here: Here) {
         let Some(slot) = self.clients.listener(to) else { return };
         let client = self.clients.roster.get_mut(slot);
-        let Some(extra) = client.and_then(|client| client.extra.as_mut()) else { return };
-        let Some(place) = extra.gatherings.iter().position(|open| open.request == request) else {
+        let Some(client) = client else { return };
+        let Some(brief) = client.brief_mut() else { return };
+        let Some(place) = brief.gatherings.iter().position(|open| open.request == request) else {
             return;
         };
-        let open = &mut extra.gatherings[place];
+        let open = &mut brief.gatherings[place];
         open.here.clients += here.clients;
         open.here.users.extend(here.users);
         open.awaited -= 1;
         if open.awaited > 0 {
             return;
         }
-        let Gathering { id, channel, mut here, .. } = extra.gatherings.swap_remove(place);
+        let Gathering { id, channel, mut here, .. } = brief.gatherings.swap_remove(place);
+        client.shed();
         here.users.sort_unstable();
         here.users.dedup();
         let more = here.users.len() > USERS_MAX;
