@@ -63,9 +63,11 @@ impl Refusal {
         let retry = || format!("Retry-After: {RETRY_AFTER_S}\r\n");
         match self {
             Self::BadRequest(why) => ("400 Bad Request", why, String::new()),
-            Self::UserRequired => {
-                ("401 Unauthorized", "a user is required: ?user=ID", String::new())
-            }
+            Self::UserRequired => (
+                "401 Unauthorized",
+                "a user is required: ?user=ID",
+                "WWW-Authenticate: user realm=\"stentor\"\r\n".into(),
+            ),
             Self::Origin => ("403 Forbidden", "this origin is not allowed", String::new()),
             Self::NotFound => ("404 Not Found", "no WebSocket here: try /ws", String::new()),
             Self::Method => {
