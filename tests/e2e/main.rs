@@ -8,6 +8,7 @@ mod broadcast;
 mod channels;
 mod cli;
 mod control;
+mod control_api;
 mod descriptors;
 mod drain;
 mod handshake;
