@@ -16,6 +16,7 @@ mod heartbeat;
 mod json;
 mod limits;
 mod many;
+mod metrics;
 mod order;
 mod real_clients;
 mod slow;
