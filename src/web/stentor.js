@@ -75,7 +75,8 @@ export class Stentor extends EventTarget {
 
   constructor(url, options = {}) {
     super();
-    this.#opt = { ...DEFAULTS, ...options };
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    this.#opt = { ...DEFAULTS, ...Object.fromEntries(given) };
     const base = globalThis.document?.baseURI ?? globalThis.location?.href;
     this.#url = new URL(url?.href ?? url, base);
     this.#url.protocol = this.#url.protocol.replace('http', 'ws');
