@@ -89,17 +89,21 @@ function row(record, before) {
     if (!mine) item.append(face(el('span', 'face'), name));
     item.append(heading(record, when));
   }
-  item.append(el('div', `bubble${data ? ' data' : ''}`, text));
+  const bubble = el('div', `bubble${data ? ' data' : ''}`, text);
+  item.append(Object.assign(bubble, { dir: data ? 'ltr' : 'auto' }));
   return item;
 }
 
 function heading({ name, mine, direct }, when) {
   const who = el('p', 'who');
   // Own messages say so by their place; the word is for those who hear the page.
-  who.append(el('b', mine ? 'sr' : '', mine ? 'You' : name), ' ');
+  const b = el('b', mine ? 'sr' : '');
+  b.append(el('bdi', '', mine ? 'You' : name));
+  who.append(b, ' ');
   if (direct) who.append(el('span', 'tag', direct), ' ');
   const clock = when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-  who.append(Object.assign(el('time', '', clock), { dateTime: when.toISOString() }));
+  const time = { dateTime: when.toISOString(), dir: 'auto' };
+  who.append(Object.assign(el('time', '', clock), time));
   return who;
 }
 

@@ -71,6 +71,23 @@ fn browser_two_tabs_chat_and_come_back_after_a_restart() {
     browser.join().unwrap();
 }
 
+fn page(parts: &[&str]) {
+    let server = Server::start(&["--shards", "2"]);
+    let mut command = node("page.mjs");
+    command.arg(format!("http://{}/", server.address)).args(parts);
+    run(command);
+}
+
+#[test]
+fn browser_two_tabs_never_have_one_name_by_accident() {
+    page(&["secondTab", "duplicatedTab", "takenName"]);
+}
+
+#[test]
+fn browser_input_methods_paths_directions_and_long_messages() {
+    page(&["inputMethods", "underAPath", "rightToLeft", "tooLong"]);
+}
+
 fn eventually_ended(server: &mut Server, browser: &std::thread::JoinHandle<()>) {
     let began = std::time::Instant::now();
     while !browser.is_finished() && began.elapsed().as_secs() < 60 {
