@@ -1,8 +1,9 @@
 //! The chat room at `/`: what the page shows, over the client library beside it.
-import { add, keep, note, openLog, recall, save, toEnd } from './log.js';
+import { add, note, openLog, save, toEnd } from './log.js';
 import { another, fault, guestName, hold, namesInUse, namesOfTabs, server } from './names.js';
 import { address, at, face, isolate, names, showPeople } from './people.js';
 import { Stentor } from './stentor.js';
+import { keep, recall } from './store.js';
 import { NOT_SENT, WHY } from './words.js';
 
 const NOBODY = { clients: 0, users: [], more: false };

@@ -1,5 +1,6 @@
 //! The message log: its rows, and the history that this tab keeps over reconnects and reloads.
 import { at, el, face } from './people.js';
+import { keep, recall } from './store.js';
 
 const RECORDS_MAX = 500;
 const GROUP_MS = 120_000;
@@ -10,14 +11,6 @@ let records = [];
 let fresh = []; // Records that wait for the next frame of the screen.
 let saveTimer = null;
 let atEnd = true;
-
-// Storage may be forbidden or full; the page then simply forgets.
-export const recall = (store, key) => {
-  try { return window[store].getItem(`stentor.${key}`); } catch { return null; }
-};
-export const keep = (store, key, value) => {
-  try { window[store].setItem(`stentor.${key}`, value); return true; } catch { return false; }
-};
 
 /** Saves what is shown and shows what the tab remembers of `channel`. */
 export function openLog(channel) {

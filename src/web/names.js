@@ -1,6 +1,6 @@
 //! Names: which of them are in use, here and in the browser's other tabs, and one that is free.
-import { recall } from './log.js';
 import { Stentor } from './stentor.js';
+import { recall } from './store.js';
 
 const NAME_BYTES_MAX = 64;
 const TABS_ANSWER_MS = 150;

@@ -1,5 +1,6 @@
 //! The client library: one WebSocket to a Stentor server that comes back by itself.
 // For browsers and Node (22 and up, or with {WebSocket}). stentor.d.ts says what each member does.
+// It stays one file, however long: people copy it, and load it from where nothing else lies.
 
 const FINAL_CODES = new Set([1002, 1007, 1008]);
 const PROTOCOL = 'stentor.v1';

@@ -1,6 +1,7 @@
 //! Proves that a handler which throws harms nobody else, and that each join ends alone.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { Socket, connected, refusal, settled } from './fake.mjs';
 
@@ -183,6 +184,7 @@ test('a signal that outlives the channel leaves the next join of it alone', asyn
   client.join('x', { signal: abort.signal });
   client.leave('x');
   client.join('x');
+  assert.equal(getEventListeners(abort.signal, 'abort').length, 0);
   abort.abort();
   assert.deepEqual(client.channels, ['x']);
   assert.equal(socket.asked('leave').length, 1);

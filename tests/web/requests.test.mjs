@@ -36,6 +36,13 @@ test('no answer in time rejects; the late answer is ignored', async () => {
   assert.equal(await refusal(aborted), 'AbortError');
 });
 
+test('an option that is given as undefined is as if it were not given', async () => {
+  const { client, clock } = await connected({ requestTimeout: undefined, maxQueued: undefined });
+  const late = refusal(client.publish('x', 1, { timeout: undefined, ack: undefined }));
+  await clock.pass(15_000);
+  assert.equal(await late, 'timeout');
+});
+
 test('what waits for a connection is sent in order, after the joins', async () => {
   const { client } = start();
   client.join('x');
