@@ -88,7 +88,6 @@ function enter(channel, user, guest = '') {
   const query = new URLSearchParams({ channel, ...(user && { user }) });
   history.replaceState(null, '', `?${query}`);
   keep('localStorage', 'channel', channel);
-  if (user && user !== offered) keep('localStorage', 'user', user);
   at('room').textContent = channel;
   at('you').textContent = me;
   face(at('you-face'), me);
@@ -363,7 +362,9 @@ at('entry-form').addEventListener('submit', (event) => {
   const user = at('user').value.trim();
   const wrong = channel ? fault('Channel', channel) || fault('Name', user) : 'Name a channel.';
   at('entry-error').textContent = wrong;
-  if (!wrong) tryEnter(channel, user, isGuest ? me : '');
+  if (wrong) return;
+  if (user && user !== offered) keep('localStorage', 'user', user);
+  tryEnter(channel, user, isGuest ? me : '');
 });
 at('entry-form').addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && isComposing(event)) event.preventDefault();
