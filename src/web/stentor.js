@@ -143,7 +143,7 @@ export class Stentor extends EventTarget {
     if (signal?.aborted) return quiet(Promise.reject(signal.reason));
     let entry = this.#channels.get(channel);
     if (!entry) {
-      entry = { joins: new Set(), handlers: new Set(), offset: null, epoch: undefined };
+      entry = { joins: new Set(), handlers: new Set(), offset: null, isIn: false, early: 0 };
       this.#channels.set(channel, entry);
     }
     const count = () => {
@@ -336,8 +336,9 @@ export class Stentor extends EventTarget {
       if (request.sent) request.fail(lost(code, reason));
       else if (final) request.fail(disconnected());
     }
-    for (const entry of final ? this.#channels.values() : []) {
-      entry.joins.forEach((join) => join.fail(disconnected()));
+    for (const entry of this.#channels.values()) {
+      Object.assign(entry, { isIn: false, early: 0 });
+      if (final) entry.joins.forEach((join) => join.fail(disconnected()));
     }
     this.#emit('close', { code, reason, final, retryInMs });
     // Unless a listener of `close` has already moved on.
@@ -356,7 +357,9 @@ export class Stentor extends EventTarget {
     const request = this.#requests.get(m.id);
     if (m.type === 'message') {
       const entry = m.direct ? null : this.#channels.get(m.channel);
-      if (entry) entry.offset = m.offset;
+      // A channel that the address names is heard before its join is answered.
+      if (entry?.isIn) entry.offset = m.offset;
+      else if (entry) entry.early += 1;
       // Not those that one of them has taken back meanwhile.
       entry?.handlers.forEach((run) => entry.handlers.has(run) && this.#call(run, m));
       this.#emit('message', m);
@@ -388,10 +391,10 @@ export class Stentor extends EventTarget {
       if (this.#channels.get(channel) !== entry) return;
       // Unknown at the first join, and where the server has begun to count anew: its epoch is
       // another then, or, from a server without epochs, the offset is smaller.
-      const { offset, epoch } = entry;
+      const { offset, epoch, early } = entry;
       const isKnown = offset !== null && answer.epoch === epoch && answer.offset >= offset;
-      const missed = isKnown ? answer.offset - offset : null;
-      Object.assign(entry, { offset: answer.offset, epoch: answer.epoch });
+      const missed = isKnown ? answer.offset - offset - early : null;
+      Object.assign(entry, { offset: answer.offset, epoch: answer.epoch, isIn: true, early: 0 });
       entry.joins.forEach((join) => join.done(answer));
       this.#emit('joined', { ...answer, own: true, missed });
     }, (error) => {

@@ -66,6 +66,24 @@ test('the epoch decides whether the server counts anew', async () => {
   }
 });
 
+test('publications before the join is answered again were not missed', async () => {
+  const { client, clock, all, socket } = await connected(); // As with ?channel=x in the address.
+  const heard = [];
+  client.join('x', { onmessage: (m) => heard.push(m.offset) });
+  grant(socket, 3);
+  socket.say(publication(4));
+  socket.end(1006);
+  await clock.pass(500);
+  Socket.last.welcome();
+  [8, 9].forEach((offset) => Socket.last.say(publication(offset)));
+  grant(Socket.last, 9);
+  assert.deepEqual(heard, [4, 8, 9]);
+  assert.equal(all('joined').at(-1).missed, 3);
+  client.join('x');
+  grant(Socket.last, 9);
+  assert.equal(all('joined').at(-1).missed, 0);
+});
+
 test('a join that the connection did not live to answer is answered after the next', async () => {
   const { client, clock, socket } = await connected();
   const join = client.join('x');
