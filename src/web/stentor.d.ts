@@ -328,6 +328,7 @@ export declare class Stentor {
   direct(user: string, body: Serialisable, options?: SendOptions): Promise<DirectAck>;
   /** Settles with the first answer; after it, every reconnect joins again. */
   join(channel: string, options?: JoinOptions): Promise<Joined>;
+  /** Ends all joins of the channel, or those with one handler, and leaves it with the last. */
   leave(channel: string, options?: LeaveOptions): Promise<{ channel: string }>;
   who(channel: string, options?: RequestOptions): Promise<Who>;
   /** The round trip in milliseconds. */
