@@ -22,6 +22,7 @@ let isGuest = false;
 let target = null; // Who the composer writes to; null is everyone.
 let welcomed = false;
 let everWelcomed = false;
+let isIn = false; // The join is answered.
 let closedBefore = false;
 let retryAt = null;
 let ending = null; // The close that led here.
@@ -79,7 +80,7 @@ function enter(channel, user, guest = '') {
   const old = client;
   client = null; // So that nothing the old one still says is shown.
   old?.close();
-  welcomed = everWelcomed = closedBefore = false;
+  welcomed = everWelcomed = isIn = closedBefore = false;
   ending = null;
   room = channel;
   isGuest = !user;
@@ -117,22 +118,23 @@ function connect() {
   on('close', (close) => {
     ending = close;
     if (welcomed && close.reason !== 'page hidden') note('Connection closed.', { kept: true });
-    closedBefore ||= welcomed;
-    welcomed = false;
+    closedBefore ||= isIn;
+    welcomed = isIn = false;
     if (close.code === 3500) keep('sessionStorage', 'name', '');
   });
   c.join(room, { presence: true }).catch((error) => {
-    if (c === client && !['disconnected', 'left'].includes(error.code)) {
-      askWhere({ error: error.message });
-    }
+    const isRefused = c === client && !['disconnected', 'left'].includes(error.code);
+    if (isRefused) askWhere({ error: error.message });
   });
 }
 
 function arrived({ missed }) {
   if (closedBefore) {
     const lost = missed === 1 ? ' One message was missed.' : ` ${missed} messages were missed.`;
-    note(`Connected again.${missed ? lost : ''}`, { kept: true });
+    const unknown = ' The server has begun anew: what was missed is not known.';
+    note(`Connected again.${missed === null ? unknown : missed ? lost : ''}`, { kept: true });
   }
+  isIn = true;
   closedBefore = false;
   refresh();
 }
