@@ -22,6 +22,11 @@ CLIENTS_MAX = 1e9
 
 DRAWS = 100
 
+# What is missing is made by these. A server that the planner did not start needs its process named.
+CLIMB = "scripts/plan.sh measure --rounds 4"
+WITH_PROCESS = "scripts/plan.sh measure, and with --url also --server-pid PID"
+CARD = "ethtool CARD, and its speed as --nic 10Gbit/s"
+
 
 class Question(NamedTuple):
     """What is asked, apart from the host."""
@@ -60,6 +65,7 @@ class Row(NamedTuple):
     interval: tuple | None
     lift: str
     why_not: str = ""
+    measured_by: str = ""  # the command that makes what is missing
 
 
 def rows(host, fitted, question):
@@ -75,6 +81,11 @@ def rows(host, fitted, question):
 
 def _row(key, name, value, each, clients, lift="", interval=None):
     return Row(key, name, value, each, max(clients, 0.0), interval, lift)
+
+
+def _unknown(key, name, value, why, command, each=""):
+    """A limit that could not be determined."""
+    return Row(key, name, value, each, None, None, "", why, command)
 
 
 def _descriptors(host, question):
@@ -127,36 +138,20 @@ def _descriptors(host, question):
 
 
 def _work(fitted, question):
+    cpu = ("cpu", "CPU of a shard", show_share(question.cpu_max))
+    p99 = ("p99", "p99 of publish to receipt", show_time(question.p99_s))
     if fitted.cpu is None:
-        yield Row(
-            "cpu",
-            "CPU of a shard",
-            show_share(question.cpu_max),
-            "",
-            None,
-            None,
-            "",
-            "not measured",
-        )
-        yield Row(
-            "p99",
-            "p99 of publish to receipt",
-            show_time(question.p99_s),
-            "",
-            None,
-            None,
-            "",
-            fitted.refused,
-        )
+        yield _unknown(*cpu, "not measured", WITH_PROCESS)
+        yield _unknown(*p99, fitted.refused, WITH_PROCESS)
         return
     efficiency = fitted.efficiency(question.shards) or question.efficiency
     if efficiency is None:
         words = fitted.scaling.not_determined or "too far beyond what was measured"
         why = f"{question.shards} shards: {words}"
-        yield Row("cpu", "CPU of a shard", show_share(question.cpu_max), "", None, None, "", why)
-        yield Row(
-            "p99", "p99 of publish to receipt", show_time(question.p99_s), "", None, None, "", why
-        )
+        counts = ",".join(map(str, _counts(question.shards)))
+        command = f"scripts/plan.sh measure --sweep {counts}, or --efficiency as an assumption"
+        yield _unknown(*cpu, why, command)
+        yield _unknown(*p99, why, command)
         return
 
     def within(bound, draw=None):
@@ -175,31 +170,18 @@ def _work(fitted, question):
         clients, 1.0
     )
     yield _row(
-        "cpu",
-        "CPU of a shard",
-        show_share(question.cpu_max),
+        *cpu,
         f"{show_time(each * question.shards)}/s",
         clients,
         more,
         among(bound),
     )
     if fitted.p99 is None:
-        yield Row(
-            "p99",
-            "p99 of publish to receipt",
-            show_time(question.p99_s),
-            "",
-            None,
-            None,
-            "",
-            fitted.refused,
-        )
+        yield _unknown(*p99, fitted.refused, CLIMB)
         return
     bound = lambda seen: seen.p99 <= question.p99_s  # noqa: E731
     yield _row(
-        "p99",
-        "p99 of publish to receipt",
-        show_time(question.p99_s),
+        *p99,
         "",
         within(bound),
         "more shards or boxes: each then has fewer of a channel's clients",
@@ -245,16 +227,19 @@ def _memory(host, fitted, question):
                 f"sysctl -w net.ipv4.tcp_mem='{lifted // 2} {lifted * 3 // 4} {lifted}'",
             )
     elif fitted.memory is None:
-        yield Row(
+        yield _unknown(
             "memory",
             "memory, the kernel's part included",
             show_size(host["memory_bytes"] or 0),
-            "",
-            None,
-            None,
-            "",
             "not measured",
+            WITH_PROCESS,
         )
+
+
+def _counts(shards):
+    """Counts of shards to measure up to so many: at least the three that a law takes."""
+    powers = [1 << power for power in range(16) if 1 << power < shards]
+    return sorted({*powers, 1, 2, shards})
 
 
 def _network(host, question):
@@ -271,15 +256,13 @@ def _network(host, question):
             "a faster card, smaller messages",
         )
     else:
-        yield Row(
+        yield _unknown(
             "nic",
             "network card",
             "not known",
+            "the card does not say how fast it is",
+            CARD,
             f"{each / 1e3:.3g} kbit/s",
-            None,
-            None,
-            "",
-            "the card does not say how fast it is: --nic 10Gbit/s",
         )
 
 
