@@ -2,6 +2,7 @@
 # Installs what the tests need beside Rust: Python's websockets and cent, npm's ws, playwright-core and TypeScript, Chromium.
 # Does nothing where everything is there. Debian, as root or with sudo.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 sudo=""

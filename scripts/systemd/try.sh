@@ -3,6 +3,7 @@
 # and a kill are followed by a new start, an instance that takes over sends the other away for good,
 # and a wrong configuration is not tried twice. As root; touches nothing outside a mount namespace.
 set -euo pipefail
+. "$(dirname "$0")/../help.sh"
 cd "$(dirname "$0")/../.."
 
 if [ "${1:-}" != inside ]; then
