@@ -17,7 +17,7 @@ use crate::pair::Pair;
 use crate::run::{Ended, Run};
 use crate::scenario::Scenario;
 use crate::search::Search;
-use crate::{agents, host, live, raw};
+use crate::{agents, host, live, raw, shell};
 
 /// Someone did not want to wait for the end of an interrupted run.
 const INTERRUPTED: i32 = 130;
@@ -57,6 +57,8 @@ enum Command {
     Agent(agents::Args),
     #[command(flatten)]
     Output(output::Command),
+    #[command(flatten)]
+    Shell(shell::Command),
     /// One fixed figure of a server, as JSON: what scripts/figures.sh is made of.
     #[command(subcommand)]
     Figure(Scenario),
@@ -108,6 +110,7 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let (code, text) = match self.command {
             Command::Output(command) => return command.run(),
+            Command::Shell(command) => return command.run::<Self>(),
             Command::Fanout(fanout) => match fanout.run() {
                 Ok(code) => return code,
                 Err(failed) => failed,

@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod shell;
 mod files;
 mod units;
-mod url;
 mod agents;
 mod tls;
 mod load;

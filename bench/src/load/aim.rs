@@ -1,8 +1,9 @@
 //! Where a load goes, and with how many clients: what all commands that connect have in common.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use stentor_units::Url;
 
 use crate::agents::{Agents, Part};
 use crate::frame;
@@ -10,7 +11,6 @@ use crate::run::Target;
 use crate::swarm::{Answer, Ramp, Request};
 use crate::tls::{self, Secure, Transport};
 use crate::units;
-use crate::url::Url;
 
 /// The server, and who connects to it.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
@@ -192,8 +192,18 @@ impl Aim {
         self.ramp.map(|rate| Ramp::new(rate, self.place(thread), self.threads_in_all()))
     }
 
+    /// The address at which the server answers: all clients of a run connect to the same.
+    pub(super) fn server(&self) -> Result<SocketAddr, String> {
+        self.whole_url().reach()
+    }
+
+    fn whole_url(&self) -> Url {
+        let tls = self.transport() == Transport::Tls;
+        if tls { self.url.within_tls() } else { self.url.clone() }
+    }
+
     /// What each client of a thread asks for.
-    pub(super) fn request(&self, thread: usize) -> Result<Request, String> {
+    pub(super) fn request(&self, thread: usize, server: SocketAddr) -> Result<Request, String> {
         let mut headers = String::new();
         let put = |headers: &mut String, line: &str| {
             headers.push_str(line);
@@ -210,11 +220,9 @@ impl Aim {
         }
         let (first, clients) = self.share(thread);
         let tls = self.secure(clients)?;
-        let url = if tls.is_some() { &self.url.within_tls() } else { &self.url };
-        let server = url.resolve()?;
         Ok(Request {
             tls,
-            host: url.authority(),
+            host: self.whole_url().authority(),
             headers,
             hello: self.speech.hello.clone(),
             opcode: self.speech.opcode(),

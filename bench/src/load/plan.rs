@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stentor_units::Url;
 
 use super::absence::Reconnect;
 use super::aim::{Aim, Speech};
@@ -14,7 +15,6 @@ use super::stamp::STAMP_BYTES;
 use crate::frame;
 use crate::tls;
 use crate::units;
-use crate::url::Url;
 
 /// The most places of all clients and publishers together that one thread keeps: half a gigabyte.
 const PLACES_MAX: usize = 32 << 20;
@@ -180,9 +180,10 @@ impl Plan {
         let aim = &self.aim;
         let threads = aim.threads_in_all();
         let run = aim.part.run.unwrap_or_else(|| self.run_mark());
+        let server = aim.server()?;
         let job = |thread| -> Result<Job, String> {
             Ok(Job {
-                request: aim.request(thread)?,
+                request: aim.request(thread, server)?,
                 clients: aim.share(thread).1,
                 publishers: (aim.place(thread)..self.publishers).step_by(threads).collect(),
                 publishers_in_all: self.publishers,

@@ -110,7 +110,9 @@ impl Idle {
 }
 
 pub(super) fn requests(aim: &Aim) -> Result<Vec<Request>, Failed> {
-    let requests: Result<_, _> = (0..aim.threads).map(|thread| aim.request(thread)).collect();
+    let requests = aim
+        .server()
+        .and_then(|server| (0..aim.threads).map(|thread| aim.request(thread, server)).collect());
     requests.map_err(Failed::Unreachable)
 }
 

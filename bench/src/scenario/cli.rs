@@ -97,7 +97,7 @@ fn in_flight(text: &str) -> Result<usize, String> {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
+    match crate::units::rate(text) {
         Ok(rate) if (0.1..=10_000.0).contains(&rate) => Ok(rate),
         _ => Err("from 0.1 to 10000".to_owned()),
     }

@@ -86,9 +86,9 @@ fn clients(text: &str) -> Result<usize, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    if (0.05..=3600.0).contains(&seconds) {
-        Ok(Duration::from_secs_f64(seconds))
+    let time = crate::units::time(text)?;
+    if (0.05..=3600.0).contains(&time.as_secs_f64()) {
+        Ok(time)
     } else {
         Err("from 0.05 to 3600".to_owned())
     }

@@ -17,7 +17,6 @@ use crate::output::threshold::Threshold;
 use crate::run::{By, Run};
 use crate::{host, units};
 use course::Course;
-use verdict::slo;
 use walk::Walk;
 
 /// What holds in every search.
@@ -39,7 +38,7 @@ pub(crate) struct Search {
     pub(crate) plan: Plan,
     /// What must hold: p99<20ms of delivery, or any threshold; may be given several times. That
     /// nothing is lost, and that no queue grows, must hold always.
-    #[arg(long, required = true, value_name = "FIGURE<BOUND", value_parser = slo)]
+    #[arg(long, required = true, value_name = "FIGURE<BOUND")]
     slo: Vec<Threshold>,
     /// What is raised: the rate, of as many clients at every step, or the clients, at one rate.
     #[arg(long, default_value = "rate")]

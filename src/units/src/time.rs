@@ -1,5 +1,6 @@
 //! Times: `25`, `25s`, `1m30s`, `250ms`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::number::Number;
@@ -75,7 +76,7 @@ pub fn show(time: Duration) -> String {
     for (names, ns) in units {
         let ns = u128::from(*ns);
         if left >= ns && (whole || left.is_multiple_of(ns)) {
-            out += &format!("{}{}", left / ns, names[0]);
+            let _ = write!(out, "{}{}", left / ns, names[0]);
             left %= ns;
         }
     }

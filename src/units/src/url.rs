@@ -68,6 +68,7 @@ impl Url {
     }
 
     /// The same server, reached within TLS.
+    #[must_use]
     pub fn within_tls(&self) -> Self {
         Self { tls: true, ..self.clone() }
     }
