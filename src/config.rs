@@ -3,6 +3,7 @@
 
 pub(crate) mod file;
 pub(crate) mod keys;
+mod listen;
 pub(crate) mod show;
 pub(crate) mod units;
 

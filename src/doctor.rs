@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
+use stentor_units::quantity::show_size;
+
 use crate::config::Settings;
-use crate::config::units::{show_cores, show_size};
+use crate::config::units::show_cores;
 use crate::host::Host;
 
 /// One line of the table.
@@ -146,7 +148,7 @@ fn size(bytes: u64) -> String {
     } else {
         10
     };
-    show_size(usize::try_from(bytes >> unit << unit).unwrap_or(usize::MAX))
+    show_size(bytes >> unit << unit)
 }
 
 #[cfg(test)]

@@ -41,8 +41,12 @@ fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
+            if error.use_stderr() {
+                let _ = writeln!(std::io::stderr(), "stentor: {}", cli::complaint(&error));
+                return ExitCode::from(exit::USAGE);
+            }
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+            return ExitCode::SUCCESS;
         }
     };
     match perform(&cli) {
@@ -56,12 +60,9 @@ fn main() -> ExitCode {
 
 fn perform(cli: &Cli) -> End {
     let spoken = match &cli.task {
-        Task::Publish { channel, text, url, user } => {
-            speak::publish(url, channel, user.as_deref(), text)
-        }
-        Task::Subscribe { channel, url, user, json, most } => {
-            speak::subscribe(url, channel, user.as_deref(), *json, *most)
-        }
+        Task::Publish(asked) => speak::publish(asked),
+        Task::Subscribe(asked) => speak::subscribe(asked),
+        Task::Print(text) => return print(text),
         Task::Config(View::Default) => return print(&config::show::default_file()),
         _ => match Layered::load(cli.file.as_deref(), environment(), &cli.flags) {
             Ok(layered) => return with_settings(&cli.task, &layered),
@@ -88,11 +89,12 @@ fn with_settings(task: &Task, layered: &Layered) -> End {
         Task::Check => check(settings),
         Task::Doctor => {
             let findings = doctor::examine(&Host::read(), settings);
-            print(&findings.text);
-            if findings.healthy {
-                End::Done
-            } else {
-                End::Failed(exit::RUN, "this host cannot run the server as it is".into())
+            match print(&findings.text) {
+                End::Done if findings.healthy => End::Done,
+                End::Done => {
+                    End::Failed(exit::RUN, "this host cannot run the server as it is".into())
+                }
+                failed @ End::Failed(..) => failed,
             }
         }
         _ => serve(settings.clone()),
@@ -100,9 +102,14 @@ fn with_settings(task: &Task, layered: &Layered) -> End {
 }
 
 fn print(text: &str) -> End {
-    // A reader that has gone is no failure of ours.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    End::Done
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has gone is no failure of ours.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            End::Failed(exit::RUN, format!("standard output: {error}"))
+        }
+        _ => End::Done,
+    }
 }
 
 fn check(settings: &Settings) -> End {

@@ -2,15 +2,15 @@
 //! shown.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use stentor_shards::{DuplicateUser, JoinMessages, Origins, SlowClients};
 
-use super::units::{
-    read_cores, read_size, read_switch, read_time, show_cores, show_size, show_time,
-};
+use stentor_units::quantity::show_size;
+use stentor_units::time::show as show_time;
+
+use super::listen::address;
+use super::units::{read_cores, read_switch, show_cores};
 use super::{LogFormat, Settings};
 
 /// One setting.
@@ -37,9 +37,13 @@ pub(crate) fn nearest(name: &str) -> Option<&'static Key> {
     KEYS.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|key| like(key) > 0.8)
 }
 
-fn number<T: FromStr + PartialOrd + Display>(text: &str, min: T, max: T) -> Result<T, String> {
-    let value: T = text.parse().map_err(|_| format!("{text:?} is not a whole number"))?;
-    between(value, min, max, text)
+/// A count, such as 10k, from `min` to `max`.
+fn number<T>(text: &str, min: T, max: T) -> Result<T, String>
+where
+    T: TryFrom<u64> + PartialOrd + Display + Copy,
+{
+    let value = stentor_units::count(text)?;
+    between(T::try_from(value).map_err(|_| format!("{text} is more than {max}"))?, min, max, text)
 }
 
 fn between<T: PartialOrd + Display>(value: T, min: T, max: T, text: &str) -> Result<T, String> {
@@ -53,11 +57,17 @@ fn between<T: PartialOrd + Display>(value: T, min: T, max: T, text: &str) -> Res
 }
 
 fn size(text: &str, min: usize, max: usize) -> Result<usize, String> {
-    between(read_size(text)?, min, max, text)
+    let value = usize::try_from(stentor_units::size(text)?).unwrap_or(usize::MAX);
+    let wrong = |bound, word| Err(format!("{text} is {word} than {}", show_size(bound as u64)));
+    match value {
+        _ if value < min => wrong(min, "less"),
+        _ if value > max => wrong(max, "more"),
+        _ => Ok(value),
+    }
 }
 
 fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
-    let value = read_time(text)?;
+    let value = stentor_units::time(text)?;
     if value < min {
         Err(format!("{text} is less than {}", show_time(min)))
     } else if value > max {
@@ -67,8 +77,9 @@ fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{text:?} is not an address such as 127.0.0.1:9001"))
+/// A size of either of the types that sizes have.
+fn show_bytes(bytes: impl TryInto<u64>) -> String {
+    show_size(bytes.try_into().unwrap_or(u64::MAX))
 }
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -113,7 +124,7 @@ macro_rules! time_key {
 /// A row for a size in bytes of the shards' configuration.
 macro_rules! size_key {
     ($group:literal, $name:literal, $field:ident, $min:expr, $max:expr, $help:literal) => {
-        key!($group, $name, "BYTES", $help, |s| show_size(s.shards.$field as usize), |s, text| {
+        key!($group, $name, "BYTES", $help, |s| show_bytes(s.shards.$field), |s, text| {
             s.shards.$field = size(text, $min, $max)?.try_into().map_err(|_| "too large")?;
             Ok(())
         })
@@ -143,7 +154,7 @@ macro_rules! switch_key {
 /// All settings, in the order of `--help`.
 #[rustfmt::skip]
 pub(crate) const KEYS: &[Key] = &[
-    key!("Listening", "listen", "ADDR", "Address for clients, the page and health", |s| s.shards.listen.to_string(),
+    key!("Listening", "listen", "ADDR", "Address for clients, the page and health: 127.0.0.1:9001, localhost:9001, or :9001 for all of this host", |s| s.shards.listen.to_string(),
         |s, text| { s.shards.listen = address(text)?; Ok(()) }),
     key!("Listening", "shards", "N", "Shards; default one for each allowed core",
         |s| s.shard_count.map(|count| count.to_string()).unwrap_or_default(),
@@ -207,7 +218,7 @@ pub(crate) const KEYS: &[Key] = &[
     count_key!("Limits", "max-clients-per-shard", clients_per_shard, 1, 1 << 30, "Most clients of one shard"),
     count_key!("Limits", "max-clients-per-ip", clients_per_ip, 0, u32::MAX, "Most clients of one address; 0 = no limit"),
     count_key!("Limits", "messages-per-second", messages_per_second, 0, 1 << 24, "Messages a second from one client; 0 = no limit"),
-    count_key!("Limits", "bytes-per-second", bytes_per_second, 0, 1 << 30, "Bytes a second from one client; 0 = no limit"),
+    size_key!("Limits", "bytes-per-second", bytes_per_second, 0, GIB, "Bytes a second from one client; 0 = no limit"),
     count_key!("Limits", "name-bytes", name_bytes, 1, 1024, "Most bytes of a channel's or user's name"),
     count_key!("Limits", "channels-per-client", channels_per_client, 1, 1 << 16, "Most channels of one client"),
     count_key!("Limits", "channels-per-shard", channels_per_shard, 1, 1 << 26, "Most channels that one shard knows"),

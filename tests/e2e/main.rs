@@ -18,6 +18,8 @@ mod limits;
 mod many;
 mod metrics;
 mod order;
+mod publishing;
 mod real_clients;
+mod scripts;
 mod slow;
 mod users;

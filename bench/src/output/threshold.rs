@@ -19,8 +19,8 @@ pub(crate) struct Threshold {
 impl FromStr for Threshold {
     type Err = String;
 
-    /// Reads a threshold. A figure that is only a statistic is the delivery's: `p99<20ms` stands for
-    /// `delivery.p99<20ms`.
+    /// Reads a threshold. A figure that is only a statistic is the delivery's: `p99<20ms` stands
+    /// for `delivery.p99<20ms`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, operator, bound_text) = split(text)?;
         let of_delivery = || Figure::named(&format!("delivery.{name}"));
