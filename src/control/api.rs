@@ -7,6 +7,8 @@ mod once;
 mod pattern;
 mod publish;
 
+use std::collections::HashSet;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest as _, Path, Request, State as Has};
 use axum::http::Method;
@@ -29,9 +31,8 @@ const PATTERN_BYTES_MAX: usize = 1024;
 const LIST_MAX: usize = 100_000;
 
 /// Methods of Centrifugo's API, and of its PRO variant, that are not there.
-const NOT_AVAILABLE: [&str; 27] = [
+const NOT_AVAILABLE: [&str; 26] = [
     "presence",
-    "presence_stats",
     "history",
     "history_remove",
     "subscribe",
@@ -88,6 +89,12 @@ struct Channels {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct PresenceStats {
+    channel: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Nothing {}
 
 /// `POST /api/METHOD`, and `GET` of the methods that only read.
@@ -102,7 +109,10 @@ pub(super) async fn method(
     };
     let reads = matches!(&*method, "info" | "channels");
     let known = reads
-        || matches!(&*method, "publish" | "broadcast" | "direct" | "disconnect" | "batch")
+        || matches!(
+            &*method,
+            "publish" | "broadcast" | "direct" | "disconnect" | "presence_stats" | "batch"
+        )
         || NOT_AVAILABLE.contains(&&*method);
     let is_read = reads && matches!(*request.method(), Method::GET | Method::HEAD);
     if known && request.method() != Method::POST && !is_read {
@@ -132,6 +142,7 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
         "disconnect" => disconnect(state, params).await,
         "info" => info(state, params).await,
         "channels" => channels(state, params).await,
+        "presence_stats" => presence_stats(state, params).await,
         _ if NOT_AVAILABLE.contains(&method) => Err(Fault::NotAvailable(method.to_owned())),
         _ => Err(Fault::Unknown(method.chars().take(64).collect())),
     }
@@ -172,7 +183,7 @@ async fn info(state: &State, params: &[u8]) -> Answer {
     let reports = ask(|| state.shards.reports()).await?;
     let listed = ask(|| state.shards.channels(LIST_MAX)).await?;
     let occupied = || listed.iter().flatten().filter(|info| info.clients > 0);
-    let channels: std::collections::HashSet<&str> = occupied().map(|info| &*info.channel).collect();
+    let channels: HashSet<&str> = occupied().map(|info| &*info.channel).collect();
     let clients: u64 = reports.iter().map(|report| report.clients_now).sum();
     let subscriptions: u64 = occupied().map(|info| info.clients).sum();
     Ok(json!({ "nodes": [{
@@ -185,6 +196,20 @@ async fn info(state: &State, params: &[u8]) -> Answer {
         "num_channels": channels.len(),
         "uptime": state.began.elapsed().as_secs(),
     }] }))
+}
+
+async fn presence_stats(state: &State, params: &[u8]) -> Answer {
+    let PresenceStats { channel } = read(params)?;
+    let here =
+        ask(|| state.shards.who(&channel)).await.map_err(|why| Fault::about("channel", why))?;
+    if here.iter().any(|here| here.more) {
+        let why = "the channel has more than 1,000 users on one shard: they are not counted";
+        return Err(Fault::bad(why));
+    }
+    let users: HashSet<&str> =
+        here.iter().flat_map(|here| &here.users).map(|user| &**user).collect();
+    let clients: u64 = here.iter().map(|here| here.clients).sum();
+    Ok(json!({ "num_clients": clients, "num_users": users.len() }))
 }
 
 async fn channels(state: &State, params: &[u8]) -> Answer {
@@ -214,7 +239,16 @@ mod tests {
     #[test]
     fn the_page_lists_every_method_and_every_bound() {
         let page = include_str!("API.md");
-        let there = ["publish", "broadcast", "direct", "disconnect", "channels", "info", "batch"];
+        let there = [
+            "publish",
+            "broadcast",
+            "direct",
+            "disconnect",
+            "channels",
+            "presence_stats",
+            "info",
+            "batch",
+        ];
         for method in there.iter().chain(&NOT_AVAILABLE) {
             assert!(page.contains(&format!("`{method}`")), "API.md lacks {method}");
         }

@@ -22,14 +22,13 @@ from cent import (
 API, KEY, URL = sys.argv[1:4]
 
 # The methods that are there. All others of the library are answered with error 108.
-THERE = {"publish", "broadcast", "disconnect", "info", "channels", "batch"}
+THERE = {"publish", "broadcast", "disconnect", "info", "channels", "presence_stats", "batch"}
 
 # What each method that is not there is asked with: the least that the library lets pass.
 REQUESTS = {
     "subscribe": cent.SubscribeRequest(user="42", channel="news"),
     "unsubscribe": cent.UnsubscribeRequest(user="42", channel="news"),
     "presence": cent.PresenceRequest(channel="news"),
-    "presence_stats": cent.PresenceStatsRequest(channel="news"),
     "history": cent.HistoryRequest(channel="news", limit=10),
     "history_remove": cent.HistoryRemoveRequest(channel="news"),
     "refresh": cent.RefreshRequest(user="42"),
@@ -74,6 +73,8 @@ async def what_is_there(client, listener):
 
     await called(client.publish, PublishRequest(channel="news", data=None, b64data="AP8="))
     assert await heard() == b"\x00\xff", "the repeated publication or something else"
+    stats = await called(client.presence_stats, cent.PresenceStatsRequest(channel="news"))
+    assert (stats.num_clients, stats.num_users) == (1, 0), stats
     result = await called(client.broadcast, BroadcastRequest(channels=["news", "other"], data=[1]))
     assert [one.result.offset for one in result.responses] == [3, 1], result
     assert await heard() == "[1]"

@@ -227,3 +227,18 @@ fn who_is_not_let_in_is_told_by_which_scheme() {
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     assert!(answer.contains("\r\nWWW-Authenticate: "), "{answer}");
 }
+
+#[test]
+fn presence_stats_count_clients_and_users_of_all_shards() {
+    let server = Server::start(&["--shards", "2", "--on-duplicate-user", "allow"]);
+    let url = "/ws?channel=news&user=bob";
+    let mut both = server.on_all_shards(2, || Client::json(server.address, url).0);
+    both.push(Client::json(server.address, "/ws?channel=news").0);
+    let answer = api(&server, "/api/presence_stats", r#"{"channel":"news"}"#);
+    let expected = json!({"num_clients": both.len(), "num_users": 1});
+    assert_eq!(answer["result"], expected, "{answer}");
+    let answer = api(&server, "/api/presence_stats", r#"{"channel":"empty"}"#);
+    assert_eq!(answer["result"], json!({"num_clients": 0, "num_users": 0}), "{answer}");
+    let (code, message) = code_of(&server, "/api/presence_stats", r#"{"channel":""}"#);
+    assert!(code == 107 && message.contains("channel"), "{message}");
+}

@@ -10,8 +10,11 @@ use super::message::Position;
 pub struct Here {
     /// Clients of the channel.
     pub clients: u64,
-    /// Their users; a user of several clients may stand there several times. At most 1,000.
+    /// Their users, at most 1,000 of each shard; a user of several clients may stand there several
+    /// times.
     pub users: Vec<Arc<str>>,
+    /// There are more users than are named.
+    pub more: bool,
 }
 
 /// One channel on one shard.

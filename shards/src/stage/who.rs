@@ -66,12 +66,10 @@ impl<N: Net> Shard<N> {
     fn who_is_here(&self, channel: &str) -> Here {
         let Some(index) = self.rooms.channels.find(channel) else { return Here::default() };
         let members = &self.rooms.channels.get(index).members;
-        let users = members
-            .iter()
-            .filter_map(|slot| self.clients.roster.get(slot)?.user.clone())
-            .take(USERS_MAX)
-            .collect();
-        Here { clients: members.len() as u64, users }
+        let mut named =
+            members.iter().filter_map(|slot| self.clients.roster.get(slot)?.user.clone());
+        let users = named.by_ref().take(USERS_MAX).collect();
+        Here { clients: members.len() as u64, users, more: named.next().is_some() }
     }
 
     /// Takes one shard's part of the answer to a client's question. The last one completes it.
@@ -86,6 +84,7 @@ impl<N: Net> Shard<N> {
         let open = &mut brief.gatherings[place];
         open.here.clients += here.clients;
         open.here.users.extend(here.users);
+        open.here.more |= here.more;
         open.awaited -= 1;
         if open.awaited > 0 {
             return;
@@ -94,7 +93,7 @@ impl<N: Net> Shard<N> {
         client.shed();
         here.users.sort_unstable();
         here.users.dedup();
-        let more = here.users.len() > USERS_MAX;
+        let more = here.more || here.users.len() > USERS_MAX;
         here.users.truncate(USERS_MAX);
         let event = Event::Here {
             channel: &channel,
