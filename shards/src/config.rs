@@ -47,6 +47,17 @@ pub enum Origins {
     Listed(Vec<String>),
 }
 
+/// Where a shard that has no work sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ring {
+    /// In the runtime's `io_uring`, and in epoll where that cannot be had.
+    Auto,
+    /// In the runtime's `io_uring`; without one the run does not start.
+    Required,
+    /// In epoll: no `io_uring` is ever opened.
+    Off,
+}
+
 /// The validated settings of all shards.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone)]
@@ -55,6 +66,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The core of each shard, in order; its length is the number of shards, 1 to 64.
     pub cores: Vec<usize>,
+    /// Where a shard that has no work sleeps.
+    pub ring: Ring,
     /// The accept queue of each listener, in connections; the kernel caps it at somaxconn.
     pub backlog: u32,
     /// The channel of plain clients that name none.
@@ -139,6 +152,7 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9001)),
             cores,
+            ring: Ring::Auto,
             backlog: 4096,
             default_channel: "lobby".into(),
             origins: Origins::SameHost,

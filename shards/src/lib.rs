@@ -36,7 +36,7 @@ mod sim;
 #[allow(clippy::unwrap_used, reason = "a test of what must be so")]
 pub mod fuzz;
 
-pub use config::{Config, DuplicateUser, JoinMessages, Origins, SlowClients};
+pub use config::{Config, DuplicateUser, JoinMessages, Origins, Ring, SlowClients};
 pub use error::{RunError, Untaken};
 pub use handle::{Body, Door, Handle, Target, Visitor};
 pub use mesh::reply::Answers;

@@ -104,7 +104,7 @@ pub fn run(
                 });
                 let _ = endings.send(outcome);
             })
-            .map_err(|error| RunError::Executor { shard, cause: error.to_string() })?;
+            .map_err(|error| RunError::Executor { shard, cause: no_thread(&error) })?;
         threads.push(thread);
     }
     drop(started);
@@ -116,6 +116,10 @@ pub fn run(
         }
     }
     Ok((handle, Run { threads, ended, listeners: all }))
+}
+
+fn no_thread(error: &io::Error) -> String {
+    format!("its thread: {error}; ulimit -u, and pids.max of the control group, bound threads")
 }
 
 fn first_error(run: &Run) -> RunError {
@@ -141,17 +145,20 @@ impl Start {
     fn serve(self) -> Result<Report, RunError> {
         let shard = self.port.me.index();
         let core = self.config.cores[shard];
-        let executor = rt::executor(&format!("shard-{shard}"), Some(core))
+        let runner = rt::Runner::new(&format!("shard-{shard}"), core, self.config.ring)
             .map_err(|cause| RunError::Executor { shard, cause })?;
         let Self { config, port, shared, door, listeners, started } = self;
-        let net = Watch::open(&listeners)
-            .map_err(|error| RunError::Executor { shard, cause: error.to_string() })?;
+        let net = Watch::open(&listeners).map_err(|error| {
+            let cause = format!("its set of watched sockets: {error}");
+            RunError::Executor { shard, cause }
+        })?;
         let entrance = Entrance::new(listeners, config.accept_pause);
-        Ok(executor.run(async move {
+        let bed = sleep::Bed::of(&runner);
+        Ok(runner.run(async move {
             let shard = Shard::new(net, config, core, port, (shared, door));
             let _ = started.send(());
             drop(started);
-            sleep::run(shard, entrance).await
+            sleep::run(shard, entrance, bed).await
         }))
     }
 }
