@@ -23,7 +23,9 @@ pub(crate) enum Task {
     Serve,
     Check,
     Config(View),
-    Doctor,
+    Doctor {
+        json: bool,
+    },
     Publish(Publish),
     Subscribe(Subscribe),
     /// A text that is printed as it is: completions, or a manual page.
@@ -57,7 +59,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::E
     let task = match name {
         "serve" => Task::Serve,
         "check" => Task::Check,
-        "doctor" => Task::Doctor,
+        "doctor" => Task::Doctor { json: inner.get_flag("json") },
         "config" => Task::Config(match one(inner, "view").as_deref() {
             Some("default") => View::Default,
             Some("env") => View::Env,

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
-use host::Host;
+use host::{Host, Verdict};
 use takeover::{Predecessor, Sockets};
 
 /// What ends the process, with its code.
@@ -52,7 +52,9 @@ fn main() -> ExitCode {
     match perform(&cli) {
         End::Done => ExitCode::SUCCESS,
         End::Failed(code, why) => {
-            let _ = writeln!(std::io::stderr(), "stentor: {why}");
+            for line in why.lines() {
+                let _ = writeln!(std::io::stderr(), "stentor: {line}");
+            }
             ExitCode::from(code)
         }
     }
@@ -87,16 +89,7 @@ fn with_settings(task: &Task, layered: &Layered) -> End {
         Task::Config(View::Env) => print(&config::show::environment(layered)),
         Task::Config(_) => print(&config::show::in_force(layered)),
         Task::Check => check(settings),
-        Task::Doctor => {
-            let findings = doctor::examine(&Host::read(), settings);
-            match print(&findings.text) {
-                End::Done if findings.healthy => End::Done,
-                End::Done => {
-                    End::Failed(exit::RUN, "this host cannot run the server as it is".into())
-                }
-                failed @ End::Failed(..) => failed,
-            }
-        }
+        Task::Doctor { json } => examine(settings, *json),
         _ => serve(settings.clone()),
     }
 }
@@ -113,26 +106,44 @@ fn print(text: &str) -> End {
 }
 
 fn check(settings: &Settings) -> End {
+    let verdict = Host::read().judge(settings);
+    for warning in verdict.warnings() {
+        print(&format!("warning: {warning}\n"));
+    }
+    match verdict.refusal() {
+        None => print("the configuration is valid\n"),
+        Some(why) => End::Failed(exit::CONFIG, why),
+    }
+}
+
+fn examine(settings: &Settings, json: bool) -> End {
     let host = Host::read();
-    let checked = host.place(settings).and_then(|cores| host.check(cores.len() as u64));
-    match checked {
-        Ok(()) => print("the configuration is valid\n"),
-        Err(invalid) => invalid.into(),
+    let verdict = host.judge(settings);
+    print(&if json {
+        doctor::record(&host, &verdict)
+    } else {
+        doctor::describe(&host, &verdict, settings)
+    });
+    match verdict.refusal() {
+        None => End::Done,
+        Some(why) => End::Failed(exit::CONFIG, why),
     }
 }
 
 fn serve(mut settings: Settings) -> End {
     let host = Host::read();
-    match host.place(&settings) {
-        Ok(cores) => settings.shards.cores = cores,
-        Err(invalid) => return invalid.into(),
+    let verdict = host.judge(&settings);
+    if let Some(why) = verdict.refusal() {
+        return End::Failed(exit::CONFIG, why);
     }
-    let shards = settings.shards.cores.len() as u64;
-    if let Err(invalid) = host.check(shards) {
-        return invalid.into();
-    }
+    settings.shards.cores.clone_from(&verdict.cores);
+    settings.shards.ring = verdict.ring;
     log::install(&settings);
     log::end_with_a_shard();
+    stentor_shards::rt::hide_failed_starts();
+    for warning in verdict.warnings() {
+        tracing::warn!(limit = warning.limit, "{warning}");
+    }
 
     let listen = settings.shards.listen;
     let found = if settings.take_over { Predecessor::find(listen) } else { None };
@@ -161,7 +172,7 @@ fn serve(mut settings: Settings) -> End {
     if settings.take_over {
         offer(listeners, &mut control, &handle);
     }
-    announce(&host, &settings, &handle, &control);
+    announce(&host, &verdict, &settings, (&handle, &control));
     let ended = run.wait();
     drop(control);
     match ended {
@@ -188,21 +199,27 @@ fn offer(listeners: Vec<OwnedFd>, control: &mut control::Control, handle: &stent
 }
 
 fn failed(error: &stentor_shards::RunError) -> End {
-    let internal = matches!(error, stentor_shards::RunError::Panicked { .. });
-    End::Failed(if internal { exit::INTERNAL } else { exit::RUN }, error.to_string())
+    let code = match error {
+        stentor_shards::RunError::Panicked { .. } => exit::INTERNAL,
+        // The host had no thread, core or ring for it, and has none the next time.
+        stentor_shards::RunError::Executor { .. } => exit::CONFIG,
+        _ => exit::RUN,
+    };
+    End::Failed(code, error.to_string())
 }
 
 /// Says where the page is, how the shards lie, and what this host can carry.
 fn announce(
     host: &Host,
+    verdict: &Verdict,
     settings: &Settings,
-    handle: &stentor_shards::Handle,
-    control: &control::Control,
+    (handle, control): (&stentor_shards::Handle, &control::Control),
 ) {
     let cores = config::units::show_cores(&settings.shards.cores);
-    let shards = settings.shards.cores.len();
-    tracing::info!(shards, cores, "one shard on each of these cores");
-    let capacity = host.capacity(shards as u64);
+    let (shards, sleeps_in) = (settings.shards.cores.len(), doctor::sleeps_in(verdict.ring));
+    let cpu_quota = host.quota();
+    tracing::info!(shards, cores, cpu_quota, sleeps_in, "one shard on each of these cores");
+    let capacity = host.capacity(verdict.needs);
     if let Some((limit, clients)) = capacity.first() {
         tracing::info!(clients, limit, "this host carries about so many clients; the first limit");
         let asked = settings.shards.clients.min(settings.shards.clients_per_shard * shards);

@@ -34,10 +34,18 @@ pub(super) fn command() -> Command {
                     Arg::new("view").value_parser(["default", "show", "env"]).default_value("show"),
                 ),
         )
-        .subcommand(settings(
-            "doctor",
-            "Print this host's limits, what they allow and what lifts them",
-        ))
+        .subcommand(
+            settings(
+                "doctor",
+                "Print this host's limits, what they allow and what lifts them: exit 0, or 78",
+            )
+            .arg(
+                Arg::new("json")
+                    .long("json")
+                    .action(ArgAction::SetTrue)
+                    .help("Print them for programs, with what the server needs"),
+            ),
+        )
         .subcommands([pub_command(), sub_command()])
         .subcommand(Command::new("completions").about("Print completions for a shell").arg(
             Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)),

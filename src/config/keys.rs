@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use stentor_shards::{DuplicateUser, JoinMessages, Origins, SlowClients};
+use stentor_shards::{DuplicateUser, JoinMessages, Origins, Ring, SlowClients};
 
 use stentor_units::quantity::show_size;
 use stentor_units::time::show as show_time;
@@ -156,11 +156,17 @@ macro_rules! switch_key {
 pub(crate) const KEYS: &[Key] = &[
     key!("Listening", "listen", "ADDR", "Address for clients, the page and health: 127.0.0.1:9001, localhost:9001, or :9001 for all of this host", |s| s.shards.listen.to_string(),
         |s, text| { s.shards.listen = address(text)?; Ok(()) }),
-    key!("Listening", "shards", "N", "Shards; default one for each allowed core",
+    key!("Listening", "shards", "N", "Shards; default one for each allowed core, or as many as a CPU quota keeps busy",
         |s| s.shard_count.map(|count| count.to_string()).unwrap_or_default(),
         |s, text| { s.shard_count = Some(number(text, 1, 64)?); Ok(()) }),
     key!("Listening", "cores", "LIST", "Cores of the shards, such as 0,2-5; default all allowed", |s| show_cores(&s.cores),
         |s, text| { s.cores = read_cores(text)?; Ok(()) }),
+    key!("Listening", "ring", "HOW", "Where idle shards sleep: auto = io_uring, or epoll where that is blocked; required = io_uring; off = epoll",
+        |s| match s.shards.ring { Ring::Auto => "auto", Ring::Required => "required", Ring::Off => "off" }.into(),
+        |s, text| {
+            s.shards.ring = choice!(text, "auto" => Ring::Auto, "required" => Ring::Required, "off" => Ring::Off)?;
+            Ok(())
+        }),
     count_key!("Listening", "backlog", backlog, 1, 1 << 20, "Accept queue of each shard; the kernel caps it at somaxconn"),
     switch_key!("Listening", "steer-by-core", steer_by_core, "Let the kernel choose the shard of the core on which a connection arrives"),
     key!("Listening", "allowed-origins", "LIST", "Origins of browsers: same-host, * for any, or a list beside the same host",

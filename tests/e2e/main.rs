@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod client;
+mod filter;
 mod server;
 
 mod broadcast;
@@ -13,6 +14,7 @@ mod descriptors;
 mod drain;
 mod handshake;
 mod heartbeat;
+mod host;
 mod json;
 mod limits;
 mod many;

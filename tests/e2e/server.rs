@@ -15,6 +15,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     lines: mpsc::Receiver<String>,
+    /// The log up to the line that says that it is ready.
+    start: Vec<String>,
 }
 
 impl Server {
@@ -78,7 +80,7 @@ impl Server {
                 panic!("the server is not ready: {seen:?}");
             };
             if let Some((address, admin)) = ready(&line) {
-                return Self { child, address, admin, lines };
+                return Self { child, address, admin, lines, start: seen };
             }
             seen.push(line);
         }
@@ -106,6 +108,12 @@ impl Server {
     /// The log since the last call.
     pub(crate) fn log(&self) -> Vec<String> {
         self.lines.try_iter().collect()
+    }
+
+    /// The log of the start, up to the line that says that it is ready.
+    #[allow(dead_code, reason = "only the tests of the host's limits read it")]
+    pub(crate) fn start_log(&self) -> &[String] {
+        &self.start
     }
 
     /// A number of `/api/stats` for each shard.
