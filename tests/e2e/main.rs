@@ -8,6 +8,7 @@ mod server;
 mod broadcast;
 mod channels;
 mod cli;
+mod container;
 mod control;
 mod control_api;
 mod descriptors;
