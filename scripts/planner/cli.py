@@ -23,7 +23,9 @@ def read(options, group=None):
         raise Nonsense(f"{options.data}: no step was measured yet")
     same = host.identity(host.facts()) == host.identity(common["host"])
     stored = options.limits == "stored" or (options.limits == "auto" and not same)
-    return common, common["limits"] if stored else host.limits(), found
+    # What the server needs is a fact of the build that was measured, wherever it is to run.
+    here = {**host.limits(), "needs": common["limits"].get("needs")}
+    return common, common["limits"] if stored else here, found
 
 
 def plan(options, site=None):

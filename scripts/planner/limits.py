@@ -7,12 +7,13 @@ from . import model as models
 from .load import Load
 from .units import show_count, show_share, show_size, show_time
 
-# As the server counts them: standard streams, admin connections, and what each shard holds beside
-# its clients.
-OTHER_DESCRIPTORS, SHARD_DESCRIPTORS = 64, 8
-
-# Memory that one shard's ring locks.
-RING_BYTES = 512 << 10
+# What servers needed that could not tell it yet. One that can is asked: `stentor doctor --json`.
+ASSUMED = {
+    "process_descriptors": 16,
+    "spare_descriptors": 48,
+    "shard_descriptors": 8,
+    "shard_locked_bytes": 512 << 10,
+}
 
 # Settings are lifted to at least this many clients: there is no reason to come again.
 MANY = 1_000_000
@@ -88,8 +89,20 @@ def _unknown(key, name, value, why, command, each=""):
     return Row(key, name, value, each, None, None, "", why, command)
 
 
+def needs(host):
+    """What the server told of its needs, or what is assumed of one that did not."""
+    return {**ASSUMED, **(host.get("needs") or {})}
+
+
+def reserved(host, shards):
+    """Descriptors of a server that are no clients."""
+    each = needs(host)
+    fixed = each["process_descriptors"] + each["spare_descriptors"]
+    return fixed + each["shard_descriptors"] * shards
+
+
 def _descriptors(host, question):
-    used = OTHER_DESCRIPTORS + SHARD_DESCRIPTORS * question.shards
+    used = reserved(host, question.shards)
     wanted = max(2 * MANY, 2 * int(question.target or 0))
     yield _row(
         "nofile",
@@ -269,10 +282,11 @@ def _network(host, question):
 def notes(host, fitted, question):
     """Limits that bind no number of clients, but something else."""
     found = []
-    if host["memlock"] < RING_BYTES * question.shards:
+    locked = needs(host)["shard_locked_bytes"] * question.shards
+    if host["memlock"] < locked:
         found.append(
             f"memlock {show_size(host['memlock'])} is too little for {question.shards} shards: "
-            f"LimitMEMLOCK={RING_BYTES * question.shards}"
+            f"LimitMEMLOCK={locked}"
         )
     if host["cpu_quota"] is not None and host["cpu_quota"] < question.shards:
         found.append(
