@@ -10,9 +10,10 @@ use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use stentor_shards::descriptors;
+use stentor_units::quantity::show_size;
 
 use crate::config::Settings;
-use crate::config::units::{show_cores, show_size};
+use crate::config::units::show_cores;
 
 pub(crate) use findings::{Finding, Verdict};
 pub(crate) use group::Bounds;
@@ -159,7 +160,7 @@ pub(crate) fn show_bytes(bytes: u64) -> String {
     if bytes == u64::MAX {
         return "unlimited".into();
     }
-    show_size(usize::try_from(bytes >> unit << unit).unwrap_or(usize::MAX))
+    show_size(bytes >> unit << unit)
 }
 
 fn numbers(name: &str) -> Vec<u64> {

@@ -27,7 +27,10 @@ pub(super) fn command() -> Command {
         .args(key_args())
         .arg(file_arg())
         .subcommand(settings("serve", "Serve (the default)"))
-        .subcommand(settings("check", "Check the configuration: exit 0, or 78 and why"))
+        .subcommand(settings(
+            "check",
+            "Check the configuration and this host: exit 0, or 78 and why",
+        ))
         .subcommand(
             settings("config", "Print the defaults as a file, the settings in force, or variables")
                 .arg(
