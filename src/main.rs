@@ -1,6 +1,7 @@
 //! Stentor's process: command line, configuration, host check, shards, control plane, exit code.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod cli;
 mod config;
 mod control;
@@ -8,22 +9,35 @@ mod doctor;
 mod exit;
 mod host;
 mod log;
+mod notify;
 mod signals;
 mod speak;
 mod takeover;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
 use host::{Host, Verdict};
-use takeover::{Predecessor, Sockets};
+use signals::Departure;
+use takeover::{Claim, Offer, Refused, Sockets};
+
+/// How much longer than its times a process may take to go after another one has taken over.
+const GOING_SLACK: Duration = Duration::from_secs(10);
 
 /// What ends the process, with its code.
 enum End {
     Done,
+    /// Another process serves in the place of this one.
+    Relieved(u8),
     Failed(u8, String),
 }
 
@@ -49,8 +63,12 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    match perform(&cli) {
+    let end = perform(&cli);
+    // What was logged comes before the last line.
+    log::flush();
+    match end {
         End::Done => ExitCode::SUCCESS,
+        End::Relieved(code) => ExitCode::from(code),
         End::Failed(code, why) => {
             for line in why.lines() {
                 let _ = writeln!(std::io::stderr(), "stentor: {line}");
@@ -66,10 +84,7 @@ fn perform(cli: &Cli) -> End {
         Task::Subscribe(asked) => speak::subscribe(asked),
         Task::Print(text) => return print(text),
         Task::Config(View::Default) => return print(&config::show::default_file()),
-        _ => match Layered::load(cli.file.as_deref(), environment(), &cli.flags) {
-            Ok(layered) => return with_settings(&cli.task, &layered),
-            Err(invalid) => return invalid.into(),
-        },
+        _ => return with_settings(cli),
     };
     match spoken {
         Ok(()) => End::Done,
@@ -77,27 +92,37 @@ fn perform(cli: &Cli) -> End {
     }
 }
 
-/// The variables that are text; no other can be one of ours.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+/// The file of settings: the flag's, or the variable's. An empty variable is none.
+fn file_of(cli: &Cli) -> Option<PathBuf> {
+    let variable = std::env::var_os("STENTOR_CONFIG").filter(|path| !path.is_empty());
+    cli.file.clone().or_else(|| variable.map(OsString::into))
 }
 
-fn with_settings(task: &Task, layered: &Layered) -> End {
+fn with_settings(cli: &Cli) -> End {
+    let layered = Layered::load(file_of(cli).as_deref(), std::env::vars_os(), &cli.flags);
+    let layered = match layered {
+        Ok(layered) => layered,
+        Err(invalid) => return invalid.into(),
+    };
     let settings = &layered.settings;
-    match task {
-        Task::Config(View::Env) => print(&config::show::environment(layered)),
-        Task::Config(_) => print(&config::show::in_force(layered)),
+    if !matches!(cli.task, Task::Serve) {
+        for warning in &layered.warnings {
+            let _ = writeln!(std::io::stderr(), "stentor: warning: {warning}");
+        }
+    }
+    match &cli.task {
+        Task::Config(View::Env) => print(&config::show::environment(&layered)),
+        Task::Config(_) => print(&config::show::in_force(&layered)),
         Task::Check => check(settings),
         Task::Doctor { json } => examine(settings, *json),
-        _ => serve(settings.clone()),
+        _ => serve(settings.clone(), &layered.warnings),
     }
 }
 
 fn print(text: &str) -> End {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // A reader that has gone is no failure of ours.
+        // A reader that has seen enough is no failure.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             End::Failed(exit::RUN, format!("standard output: {error}"))
         }
@@ -130,7 +155,13 @@ fn examine(settings: &Settings, json: bool) -> End {
     }
 }
 
-fn serve(mut settings: Settings) -> End {
+fn serve(mut settings: Settings, warnings: &[String]) -> End {
+    // Before anything else is opened: it could take a number that is not there.
+    let activated = match activation::take(&settings) {
+        Ok(activated) => activated,
+        Err(invalid) => return invalid.into(),
+    };
+    let fingerprint = takeover::fingerprint(&settings);
     let host = Host::read();
     let verdict = host.judge(&settings);
     if let Some(why) = verdict.refusal() {
@@ -141,14 +172,24 @@ fn serve(mut settings: Settings) -> End {
     log::install(&settings);
     log::end_with_a_shard();
     stentor_shards::rt::hide_failed_starts();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     for warning in verdict.warnings() {
         tracing::warn!(limit = warning.limit, "{warning}");
     }
 
-    let listen = settings.shards.listen;
-    let found = if settings.take_over { Predecessor::find(listen) } else { None };
-    let (predecessor, inherited) = found.unzip();
-    let Sockets { listeners, admin } = inherited.unwrap_or_default();
+    // Sockets of the service manager are its own: they pass to no other process.
+    let is_offered = settings.take_over && activated.is_none();
+    let mut claim = match claim(&mut settings, activated, fingerprint) {
+        Ok(claim) => claim,
+        Err(end) => return end,
+    };
+    let Sockets { listeners, admin } = std::mem::take(&mut claim.sockets);
+    let listeners = match activation::spread(listeners, settings.shards.cores.len()) {
+        Ok(listeners) => listeners,
+        Err(error) => return End::Failed(exit::RUN, format!("inherited sockets: {error}")),
+    };
 
     let (door, visitors) = control::door();
     let (handle, mut run) = match stentor_shards::run(settings.shards.clone(), listeners, &door) {
@@ -160,41 +201,99 @@ fn serve(mut settings: Settings) -> End {
     let asked = control::Settings::of(&settings);
     let mut control = match control::start(handle.clone(), asked, admin, visitors) {
         Ok(control) => control,
-        Err(error) => return End::Failed(exit::RUN, error.to_string()),
+        Err(error) => return End::Failed(exit::RUN, who_has_admin(&error, &settings)),
     };
-    if let Err(error) = signals::handle(handle.clone()) {
+    let departure = Departure::new(handle.clone(), &settings);
+    if let Err(error) = departure.begin_at_signals() {
         return End::Failed(exit::RUN, format!("signals: {error}"));
     }
-    if let Some(predecessor) = predecessor {
-        predecessor.relieve();
-    }
+    claim.relieve();
     let listeners = run.take_listeners();
-    if settings.take_over {
-        offer(listeners, &mut control, &handle);
+    let relieved = Arc::new(AtomicBool::new(false));
+    if is_offered {
+        let (admin, admin_over) = control.lend_admin();
+        let sockets = Sockets { listeners, admin };
+        let what = Offer { sockets, fingerprint, settling: claim.settling };
+        let code = settings.relieved_exit_code;
+        let relieved = Arc::clone(&relieved);
+        let offered = takeover::offer(handle.address(), what, move || {
+            // Relaxed: the process's end comes long after it.
+            relieved.store(true, Ordering::Relaxed);
+            admin_over.send_replace(true);
+            departure.drain(true);
+            end_later(&departure, code);
+        });
+        if let Err(error) = offered {
+            tracing::warn!(%error, "no other process can take over from this one");
+        }
     }
+    claim.settle();
     announce(&host, &verdict, &settings, (&handle, &control));
+    notify::ready(&handle);
     let ended = run.wait();
     drop(control);
     match ended {
         Ok(reports) => {
             let served: u64 = reports.iter().map(|report| report.accepts).sum();
             tracing::info!(accepts = served, "drained");
-            End::Done
+            if relieved.load(Ordering::Relaxed) {
+                End::Relieved(settings.relieved_exit_code)
+            } else {
+                End::Done
+            }
         }
         Err(error) => failed(&error),
     }
 }
 
-/// Lets a newer process take over from this one.
-fn offer(listeners: Vec<OwnedFd>, control: &mut control::Control, handle: &stentor_shards::Handle) {
-    let (admin, admin_over) = control.lend_admin();
-    let shards = handle.clone();
-    let offered = takeover::offer(handle.address(), Sockets { listeners, admin }, move || {
-        admin_over.send_replace(true);
-        signals::drain(&shards, true);
+/// Makes the address this process's own, by the sockets of the service manager or of the process
+/// that serves it until now, or shares it where that is asked for.
+fn claim(
+    settings: &mut Settings,
+    activated: Option<Sockets>,
+    fingerprint: u64,
+) -> Result<Claim, End> {
+    if let Some(sockets) = activated {
+        let address = |socket: Option<&OwnedFd>| activation::address_of(socket?).ok();
+        settings.shards.listen =
+            address(sockets.listeners.first()).unwrap_or(settings.shards.listen);
+        settings.admin = address(sockets.admin.as_ref()).or(settings.admin);
+        tracing::info!(sockets = sockets.listeners.len(), "sockets of the service manager");
+        return Ok(Claim::shared(sockets));
+    }
+    if !settings.take_over {
+        return Ok(Claim::shared(Sockets::default()));
+    }
+    let claimed = takeover::claim(settings.shards.listen, fingerprint, settings.take_over_settle);
+    claimed.map_err(|refused| {
+        let code = match refused {
+            Refused::Settling { .. } => exit::HELD,
+            _ => exit::RUN,
+        };
+        End::Failed(code, refused.to_string())
+    })
+}
+
+/// Ends a process that another one has taken over from, though a part of it should hang.
+fn end_later(departure: &Departure, code: u8) {
+    let longest = departure.longest().saturating_add(GOING_SLACK);
+    let _ = thread::Builder::new().name("end".into()).spawn(move || {
+        let until = std::time::Instant::now() + longest;
+        while let Some(left) = until.checked_duration_since(std::time::Instant::now()) {
+            thread::park_timeout(left);
+        }
+        tracing::error!("the drain has not come to an end: ending at once");
+        log::flush();
+        std::process::exit(code.into());
     });
-    if let Err(error) = offered {
-        tracing::warn!(%error, "no other process can take over from this one");
+}
+
+fn who_has_admin(error: &std::io::Error, settings: &Settings) -> String {
+    match settings.admin {
+        Some(admin) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            format!("admin address {admin}: address in use by {}", takeover::describe(admin))
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -128,9 +128,8 @@ fn file_arg() -> Arg {
         .long("config")
         .short('c')
         .value_name("FILE")
-        .env("STENTOR_CONFIG")
         .value_parser(value_parser!(PathBuf))
-        .help("Settings file, such as `stentor config default` prints")
+        .help("Settings file, such as `stentor config default` prints; also STENTOR_CONFIG")
 }
 
 fn key_args() -> impl Iterator<Item = Arg> {

@@ -37,6 +37,24 @@ pub(crate) fn nearest(name: &str) -> Option<&'static Key> {
     KEYS.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|key| like(key) > 0.8)
 }
 
+/// The key that `name` was most likely meant to be: a letter off, words in another order, or a key
+/// with words behind it.
+pub(crate) fn mistyped(name: &str) -> Option<&'static Key> {
+    let is_meant = |key: &&Key| {
+        let distance = strsim::osa_distance(key.name, name);
+        let begins = name.strip_prefix(key.name).is_some_and(|rest| rest.starts_with('-'));
+        distance <= (key.name.len() / 4).max(1) || sorted(key.name) == sorted(name) || begins
+    };
+    let like = |key: &Key| strsim::jaro_winkler(key.name, name);
+    KEYS.iter().filter(is_meant).max_by(|a, b| like(a).total_cmp(&like(b)))
+}
+
+fn sorted(name: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = name.split('-').collect();
+    words.sort_unstable();
+    words
+}
+
 /// A count, such as 10k, from `min` to `max`.
 fn number<T>(text: &str, min: T, max: T) -> Result<T, String>
 where
@@ -83,13 +101,14 @@ fn show_bytes(bytes: impl TryInto<u64>) -> String {
 }
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
+const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const GIB: usize = 1 << 30;
 
-/// Names a choice by its word.
+/// Names a choice by its word, in any case.
 macro_rules! choice {
     ($text:expr, $($word:literal => $value:expr),+ $(,)?) => {
-        match $text {
+        match $text.to_ascii_lowercase().as_str() {
             $($word => Ok($value),)+
             other => Err(format!(concat!("{:?} is none of", $(" ", $word),+), other)),
         }
@@ -237,19 +256,34 @@ pub(crate) const KEYS: &[Key] = &[
     key!("Lifecycle", "take-over", "BOOL", "Take the place of the process that serves the address, and yield it to the next; else share the port",
         |s| s.take_over.to_string(),
         |s, text| { s.take_over = read_switch(text)?; Ok(()) }),
+    key!("Lifecycle", "take-over-settle", "TIME", "How long a process that has taken over yields to no other; 0 = at once",
+        |s| show_time(s.take_over_settle), |s, text| { s.take_over_settle = time(text, Duration::ZERO, HOUR)?; Ok(()) }),
+    key!("Lifecycle", "relieved-exit-code", "CODE", "Exit code of a process that another one has taken over from",
+        |s| s.relieved_exit_code.to_string(), |s, text| { s.relieved_exit_code = number(text, 0, 125)?; Ok(()) }),
+    key!("Lifecycle", "drain-delay", "TIME", "How long to go on serving after SIGTERM, with /ready at 503, before the drain",
+        |s| show_time(s.drain_delay), |s, text| { s.drain_delay = time(text, Duration::ZERO, HOUR)?; Ok(()) }),
     time_key!("Lifecycle", "close-timeout", close_timeout, MS(100), "How long a client may take to answer a close frame"),
     time_key!("Lifecycle", "accept-pause", accept_pause, MS(1), "How long accepting pauses when descriptors are out"),
 
     key!("Control plane", "admin", "ADDR", "Address of the admin API and metrics, or off",
         |s| s.admin.map_or_else(|| "off".into(), |admin| admin.to_string()),
-        |s, text| { s.admin = if text == "off" { None } else { Some(address(text)?) }; Ok(()) }),
+        |s, text| { s.admin = if text.eq_ignore_ascii_case("off") { None } else { Some(address(text)?) }; Ok(()) }),
     Key { name: "api-key", group: "Control plane", value: "KEY", help: "Key that /api/* asks for in X-API-Key", secret: true,
-        get: |s| s.api_key.clone().unwrap_or_default(),
+        // A key from a file is shown as that file.
+        get: |s| if s.api_key_file.is_none() { s.api_key.clone().unwrap_or_default() } else { String::new() },
         set: |s, text| {
-            if text.is_empty() { return Err("it is empty".into()); }
+            super::secret::check(text)?;
             s.api_key = Some(text.into());
             Ok(())
         } },
+
+    key!("Control plane", "api-key-file", "FILE", "File that holds this key and nothing else",
+        |s| s.api_key_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        |s, text| {
+            if text.is_empty() { return Err("it is empty".into()); }
+            s.api_key_file = Some(text.into());
+            Ok(())
+        }),
 
     key!("Logging", "log-format", "HOW", "human, json, or auto: human on a terminal",
         |s| match s.log_format { LogFormat::Auto => "auto", LogFormat::Human => "human", LogFormat::Json => "json" }.into(),
@@ -267,7 +301,7 @@ pub(crate) const KEYS: &[Key] = &[
 fn origins(text: &str) -> Result<Origins, String> {
     match text {
         "*" => return Ok(Origins::Any),
-        "same-host" => return Ok(Origins::SameHost),
+        word if word.eq_ignore_ascii_case("same-host") => return Ok(Origins::SameHost),
         _ => {}
     }
     let mut listed = Vec::new();

@@ -33,7 +33,7 @@ async fn alive() -> impl IntoResponse {
 
 async fn ready(Has(state): Has<State>) -> Response {
     let json = [(header::CONTENT_TYPE, "application/json")];
-    if state.shards.is_draining() {
+    if state.shards.is_draining() || crate::signals::is_leaving() {
         (StatusCode::SERVICE_UNAVAILABLE, json, "{\"status\":\"draining\"}\n").into_response()
     } else {
         (json, "{\"status\":\"ready\"}\n").into_response()

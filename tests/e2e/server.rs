@@ -34,9 +34,13 @@ impl Server {
     }
 
     /// Starts by a command that begins with something else.
-    #[allow(dead_code, reason = "only the tests of faults need more than a limit")]
     pub(crate) fn start_as(command: Command) -> Self {
-        Self::spawn(command, "127.0.0.1:0", "127.0.0.1:0")
+        Self::start_as_on(command, "127.0.0.1:0")
+    }
+
+    /// The same on a given address.
+    pub(crate) fn start_as_on(command: Command, address: &str) -> Self {
+        Self::spawn(command, address, "127.0.0.1:0")
     }
 
     /// Starts on both addresses of a server that still runs.

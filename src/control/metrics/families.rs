@@ -189,6 +189,9 @@ impl Scrape {
         let name = ("stentor_uptime", Some(&Unit::Seconds));
         let uptime = Value::Whole(self.uptime_s);
         single(encoder, name, "Time since the start", MetricType::Gauge, uptime)?;
+        let help = "Lines of the log that could not be written";
+        let lost = Value::Whole(crate::log::lines_lost());
+        single(encoder, ("stentor_log_lines_lost", None), help, MetricType::Counter, lost)?;
         let version = Version { version: env!("CARGO_PKG_VERSION") };
         let help = "Always 1; the label says which version runs";
         encoder
