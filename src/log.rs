@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogFormat, Settings};
 
 /// The most lines that wait for their reader.
-const LINES_MAX: usize = 1024;
+const LINES_MAX: usize = 256;
 
 /// How long the end of the process waits for lines to be read.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);

@@ -92,10 +92,17 @@ fn perform(cli: &Cli) -> End {
     }
 }
 
-/// The file of settings: the flag's, or the variable's. An empty variable is none.
+/// The file of settings: the flag's, the variable's, or `stentor.toml` in the directory that the
+/// service manager names. An empty variable is none.
 fn file_of(cli: &Cli) -> Option<PathBuf> {
-    let variable = std::env::var_os("STENTOR_CONFIG").filter(|path| !path.is_empty());
-    cli.file.clone().or_else(|| variable.map(OsString::into))
+    let variable = |name| std::env::var_os(name).filter(|path: &OsString| !path.is_empty());
+    let named = || variable("STENTOR_CONFIG").map(PathBuf::from);
+    let managed = || {
+        let folders = variable("CONFIGURATION_DIRECTORY")?;
+        let mut files = std::env::split_paths(&folders).map(|folder| folder.join("stentor.toml"));
+        files.find(|file| file.try_exists().unwrap_or(true))
+    };
+    cli.file.clone().or_else(named).or_else(managed)
 }
 
 fn with_settings(cli: &Cli) -> End {
@@ -214,16 +221,9 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let what = Offer { sockets, fingerprint, settling: claim.settling };
+        let leave = Relief { relieved: Arc::clone(&relieved), admin_over, departure };
         let code = settings.relieved_exit_code;
-        let relieved = Arc::clone(&relieved);
-        let offered = takeover::offer(handle.address(), what, move || {
-            // Relaxed: the process's end comes long after it.
-            relieved.store(true, Ordering::Relaxed);
-            admin_over.send_replace(true);
-            departure.drain(true);
-            end_later(&departure, code);
-        });
-        if let Err(error) = offered {
+        if let Err(error) = takeover::offer(handle.address(), what, move || leave.go(code)) {
             tracing::warn!(%error, "no other process can take over from this one");
         }
     }
@@ -236,13 +236,27 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         Ok(reports) => {
             let served: u64 = reports.iter().map(|report| report.accepts).sum();
             tracing::info!(accepts = served, "drained");
-            if relieved.load(Ordering::Relaxed) {
-                End::Relieved(settings.relieved_exit_code)
-            } else {
-                End::Done
-            }
+            let relieved = relieved.load(Ordering::Relaxed);
+            if relieved { End::Relieved(settings.relieved_exit_code) } else { End::Done }
         }
         Err(error) => failed(&error),
+    }
+}
+
+/// How this process goes when another one has taken over.
+struct Relief {
+    relieved: Arc<AtomicBool>,
+    admin_over: tokio::sync::watch::Sender<bool>,
+    departure: Departure,
+}
+
+impl Relief {
+    fn go(self, code: u8) {
+        // Relaxed: the process's end, which reads it, comes long after it.
+        self.relieved.store(true, Ordering::Relaxed);
+        self.admin_over.send_replace(true);
+        self.departure.drain(true);
+        end_later(&self.departure, code);
     }
 }
 

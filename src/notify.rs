@@ -30,7 +30,7 @@ struct Manager {
 }
 
 impl Manager {
-    /// The manager that NOTIFY_SOCKET names, if it names one.
+    /// The manager that `NOTIFY_SOCKET` names, if it names one.
     fn find() -> io::Result<Option<Self>> {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(None);
@@ -112,9 +112,10 @@ fn keep_telling(shards: &Handle, watched: Option<Duration>) {
                 tell(life);
                 continue;
             }
-            match within(every, ask(shards)).await {
-                Some(status) => tell(&format!("{life}STATUS={status}")),
-                None => tracing::warn!("not all shards have answered: this is no sign of life"),
+            if let Some(status) = within(every, ask(shards)).await {
+                tell(&format!("{life}STATUS={status}"));
+            } else {
+                tracing::warn!("not all shards have answered: this is no sign of life");
             }
         }
     });

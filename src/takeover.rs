@@ -87,7 +87,7 @@ enum Asked {
     Nobody,
     Yields(Claim),
     Settling(Peer, Duration),
-    Silent(Peer),
+    Silent(String),
 }
 
 /// Claims `address`: takes the sockets of the process of this user that serves it, or finds that
@@ -110,7 +110,7 @@ pub(crate) fn claim(
         let turn = Turn::wait(address.port()).map_err(failed)?;
         match ask(address, fingerprint, base).map_err(failed)? {
             Asked::Yields(claim) => return Ok(Claim { turn: Some(turn), ..claim }),
-            Asked::Silent(peer) => return Err(Refused::Silent { address, who: peer.to_string() }),
+            Asked::Silent(who) => return Err(Refused::Silent { address, who }),
             Asked::Settling(peer, left) if Instant::now() >= until => {
                 return Err(Refused::Settling { address, who: peer.to_string(), left });
             }
@@ -135,7 +135,7 @@ fn ask(address: SocketAddr, fingerprint: u64, base: Duration) -> io::Result<Aske
             Ok(Some(stream)) => stream,
             Ok(None) => return Ok(Asked::Nobody),
             Err(error) if meet::is_timeout(&error) => {
-                return Ok(Asked::Silent(Peer { is_trusted: true, pid: None }));
+                return Ok(Asked::Silent("a process that takes nobody in".into()));
             }
             Err(error) => return Err(error),
         };
@@ -146,7 +146,7 @@ fn ask(address: SocketAddr, fingerprint: u64, base: Duration) -> io::Result<Aske
         }
         match ask_peer(stream, who, fingerprint, base) {
             Err(error) if is_gone(&error) => thread::park_timeout(ASK_AGAIN),
-            Err(error) if meet::is_timeout(&error) => return Ok(Asked::Silent(who)),
+            Err(error) if meet::is_timeout(&error) => return Ok(Asked::Silent(who.to_string())),
             asked => return asked,
         }
     }
@@ -332,6 +332,40 @@ mod tests {
         assert!(matches!(refused, Refused::Settling { .. }), "{refused}");
         assert!(refused.to_string().contains(&format!("process {}", std::process::id())));
         assert!(began.elapsed() >= REFUSED_WAIT, "a restart loop must be slow");
+        assert!(gone.try_recv().is_err());
+    }
+
+    /// It has lent its sockets, and is stopped before it can go.
+    #[test]
+    fn a_process_that_hangs_on_the_way_keeps_nobody_from_serving() {
+        let address: SocketAddr = "127.0.0.9:4".parse().unwrap();
+        let door = meet::open(&meet::place(address)).unwrap();
+        let hangs = thread::spawn(move || {
+            let (mut stream, _) = door.accept().unwrap();
+            pass::hear(&mut stream).unwrap();
+            let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+            let sockets = Sockets { listeners: vec![listener], admin: None };
+            pass::send(&stream, &sockets, 1, Duration::ZERO).unwrap();
+            (door, stream)
+        });
+        let mut takes = claim(address, 2, BASE).unwrap();
+        let hung = hangs.join().unwrap();
+        let began = Instant::now();
+        takes.relieve();
+        assert!(began.elapsed() >= ANSWER_TIMEOUT && began.elapsed() < ANSWER_TIMEOUT * 3);
+        // The place becomes the newer one's when the other process has ended.
+        let settling = takes.settling;
+        takes.settle();
+        let gone = offered(address, settling);
+        drop(hung);
+        let until = Instant::now() + Duration::from_secs(20);
+        while !meet::knock(&meet::place(address))
+            .unwrap()
+            .is_some_and(|stream| meet::peer(&stream).is_ok())
+        {
+            assert!(Instant::now() < until, "the place is never taken");
+            thread::park_timeout(Duration::from_millis(20));
+        }
         assert!(gone.try_recv().is_err());
     }
 

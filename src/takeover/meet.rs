@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener, UnixStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -15,6 +16,11 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long another process may take to start before this one gives up.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How often a name is tried that is taken and at which nobody is there: a moment after its owner
+/// has taken it, or has gone.
+const UNANSWERED_MAX: u32 = 100;
+const UNANSWERED_WAIT: Duration = Duration::from_millis(10);
 
 /// Where the process that serves `address` is asked for it.
 pub(super) fn place(address: SocketAddr) -> String {
@@ -78,7 +84,8 @@ pub(super) fn open(name: &str) -> io::Result<UnixListener> {
 /// port free; and both could have it, as they are one user's.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    _name: Option<UnixListener>,
+    #[allow(dead_code, reason = "it is held, and its end is what others see")]
+    name: Option<UnixListener>,
 }
 
 impl Turn {
@@ -89,18 +96,27 @@ impl Turn {
     pub(super) fn wait(port: u16) -> io::Result<Self> {
         let name = format!("stentor/2/start/{port}");
         let until = Instant::now() + START_TIMEOUT;
+        let mut unanswered = 0;
         loop {
             match open(&name) {
-                Ok(name) => return Ok(Self { _name: Some(name) }),
+                Ok(name) => return Ok(Self { name: Some(name) }),
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Err(error),
                 Err(_) => {}
             }
             let left = until.saturating_duration_since(Instant::now());
-            let Some(stream) = knock(&name)? else { continue };
+            let Some(stream) = knock(&name)? else {
+                unanswered += 1;
+                if unanswered == UNANSWERED_MAX {
+                    // The name is kept by a socket that nobody of ours would keep like this.
+                    return Ok(Self { name: None });
+                }
+                thread::park_timeout(UNANSWERED_WAIT);
+                continue;
+            };
             let peer = peer(&stream)?;
             if !peer.is_trusted {
                 // The kernel keeps other users from the port by itself.
-                return Ok(Self { _name: None });
+                return Ok(Self { name: None });
             }
             if left.is_zero() || !ends_within(&stream, left)? {
                 let seconds = START_TIMEOUT.as_secs();
@@ -143,10 +159,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_kept_by_something_else_keeps_nobody_from_starting() {
+        let name = "stentor/2/start/2";
+        let other = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+        rustix::net::bind(&other, &address).unwrap();
+        assert!(knock(name).unwrap().is_none());
+        assert!(Turn::wait(2).unwrap().name.is_none());
+        drop(other);
+        assert!(Turn::wait(2).unwrap().name.is_some());
+    }
+
+    #[test]
     fn the_second_to_start_waits_for_the_first() {
         let first = Turn::wait(1).unwrap();
-        let second = std::thread::spawn(|| Turn::wait(1).map(|_| Instant::now()));
-        std::thread::park_timeout(Duration::from_millis(100));
+        let second = thread::spawn(|| Turn::wait(1).map(|_| Instant::now()));
+        thread::park_timeout(Duration::from_millis(100));
         assert!(!second.is_finished());
         let freed = Instant::now();
         drop(first);

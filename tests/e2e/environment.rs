@@ -81,3 +81,19 @@ fn a_key_from_a_file_is_the_key_and_is_shown_to_nobody() {
     let (status, stderr) = run(&["check", "--config", file.to_str().unwrap()], &[]);
     assert_eq!(status, Some(0), "{stderr}");
 }
+
+#[test]
+fn the_file_in_the_managers_directory_is_read_if_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = [("CONFIGURATION_DIRECTORY", folder.path().as_os_str())];
+    assert_eq!(run(&["check"], &manager), (Some(0), String::new()));
+    std::fs::write(folder.path().join("stentor.toml"), "pong_timeout = '1ms'").unwrap();
+    let (status, stderr) = run(&["check"], &manager);
+    assert_eq!(status, Some(78));
+    assert!(stderr.contains("stentor.toml:1:16: pong-timeout: 1ms is less than"), "{stderr}");
+    // A file that is named comes before it.
+    let named = folder.path().join("named.toml");
+    std::fs::write(&named, "").unwrap();
+    let both = [manager[0], ("STENTOR_CONFIG", named.as_os_str())];
+    assert_eq!(run(&["check"], &both), (Some(0), String::new()));
+}
