@@ -187,7 +187,7 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     }
 
     // Sockets of the service manager are its own: they pass to no other process.
-    let is_offered = settings.take_over && activated.is_none();
+    let sockets_stay = activated.is_some();
     let mut claim = match claim(&mut settings, activated, fingerprint) {
         Ok(claim) => claim,
         Err(end) => return end,
@@ -210,14 +210,14 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         Ok(control) => control,
         Err(error) => return End::Failed(exit::RUN, who_has_admin(&error, &settings)),
     };
-    let departure = Departure::new(handle.clone(), &settings);
+    let departure = Departure::new(handle.clone(), &settings, sockets_stay);
     if let Err(error) = departure.begin_at_signals() {
         return End::Failed(exit::RUN, format!("signals: {error}"));
     }
     claim.relieve();
     let listeners = run.take_listeners();
     let relieved = Arc::new(AtomicBool::new(false));
-    if is_offered {
+    if settings.take_over && !sockets_stay {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let what = Offer { sockets, fingerprint, settling: claim.settling };

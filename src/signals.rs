@@ -32,6 +32,8 @@ pub(crate) struct Departure {
     /// For how long the drain may go on after the delay.
     drain: Duration,
     stage: Arc<AtomicU8>,
+    /// Somebody else holds the listening sockets: who comes now waits for the next process.
+    sockets_stay: bool,
 }
 
 /// Returns `true` once this process has been asked to go, though it may serve on for a while.
@@ -45,10 +47,14 @@ pub(crate) fn has_gone() -> bool {
 }
 
 impl Departure {
-    pub(crate) fn new(shards: Handle, settings: &crate::config::Settings) -> Self {
+    pub(crate) fn new(
+        shards: Handle,
+        settings: &crate::config::Settings,
+        sockets_stay: bool,
+    ) -> Self {
         let drain = settings.shards.drain_spread.saturating_add(settings.shards.drain_timeout);
         let stage = Arc::new(AtomicU8::new(SERVING));
-        Self { shards, delay: settings.drain_delay, drain, stage }
+        Self { shards, delay: settings.drain_delay, drain, stage, sockets_stay }
     }
 
     /// Handles signals on a thread of its own until the process ends.
@@ -108,11 +114,12 @@ impl Departure {
         }
     }
 
-    /// Drains now. With a `successor` nobody is refused, as all come through it.
+    /// Drains now. With a `successor`, or where the sockets stay, nobody is refused.
     pub(crate) fn drain(&self, successor: bool) {
         self.stage.store(DRAINING, Ordering::Relaxed);
         GOING.store(true, Ordering::Relaxed);
         notify::stopping("draining", self.drain);
+        let successor = successor || self.sockets_stay;
         // A full lane empties itself: the order is repeated until every shard has it.
         while self.shards.drain(successor) == Err(Untaken::Busy) {
             thread::park_timeout(Duration::from_millis(1));

@@ -47,16 +47,20 @@ fn sockets_outlive_the_server_and_nobody_is_refused_meanwhile() {
         let before =
             "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=public;";
         let mut command = behind(before);
-        command.args(["--shards", "1"]).stdin(public.try_clone().unwrap());
+        command.args(["--shards", "1", "--drain-spread", "0"]);
+        command.stdin(public.try_clone().unwrap());
         Server::start_as(command)
     };
     let mut first = start();
     assert_eq!(get(address, "/ready").0, 200);
+    let mut client = Client::plain(address, "/ws");
     first.signal("TERM");
-    assert!(first.wait().success());
+    assert_eq!(client.close_code(), Some(1001));
+    // It drains, and who comes from here on is the next one's.
     let waits = std::thread::spawn(move || get(address, "/ready").0);
     let second = start();
     assert_eq!(waits.join().unwrap(), 200);
+    assert!(first.wait().success());
     drop(second);
 }
 
