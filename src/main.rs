@@ -176,15 +176,7 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     }
     settings.shards.cores.clone_from(&verdict.cores);
     settings.shards.ring = verdict.ring;
-    log::install(&settings);
-    log::end_with_a_shard();
-    stentor_shards::rt::hide_failed_starts();
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    for warning in verdict.warnings() {
-        tracing::warn!(limit = warning.limit, "{warning}");
-    }
+    open_log(&settings, warnings, &verdict);
 
     // Sockets of the service manager are its own: they pass to no other process.
     let sockets_stay = activated.is_some();
@@ -240,6 +232,19 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
             if relieved { End::Relieved(settings.relieved_exit_code) } else { End::Done }
         }
         Err(error) => failed(&error),
+    }
+}
+
+/// Begins to log, with what is to be said about the settings and this host.
+fn open_log(settings: &Settings, warnings: &[String], verdict: &Verdict) {
+    log::install(settings);
+    log::end_with_a_shard();
+    stentor_shards::rt::hide_failed_starts();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    for warning in verdict.warnings() {
+        tracing::warn!(limit = warning.limit, "{warning}");
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::retry_on_intr;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
@@ -68,7 +69,8 @@ pub(super) fn knock(name: &str) -> io::Result<Option<UnixStream>> {
     // It holds for the connect as well.
     set_socket_timeout(&socket, Timeout::Send, Some(ANSWER_TIMEOUT))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
-    match connect(&socket, &to) {
+    // The end of a ring that was only tried interrupts a wait once.
+    match retry_on_intr(|| connect(&socket, &to)) {
         Ok(()) => Ok(Some(UnixStream::from(socket))),
         Err(rustix::io::Errno::CONNREFUSED) => Ok(None),
         Err(error) => Err(error.into()),
@@ -134,6 +136,7 @@ fn ends_within(stream: &UnixStream, left: Duration) -> io::Result<bool> {
     stream.set_read_timeout(Some(left))?;
     match io::Read::read(&mut &*stream, &mut [0]) {
         Err(error) if is_timeout(&error) => Ok(false),
+        // Also where it was interrupted: the caller looks again.
         _ => Ok(true),
     }
 }

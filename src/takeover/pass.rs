@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -100,7 +101,9 @@ pub(super) fn send(
     if !ancillary.push(SendAncillaryMessage::ScmRights(&all)) {
         return Err(io::Error::other("there are too many listeners"));
     }
-    sendmsg(stream, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    retry_on_intr(|| {
+        sendmsg(stream, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+    })?;
     Ok(())
 }
 
@@ -109,7 +112,8 @@ fn receive(stream: &UnixStream) -> io::Result<Answer> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let into = &mut [IoSliceMut::new(&mut bytes)];
-    let got = recvmsg(stream, into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    // The end of a ring that was only tried interrupts a wait once.
+    let got = retry_on_intr(|| recvmsg(stream, into, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?;
     let mut listeners: Vec<OwnedFd> = ancillary
         .drain()
         .filter_map(|message| match message {

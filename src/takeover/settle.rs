@@ -95,7 +95,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(Settling::none().left(1, now), None);
         let settling = Settling::after(BASE, 1, Duration::ZERO);
-        assert!(settling.left(1, now) > Some(BASE - Duration::from_secs(1)));
+        assert!(settling.left(1, now) > Some(BASE.saturating_sub(Duration::from_secs(1))));
         assert!(settling.left(2, now).is_some());
         assert_eq!(settling.left(1, settling.since + BASE), None);
         assert_eq!(Settling::after(Duration::ZERO, 1, BASE).left(1, now), None, "switched off");
