@@ -86,20 +86,29 @@ impl<N: Net> Shard<N> {
         // Where the message begins that `input` leaves open, if it begins there at all.
         let mut begun = machine.is_idle().then_some(0);
         let mut taken = 0;
+        let mut all_heard;
         debug_assert_eq!(self.clients.speaker.slot, None, "nobody speaks while another does");
         self.clients.speaker.slot = Some(slot);
         let mut flow = loop {
             let slice = &input[taken..input.len().min(taken + SLICE_BYTES)];
-            let mut memory = Memory { input: slice, out };
+            let ahead = machine.look_ahead(slice);
+            let sound = &slice[..ahead.sound()];
+            let mut memory = Memory { input: sound, out };
             let flow = self.listen(slot, &mut machine, &mut memory);
             out = memory.out;
-            let consumed = slice.len() - memory.input.len();
-            begun = match machine.note(&slice[..consumed]) {
+            let consumed = sound.len() - memory.input.len();
+            begun = match machine.note(ahead, sound, consumed) {
                 0 => begun,
                 at => Some(taken + at),
             };
             taken += consumed;
-            if !matches!(flow, Flow::On) || taken == input.len() {
+            all_heard = matches!(flow, Flow::On);
+            if let Some(fault) = machine.fault() {
+                // Nobody looks at what follows; what came before is said first.
+                taken = input.len();
+                break if all_heard { Flow::Over(fault) } else { flow };
+            }
+            if !all_heard || taken == input.len() {
                 break flow;
             }
             if machine.frames().wrapping_sub(frames) >= FRAMES_PER_TURN {
@@ -110,8 +119,8 @@ impl<N: Net> Shard<N> {
         self.clients.speaker.slot = None;
         if !machine.is_idle() {
             let hopeful = machine.follow(&input[begun.unwrap_or(0)..taken], begun.is_some());
-            // What a held client said is looked at by the machine when its time comes.
-            if !hopeful && matches!(flow, Flow::On | Flow::Later) {
+            // What the machine has read and not said yet comes before the end.
+            if !hopeful && all_heard && matches!(flow, Flow::On | Flow::Later) {
                 flow = Flow::Over(CloseReason::Utf8);
             }
         }

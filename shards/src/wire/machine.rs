@@ -7,7 +7,7 @@ use async_tungstenite::tungstenite::{Error, Message};
 use bytes::Bytes;
 
 use super::command::Said;
-use super::frame::Boundary;
+use super::frame::{Boundary, Fault, Followed};
 use super::text::EarlyText;
 use crate::close::CloseReason;
 
@@ -15,6 +15,8 @@ use crate::close::CloseReason;
 pub(crate) struct Machine {
     context: WebSocketContext,
     boundary: Boundary,
+    /// The longest message of a client.
+    message_bytes: usize,
     early: EarlyText,
     /// Read and not looked at so far: the client is held, or has had its turn.
     pub(crate) rest: Bytes,
@@ -38,6 +40,20 @@ pub(crate) enum Step {
     Wanting,
     /// The client said goodbye, or broke the rules.
     Over(CloseReason),
+}
+
+/// What lies ahead in bytes that are not read.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    before: Boundary,
+    followed: Followed,
+}
+
+impl Ahead {
+    /// The number of bytes before the first frame whose header breaks a rule.
+    pub(crate) fn sound(&self) -> usize {
+        self.followed.sound
+    }
 }
 
 impl Read for Memory<'_> {
@@ -67,6 +83,7 @@ impl Machine {
         Self {
             context: WebSocketContext::new(Role::Server, Some(config)),
             boundary: Boundary::default(),
+            message_bytes: config.max_message_size.unwrap_or(usize::MAX),
             early: EarlyText::default(),
             rest: Bytes::new(),
         }
@@ -84,10 +101,31 @@ impl Machine {
         }
     }
 
-    /// Takes note of bytes that [`step`](Self::step) has consumed. Returns where in them the
-    /// message begins that they leave open; zero if it began before them.
-    pub(crate) fn note(&mut self, consumed: &[u8]) -> usize {
-        self.boundary.feed(consumed)
+    /// Follows the frames of `slice` before [`step`](Self::step) reads them. No frame whose header
+    /// breaks a rule may be read: the machine would wait for its payload.
+    pub(crate) fn look_ahead(&mut self, slice: &[u8]) -> Ahead {
+        let before = self.boundary.clone();
+        let followed = self.boundary.feed(slice, self.message_bytes);
+        Ahead { before, followed }
+    }
+
+    /// Takes note of how many of the `sound` bytes were read, which may be fewer than were looked
+    /// at. Returns where in them the message begins that they leave open; zero if it began before
+    /// them.
+    pub(crate) fn note(&mut self, ahead: Ahead, sound: &[u8], consumed: usize) -> usize {
+        if consumed == sound.len() {
+            return ahead.followed.begun;
+        }
+        self.boundary = ahead.before;
+        self.boundary.feed(&sound[..consumed], self.message_bytes).begun
+    }
+
+    /// Returns why the client must go, if a header has broken a rule.
+    pub(crate) fn fault(&self) -> Option<CloseReason> {
+        self.boundary.fault().map(|fault| match fault {
+            Fault::Protocol => CloseReason::Protocol,
+            Fault::TooLarge => CloseReason::TooLarge,
+        })
     }
 
     /// Returns `true` if the client is between two messages: then the machine may serve another
