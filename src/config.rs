@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use stentor_shards::Config;
+use stentor_shards::{Config, ProxyProtocol};
 
 use keys::{KEYS, Key};
 
@@ -159,6 +159,13 @@ impl Layered {
         if shards.default_channel.len() > shards.name_bytes {
             return fail("default-channel is longer than name-bytes".into());
         }
+        if shards.proxy_protocol != ProxyProtocol::Off && shards.trusted_proxies.is_empty() {
+            return fail(
+                "proxy-protocol is on and trusted-proxies is empty: nobody would be believed; \
+                 name the proxies, such as trusted-proxies 10.0.0.0/8"
+                    .into(),
+            );
+        }
         if let (Some(admin), None) = (self.settings.admin, &self.settings.api_key)
             && !admin.ip().is_loopback()
         {
@@ -229,6 +236,10 @@ mod tests {
                 vec![],
                 "api-key and api-key-file are both set",
             ),
+            (vec![], vec![("proxy-protocol", "required")], "trusted-proxies is empty"),
+            (vec![], vec![("allowed-origins", "https://a/,null")], "ends after host and port"),
+            (vec![], vec![("trusted-proxies", "10.0.0.1/8")], "meant is 10.0.0.0/8"),
+            (vec![("STENTOR_PATH_PREFIX", "/chat/")], vec![], "without a slash at its end"),
         ] {
             let error = load(&variables, &flags).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

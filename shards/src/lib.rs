@@ -18,6 +18,7 @@ mod client;
 mod stage;
 mod home;
 mod mesh;
+mod notice;
 mod net;
 mod watch;
 mod sleep;
@@ -36,7 +37,7 @@ mod sim;
 #[allow(clippy::unwrap_used, reason = "a test of what must be so")]
 pub mod fuzz;
 
-pub use config::{Config, DuplicateUser, JoinMessages, Origins, Ring, SlowClients};
+pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, SlowClients};
 pub use error::{RunError, Untaken};
 pub use handle::{Body, Door, Handle, Target, Visitor};
 pub use mesh::reply::Answers;
@@ -44,3 +45,6 @@ pub use model::channel::NoRoom;
 pub use model::message::{Epoch, Position};
 pub use model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 pub use run::{Run, run};
+pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};
+pub use wire::origin::{OriginPattern, Origins, Site};
+pub use wire::path::{check_path_prefix, local_path, shown_path};

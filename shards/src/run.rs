@@ -18,6 +18,7 @@ use crate::handle::{Door, Handle};
 use crate::mesh::{Mesh, Port};
 use crate::model::id::SHARDS_MAX;
 use crate::model::report::Report;
+use crate::notice;
 use crate::rt;
 use crate::shard::Shard;
 use crate::sleep;
@@ -80,7 +81,9 @@ pub fn run(
     let seed = foldhash::quality::RandomState::default().hash_one(std::process::id());
     let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed);
     let handle = Handle::new(mesh, address, &config);
-    let shared = Arc::new(Shared::default());
+    let notices = notice::start()
+        .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;
+    let shared = Arc::new(Shared::with_notices(notices));
     let (started, starts) = bounded(shards);
     let (endings, ended) = bounded(shards);
     let mut threads = Vec::with_capacity(shards);

@@ -4,7 +4,10 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use stentor_shards::{DuplicateUser, JoinMessages, Origins, Ring, SlowClients};
+use stentor_shards::{
+    DuplicateUser, ForwardedHeader, JoinMessages, Network, OriginPattern, Origins, ProxyProtocol,
+    Ring, SlowClients, TrustedProxies,
+};
 
 use stentor_units::quantity::show_size;
 use stentor_units::time::show as show_time;
@@ -188,13 +191,34 @@ pub(crate) const KEYS: &[Key] = &[
         }),
     count_key!("Listening", "backlog", backlog, 1, 1 << 20, "Accept queue of each shard; the kernel caps it at somaxconn"),
     switch_key!("Listening", "steer-by-core", steer_by_core, "Let the kernel choose the shard of the core on which a connection arrives"),
-    key!("Listening", "allowed-origins", "LIST", "Origins of browsers: same-host, * for any, or a list beside the same host",
+    key!("Listening", "allowed-origins", "LIST", "Origins of browsers: same-host, * for any, or a list beside the same host, such as https://*.example.org,null",
         |s| match &s.shards.origins {
             Origins::Any => "*".into(),
             Origins::SameHost => "same-host".into(),
-            Origins::Listed(listed) => listed.join(","),
+            Origins::Listed(listed) => joined(listed),
         },
         |s, text| { s.shards.origins = origins(text)?; Ok(()) }),
+
+    key!("Behind proxies", "path-prefix", "PATH", "Path under which a proxy shows this server, such as /chat; without it everything works as well",
+        |s| s.shards.path_prefix.to_string(),
+        |s, text| { stentor_shards::check_path_prefix(text)?; s.shards.path_prefix = text.into(); Ok(()) }),
+    key!("Behind proxies", "trusted-proxies", "LIST", "Networks of proxies that are believed when they name a client, such as 10.0.0.0/8,::1; unix for a Unix socket",
+        |s| show_proxies(&s.shards.trusted_proxies),
+        |s, text| { s.shards.trusted_proxies = proxies(text)?; Ok(()) }),
+    key!("Behind proxies", "forwarded-header", "NAME", "Header in which they name it: x-forwarded-for or forwarded; the other one is not read",
+        |s| s.shards.forwarded_header.name().into(),
+        |s, text| {
+            s.shards.forwarded_header = choice!(text, "x-forwarded-for" => ForwardedHeader::XForwardedFor, "forwarded" => ForwardedHeader::Forwarded)?;
+            Ok(())
+        }),
+    key!("Behind proxies", "proxy-protocol", "HOW", "PROXY protocol, version 1 or 2, of trusted proxies: off, optional or required",
+        |s| match s.shards.proxy_protocol {
+            ProxyProtocol::Off => "off", ProxyProtocol::Optional => "optional", ProxyProtocol::Required => "required",
+        }.into(),
+        |s, text| {
+            s.shards.proxy_protocol = choice!(text, "off" => ProxyProtocol::Off, "optional" => ProxyProtocol::Optional, "required" => ProxyProtocol::Required)?;
+            Ok(())
+        }),
 
     key!("Clients and heartbeats", "default-channel", "NAME", "Channel of plain clients that name none", |s| s.shards.default_channel.to_string(),
         |s, text| {
@@ -211,7 +235,7 @@ pub(crate) const KEYS: &[Key] = &[
             s.shards.duplicate_user = choice!(text, "replace" => DuplicateUser::Replace, "refuse" => DuplicateUser::Refuse, "allow" => DuplicateUser::Allow)?;
             Ok(())
         }),
-    time_key!("Clients and heartbeats", "ping-interval", ping_interval, Duration::ZERO, "Ping a client from which nothing was heard for so long; 0 = never"),
+    time_key!("Clients and heartbeats", "ping-interval", ping_interval, Duration::ZERO, "Time between two pings of a client; 0 = never"),
     time_key!("Clients and heartbeats", "pong-timeout", pong_timeout, MS(100), "Close a client that is silent for so long after a ping"),
     switch_key!("Clients and heartbeats", "text-ping", text_ping, "Answer text `ping` and {\"heartbeat\":true} of plain clients"),
     switch_key!("Clients and heartbeats", "trim-text", trim_text, "Turn line breaks in plain text into spaces and trim its ends"),
@@ -242,6 +266,7 @@ pub(crate) const KEYS: &[Key] = &[
     count_key!("Limits", "max-clients", clients, 1, usize::MAX, "Most clients of the process"),
     count_key!("Limits", "max-clients-per-shard", clients_per_shard, 1, 1 << 30, "Most clients of one shard"),
     count_key!("Limits", "max-clients-per-ip", clients_per_ip, 0, u32::MAX, "Most clients of one address; 0 = no limit"),
+    count_key!("Limits", "ipv6-prefix", ipv6_prefix, 0, 128, "Bits of an IPv6 address that count as one address there"),
     count_key!("Limits", "messages-per-second", messages_per_second, 0, 1 << 24, "Messages a second from one client; 0 = no limit"),
     size_key!("Limits", "bytes-per-second", bytes_per_second, 0, GIB, "Bytes a second from one client; 0 = no limit"),
     count_key!("Limits", "name-bytes", name_bytes, 1, 1024, "Most bytes of a channel's or user's name"),
@@ -304,13 +329,29 @@ fn origins(text: &str) -> Result<Origins, String> {
         word if word.eq_ignore_ascii_case("same-host") => return Ok(Origins::SameHost),
         _ => {}
     }
-    let mut listed = Vec::new();
-    for origin in text.split(',').map(str::trim) {
-        let host = origin.split_once("://").map_or("", |(_, host)| host);
-        if host.is_empty() || host.contains('/') {
-            return Err(format!("{origin:?} is not an origin such as https://example.org"));
+    let listed = text.split(',').map(str::trim).filter(|origin| *origin != "same-host");
+    listed.map(OriginPattern::parse).collect::<Result<_, _>>().map(Origins::Listed)
+}
+
+fn proxies(text: &str) -> Result<TrustedProxies, String> {
+    let mut proxies = TrustedProxies::default();
+    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        if one == "unix" {
+            proxies.unix = true;
+        } else {
+            proxies.networks.push(Network::parse(one)?);
         }
-        listed.push(origin.to_ascii_lowercase());
     }
-    Ok(Origins::Listed(listed))
+    Ok(proxies)
+}
+
+fn show_proxies(proxies: &TrustedProxies) -> String {
+    let networks = joined(&proxies.networks);
+    let unix = if proxies.unix { "unix" } else { "" };
+    let between = if networks.is_empty() || unix.is_empty() { "" } else { "," };
+    format!("{networks}{between}{unix}")
+}
+
+fn joined<T: ToString>(parts: &[T]) -> String {
+    parts.iter().map(T::to_string).collect::<Vec<_>>().join(",")
 }

@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     admin: Option<SocketAddr>,
     api_key: Option<String>,
     message_bytes: usize,
+    path_prefix: Arc<str>,
 }
 
 impl Settings {
@@ -41,6 +42,7 @@ impl Settings {
             admin: settings.admin,
             api_key: settings.api_key.clone(),
             message_bytes: settings.shards.message_bytes,
+            path_prefix: Arc::clone(&settings.shards.path_prefix),
         }
     }
 }

@@ -106,7 +106,11 @@ fn connection(one: &ConnectionInfo) -> Value {
     json!({
         "client": one.client,
         "user": one.user.as_deref(),
-        "peer": one.peer.map(|peer| peer.to_string()),
+        "peer": match one.behind_proxy {
+            Some(client) => Some(client.to_string()),
+            None => one.peer.map(|peer| peer.to_string()),
+        },
+        "proxy": one.peer.filter(|_| one.behind_proxy.is_some()).map(|proxy| proxy.to_string()),
         "channels": one.channels,
         "protocol": one.dialect,
         "queued_bytes": one.queued_bytes,

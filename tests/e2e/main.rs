@@ -25,6 +25,8 @@ mod manager;
 mod many;
 mod metrics;
 mod order;
+mod paths;
+mod proxies;
 mod publishing;
 mod real_clients;
 mod scripts;

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use crossbeam_channel::Sender;
 
 use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::config::Config;
 use crate::model::id::{ClientId, ShardId, Slot};
 use crate::net::Net;
+use crate::notice::Notice;
 use crate::wire::dialect::Dialect;
 use crate::wire::refusal::Refusal;
 use roster::Roster;
@@ -30,6 +32,15 @@ pub(crate) const TOLD_PER_TURN: usize = 1024;
 pub(crate) struct Shared {
     /// Clients open in the whole process.
     clients: AtomicUsize,
+    /// Where what an operator should hear of is logged.
+    notices: Option<Sender<Notice>>,
+}
+
+impl Shared {
+    /// The counts of a process that logs notices.
+    pub(crate) fn with_notices(notices: Sender<Notice>) -> Self {
+        Self { notices: Some(notices), ..Self::default() }
+    }
 }
 
 /// A connection that must end, found where it could not be ended.
@@ -120,6 +131,13 @@ impl<N: Net> Clients<N> {
         let due_ms = self.now.ms().wrapping_add(after);
         let leaving = self.roster.state(slot).is_leaving();
         self.deadlines.push(Deadline { due_ms, client: self.roster.id(slot), leaving });
+    }
+
+    /// Has something logged, unless too much waits for that already.
+    pub(crate) fn notice(&self, notice: impl FnOnce() -> Notice) {
+        if let Some(notices) = self.shared.notices.as_ref().filter(|notices| !notices.is_full()) {
+            let _ = notices.try_send(notice());
+        }
     }
 
     pub(crate) fn count_refusal(&mut self, refusal: &Refusal) {

@@ -1,6 +1,8 @@
 //! Who is connected to this shard: small hot slots that the fan-out walks, and the rest of each
 //! client beside them.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
@@ -177,11 +179,13 @@ pub(crate) struct Roster<N: Net> {
     pub(crate) me: ShardId,
     hot: Vec<Hot>,
     clients: Slab<Client<N>>,
+    /// Where those clients come from of whom a proxy told it, by slot; few servers have any.
+    told: HashMap<usize, IpAddr, foldhash::fast::RandomState>,
 }
 
 impl<N: Net> Roster<N> {
     pub(crate) fn new(me: ShardId) -> Self {
-        Self { me, hot: Vec::new(), clients: Slab::new() }
+        Self { me, hot: Vec::new(), clients: Slab::new(), told: HashMap::default() }
     }
 
     /// Returns the number of connections, whatever their phase.
@@ -212,7 +216,7 @@ impl<N: Net> Roster<N> {
             fd,
             generation: 0,
             heard_ms: now_ms,
-            pinged_ms: 0,
+            pinged_ms: now_ms,
             state: State::ACCEPTED,
             shape: Shape::default(),
         };
@@ -227,11 +231,26 @@ impl<N: Net> Roster<N> {
     /// Takes a connection out; its stream may be dropped afterwards.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Client<N>> {
         let client = self.clients.try_remove(slot.index())?;
+        if !self.told.is_empty() {
+            self.told.remove(&slot.index());
+        }
         let hot = &mut self.hot[slot.index()];
         hot.fd = -1;
         hot.state = State::VACANT;
         hot.generation = hot.generation.wrapping_add(1);
         Some(client)
+    }
+
+    /// A proxy says where the client comes from.
+    pub(crate) fn tell_address(&mut self, slot: Slot, address: IpAddr) {
+        if self.get(slot).is_some() {
+            self.told.insert(slot.index(), address.to_canonical());
+        }
+    }
+
+    /// Returns the client's address as a proxy told it.
+    pub(crate) fn told_address(&self, slot: Slot) -> Option<IpAddr> {
+        self.told.get(&slot.index()).copied()
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Client<N>> {

@@ -1,6 +1,6 @@
 //! What shards tell the control plane about themselves.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::message::Position;
@@ -35,8 +35,10 @@ pub struct ConnectionInfo {
     pub client: String,
     /// Its user, if it named one.
     pub user: Option<Arc<str>>,
-    /// Its address; `None` if it has none any more.
+    /// The other end of its connection; `None` if it has no address, or none any more.
     pub peer: Option<SocketAddr>,
+    /// Where it comes from, if that other end is a proxy that says so.
+    pub behind_proxy: Option<IpAddr>,
     /// How many channels it is subscribed to.
     pub channels: u32,
     /// Its dialect's name.

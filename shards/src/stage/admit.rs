@@ -3,6 +3,7 @@
 //! A request waits for its channel's home and for the owners of its claims, also where these are on
 //! this very shard: there is one way in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,16 +17,23 @@ use crate::model::channel::{NoRoom, Subscription, Waiter};
 use crate::model::directory::Verdict;
 use crate::model::id::{ClientId, Slot};
 use crate::net::Net;
+use crate::notice::Notice;
 use crate::shard::Shard;
 use crate::wire::event::{Event, Welcome};
+use crate::wire::forwarded::limit_key;
 use crate::wire::http::{self, Join, Upgrade};
 use crate::wire::machine::Machine;
+use crate::wire::origin::origin_allowed;
 use crate::wire::refusal::Refusal;
 
 impl<N: Net> Shard<N> {
     /// Judges a request in which nothing is wrong by itself. `rest` came behind it.
     pub(crate) fn admit(&mut self, slot: Slot, upgrade: Upgrade, rest: Bytes) {
+        if let Some(address) = upgrade.address {
+            self.clients.roster.tell_address(slot, address);
+        }
         if let Some(refusal) = self.find_fault(&upgrade) {
+            self.notice_refusal(slot, &refusal, &upgrade);
             return self.refuse(slot, &refusal);
         }
         let channel = match &upgrade.channel {
@@ -60,10 +68,10 @@ impl<N: Net> Shard<N> {
             || self.clients.open_in_process() >= config.clients
         {
             Some(Refusal::Full)
-        } else if !http::origin_allowed(
+        } else if !origin_allowed(
             &config.origins,
             upgrade.origin.as_deref(),
-            upgrade.host.as_deref(),
+            [upgrade.host.as_deref(), upgrade.proxied_host.as_deref()],
         ) {
             Some(Refusal::Origin)
         } else if config.require_user && upgrade.user.is_none() {
@@ -73,10 +81,34 @@ impl<N: Net> Shard<N> {
         }
     }
 
+    /// Tells the operator of a refusal that a setting would spare.
+    fn notice_refusal(&self, slot: Slot, refusal: &Refusal, upgrade: &Upgrade) {
+        if *refusal == Refusal::Origin {
+            self.clients.notice(|| Notice::OriginRefused {
+                origin: upgrade.origin.clone().unwrap_or_default(),
+                host: upgrade.host.clone().unwrap_or_default(),
+                client: self.client_address(slot),
+            });
+        }
+    }
+
+    /// Returns the address under which a client is counted, if clients are.
+    fn counted_address(&self, slot: Slot, upgrade: &Upgrade) -> Option<IpAddr> {
+        let config = &self.clients.config;
+        if config.clients_per_ip == 0 {
+            return None;
+        }
+        let address = self.client_address(slot);
+        if upgrade.is_forwarded && config.trusted_proxies.is_empty() {
+            self.clients.notice(|| Notice::ProxyNotTrusted { proxy: address });
+        }
+        address.map(|address| limit_key(address, config.ipv6_prefix))
+    }
+
     /// Claims a request's user and address at their owners. Returns how many answers will come.
     fn claim(&mut self, slot: Slot, upgrade: &Upgrade) -> u8 {
         let client_id = self.clients.roster.id(slot);
-        let counts_addresses = self.clients.config.clients_per_ip > 0;
+        let address = self.counted_address(slot, upgrade);
         let Some(client) = self.clients.roster.get_mut(slot) else { return 0 };
         let mut claims = Vec::new();
         if let Some(user) = &upgrade.user {
@@ -84,8 +116,8 @@ impl<N: Net> Shard<N> {
             client.user = Some(Arc::clone(&user));
             claims.push(Claim::User(user));
         }
-        if counts_addresses && let Some(address) = N::peer(&client.stream) {
-            let claim = Claim::Address(address.ip().to_canonical());
+        if let Some(address) = address {
+            let claim = Claim::Address(address);
             client.extra().claims.push(claim.clone());
             claims.push(claim);
         }

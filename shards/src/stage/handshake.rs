@@ -33,9 +33,9 @@ impl<N: Net> Shard<N> {
     }
 
     fn judge_head(&mut self, slot: Slot, head: &[u8]) {
-        let config = &self.clients.config;
-        let limits = http::Limits { head_bytes: config.head_bytes, name_bytes: config.name_bytes };
-        match http::parse(head, &limits) {
+        let Some(introduced) = self.introduce(slot, head) else { return };
+        let (config, request) = (Arc::clone(&self.clients.config), &head[introduced..]);
+        match http::parse(request, &self.limits(&config, slot)) {
             Parsed::Partial => {
                 if let Some(client) = self.clients.roster.get_mut(slot) {
                     client.brief().head = head.to_vec();
@@ -44,9 +44,9 @@ impl<N: Net> Shard<N> {
             Parsed::TooLarge => self.refuse(slot, &Refusal::HeadTooLarge),
             Parsed::Bad(reason) => self.refuse(slot, &Refusal::BadRequest(reason)),
             Parsed::Refused(refusal) => self.refuse(slot, &refusal),
-            Parsed::Visit => self.hand_over(slot, head),
+            Parsed::Visit => self.hand_over(slot, request),
             Parsed::Upgrade(upgrade) => {
-                let rest = Bytes::copy_from_slice(&head[upgrade.head_len..]);
+                let rest = Bytes::copy_from_slice(&request[upgrade.head_len..]);
                 self.admit(slot, *upgrade, rest);
             }
         }

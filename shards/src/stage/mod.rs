@@ -14,6 +14,7 @@ mod deliver;
 mod report;
 mod admit;
 mod who;
+mod introduce;
 pub(crate) mod fanout;
 pub(crate) mod drain;
 mod leave;

@@ -126,6 +126,7 @@ impl<N: Net> Shard<N> {
             client: self.clients.roster.id(slot).to_string(),
             user: client.user.clone(),
             peer: N::peer(&client.stream),
+            behind_proxy: self.clients.roster.told_address(slot),
             channels: u32::try_from(client.seats().count()).unwrap_or(u32::MAX),
             dialect: self.clients.dialect(slot).name(),
             queued_bytes: outbox.map_or(0, |outbox| outbox.bytes() as u64),

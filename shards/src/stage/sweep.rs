@@ -105,7 +105,11 @@ impl<N: Net> Shard<N> {
                 return true;
             }
             match state.phase() {
-                Phase::Handshake => self.refuse(slot, &Refusal::Slow),
+                Phase::Handshake if self.has_asked(slot) => self.refuse(slot, &Refusal::Slow),
+                Phase::Handshake => {
+                    self.clients.count_refusal(&Refusal::NoRequest);
+                    self.close(slot, CloseReason::Gone);
+                }
                 Phase::Waiting => self.close(slot, CloseReason::Gone),
                 _ => self.remove(slot),
             }

@@ -16,15 +16,17 @@ const ROOMS: [&[&str]; 10] = [
     &["stage"],
     &["home"],
     &["client", "watch", "handle"],
-    &["mesh", "net"],
+    &["mesh", "net", "notice"],
     &["wire"],
     &["model"],
     &["close", "clock", "config", "error", "rt", "descriptors"],
 ];
 
 /// Imports that go up all the same, and why each may.
-const EXCEPTIONS: [(&str, &str, &str); 1] =
-    [("stage", "shard", "stages are the methods of a shard's parts")];
+const EXCEPTIONS: [(&str, &str, &str); 2] = [
+    ("stage", "shard", "stages are the methods of a shard's parts"),
+    ("config", "wire", "settings hold origins and networks as the wire compares them"),
+];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
 const STAGES: [&[&str]; 9] = [
@@ -34,7 +36,7 @@ const STAGES: [&[&str]; 9] = [
     &["submit"],
     &["deliver"],
     &["report", "admit", "who"],
-    &["fanout", "drain"],
+    &["introduce", "fanout", "drain"],
     &["leave"],
     &["seats"],
 ];
