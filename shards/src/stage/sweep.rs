@@ -20,8 +20,10 @@ const PERIOD_MAX: Duration = Duration::from_millis(50);
 /// An absence shorter than this is a busy host's, and no client's time is measured so finely.
 const ABSENCE_MIN: Duration = Duration::from_millis(250);
 
-/// Every client is looked at this often within the shorter of interval and timeout.
+/// Every client is looked at this often within the shorter of interval and timeout, and once in so
+/// long at least: clients may wait for a ping, and take a server for gone that is a second late.
 const LOOKS: u32 = 4;
+const LOOK_MAX: Duration = Duration::from_millis(500);
 
 fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX / 4)
@@ -146,9 +148,12 @@ impl<N: Net> Shard<N> {
         self.clients.outboxes.listed = blocked;
     }
 
-    /// Pings the quiet and closes the silent among the next slots.
+    /// Pings those whose last ping is an interval ago and closes the silent, among the next slots.
+    /// Who talks is pinged as well: some clients hear nothing else, and end a connection without
+    /// pings.
     fn sweep_slice(&mut self, passed: Duration) {
-        let pass = self.clients.config.ping_interval.min(self.clients.config.pong_timeout) / LOOKS;
+        let config = &self.clients.config;
+        let pass = (config.ping_interval.min(config.pong_timeout) / LOOKS).min(LOOK_MAX);
         let slots = self.clients.roster.slots();
         #[expect(
             clippy::cast_possible_truncation,
@@ -174,7 +179,7 @@ impl<N: Net> Shard<N> {
                 if since_ms(now_ms, hot.pinged_ms) >= timeout_ms && !deaf {
                     self.close(slot, CloseReason::Silent);
                 }
-            } else if since_ms(now_ms, hot.heard_ms) >= interval_ms {
+            } else if since_ms(now_ms, hot.pinged_ms) >= interval_ms {
                 let hot = self.clients.roster.hot_mut(slot);
                 hot.state.ping();
                 hot.pinged_ms = now_ms;
