@@ -88,7 +88,7 @@ fn write_hop(hop: &Hop, header: ForwardedHeader, style: u8) -> String {
     let quoted = style & 8 != 0 || node.contains(':');
     let value = match (quoted, style & 16 != 0) {
         (true, true) => {
-            let escaped: String = node.chars().map(|c| format!("\\{c}")).collect();
+            let escaped: String = node.chars().flat_map(|c| ['\\', c]).collect();
             format!("\"{escaped}\"")
         }
         (true, false) => format!("\"{node}\""),

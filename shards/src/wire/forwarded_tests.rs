@@ -127,7 +127,7 @@ proptest! {
         } else {
             vec![format!("{claim}, {own}")]
         };
-        let found = proxies.client(header, values.iter().map(|value| value.as_bytes()));
+        let found = proxies.client(header, values.iter().map(String::as_bytes));
         let quotes = standard && claim.contains('"') && !lines;
         prop_assert!(found == Some(ip("192.0.2.7")) || quotes && found.is_none(), "{:?}", found);
     }

@@ -131,8 +131,8 @@ fn fragments_are_judged_by_what_came_before_them() {
     let next = |header: &[u8]| [&begun[..], &ping, header].concat();
     let at = |index: usize| begun.len() + ping.len() + index;
     let too_large = Some((at(1), Fault::TooLarge));
-    assert_eq!(fault_of(&next(&[0x80, 0x80 | 101])), too_large);
-    assert_eq!(fault_of(&next(&[0x80, 0x80 | 100])), None, "a ping's payload is of no message");
+    assert_eq!(fault_of(&next(&[0x80, 0x80 | 0x65])), too_large);
+    assert_eq!(fault_of(&next(&[0x80, 0x80 | 0x64])), None, "a ping's payload is of no message");
     assert_eq!(fault_of(&next(&[0x81])), Some((at(0), Fault::Protocol)), "a message in a message");
     let whole = [next(&client_frame(true, 0, 100)), client_frame(true, 2, 1000)].concat();
     assert_eq!(fault_of(&whole), None, "a message begins with no bytes before it");
