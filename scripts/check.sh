@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The one gate: format, lints, docs, dependencies, then all tests.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 echo "check: format"

@@ -3,6 +3,7 @@
 What cargo-deny does better, where it is installed: licence texts, several versions of a crate, advisories.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -42,6 +43,7 @@ def allows(expression, allowed):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with open("deny.toml", "rb") as file:
         rules = tomllib.load(file)
     allowed = set(rules["licenses"]["allow"])

@@ -3,9 +3,11 @@
 # Without cargo-deny, deny.py holds the same list of licences, bans and sources against cargo's own metadata;
 # STENTOR_DENY=install builds the tool.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 if ! command -v cargo-deny >/dev/null 2>&1 && [ "${STENTOR_DENY:-}" = install ]; then
+  echo "deny: cargo install cargo-deny"
   cargo install --quiet --locked cargo-deny
 fi
 if command -v cargo-deny >/dev/null 2>&1; then

@@ -4,6 +4,7 @@
 # Before and after a change: two server binaries in turn, and the ratios of their medians.
 # scripts/figures.sh --pair OLD_SERVER NEW_SERVER [--rounds N] [--seconds S] [FIGURE ...]; --pair A B --list names the figures
 set -euo pipefail
+HELP_BY=figures.py . "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 # The servers of a pair are built already.
 if [[ " $* " == *" --pair "* ]]; then what=(-p stentor-bench); else what=(--workspace); fi

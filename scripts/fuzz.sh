@@ -3,6 +3,7 @@
 # Installs cargo-fuzz into target/tools if it is not there; needs a nightly compiler and a C++ one.
 # What it finds lies in tests/fuzz/artifacts; the inputs that led further in tests/fuzz/corpus.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 target="${1:-all}"
@@ -13,7 +14,7 @@ logs="$folder/artifacts"
 export PATH="$tools/bin:$PATH"
 
 # A target, and the longest input that it makes sense to give it.
-lengths=(head=3000 frames=3000 json=2000 model=600 rooms=800 schedule=2500 reader=4000)
+lengths=(head=3000 proxy=1500 forwarded=400 frames=3000 json=2000 model=600 rooms=800 schedule=2500 reader=4000)
 
 if ! rustup run nightly rustc --version >/dev/null 2>&1; then
   echo "fuzz: needs a nightly compiler: rustup toolchain install nightly" >&2
@@ -22,10 +23,12 @@ fi
 if ! command -v c++ >/dev/null 2>&1; then
   sudo=""
   if [ "$(id -u)" -ne 0 ]; then sudo="sudo"; fi
+  echo "fuzz: apt-get install g++"
   $sudo apt-get update -qq
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends g++ >/dev/null
 fi
 if ! command -v cargo-fuzz >/dev/null 2>&1; then
+  echo "fuzz: cargo install cargo-fuzz into target/tools"
   cargo install --quiet --locked cargo-fuzz --root "$tools"
 fi
 

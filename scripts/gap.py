@@ -15,6 +15,7 @@ server starts beside it, and the first one lets its listeners go, in one of thes
 each with net.ipv4.tcp_migrate_req off and on, on loopback and over a path of 40 ms there and back.
 """
 
+import argparse
 import collections
 import errno
 import fcntl
@@ -185,6 +186,11 @@ def measure(server_host, client_host, rate, how, migrate):
 
 
 def main():
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    # Only this program itself starts its parts.
+    parser.add_argument("part", nargs="*", help=argparse.SUPPRESS)
+    parser.parse_args()
     if sys.argv[1:2] == ["serve"]:
         serve(*sys.argv[2:])
     elif sys.argv[1:2] == ["stream"]:

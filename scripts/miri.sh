@@ -2,6 +2,7 @@
 # The pure parts of the shards (model, wire, mesh) under Miri, with few cases for each property.
 # Needs nightly's miri and rust-src; where they cannot be had, sanitize.sh is the next best.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 if ! said="$(cargo +nightly miri --version 2>&1)"; then

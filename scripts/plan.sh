@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 
 command -v python3 >/dev/null 2>&1 || { echo "plan: it needs python3" >&2; exit 1; }
 # Only what measures needs the binaries. A command comes first; without one it runs all.
+case " $* " in *" -h "* | *" --help "*) exec python3 scripts/capacity.py --help ;; esac
 case "${1:-run}" in
-  -h | --help) ;;
   run | measure | -*)
     command -v cargo >/dev/null 2>&1 || { echo "plan: it needs cargo, from https://rustup.rs" >&2; exit 1; }
     cargo build --release --quiet --workspace

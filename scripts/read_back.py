@@ -1,6 +1,7 @@
 """HdrHistogram's own log processor reads a run's interval log; what it finds must be what the run's record says, and
 the distribution that it writes must have the form and the values of ours. Started by scripts/read_back.sh.
 """
+import argparse
 import json
 import pathlib
 import re
@@ -97,7 +98,9 @@ def check_hgrm(checks, room):
 
 
 def main():
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seconds", nargs="?", type=int, default=10, help="of the run [10]")
+    seconds = parser.parse_args().seconds
     checks = Checks()
     with tempfile.TemporaryDirectory() as name:
         room = pathlib.Path(name)

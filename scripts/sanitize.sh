@@ -2,6 +2,7 @@
 # The shards' unit tests, simulation and fuzz seeds under AddressSanitizer (nightly compiler), and
 # their pure parts under Valgrind's memcheck: sanitize.sh [address|memcheck|all].
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 what="${1:-all}"
@@ -27,6 +28,7 @@ if [ "$what" != address ]; then
   if ! command -v valgrind >/dev/null 2>&1; then
     sudo=""
     if [ "$(id -u)" -ne 0 ]; then sudo="sudo"; fi
+    echo "sanitize: apt-get install valgrind"
     $sudo apt-get update -qq
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends valgrind \
       >/dev/null

@@ -2,6 +2,7 @@
 nothing is lost or heard twice, that the clocks of both are brought together, and that what goes wrong is named.
 Started by scripts/second_host.sh with this host's address, the other's, and the folder with what QEMU is told by.
 """
+import argparse
 import contextlib
 import json
 import os
@@ -206,7 +207,12 @@ def check_failures(checks, bench, local, host, room):
 
 
 def main():
-    here, there, room = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("here", help="address of this host")
+    parser.add_argument("there", help="address of the other one, where an agent listens at 7000")
+    parser.add_argument("room", type=pathlib.Path, help="folder for records")
+    asked = parser.parse_args()
+    here, there, room = asked.here, asked.there, asked.room
     checks = Checks()
     with Server([], "0", here) as server, agent() as local:
         bench = Bench(server.address, room)

@@ -3,6 +3,7 @@
 # behind a tap device. Boots it, has scripts/second_host.py drive loads from both, and shuts it down again.
 # Debian on x86-64, as root; downloads a kernel, and installs QEMU where it is missing. scripts/second_host.sh
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 room=target/second-host

@@ -3,6 +3,9 @@
 # scripts/soak.sh [--minutes 30] [--clients N] [--rate R] [--lives N] [--out DIR]
 # scripts/soak.sh halve [--clients 16000] [--rate R]
 set -euo pipefail
+by=soak.py
+if [ "${1:-}" = halve ]; then by=halve.py; fi
+HELP_BY=$by . "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 cargo build --release --quiet --workspace
 if [ "${1:-}" = halve ]; then

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up and runs all tests: units, properties, simulation, loom, the real binary with real clients, the page.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh

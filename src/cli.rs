@@ -1,11 +1,21 @@
-//! The command line: the subcommands, and one flag for every key of the configuration.
+//! The command line: what was asked for, with settings before the command and behind it.
+
+mod args;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::ArgMatches;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap_complete::Shell;
+use stentor_units::Url;
+
+use args::command;
 
 use crate::config::all_keys;
+use crate::speak::{Publish, Subscribe};
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,9 +23,13 @@ pub(crate) enum Task {
     Serve,
     Check,
     Config(View),
-    Doctor,
-    Publish { channel: String, text: String, url: String, user: Option<String> },
-    Subscribe { channel: String, url: String, user: Option<String>, json: bool, most: Option<u64> },
+    Doctor {
+        json: bool,
+    },
+    Publish(Publish),
+    Subscribe(Subscribe),
+    /// A text that is printed as it is: completions, or a manual page.
+    Print(String),
 }
 
 /// What `stentor config` shows.
@@ -35,45 +49,130 @@ pub(crate) struct Cli {
     pub(crate) flags: BTreeMap<&'static str, String>,
 }
 
-/// Parses the arguments; a mistake ends the process with 2 and says so.
-pub(crate) fn parse(args: impl Iterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
+/// Parses the arguments. Settings may stand before the command and behind it.
+///
+/// # Errors
+/// What clap says of a mistake, or the help that was asked for.
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(args)?;
-    let (task, inner) = match matches.subcommand() {
-        None => (Task::Serve, &matches),
-        Some(("serve", inner)) => (Task::Serve, inner),
-        Some(("check", inner)) => (Task::Check, inner),
-        Some(("doctor", inner)) => (Task::Doctor, inner),
-        Some(("config", inner)) => {
-            let view = match inner.get_one::<String>("view").map(String::as_str) {
-                Some("default") => View::Default,
-                Some("env") => View::Env,
-                _ => View::Show,
-            };
-            (Task::Config(view), inner)
-        }
-        Some(("pub", inner)) => (publish(inner), inner),
-        Some((_, inner)) => (subscribe(inner), inner),
+    let (name, inner) = matches.subcommand().unwrap_or(("serve", &matches));
+    let task = match name {
+        "serve" => Task::Serve,
+        "check" => Task::Check,
+        "doctor" => Task::Doctor { json: inner.get_flag("json") },
+        "config" => Task::Config(match one(inner, "view").as_deref() {
+            Some("default") => View::Default,
+            Some("env") => View::Env,
+            _ => View::Show,
+        }),
+        "pub" => Task::Publish(publish(inner)),
+        "sub" => Task::Subscribe(subscribe(inner)),
+        "completions" => Task::Print(completions(inner)),
+        _ => Task::Print(manual(one(inner, "of").as_deref())),
     };
-    Ok(Cli { task, file: file_of(inner).or_else(|| file_of(&matches)), flags: flags_of(inner) })
+    let mut cli = Cli { task, file: None, flags: BTreeMap::new() };
+    let takes_settings = inner.try_contains_id("config").is_ok();
+    for (matches, before) in [(&matches, true), (inner, false)] {
+        if matches.subcommand().is_none() && before {
+            // The same, without a command.
+            continue;
+        }
+        cli.take(matches, takes_settings, name)?;
+    }
+    cli.file = cli.file.or_else(|| file_of(inner)).or_else(|| file_of(&matches));
+    Ok(cli)
 }
 
-fn publish(matches: &ArgMatches) -> Task {
-    Task::Publish {
-        channel: one(matches, "channel").unwrap_or_default(),
-        text: one(matches, "text").unwrap_or_else(|| "-".into()),
-        url: one(matches, "url").unwrap_or_default(),
-        user: one(matches, "user"),
+impl Cli {
+    /// Takes the settings that stand on one side of the command.
+    fn take(&mut self, from: &ArgMatches, wanted: bool, name: &str) -> Result<(), clap::Error> {
+        let is_typed = |id: &str| {
+            matches!(from.try_contains_id(id), Ok(true))
+                && from.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        let check = |id: &str, is_there: bool| {
+            let wrong = if !wanted {
+                format!("--{id} is a setting of the server, and {name} takes none of these")
+            } else if is_there {
+                format!("--{id} stands before the command and behind it")
+            } else {
+                return Ok(());
+            };
+            Err(clap::Error::raw(ErrorKind::ArgumentConflict, wrong))
+        };
+        if is_typed("config") {
+            check("config", self.file.is_some())?;
+            self.file = file_of(from);
+        }
+        for key in all_keys().iter().filter(|key| is_typed(key.name)) {
+            check(key.name, self.flags.contains_key(key.name))?;
+            self.flags.insert(key.name, one(from, key.name).unwrap_or_default());
+        }
+        Ok(())
     }
 }
 
-fn subscribe(matches: &ArgMatches) -> Task {
-    Task::Subscribe {
+/// What is wrong with a command line, in one line.
+pub(crate) fn complaint(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let lines = text.lines().map(str::trim);
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let mut out = String::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        let join = match line.strip_prefix("tip: ") {
+            _ if out.is_empty() => "",
+            Some(_) => "; ",
+            None => " ",
+        };
+        out += join;
+        out += line.strip_prefix("tip: ").unwrap_or(line);
+    }
+    out + " (--help lists what there is)"
+}
+
+fn publish(matches: &ArgMatches) -> Publish {
+    Publish {
+        url: url_of(matches),
         channel: one(matches, "channel").unwrap_or_default(),
-        url: one(matches, "url").unwrap_or_default(),
+        user: one(matches, "user"),
+        text: one(matches, "text").unwrap_or_else(|| "-".into()),
+    }
+}
+
+fn subscribe(matches: &ArgMatches) -> Subscribe {
+    Subscribe {
+        url: url_of(matches),
+        channel: one(matches, "channel").unwrap_or_default(),
         user: one(matches, "user"),
         json: matches.get_flag("json"),
-        most: matches.get_one("count").copied(),
+        count: matches.get_one("count").copied(),
+        once: matches.get_flag("once"),
     }
+}
+
+fn url_of(matches: &ArgMatches) -> Url {
+    matches.get_one::<Url>("url").cloned().expect("it has a default")
+}
+
+fn completions(matches: &ArgMatches) -> String {
+    let mut out = Vec::new();
+    if let Some(shell) = matches.get_one::<Shell>("shell") {
+        clap_complete::generate(*shell, &mut command(), "stentor", &mut out);
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The manual page of the program, or of one of its commands.
+fn manual(of: Option<&str>) -> String {
+    let mut command = command();
+    command.build();
+    let page = of.and_then(|name| command.find_subcommand(name)).unwrap_or(&command);
+    let mut out = Vec::new();
+    // Writing to memory does not fail.
+    let _ = clap_mangen::Man::new(page.clone()).render(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn one(matches: &ArgMatches, name: &str) -> Option<String> {
@@ -84,110 +183,9 @@ fn file_of(matches: &ArgMatches) -> Option<PathBuf> {
     matches.try_get_one::<PathBuf>("config").ok().flatten().cloned()
 }
 
-fn flags_of(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
-    let typed = |name: &str| matches.try_get_one::<String>(name).ok().flatten().cloned();
-    all_keys().iter().filter_map(|key| Some((key.name, typed(key.name)?))).collect()
-}
-
-fn command() -> Command {
-    let url = Arg::new("url")
-        .long("url")
-        .value_name("URL")
-        .default_value("ws://127.0.0.1:9001/ws")
-        .help("Endpoint of the server");
-    let user = Arg::new("user").long("user").value_name("ID").help("User to be");
-    let channel = Arg::new("channel").value_name("CHANNEL").required(true);
-    let settings = |name: &'static str, about: &'static str| {
-        Command::new(name).about(about).args(key_args()).arg(file_arg())
-    };
-    Command::new("stentor")
-        .about("A WebSocket broadcast server: one io_uring shard per core, one order per channel")
-        .long_about(
-            "A WebSocket broadcast server: one io_uring shard per core, one order per channel.\n\n\
-             Without a command it serves. Every flag is also a key of stentor.toml and a variable \
-             STENTOR_*; flags win over variables, and these over the file.",
-        )
-        .version(env!("CARGO_PKG_VERSION"))
-        .args(key_args())
-        .arg(file_arg())
-        .args_conflicts_with_subcommands(true)
-        .subcommand(settings("serve", "Serve (the default)"))
-        .subcommand(settings("check", "Check the configuration: exit 0, or 78 and why"))
-        .subcommand(
-            settings("config", "Print the defaults as a file, the settings in force, or variables")
-                .arg(
-                    Arg::new("view").value_parser(["default", "show", "env"]).default_value("show"),
-                ),
-        )
-        .subcommand(settings(
-            "doctor",
-            "Print this host's limits, what they allow and what lifts them",
-        ))
-        .subcommand(
-            Command::new("pub")
-                .about("Publish one text, or each line of standard input")
-                .arg(channel.clone())
-                .arg(
-                    Arg::new("text").value_name("TEXT").help("The text; - or none: standard input"),
-                )
-                .args([url.clone(), user.clone()]),
-        )
-        .subcommand(
-            Command::new("sub")
-                .about("Print what is published")
-                .arg(channel)
-                .arg(
-                    Arg::new("json")
-                        .long("json")
-                        .action(ArgAction::SetTrue)
-                        .help("Print whole messages, with offset, sender and time"),
-                )
-                .arg(
-                    Arg::new("count")
-                        .long("count")
-                        .value_name("N")
-                        .value_parser(clap::value_parser!(u64))
-                        .help("End after so many messages"),
-                )
-                .args([url, user]),
-        )
-}
-
-fn file_arg() -> Arg {
-    Arg::new("config")
-        .long("config")
-        .short('c')
-        .value_name("FILE")
-        .env("STENTOR_CONFIG")
-        .value_parser(clap::value_parser!(PathBuf))
-        .help("Settings file, such as `stentor config default` prints")
-}
-
-fn key_args() -> impl Iterator<Item = Arg> {
-    let defaults = crate::config::Settings::default();
-    all_keys().iter().map(move |key| {
-        let default = (key.get)(&defaults);
-        let help = if default.is_empty() {
-            key.help.to_owned()
-        } else {
-            format!("{} [default: {default}]", key.help)
-        };
-        let arg = Arg::new(key.name)
-            .long(key.name)
-            .value_name(key.value)
-            .help(help)
-            .help_heading(key.group);
-        if key.value == "BOOL" {
-            // A switch may stand alone.
-            arg.num_args(0..=1).require_equals(true).default_missing_value("true")
-        } else {
-            arg.allow_hyphen_values(true)
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::args::COMMANDS;
     use super::*;
 
     fn parsed(args: &[&str]) -> Cli {
@@ -211,8 +209,68 @@ mod tests {
     }
 
     #[test]
+    fn settings_may_stand_on_both_sides_of_a_command() {
+        for args in [
+            &["--shards", "2", "check", "--backlog", "9"][..],
+            &["check", "--backlog", "9", "--shards", "2"],
+            &["--backlog", "9", "--shards", "2", "check"],
+        ] {
+            let cli = parsed(args);
+            assert_eq!((cli.task, cli.flags.len()), (Task::Check, 2), "{args:?}");
+            assert_eq!((&*cli.flags["shards"], &*cli.flags["backlog"]), ("2", "9"), "{args:?}");
+        }
+        assert_eq!(parsed(&["-c", "x.toml", "serve"]).file, Some("x.toml".into()));
+        assert_eq!(parsed(&["--shards=2", "config", "show"]).flags["shards"], "2");
+    }
+
+    #[test]
+    fn mistakes_are_one_line() {
+        for (args, part) in [
+            (
+                &["--shards", "2", "check", "--shards", "3"][..],
+                "--shards stands before the command",
+            ),
+            (&["-c", "a", "check", "-c", "b"], "--config stands before the command"),
+            (&["--shards", "2", "pub", "x"], "--shards is a setting of the server, and pub takes"),
+            (&["-c", "a", "sub", "x"], "--config is a setting"),
+            (&["pub", "x", "--shards", "2"], "unexpected argument '--shards'"),
+            (&["--nonsense"], "unexpected argument '--nonsense'"),
+            (&["chekc"], "unrecognized subcommand 'chekc'; a similar subcommand exists: 'check'"),
+            (&["pub"], "required arguments were not provided: <CHANNEL>"),
+            (&["completions", "tcsh"], "possible values: bash"),
+            (&["sub", "x", "--url", "wss://h/ws"], "TLS is not spoken here"),
+            (&["sub", "x", "--url", "ftp://h/ws"], "the scheme is ws or wss"),
+            (&["sub", "x", "--count", "many"], "is not a count"),
+        ] {
+            let all = std::iter::once("stentor").chain(args.iter().copied());
+            let error = parse(all.map(Into::into)).unwrap_err();
+            let line = complaint(&error);
+            assert!(line.contains(part) && !line.contains('\n'), "{args:?}: {line}");
+            assert!(error.use_stderr());
+        }
+    }
+
+    #[test]
     fn publishing_reads_standard_input_without_a_text() {
-        let Task::Publish { channel, text, .. } = parsed(&["pub", "lobby"]).task else { panic!() };
-        assert_eq!((&*channel, &*text), ("lobby", "-"));
+        let Task::Publish(asked) = parsed(&["pub", "lobby"]).task else { panic!() };
+        assert_eq!((&*asked.channel, &*asked.text), ("lobby", "-"));
+        let Task::Publish(asked) = parsed(&["pub", "a", "b", "--url", "WS://h:1/x"]).task else {
+            panic!()
+        };
+        assert_eq!((asked.url.to_string().as_str(), &*asked.text), ("ws://h:1/x", "b"));
+    }
+
+    #[test]
+    fn every_command_has_a_page_and_completions() {
+        for name in COMMANDS {
+            let Task::Print(page) = parsed(&["man", name]).task else { panic!() };
+            assert!(page.contains(&format!("stentor\\-{name}")), "{name}: {page}");
+        }
+        let Task::Print(page) = parsed(&["man"]).task else { panic!() };
+        assert!(page.contains("ping\\-interval"), "{page}");
+        for shell in ["bash", "zsh", "fish"] {
+            let Task::Print(script) = parsed(&["completions", shell]).task else { panic!() };
+            assert!(script.contains("ping-interval") && script.contains("doctor"), "{shell}");
+        }
     }
 }

@@ -1,16 +1,21 @@
 //! Settings in four layers: defaults, `stentor.toml`, `STENTOR_*`, flags. The later one wins, and
 //! each is checked alike.
 
+mod env;
 pub(crate) mod file;
 pub(crate) mod keys;
+mod listen;
+mod secret;
 pub(crate) mod show;
 pub(crate) mod units;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use stentor_shards::Config;
+use stentor_shards::{Config, ProxyProtocol};
 
 use keys::{KEYS, Key};
 
@@ -33,8 +38,16 @@ pub(crate) struct Settings {
     pub(crate) cores: Vec<usize>,
     /// Whether to take the place of the process that serves the address, and to yield it.
     pub(crate) take_over: bool,
+    /// How long a process that has taken over does not yield.
+    pub(crate) take_over_settle: Duration,
+    /// The exit code of a process that another one has taken over from.
+    pub(crate) relieved_exit_code: u8,
+    /// How long to go on serving after SIGTERM, with `/ready` at 503.
+    pub(crate) drain_delay: Duration,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) api_key: Option<String>,
+    /// The file that the key was read from.
+    pub(crate) api_key_file: Option<PathBuf>,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -46,8 +59,12 @@ impl Default for Settings {
             shard_count: None,
             cores: Vec::new(),
             take_over: true,
+            take_over_settle: Duration::from_secs(30),
+            relieved_exit_code: crate::exit::RELIEVED,
+            drain_delay: Duration::ZERO,
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9002))),
             api_key: None,
+            api_key_file: None,
             log_format: LogFormat::Auto,
             log_level: "info".into(),
         }
@@ -73,6 +90,8 @@ pub(crate) struct Invalid(pub(crate) String);
 pub(crate) struct Layered {
     pub(crate) settings: Settings,
     sources: BTreeMap<&'static str, Source>,
+    /// What is odd and no reason to stop.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Layered {
@@ -82,36 +101,21 @@ impl Layered {
     /// The first value that cannot be read, with the place where it stands.
     pub(crate) fn load(
         file: Option<&Path>,
-        environment: impl Iterator<Item = (String, String)>,
+        environment: impl Iterator<Item = (OsString, OsString)>,
         flags: &BTreeMap<&'static str, String>,
     ) -> Result<Self, Invalid> {
         let mut layered = Self::default();
         if let Some(path) = file {
             file::read(path, &mut layered)?;
         }
-        for (name, value) in environment {
-            layered.take_variable(&name, &value)?;
-        }
+        env::lay(environment, &mut layered)?;
         for (name, value) in flags {
             let key = keys::find(name).ok_or_else(|| Invalid(format!("no key {name}")))?;
             layered.set(key, value, Source::Flag).map_err(|why| Invalid(format!("--{why}")))?;
         }
+        layered.read_secrets()?;
         layered.check_together()?;
         Ok(layered)
-    }
-
-    fn take_variable(&mut self, name: &str, value: &str) -> Result<(), Invalid> {
-        let Some(short) = name.strip_prefix("STENTOR_") else { return Ok(()) };
-        // The first is the command line's, the others are the load tool's.
-        if short == "CONFIG" || short.starts_with("BENCH_") {
-            return Ok(());
-        }
-        let wanted = short.to_ascii_lowercase().replace('_', "-");
-        let Some(key) = keys::find(&wanted) else {
-            let near = keys::nearest(&wanted).map(|near| variable(near.name)).unwrap_or_default();
-            return Err(Invalid(format!("unknown variable {name}{}", hint(&near))));
-        };
-        self.set(key, value, Source::Environment).map_err(|why| Invalid(format!("{name}: {why}")))
     }
 
     /// Sets one key; the error names it.
@@ -124,6 +128,16 @@ impl Layered {
 
     pub(crate) fn source(&self, key: &Key) -> Source {
         self.sources.get(key.name).copied().unwrap_or(Source::Default)
+    }
+
+    fn read_secrets(&mut self) -> Result<(), Invalid> {
+        let Some(path) = &self.settings.api_key_file else { return Ok(()) };
+        if self.settings.api_key.is_some() {
+            return Err(Invalid("api-key and api-key-file are both set: leave one out".into()));
+        }
+        let key = secret::read(path).map_err(|why| Invalid(format!("api-key-file: {why}")))?;
+        self.settings.api_key = Some(key);
+        Ok(())
     }
 
     /// What no single value can be blamed for.
@@ -144,6 +158,13 @@ impl Layered {
         }
         if shards.default_channel.len() > shards.name_bytes {
             return fail("default-channel is longer than name-bytes".into());
+        }
+        if shards.proxy_protocol != ProxyProtocol::Off && shards.trusted_proxies.is_empty() {
+            return fail(
+                "proxy-protocol is on and trusted-proxies is empty: nobody would be believed; \
+                 name the proxies, such as trusted-proxies 10.0.0.0/8"
+                    .into(),
+            );
         }
         if let (Some(admin), None) = (self.settings.admin, &self.settings.api_key)
             && !admin.ip().is_loopback()
@@ -172,16 +193,13 @@ pub(crate) fn all_keys() -> &'static [Key] {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn load(
         variables: &[(&str, &str)],
         flags: &[(&'static str, &str)],
     ) -> Result<Layered, Invalid> {
-        let variables =
-            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         Layered::load(None, variables, &flags)
     }
@@ -211,7 +229,17 @@ mod tests {
             (vec![], vec![("pong-timeout", "5ms")], "--pong-timeout: 5ms is less than 100ms"),
             (vec![], vec![("outbox-bytes", "2000")], "a message must fit into an outbox"),
             (vec![], vec![("admin", "0.0.0.0:9002")], "set api-key"),
-            (vec![("STENTOR_ECHO", "x")], vec![], "unknown variable STENTOR_ECHO"),
+            (vec![("STENTOR_LOG_LEVELS", "x")], vec![], "unknown variable STENTOR_LOG_LEVELS"),
+            (vec![("STENTOR_API_KEY_FILE", "/nowhere")], vec![], "api-key-file: /nowhere: No such"),
+            (
+                vec![("STENTOR_API_KEY_FILE", "/nowhere"), ("STENTOR_API_KEY", "k")],
+                vec![],
+                "api-key and api-key-file are both set",
+            ),
+            (vec![], vec![("proxy-protocol", "required")], "trusted-proxies is empty"),
+            (vec![], vec![("allowed-origins", "https://a/,null")], "ends after host and port"),
+            (vec![], vec![("trusted-proxies", "10.0.0.1/8")], "meant is 10.0.0.0/8"),
+            (vec![("STENTOR_PATH_PREFIX", "/chat/")], vec![], "without a slash at its end"),
         ] {
             let error = load(&variables, &flags).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -1,25 +1,26 @@
 //! What this host allows, read and not guessed, and what of it comes first.
 
+mod findings;
+mod group;
+mod needs;
+mod ring;
+
 use std::fs;
+use std::path::Path;
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use stentor_shards::descriptors;
+use stentor_units::quantity::show_size;
 
-use crate::config::{Invalid, Settings};
+use crate::config::Settings;
+use crate::config::units::show_cores;
 
-/// User-space and kernel memory of one idle client, in bytes, as measured.
-const CLIENT_BYTES: u64 = 200 + 3_800;
+pub(crate) use findings::{Finding, Verdict};
+pub(crate) use group::Bounds;
+pub(crate) use needs::{CLIENT_BYTES, Needs, PROCESS_DESCRIPTORS, SPARE_DESCRIPTORS};
 
-/// Memory that one shard's ring locks, in bytes.
-const RING_BYTES: u64 = 512 << 10;
-
-/// Descriptors of the process that are not clients: standard streams, listeners, rings, admin
-/// connections.
-const OTHER_DESCRIPTORS: u64 = 64;
-
-/// The descriptors of one shard: listener, and once more for a process that takes over, three rings
-/// and their event, the set of watched sockets and the wait on it, the bell's event.
-const DESCRIPTORS_PER_SHARD: u64 = 9;
+/// The most shards that are started unless more are asked for.
+const SHARDS_MAX: usize = 64;
 
 /// The limits of this host and process.
 #[derive(Debug, Clone)]
@@ -34,6 +35,7 @@ pub(crate) struct Host {
     pub(crate) io_uring_disabled: Option<u64>,
     /// Whether a seccomp filter is in force.
     pub(crate) seccomp: bool,
+    pub(crate) kernel: String,
     pub(crate) somaxconn: u64,
     pub(crate) syn_backlog: u64,
     /// Pages of memory that TCP may use.
@@ -41,18 +43,24 @@ pub(crate) struct Host {
     /// How many sockets this user may have watched.
     pub(crate) watches: u64,
     pub(crate) ports: (u64, u64),
-    /// Bytes that may still be used, the control group's bound included.
+    /// Bytes that may still be used, the control groups' bounds included.
     pub(crate) memory: u64,
+    /// What the control groups say.
+    pub(crate) group: Bounds,
 }
 
 impl Host {
-    /// Raises the limit of descriptors, makes room for them, and reads everything.
+    /// Raises the limits of descriptors and of locked memory to the most that this process may
+    /// have, makes room for the descriptors, and reads everything.
     pub(crate) fn read() -> Self {
         // What cannot be raised is shown as it is.
         let _ = descriptors::raise_limit();
+        let memlock = getrlimit(Resource::Memlock);
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: memlock.maximum, ..memlock });
         let limit = getrlimit(Resource::Nofile);
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ports = numbers("net/ipv4/ip_local_port_range");
+        let group = group::read(Path::new("/"));
         Self {
             cores: core_affinity::get_core_ids()
                 .map(|ids| ids.into_iter().map(|core| core.id).collect())
@@ -63,6 +71,7 @@ impl Host {
             memlock: getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX),
             io_uring_disabled: number("kernel/io_uring_disabled"),
             seccomp: field(&status, "Seccomp:").is_some_and(|mode| mode == 2),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             somaxconn: number("net/core/somaxconn").unwrap_or(4096),
             syn_backlog: number("net/ipv4/tcp_max_syn_backlog").unwrap_or(1024),
             tcp_mem_pages: numbers("net/ipv4/tcp_mem").get(2).copied().unwrap_or(u64::MAX),
@@ -71,76 +80,87 @@ impl Host {
                 ports.first().copied().unwrap_or(32_768),
                 ports.get(1).copied().unwrap_or(60_999),
             ),
-            memory: memory(),
+            memory: memory(&group),
+            group,
         }
     }
 
-    /// What each limit allows, in clients, the tightest first.
-    pub(crate) fn capacity(&self, shards: u64) -> Vec<(&'static str, u64)> {
-        let used = OTHER_DESCRIPTORS + shards * DESCRIPTORS_PER_SHARD;
+    /// The number of clients that each limit allows, the tightest first.
+    pub(crate) fn capacity(&self, needs: Needs) -> Vec<(&'static str, u64)> {
         // The kernel gives an idle TCP socket no page of its own; one page is what a busy one holds
         // on average.
+        let watches = self.watches.saturating_sub(needs.watches());
         let mut capacity = vec![
-            ("open files (nofile)", self.nofile.saturating_sub(used)),
+            ("open files (nofile)", self.nofile.saturating_sub(needs.descriptors())),
             ("memory", self.memory / CLIENT_BYTES),
             ("TCP memory (tcp_mem)", self.tcp_mem_pages),
-            ("watched sockets (fs.epoll.max_user_watches)", self.watches),
+            ("watched sockets (fs.epoll.max_user_watches)", watches),
         ];
         capacity.sort_by_key(|(_, clients)| *clients);
         capacity
     }
 
-    /// The core of each shard: as asked, or spread evenly over the allowed ones.
+    /// Cores' worth of time that the control groups allow, where they allow less than all.
+    pub(crate) fn quota(&self) -> Option<f64> {
+        let (cpus, _) = self.group.cpus.as_ref()?;
+        #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 cores")]
+        let all = self.cores.len() as f64;
+        (*cpus < all).then_some(*cpus)
+    }
+
+    /// The most shards that the quota keeps busy: it, rounded up.
+    pub(crate) fn quota_shards(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "as few as there are cores")]
+        #[expect(clippy::cast_sign_loss, reason = "no group allows less than nothing")]
+        let whole = |cpus: f64| (cpus.ceil() as usize).max(1);
+        self.quota().map_or(usize::MAX, whole)
+    }
+
+    /// The core of each shard: as asked, or spread evenly over the allowed ones, of which a CPU
+    /// quota takes as many as it keeps busy.
     ///
     /// # Errors
     /// More shards than cores, or a core that is not allowed.
-    pub(crate) fn place(&self, settings: &Settings) -> Result<Vec<usize>, Invalid> {
+    pub(crate) fn place(&self, settings: &Settings) -> Result<Vec<usize>, Finding> {
         let named = &settings.cores;
+        let allowed = show_cores(&self.cores);
         if let Some(core) = named.iter().find(|core| !self.cores.contains(core)) {
-            let allowed = crate::config::units::show_cores(&self.cores);
-            return Err(Invalid(format!(
-                "core {core} asked for, {allowed} allowed to this process"
-            )));
+            let cause = format!("core {core} asked for, {allowed} allowed to this process");
+            return Err(Finding::fatal("cores", cause, format!("--cores {allowed}")));
         }
         let cores = if named.is_empty() { &self.cores } else { named };
-        let count = settings.shard_count.unwrap_or(cores.len().min(64));
-        if count > cores.len() {
-            let there = cores.len();
-            return Err(Invalid(format!(
-                "{count} shards asked for, {there} cores {}",
-                if named.is_empty() { "allowed to this process" } else { "named" }
-            )));
+        let usual = if named.is_empty() { self.quota_shards() } else { named.len() };
+        let count = settings.shard_count.unwrap_or(cores.len().min(SHARDS_MAX).min(usual));
+        let there = cores.len();
+        if count > there {
+            let which = if named.is_empty() { "allowed to this process" } else { "named" };
+            let cause = format!("{count} shards asked for, {there} cores {which}");
+            return Err(Finding::fatal("cores", cause, format!("--shards {there}")));
         }
         // Evenly: 2 shards on 8 cores take the first and the fifth, which seldom share a physical
         // core.
         Ok((0..count).map(|shard| cores[shard * cores.len() / count]).collect())
     }
 
-    /// Refuses what cannot work, with the knob that cures it.
-    ///
-    /// # Errors
-    /// The first thing that keeps the server from running here.
-    pub(crate) fn check(&self, shards: u64) -> Result<(), Invalid> {
-        let fail = |text: String| Err(Invalid(text));
-        if self.io_uring_disabled == Some(2) {
-            return fail("io_uring is switched off: sysctl -w kernel.io_uring_disabled=0".into());
-        }
-        let memlock = shards * RING_BYTES;
-        if self.memlock < RING_BYTES {
-            return fail(format!(
-                "memlock is {} bytes and {shards} shards lock {memlock}: LimitMEMLOCK={memlock}",
-                self.memlock
-            ));
-        }
-        let least = OTHER_DESCRIPTORS + shards * DESCRIPTORS_PER_SHARD;
-        if self.nofile <= least {
-            return fail(format!(
-                "nofile is {} and {shards} shards need more than {least}: LimitNOFILE=1048576",
-                self.nofile
-            ));
-        }
-        Ok(())
+    /// What so many shards need here, with the ring tried out, and what of it there is not.
+    pub(crate) fn judge(&self, settings: &Settings) -> Verdict {
+        Verdict::of(self, settings, stentor_shards::rt::try_ring)
     }
+}
+
+/// A number of bytes for people, rounded down to whole units.
+pub(crate) fn show_bytes(bytes: u64) -> String {
+    let unit = if bytes >= 10 << 30 {
+        30
+    } else if bytes >= 10 << 20 {
+        20
+    } else {
+        10
+    };
+    if bytes == u64::MAX {
+        return "unlimited".into();
+    }
+    show_size(bytes >> unit << unit)
 }
 
 fn numbers(name: &str) -> Vec<u64> {
@@ -157,20 +177,20 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn memory() -> u64 {
+fn memory(group: &Bounds) -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let available = field(&meminfo, "MemAvailable:").unwrap_or(0) * 1024;
-    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
-    let bound = group.trim().parse().unwrap_or(u64::MAX);
-    available.min(bound)
+    group.memory.as_ref().map_or(available, |(bytes, _)| available.min(*bytes))
 }
 
 #[cfg(test)]
 mod tests {
+    use stentor_shards::Ring;
+
     use super::*;
 
     fn host(cores: usize) -> Host {
-        Host { cores: (0..cores).collect(), ..Host::read() }
+        Host { cores: (0..cores).collect(), group: Bounds::default(), ..Host::read() }
     }
 
     fn asked(shards: Option<usize>, cores: &[usize]) -> Settings {
@@ -182,25 +202,34 @@ mod tests {
         assert_eq!(host(4).place(&asked(None, &[])).unwrap(), [0, 1, 2, 3]);
         assert_eq!(host(8).place(&asked(Some(2), &[])).unwrap(), [0, 4]);
         assert_eq!(host(8).place(&asked(None, &[5, 1])).unwrap(), [5, 1]);
+        assert_eq!(host(200).place(&asked(None, &[])).unwrap().len(), 64);
     }
 
     #[test]
-    fn what_cannot_be_is_refused_with_both_numbers() {
+    fn a_quota_bounds_the_shards_that_nobody_asked_for() {
+        for (cpus, shards) in [(0.2, 1), (1.0, 1), (1.5, 2), (3.9, 4), (64.0, 8)] {
+            let group = Bounds { cpus: Some((cpus, "/cpu.max".into())), memory: None };
+            let host = Host { group, ..host(8) };
+            assert_eq!(host.place(&asked(None, &[])).unwrap().len(), shards, "{cpus}");
+            assert_eq!(host.place(&asked(Some(8), &[])).unwrap().len(), 8);
+            assert_eq!(host.place(&asked(None, &[3, 4, 5])).unwrap(), [3, 4, 5]);
+        }
+    }
+
+    #[test]
+    fn cores_that_are_not_there_are_refused_with_both_numbers() {
         let error = host(2).place(&asked(Some(3), &[])).unwrap_err().to_string();
-        assert_eq!(error, "3 shards asked for, 2 cores allowed to this process");
+        assert_eq!(error, "3 shards asked for, 2 cores allowed to this process: --shards 2");
         let error = host(2).place(&asked(None, &[7])).unwrap_err().to_string();
-        assert_eq!(error, "core 7 asked for, 0,1 allowed to this process");
-        let poor = Host { memlock: 1000, ..host(2) };
-        assert!(poor.check(2).unwrap_err().to_string().contains("LimitMEMLOCK=1048576"));
-        let few = Host { nofile: 60, ..host(2) };
-        assert!(few.check(1).unwrap_err().to_string().contains("LimitNOFILE"));
+        assert_eq!(error, "core 7 asked for, 0,1 allowed to this process: --cores 0,1");
     }
 
     #[test]
     fn the_tightest_limit_comes_first() {
         let host = Host { nofile: 1000, memory: 1 << 30, tcp_mem_pages: 5_000, ..host(1) };
-        let capacity = host.capacity(1);
-        assert_eq!(capacity[0], ("open files (nofile)", 1000 - 64 - 9));
+        let capacity = host.capacity(Needs::of(1, Ring::Required));
+        assert_eq!(capacity[0], ("open files (nofile)", 1000 - 16 - 48 - 9));
         assert!(capacity.is_sorted_by_key(|(_, clients)| *clients));
+        assert_eq!(host.capacity(Needs::of(1, Ring::Off))[0].1, 1000 - 16 - 48 - 4);
     }
 }

@@ -1,10 +1,43 @@
-//! The log: lines for people on a terminal, JSON elsewhere, on standard error.
+//! The log: lines for people on a terminal, JSON elsewhere, on standard error. A reader that is
+//! slow, full or gone costs lines, and nothing else.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Settings};
+
+/// The most lines that wait for their reader.
+const LINES_MAX: usize = 256;
+
+/// How long the end of the process waits for lines to be read.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a line waits for room where the reader's pipe does not block.
+const ROOM_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Lines that nobody could be given. Relaxed: a count, which orders nothing.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// The queue of the thread that writes. Without it lines are written where they arise.
+static QUEUE: OnceLock<SyncSender<Entry>> = OnceLock::new();
+
+enum Entry {
+    Line(Vec<u8>),
+    /// Everything before it has been written.
+    Mark(SyncSender<()>),
+}
+
+/// Lines lost since the start.
+pub(crate) fn lines_lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
 
 /// Installs the log. The level is for our own words: libraries speak from warnings up only, since
 /// some of them write at lower levels what clients sent, as it came.
@@ -14,23 +47,119 @@ pub(crate) fn install(settings: &Settings) {
     let human = match settings.log_format {
         LogFormat::Human => true,
         LogFormat::Json => false,
-        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Auto => io::stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    start_writing();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .log_internal_errors(false)
+        .with_writer(|| Line);
     let installed = if human {
-        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+        builder.with_target(false).with_ansi(io::stderr().is_terminal()).try_init()
     } else {
         builder.json().try_init()
     };
     debug_assert!(installed.is_ok(), "the log is installed once");
 }
 
+/// Starts the thread that writes: a write to a pipe that nobody reads may take for ever.
+fn start_writing() {
+    // A file that may not grow further must be an error of the write, not the end of the process.
+    let _ = signal_hook::flag::register(
+        signal_hook::consts::signal::SIGXFSZ,
+        std::sync::Arc::default(),
+    );
+    let (queue, lines) = sync_channel(LINES_MAX);
+    let writer = thread::Builder::new().name("log".into()).spawn(move || write_all(&lines));
+    if writer.is_ok() {
+        let _ = QUEUE.set(queue);
+    }
+}
+
+fn write_all(entries: &Receiver<Entry>) {
+    let mut told = 0;
+    for entry in entries {
+        match entry {
+            Entry::Mark(written) => {
+                let _ = written.try_send(());
+            }
+            Entry::Line(line) if write(&line) => {
+                let lost = lines_lost();
+                if lost > told {
+                    told = lost;
+                    tracing::warn!(lost, "lines of this log were lost");
+                }
+            }
+            Entry::Line(_) => lose(),
+        }
+    }
+}
+
+fn lose() {
+    LOST.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Writes one line; `false` where it could not be written whole.
+fn write(mut line: &[u8]) -> bool {
+    let mut stderr = io::stderr();
+    while !line.is_empty() {
+        match stderr.write(line) {
+            Ok(0) => return false,
+            Ok(count) => line = &line[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
+                if !matches!(poll(&mut room, Some(&ROOM_TIMEOUT)), Ok(1..)) {
+                    return false;
+                }
+            }
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Waits until everything logged so far is written, for a moment at most.
+pub(crate) fn flush() {
+    let Some(queue) = QUEUE.get() else { return };
+    let until = Instant::now() + FLUSH_TIMEOUT;
+    let (written, is_written) = sync_channel(1);
+    let mut mark = Entry::Mark(written);
+    while let Err(TrySendError::Full(back)) = queue.try_send(mark) {
+        if Instant::now() >= until {
+            return;
+        }
+        mark = back;
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    let _ = is_written.recv_timeout(until.saturating_duration_since(Instant::now()));
+}
+
+/// One line on its way to the queue. The log writes each whole line in one call.
+struct Line;
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let taken = match QUEUE.get() {
+            Some(queue) => queue.try_send(Entry::Line(line.to_vec())).is_ok(),
+            None => write(line),
+        };
+        if !taken {
+            lose();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes a panic to the log, and ends the process at once if a shard's thread panicked: clients
 /// must not meet a server of which a part is dead.
 pub(crate) fn end_with_a_shard() {
-    let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let thread = std::thread::current();
+        let thread = thread::current();
         let name = thread.name().unwrap_or("unnamed").to_owned();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let payload = panic.payload();
@@ -43,10 +172,8 @@ pub(crate) fn end_with_a_shard() {
         // The runtime panics where io_uring is blocked; that is answered as a failure to start.
         let starting = place.contains("glommio") && text.contains("probe");
         if name.starts_with("shard-") && !starting {
+            flush();
             std::process::exit(crate::exit::INTERNAL.into());
-        }
-        if !starting {
-            usual(panic);
         }
     }));
 }

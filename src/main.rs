@@ -1,6 +1,7 @@
 //! Stentor's process: command line, configuration, host check, shards, control plane, exit code.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod cli;
 mod config;
 mod control;
@@ -8,22 +9,35 @@ mod doctor;
 mod exit;
 mod host;
 mod log;
+mod notify;
 mod signals;
 mod speak;
 mod takeover;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
-use host::Host;
-use takeover::{Predecessor, Sockets};
+use host::{Host, Verdict};
+use signals::Departure;
+use takeover::{Claim, Offer, Refused, Sockets};
+
+/// How much longer than its times a process may take to go after another one has taken over.
+const GOING_SLACK: Duration = Duration::from_secs(10);
 
 /// What ends the process, with its code.
 enum End {
     Done,
+    /// Another process serves in the place of this one.
+    Relieved(u8),
     Failed(u8, String),
 }
 
@@ -41,14 +55,24 @@ fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
+            if error.use_stderr() {
+                let _ = writeln!(std::io::stderr(), "stentor: {}", cli::complaint(&error));
+                return ExitCode::from(exit::USAGE);
+            }
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+            return ExitCode::SUCCESS;
         }
     };
-    match perform(&cli) {
+    let end = perform(&cli);
+    // What was logged comes before the last line.
+    log::flush();
+    match end {
         End::Done => ExitCode::SUCCESS,
+        End::Relieved(code) => ExitCode::from(code),
         End::Failed(code, why) => {
-            let _ = writeln!(std::io::stderr(), "stentor: {why}");
+            for line in why.lines() {
+                let _ = writeln!(std::io::stderr(), "stentor: {line}");
+            }
             ExitCode::from(code)
         }
     }
@@ -56,17 +80,11 @@ fn main() -> ExitCode {
 
 fn perform(cli: &Cli) -> End {
     let spoken = match &cli.task {
-        Task::Publish { channel, text, url, user } => {
-            speak::publish(url, channel, user.as_deref(), text)
-        }
-        Task::Subscribe { channel, url, user, json, most } => {
-            speak::subscribe(url, channel, user.as_deref(), *json, *most)
-        }
+        Task::Publish(asked) => speak::publish(asked),
+        Task::Subscribe(asked) => speak::subscribe(asked),
+        Task::Print(text) => return print(text),
         Task::Config(View::Default) => return print(&config::show::default_file()),
-        _ => match Layered::load(cli.file.as_deref(), environment(), &cli.flags) {
-            Ok(layered) => return with_settings(&cli.task, &layered),
-            Err(invalid) => return invalid.into(),
-        },
+        _ => return with_settings(cli),
     };
     match spoken {
         Ok(()) => End::Done,
@@ -74,63 +92,103 @@ fn perform(cli: &Cli) -> End {
     }
 }
 
-/// The variables that are text; no other can be one of ours.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+/// The file of settings: the flag's, the variable's, or `stentor.toml` in the directory that the
+/// service manager names. An empty variable is none.
+fn file_of(cli: &Cli) -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|path: &OsString| !path.is_empty());
+    let named = || variable("STENTOR_CONFIG").map(PathBuf::from);
+    let managed = || {
+        let folders = variable("CONFIGURATION_DIRECTORY")?;
+        let mut files = std::env::split_paths(&folders).map(|folder| folder.join("stentor.toml"));
+        files.find(|file| file.try_exists().unwrap_or(true))
+    };
+    cli.file.clone().or_else(named).or_else(managed)
 }
 
-fn with_settings(task: &Task, layered: &Layered) -> End {
+fn with_settings(cli: &Cli) -> End {
+    let layered = Layered::load(file_of(cli).as_deref(), std::env::vars_os(), &cli.flags);
+    let layered = match layered {
+        Ok(layered) => layered,
+        Err(invalid) => return invalid.into(),
+    };
     let settings = &layered.settings;
-    match task {
-        Task::Config(View::Env) => print(&config::show::environment(layered)),
-        Task::Config(_) => print(&config::show::in_force(layered)),
-        Task::Check => check(settings),
-        Task::Doctor => {
-            let findings = doctor::examine(&Host::read(), settings);
-            print(&findings.text);
-            if findings.healthy {
-                End::Done
-            } else {
-                End::Failed(exit::RUN, "this host cannot run the server as it is".into())
-            }
+    if !matches!(cli.task, Task::Serve) {
+        for warning in &layered.warnings {
+            let _ = writeln!(std::io::stderr(), "stentor: warning: {warning}");
         }
-        _ => serve(settings.clone()),
+    }
+    match &cli.task {
+        Task::Config(View::Env) => print(&config::show::environment(&layered)),
+        Task::Config(_) => print(&config::show::in_force(&layered)),
+        Task::Check => check(settings),
+        Task::Doctor { json } => examine(settings, *json),
+        _ => serve(settings.clone(), &layered.warnings),
     }
 }
 
 fn print(text: &str) -> End {
-    // A reader that has gone is no failure of ours.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    End::Done
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            End::Failed(exit::RUN, format!("standard output: {error}"))
+        }
+        _ => End::Done,
+    }
 }
 
 fn check(settings: &Settings) -> End {
-    let host = Host::read();
-    let checked = host.place(settings).and_then(|cores| host.check(cores.len() as u64));
-    match checked {
-        Ok(()) => print("the configuration is valid\n"),
-        Err(invalid) => invalid.into(),
+    let verdict = Host::read().judge(settings);
+    for warning in verdict.warnings() {
+        print(&format!("warning: {warning}\n"));
+    }
+    match verdict.refusal() {
+        None => print("the configuration is valid\n"),
+        Some(why) => End::Failed(exit::CONFIG, why),
     }
 }
 
-fn serve(mut settings: Settings) -> End {
+fn examine(settings: &Settings, json: bool) -> End {
     let host = Host::read();
-    match host.place(&settings) {
-        Ok(cores) => settings.shards.cores = cores,
-        Err(invalid) => return invalid.into(),
+    let verdict = host.judge(settings);
+    print(&if json {
+        doctor::record(&host, &verdict)
+    } else {
+        doctor::describe(&host, &verdict, settings)
+    });
+    match verdict.refusal() {
+        None => End::Done,
+        Some(why) => End::Failed(exit::CONFIG, why),
     }
-    let shards = settings.shards.cores.len() as u64;
-    if let Err(invalid) = host.check(shards) {
-        return invalid.into();
-    }
-    log::install(&settings);
-    log::end_with_a_shard();
+}
 
-    let listen = settings.shards.listen;
-    let found = if settings.take_over { Predecessor::find(listen) } else { None };
-    let (predecessor, inherited) = found.unzip();
-    let Sockets { listeners, admin } = inherited.unwrap_or_default();
+fn serve(mut settings: Settings, warnings: &[String]) -> End {
+    // Before anything else is opened: it could take a number that is not there.
+    let activated = match activation::take(&settings) {
+        Ok(activated) => activated,
+        Err(invalid) => return invalid.into(),
+    };
+    let fingerprint = takeover::fingerprint(&settings);
+    let host = Host::read();
+    let verdict = host.judge(&settings);
+    if let Some(why) = verdict.refusal() {
+        return End::Failed(exit::CONFIG, why);
+    }
+    settings.shards.cores.clone_from(&verdict.cores);
+    settings.shards.ring = verdict.ring;
+    open_log(&settings, warnings, &verdict);
+
+    // Sockets of the service manager are its own: they pass to no other process.
+    let sockets_stay = activated.is_some();
+    let mut claim = match claim(&mut settings, activated, fingerprint) {
+        Ok(claim) => claim,
+        Err(end) => return end,
+    };
+    let Sockets { listeners, admin } = std::mem::take(&mut claim.sockets);
+    let listeners = match activation::spread(listeners, settings.shards.cores.len()) {
+        Ok(listeners) => listeners,
+        Err(error) => return End::Failed(exit::RUN, format!("inherited sockets: {error}")),
+    };
 
     let (door, visitors) = control::door();
     let (handle, mut run) = match stentor_shards::run(settings.shards.clone(), listeners, &door) {
@@ -142,60 +200,144 @@ fn serve(mut settings: Settings) -> End {
     let asked = control::Settings::of(&settings);
     let mut control = match control::start(handle.clone(), asked, admin, visitors) {
         Ok(control) => control,
-        Err(error) => return End::Failed(exit::RUN, error.to_string()),
+        Err(error) => return End::Failed(exit::RUN, who_has_admin(&error, &settings)),
     };
-    if let Err(error) = signals::handle(handle.clone()) {
+    let departure = Departure::new(handle.clone(), &settings, sockets_stay);
+    if let Err(error) = departure.begin_at_signals() {
         return End::Failed(exit::RUN, format!("signals: {error}"));
     }
-    if let Some(predecessor) = predecessor {
-        predecessor.relieve();
-    }
+    claim.relieve();
     let listeners = run.take_listeners();
-    if settings.take_over {
-        offer(listeners, &mut control, &handle);
+    let relieved = Arc::new(AtomicBool::new(false));
+    if settings.take_over && !sockets_stay {
+        let (admin, admin_over) = control.lend_admin();
+        let sockets = Sockets { listeners, admin };
+        let what = Offer { sockets, fingerprint, settling: claim.settling };
+        let leave = Relief { relieved: Arc::clone(&relieved), admin_over, departure };
+        let code = settings.relieved_exit_code;
+        if let Err(error) = takeover::offer(handle.address(), what, move || leave.go(code)) {
+            tracing::warn!(%error, "no other process can take over from this one");
+        }
     }
-    announce(&host, &settings, &handle, &control);
+    claim.settle();
+    announce(&host, &verdict, &settings, (&handle, &control));
+    notify::ready(&handle);
     let ended = run.wait();
     drop(control);
     match ended {
         Ok(reports) => {
             let served: u64 = reports.iter().map(|report| report.accepts).sum();
             tracing::info!(accepts = served, "drained");
-            End::Done
+            let relieved = relieved.load(Ordering::Relaxed);
+            if relieved { End::Relieved(settings.relieved_exit_code) } else { End::Done }
         }
         Err(error) => failed(&error),
     }
 }
 
-/// Lets a newer process take over from this one.
-fn offer(listeners: Vec<OwnedFd>, control: &mut control::Control, handle: &stentor_shards::Handle) {
-    let (admin, admin_over) = control.lend_admin();
-    let shards = handle.clone();
-    let offered = takeover::offer(handle.address(), Sockets { listeners, admin }, move || {
-        admin_over.send_replace(true);
-        signals::drain(&shards, true);
+/// Begins to log, with what is to be said about the settings and this host.
+fn open_log(settings: &Settings, warnings: &[String], verdict: &Verdict) {
+    log::install(settings);
+    log::end_with_a_shard();
+    stentor_shards::rt::hide_failed_starts();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    for warning in verdict.warnings() {
+        tracing::warn!(limit = warning.limit, "{warning}");
+    }
+}
+
+/// How this process goes when another one has taken over.
+struct Relief {
+    relieved: Arc<AtomicBool>,
+    admin_over: tokio::sync::watch::Sender<bool>,
+    departure: Departure,
+}
+
+impl Relief {
+    fn go(self, code: u8) {
+        // Relaxed: the process's end, which reads it, comes long after it.
+        self.relieved.store(true, Ordering::Relaxed);
+        self.admin_over.send_replace(true);
+        self.departure.drain(true);
+        end_later(&self.departure, code);
+    }
+}
+
+/// Makes the address this process's own, by the sockets of the service manager or of the process
+/// that serves it until now, or shares it where that is asked for.
+fn claim(
+    settings: &mut Settings,
+    activated: Option<Sockets>,
+    fingerprint: u64,
+) -> Result<Claim, End> {
+    if let Some(sockets) = activated {
+        let address = |socket: Option<&OwnedFd>| activation::address_of(socket?).ok();
+        settings.shards.listen =
+            address(sockets.listeners.first()).unwrap_or(settings.shards.listen);
+        settings.admin = address(sockets.admin.as_ref()).or(settings.admin);
+        tracing::info!(sockets = sockets.listeners.len(), "sockets of the service manager");
+        return Ok(Claim::shared(sockets));
+    }
+    if !settings.take_over {
+        return Ok(Claim::shared(Sockets::default()));
+    }
+    let claimed = takeover::claim(settings.shards.listen, fingerprint, settings.take_over_settle);
+    claimed.map_err(|refused| {
+        let code = match refused {
+            Refused::Settling { .. } => exit::HELD,
+            _ => exit::RUN,
+        };
+        End::Failed(code, refused.to_string())
+    })
+}
+
+/// Ends a process that another one has taken over from, though a part of it should hang.
+fn end_later(departure: &Departure, code: u8) {
+    let longest = departure.longest().saturating_add(GOING_SLACK);
+    let _ = thread::Builder::new().name("end".into()).spawn(move || {
+        let until = std::time::Instant::now() + longest;
+        while let Some(left) = until.checked_duration_since(std::time::Instant::now()) {
+            thread::park_timeout(left);
+        }
+        tracing::error!("the drain has not come to an end: ending at once");
+        log::flush();
+        std::process::exit(code.into());
     });
-    if let Err(error) = offered {
-        tracing::warn!(%error, "no other process can take over from this one");
+}
+
+fn who_has_admin(error: &std::io::Error, settings: &Settings) -> String {
+    match settings.admin {
+        Some(admin) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            format!("admin address {admin}: address in use by {}", takeover::describe(admin))
+        }
+        _ => error.to_string(),
     }
 }
 
 fn failed(error: &stentor_shards::RunError) -> End {
-    let internal = matches!(error, stentor_shards::RunError::Panicked { .. });
-    End::Failed(if internal { exit::INTERNAL } else { exit::RUN }, error.to_string())
+    let code = match error {
+        stentor_shards::RunError::Panicked { .. } => exit::INTERNAL,
+        // The host had no thread, core or ring for it, and has none the next time.
+        stentor_shards::RunError::Executor { .. } => exit::CONFIG,
+        _ => exit::RUN,
+    };
+    End::Failed(code, error.to_string())
 }
 
 /// Says where the page is, how the shards lie, and what this host can carry.
 fn announce(
     host: &Host,
+    verdict: &Verdict,
     settings: &Settings,
-    handle: &stentor_shards::Handle,
-    control: &control::Control,
+    (handle, control): (&stentor_shards::Handle, &control::Control),
 ) {
     let cores = config::units::show_cores(&settings.shards.cores);
-    let shards = settings.shards.cores.len();
-    tracing::info!(shards, cores, "one shard on each of these cores");
-    let capacity = host.capacity(shards as u64);
+    let (shards, sleeps_in) = (settings.shards.cores.len(), doctor::sleeps_in(verdict.ring));
+    let cpu_quota = host.quota();
+    tracing::info!(shards, cores, cpu_quota, sleeps_in, "one shard on each of these cores");
+    let capacity = host.capacity(verdict.needs);
     if let Some((limit, clients)) = capacity.first() {
         tracing::info!(clients, limit, "this host carries about so many clients; the first limit");
         let asked = settings.shards.clients.min(settings.shards.clients_per_shard * shards);

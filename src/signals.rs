@@ -1,42 +1,133 @@
-//! SIGTERM and SIGINT drain, a second one ends at once; SIGHUP says that settings are read at
+//! SIGTERM and SIGINT drain, after a delay where one is set; the next one does not wait for the
+//! delay, and the one after the drain's begin ends at once. SIGHUP says that settings are read at
 //! start.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stentor_shards::{Handle, Untaken};
 
-/// Handles signals on a thread of its own until the process ends.
-pub(crate) fn handle(shards: Handle) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut asked = false;
-        for signal in signals.forever() {
-            match signal {
-                SIGHUP => {
-                    tracing::info!("SIGHUP: settings are read at start; restart to change them");
-                }
-                _ if asked => {
-                    tracing::warn!("a second signal: ending at once");
-                    std::process::exit(128 + signal);
-                }
-                _ => {
-                    asked = true;
-                    tracing::info!(signal, "draining");
-                    drain(&shards, false);
-                }
-            }
-        }
-    })?;
-    Ok(())
+use crate::notify;
+
+/// Whether this process has been asked to go. Relaxed: it orders nothing.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+
+/// Whether its drain has begun. Relaxed likewise.
+static GOING: AtomicBool = AtomicBool::new(false);
+
+const SERVING: u8 = 0;
+const DELAYING: u8 = 1;
+const DRAINING: u8 = 2;
+
+/// How this process goes. It goes once.
+#[derive(Debug, Clone)]
+pub(crate) struct Departure {
+    shards: Handle,
+    delay: Duration,
+    /// For how long the drain may go on after the delay.
+    drain: Duration,
+    stage: Arc<AtomicU8>,
+    /// Somebody else holds the listening sockets: who comes now waits for the next process.
+    sockets_stay: bool,
 }
 
-/// A full lane empties itself: the order is repeated until every shard has it.
-pub(crate) fn drain(shards: &Handle, successor: bool) {
-    while shards.drain(successor) == Err(Untaken::Busy) {
-        thread::park_timeout(Duration::from_millis(1));
+/// Returns `true` once this process has been asked to go, though it may serve on for a while.
+pub(crate) fn is_leaving() -> bool {
+    LEAVING.load(Ordering::Relaxed)
+}
+
+/// Returns `true` once the drain has begun, after which shards end one by one.
+pub(crate) fn has_gone() -> bool {
+    GOING.load(Ordering::Relaxed)
+}
+
+impl Departure {
+    pub(crate) fn new(
+        shards: Handle,
+        settings: &crate::config::Settings,
+        sockets_stay: bool,
+    ) -> Self {
+        let drain = settings.shards.drain_spread.saturating_add(settings.shards.drain_timeout);
+        let stage = Arc::new(AtomicU8::new(SERVING));
+        Self { shards, delay: settings.drain_delay, drain, stage, sockets_stay }
+    }
+
+    /// Handles signals on a thread of its own until the process ends.
+    pub(crate) fn begin_at_signals(&self) -> io::Result<()> {
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let departure = self.clone();
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            for signal in signals.forever() {
+                departure.take(signal);
+            }
+        })?;
+        Ok(())
+    }
+
+    fn take(&self, signal: i32) {
+        // Relaxed: the stage is all that passes between the threads.
+        let stage = self.stage.load(Ordering::Relaxed);
+        match signal {
+            SIGHUP => {
+                tracing::info!("SIGHUP: settings are read at start; restart to change them");
+            }
+            _ if stage == DRAINING => {
+                tracing::warn!("another signal: ending at once");
+                crate::log::flush();
+                std::process::exit(128 + signal);
+            }
+            _ if stage == DELAYING || self.delay.is_zero() => {
+                LEAVING.store(true, Ordering::Relaxed);
+                tracing::info!(signal, "draining");
+                self.drain(false);
+            }
+            _ => self.serve_on(signal),
+        }
+    }
+
+    /// Serves on for the delay, on a thread of its own, so that whoever sends connects here sees
+    /// in time that it should not.
+    fn serve_on(&self, signal: i32) {
+        self.stage.store(DELAYING, Ordering::Relaxed);
+        LEAVING.store(true, Ordering::Relaxed);
+        let seconds = self.delay.as_secs_f64();
+        tracing::info!(signal, seconds, "leaving: serving on, and not ready any more");
+        notify::stopping("serving on before the drain", self.delay.saturating_add(self.drain));
+        let departure = self.clone();
+        let until = Instant::now() + self.delay;
+        let waits = thread::Builder::new().name("drain-delay".into()).spawn(move || {
+            while let Some(left) = until.checked_duration_since(Instant::now()) {
+                thread::park_timeout(left);
+            }
+            if departure.stage.load(Ordering::Relaxed) == DELAYING {
+                tracing::info!("draining");
+                departure.drain(false);
+            }
+        });
+        if waits.is_err() {
+            self.drain(false);
+        }
+    }
+
+    /// Drains now. With a `successor`, or where the sockets stay, nobody is refused.
+    pub(crate) fn drain(&self, successor: bool) {
+        self.stage.store(DRAINING, Ordering::Relaxed);
+        GOING.store(true, Ordering::Relaxed);
+        notify::stopping("draining", self.drain);
+        let successor = successor || self.sockets_stay;
+        // A full lane empties itself: the order is repeated until every shard has it.
+        while self.shards.drain(successor) == Err(Untaken::Busy) {
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    /// The longest that this process may take to go.
+    pub(crate) fn longest(&self) -> Duration {
+        self.drain
     }
 }

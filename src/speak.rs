@@ -1,134 +1,93 @@
-//! `stentor pub` and `stentor sub`: a small client of the two endpoints.
+//! `stentor pub` and `stentor sub`: a small client of the two dialects.
 
-use std::io::{self, BufRead, Write};
-use std::net::TcpStream;
+mod lines;
+mod link;
+mod publish;
+mod subscribe;
 
-use async_tungstenite::tungstenite::client::IntoClientRequest;
-use async_tungstenite::tungstenite::http::HeaderValue;
-use async_tungstenite::tungstenite::{self, Message, WebSocket};
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Duration;
 
-type Socket = WebSocket<TcpStream>;
+use rustix::event::{PollFd, Timespec};
+use stentor_units::Url;
 
-/// Publishes `text`, or each line of standard input where it is `-`.
-///
-/// # Errors
-/// Why the server cannot be reached, or what it refused.
-pub(crate) fn publish(
-    url: &str,
-    channel: &str,
-    user: Option<&str>,
-    text: &str,
-) -> Result<(), String> {
-    let mut socket = connect(&endpoint(url, channel, user, "&echo=false"), false)?;
-    let send = |socket: &mut Socket, line: &str| {
-        socket.send(Message::text(line)).map_err(|error| explain(&error))
-    };
-    if text == "-" {
-        for line in io::stdin().lock().lines() {
-            let line = line.map_err(|error| format!("standard input: {error}"))?;
-            send(&mut socket, &line)?;
-        }
-    } else {
-        send(&mut socket, text)?;
-    }
-    socket.close(None).map_err(|error| explain(&error))?;
-    // The server has taken everything once it has answered the goodbye.
-    loop {
-        match socket.read() {
-            Ok(_) => {}
-            Err(tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed) => {
-                return Ok(());
+pub(crate) use publish::publish;
+pub(crate) use subscribe::subscribe;
+
+/// What `stentor pub` was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Publish {
+    pub(crate) url: Url,
+    pub(crate) channel: String,
+    pub(crate) user: Option<String>,
+    /// One text; `-` stands for the lines of standard input.
+    pub(crate) text: String,
+}
+
+/// What `stentor sub` was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subscribe {
+    pub(crate) url: Url,
+    pub(crate) channel: String,
+    pub(crate) user: Option<String>,
+    /// Whole messages rather than their texts.
+    pub(crate) json: bool,
+    /// After so many messages it is over.
+    pub(crate) count: Option<u64>,
+    /// Whether the end of the connection is the end.
+    pub(crate) once: bool,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// With a close frame; without a code it is 1005.
+    Closed { code: u16, reason: String },
+    /// Without one.
+    Lost(String),
+}
+
+impl End {
+    /// Returns `true` if the same client would meet the same end again: the table of close codes in
+    /// PROTOCOL.md.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Lost(_) => false,
+            Self::Closed { code, .. } => {
+                *code >= 3500 || matches!(code, 1000 | 1002 | 1003 | 1007..=1010)
             }
-            Err(error) => return Err(explain(&error)),
         }
     }
 }
 
-/// Prints what is published, until `count` messages have come or the server ends it.
-///
-/// # Errors
-/// Why the server cannot be reached, or how it ended this.
-pub(crate) fn subscribe(
-    url: &str,
-    channel: &str,
-    user: Option<&str>,
-    json: bool,
-    count: Option<u64>,
-) -> Result<(), String> {
-    let mut socket = connect(&endpoint(url, channel, user, ""), json)?;
-    let mut out = io::stdout().lock();
-    let mut left = count.unwrap_or(u64::MAX);
-    while left > 0 {
-        let written = match socket.read().map_err(|error| explain(&error))? {
-            Message::Text(text) if json && !is_message(&text) => continue,
-            Message::Text(text) => writeln!(out, "{text}"),
-            Message::Binary(bytes) => out.write_all(&bytes).and_then(|()| writeln!(out)),
-            Message::Close(frame) => {
-                let end = frame.map(|frame| format!("{} {}", frame.code, frame.reason));
-                return Err(format!("closed by the server: {}", end.unwrap_or_default()));
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed { code, reason } => {
+                // The reason comes from elsewhere: nothing of it may move a terminal's cursor.
+                write!(f, "closed by the server: {code} {}", reason.escape_debug())
             }
-            _ => continue,
-        };
-        if written.and_then(|()| out.flush()).is_err() {
-            // Who read this has gone.
-            return Ok(());
+            Self::Lost(why) => write!(f, "the connection was lost: {why}"),
         }
-        left -= 1;
     }
-    let _ = socket.close(None);
-    let _ = socket.flush();
-    Ok(())
 }
 
-fn is_message(text: &str) -> bool {
-    text.starts_with("{\"type\":\"message\"")
-}
-
-fn endpoint(url: &str, channel: &str, user: Option<&str>, more: &str) -> String {
-    let join = if url.contains('?') { '&' } else { '?' };
-    let user = user.map(|user| format!("&user={}", escape(user))).unwrap_or_default();
-    format!("{url}{join}channel={}{user}{more}", escape(channel))
-}
-
-fn escape(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
-fn connect(url: &str, json: bool) -> Result<Socket, String> {
-    let mut request = url.into_client_request().map_err(|error| explain(&error))?;
-    if json {
-        let protocol = HeaderValue::from_static("stentor.v1");
-        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+/// Waits until one of the descriptors has something to tell, or for so long.
+fn wait(fds: &mut [PollFd<'_>], most: Option<Duration>) -> Result<(), String> {
+    let most = most.map(|most| Timespec {
+        tv_sec: i64::try_from(most.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(most.subsec_nanos()),
+    });
+    match rustix::event::poll(fds, most.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(format!("poll: {error}")),
     }
-    let uri = request.uri();
-    if uri.scheme_str() != Some("ws") {
-        return Err(format!("{url}: only ws:// is spoken here"));
-    }
-    let host = uri.host().unwrap_or("127.0.0.1").trim_matches(['[', ']']).to_owned();
-    let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host.as_str(), port))
-        .map_err(|error| format!("{host}:{port}: {error}"))?;
-    let _ = stream.set_nodelay(true);
-    let (socket, _) = tungstenite::client(request, stream).map_err(|error| match error {
-        tungstenite::HandshakeError::Failure(error) => explain(&error),
-        tungstenite::HandshakeError::Interrupted(_) => "the handshake was interrupted".into(),
-    })?;
-    Ok(socket)
 }
 
-/// One line, with the server's own reason where it gave one.
-fn explain(error: &tungstenite::Error) -> String {
-    match error {
-        tungstenite::Error::Http(response) => {
-            let body = response.body().as_deref().unwrap_or_default();
-            let reason = String::from_utf8_lossy(body).trim().escape_debug().to_string();
-            format!("{} {reason}", response.status())
-        }
-        other => other.to_string(),
-    }
+/// A line for people, beside what is printed.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "stentor: {text}");
 }
 
 #[cfg(test)]
@@ -136,11 +95,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_escaped_into_the_url() {
-        assert_eq!(
-            endpoint("ws://h/ws", "a b&c", Some("ä"), "&echo=false"),
-            "ws://h/ws?channel=a%20b%26c&user=%C3%A4&echo=false"
-        );
-        assert_eq!(endpoint("ws://h/ws?x=1", "c", None, ""), "ws://h/ws?x=1&channel=c");
+    fn final_codes_are_those_of_the_protocol() {
+        let is_final = |code| End::Closed { code, reason: String::new() }.is_final();
+        for code in [1000, 1002, 1007, 1008, 1009, 3500, 3501, 4000] {
+            assert!(is_final(code), "{code}");
+        }
+        for code in [1001, 1005, 1006, 1011, 1012, 1013, 1014, 3000, 3008, 3012, 3499] {
+            assert!(!is_final(code), "{code}");
+        }
+        assert!(!End::Lost("reset".into()).is_final());
+    }
+
+    #[test]
+    fn an_end_is_one_line() {
+        let end = End::Closed { code: 3501, reason: "a\nb\x1b".into() };
+        assert_eq!(end.to_string(), "closed by the server: 3501 a\\nb\\u{1b}");
     }
 }

@@ -5,118 +5,253 @@
 //! same user is heard at. A listener that is closed resets whoever waits at it, and whoever is in
 //! the middle of TCP's handshake; one that somebody still holds does neither, whatever the kernel's
 //! settings are. The older process goes on as before until the newer one says that it serves.
+//!
+//! Nobody serves an address beside another process by accident: who can neither take over nor have
+//! the address alone does not start.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+mod holder;
+mod meet;
+mod pass;
+mod settle;
+
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, UCred, recvmsg, sendmsg, sockopt,
-};
+use meet::{ANSWER_TIMEOUT, Peer, Turn};
+use pass::{Answer, FREE, SERVING};
 
-/// The most sockets that pass on: a listener for each shard, and the admin address's.
-const SOCKETS_MAX: usize = 65;
+pub(crate) use holder::describe;
+pub(crate) use pass::Sockets;
+pub(crate) use settle::{Settling, fingerprint};
 
-/// How long the older process may take to answer, and the newer one to begin to serve.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the newer process may take to begin to serve.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often a newer process asks where the older one is just being replaced by a third.
+/// How often a newer process asks where the older one is just going.
 const ASKS_MAX: usize = 20;
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// What the newer process says when it serves, and the older one when its place is free.
-const SERVING: u8 = b'S';
-const FREE: u8 = b'F';
+/// How long a newer process waits for one that has just taken over, and how often it asks. A
+/// supervisor that starts it at once again does so every few seconds only.
+const REFUSED_WAIT: Duration = Duration::from_secs(5);
+const REFUSED_ASK: Duration = Duration::from_millis(500);
 
-/// What passes from one process to the other.
-#[derive(Debug, Default)]
-pub(crate) struct Sockets {
-    /// What the shards listen on.
-    pub(crate) listeners: Vec<OwnedFd>,
-    /// What the admin address is served on.
-    pub(crate) admin: Option<OwnedFd>,
+/// How long the older process waits for its place to be given up by one before it that hangs.
+const NAME_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why this process cannot have the address.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// Another process has just taken over.
+    #[error(
+        "{address} is served by {who}, which has taken over lately and yields in {}s \
+         (--take-over-settle): end it first, or start later", left.as_secs() + 1
+    )]
+    Settling { address: SocketAddr, who: String, left: Duration },
+    /// Another process serves it and hangs.
+    #[error(
+        "{address} is served by {who}, which does not answer within {}s: end it first",
+        ANSWER_TIMEOUT.as_secs()
+    )]
+    Silent { address: SocketAddr, who: String },
+    /// The address is in use.
+    #[error("cannot listen on {address}: address in use by {who}")]
+    InUse { address: SocketAddr, who: String },
+    /// It could not be found out.
+    #[error("cannot listen on {address}: {source}")]
+    Failed { address: SocketAddr, source: io::Error },
 }
 
-/// The process that serves the address now.
+/// An address that is this process's to serve.
 #[derive(Debug)]
-pub(crate) struct Predecessor {
-    stream: UnixStream,
-    pid: i32,
+pub(crate) struct Claim {
+    pub(crate) sockets: Sockets,
+    pub(crate) settling: Settling,
+    predecessor: Option<Predecessor>,
+    /// Until this process can be found at the address, no other one may start.
+    turn: Option<Turn>,
 }
 
-impl Predecessor {
-    /// Finds the process of this user that serves `address`, and takes its sockets.
-    pub(crate) fn find(address: SocketAddr) -> Option<(Self, Sockets)> {
-        for _ in 0..ASKS_MAX {
-            // Nobody there, which is the usual start.
-            let stream = UnixStream::connect_addr(&meeting_place(address)?).ok()?;
-            match Self::ask(stream) {
-                Ok(found) => return Some(found),
-                Err(error) if is_gone(&error) => thread::park_timeout(ASK_AGAIN),
-                Err(error) => {
-                    tracing::warn!(%error, "another process serves the address and does not yield");
-                    return None;
-                }
+/// The process that serves the address until now.
+#[derive(Debug)]
+struct Predecessor {
+    stream: UnixStream,
+    who: Peer,
+}
+
+/// What came of asking once.
+enum Asked {
+    Nobody,
+    Yields(Claim),
+    Settling(Peer, Duration),
+    Silent(String),
+}
+
+/// Claims `address`: takes the sockets of the process of this user that serves it, or finds that
+/// nobody does. `base` is for how long this process yields to no other once it has taken over.
+///
+/// # Errors
+/// Another process has the address, or one that takes its connections, and keeps it.
+pub(crate) fn claim(
+    address: SocketAddr,
+    fingerprint: u64,
+    base: Duration,
+) -> Result<Claim, Refused> {
+    let failed = |source| Refused::Failed { address, source };
+    if address.port() == 0 {
+        // A port that is still to be chosen is nobody's.
+        return Ok(Claim::alone(None));
+    }
+    let until = Instant::now() + REFUSED_WAIT;
+    loop {
+        let turn = Turn::wait(address.port()).map_err(failed)?;
+        match ask(address, fingerprint, base).map_err(failed)? {
+            Asked::Yields(claim) => return Ok(Claim { turn: Some(turn), ..claim }),
+            Asked::Silent(who) => return Err(Refused::Silent { address, who }),
+            Asked::Settling(peer, left) if Instant::now() >= until => {
+                return Err(Refused::Settling { address, who: peer.to_string(), left });
+            }
+            Asked::Settling(..) => {
+                // Another newcomer may be welcome.
+                drop(turn);
+                thread::park_timeout(REFUSED_ASK);
+            }
+            Asked::Nobody => {
+                return match holder::of(address) {
+                    Some(who) => Err(Refused::InUse { address, who }),
+                    None => Ok(Claim::alone(Some(turn))),
+                };
             }
         }
-        None
     }
+}
 
-    fn ask(stream: UnixStream) -> io::Result<(Self, Sockets)> {
-        let pid = check_peer(&stream)?.pid.as_raw_nonzero().get();
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        let sockets = receive(&stream)?;
-        Ok((Self { stream, pid }, sockets))
-    }
-
-    /// Tells it to go, now that its clients can come here; it goes in its own time.
-    pub(crate) fn relieve(mut self) {
-        let mut answer = [0];
-        let told = self.stream.write_all(&[SERVING]);
-        match told.and_then(|()| self.stream.read_exact(&mut answer)) {
-            Ok(()) => tracing::info!(pid = self.pid, "took over from another process"),
-            Err(error) => tracing::warn!(pid = self.pid, %error, "the other process is gone"),
+fn ask(address: SocketAddr, fingerprint: u64, base: Duration) -> io::Result<Asked> {
+    for _ in 0..ASKS_MAX {
+        let stream = match meet::knock(&meet::place(address)) {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return Ok(Asked::Nobody),
+            Err(error) if meet::is_timeout(&error) => {
+                return Ok(Asked::Silent("a process that takes nobody in".into()));
+            }
+            Err(error) => return Err(error),
+        };
+        let who = meet::peer(&stream)?;
+        if !who.is_trusted {
+            // The kernel says whether another user has the port too.
+            return Ok(Asked::Nobody);
+        }
+        match ask_peer(stream, who, fingerprint, base) {
+            Err(error) if is_gone(&error) => thread::park_timeout(ASK_AGAIN),
+            Err(error) if meet::is_timeout(&error) => return Ok(Asked::Silent(who.to_string())),
+            asked => return asked,
         }
     }
+    // It has gone, and its place has not been taken.
+    Ok(Asked::Nobody)
+}
+
+fn ask_peer(
+    mut stream: UnixStream,
+    who: Peer,
+    fingerprint: u64,
+    base: Duration,
+) -> io::Result<Asked> {
+    Ok(match pass::ask(&mut stream, fingerprint)? {
+        Answer::Refuses(left) => Asked::Settling(who, left),
+        Answer::Yields { sockets, from, settle } => Asked::Yields(Claim {
+            sockets,
+            settling: Settling::after(base, from, settle),
+            predecessor: Some(Predecessor { stream, who }),
+            turn: None,
+        }),
+    })
+}
+
+impl Claim {
+    /// A claim on an address that nobody else has asked to have alone.
+    pub(crate) fn shared(sockets: Sockets) -> Self {
+        Self { sockets, ..Self::alone(None) }
+    }
+
+    fn alone(turn: Option<Turn>) -> Self {
+        let sockets = Sockets::default();
+        Self { sockets, settling: Settling::none(), predecessor: None, turn }
+    }
+
+    /// Tells the older process to go, now that its clients can come here; it goes in its own time.
+    pub(crate) fn relieve(&mut self) {
+        let Some(Predecessor { mut stream, who }) = self.predecessor.take() else { return };
+        let told = stream.write_all(&[SERVING]);
+        match told.and_then(|()| pass::expect(&mut stream, FREE)) {
+            Ok(()) => tracing::info!(pid = who.pid, "took over from another process"),
+            Err(error) if meet::is_timeout(&error) => {
+                tracing::warn!(pid = who.pid, "the other process hangs: it should be ended");
+            }
+            Err(error) => tracing::warn!(pid = who.pid, %error, "the other process is gone"),
+        }
+    }
+
+    /// Ends the turn: other processes find this one by now.
+    pub(crate) fn settle(self) {
+        drop(self.turn);
+    }
+}
+
+/// What the older process passes on, and to whom.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) sockets: Sockets,
+    pub(crate) fingerprint: u64,
+    pub(crate) settling: Settling,
 }
 
 /// Waits, on a thread of its own, for a process that takes over; `yield_place` then lets this one
 /// go.
 ///
 /// # Errors
-/// The place where processes meet is taken.
+/// The thread cannot be started.
 pub(crate) fn offer(
     address: SocketAddr,
-    sockets: Sockets,
+    offer: Offer,
     yield_place: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
-    let Some(place) = meeting_place(address) else { return Ok(()) };
-    let door = UnixListener::bind_addr(&place)?;
+    let place = meet::place(address);
+    // At once, so that the next one to start finds this one.
+    let door = meet::open(&place);
     thread::Builder::new().name("takeover".into()).spawn(move || {
-        let (mut stream, pid) = wait(&door, &sockets);
+        let door = door.unwrap_or_else(|error| open_later(&place, &error));
+        let (mut stream, who) = wait(&door, &offer);
         // The name must be free before the newer process is told so.
         drop(door);
-        tracing::info!(pid, "another process has taken over: draining");
+        tracing::info!(pid = who.pid, "another process has taken over: draining");
         yield_place();
         let _ = stream.write_all(&[FREE]);
     })?;
     Ok(())
 }
 
-/// Lends the sockets to whoever asks until one of them serves.
-fn wait(door: &UnixListener, sockets: &Sockets) -> (UnixStream, i32) {
+/// Takes the name once the process that has it is gone.
+fn open_later(place: &str, error: &io::Error) -> UnixListener {
+    tracing::warn!(%error, "no other process can take over from this one yet");
     loop {
-        let served = door.accept().and_then(|(stream, _)| serve(stream, sockets));
+        thread::park_timeout(NAME_AGAIN);
+        if let Ok(door) = meet::open(place) {
+            return door;
+        }
+    }
+}
+
+/// Lends the sockets to whoever asks and may have them until one of them serves.
+fn wait(door: &UnixListener, offer: &Offer) -> (UnixStream, Peer) {
+    loop {
+        let served = door.accept().and_then(|(stream, _)| serve(stream, offer));
         match served {
-            Ok(found) => return found,
+            Ok(Some(found)) => return found,
+            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, "a process asked for the listeners and did not take over");
                 thread::park_timeout(ASK_AGAIN);
@@ -125,33 +260,25 @@ fn wait(door: &UnixListener, sockets: &Sockets) -> (UnixStream, i32) {
     }
 }
 
-fn serve(mut stream: UnixStream, sockets: &Sockets) -> io::Result<(UnixStream, i32)> {
-    let pid = check_peer(&stream)?.pid.as_raw_nonzero().get();
+fn serve(mut stream: UnixStream, offer: &Offer) -> io::Result<Option<(UnixStream, Peer)>> {
+    let who = meet::peer(&stream)?;
+    if !who.is_trusted {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's"));
+    }
     stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    let newcomer = pass::hear(&mut stream)?;
+    let now = Instant::now();
+    if let Some(left) = offer.settling.left(newcomer, now) {
+        tracing::debug!(pid = who.pid, ?left, "a process asked for the listeners too early");
+        pass::refuse(&mut stream, left)?;
+        return Ok(None);
+    }
+    let again = offer.settling.proposal(newcomer, now);
+    pass::send(&stream, &offer.sockets, offer.fingerprint, again)?;
     stream.set_read_timeout(Some(START_TIMEOUT))?;
-    send(&stream, sockets)?;
-    let mut answer = [0];
-    stream.read_exact(&mut answer)?;
-    Ok((stream, pid))
-}
-
-/// Where processes that serve `address` meet: a name in the network namespace, as the port is one.
-/// A port that is still to be chosen is nobody's yet.
-fn meeting_place(address: SocketAddr) -> Option<UnixAddress> {
-    if address.port() == 0 {
-        return None;
-    }
-    UnixAddress::from_abstract_name(format!("stentor/{address}")).ok()
-}
-
-/// Anybody on the host may know the name: only the same user is trusted.
-fn check_peer(stream: &UnixStream) -> io::Result<UCred> {
-    let peer = sockopt::socket_peercred(stream)?;
-    if peer.uid == rustix::process::geteuid() {
-        Ok(peer)
-    } else {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's"))
-    }
+    pass::expect(&mut stream, SERVING)?;
+    Ok(Some((stream, who)))
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -159,83 +286,94 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
 }
 
-fn send(stream: &UnixStream, sockets: &Sockets) -> io::Result<()> {
-    let all: Vec<BorrowedFd<'_>> =
-        sockets.listeners.iter().chain(&sockets.admin).map(AsFd::as_fd).collect();
-    let count = [u8::try_from(sockets.listeners.len()).unwrap_or(u8::MAX)];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&all)) {
-        return Err(io::Error::other("there are too many listeners"));
-    }
-    sendmsg(stream, &[IoSlice::new(&count)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-fn receive(stream: &UnixStream) -> io::Result<Sockets> {
-    let mut count = [0];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let into = &mut [IoSliceMut::new(&mut count)];
-    let got = recvmsg(stream, into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let mut listeners: Vec<OwnedFd> = ancillary
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    let count = usize::from(count[0]);
-    if got.bytes == 0 || listeners.len() < count {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let admin = listeners.split_off(count).pop();
-    Ok(Sockets { listeners, admin })
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
+    use std::sync::mpsc;
 
     use super::*;
 
-    fn sockets(count: usize) -> Sockets {
-        let bind = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
-        Sockets { listeners: (0..count).map(|_| bind()).collect(), admin: Some(bind()) }
-    }
+    const BASE: Duration = Duration::from_secs(30);
 
-    #[test]
-    fn sockets_pass_on_in_their_order() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let sent = sockets(64);
-        send(&ours, &sent).unwrap();
-        let got = receive(&theirs).unwrap();
-        assert_eq!(got.listeners.len(), 64);
-        let address =
-            |socket: &OwnedFd| TcpListener::from(socket.try_clone().unwrap()).local_addr();
-        for (sent, got) in sent.listeners.iter().zip(&got.listeners) {
-            assert_eq!(address(sent).unwrap(), address(got).unwrap());
-        }
-        assert_eq!(
-            address(sent.admin.as_ref().unwrap()).unwrap(),
-            address(got.admin.as_ref().unwrap()).unwrap()
-        );
+    fn offered(address: SocketAddr, settling: Settling) -> mpsc::Receiver<()> {
+        let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+        let sockets = Sockets { listeners: vec![listener], admin: None };
+        let (went, gone) = mpsc::channel();
+        let what = Offer { sockets, fingerprint: 1, settling };
+        offer(address, what, move || went.send(()).unwrap()).unwrap();
+        gone
     }
 
     #[test]
     fn a_process_that_dies_on_the_way_changes_nothing() {
         let address = "127.0.0.9:1".parse().unwrap();
-        let (went, gone) = std::sync::mpsc::channel();
-        offer(address, sockets(1), move || went.send(()).unwrap()).unwrap();
-        let (dies, lent) = Predecessor::find(address).unwrap();
-        assert_eq!(lent.listeners.len(), 1);
+        let gone = offered(address, Settling::none());
+        let dies = claim(address, 2, BASE).unwrap();
+        assert_eq!(dies.sockets.listeners.len(), 1);
         drop(dies);
-        let (takes, lent) = Predecessor::find(address).unwrap();
-        assert_eq!(lent.listeners.len(), 1);
+        let mut takes = claim(address, 2, BASE).unwrap();
+        assert_eq!(takes.sockets.listeners.len(), 1);
         assert!(gone.try_recv().is_err(), "nobody has taken over yet");
+        assert!(takes.settling.left(1, Instant::now()).is_some());
         takes.relieve();
+        takes.settle();
         gone.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert!(Predecessor::find(address).is_none(), "its place is free");
+        let free = claim(address, 2, BASE).unwrap();
+        assert!(free.sockets.listeners.is_empty() && free.predecessor.is_none());
+    }
+
+    #[test]
+    fn a_process_that_has_just_taken_over_is_left_alone() {
+        let address = "127.0.0.9:2".parse().unwrap();
+        let gone = offered(address, Settling::after(BASE, 7, BASE));
+        let began = Instant::now();
+        let refused = claim(address, 7, BASE).unwrap_err();
+        assert!(matches!(refused, Refused::Settling { .. }), "{refused}");
+        assert!(refused.to_string().contains(&format!("process {}", std::process::id())));
+        assert!(began.elapsed() >= REFUSED_WAIT, "a restart loop must be slow");
+        assert!(gone.try_recv().is_err());
+    }
+
+    /// It has lent its sockets, and is stopped before it can go.
+    #[test]
+    fn a_process_that_hangs_on_the_way_keeps_nobody_from_serving() {
+        let address: SocketAddr = "127.0.0.9:4".parse().unwrap();
+        let door = meet::open(&meet::place(address)).unwrap();
+        let hangs = thread::spawn(move || {
+            let (mut stream, _) = door.accept().unwrap();
+            pass::hear(&mut stream).unwrap();
+            let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+            let sockets = Sockets { listeners: vec![listener], admin: None };
+            pass::send(&stream, &sockets, 1, Duration::ZERO).unwrap();
+            (door, stream)
+        });
+        let mut takes = claim(address, 2, BASE).unwrap();
+        let hung = hangs.join().unwrap();
+        let began = Instant::now();
+        takes.relieve();
+        assert!(began.elapsed() >= ANSWER_TIMEOUT && began.elapsed() < ANSWER_TIMEOUT * 3);
+        // The place becomes the newer one's when the other process has ended.
+        let settling = takes.settling;
+        takes.settle();
+        let gone = offered(address, settling);
+        drop(hung);
+        let until = Instant::now() + Duration::from_secs(20);
+        while meet::knock(&meet::place(address))
+            .unwrap()
+            .is_none_or(|stream| meet::peer(&stream).is_err())
+        {
+            assert!(Instant::now() < until, "the place is never taken");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        assert!(gone.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_process_that_hangs_is_given_up() {
+        let address: SocketAddr = "127.0.0.9:3".parse().unwrap();
+        let _hangs = meet::open(&meet::place(address)).unwrap();
+        let refused = claim(address, 1, BASE).unwrap_err();
+        assert!(matches!(refused, Refused::Silent { .. }), "{refused}");
     }
 }

@@ -19,7 +19,7 @@ use crate::output::{self, compare};
 use crate::pair::Pair;
 use crate::run::{Ended, Run};
 use crate::search::Search;
-use crate::{agents, help, host, limit, live, raw};
+use crate::{agents, help, host, limit, live, raw, shell};
 
 /// Someone did not want to wait for the end of an interrupted run.
 const INTERRUPTED: i32 = 130;
@@ -57,6 +57,8 @@ enum Command {
     Figure(Figure),
     /// The floor under what crosses cores: one thread wakes another.
     Wake(raw::Wake),
+    #[command(flatten)]
+    Shell(shell::Command),
     /// Serve as the bare loop that others are held against.
     Raw(raw::Args),
 }
@@ -119,6 +121,7 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let (code, text) = match self.command {
             Command::Output(command) => return command.run(),
+            Command::Shell(shell) => return shell.run(help::dressed(Self::command())),
             Command::Fanout(fanout) => match fanout.run() {
                 Ok(code) => return code,
                 Err(failed) => failed,

@@ -50,11 +50,11 @@ const SECTIONS: [(&str, &[&str]); 10] = [
 /// The text below the help of the tool itself.
 const START: &str = "\
 Start with: stentor-bench fanout ws://127.0.0.1:9001/ws -c 1k -r 50/s
-Flags and examples of a command: stentor-bench COMMAND --help
+Flags and examples: stentor-bench COMMAND --help; also: completions, man
 Exit codes: 0 measured, 2 usage, 3 unreachable, 4 invalid, 99 threshold missed";
 
 /// The text below the help of each command.
-const EXAMPLES: [(&str, &str); 12] = [
+const EXAMPLES: [(&str, &str); 14] = [
     (
         "fanout",
         "  Latency at 50 messages a second to 10,000 clients, with a bound:
@@ -111,13 +111,19 @@ const EXAMPLES: [(&str, &str); 12] = [
     ),
     ("figure", "    stentor-bench figure latency ws://127.0.0.1:9001/ws --server-pid 4711"),
     ("wake", "    stentor-bench wake --from 0 --to 1"),
+    ("completions", "    stentor-bench completions bash >/etc/bash_completion.d/stentor-bench"),
+    ("man", "    stentor-bench man search | man -l -"),
     ("raw", "    stentor-bench raw --listen 127.0.0.1:9201 --core 0"),
 ];
 
 /// The same command line with sections and examples.
 pub(crate) fn dressed(command: Command) -> Command {
-    // Only scripts/figures.sh needs it, and a screen has so many lines.
-    let command = command.after_help(START).mut_subcommand("wake", |wake| wake.hide(true));
+    // A screen has so many lines. One of these is for scripts/figures.sh; START names the others.
+    let command = ["wake", "completions", "man"]
+        .into_iter()
+        .fold(command.after_help(START), |command, name| {
+            command.mut_subcommand(name, |sub| sub.hide(true))
+        });
     EXAMPLES.into_iter().fold(command, |command, (name, examples)| {
         command.mut_subcommand(name, |sub| {
             sub.mut_args(in_its_section).after_help(format!("Examples:\n{examples}"))
@@ -144,7 +150,8 @@ mod tests {
     use crate::cli::Cli;
 
     /// Commands with few flags of their own.
-    const PLAIN: [&str; 6] = ["agent", "compare", "report", "figure", "wake", "raw"];
+    const PLAIN: [&str; 8] =
+        ["agent", "compare", "report", "figure", "wake", "raw", "completions", "man"];
 
     #[test]
     fn the_help_of_the_tool_fits_a_screen() {
@@ -194,6 +201,8 @@ mod tests {
             assert!(!lines.is_empty(), "{name}");
             for line in lines.into_iter().filter(|line| !line.ends_with("--help")) {
                 let line = line.replace('\'', "");
+                // The shell's part follows.
+                let line = line.split(['|', '>']).next().unwrap();
                 let words = std::iter::once("stentor-bench").chain(line.split_whitespace());
                 let taken = command.clone().try_get_matches_from(words);
                 assert!(taken.is_ok(), "{line}: {}", taken.unwrap_err());

@@ -4,22 +4,23 @@
 //! files use each other in a circle (`bench/tests/tidy.rs`).
 //!
 //! ```text
-//! cli  help                            the command line, and what is said of it
-//! search  pair  limit                  several runs, and their comparison
-//! measure                              one run: by this process, or by agents
-//! agents                               several processes that drive one load
-//! load                                 one process's threads: who publishes, who listens, the record
-//! swarm   coordination                 connections of one thread; moments and counts of all processes
-//! live                                 the view while a run goes on
-//! seconds raw  served  files           what threads record; the bare loop; a server's process; outputs
-//! output  histogram                    records as text, JSON and pages; histograms
-//! host  meter                          the host's clocks, cores and limits
-//! run  frame  tls  proc  url  units  random
+//! cli  help  shell                the command line, and what is said of it
+//! search  pair  limit             several runs, and their comparison
+//! measure                         one run: by this process, or by agents
+//! agents                          several processes that drive one load
+//! load                            one process's threads: who publishes, who listens, the record
+//! swarm   coordination            connections of one thread; moments and counts of all processes
+//! live                            the view while a run goes on
+//! seconds raw  served  files      what threads record; the bare loop; a server's process; outputs
+//! output  histogram               records as text, JSON and pages; histograms
+//! host  meter                     the host's clocks, cores and limits
+//! run  frame  tls  proc  units  random
 //! ```
 #![forbid(unsafe_code)]
 
 mod cli;
 mod help;
+mod shell;
 mod search;
 mod pair;
 mod limit;
@@ -41,7 +42,6 @@ mod run;
 mod frame;
 mod tls;
 mod proc;
-mod url;
 mod units;
 mod random;
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use stentor_units::Url;
+
 use crate::live;
 use crate::load::{Failed, Origin};
 use crate::measure::Measure;
@@ -15,7 +17,6 @@ use crate::output::brief;
 use crate::run::Run;
 use crate::served::Served;
 use crate::units;
-use crate::url::Url;
 
 /// Two servers to be compared.
 #[derive(Debug, Clone, clap::Args)]
@@ -42,7 +43,8 @@ struct Side<'a> {
     label: String,
     command: &'a str,
     url: Url,
-    address: SocketAddr,
+    /// It may listen at one of them only.
+    addresses: Vec<SocketAddr>,
 }
 
 impl Pair {
@@ -82,8 +84,8 @@ impl Pair {
         let [first, second] = &self.pair[..] else { return Err("two commands make a pair".into()) };
         let [a, b] = self.pair_labels.clone().unwrap_or_else(|| named(first, second));
         let side = |label, command, url: Url| -> Result<Side<'_>, String> {
-            let address = url.resolve()?;
-            Ok(Side { label, command, url, address })
+            let addresses = url.addresses()?;
+            Ok(Side { label, command, url, addresses })
         };
         let other = self.pair_url.clone().unwrap_or_else(|| url.clone());
         Ok([side(a, first.as_str(), url.clone())?, side(b, second.as_str(), other)?])
@@ -97,7 +99,7 @@ fn one_run<L: Measure>(
     stopped: &Arc<AtomicBool>,
 ) -> Result<Run, Failed> {
     let mut shell = Command::new("sh");
-    let started = Served::start(shell.args(["-c", side.command]), side.address);
+    let started = Served::start(shell.args(["-c", side.command]), &side.addresses);
     let named = |error: io::Error| io::Error::other(format!("{}: {error}", side.label));
     let served = started.map_err(named)?;
     let pid = served.pid();

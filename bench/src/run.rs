@@ -1,6 +1,6 @@
 //! What a run found: the record that every output is made of, and the schema of its JSON.
 //!
-//! Schedule are in nanoseconds where a field ends in `_ns`, in seconds where it ends in `_s`. Shares
+//! Times are in nanoseconds where a field ends in `_ns`, in seconds where it ends in `_s`. Shares
 //! are of one core, from 0. A histogram is stored whole, as the base64 of `HdrHistogram`'s
 //! compressed V2 form, in nanoseconds, so that runs can be merged and drawn again.
 

@@ -28,29 +28,32 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Served {
     child: Child,
-    address: SocketAddr,
+    /// Those of its host, at one of which it listens.
+    addresses: Vec<SocketAddr>,
     said: Receiver<Vec<u8>>,
     stopped: bool,
 }
 
 impl Served {
-    /// Starts a server and waits until it listens at `address`. The error is what went wrong, with
-    /// the last that the server said.
-    pub(crate) fn start(command: &mut Command, address: SocketAddr) -> io::Result<Self> {
-        if listens(address) {
+    /// Starts a server and waits until it listens at one of `addresses`. The error is what went
+    /// wrong, with the last that the server said.
+    pub(crate) fn start(command: &mut Command, addresses: &[SocketAddr]) -> io::Result<Self> {
+        if listens(addresses) {
             // Another server would be measured in the place of this one.
             let why = "somebody listens there already, and a server of the tool's own should";
-            return Err(io::Error::other(format!("{address}: {why}")));
+            return Err(io::Error::other(format!("{}: {why}", named(addresses))));
         }
         let (reader, writer) = io::pipe()?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
         let child = command.spawn();
         // The command holds the pipe's other ends as well, and this is over when all are closed.
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut served = Self { child: child?, address, said: keep_end(reader)?, stopped: false };
+        let addresses = addresses.to_vec();
+        let said = keep_end(reader)?;
+        let mut served = Self { child: child?, addresses, said, stopped: false };
         let deadline = Instant::now() + START_MAX;
         loop {
-            let listens = listens(address);
+            let listens = listens(&served.addresses);
             // One that goes to the background is not found again.
             let ended = served.child.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
@@ -72,10 +75,10 @@ impl Served {
     pub(crate) fn end(mut self) -> io::Result<()> {
         self.stop();
         let deadline = Instant::now() + END_MAX;
-        while listens(self.address) {
+        while listens(&self.addresses) {
             if Instant::now() > deadline {
                 let why = "somebody still listens there after the server was ended";
-                return Err(io::Error::other(format!("{}: {why}", self.address)));
+                return Err(io::Error::other(format!("{}: {why}", named(&self.addresses))));
             }
             std::thread::park_timeout(LOOK);
         }
@@ -88,9 +91,10 @@ impl Served {
         let said = self.said.recv_timeout(END_MAX).unwrap_or_default();
         let said = String::from_utf8_lossy(&said);
         let lines: Vec<String> = said.lines().map(plain).collect();
+        let at = named(&self.addresses);
         let what = ended.map_or_else(
-            || format!("does not listen at {} after {START_MAX:?}", self.address),
-            |status| format!("ended before it listened at {}: {status}", self.address),
+            || format!("does not listen at {at} after {START_MAX:?}"),
+            |status| format!("ended before it listened at {at}: {status}"),
         );
         let said = if lines.is_empty() { String::new() } else { "; it said:\n".to_owned() };
         io::Error::other(format!("the server {what}{said}{}", lines.join("\n")))
@@ -119,8 +123,13 @@ impl Drop for Served {
     }
 }
 
-fn listens(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+fn listens(addresses: &[SocketAddr]) -> bool {
+    let answers = |address| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
+    addresses.iter().any(answers)
+}
+
+fn named(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 /// Reads until the end, which the last of the group makes, and keeps the last of it.
@@ -158,7 +167,7 @@ mod tests {
     #[test]
     fn a_server_that_ends_is_quoted() {
         let script = "yes 0123456789 | head -c 100000; printf 'no \\033 port\\n' >&2; exit 7";
-        let error = Served::start(&mut shell(script), free_address()).unwrap_err().to_string();
+        let error = Served::start(&mut shell(script), &[free_address()]).unwrap_err().to_string();
         assert!(error.contains("ended before it listened") && error.contains('7'), "{error}");
         assert!(error.ends_with("no \u{fffd} port"), "{error}");
         assert!(error.len() < SAID_BYTES_MAX + 200, "{}", error.len());
@@ -167,7 +176,8 @@ mod tests {
     #[test]
     fn another_server_is_not_taken_for_this_one() {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = Served::start(&mut shell("sleep 60"), other.local_addr().unwrap());
+        let error =
+            Served::start(&mut shell("sleep 60"), &[free_address(), other.local_addr().unwrap()]);
         assert!(error.unwrap_err().to_string().contains("somebody listens there already"));
     }
 
@@ -181,7 +191,8 @@ mod tests {
             address.port()
         );
         let mut command = shell("python3 -c \"$1\"; true");
-        let served = Served::start(command.args(["sh", &server]), address).unwrap();
+        let served =
+            Served::start(command.args(["sh", &server]), &[free_address(), address]).unwrap();
         let (worker, shell) = (served.pid(), served.child.id());
         assert_ne!(worker, shell);
         let name = std::fs::read_to_string(format!("/proc/{worker}/comm")).unwrap();

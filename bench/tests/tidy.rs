@@ -227,7 +227,8 @@ fn planted_circles_are_found() {
         ("a", "use crate::b;\n"),
         (
             "b",
-            "// use crate::a;\n#[cfg(test)]\nuse crate::a;\n#[cfg(test)]\nmod tests {\n    use crate::a;\n}\n",
+            "// use crate::a;\n#[cfg(test)]\nuse crate::a;\n\
+             #[cfg(test)]\nmod tests {\n    use crate::a;\n}\n",
         ),
     ];
     assert_eq!(planted(&only_in_tests), [""; 0]);

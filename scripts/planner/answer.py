@@ -51,12 +51,24 @@ def answer(host, fitted, question, what_if=()):
             **_at(fitted, question, lifted.clients),
             "interval": _both(lifted.interval),
         }
-    if question.target:
+    found["missing"] = missing(rows)
+    if question.target and not found["missing"]:
         found["boxes"] = [boxes(fitted, question, first, "as it is set up")]
         if found["lifted"]:
             found["boxes"].append(boxes(fitted, question, lifted, "with the settings lifted"))
     found["what_if"] = [variant(host, fitted, question, text) for text in what_if]
     return found
+
+
+def missing(rows):
+    """The limits that could not be determined, with what determines them. One of them may be the
+    first, so where there are any nobody can say how many boxes it takes.
+    """
+    return [
+        {"limit": row.key, "name": row.name, "why": row.why_not, "measured_by": row.measured_by}
+        for row in rows
+        if row.clients is None
+    ]
 
 
 def _question(question):
@@ -211,7 +223,7 @@ def variant(host, fitted, question, text):
         if lifted is None
         else {"limit": lifted.key, **_at(fitted, other, lifted.clients)},
     }
-    if other.target:
+    if other.target and not missing(rows):
         best = lifted if lifted is not None else first
         found["boxes"] = boxes(fitted, other, best, "with the settings lifted")
     return found

@@ -26,7 +26,9 @@ def read(options, group=None):
     stored = options.limits == "stored" or (options.limits == "auto" and not same)
     # By the steps themselves: they stay what they are, whatever is added to them later.
     quick = any(steps.is_quick(kept["step"]) for _, kept in records)
-    return {**common, "quick": quick}, common["limits"] if stored else host.limits(), found
+    # What the server needs is a fact of the build that was measured, wherever it is to run.
+    here = {**host.limits(), "needs": common["limits"].get("needs")}
+    return {**common, "quick": quick}, common["limits"] if stored else here, found
 
 
 def plan(options, site=None):

@@ -5,8 +5,10 @@ file system's root in tests.
 """
 
 import hashlib
+import json
 import os
 import resource
+import subprocess
 
 UNLIMITED = 1 << 63
 
@@ -138,6 +140,15 @@ def _cards(root):
         speed = _number(root, f"{path}/speed")
         found[name] = speed * 1_000_000 if speed and speed > 0 else None
     return found
+
+
+def needs(server):
+    """What a server needs of a host, as its binary tells; None if it does not."""
+    try:
+        asked = subprocess.run([server, "doctor", "--json"], capture_output=True, timeout=30)
+        return dict(json.loads(asked.stdout)["needs"])
+    except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired):
+        return None
 
 
 def _bound(kind):

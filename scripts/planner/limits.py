@@ -7,12 +7,13 @@ from . import model as models
 from .load import Load
 from .units import show_count, show_share, show_size, show_time
 
-# As the server counts them: standard streams, admin connections, and what each shard holds beside
-# its clients.
-OTHER_DESCRIPTORS, SHARD_DESCRIPTORS = 64, 8
-
-# Memory that one shard's ring locks.
-RING_BYTES = 512 << 10
+# What servers needed that could not tell it yet. One that can is asked: `stentor doctor --json`.
+ASSUMED = {
+    "process_descriptors": 16,
+    "spare_descriptors": 48,
+    "shard_descriptors": 8,
+    "shard_locked_bytes": 512 << 10,
+}
 
 # Settings are lifted to at least this many clients: there is no reason to come again.
 MANY = 1_000_000
@@ -21,6 +22,11 @@ MANY = 1_000_000
 CLIENTS_MAX = 1e9
 
 DRAWS = 100
+
+# What is missing is made by these. A server that the planner did not start needs its process named.
+CLIMB = "scripts/plan.sh measure --rounds 4"
+WITH_PROCESS = "scripts/plan.sh measure, and with --url also --server-pid PID"
+CARD = "ethtool CARD, and its speed as --nic 10Gbit/s"
 
 
 class Question(NamedTuple):
@@ -60,6 +66,7 @@ class Row(NamedTuple):
     interval: tuple | None
     lift: str
     why_not: str = ""
+    measured_by: str = ""  # the command that makes what is missing
 
 
 def rows(host, fitted, question):
@@ -77,8 +84,25 @@ def _row(key, name, value, each, clients, lift="", interval=None):
     return Row(key, name, value, each, max(clients, 0.0), interval, lift)
 
 
+def _unknown(key, name, value, why, command, each=""):
+    """A limit that could not be determined."""
+    return Row(key, name, value, each, None, None, "", why, command)
+
+
+def needs(host):
+    """What the server told of its needs, or what is assumed of one that did not."""
+    return {**ASSUMED, **(host.get("needs") or {})}
+
+
+def reserved(host, shards):
+    """Descriptors of a server that are no clients."""
+    each = needs(host)
+    fixed = each["process_descriptors"] + each["spare_descriptors"]
+    return fixed + each["shard_descriptors"] * shards
+
+
 def _descriptors(host, question):
-    used = OTHER_DESCRIPTORS + SHARD_DESCRIPTORS * question.shards
+    used = reserved(host, question.shards)
     wanted = max(2 * MANY, 2 * int(question.target or 0))
     yield _row(
         "nofile",
@@ -127,36 +151,20 @@ def _descriptors(host, question):
 
 
 def _work(fitted, question):
+    cpu = ("cpu", "CPU of a shard", show_share(question.cpu_max))
+    p99 = ("p99", "p99 of publish to receipt", show_time(question.p99_s))
     if fitted.cpu is None:
-        yield Row(
-            "cpu",
-            "CPU of a shard",
-            show_share(question.cpu_max),
-            "",
-            None,
-            None,
-            "",
-            "not measured",
-        )
-        yield Row(
-            "p99",
-            "p99 of publish to receipt",
-            show_time(question.p99_s),
-            "",
-            None,
-            None,
-            "",
-            fitted.refused,
-        )
+        yield _unknown(*cpu, "not measured", WITH_PROCESS)
+        yield _unknown(*p99, fitted.refused, WITH_PROCESS)
         return
     efficiency = fitted.efficiency(question.shards) or question.efficiency
     if efficiency is None:
         words = fitted.scaling.not_determined or "too far beyond what was measured"
         why = f"{question.shards} shards: {words}"
-        yield Row("cpu", "CPU of a shard", show_share(question.cpu_max), "", None, None, "", why)
-        yield Row(
-            "p99", "p99 of publish to receipt", show_time(question.p99_s), "", None, None, "", why
-        )
+        counts = ",".join(map(str, _counts(question.shards)))
+        command = f"scripts/plan.sh measure --sweep {counts}, or --efficiency as an assumption"
+        yield _unknown(*cpu, why, command)
+        yield _unknown(*p99, why, command)
         return
 
     def within(bound, draw=None):
@@ -175,31 +183,18 @@ def _work(fitted, question):
         clients, 1.0
     )
     yield _row(
-        "cpu",
-        "CPU of a shard",
-        show_share(question.cpu_max),
+        *cpu,
         f"{show_time(each * question.shards)}/s",
         clients,
         more,
         among(bound),
     )
     if fitted.p99 is None:
-        yield Row(
-            "p99",
-            "p99 of publish to receipt",
-            show_time(question.p99_s),
-            "",
-            None,
-            None,
-            "",
-            fitted.refused,
-        )
+        yield _unknown(*p99, fitted.refused, CLIMB)
         return
     bound = lambda seen: seen.p99 <= question.p99_s  # noqa: E731
     yield _row(
-        "p99",
-        "p99 of publish to receipt",
-        show_time(question.p99_s),
+        *p99,
         "",
         within(bound),
         "more shards or boxes: each then has fewer of a channel's clients",
@@ -245,16 +240,19 @@ def _memory(host, fitted, question):
                 f"sysctl -w net.ipv4.tcp_mem='{lifted // 2} {lifted * 3 // 4} {lifted}'",
             )
     elif fitted.memory is None:
-        yield Row(
+        yield _unknown(
             "memory",
             "memory, the kernel's part included",
             show_size(host["memory_bytes"] or 0),
-            "",
-            None,
-            None,
-            "",
             "not measured",
+            WITH_PROCESS,
         )
+
+
+def _counts(shards):
+    """Counts of shards to measure up to so many: at least the three that a law takes."""
+    powers = [1 << power for power in range(16) if 1 << power < shards]
+    return sorted({*powers, 1, 2, shards})
 
 
 def _network(host, question):
@@ -271,25 +269,24 @@ def _network(host, question):
             "a faster card, smaller messages",
         )
     else:
-        yield Row(
+        yield _unknown(
             "nic",
             "network card",
             "not known",
+            "the card does not say how fast it is",
+            CARD,
             f"{each / 1e3:.3g} kbit/s",
-            None,
-            None,
-            "",
-            "the card does not say how fast it is: --nic 10Gbit/s",
         )
 
 
 def notes(host, fitted, question):
     """Limits that bind no number of clients, but something else."""
     found = []
-    if host["memlock"] < RING_BYTES * question.shards:
+    locked = needs(host)["shard_locked_bytes"] * question.shards
+    if host["memlock"] < locked:
         found.append(
             f"memlock {show_size(host['memlock'])} is too little for {question.shards} shards: "
-            f"LimitMEMLOCK={RING_BYTES * question.shards}"
+            f"LimitMEMLOCK={locked}"
         )
     if host["cpu_quota"] is not None and host["cpu_quota"] < question.shards:
         found.append(

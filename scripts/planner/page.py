@@ -27,6 +27,7 @@ def page(common, fitted, question, found, checks, held):
         f"<div class=pair>{latency}{cpu}</div>",
         f"<div class=pair>{memory}{scaling}</div>",
         _boxes(found),
+        _missing(found),
         _what_if(found),
         *(_section("Validation", _pre(text.validation(check))) for check in checks),
         _section("Held out: predicted, and not fitted", _pre(text.holdout(misses, verdicts)[2:])),
@@ -102,6 +103,13 @@ def _boxes(found):
     for box in found.get("boxes", []):
         lines += text.box_lines(found, box) + [""]
     return _section("Boxes", _pre(lines, "words")) if lines else ""
+
+
+def _missing(found):
+    if not found["missing"]:
+        return ""
+    head, *rows = text.missing_lines(found)
+    return _section("Not determined", _pre([head.rstrip(":"), *rows], "words"))
 
 
 def _what_if(found):

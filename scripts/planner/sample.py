@@ -25,6 +25,8 @@ QUESTION = [
     "256",
     "--p99",
     "50ms",
+    "--nic",
+    "10Gbit/s",
     "--what-if",
     "bytes=1024",
     "--what-if",
@@ -35,7 +37,7 @@ QUESTION = [
     "p99=20ms",
 ]
 
-SHOWN = "scripts/plan.sh --target-clients 1M --rate 10/s --bytes 256 --p99 50ms"
+SHOWN = "scripts/plan.sh --target-clients 1M --rate 10/s --bytes 256 --p99 50ms --nic 10Gbit/s"
 
 BEGIN, END = "<!-- example -->\n", "<!-- /example -->"
 

@@ -2,7 +2,7 @@
 
 import os
 
-from . import host, machine, measure, points, record, steps, store
+from . import host, limits, machine, measure, points, record, steps, store
 from .options import sweep_of
 from .units import Nonsense
 
@@ -18,7 +18,7 @@ VALIDATION_S = 6.0
 CHANNELS_MAX = 64
 
 # The generator's messages begin with their stamp.
-BYTES_MIN = 44
+BYTES_MIN = 48
 
 
 def _digest(path):
@@ -32,8 +32,9 @@ class Site:
     """This host, and what is measured on it."""
 
     def __init__(self, options):
-        self.limits = host.limits()
-        self.clients_max = self.limits["nofile"] - steps.OTHER_DESCRIPTORS
+        self.limits = {**host.limits(), "needs": host.needs(options.server)}
+        others = limits.reserved(self.limits, self.limits["cores"])
+        self.clients_max = self.limits["nofile"] - max(others, steps.GENERATOR_DESCRIPTORS)
         target = None
         if options.url:
             target = machine.Target(options.url, options.server_pid, options.admin)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 # Below this many deliveries a second a step says little in the time it has.
 DELIVERIES_MIN = 3_000
 
-# Descriptors of either process that are no clients.
-OTHER_DESCRIPTORS = 200
+# Descriptors that the generator keeps for itself beside its clients, and some to spare.
+GENERATOR_DESCRIPTORS = 200
 
 
 class Step(NamedTuple):

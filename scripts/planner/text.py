@@ -118,6 +118,21 @@ def clients_of(row):
     return "no bound" if row["clients"] is None else show_count(row["clients"])
 
 
+def _remedy(row):
+    """What lifts a limit, or why it is not known."""
+    return f"not determined: {row['not_determined']}" if row["not_determined"] else row["lifted_by"]
+
+
+def missing_lines(found):
+    """What is not known, and the command that makes it known."""
+    head = "Not determined, and one of these may be the first limit:"
+    if "target" in found["question"]:
+        target = show_count(found["question"]["target"])
+        head = f"How many boxes hold {target} clients cannot be told before this is measured:"
+    rows = [f"  {one['name']}: {one['why']}: {one['measured_by']}" for one in found["missing"]]
+    return [head, *rows]
+
+
 def answer(found):
     """The table of limits, what lifts them, boxes, storm, what-if."""
     lines = [sentence(found), ""]
@@ -136,7 +151,7 @@ def answer(found):
     lines += table(head, rows)
     lines += ["", f"At capacity: {at(found['capacity'])}", "", "What lifts them"]
     lifts = [
-        [f"  {place}", row["not_determined"] or row["lifted_by"]]
+        [f"  {place}", _remedy(row)]
         for place, row in enumerate(found["limits"], 1)
     ]
     lines += [f"{place:<5} {words}" for place, words in lifts]
@@ -145,6 +160,8 @@ def answer(found):
         lines += [f"  {line}" for line in found["settings"]]
     for box in found.get("boxes", []):
         lines += ["", *box_lines(found, box)]
+    if found["missing"]:
+        lines += ["", *missing_lines(found)]
     if found["what_if"]:
         lines += ["", "What if (settings lifted)"]
         lines += table(
@@ -196,7 +213,7 @@ def variant(one):
         show_count(best["deliveries_per_s"]),
         show_time(best["p99_s"]) if best.get("p99_s") is not None else "",
         best["limit"],
-        f"{boxes['with_spare']:,}" if boxes else "",
+        f"{boxes['with_spare']:,}" if boxes else "not told",
     ]
 
 

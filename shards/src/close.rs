@@ -1,5 +1,5 @@
-//! How a client ended: one variant, one close code, one counter. The table in PROTOCOL.md is this
-//! one.
+//! The ends of clients: one variant, one counter and, in the native dialects, one close code. The
+//! table in PROTOCOL.md is this one.
 
 /// The end of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) enum CloseReason {
     Drain,
     /// It broke RFC 6455.
     Protocol,
-    /// It sent a text that is none.
+    /// It sent invalid UTF-8 as text.
     Utf8,
     /// It sent more than it may.
     RateLimited,
@@ -76,12 +76,10 @@ impl CloseReason {
         }
     }
 
-    pub(crate) fn code(self) -> Option<u16> {
-        self.row().0
-    }
-
-    pub(crate) fn text(self) -> &'static str {
-        self.row().1
+    /// The close code and the reason text of the native dialects.
+    pub(crate) fn native(self) -> Option<(u16, &'static str)> {
+        let (code, text, _) = self.row();
+        code.map(|code| (code, text))
     }
 
     pub(crate) fn label(self) -> &'static str {
@@ -98,9 +96,9 @@ mod tests {
         let page = include_str!("../PROTOCOL.md");
         for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), index);
-            if let Some(code) = reason.code() {
+            if let Some((code, text)) = reason.native() {
                 let row = page.lines().find(|line| line.starts_with(&format!("| {code} |")));
-                assert!(row.is_some_and(|row| row.contains(reason.text())), "{reason:?}");
+                assert!(row.is_some_and(|row| row.contains(text)), "{reason:?}");
             }
         }
     }

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
+use crate::wire::origin::Origins;
+
 /// What happens to a client whose outbox is full or does not move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlowClients {
@@ -36,15 +39,27 @@ pub enum JoinMessages {
     Newline,
 }
 
-/// Which `Origin` headers may open a client. A request without one is not a browser's and passes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origins {
-    /// Any origin.
-    Any,
-    /// Only the host that the request names in `Host`.
-    SameHost,
-    /// These, as `scheme://host[:port]` in lower case, beside the same host.
-    Listed(Vec<String>),
+/// Whether connections begin with a header of the PROXY protocol; only trusted proxies are
+/// believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// None does: such a header is no HTTP request.
+    Off,
+    /// Those of trusted proxies may.
+    Optional,
+    /// All do; others are refused.
+    Required,
+}
+
+/// Where a shard that has no work sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ring {
+    /// In the runtime's `io_uring`, and in epoll where that cannot be had.
+    Auto,
+    /// In the runtime's `io_uring`; without one the run does not start.
+    Required,
+    /// In epoll: no `io_uring` is ever opened.
+    Off,
 }
 
 /// The validated settings of all shards.
@@ -55,18 +70,28 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The core of each shard, in order; its length is the number of shards, 1 to 64.
     pub cores: Vec<usize>,
+    /// Where a shard that has no work sleeps.
+    pub ring: Ring,
     /// The accept queue of each listener, in connections; the kernel caps it at somaxconn.
     pub backlog: u32,
     /// The channel of plain clients that name none.
     pub default_channel: Arc<str>,
     /// Which origins may open a client.
     pub origins: Origins,
+    /// Under which path a proxy shows this server, such as `/chat`; empty for none.
+    pub path_prefix: Arc<str>,
+    /// Who is believed to speak for clients.
+    pub trusted_proxies: TrustedProxies,
+    /// The header in which trusted proxies write for whom they speak.
+    pub forwarded_header: ForwardedHeader,
+    /// Whether proxies speak the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// What a second client of a user does to the first.
     pub duplicate_user: DuplicateUser,
     /// Whether a client must name a user.
     pub require_user: bool,
 
-    /// A client from which nothing was heard for so long is pinged; zero turns the sweep off.
+    /// The time between two pings of a client; zero turns the sweep off.
     pub ping_interval: Duration,
     /// How long after a ping something must be heard, 100 ms or more.
     pub pong_timeout: Duration,
@@ -100,6 +125,8 @@ pub struct Config {
     pub clients: usize,
     /// Most clients of one address; zero for no limit.
     pub clients_per_ip: u32,
+    /// How many bits of an IPv6 address count as one address there, 0 to 128.
+    pub ipv6_prefix: u8,
     /// Messages a second from one client, as a token bucket of one second's depth; zero for no
     /// limit.
     pub messages_per_second: u32,
@@ -139,9 +166,14 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9001)),
             cores,
+            ring: Ring::Auto,
             backlog: 4096,
             default_channel: "lobby".into(),
             origins: Origins::SameHost,
+            path_prefix: "".into(),
+            trusted_proxies: TrustedProxies::default(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
+            proxy_protocol: ProxyProtocol::Off,
             duplicate_user: DuplicateUser::Replace,
             require_user: false,
             ping_interval: Duration::from_secs(25),
@@ -160,6 +192,7 @@ impl Config {
             clients_per_shard: 1_000_000,
             clients: 4_000_000,
             clients_per_ip: 0,
+            ipv6_prefix: 64,
             messages_per_second: 0,
             bytes_per_second: 0,
             name_bytes: 64,

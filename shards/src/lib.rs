@@ -13,22 +13,12 @@ mod config;
 pub mod descriptors;
 mod error;
 mod handle;
-mod accept;
-mod handshake;
-mod session;
-mod machine;
-mod dialect;
-mod home;
-mod seats;
-mod mesh;
-mod fanout;
-mod flush;
-mod sweep;
-mod leave;
-mod drain;
-mod orders;
 mod shard;
-mod roster;
+mod client;
+mod stage;
+mod home;
+mod mesh;
+mod notice;
 mod net;
 mod watch;
 mod sleep;
@@ -47,9 +37,14 @@ mod sim;
 #[allow(clippy::unwrap_used, reason = "a test of what must be so")]
 pub mod fuzz;
 
-pub use config::{Config, DuplicateUser, JoinMessages, Origins, SlowClients};
+pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, SlowClients};
 pub use error::{RunError, Untaken};
-pub use handle::{
-    Answers, Body, ChannelInfo, ConnectionInfo, Door, Handle, Report, Target, Visitor,
-};
+pub use handle::{Body, Door, Handle, Target, Visitor};
+pub use mesh::reply::Answers;
+pub use model::channel::NoRoom;
+pub use model::message::{Epoch, Position};
+pub use model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 pub use run::{Run, run};
+pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};
+pub use wire::origin::{OriginPattern, Origins, Site};
+pub use wire::path::{check_path_prefix, local_path, shown_path};

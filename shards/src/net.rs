@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::task::Poll;
 
+use crate::model::id::Slot;
+
 /// A slot whose socket has something to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ready {
-    pub(crate) slot: u32,
+    pub(crate) slot: Slot,
     /// The peer will say no more: reading must go on to the end, as nothing rings again.
     pub(crate) ended: bool,
 }
@@ -34,13 +36,13 @@ pub(crate) trait Net: 'static {
 
     /// From now on `slot` is put on the ready list whenever more comes from its peer: once for each
     /// time, so what is there must be read until a read comes back short.
-    fn watch(&mut self, stream: &Self::Stream, slot: u32) -> io::Result<()>;
+    fn watch(&mut self, stream: &Self::Stream, slot: Slot) -> io::Result<()>;
     /// From now on `slot` is put there also when its socket takes more after it was full.
-    fn watch_room(&mut self, stream: &Self::Stream, slot: u32) -> io::Result<()>;
+    fn watch_room(&mut self, stream: &Self::Stream, slot: Slot) -> io::Result<()>;
     /// Makes an ordinary socket of it, for the control plane.
     fn hand_over(&mut self, stream: Self::Stream) -> io::Result<std::net::TcpStream>;
     /// Puts `slot` on the ready list by hand.
-    fn mark_ready(&mut self, slot: u32);
+    fn mark_ready(&mut self, slot: Slot);
     /// Swaps the ready list with `into`, which is empty.
     fn take_ready(&mut self, into: &mut Vec<Ready>);
     /// Whether the ready list holds anything.

@@ -11,15 +11,18 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use socket2::SockRef;
 
-use crate::accept::{self, Entrance};
+use crate::client::Shared;
 use crate::config::Config;
 use crate::error::RunError;
-use crate::handle::{Door, Handle, Report};
+use crate::handle::{Door, Handle};
 use crate::mesh::{Mesh, Port};
 use crate::model::id::SHARDS_MAX;
+use crate::model::report::Report;
+use crate::notice;
 use crate::rt;
-use crate::shard::{Shard, Shared};
+use crate::shard::Shard;
 use crate::sleep;
+use crate::stage::accept::{self, Entrance};
 use crate::watch::Watch;
 
 /// The running shards.
@@ -78,7 +81,9 @@ pub fn run(
     let seed = foldhash::quality::RandomState::default().hash_one(std::process::id());
     let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed);
     let handle = Handle::new(mesh, address, &config);
-    let shared = Arc::new(Shared::default());
+    let notices = notice::start()
+        .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;
+    let shared = Arc::new(Shared::with_notices(notices));
     let (started, starts) = bounded(shards);
     let (endings, ended) = bounded(shards);
     let mut threads = Vec::with_capacity(shards);
@@ -102,7 +107,7 @@ pub fn run(
                 });
                 let _ = endings.send(outcome);
             })
-            .map_err(|error| RunError::Executor { shard, cause: error.to_string() })?;
+            .map_err(|error| RunError::Executor { shard, cause: no_thread(&error) })?;
         threads.push(thread);
     }
     drop(started);
@@ -114,6 +119,10 @@ pub fn run(
         }
     }
     Ok((handle, Run { threads, ended, listeners: all }))
+}
+
+fn no_thread(error: &io::Error) -> String {
+    format!("its thread: {error}; ulimit -u, and pids.max of the control group, bound threads")
 }
 
 fn first_error(run: &Run) -> RunError {
@@ -139,17 +148,20 @@ impl Start {
     fn serve(self) -> Result<Report, RunError> {
         let shard = self.port.me.index();
         let core = self.config.cores[shard];
-        let executor = rt::executor(&format!("shard-{shard}"), Some(core))
+        let runner = rt::Runner::new(&format!("shard-{shard}"), core, self.config.ring)
             .map_err(|cause| RunError::Executor { shard, cause })?;
         let Self { config, port, shared, door, listeners, started } = self;
-        let net = Watch::open(&listeners)
-            .map_err(|error| RunError::Executor { shard, cause: error.to_string() })?;
+        let net = Watch::open(&listeners).map_err(|error| {
+            let cause = format!("its set of watched sockets: {error}");
+            RunError::Executor { shard, cause }
+        })?;
         let entrance = Entrance::new(listeners, config.accept_pause);
-        Ok(executor.run(async move {
-            let shard = Shard::new(net, config, core, port, shared, door);
+        let bed = sleep::Bed::of(&runner);
+        Ok(runner.run(async move {
+            let shard = Shard::new(net, config, core, port, (shared, door));
             let _ = started.send(());
             drop(started);
-            sleep::run(shard, entrance).await
+            sleep::run(shard, entrance, bed).await
         }))
     }
 }

@@ -3,27 +3,31 @@
 //! A nap is a wait on the watched sockets themselves, and short: under load it ends soon, and costs
 //! one call. A shard that naps in vain parks in the runtime's ring, for as long as nothing happens.
 //! Parking and waking there takes four calls and a cancelled timer; it was a third of an accept.
+//!
+//! Where `io_uring` cannot be had, a shard does not park: it naps for as long as nothing happens.
+//! The bell's event is one of the watched descriptors, so another shard wakes it from there as
+//! well, and its loop never waits for anything else: it needs no executor.
 
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::accept::Entrance;
 use crate::clock::Now;
-use crate::handle::Report;
-use crate::rt;
+use crate::model::report::Report;
+use crate::rt::{self, NAP};
 use crate::shard::Shard;
+use crate::stage::accept::Entrance;
 use crate::watch::Watch;
 
-/// How long a nap lasts before the shard parks.
-const NAP: Duration = Duration::from_millis(10);
+/// The longest sleep in epoll. It is bounded only because a time-out has to be named.
+const NIGHT: Duration = Duration::from_hours(1);
 
-/// Runs a shard on this thread's executor until it is drained.
-pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance) -> Report {
-    let mut bed = Bed { alarm: rt::Alarm::unset(), ring: rt::RingPoll::default() };
+/// Runs a shard on this thread until it is drained. In epoll it never waits elsewhere than in
+/// `bed`: the first poll of this future completes it.
+pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance, mut bed: Bed) -> Report {
     loop {
-        if shard.has_work() || entrance.is_due(&shard.net) {
-            shard.net.look(Duration::ZERO);
-        } else if shard.port.park(shard.net.rope()) {
+        if shard.has_work() || entrance.is_due(&shard.clients.net) {
+            shard.clients.net.look(Duration::ZERO);
+        } else if shard.port.park(shard.clients.net.rope()) {
             bed.sleep(&mut shard, &entrance).await;
             shard.port.unpark();
         }
@@ -37,27 +41,43 @@ pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance) -> Repo
 }
 
 /// Where a shard sleeps.
-struct Bed {
-    alarm: rt::Alarm,
-    ring: rt::RingPoll,
+pub(crate) enum Bed {
+    /// In short naps on its sockets, then in the runtime's ring.
+    Ring { alarm: rt::Alarm, poll: rt::RingPoll },
+    /// On its sockets alone.
+    Epoll,
 }
 
 impl Bed {
+    /// The bed of a shard that `runner` runs.
+    pub(crate) fn of(runner: &rt::Runner) -> Self {
+        match runner {
+            rt::Runner::Ring(_) => {
+                Self::Ring { alarm: rt::Alarm::unset(), poll: rt::RingPoll::default() }
+            }
+            rt::Runner::Epoll => Self::Epoll,
+        }
+    }
+
     /// Sleeps until a socket is ready, another shard rings, or time is up.
     async fn sleep(&mut self, shard: &mut Shard<Watch>, entrance: &Entrance) {
-        let longest = [shard.nap(), entrance.nap()].into_iter().flatten().min();
+        let longest = [shard.nap(), entrance.patience()].into_iter().flatten().min();
+        let Self::Ring { alarm, poll } = self else {
+            shard.clients.net.look(longest.unwrap_or(NIGHT));
+            return;
+        };
         let nap = longest.map_or(NAP, |longest| longest.min(NAP));
-        if shard.net.look(nap) || !self.ring.begin(shard.net.descriptor()) {
+        if shard.clients.net.look(nap) || !poll.begin(shard.clients.net.descriptor()) {
             // Where descriptors are out there are only naps.
             return;
         }
         if let Some(longest) = longest {
-            self.alarm.set(longest.saturating_sub(NAP));
+            alarm.set(longest.saturating_sub(NAP));
         }
         std::future::poll_fn(|cx| {
-            if self.alarm.poll(cx) || self.ring.poll(cx) { Poll::Ready(()) } else { Poll::Pending }
+            if alarm.poll(cx) || poll.poll(cx) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        shard.net.look(Duration::ZERO);
+        shard.clients.net.look(Duration::ZERO);
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
+use crate::model::id::Slot;
 use crate::net::{Net, Ready};
 use crate::rt;
 
@@ -105,7 +106,8 @@ impl Watch {
             match u32::try_from(event.data.u64()) {
                 Ok(slot) => {
                     let flags = event.flags;
-                    self.ready.push(Ready { slot, ended: flags.intersects(END) });
+                    let ended = flags.intersects(END);
+                    self.ready.push(Ready { slot: Slot(slot), ended });
                 }
                 Err(_) => self.knocked |= event.data.u64() == LISTENER,
             }
@@ -145,13 +147,13 @@ impl Net for Watch {
         rt::shutdown_write(fd);
     }
 
-    fn watch(&mut self, stream: &OwnedFd, slot: u32) -> io::Result<()> {
-        let data = epoll::EventData::new_u64(slot.into());
+    fn watch(&mut self, stream: &OwnedFd, slot: Slot) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(slot.0.into());
         Ok(epoll::add(&self.epoll, stream, data, SPEECH)?)
     }
 
-    fn watch_room(&mut self, stream: &OwnedFd, slot: u32) -> io::Result<()> {
-        let data = epoll::EventData::new_u64(slot.into());
+    fn watch_room(&mut self, stream: &OwnedFd, slot: Slot) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(slot.0.into());
         Ok(epoll::modify(&self.epoll, stream, data, SPEECH.union(epoll::EventFlags::OUT))?)
     }
 
@@ -162,7 +164,7 @@ impl Net for Watch {
         Ok(socket)
     }
 
-    fn mark_ready(&mut self, slot: u32) {
+    fn mark_ready(&mut self, slot: Slot) {
         self.ready.push(Ready { slot, ended: false });
     }
 

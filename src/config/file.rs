@@ -47,8 +47,9 @@ fn text_of(value: &DeValue<'_>) -> Result<String, String> {
                 list.iter().map(|part| text_of(part.get_ref())).collect();
             Ok(parts?.join(","))
         }
-        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
-            Err("not a text, a whole number, true or false, or a list of these".into())
+        DeValue::Float(number) => Ok(number.to_string()),
+        DeValue::Datetime(_) | DeValue::Table(_) => {
+            Err("not a text, a number, true or false, or a list of these".into())
         }
     }
 }
@@ -78,12 +79,13 @@ mod tests {
     fn values_of_every_kind() {
         let mut layered = Layered::default();
         let text = "listen = '127.0.0.1:8000'\nping_interval = \"3s\"\ntext-ping = false\n\
-                    max-clients = 5\ncores = [0, 1]\nadmin = 'off'\n";
+                    max-clients = 5\npong_timeout = 2.5\ncores = [0, 1]\nadmin = 'off'\n";
         lay(text, &mut layered).unwrap();
         assert_eq!(layered.settings.shards.listen.port(), 8000);
         assert_eq!(layered.settings.cores, [0, 1]);
         assert!(!layered.settings.shards.text_ping && layered.settings.admin.is_none());
         assert_eq!(layered.settings.shards.clients, 5);
+        assert_eq!(layered.settings.shards.pong_timeout.as_millis(), 2500);
     }
 
     #[test]
@@ -94,9 +96,12 @@ mod tests {
         );
         assert_eq!(
             error("pong_timeout = '3 parsecs'"),
-            "1:16: pong-timeout: \"3 parsecs\" is not a time such as 25s, 500ms or 2m"
+            "1:16: pong-timeout: \"3 parsecs\" is not a time such as 25s, 1m30s or 250ms"
         );
-        assert!(error("max_clients = 1.5").starts_with("1:15: max-clients: not a text"));
+        assert!(
+            error("max_clients = 1.5").starts_with("1:15: max-clients: \"1.5\" is not a count")
+        );
+        assert!(error("max_clients = {}").starts_with("1:15: max-clients: not a text"));
         assert!(error("listen = 'x'\nlisten = 'y'").starts_with("2:1: duplicate key"));
         assert!(error("= 5").starts_with("1:1: "));
     }

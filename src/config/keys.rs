@@ -2,15 +2,18 @@
 //! shown.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
-use stentor_shards::{DuplicateUser, JoinMessages, Origins, SlowClients};
-
-use super::units::{
-    read_cores, read_size, read_switch, read_time, show_cores, show_size, show_time,
+use stentor_shards::{
+    DuplicateUser, ForwardedHeader, JoinMessages, Network, OriginPattern, Origins, ProxyProtocol,
+    Ring, SlowClients, TrustedProxies,
 };
+
+use stentor_units::quantity::show_size;
+use stentor_units::time::show as show_time;
+
+use super::listen::address;
+use super::units::{read_cores, read_switch, show_cores};
 use super::{LogFormat, Settings};
 
 /// One setting.
@@ -37,9 +40,31 @@ pub(crate) fn nearest(name: &str) -> Option<&'static Key> {
     KEYS.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|key| like(key) > 0.8)
 }
 
-fn number<T: FromStr + PartialOrd + Display>(text: &str, min: T, max: T) -> Result<T, String> {
-    let value: T = text.parse().map_err(|_| format!("{text:?} is not a whole number"))?;
-    between(value, min, max, text)
+/// The key that `name` was most likely meant to be: a letter off, words in another order, or a key
+/// with words behind it.
+pub(crate) fn mistyped(name: &str) -> Option<&'static Key> {
+    let is_meant = |key: &&Key| {
+        let distance = strsim::osa_distance(key.name, name);
+        let begins = name.strip_prefix(key.name).is_some_and(|rest| rest.starts_with('-'));
+        distance <= (key.name.len() / 4).max(1) || sorted(key.name) == sorted(name) || begins
+    };
+    let like = |key: &Key| strsim::jaro_winkler(key.name, name);
+    KEYS.iter().filter(is_meant).max_by(|a, b| like(a).total_cmp(&like(b)))
+}
+
+fn sorted(name: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = name.split('-').collect();
+    words.sort_unstable();
+    words
+}
+
+/// A count, such as 10k, from `min` to `max`.
+fn number<T>(text: &str, min: T, max: T) -> Result<T, String>
+where
+    T: TryFrom<u64> + PartialOrd + Display + Copy,
+{
+    let value = stentor_units::count(text)?;
+    between(T::try_from(value).map_err(|_| format!("{text} is more than {max}"))?, min, max, text)
 }
 
 fn between<T: PartialOrd + Display>(value: T, min: T, max: T, text: &str) -> Result<T, String> {
@@ -53,11 +78,17 @@ fn between<T: PartialOrd + Display>(value: T, min: T, max: T, text: &str) -> Res
 }
 
 fn size(text: &str, min: usize, max: usize) -> Result<usize, String> {
-    between(read_size(text)?, min, max, text)
+    let value = usize::try_from(stentor_units::size(text)?).unwrap_or(usize::MAX);
+    let wrong = |bound, word| Err(format!("{text} is {word} than {}", show_size(bound as u64)));
+    match value {
+        _ if value < min => wrong(min, "less"),
+        _ if value > max => wrong(max, "more"),
+        _ => Ok(value),
+    }
 }
 
 fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
-    let value = read_time(text)?;
+    let value = stentor_units::time(text)?;
     if value < min {
         Err(format!("{text} is less than {}", show_time(min)))
     } else if value > max {
@@ -67,18 +98,20 @@ fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{text:?} is not an address such as 127.0.0.1:9001"))
+/// A size of either of the types that sizes have.
+fn show_bytes(bytes: impl TryInto<u64>) -> String {
+    show_size(bytes.try_into().unwrap_or(u64::MAX))
 }
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
+const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const GIB: usize = 1 << 30;
 
-/// Names a choice by its word.
+/// Names a choice by its word, in any case.
 macro_rules! choice {
     ($text:expr, $($word:literal => $value:expr),+ $(,)?) => {
-        match $text {
+        match $text.to_ascii_lowercase().as_str() {
             $($word => Ok($value),)+
             other => Err(format!(concat!("{:?} is none of", $(" ", $word),+), other)),
         }
@@ -113,7 +146,7 @@ macro_rules! time_key {
 /// A row for a size in bytes of the shards' configuration.
 macro_rules! size_key {
     ($group:literal, $name:literal, $field:ident, $min:expr, $max:expr, $help:literal) => {
-        key!($group, $name, "BYTES", $help, |s| show_size(s.shards.$field as usize), |s, text| {
+        key!($group, $name, "BYTES", $help, |s| show_bytes(s.shards.$field), |s, text| {
             s.shards.$field = size(text, $min, $max)?.try_into().map_err(|_| "too large")?;
             Ok(())
         })
@@ -143,22 +176,49 @@ macro_rules! switch_key {
 /// All settings, in the order of `--help`.
 #[rustfmt::skip]
 pub(crate) const KEYS: &[Key] = &[
-    key!("Listening", "listen", "ADDR", "Address for clients, the page and health", |s| s.shards.listen.to_string(),
+    key!("Listening", "listen", "ADDR", "Address for clients, the page and health: 127.0.0.1:9001, localhost:9001, or :9001 for all of this host", |s| s.shards.listen.to_string(),
         |s, text| { s.shards.listen = address(text)?; Ok(()) }),
-    key!("Listening", "shards", "N", "Shards; default one for each allowed core",
+    key!("Listening", "shards", "N", "Shards; default one for each allowed core, or as many as a CPU quota keeps busy",
         |s| s.shard_count.map(|count| count.to_string()).unwrap_or_default(),
         |s, text| { s.shard_count = Some(number(text, 1, 64)?); Ok(()) }),
     key!("Listening", "cores", "LIST", "Cores of the shards, such as 0,2-5; default all allowed", |s| show_cores(&s.cores),
         |s, text| { s.cores = read_cores(text)?; Ok(()) }),
+    key!("Listening", "ring", "HOW", "Where idle shards sleep: auto = io_uring, or epoll where that is blocked; required = io_uring; off = epoll",
+        |s| match s.shards.ring { Ring::Auto => "auto", Ring::Required => "required", Ring::Off => "off" }.into(),
+        |s, text| {
+            s.shards.ring = choice!(text, "auto" => Ring::Auto, "required" => Ring::Required, "off" => Ring::Off)?;
+            Ok(())
+        }),
     count_key!("Listening", "backlog", backlog, 1, 1 << 20, "Accept queue of each shard; the kernel caps it at somaxconn"),
     switch_key!("Listening", "steer-by-core", steer_by_core, "Let the kernel choose the shard of the core on which a connection arrives"),
-    key!("Listening", "allowed-origins", "LIST", "Origins of browsers: same-host, * for any, or a list beside the same host",
+    key!("Listening", "allowed-origins", "LIST", "Origins of browsers: same-host, * for any, or a list beside the same host, such as https://*.example.org,null",
         |s| match &s.shards.origins {
             Origins::Any => "*".into(),
             Origins::SameHost => "same-host".into(),
-            Origins::Listed(listed) => listed.join(","),
+            Origins::Listed(listed) => joined(listed),
         },
         |s, text| { s.shards.origins = origins(text)?; Ok(()) }),
+
+    key!("Behind proxies", "path-prefix", "PATH", "Path under which a proxy shows this server, such as /chat; without it everything works as well",
+        |s| s.shards.path_prefix.to_string(),
+        |s, text| { stentor_shards::check_path_prefix(text)?; s.shards.path_prefix = text.into(); Ok(()) }),
+    key!("Behind proxies", "trusted-proxies", "LIST", "Networks of proxies that are believed when they name a client, such as 10.0.0.0/8,::1; unix for a Unix socket",
+        |s| show_proxies(&s.shards.trusted_proxies),
+        |s, text| { s.shards.trusted_proxies = proxies(text)?; Ok(()) }),
+    key!("Behind proxies", "forwarded-header", "NAME", "Header in which they name it: x-forwarded-for or forwarded; the other one is not read",
+        |s| s.shards.forwarded_header.name().into(),
+        |s, text| {
+            s.shards.forwarded_header = choice!(text, "x-forwarded-for" => ForwardedHeader::XForwardedFor, "forwarded" => ForwardedHeader::Forwarded)?;
+            Ok(())
+        }),
+    key!("Behind proxies", "proxy-protocol", "HOW", "PROXY protocol, version 1 or 2, of trusted proxies: off, optional or required",
+        |s| match s.shards.proxy_protocol {
+            ProxyProtocol::Off => "off", ProxyProtocol::Optional => "optional", ProxyProtocol::Required => "required",
+        }.into(),
+        |s, text| {
+            s.shards.proxy_protocol = choice!(text, "off" => ProxyProtocol::Off, "optional" => ProxyProtocol::Optional, "required" => ProxyProtocol::Required)?;
+            Ok(())
+        }),
 
     key!("Clients and heartbeats", "default-channel", "NAME", "Channel of plain clients that name none", |s| s.shards.default_channel.to_string(),
         |s, text| {
@@ -175,7 +235,7 @@ pub(crate) const KEYS: &[Key] = &[
             s.shards.duplicate_user = choice!(text, "replace" => DuplicateUser::Replace, "refuse" => DuplicateUser::Refuse, "allow" => DuplicateUser::Allow)?;
             Ok(())
         }),
-    time_key!("Clients and heartbeats", "ping-interval", ping_interval, Duration::ZERO, "Ping a client from which nothing was heard for so long; 0 = never"),
+    time_key!("Clients and heartbeats", "ping-interval", ping_interval, Duration::ZERO, "Time between two pings of a client; 0 = never"),
     time_key!("Clients and heartbeats", "pong-timeout", pong_timeout, MS(100), "Close a client that is silent for so long after a ping"),
     switch_key!("Clients and heartbeats", "text-ping", text_ping, "Answer text `ping` and {\"heartbeat\":true} of plain clients"),
     switch_key!("Clients and heartbeats", "trim-text", trim_text, "Turn line breaks in plain text into spaces and trim its ends"),
@@ -206,8 +266,9 @@ pub(crate) const KEYS: &[Key] = &[
     count_key!("Limits", "max-clients", clients, 1, usize::MAX, "Most clients of the process"),
     count_key!("Limits", "max-clients-per-shard", clients_per_shard, 1, 1 << 30, "Most clients of one shard"),
     count_key!("Limits", "max-clients-per-ip", clients_per_ip, 0, u32::MAX, "Most clients of one address; 0 = no limit"),
+    count_key!("Limits", "ipv6-prefix", ipv6_prefix, 0, 128, "Bits of an IPv6 address that count as one address there"),
     count_key!("Limits", "messages-per-second", messages_per_second, 0, 1 << 24, "Messages a second from one client; 0 = no limit"),
-    count_key!("Limits", "bytes-per-second", bytes_per_second, 0, 1 << 30, "Bytes a second from one client; 0 = no limit"),
+    size_key!("Limits", "bytes-per-second", bytes_per_second, 0, GIB, "Bytes a second from one client; 0 = no limit"),
     count_key!("Limits", "name-bytes", name_bytes, 1, 1024, "Most bytes of a channel's or user's name"),
     count_key!("Limits", "channels-per-client", channels_per_client, 1, 1 << 16, "Most channels of one client"),
     count_key!("Limits", "channels-per-shard", channels_per_shard, 1, 1 << 26, "Most channels that one shard knows"),
@@ -220,19 +281,34 @@ pub(crate) const KEYS: &[Key] = &[
     key!("Lifecycle", "take-over", "BOOL", "Take the place of the process that serves the address, and yield it to the next; else share the port",
         |s| s.take_over.to_string(),
         |s, text| { s.take_over = read_switch(text)?; Ok(()) }),
+    key!("Lifecycle", "take-over-settle", "TIME", "How long a process that has taken over yields to no other; 0 = at once",
+        |s| show_time(s.take_over_settle), |s, text| { s.take_over_settle = time(text, Duration::ZERO, HOUR)?; Ok(()) }),
+    key!("Lifecycle", "relieved-exit-code", "CODE", "Exit code of a process that another one has taken over from",
+        |s| s.relieved_exit_code.to_string(), |s, text| { s.relieved_exit_code = number(text, 0, 125)?; Ok(()) }),
+    key!("Lifecycle", "drain-delay", "TIME", "How long to go on serving after SIGTERM, with /ready at 503, before the drain",
+        |s| show_time(s.drain_delay), |s, text| { s.drain_delay = time(text, Duration::ZERO, HOUR)?; Ok(()) }),
     time_key!("Lifecycle", "close-timeout", close_timeout, MS(100), "How long a client may take to answer a close frame"),
     time_key!("Lifecycle", "accept-pause", accept_pause, MS(1), "How long accepting pauses when descriptors are out"),
 
     key!("Control plane", "admin", "ADDR", "Address of the admin API and metrics, or off",
         |s| s.admin.map_or_else(|| "off".into(), |admin| admin.to_string()),
-        |s, text| { s.admin = if text == "off" { None } else { Some(address(text)?) }; Ok(()) }),
+        |s, text| { s.admin = if text.eq_ignore_ascii_case("off") { None } else { Some(address(text)?) }; Ok(()) }),
     Key { name: "api-key", group: "Control plane", value: "KEY", help: "Key that /api/* asks for in X-API-Key", secret: true,
-        get: |s| s.api_key.clone().unwrap_or_default(),
+        // A key from a file is shown as that file.
+        get: |s| if s.api_key_file.is_none() { s.api_key.clone().unwrap_or_default() } else { String::new() },
         set: |s, text| {
-            if text.is_empty() { return Err("it is empty".into()); }
+            super::secret::check(text)?;
             s.api_key = Some(text.into());
             Ok(())
         } },
+
+    key!("Control plane", "api-key-file", "FILE", "File that holds this key and nothing else",
+        |s| s.api_key_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        |s, text| {
+            if text.is_empty() { return Err("it is empty".into()); }
+            s.api_key_file = Some(text.into());
+            Ok(())
+        }),
 
     key!("Logging", "log-format", "HOW", "human, json, or auto: human on a terminal",
         |s| match s.log_format { LogFormat::Auto => "auto", LogFormat::Human => "human", LogFormat::Json => "json" }.into(),
@@ -250,16 +326,32 @@ pub(crate) const KEYS: &[Key] = &[
 fn origins(text: &str) -> Result<Origins, String> {
     match text {
         "*" => return Ok(Origins::Any),
-        "same-host" => return Ok(Origins::SameHost),
+        word if word.eq_ignore_ascii_case("same-host") => return Ok(Origins::SameHost),
         _ => {}
     }
-    let mut listed = Vec::new();
-    for origin in text.split(',').map(str::trim) {
-        let host = origin.split_once("://").map_or("", |(_, host)| host);
-        if host.is_empty() || host.contains('/') {
-            return Err(format!("{origin:?} is not an origin such as https://example.org"));
+    let listed = text.split(',').map(str::trim).filter(|origin| *origin != "same-host");
+    listed.map(OriginPattern::parse).collect::<Result<_, _>>().map(Origins::Listed)
+}
+
+fn proxies(text: &str) -> Result<TrustedProxies, String> {
+    let mut proxies = TrustedProxies::default();
+    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        if one == "unix" {
+            proxies.unix = true;
+        } else {
+            proxies.networks.push(Network::parse(one)?);
         }
-        listed.push(origin.to_ascii_lowercase());
     }
-    Ok(Origins::Listed(listed))
+    Ok(proxies)
+}
+
+fn show_proxies(proxies: &TrustedProxies) -> String {
+    let networks = joined(&proxies.networks);
+    let unix = if proxies.unix { "unix" } else { "" };
+    let between = if networks.is_empty() || unix.is_empty() { "" } else { "," };
+    format!("{networks}{between}{unix}")
+}
+
+fn joined<T: ToString>(parts: &[T]) -> String {
+    parts.iter().map(T::to_string).collect::<Vec<_>>().join(",")
 }

@@ -1,65 +1,4 @@
-//! Times, sizes, switches and lists as people write them, read and written back.
-
-use std::time::Duration;
-
-/// `25s`, `500ms`, `2m`, `1h`, or `0`.
-pub(crate) fn read_time(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let wrong = || format!("{text:?} is not a time such as 25s, 500ms or 2m");
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit.trim() {
-        "" if number == 0.0 => 0.0,
-        "ms" => number / 1000.0,
-        "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return Err(wrong()),
-    };
-    if seconds > 30.0 * 24.0 * 3600.0 {
-        return Err(format!("{text} is more than 30 days"));
-    }
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
-}
-
-pub(crate) fn show_time(time: Duration) -> String {
-    let ms = time.as_millis();
-    if ms == 0 {
-        "0".into()
-    } else if ms.is_multiple_of(1000) {
-        format!("{}s", ms / 1000)
-    } else {
-        format!("{ms}ms")
-    }
-}
-
-/// `65536`, `64KiB`, `1 MiB`, `2GB`.
-pub(crate) fn read_size(text: &str) -> Result<usize, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let wrong = || format!("{text:?} is not a size such as 65536, 64KiB or 1MiB");
-    let number: usize = number.parse().map_err(|_| wrong())?;
-    let factor = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kib" | "k" => 1 << 10,
-        "mib" | "m" => 1 << 20,
-        "gib" | "g" => 1 << 30,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(factor).ok_or_else(wrong)
-}
-
-pub(crate) fn show_size(bytes: usize) -> String {
-    for (unit, factor) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-        if bytes >= factor && bytes.is_multiple_of(factor) {
-            return format!("{}{unit}", bytes / factor);
-        }
-    }
-    bytes.to_string()
-}
+//! Switches and lists as people write them; times, sizes and counts are those of `stentor-units`.
 
 pub(crate) fn read_switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -92,24 +31,6 @@ pub(crate) fn show_cores(cores: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_and_sizes() {
-        assert_eq!(read_time("25s"), Ok(Duration::from_secs(25)));
-        assert_eq!(read_time("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(read_time("0"), Ok(Duration::ZERO));
-        assert_eq!(read_time("2m").map(show_time), Ok("120s".into()));
-        for wrong in ["", "5", "s", "-1s", "5 parsecs", "1e99s", "999999h"] {
-            assert!(read_time(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(read_size("64KiB"), Ok(65_536));
-        assert_eq!(read_size("1 MB"), Ok(1_000_000));
-        assert_eq!(show_size(1 << 20), "1MiB");
-        assert_eq!(show_size(1000), "1000");
-        for wrong in ["", "-1", "5X", "99999999999999999999", "99999999999GiB"] {
-            assert!(read_size(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn cores() {

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State as Has};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::api::answer::Fault;
 use super::{State, api, ask, hgrm, metrics, pages, stats};
 
 /// How much an API request is larger than the message in it.
@@ -43,18 +44,15 @@ pub(crate) async fn serve(
     let Some(Ok(listener)) = listener else { return };
     let limit = DefaultBodyLimit::max(state.settings.message_bytes * 2 + ENVELOPE_BYTES);
     let api = Router::new()
-        .route("/publish", post(api::publish))
-        .route("/broadcast", post(api::broadcast))
-        .route("/direct", post(api::direct))
-        .route("/disconnect", post(api::disconnect))
-        .route("/info", get(api::info).post(api::info))
-        .route("/channels", get(api::channels).post(api::channels))
-        .route("/connections", get(stats::connections))
-        .route("/stats", get(stats::stats))
-        .route("/latency.hgrm", get(latency));
+        .route("/", post(api::old_form).fallback(only_post))
+        .route("/{method}", any(api::method))
+        .route("/connections", get(stats::connections).fallback(not_by_this_verb))
+        .route("/stats", get(stats::stats).fallback(only_get))
+        .route("/latency.hgrm", get(latency).fallback(only_get));
     #[cfg(debug_assertions)]
     let api = api.route("/break/{shard}", post(break_shard));
     let api = api
+        .fallback(nothing_here)
         .layer(from_fn_with_state(state.clone(), check_key))
         .layer(from_fn_with_state(state.clone(), refuse_other_pages))
         .layer(limit);
@@ -170,23 +168,55 @@ async fn break_shard(
     }
 }
 
+async fn only_post() -> Fault {
+    Fault::Verb("POST")
+}
+
+async fn only_get() -> Fault {
+    Fault::Verb("GET")
+}
+
+/// `POST /api/connections` is a method of Centrifugo PRO; our list of connections is a `GET`.
+async fn not_by_this_verb(verb: Method) -> Fault {
+    if verb == Method::POST {
+        Fault::NotAvailable("connections".into())
+    } else {
+        Fault::Verb("GET")
+    }
+}
+
+async fn nothing_here(asked: Uri) -> Fault {
+    Fault::Unknown(asked.path().trim_start_matches('/').chars().take(64).collect())
+}
+
 /// Lets a request to the API pass if it has the key, or none is set.
 async fn check_key(Has(state): Has<State>, request: Request, next: Next) -> Response {
     if let Some(key) = &state.settings.api_key
         && !shows(request.headers(), key)
     {
         let body = "{\"error\":{\"code\":101,\"message\":\"unauthorized\"}}\n";
-        let json = [(header::CONTENT_TYPE, "application/json")];
+        let json = [
+            (header::CONTENT_TYPE, "application/json"),
+            (header::WWW_AUTHENTICATE, "apikey realm=\"stentor\""),
+        ];
         return (StatusCode::UNAUTHORIZED, json, body).into_response();
     }
     next.run(request).await
 }
 
+/// Looks for the key in `X-API-Key`, and in `Authorization` behind the scheme `apikey`.
 fn shows(headers: &HeaderMap, key: &str) -> bool {
-    let plain = headers.get("x-api-key").map(axum::http::HeaderValue::as_bytes);
-    let scheme = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
-    let shown = plain.or_else(|| scheme?.strip_prefix(b"apikey "));
-    shown.is_some_and(|shown| same(shown, key.as_bytes()))
+    let plain = headers.get("x-api-key").map(HeaderValue::as_bytes);
+    let scheme = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let mut shown = [plain, scheme.and_then(credentials)].into_iter().flatten();
+    shown.any(|shown| same(shown, key.as_bytes()))
+}
+
+/// The scheme's name has no case, and one space or more stand behind it (RFC 9110, 11.1 and 11.4).
+fn credentials(authorization: &[u8]) -> Option<&[u8]> {
+    let space = authorization.iter().position(|byte| *byte == b' ')?;
+    let (scheme, shown) = authorization.split_at(space);
+    scheme.eq_ignore_ascii_case(b"apikey").then(|| shown.trim_ascii_start())
 }
 
 /// Compares without telling by its time how much is right: it goes through all that was shown, and
@@ -203,7 +233,7 @@ fn same(shown: &[u8], key: &[u8]) -> bool {
 /// milliseconds.
 async fn latency(Has(state): Has<State>) -> Response {
     match ask::ask(|| state.shards.latency()).await {
-        Err(unanswered) => api::unanswered(unanswered),
+        Err(unanswered) => Fault::from(unanswered).into_response(),
         Ok(parts) => match hgrm::merged(&parts) {
             Some(whole) => hgrm::write(&whole).into_response(),
             None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -222,9 +252,20 @@ mod tests {
             assert!(!same(wrong, b"secret"), "{wrong:?}");
         }
         assert!(!same(b"secret", b""), "no key is no key");
-        let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, "apikey k".parse().unwrap());
-        assert!(shows(&headers, "k") && !shows(&headers, "other"));
+        for (authorization, is_shown) in [
+            ("apikey k", true),
+            ("ApiKey k", true),
+            ("APIKEY  k", true),
+            ("apikey other", false),
+            ("apikeyk", false),
+            ("Bearer k", false),
+            ("k", false),
+            ("apikey ", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
+            assert_eq!(shows(&headers, "k"), is_shown, "{authorization}");
+        }
     }
 
     /// A comparison that ends at the first difference is a thousand times as fast where that comes

@@ -1,25 +1,28 @@
-//! The API in Centrifugo's shapes, so that its server libraries work here as they are.
+//! The API in Centrifugo's shapes, so that its server libraries work here as they are. `API.md`
+//! beside this file lists methods, parameters and errors.
 
-use axum::Json;
+pub(super) mod answer;
+mod batch;
+mod once;
+mod pattern;
+mod publish;
+
+use std::collections::HashSet;
+
 use axum::body::Bytes;
-use axum::extract::State as Has;
-use axum::http::{StatusCode, header};
+use axum::extract::{FromRequest as _, Path, Request, State as Has};
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stentor_shards::{Body, Target};
+use stentor_shards::Target;
 
+use self::answer::{Answer, Fault, Mode, read};
+pub(super) use self::once::{Counts as OnceCounts, Once};
 use super::State;
-use super::ask::{Unanswered, ask, ask_one};
+use super::ask::{ask, ask_one};
 
-/// Error codes as Centrifugo numbers them.
-const INTERNAL: u32 = 100;
-const BAD_REQUEST: u32 = 107;
-
-/// The most channels of one broadcast.
-const CHANNELS_MAX: usize = 1000;
+pub(super) use self::batch::old_form;
 
 /// The longest pattern; each channel's name is held against it.
 const PATTERN_BYTES_MAX: usize = 1024;
@@ -27,169 +30,163 @@ const PATTERN_BYTES_MAX: usize = 1024;
 /// The most channels that each shard lists.
 const LIST_MAX: usize = 100_000;
 
-#[derive(Deserialize)]
-pub(crate) struct Publish<'a> {
-    channel: String,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
+/// Methods of Centrifugo's API, and of its PRO variant, that are not there.
+const NOT_AVAILABLE: [&str; 26] = [
+    "presence",
+    "history",
+    "history_remove",
+    "subscribe",
+    "unsubscribe",
+    "refresh",
+    "rpc",
+    "connections",
+    "update_user_status",
+    "get_user_status",
+    "delete_user_status",
+    "block_user",
+    "unblock_user",
+    "revoke_token",
+    "invalidate_user_tokens",
+    "device_register",
+    "device_update",
+    "device_remove",
+    "device_list",
+    "device_topic_list",
+    "device_topic_update",
+    "user_topic_list",
+    "user_topic_update",
+    "send_push_notification",
+    "update_push_status",
+    "cancel_push",
+];
 
 #[derive(Deserialize)]
-pub(crate) struct Broadcast<'a> {
-    channels: Vec<String>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Direct<'a> {
-    user: String,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Disconnect {
+#[serde(deny_unknown_fields)]
+struct Farewell {
     user: Option<String>,
     client: Option<String>,
+    session: Option<String>,
+    whitelist: Option<Vec<String>>,
+    disconnect: Option<Goodbye>,
 }
 
-#[derive(Deserialize, Default)]
-pub(crate) struct Channels {
+/// The close code and reason that a disconnect may wish for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Goodbye {
     #[serde(default)]
-    pattern: String,
+    code: u32,
+    #[serde(default)]
+    reason: String,
 }
 
-fn result(value: Value) -> Response {
-    Json(json!({ "result": value })).into_response()
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Channels {
+    #[serde(default)]
+    pattern: Option<String>,
 }
 
-fn error(code: u32, message: &str) -> Value {
-    json!({ "error": { "code": code, "message": message } })
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PresenceStats {
+    channel: String,
 }
 
-/// A request that makes no sense is told so in Centrifugo's way: status 200 and an error.
-fn bad(message: &str) -> Response {
-    Json(error(BAD_REQUEST, message)).into_response()
-}
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
-fn explain(unanswered: Unanswered) -> Value {
-    match unanswered {
-        Unanswered::Busy => error(INTERNAL, "the shards are busy: try again"),
-        Unanswered::BadName => error(BAD_REQUEST, "bad request: the name is not valid"),
-        Unanswered::TooLarge => error(BAD_REQUEST, "bad request: the data is too large"),
+/// `POST /api/METHOD`, and `GET` of the methods that only read.
+pub(super) async fn method(
+    Has(state): Has<State>,
+    Path(method): Path<String>,
+    request: Request,
+) -> Response {
+    let mode = match Mode::of(request.headers()) {
+        Ok(mode) => mode,
+        Err(fault) => return fault.into_response(),
+    };
+    let reads = matches!(&*method, "info" | "channels");
+    let known = reads
+        || matches!(
+            &*method,
+            "publish" | "broadcast" | "direct" | "disconnect" | "presence_stats" | "batch"
+        )
+        || NOT_AVAILABLE.contains(&&*method);
+    let is_read = reads && matches!(*request.method(), Method::GET | Method::HEAD);
+    if known && request.method() != Method::POST && !is_read {
+        let allowed = if reads { "GET, POST" } else { "POST" };
+        return mode.respond(Err(Fault::Verb(allowed)));
+    }
+    if known && request.uri().query().is_some_and(|query| !query.is_empty()) {
+        let why = "parameters stand in the body, not in the address";
+        return mode.respond(Err(Fault::bad(why)));
+    }
+    match Bytes::from_request(request, &state).await {
+        Err(rejection) => mode.respond(Err(rejection.into())),
+        Ok(body) if method == "batch" => match batch::batch(&state, &body).await {
+            Ok(replies) => axum::Json(replies).into_response(),
+            Err(fault) => mode.respond(Err(fault)),
+        },
+        Ok(body) => mode.respond(call(&state, &method, &body).await),
     }
 }
 
-/// The response to what the shards did not answer.
-pub(crate) fn unanswered(unanswered: Unanswered) -> Response {
-    let body = Json(explain(unanswered));
-    if unanswered == Unanswered::Busy {
-        let retry = [(header::RETRY_AFTER, "1")];
-        return (StatusCode::SERVICE_UNAVAILABLE, retry, body).into_response();
-    }
-    body.into_response()
-}
-
-fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Box<Response>> {
-    serde_json::from_slice(body).map_err(|why| {
-        let message = format!("bad request: {why}");
-        Box::new((StatusCode::BAD_REQUEST, Json(error(BAD_REQUEST, &message))).into_response())
-    })
-}
-
-/// An empty body is an empty request.
-fn parsed_or_default<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Box<Response>> {
-    if body.trim_ascii().is_empty() { Ok(T::default()) } else { parsed(body) }
-}
-
-async fn publish_to(state: &State, channel: &str, data: &RawValue) -> Result<u64, Unanswered> {
-    ask_one(|| state.shards.publish(channel, Body::Json(data.get().to_owned()))).await
-}
-
-pub(crate) async fn publish(Has(state): Has<State>, body: Bytes) -> Response {
-    let request: Publish<'_> = match parsed(&body) {
-        Ok(request) => request,
-        Err(response) => return *response,
-    };
-    match publish_to(&state, &request.channel, request.data).await {
-        Ok(0) => bad("no room for another channel"),
-        Ok(offset) => result(json!({ "offset": offset })),
-        Err(why) => unanswered(why),
+/// One command.
+async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
+    match method {
+        "publish" => publish::publish(state, params).await,
+        "broadcast" => publish::broadcast(state, params).await,
+        "direct" => publish::direct(state, params).await,
+        "disconnect" => disconnect(state, params).await,
+        "info" => info(state, params).await,
+        "channels" => channels(state, params).await,
+        "presence_stats" => presence_stats(state, params).await,
+        _ if NOT_AVAILABLE.contains(&method) => Err(Fault::NotAvailable(method.to_owned())),
+        _ => Err(Fault::Unknown(method.chars().take(64).collect())),
     }
 }
 
-pub(crate) async fn broadcast(Has(state): Has<State>, body: Bytes) -> Response {
-    let request: Broadcast<'_> = match parsed(&body) {
-        Ok(request) => request,
-        Err(response) => return *response,
-    };
-    if request.channels.is_empty() || request.channels.len() > CHANNELS_MAX {
-        return bad("bad request: 1 to 1000 channels");
+/// Reads whom a disconnect means. An empty name is none: libraries send one beside the other.
+fn target(asked: Farewell) -> Result<Target, Fault> {
+    let given = |name: Option<String>| name.filter(|name| !name.is_empty());
+    if given(asked.session).is_some() {
+        return Err(Fault::bad("session is not supported"));
     }
-    let mut responses = Vec::with_capacity(request.channels.len());
-    let mut busy = false;
-    for channel in &request.channels {
-        // Once is patience enough: each channel's wait would add to the last one's.
-        let published = if busy {
-            Err(Unanswered::Busy)
-        } else {
-            publish_to(&state, channel, request.data).await
-        };
-        busy |= published == Err(Unanswered::Busy);
-        responses.push(match published {
-            Ok(0) => error(BAD_REQUEST, "no room for another channel"),
-            Ok(offset) => json!({ "result": { "offset": offset } }),
-            Err(why) => explain(why),
-        });
+    if asked.whitelist.is_some_and(|clients| !clients.is_empty()) {
+        return Err(Fault::bad("whitelist is not supported"));
     }
-    result(json!({ "responses": responses }))
-}
-
-pub(crate) async fn direct(Has(state): Has<State>, body: Bytes) -> Response {
-    let request: Direct<'_> = match parsed(&body) {
-        Ok(request) => request,
-        Err(response) => return *response,
-    };
-    let data = || Body::Json(request.data.get().to_owned());
-    match ask_one(|| state.shards.direct(&request.user, data())).await {
-        Ok(0) => bad("unknown user"),
-        Ok(clients) => result(json!({ "clients": clients })),
-        Err(why) => unanswered(why),
+    if asked.disconnect.is_some_and(|bye| bye.code != 0 || !bye.reason.is_empty()) {
+        return Err(Fault::bad("disconnect is not supported: the close code is always 3501"));
+    }
+    match (given(asked.user), given(asked.client)) {
+        (Some(user), None) => Ok(Target::User(user)),
+        (None, Some(client)) => Ok(Target::Client(client)),
+        (None, None) => Err(Fault::bad("user or client is needed")),
+        (Some(_), Some(_)) => Err(Fault::bad(
+            "user and client exclude each other: to close one client, leave out user",
+        )),
     }
 }
 
-pub(crate) async fn disconnect(Has(state): Has<State>, body: Bytes) -> Response {
-    let request: Disconnect = match parsed(&body) {
-        Ok(request) => request,
-        Err(response) => return *response,
-    };
-    // A client is the narrower wish: the libraries send an empty one beside the user.
-    let client = request.client.filter(|client| !client.is_empty()).map(Target::Client);
-    let user = request.user.filter(|user| !user.is_empty()).map(Target::User);
-    let Some(target) = client.or(user) else {
-        return bad("bad request: user or client is needed");
-    };
-    match ask_one(|| state.shards.disconnect(&target)).await {
-        Ok(clients) => result(json!({ "clients": clients })),
-        Err(why) => unanswered(why),
-    }
+async fn disconnect(state: &State, params: &[u8]) -> Answer {
+    let target = target(read(params)?)?;
+    let parameter = if matches!(target, Target::User(_)) { "user" } else { "client" };
+    let clients = ask_one(|| state.shards.disconnect(&target)).await;
+    let clients = clients.map_err(|why| Fault::about(parameter, why))?;
+    Ok(json!({ "clients": clients }))
 }
 
-pub(crate) async fn info(Has(state): Has<State>) -> Response {
-    let reports = match ask(|| state.shards.reports()).await {
-        Ok(reports) => reports,
-        Err(why) => return unanswered(why),
-    };
-    let listed = match ask(|| state.shards.channels(LIST_MAX)).await {
-        Ok(listed) => listed,
-        Err(why) => return unanswered(why),
-    };
+async fn info(state: &State, params: &[u8]) -> Answer {
+    let Nothing {} = read(params)?;
+    let reports = ask(|| state.shards.reports()).await?;
+    let listed = ask(|| state.shards.channels(LIST_MAX)).await?;
     let occupied = || listed.iter().flatten().filter(|info| info.clients > 0);
-    let channels: std::collections::HashSet<&str> = occupied().map(|info| &*info.channel).collect();
+    let channels: HashSet<&str> = occupied().map(|info| &*info.channel).collect();
     let clients: u64 = reports.iter().map(|report| report.clients_now).sum();
     let subscriptions: u64 = occupied().map(|info| info.clients).sum();
-    result(json!({ "nodes": [{
+    Ok(json!({ "nodes": [{
         "uid": std::process::id().to_string(),
         "name": "stentor",
         "version": env!("CARGO_PKG_VERSION"),
@@ -201,56 +198,38 @@ pub(crate) async fn info(Has(state): Has<State>) -> Response {
     }] }))
 }
 
-pub(crate) async fn channels(Has(state): Has<State>, body: Bytes) -> Response {
-    let request: Channels = match parsed_or_default(&body) {
-        Ok(request) => request,
-        Err(response) => return *response,
-    };
-    if request.pattern.len() > PATTERN_BYTES_MAX {
-        return bad("bad request: the pattern is too long");
+async fn presence_stats(state: &State, params: &[u8]) -> Answer {
+    let PresenceStats { channel } = read(params)?;
+    let here =
+        ask(|| state.shards.who(&channel)).await.map_err(|why| Fault::about("channel", why))?;
+    if here.iter().any(|here| here.more) {
+        let why = "the channel has more than 1,000 users on one shard: they are not counted";
+        return Err(Fault::bad(why));
     }
-    let listed = match ask(|| state.shards.channels(LIST_MAX)).await {
-        Ok(listed) => listed,
-        Err(why) => return unanswered(why),
-    };
+    let users: HashSet<&str> =
+        here.iter().flat_map(|here| &here.users).map(|user| &**user).collect();
+    let clients: u64 = here.iter().map(|here| here.clients).sum();
+    Ok(json!({ "num_clients": clients, "num_users": users.len() }))
+}
+
+async fn channels(state: &State, params: &[u8]) -> Answer {
+    let asked: Channels = read(params)?;
+    let pattern = asked.pattern.unwrap_or_default();
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(Fault::bad(format!("the pattern is longer than {PATTERN_BYTES_MAX} bytes")));
+    }
+    let listed = ask(|| state.shards.channels(LIST_MAX)).await?;
     let mut channels = serde_json::Map::new();
     for info in listed.iter().flatten().filter(|info| info.clients > 0) {
-        if !request.pattern.is_empty() && !matches(&request.pattern, &info.channel) {
+        if !pattern.is_empty() && !pattern::matches(&pattern, &info.channel) {
             continue;
         }
         let entry =
             channels.entry(info.channel.to_string()).or_insert_with(|| json!({ "num_clients": 0 }));
         let before = entry["num_clients"].as_u64().unwrap_or(0);
-        entry["num_clients"] = json!(before + info.clients);
+        entry["num_clients"] = Value::from(before + info.clients);
     }
-    result(json!({ "channels": channels }))
-}
-
-/// Whether a name matches a pattern in which `*` stands for any text and `?` for one character.
-/// Linear in both: on a mismatch only the last star is tried one further.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(&wanted) if wanted == '?' || wanted == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => {
-                let Some((at, from)) = star else { return false };
-                star = Some((at, from + 1));
-                (p, n) = (at + 1, from + 1);
-            }
-        }
-    }
-    pattern[p..].iter().all(|rest| *rest == '*')
+    Ok(json!({ "channels": channels }))
 }
 
 #[cfg(test)]
@@ -258,57 +237,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns() {
-        for (pattern, name, expected) in [
-            ("*", "anything", true),
-            ("chat:*", "chat:1", true),
-            ("chat:*", "news:1", false),
-            ("a?c", "abc", true),
-            ("a*b*c", "axxbyyc", true),
-            ("a*b", "axxbyyc", false),
-            ("", "", true),
-            ("x", "", false),
+    fn the_page_lists_every_method_and_every_bound() {
+        let page = include_str!("API.md");
+        let there = [
+            "publish",
+            "broadcast",
+            "direct",
+            "disconnect",
+            "channels",
+            "presence_stats",
+            "info",
+            "batch",
+        ];
+        for method in there.iter().chain(&NOT_AVAILABLE) {
+            assert!(page.contains(&format!("`{method}`")), "API.md lacks {method}");
+        }
+        for (bound, text) in [
+            (publish::CHANNELS_MAX, "1 to 1000"),
+            (batch::COMMANDS_MAX, "at most 1000"),
+            (once::KEY_BYTES_MAX, "at most 256 bytes"),
+            (once::KEYS_MAX, "At most 100,000"),
         ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+            let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+            assert!(digits.ends_with(&bound.to_string()), "API.md says {text}, it is {bound}");
+            assert!(page.contains(text), "API.md lacks \"{text}\"");
         }
-    }
-
-    /// The same by its definition, at any cost.
-    fn matches_by_definition(pattern: &[u8], name: &[u8]) -> bool {
-        match (pattern, name) {
-            ([], name) => name.is_empty(),
-            ([b'*', rest @ ..], name) => {
-                (0..=name.len()).any(|from| matches_by_definition(rest, &name[from..]))
-            }
-            ([wanted, rest @ ..], [first, name @ ..]) => {
-                (*wanted == b'?' || wanted == first) && matches_by_definition(rest, name)
-            }
-            (_, []) => false,
-        }
-    }
-
-    /// Every text of up to so many of these letters.
-    fn texts(letters: &str, len: usize) -> Vec<String> {
-        let mut texts = vec![String::new()];
-        let mut longest = texts.clone();
-        for _ in 0..len {
-            longest = longest
-                .iter()
-                .flat_map(|text| letters.chars().map(move |letter| format!("{text}{letter}")))
-                .collect();
-            texts.extend_from_slice(&longest);
-        }
-        texts
     }
 
     #[test]
-    fn every_short_pattern_means_what_its_definition_says() {
-        let names = texts("ab", 5);
-        for pattern in texts("ab*?", 4) {
-            for name in &names {
-                let expected = matches_by_definition(pattern.as_bytes(), name.as_bytes());
-                assert_eq!(matches(&pattern, name), expected, "{pattern} {name}");
-            }
+    fn a_disconnect_means_one_user_or_one_client() {
+        let read_target = |params: &str| read(params.as_bytes()).and_then(target);
+        for params in [
+            r#"{"user":"bob"}"#,
+            r#"{"user":"bob","client":"","session":"","whitelist":[]}"#,
+            r#"{"user":"bob","client":null,"disconnect":{"code":0,"reason":""}}"#,
+        ] {
+            let found = read_target(params);
+            assert!(matches!(&found, Ok(Target::User(user)) if user == "bob"), "{found:?}");
+        }
+        let found = read_target(r#"{"user":"","client":"1-2"}"#);
+        assert!(matches!(&found, Ok(Target::Client(client)) if client == "1-2"), "{found:?}");
+        for params in [
+            "{}",
+            r#"{"user":"bob","client":"1-2"}"#,
+            r#"{"user":"bob","session":"s"}"#,
+            r#"{"user":"bob","whitelist":["1-2"]}"#,
+            r#"{"user":"bob","disconnect":{"code":4000}}"#,
+            r#"{"user":"bob","disconnect":{"code":0,"reason":"x"}}"#,
+            r#"{"user":7}"#,
+            r#"{"user":"bob","reconnect":true}"#,
+        ] {
+            assert!(matches!(read_target(params), Err(Fault::Bad(_))), "{params}");
         }
     }
 }

@@ -18,16 +18,25 @@ pub(crate) enum Unanswered {
     Busy,
     BadName,
     TooLarge,
+    /// There is no room for another channel.
+    NoRoom,
 }
 
 /// Asks until there is room, then waits for the answers of all shards asked.
 pub(crate) async fn ask<T: Unpin>(
-    mut order: impl FnMut() -> Result<Answers<T>, Untaken>,
+    order: impl FnMut() -> Result<Answers<T>, Untaken>,
 ) -> Result<Vec<T>, Unanswered> {
+    let answers = find_room(order).await?;
+    tokio::time::timeout(ANSWER_TIMEOUT, answers).await.map_err(|_| Unanswered::Busy)
+}
+
+async fn find_room<T>(
+    mut order: impl FnMut() -> Result<Answers<T>, Untaken>,
+) -> Result<Answers<T>, Unanswered> {
     let room = tokio::time::Instant::now() + ROOM_TIMEOUT;
-    let answers = loop {
+    loop {
         match order() {
-            Ok(answers) => break answers,
+            Ok(answers) => return Ok(answers),
             Err(Untaken::BadName) => return Err(Unanswered::BadName),
             Err(Untaken::TooLarge) => return Err(Unanswered::TooLarge),
             Err(Untaken::Busy) if tokio::time::Instant::now() >= room => {
@@ -35,8 +44,7 @@ pub(crate) async fn ask<T: Unpin>(
             }
             Err(Untaken::Busy) => tokio::time::sleep(Duration::from_millis(1)).await,
         }
-    };
-    tokio::time::timeout(ANSWER_TIMEOUT, answers).await.map_err(|_| Unanswered::Busy)
+    }
 }
 
 /// The same where one shard answers.
@@ -44,4 +52,12 @@ pub(crate) async fn ask_one<T: Unpin>(
     order: impl FnMut() -> Result<Answers<T>, Untaken>,
 ) -> Result<T, Unanswered> {
     ask(order).await?.pop().ok_or(Unanswered::Busy)
+}
+
+/// The same, with no bound on the wait once the order is taken: an error means that nothing has
+/// happened, so the order can be given again.
+pub(crate) async fn ask_until_answered<T: Unpin>(
+    order: impl FnMut() -> Result<Answers<T>, Untaken>,
+) -> Result<T, Unanswered> {
+    find_room(order).await?.await.pop().ok_or(Unanswered::Busy)
 }

@@ -5,6 +5,7 @@ mod ask;
 mod api;
 mod hgrm;
 mod metrics;
+mod numbers;
 mod pages;
 mod process;
 mod stats;
@@ -32,6 +33,7 @@ pub(crate) struct Settings {
     admin: Option<SocketAddr>,
     api_key: Option<String>,
     message_bytes: usize,
+    path_prefix: Arc<str>,
 }
 
 impl Settings {
@@ -40,6 +42,7 @@ impl Settings {
             admin: settings.admin,
             api_key: settings.api_key.clone(),
             message_bytes: settings.shards.message_bytes,
+            path_prefix: Arc::clone(&settings.shards.path_prefix),
         }
     }
 }
@@ -62,6 +65,7 @@ pub(crate) struct State {
     shards: Handle,
     settings: Arc<Settings>,
     began: Instant,
+    once: api::Once<stentor_shards::Position>,
 }
 
 /// The running thread; dropping it ends it when those whom it has accepted are answered.
@@ -118,7 +122,8 @@ pub(crate) fn start(
     let (admin_over, is_over) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
-    let state = State { shards, settings: Arc::new(settings), began: Instant::now() };
+    let settings = Arc::new(settings);
+    let state = State { shards, settings, began: Instant::now(), once: api::Once::new() };
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async move {
             let public = visitors::receive(visitors, state.clone());

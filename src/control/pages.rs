@@ -1,11 +1,12 @@
 //! What the public port shows: the page and its files, and whether the server is well.
 
-use axum::Router;
 use axum::extract::State as Has;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use rust_embed::Embed;
+use stentor_shards::{local_path, shown_path};
 
 use super::State;
 
@@ -19,10 +20,33 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src '
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 pub(crate) fn router(state: State) -> Router {
-    health(Router::new().route("/ws", get(upgrade_wanted))).fallback(file).with_state(state)
+    // Paths are compared without slashes too many and without the prefix, which routes cannot do.
+    Router::new().fallback(visit).with_state(state)
 }
 
-/// The two routes that both ports have.
+/// Answers any request of the public port.
+async fn visit(Has(state): Has<State>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if method != Method::GET && method != Method::HEAD {
+        return (StatusCode::METHOD_NOT_ALLOWED, [("Allow", "GET, HEAD")], "GET or HEAD\n")
+            .into_response();
+    }
+    let prefix = &state.settings.path_prefix;
+    if !prefix.is_empty() && uri.path() == &**prefix {
+        // The page names its files from where it stands.
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let to = [(header::LOCATION, format!("{prefix}/{query}"))];
+        return (StatusCode::PERMANENT_REDIRECT, to).into_response();
+    }
+    match &*local_path(uri.path(), prefix) {
+        "/ws" => upgrade_wanted(),
+        "/health" | "/healthz" => alive().await.into_response(),
+        "/ready" => ready(Has(state)).await,
+        "/" => file("index.html", &headers).unwrap_or_else(|| nothing(&uri, &headers)),
+        path => file(&path[1..], &headers).unwrap_or_else(|| nothing(&uri, &headers)),
+    }
+}
+
+/// The two routes that the admin port has as well.
 pub(crate) fn health(router: Router<State>) -> Router<State> {
     router.route("/health", get(alive)).route("/healthz", get(alive)).route("/ready", get(ready))
 }
@@ -33,30 +57,38 @@ async fn alive() -> impl IntoResponse {
 
 async fn ready(Has(state): Has<State>) -> Response {
     let json = [(header::CONTENT_TYPE, "application/json")];
-    if state.shards.is_draining() {
+    if state.shards.is_draining() || crate::signals::is_leaving() {
         (StatusCode::SERVICE_UNAVAILABLE, json, "{\"status\":\"draining\"}\n").into_response()
     } else {
         (json, "{\"status\":\"ready\"}\n").into_response()
     }
 }
 
-async fn upgrade_wanted() -> Response {
+fn upgrade_wanted() -> Response {
     let headers = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
     (StatusCode::UPGRADE_REQUIRED, headers, "this is a WebSocket endpoint\n").into_response()
 }
 
-async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    if method != Method::GET && method != Method::HEAD {
-        return (StatusCode::METHOD_NOT_ALLOWED, [("Allow", "GET, HEAD")], "GET or HEAD\n")
-            .into_response();
+/// Says what is not there, and what is.
+fn nothing(uri: &Uri, headers: &HeaderMap) -> Response {
+    let path = shown_path(uri.path());
+    let json = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|accept| accept.to_str().ok())
+        .any(|accept| accept.contains("application/json"));
+    if json {
+        let body = serde_json::json!({ "error": "nothing is at this path", "path": path });
+        return (StatusCode::NOT_FOUND, Json(body)).into_response();
     }
-    let name = match uri.path() {
-        "/" => "index.html",
-        path => path.trim_start_matches('/'),
-    };
-    let Some(file) = Files::get(name) else {
-        return (StatusCode::NOT_FOUND, "nothing here\n").into_response();
-    };
+    let text = format!("nothing is at {path}: the page is at /, WebSockets are at /ws\n");
+    let plain = [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (StatusCode::NOT_FOUND, plain, text).into_response()
+}
+
+/// A file of the page, unless there is none of that name.
+fn file(name: &str, headers: &HeaderMap) -> Option<Response> {
+    let file = Files::get(name)?;
     let tag = tag_of(&file.metadata.sha256_hash());
     let known = headers
         .get_all(header::IF_NONE_MATCH)
@@ -78,7 +110,7 @@ async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         // The client library is for any page.
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
-    response
+    Some(response)
 }
 
 /// Whether `If-None-Match` names a tag. Weak ones count: a proxy that compresses weakens ours.

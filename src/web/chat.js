@@ -1,31 +1,19 @@
 //! The chat room at `/`: what the page shows, over the client library beside it.
-import { add, keep, note, openLog, recall, save, toEnd } from './log.js';
-import { at, face, names, showPeople } from './people.js';
+import { add, note, openLog, save, toEnd } from './log.js';
+import { another, fault, guestName, hold, namesInUse, namesOfTabs, server } from './names.js';
+import { address, at, face, isolate, names, showPeople } from './people.js';
 import { Stentor } from './stentor.js';
+import { keep, recall } from './store.js';
+import { NOT_SENT, WHY } from './words.js';
 
 const NOBODY = { clients: 0, users: [], more: false };
 const WHO_EVERY_MS = 10_000;
-const NAME_BYTES_MAX = 64;
+const QUOTED_MAX = 200;
 const SMALL_ROOM_MAX = 20; // Up to here the log tells who comes and goes.
-const ENVELOPE_BYTES = 160; // What a message may carry around its body, channel and user.
-
-const WHY = {
-  1001: 'The server is going away.',
-  1008: 'The server closed this connection for breaking one of its limits.',
-  1009: 'The message was too large for this server.',
-  3008: 'This connection was too slow for what the channel says.',
-  3500: 'This name has connected from somewhere else, which ended the connection here.',
-  3501: 'The server’s operator ended this connection.',
-};
-const NOT_SENT = {
-  lost: 'The connection ended before the server confirmed this',
-  dropped: 'Not sent, too much is waiting',
-  timeout: 'Not confirmed in time',
-  unknown_user: 'Not sent, nobody of that name is connected',
-};
 
 const put = (id, text) => at(id).textContent === text || (at(id).textContent = text);
-const bytes = (text) => new TextEncoder().encode(text).length;
+// Safari ends a composition before it tells of the Enter that ended it, and then marks it so.
+const isComposing = (event) => event.isComposing || event.keyCode === 229;
 
 let client = null;
 let room = '';
@@ -34,52 +22,73 @@ let isGuest = false;
 let target = null; // Who the composer writes to; null is everyone.
 let welcomed = false;
 let everWelcomed = false;
+let isIn = false; // The join is answered.
 let closedBefore = false;
 let retryAt = null;
 let ending = null; // The close that led here.
 let unread = 0;
-let messageBytesMax = Infinity;
+let taken = ''; // The name that the dialog has found in use.
+let offered = ''; // The name that the page, not the user, chose.
+let asking = 0; // Counts what was asked about names, so that a late answer is none.
 
 // ---- entering ----
 
-function guestName() {
-  const name = `guest-${1000 + Math.floor(Math.random() * 9000)}`;
-  keep('sessionStorage', 'guest', name); // Of this tab: two tabs are two guests.
-  return name;
-}
-
-/** What is wrong with a name, or nothing. */
-function fault(label, name) {
-  if (bytes(name) > NAME_BYTES_MAX) return `${label}: at most ${NAME_BYTES_MAX} bytes.`;
-  const odd = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/u.test(name);
-  return odd ? `${label}: no control characters.` : '';
-}
-
-function askWhere(error = '') {
-  at('channel').value = room || new URLSearchParams(location.search).get('channel')
+/** Opens the dialog. `inUse` is a name that somebody else has, `used` are all such names. */
+async function askWhere({ error = '', channel = '', inUse = '', used = new Set() } = {}) {
+  const mine = (asking += 1);
+  let user = inUse || (isGuest ? '' : me || recall('localStorage', 'user') || '');
+  // Another tab may have the name that this browser remembers.
+  const others = user && !me && !inUse ? await namesOfTabs() : used;
+  if (mine !== asking) return;
+  if (inUse || (!me && others.has(user))) user = offered = another(user, others);
+  taken = inUse;
+  at('channel').value = channel || room || new URLSearchParams(location.search).get('channel')
     || recall('localStorage', 'channel') || 'lobby';
-  at('user').value = isGuest ? '' : me || recall('localStorage', 'user') || '';
+  at('user').value = user;
   at('user').placeholder = isGuest ? me : 'a guest name';
   at('cancel').hidden = !client;
   at('entry-error').textContent = error;
+  at('taken').hidden = !inUse;
+  at('taken-name').textContent = inUse;
+  at('take').textContent = `Take ${isolate(inUse)}`;
   openSide(false);
   if (!at('entry').open) at('entry').showModal();
-  at(at('user').value ? 'join' : 'user').focus();
+  at(user ? 'join' : 'user').focus();
+}
+
+/** Enters, unless somebody else has the name: a guest gets another one then, others are asked. */
+async function tryEnter(channel, user, guest = '') {
+  const mine = (asking += 1);
+  const name = user || guest;
+  const isOwn = name === me && client && client.state !== 'disconnected';
+  at('join').disabled = true;
+  if (!client) {
+    at('pill').dataset.state = 'connecting';
+    put('state', 'Connecting…');
+  }
+  const used = name && !isOwn ? await namesInUse(channel, name) : new Set();
+  at('join').disabled = false;
+  if (mine !== asking) return;
+  if (user && used.has(user)) return askWhere({ channel, inUse: user, used });
+  at('entry').close();
+  enter(channel, user, used.has(guest) ? '' : guest);
+  at('text').focus();
 }
 
 function enter(channel, user, guest = '') {
+  asking += 1;
   const old = client;
   client = null; // So that nothing the old one still says is shown.
   old?.close();
-  welcomed = everWelcomed = closedBefore = false;
+  welcomed = everWelcomed = isIn = closedBefore = false;
   ending = null;
   room = channel;
   isGuest = !user;
   me = user || guest || guestName();
+  if (isGuest) keep('sessionStorage', 'guest', me); // Of this tab: two tabs are two guests.
   const query = new URLSearchParams({ channel, ...(user && { user }) });
   history.replaceState(null, '', `?${query}`);
   keep('localStorage', 'channel', channel);
-  if (user) keep('localStorage', 'user', user);
   at('room').textContent = channel;
   at('you').textContent = me;
   face(at('you-face'), me);
@@ -93,15 +102,15 @@ function enter(channel, user, guest = '') {
 // ---- the connection ----
 
 function connect() {
-  const c = (client = new Stentor('/ws', { user: me }));
+  const c = (client = new Stentor(server, { user: me }));
   // What a client that was left behind still says is of no interest.
   const on = (type, run) => c.on(type, (detail) => c === client && run(detail));
   on('state', showState);
   on('message', hear);
-  on('welcome', (welcome) => {
+  on('welcome', () => {
     welcomed = everWelcomed = true;
     ending = null;
-    messageBytesMax = welcome.message_bytes ?? Infinity;
+    keep('sessionStorage', 'name', me); // A reload takes it back without a question.
   });
   on('joined', (joined) => (joined.own ? arrived(joined) : moved(joined, 'joined')));
   on('left', (left) => left.own || moved(left, 'left'));
@@ -109,24 +118,29 @@ function connect() {
   on('close', (close) => {
     ending = close;
     if (welcomed && close.reason !== 'page hidden') note('Connection closed.', { kept: true });
-    closedBefore ||= welcomed;
-    welcomed = false;
+    closedBefore ||= isIn;
+    welcomed = isIn = false;
+    if (close.code === 3500) keep('sessionStorage', 'name', '');
   });
   c.join(room, { presence: true }).catch((error) => {
-    if (c === client && !['disconnected', 'left'].includes(error.code)) askWhere(error.message);
+    const isRefused = c === client && !['disconnected', 'left'].includes(error.code);
+    if (isRefused) askWhere({ error: error.message });
   });
 }
 
 function arrived({ missed }) {
   if (closedBefore) {
     const lost = missed === 1 ? ' One message was missed.' : ` ${missed} messages were missed.`;
-    note(`Connected again.${missed ? lost : ''}`, { kept: true });
+    const unknown = ' The server has begun anew: what was missed is not known.';
+    note(`Connected again.${missed === null ? unknown : missed ? lost : ''}`, { kept: true });
   }
+  isIn = true;
   closedBefore = false;
   refresh();
 }
 
 function showState({ state, retryInMs }) {
+  hold(state === 'disconnected' ? '' : me);
   at('pill').dataset.state = state;
   retryAt = retryInMs === null ? null : performance.now() + retryInMs;
   at('latency').hidden = true;
@@ -167,9 +181,29 @@ function why() {
 function comeBack() {
   if (!client) return askWhere();
   // A guest's old name lives on in the tab that took it.
-  if (client.state === 'disconnected' && ending?.code === 3500 && isGuest) enter(room, '');
-  else client.retryNow();
+  if (client.state !== 'disconnected') client.retryNow();
+  else if (ending?.code !== 3500) comeBackAs(me);
+  else if (isGuest) enter(room, '');
+  else askAnother();
   at('text').focus();
+}
+
+/** The same connection again, if nobody else has taken its name meanwhile. */
+async function comeBackAs(name) {
+  const left = client;
+  const mine = (asking += 1);
+  const used = await namesInUse(room, name);
+  if (mine !== asking || left !== client) return;
+  if (!used.has(name)) return left.connect();
+  if (isGuest) enter(room, '');
+  else askWhere({ inUse: name, used });
+}
+
+/** After the name was taken away: it may be free again, but that is for the user to say. */
+async function askAnother() {
+  const left = client;
+  const used = await namesInUse(room, me);
+  if (left === client) askWhere({ inUse: me, used: used.add(me) });
 }
 
 // ---- who is here ----
@@ -177,7 +211,7 @@ function comeBack() {
 let whoTimer = null;
 
 function moved({ user }, verb) {
-  if (Number(at('count').textContent) <= SMALL_ROOM_MAX && user) note(`${user} ${verb}`);
+  if (Number(at('count').textContent) <= SMALL_ROOM_MAX && user) note(`${isolate(user)} ${verb}`);
   // Many come at once after a restart: one question answers for all of them.
   whoTimer ??= setTimeout(refresh, 300 + Math.min(5_000, names().length * 20));
 }
@@ -229,7 +263,7 @@ function hear({ from, body, direct, encoding, offset, time }) {
 }
 
 function showTitle() {
-  document.title = `${unread ? `(${unread}) ` : ''}#${room} · Stentor`;
+  document.title = `${unread ? `(${unread}) ` : ''}#${isolate(room)} · Stentor`;
 }
 
 // ---- writing ----
@@ -238,7 +272,7 @@ function writeTo(name) {
   target = name;
   at('to-line').hidden = name === null;
   at('to').textContent = name ?? '';
-  at('text').placeholder = name === null ? `Message #${room}` : `Message ${name}`;
+  at('text').placeholder = `Message ${name === null ? '#' : ''}${isolate(name ?? room)}`;
 }
 
 function showHint(problem = '') {
@@ -256,40 +290,26 @@ function fit() {
   text.style.height = `${text.scrollHeight}px`;
 }
 
-/** Splits `/to NAME text`; a name with spaces is one of those here, or in quotes. */
-function address(text) {
-  if (!/^\/to(\s|$)/.test(text)) return { user: target, body: text };
-  const rest = text.slice(3).trim();
-  const known = names().filter((name) => rest.startsWith(`${name} `))
-    .sort((a, b) => b.length - a.length)[0];
-  if (known) return { user: known, body: rest.slice(known.length).trim() };
-  const [, quoted, plain, body] = rest.match(/^(?:"([^"]+)"|(\S+))\s+([^]+)$/) ?? [];
-  return { user: quoted ?? plain, body };
-}
-
 function send() {
   const text = at('text').value;
   if (!text.trim()) return;
   if (!client) return askWhere();
-  const { user, body } = address(text.trim());
+  const { user, body } = address(text.trim(), target);
   if (!body) return showHint('Write it as /to NAME text.');
-  const size = bytes(JSON.stringify(body)) + bytes(user ?? room) + ENVELOPE_BYTES;
-  if (size > messageBytesMax) {
-    return showHint(`Too long: about ${size} of ${messageBytesMax} bytes.`);
-  }
   if (client.state === 'disconnected') return showHint('You are disconnected: connect first.');
   const sender = client;
   const failed = (error) => {
     if (sender !== client) return;
     const problem = NOT_SENT[error.code] ?? `Not sent, ${error.message}`;
-    note(`${problem}: “${body}”`, { kept: true, bad: true });
+    const start = body.length > QUOTED_MAX ? `${body.slice(0, QUOTED_MAX)}…` : body;
+    note(`${problem}: “${isolate(start)}”`, { kept: true, bad: true });
     if (!at('text').value && error.code !== 'lost') at('text').value = text;
-    showHint();
+    showHint(error.code === 'too_large' ? `Too long: ${error.message}.` : '');
     fit();
   };
   if (user) {
     sender.direct(user, body).then(() => sender === client && add({
-      name: me, mine: true, direct: `to ${user} alone`, text: body, time: Date.now(),
+      name: me, mine: true, direct: `to ${isolate(user)} alone`, text: body, time: Date.now(),
     }), failed);
   } else sender.publish(room, body).catch(failed);
   at('text').value = '';
@@ -307,6 +327,7 @@ click('disconnect', () => {
 });
 click('change', () => askWhere());
 click('cancel', () => at('entry').close());
+at('entry').addEventListener('close', () => { asking += 1; }); // What was asked for is off.
 click('here', () => openSide(true));
 click('side-close', () => openSide(false));
 click('shade', () => openSide(false));
@@ -330,7 +351,8 @@ at('composer').addEventListener('submit', (event) => { event.preventDefault(); s
 at('text').addEventListener('input', () => { fit(); showHint(); });
 at('text').addEventListener('keydown', (event) => {
   // An Enter that ends a composition (Chinese, Japanese) is not meant to send.
-  if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+  if (isComposing(event)) return;
+  if (event.key === 'Enter' && !event.shiftKey) {
     event.preventDefault();
     send();
   } else if (event.key === 'Escape' && target !== null) writeTo(null);
@@ -343,12 +365,19 @@ at('entry-form').addEventListener('submit', (event) => {
   const wrong = channel ? fault('Channel', channel) || fault('Name', user) : 'Name a channel.';
   at('entry-error').textContent = wrong;
   if (wrong) return;
+  if (user && user !== offered) keep('localStorage', 'user', user);
+  tryEnter(channel, user, isGuest ? me : '');
+});
+at('entry-form').addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && isComposing(event)) event.preventDefault();
+});
+click('take', () => {
   at('entry').close();
-  enter(channel, user, isGuest ? me : '');
+  enter(at('channel').value.trim() || room, taken);
   at('text').focus();
 });
 document.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape' && !at('shade').hidden) openSide(false);
+  if (event.key === 'Escape' && !isComposing(event) && !at('shade').hidden) openSide(false);
 });
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) return save();
@@ -366,6 +395,6 @@ const guest = recall('sessionStorage', 'guest');
 const first = asked.get('channel') ?? 'lobby';
 const wrong = fault('Channel', first) || fault('Name', asked.get('user') ?? '');
 // An invitation names the channel only: the name is asked for, once a tab.
-if (!wrong && first && asked.has('user')) enter(first, asked.get('user'), guest ?? '');
-else if (!wrong && asked.get('channel') && guest) enter(first, '', guest);
-else askWhere(wrong);
+if (!wrong && first && asked.has('user')) tryEnter(first, asked.get('user'), guest ?? '');
+else if (!wrong && asked.get('channel') && guest) tryEnter(first, '', guest);
+else askWhere({ error: wrong });

@@ -1,5 +1,6 @@
 //! The message log: its rows, and the history that this tab keeps over reconnects and reloads.
 import { at, el, face } from './people.js';
+import { keep, recall } from './store.js';
 
 const RECORDS_MAX = 500;
 const GROUP_MS = 120_000;
@@ -10,14 +11,6 @@ let records = [];
 let fresh = []; // Records that wait for the next frame of the screen.
 let saveTimer = null;
 let atEnd = true;
-
-// Storage may be forbidden or full; the page then simply forgets.
-export const recall = (store, key) => {
-  try { return window[store].getItem(`stentor.${key}`); } catch { return null; }
-};
-export const keep = (store, key, value) => {
-  try { window[store].setItem(`stentor.${key}`, value); return true; } catch { return false; }
-};
 
 /** Saves what is shown and shows what the tab remembers of `channel`. */
 export function openLog(channel) {
@@ -89,17 +82,21 @@ function row(record, before) {
     if (!mine) item.append(face(el('span', 'face'), name));
     item.append(heading(record, when));
   }
-  item.append(el('div', `bubble${data ? ' data' : ''}`, text));
+  const bubble = el('div', `bubble${data ? ' data' : ''}`, text);
+  item.append(Object.assign(bubble, { dir: data ? 'ltr' : 'auto' }));
   return item;
 }
 
 function heading({ name, mine, direct }, when) {
   const who = el('p', 'who');
   // Own messages say so by their place; the word is for those who hear the page.
-  who.append(el('b', mine ? 'sr' : '', mine ? 'You' : name), ' ');
+  const b = el('b', mine ? 'sr' : '');
+  b.append(el('bdi', '', mine ? 'You' : name));
+  who.append(b, ' ');
   if (direct) who.append(el('span', 'tag', direct), ' ');
   const clock = when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-  who.append(Object.assign(el('time', '', clock), { dateTime: when.toISOString() }));
+  const time = { dateTime: when.toISOString(), dir: 'auto' };
+  who.append(Object.assign(el('time', '', clock), time));
   return who;
 }
 

@@ -4,6 +4,9 @@ export const at = (id) => document.getElementById(id);
 export const el = (tag, className, text = '') =>
   Object.assign(document.createElement(tag), { className, textContent: text });
 
+/** Keeps the direction of a name's letters to itself, where there are no elements for it. */
+export const isolate = (text) => `\u2068${text}\u2069`;
+
 let people = [];
 
 /** The names in the list. */
@@ -29,11 +32,25 @@ export function showPeople({ clients, users, more }, me) {
 function person(name, mine) {
   const item = el('li', '');
   const row = el(mine ? 'div' : 'button', 'person');
-  row.append(face(el('span', 'face'), name), el('span', 'name', name));
+  row.append(face(el('span', 'face'), name), el('bdi', 'name', name));
   if (mine) row.append(el('span', 'me', 'you'));
-  else Object.assign(row, { type: 'button', title: `Write to ${name} alone` }).dataset.name = name;
+  else {
+    Object.assign(row, { type: 'button', title: `Write to ${isolate(name)} alone` });
+    row.dataset.name = name;
+  }
   item.append(row);
   return item;
+}
+
+/** Splits `/to NAME text`; a name with spaces is one of those here, or in quotes. */
+export function address(text, user) {
+  if (!/^\/to(\s|$)/.test(text)) return { user, body: text };
+  const rest = text.slice(3).trim();
+  const known = people.filter((name) => rest.startsWith(`${name} `))
+    .sort((a, b) => b.length - a.length)[0];
+  if (known) return { user: known, body: rest.slice(known.length).trim() };
+  const [, quoted, plain, body] = rest.match(/^(?:"([^"]+)"|(\S+))\s+([^]+)$/) ?? [];
+  return { user: quoted ?? plain, body };
 }
 
 /** Turns `node` into the badge of a name: its initials on its own colour. */
@@ -42,7 +59,7 @@ export function face(node, name) {
   for (const c of name) hue = (hue * 31 + c.codePointAt(0)) % 360;
   node.style.setProperty('--hue', hue);
   node.setAttribute('aria-hidden', 'true');
-  const words = name.split(/[\s._-]+/).filter(Boolean);
+  const words = name.split(/[\s\p{P}]+/u).filter(Boolean);
   const initials = [words[0] ?? '?', ...words.slice(1).slice(-1)].map((word) => [...word][0]);
   node.textContent = initials.join('').toUpperCase();
   return node;

@@ -1,7 +1,29 @@
-//! Types of stentor.js, and what each member promises.
+//! Types of stentor.js, and what each member promises. They need no types of the DOM or of Node.
 
 /** Any JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/**
+ * What a body may be: everything that `JSON.stringify` writes down, interfaces and classes
+ * included. Not binary data, which is refused wherever it stands, nor functions, maps and sets.
+ */
+export type Serialisable = null | boolean | number | string | SerialisableObject;
+/** Its members of type never tell binary data, maps, promises and functions by what they have. */
+export interface SerialisableObject {
+  [key: string]: any;
+  [Symbol.toStringTag]?: never;
+  [Symbol.hasInstance]?: never;
+  /** A `Blob` has it as a method. */
+  arrayBuffer?: Serialisable | undefined;
+}
+
+/** The part of an `AbortSignal` that is used here. */
+export interface Signal {
+  readonly aborted: boolean;
+  readonly reason?: any;
+  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
 
 /** `disconnected`: not trying. `connecting`: trying, or waiting to try again. */
 export type State = 'disconnected' | 'connecting' | 'connected';
@@ -14,11 +36,16 @@ export type ServerErrorCode =
 /**
  * `disconnected`: the client was closed, or ended for good. `lost`: the connection ended before
  * the answer, so whether it was done is unknown. `dropped`: the queue was full. `timeout`: no
- * answer in time. `left`: the channel was left before the join was answered.
+ * answer in time. `left`: the channel was left before the join was answered. `too_large`: over the
+ * server's `message_bytes`, and not sent.
  */
-export type LocalErrorCode = 'disconnected' | 'lost' | 'dropped' | 'timeout' | 'left';
+export type LocalErrorCode =
+  | 'disconnected' | 'lost' | 'dropped' | 'timeout' | 'left' | 'too_large';
 
-/** What a request rejects with; an aborted one rejects with its signal's reason. */
+/**
+ * What a request rejects with; an aborted one rejects with its signal's reason, and one whose body
+ * is not JSON with a `TypeError`.
+ */
 export declare class StentorError extends Error {
   constructor(code: ServerErrorCode | LocalErrorCode, text: string);
   readonly name: 'StentorError';
@@ -68,7 +95,10 @@ export interface Welcome {
   ping_interval: number;
   /** Seconds. */
   pong_timeout: number;
+  /** The most that a message to the server may have. */
   message_bytes: number;
+  /** Of the channel that the address names: while it is the same, so is the count of offsets. */
+  epoch?: string;
 }
 
 /** `joined` and `left` about this client. */
@@ -77,6 +107,8 @@ export interface OwnJoined {
   channel: string;
   /** Of the newest publication before the join. */
   offset: number;
+  /** Another one after a restart of the server, which then counts offsets anew. */
+  epoch?: string;
   /**
    * Publications that passed while this client was away; null at the first join and where the
    * server has begun to count anew.
@@ -112,6 +144,21 @@ export interface Closed {
   retryInMs: number | null;
 }
 
+type NativeEvent = typeof globalThis extends { CustomEvent: { prototype: infer Native } } ? Native
+  : { readonly type: string; readonly timeStamp: number; stopImmediatePropagation(): void };
+/** A `CustomEvent`. */
+export type StentorEvent<Detail> = Omit<NativeEvent, 'detail'> & { readonly detail: Detail };
+/** As the DOM has it, parameters of a narrower type included. An async one may reject. */
+export type Listener<Event> =
+  | { bivariant(event: Event): void }['bivariant']
+  | { handleEvent(event: Event): void };
+export interface ListenerOptions {
+  capture?: boolean | undefined;
+  once?: boolean | undefined;
+  passive?: boolean | undefined;
+  signal?: any;
+}
+
 /** Each event is a `CustomEvent` with this `detail`. */
 export interface StentorEvents {
   state: StateChange;
@@ -126,31 +173,42 @@ export interface StentorEvents {
   close: Closed;
 }
 
+/** Milliseconds: `Infinity`, and what is more than 2^31 - 1, mean never. */
+export type Milliseconds = number;
+
 export interface RequestOptions {
-  /** Milliseconds from the call; what is given up while queued is never sent. */
-  timeout?: number;
-  signal?: AbortSignal;
+  /** From the call; what is given up while queued is never sent. */
+  timeout?: Milliseconds | undefined;
+  signal?: Signal | undefined;
 }
 
 export interface SendOptions extends RequestOptions {
   /** `false`: ask for no answer; the promise then resolves to undefined once it is sent. */
-  ack?: boolean;
+  ack?: boolean | undefined;
 }
 
 export interface JoinOptions {
   /** Ask for `joined` and `left` events about others; kept for each rejoin. */
-  presence?: boolean;
-  /** Called with each publication of this channel, until it is left. */
-  onmessage?: (message: Publication) => void;
-  /** Leaves the channel when aborted. */
-  signal?: AbortSignal;
+  presence?: boolean | undefined;
+  /**
+   * Called with each publication of this channel until this join ends: once a publication, however
+   * many joins name it. What it throws, or rejects with, goes to `reportError`.
+   */
+  onmessage?: ((message: Publication) => void) | undefined;
+  /** Ends this join when aborted; the channel is left with the last join of it. */
+  signal?: Signal | undefined;
+}
+
+export interface LeaveOptions extends RequestOptions {
+  /** Ends the joins with this handler only; the channel is left with the last join of it. */
+  onmessage?: ((message: Publication) => void) | undefined;
 }
 
 export interface MessagesOptions {
-  presence?: boolean;
-  signal?: AbortSignal;
+  presence?: boolean | undefined;
+  signal?: Signal | undefined;
   /** Messages kept for a reader that fell behind; over it the oldest go. Default 1,024. */
-  maxBuffered?: number;
+  maxBuffered?: number | undefined;
 }
 
 export interface PublishAck {
@@ -170,6 +228,7 @@ export interface Joined {
   id: number;
   channel: string;
   offset: number;
+  epoch?: string;
 }
 export interface Who {
   type: 'who';
@@ -188,38 +247,43 @@ export type WebSocketConstructor = new (url: string, protocols?: string[]) => an
 
 export interface StentorOptions {
   /** Who this client claims to be. */
-  user?: string;
+  user?: string | undefined;
   /** `false`: own publications do not come back. */
-  echo?: boolean;
+  echo?: boolean | undefined;
   /** Default true: connects right after the constructor has returned. */
-  autoConnect?: boolean;
+  autoConnect?: boolean | undefined;
   /** Closes the client for good when aborted. */
-  signal?: AbortSignal;
+  signal?: Signal | undefined;
   /** Requests kept while connecting. Default 256; over it the new one is refused. */
-  maxQueued?: number;
+  maxQueued?: number | undefined;
   /** Bytes the socket may hold unsent while connected. Default 1 MiB. */
-  maxBufferedBytes?: number;
-  /** Milliseconds a request waits for its answer. Default 15,000. */
-  requestTimeout?: number;
-  /** Milliseconds until the welcome. Default 10,000. */
-  connectTimeout?: number;
-  /** Milliseconds of silence until the client asks for a sign of life; 0: never. Default 25,000. */
-  pingInterval?: number;
-  /** Milliseconds that sign may take before the client reconnects. Default 10,000. */
-  pongTimeout?: number;
-  /** Milliseconds up after which the back-off starts anew. Default 5,000. */
-  stableAfter?: number;
+  maxBufferedBytes?: number | undefined;
+  /** How long a request waits for its answer. Default 15,000. */
+  requestTimeout?: Milliseconds | undefined;
+  /** How long the welcome may take. Default 10,000. */
+  connectTimeout?: Milliseconds | undefined;
+  /** Silence after which the client asks for a sign of life; 0: never. Default 25,000. */
+  pingInterval?: Milliseconds | undefined;
+  /** How long that sign may take before the client reconnects. Default 10,000. */
+  pongTimeout?: Milliseconds | undefined;
+  /** Time up after which the back-off starts anew. Default 5,000. */
+  stableAfter?: Milliseconds | undefined;
   /** The constructor to use; default the global one, which Node has from 22 on. */
-  WebSocket?: WebSocketConstructor;
+  WebSocket?: WebSocketConstructor | undefined;
   /** From 0 up to 1, for the jitter. */
-  random?: () => number;
+  random?: (() => number) | undefined;
   /** Milliseconds that only grow. */
-  now?: () => number;
-  setTimeout?: (run: () => void, ms: number) => any;
-  clearTimeout?: (timer: any) => void;
+  now?: (() => number) | undefined;
+  setTimeout?: ((run: () => void, ms: number) => any) | undefined;
+  clearTimeout?: ((timer: any) => void) | undefined;
+  /**
+   * Told what a handler or listener throws; all others are called none the less. Default: the
+   * global `reportError`, which browsers have, else `console.error`.
+   */
+  reportError?: ((error: unknown) => void) | undefined;
 }
 
-/** True where the same client would meet the same end: 1002, 1007, 1008, 1009 and 3500 up. */
+/** True where the same client would meet the same end: 1002, 1007, 1008 and 3500 up. */
 export declare function isFinal(code: number): boolean;
 
 /** Milliseconds until attempt `attempt` (from 0): `random() * min(20 s, 500 ms * 2^attempt)`. */
@@ -230,9 +294,12 @@ export declare function backoff(attempt: number, random?: () => number): number;
  * Requests made while connecting wait in a bounded queue; those under way when a connection ends
  * are rejected with `lost` and never repeated.
  */
-export declare class Stentor extends EventTarget {
-  /** @param url `ws:`, `wss:`, `http:` or `https:`; in a page it may be relative, as `/ws`. */
-  constructor(url: string | URL, options?: StentorOptions);
+export declare class Stentor {
+  /**
+   * @param url `ws:`, `wss:`, `http:` or `https:`. In a page it may be relative to the document, so
+   * that `ws` stays right under any path, and in a worker to its script.
+   */
+  constructor(url: string | { readonly href: string }, options?: StentorOptions);
 
   /** The address in use, parameters included. */
   readonly url: string;
@@ -254,14 +321,15 @@ export declare class Stentor extends EventTarget {
   close(code?: number, reason?: string): void;
 
   /** Publishing needs no join. Rejects with a `StentorError`. */
-  publish(channel: string, body: Json, options: SendOptions & { ack: false }): Promise<void>;
-  publish(channel: string, body: Json, options?: SendOptions): Promise<PublishAck>;
+  publish(channel: string, body: Serialisable, options: SendOptions & { ack: false }): Promise<void>;
+  publish(channel: string, body: Serialisable, options?: SendOptions): Promise<PublishAck>;
   /** To every connection of a user; rejects with `unknown_user` if there is none. */
-  direct(user: string, body: Json, options: SendOptions & { ack: false }): Promise<void>;
-  direct(user: string, body: Json, options?: SendOptions): Promise<DirectAck>;
+  direct(user: string, body: Serialisable, options: SendOptions & { ack: false }): Promise<void>;
+  direct(user: string, body: Serialisable, options?: SendOptions): Promise<DirectAck>;
   /** Settles with the first answer; after it, every reconnect joins again. */
   join(channel: string, options?: JoinOptions): Promise<Joined>;
-  leave(channel: string, options?: RequestOptions): Promise<{ channel: string }>;
+  /** Ends all joins of the channel, or those with one handler, and leaves it with the last. */
+  leave(channel: string, options?: LeaveOptions): Promise<{ channel: string }>;
   who(channel: string, options?: RequestOptions): Promise<Who>;
   /** The round trip in milliseconds. */
   ping(options?: RequestOptions): Promise<number>;
@@ -279,20 +347,26 @@ export declare class Stentor extends EventTarget {
   /** `addEventListener` with the detail first; returns what removes the listener. */
   on<K extends keyof StentorEvents>(
     type: K,
-    listener: (detail: StentorEvents[K], event: CustomEvent<StentorEvents[K]>) => void,
-    options?: AddEventListenerOptions,
+    listener: (detail: StentorEvents[K], event: StentorEvent<StentorEvents[K]>) => void,
+    options?: ListenerOptions,
   ): () => void;
 
   addEventListener<K extends keyof StentorEvents>(
     type: K,
-    listener: (event: CustomEvent<StentorEvents[K]>) => void,
-    options?: boolean | AddEventListenerOptions,
+    listener: Listener<StentorEvent<StentorEvents[K]>> | null,
+    options?: boolean | ListenerOptions,
   ): void;
   addEventListener(
     type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
+    listener: Listener<any> | null,
+    options?: boolean | ListenerOptions,
   ): void;
+  removeEventListener(
+    type: string,
+    listener: Listener<any> | null,
+    options?: boolean | ListenerOptions,
+  ): void;
+  dispatchEvent(event: any): boolean;
 }
 
 export { Stentor as Client };

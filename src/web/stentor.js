@@ -1,8 +1,11 @@
 //! The client library: one WebSocket to a Stentor server that comes back by itself.
 // For browsers and Node (22 and up, or with {WebSocket}). stentor.d.ts says what each member does.
+// It stays one file, however long: people copy it, and load it from where nothing else lies.
 
-const FINAL_CODES = new Set([1002, 1007, 1008, 1009]);
+const FINAL_CODES = new Set([1002, 1007, 1008]);
 const PROTOCOL = 'stentor.v1';
+const LONGEST_MS = 2 ** 31 - 1; // A timer that is asked for more fires at once.
+const BINARY = /^\[object (?:(?:Shared)?ArrayBuffer|Blob|File)\]$/;
 const DONE = { value: undefined, done: true };
 const ignore = () => {};
 
@@ -23,8 +26,20 @@ export class StentorError extends Error {
 
 // A failure that nobody awaits must not end a Node process.
 const quiet = (promise) => (promise.catch(ignore), promise);
-const lost = () => new StentorError('lost', 'the connection ended before the answer came');
+const lost = (code, reason) => new StentorError('lost',
+  `the connection ended (${`${code} ${reason}`.trim()}) before the answer came`);
 const disconnected = () => new StentorError('disconnected', 'the client is disconnected');
+
+// JSON would make an object of numbers of binary data, or an empty one, wherever it stands.
+const encode = (frame) => JSON.stringify(frame, function check(key, value) {
+  const given = this[key]; // `value` is what a `toJSON` made of it; a string is welcome.
+  const isBinary = ArrayBuffer.isView(given) || BINARY.test(Object.prototype.toString.call(given));
+  if (!isBinary || typeof value !== 'object') return value;
+  throw new TypeError(`${PROTOCOL} carries no binary data: send it as text, in base64 for example`);
+});
+
+// What is certainly small is not encoded only to be counted.
+const isOver = (text, max) => text.length * 3 > max && new TextEncoder().encode(text).length > max;
 
 const DEFAULTS = {
   autoConnect: true,
@@ -40,6 +55,7 @@ const DEFAULTS = {
   // Looked up when called, and called bare: browsers refuse these as methods of another object.
   setTimeout: (run, ms) => setTimeout(run, ms),
   clearTimeout: (timer) => clearTimeout(timer),
+  reportError: (error) => (globalThis.reportError ?? console.error)(error),
 };
 
 export class Stentor extends EventTarget {
@@ -53,15 +69,19 @@ export class Stentor extends EventTarget {
   #requests = new Map(); // id -> request, sent or queued; while not connected all are queued.
   #channels = new Map(); // name -> what to join again after a reconnect.
   #timers = new Map();
+  #guards = new WeakMap(); // listener -> the same, but what it throws is reported.
   #hints = null;
   #quiet = false; // True from a probe until anything is heard.
   #heard = 0;
 
   constructor(url, options = {}) {
     super();
-    this.#opt = { ...DEFAULTS, ...options };
-    this.#url = new URL(url, globalThis.location?.href);
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    this.#opt = { ...DEFAULTS, ...Object.fromEntries(given) };
+    const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+    this.#url = new URL(url?.href ?? url, base);
     this.#url.protocol = this.#url.protocol.replace('http', 'ws');
+    this.#url.hash = ''; // No WebSocket may have one.
     if (options.user) this.#url.searchParams.set('user', options.user);
     if (options.echo === false) this.#url.searchParams.set('echo', 'false');
     // The server decodes percent signs only; a plus that was meant is %2B by here.
@@ -123,27 +143,57 @@ export class Stentor extends EventTarget {
     if (signal?.aborted) return quiet(Promise.reject(signal.reason));
     let entry = this.#channels.get(channel);
     if (!entry) {
-      entry = { presence, handlers: new Set(), waiters: [], offset: null };
+      entry = { joins: new Set(), handlers: new Set(), offset: null, isIn: false, early: 0 };
       this.#channels.set(channel, entry);
     }
-    entry.presence ||= presence;
-    if (onmessage) entry.handlers.add(onmessage);
-    signal?.addEventListener('abort', () => this.leave(channel), { once: true });
+    const count = () => {
+      entry.handlers = new Set([...entry.joins].map((j) => j.onmessage).filter(Boolean));
+    };
     return quiet(new Promise((resolve, reject) => {
-      entry.waiters.push({ resolve, reject });
+      const join = { presence, onmessage, waiting: true };
+      const settle = (run) => (value) => {
+        join.waiting = false;
+        run(value);
+      };
+      const abort = () => {
+        join.end(signal.reason);
+        if (!entry.joins.size && this.#channels.get(channel) === entry) this.leave(channel);
+      };
+      join.done = settle(resolve);
+      join.fail = settle(reject);
+      join.end = (error) => {
+        entry.joins.delete(join);
+        count();
+        signal?.removeEventListener('abort', abort);
+        join.fail(error);
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      entry.joins.add(join);
+      count();
       if (this.#up) this.#sendJoin(channel, entry);
     }));
   }
 
-  leave(channel, options) {
+  // With a handler only its joins end; the channel is left with the last of all.
+  leave(channel, { onmessage, ...options } = {}) {
     const entry = this.#channels.get(channel);
+    const ends = [...(entry?.joins ?? [])].filter((j) => !onmessage || j.onmessage === onmessage);
+    ends.forEach((join) => join.end(new StentorError('left', `left ${channel}`)));
+    if (onmessage && (!entry || entry.joins.size)) return Promise.resolve({ channel });
     this.#channels.delete(channel);
-    entry?.waiters.forEach((w) => w.reject(new StentorError('left', `left ${channel}`)));
     if (!this.#up) return Promise.resolve({ channel });
     return quiet(this.#ask({ type: 'leave', channel }, options).then((answer) => {
       this.#emit('left', { ...answer, own: true });
       return answer;
     }));
+  }
+
+  addEventListener(type, listener, options) {
+    super.addEventListener(type, this.#guarded(listener), options);
+  }
+
+  removeEventListener(type, listener, options) {
+    super.removeEventListener(type, this.#guarded(listener), options);
   }
 
   on(type, listener, options) {
@@ -153,7 +203,6 @@ export class Stentor extends EventTarget {
   }
 
   messages(channel, { presence, signal, maxBuffered = 1024 } = {}) {
-    const had = this.#channels.has(channel);
     const buffer = [];
     const readers = [];
     let over = false;
@@ -170,8 +219,7 @@ export class Stentor extends EventTarget {
       failure = error ?? null;
       stop();
       signal?.removeEventListener('abort', abort);
-      const handlers = this.#channels.get(channel)?.handlers;
-      if (handlers?.delete(take) && !had && !handlers.size) this.leave(channel);
+      this.leave(channel, { onmessage: take });
       readers.splice(0).forEach((r) => (failure ? r.reject(failure) : r.resolve(DONE)));
     };
     const abort = () => end();
@@ -200,9 +248,35 @@ export class Stentor extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
+  // One that throws harms neither the others nor the socket. The promise of an async one counts.
+  #call(run, ...args) {
+    const report = (error) => {
+      try { this.#opt.reportError(error); } catch { console.error(error); }
+    };
+    try {
+      const result = run(...args);
+      if (typeof result?.then === 'function') Promise.resolve(result).catch(report);
+    } catch (error) {
+      report(error);
+    }
+  }
+
+  #guarded(listener) {
+    if (!listener || this.#guards.has(listener)) return listener && this.#guards.get(listener);
+    const run = (event) => (typeof listener === 'function' ? listener.call(this, event)
+      : listener.handleEvent(event));
+    const guarded = (event) => this.#call(run, event);
+    this.#guards.set(listener, guarded);
+    return guarded;
+  }
+
+  #later(run, ms) {
+    return ms <= LONGEST_MS ? this.#opt.setTimeout(run, ms) : undefined;
+  }
+
   #arm(name, ms, run) {
     this.#disarm(name);
-    this.#timers.set(name, this.#opt.setTimeout(() => {
+    this.#timers.set(name, this.#later(() => {
       this.#timers.delete(name);
       run();
     }, ms));
@@ -259,11 +333,12 @@ export class Stentor extends EventTarget {
       this.#arm('retry', retryInMs, () => this.#open());
     }
     for (const request of [...this.#requests.values()]) {
-      if (request.sent) request.fail(lost());
+      if (request.sent) request.fail(lost(code, reason));
       else if (final) request.fail(disconnected());
     }
-    for (const entry of final ? this.#channels.values() : []) {
-      entry.waiters.splice(0).forEach((w) => w.reject(disconnected()));
+    for (const entry of this.#channels.values()) {
+      Object.assign(entry, { isIn: false, early: 0 });
+      if (final) entry.joins.forEach((join) => join.fail(disconnected()));
     }
     this.#emit('close', { code, reason, final, retryInMs });
     // Unless a listener of `close` has already moved on.
@@ -282,8 +357,11 @@ export class Stentor extends EventTarget {
     const request = this.#requests.get(m.id);
     if (m.type === 'message') {
       const entry = m.direct ? null : this.#channels.get(m.channel);
-      if (entry) entry.offset = m.offset;
-      entry?.handlers.forEach((handler) => handler(m));
+      // A channel that the address names is heard before its join is answered.
+      if (entry?.isIn) entry.offset = m.offset;
+      else if (entry) entry.early += 1;
+      // Not those that one of them has taken back meanwhile.
+      entry?.handlers.forEach((run) => entry.handlers.has(run) && this.#call(run, m));
       this.#emit('message', m);
     } else if (m.type === 'welcome') this.#arrive(m);
     else if (m.type === 'error') {
@@ -308,22 +386,25 @@ export class Stentor extends EventTarget {
   }
 
   #sendJoin(channel, entry) {
-    const frame = { type: 'join', channel, presence: entry.presence };
-    this.#request(frame, {}, (answer) => {
+    const presence = [...entry.joins].some((join) => join.presence);
+    this.#request({ type: 'join', channel, presence }, {}, (answer) => {
       if (this.#channels.get(channel) !== entry) return;
-      const { offset } = entry;
-      // Unknown at the first join, and after a restart, which begins to count anew.
-      const missed = offset === null || answer.offset < offset ? null : answer.offset - offset;
-      entry.offset = answer.offset;
-      entry.waiters.splice(0).forEach((w) => w.resolve(answer));
+      // Unknown at the first join, and where the server has begun to count anew: its epoch is
+      // another then, or, from a server without epochs, the offset is smaller.
+      const { offset, epoch, early } = entry;
+      const isKnown = offset !== null && answer.epoch === epoch && answer.offset >= offset;
+      const missed = isKnown ? answer.offset - offset - early : null;
+      Object.assign(entry, { offset: answer.offset, epoch: answer.epoch, isIn: true, early: 0 });
+      entry.joins.forEach((join) => join.done(answer));
       this.#emit('joined', { ...answer, own: true, missed });
     }, (error) => {
       if (error.code === 'lost' || this.#channels.get(channel) !== entry) return;
       if (error.code === 'timeout') return this.#drop('no answer to join');
       this.#channels.delete(channel);
-      const waiters = entry.waiters.splice(0);
-      waiters.forEach((w) => w.reject(error));
-      if (!waiters.length) this.#emit('error', error);
+      const joins = [...entry.joins];
+      const waiting = joins.filter((join) => join.waiting);
+      joins.forEach((join) => join.end(error));
+      if (!waiting.length) this.#emit('error', error);
     });
   }
 
@@ -340,7 +421,12 @@ export class Stentor extends EventTarget {
     if (full) this.#emit('dropped', frame);
     if (full) return reject(new StentorError('dropped', 'too much is waiting to be sent'));
     const id = ++this.#id;
-    const text = JSON.stringify(ack ? { ...frame, id } : frame);
+    let text;
+    try {
+      text = encode(ack ? { ...frame, id } : frame);
+    } catch (error) {
+      return reject(error);
+    }
     const settle = (run) => (value) => {
       if (!this.#requests.delete(id)) return;
       this.#opt.clearTimeout(timer);
@@ -351,10 +437,13 @@ export class Stentor extends EventTarget {
     const abort = () => fail(signal.reason);
     // Counted from the call: what is given up here is never sent later.
     const late = () => fail(new StentorError('timeout', 'no answer in time'));
-    const timer = this.#opt.setTimeout(late, timeout);
+    const timer = this.#later(late, timeout);
     signal?.addEventListener('abort', abort, { once: true });
     const request = { sent: false, fail, done: settle(resolve) };
     request.send = () => {
+      const max = this.#welcome.message_bytes;
+      const large = `the server takes at most ${max} bytes a message`;
+      if (isOver(text, max)) return fail(new StentorError('too_large', large));
       request.sent = true;
       this.#ws.send(text);
       if (!ack) request.done();

@@ -37,8 +37,9 @@ await withBrowser(async (browser) => {
 
   process.kill(Number(pid), 'SIGTERM');
   await ann.locator('#messages .note', { hasText: 'Connection closed.' }).first().waitFor();
-  // The other server is started meanwhile; nobody presses anything.
-  await ann.locator('#messages .note', { hasText: 'Connected again.' }).first().waitFor();
+  // The other server is started meanwhile; nobody presses anything. It counts from nothing.
+  await ann.locator('#messages .note', { hasText: 'Connected again. The server has begun anew' })
+    .first().waitFor();
   for (const tab of [ann, bob]) await isConnected(tab);
   await say(bob, 'back again');
   await Promise.all([hears(ann, 'back again'), hears(bob, 'back again')]);

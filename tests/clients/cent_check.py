@@ -1,11 +1,16 @@
-"""Centrifugo's own server library against our API."""
+"""Centrifugo's own server library against our API: every method that it has, and what answers."""
 import asyncio
 import json
 import sys
 
+import cent
+import cent.dto
 import websockets
 from cent import (
+    BatchRequest,
     BroadcastRequest,
+    CentApiResponseError,
+    CentTransportError,
     CentUnauthorizedError,
     ChannelsRequest,
     Client,
@@ -16,32 +21,117 @@ from cent import (
 
 API, KEY, URL = sys.argv[1:4]
 
+# The methods that are there. All others of the library are answered with error 108.
+THERE = {"publish", "broadcast", "disconnect", "info", "channels", "presence_stats", "batch"}
+
+# What each method that is not there is asked with: the least that the library lets pass.
+REQUESTS = {
+    "subscribe": cent.SubscribeRequest(user="42", channel="news"),
+    "unsubscribe": cent.UnsubscribeRequest(user="42", channel="news"),
+    "presence": cent.PresenceRequest(channel="news"),
+    "history": cent.HistoryRequest(channel="news", limit=10),
+    "history_remove": cent.HistoryRemoveRequest(channel="news"),
+    "refresh": cent.RefreshRequest(user="42"),
+    "connections": cent.ConnectionsRequest(user="42", expression=""),
+    "update_user_status": cent.UpdateUserStatusRequest(users=["42"]),
+    "get_user_status": cent.GetUserStatusRequest(users=["42"]),
+    "delete_user_status": cent.DeleteUserStatusRequest(users=["42"]),
+    "block_user": cent.BlockUserRequest(user="42"),
+    "unblock_user": cent.UnblockUserRequest(user="42"),
+    "revoke_token": cent.RevokeTokenRequest(uid="1"),
+    "invalidate_user_tokens": cent.InvalidateUserTokensRequest(user="42"),
+    "device_register": cent.DeviceRegisterRequest(provider="fcm", token="t", platform="web"),
+    "device_update": cent.DeviceUpdateRequest(),
+    "device_remove": cent.DeviceRemoveRequest(),
+    "device_list": cent.DeviceListRequest(),
+    "device_topic_list": cent.DeviceTopicListRequest(),
+    "device_topic_update": cent.DeviceTopicUpdateRequest(device_id="1", op="add", topics=[]),
+    "user_topic_list": cent.UserTopicListRequest(),
+    "user_topic_update": cent.dto.UserTopicUpdateRequest(user="42", op="add", topics=[]),
+    "send_push_notification": cent.SendPushNotificationRequest(
+        recipient=cent.dto.PushRecipient(), notification=cent.dto.PushNotification()
+    ),
+    "update_push_status": cent.UpdatePushStatusRequest(analytics_uid="1", status="sent"),
+    "cancel_push": cent.CancelPushRequest(uid="1"),
+}
+
+
+async def called(method, request):
+    return await asyncio.to_thread(method, request)
+
+
+async def what_is_there(client, listener):
+    async def heard():
+        return await asyncio.wait_for(listener.recv(), 20)
+
+    request = PublishRequest(channel="news", data={"input": "hello"}, idempotency_key="k", skip_history=True)
+    result = await called(client.publish, request)
+    assert result.offset == 1 and result.epoch, result
+    assert json.loads(await heard()) == {"input": "hello"}
+    again = await called(client.publish, request)
+    assert again == result, (again, result)
+
+    await called(client.publish, PublishRequest(channel="news", data=None, b64data="AP8="))
+    assert await heard() == b"\x00\xff", "the repeated publication or something else"
+    stats = await called(client.presence_stats, cent.PresenceStatsRequest(channel="news"))
+    assert (stats.num_clients, stats.num_users) == (1, 1), stats
+    result = await called(client.broadcast, BroadcastRequest(channels=["news", "other"], data=[1]))
+    assert [one.result.offset for one in result.responses] == [3, 1], result
+    assert await heard() == "[1]"
+
+    batch = BatchRequest(
+        requests=[PublishRequest(channel="news", data=2), InfoRequest(), PublishRequest(channel="news", data=3)]
+    )
+    replies = (await called(client.batch, batch)).replies
+    assert (replies[0].offset, replies[1].nodes[0].num_clients, replies[2].offset) == (4, 1, 5), replies
+    assert (await heard(), await heard()) == ("2", "3")
+    batch.parallel = True
+    offsets = {reply.offset for reply in (await called(client.batch, batch)).replies if hasattr(reply, "offset")}
+    assert offsets == {6, 7}, offsets
+    assert {await heard(), await heard()} == {"2", "3"}
+
+    info = await called(client.info, InfoRequest())
+    assert info.nodes[0].num_clients == 1, info
+    channels = await called(client.channels, ChannelsRequest(pattern="ne*"))
+    assert channels.channels["news"].num_clients == 1, channels
+
+
+async def what_is_refused(client):
+    for request in (
+        PublishRequest(channel="news", data=1, tags={"a": "b"}),
+        PublishRequest(channel="news", data=1, b64data="AP8="),
+        PublishRequest(channel="", data=1),
+    ):
+        try:
+            raise AssertionError(await called(client.publish, request))
+        except CentApiResponseError as error:
+            assert error.code == 107, error
+
+
+async def what_is_not_there(client):
+    methods = {name for name in vars(Client) if not name.startswith("_") and name != "close"}
+    assert methods == THERE | set(REQUESTS), methods ^ (THERE | set(REQUESTS))
+    for name, request in REQUESTS.items():
+        try:
+            raise AssertionError(f"{name}: {await called(getattr(client, name), request)}")
+        except CentApiResponseError as error:
+            assert error.code == 108, (name, error)
+
 
 async def main():
     client = Client(API, KEY)
     async with websockets.connect(URL + "/ws?channel=news&user=42") as listener:
-        result = await asyncio.to_thread(
-            client.publish, PublishRequest(channel="news", data={"input": "hello"})
-        )
-        assert result.offset == 1, result
-        assert json.loads(await asyncio.wait_for(listener.recv(), 20)) == {"input": "hello"}
-        result = await asyncio.to_thread(
-            client.broadcast, BroadcastRequest(channels=["news", "other"], data=[1])
-        )
-        assert len(result.responses) == 2, result
-        assert await asyncio.wait_for(listener.recv(), 20) == "[1]"
-        info = await asyncio.to_thread(client.info, InfoRequest())
-        assert info.nodes[0].num_clients == 1, info
-        channels = await asyncio.to_thread(client.channels, ChannelsRequest(pattern="ne*"))
-        assert channels.channels["news"].num_clients == 1, channels
-        await asyncio.to_thread(client.disconnect, DisconnectRequest(user="42"))
+        await what_is_there(client, listener)
+        await what_is_refused(client)
+        await what_is_not_there(client)
+        await called(client.disconnect, DisconnectRequest(user="42"))
         await asyncio.wait_for(listener.wait_closed(), 20)
         assert listener.close_code == 3501, listener.close_code
-    try:
-        await asyncio.to_thread(Client(API, "wrong").info, InfoRequest())
-        raise AssertionError("a wrong key was taken")
-    except CentUnauthorizedError:
-        pass
+    for wrong, error in ((Client(API, "wrong"), CentUnauthorizedError), (Client(API + "x", KEY), CentTransportError)):
+        try:
+            raise AssertionError(await called(wrong.info, InfoRequest()))
+        except error:
+            pass
 
 
 asyncio.run(main())

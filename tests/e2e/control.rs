@@ -35,13 +35,13 @@ fn publishing_through_the_api() {
     let (mut json, _) = Client::json(server.address, "/ws?channel=news&user=bob");
     let mut plain = Client::plain(server.address, "/ws?channel=news");
     let answer = api(&server, "/api/publish", r#"{"channel":"news","data":{"a" : 1}}"#);
-    assert_eq!(answer, json!({"result": {"offset": 1}}));
+    assert_eq!(answer["result"]["offset"], 1);
     assert_eq!(plain.next_text(), r#"{"a" : 1}"#);
     let message = json.next_json();
     assert_eq!((&message["from"], &message["offset"]), (&Value::Null, &1.into()));
 
     let answer = api(&server, "/api/broadcast", r#"{"channels":["news","else"],"data":2}"#);
-    assert_eq!(answer["result"]["responses"][0], json!({"result": {"offset": 2}}));
+    assert_eq!(answer["result"]["responses"][0]["result"]["offset"], 2);
     assert_eq!(plain.next_text(), "2");
     assert_eq!(json.next_json()["body"], 2);
 
@@ -144,7 +144,6 @@ fn statistics_metrics_and_latency() {
     ] {
         assert!(metrics.contains(name), "{name}");
     }
-    assert!(metrics.ends_with("# EOF\n"));
     let (_, listed) = get(server.admin, "/api/connections?sort=queued&limit=5");
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed["connections"][0]["user"], "bob");

@@ -21,7 +21,7 @@ fn refusals_with_their_reasons() {
         (head("GET /ws?user=a%00b HTTP/1.1", ""), 400, "control characters"),
         (head("GET /ws?echo=2 HTTP/1.1", ""), 400, "echo is true or false"),
         (head(&format!("GET /ws?channel={} HTTP/1.1", "x".repeat(65)), ""), 400, "too long"),
-        (head("GET /other HTTP/1.1", ""), 404, "try /ws"),
+        (head("GET /other HTTP/1.1", ""), 404, "no WebSocket at /other: try /ws"),
         (head("POST /ws HTTP/1.1", ""), 405, "GET"),
         (head(good, "").replace("Version: 13", "Version: 8"), 426, "version 13"),
         (head(good, "").replace("dGhl", "??"), 400, "Sec-WebSocket-Key"),
@@ -35,13 +35,20 @@ fn refusals_with_their_reasons() {
         assert!(answer.contains(reason), "{request}: {answer}");
     }
     assert_eq!(server.by_reason("refusals", "slow"), 1);
+    // A connection that was opened ahead, as browsers and pools do, has asked for nothing.
+    for nothing in ["", "\r\n", "\r\n\r\n"] {
+        assert_eq!(raw(server.address, nothing.as_bytes()), "", "{nothing:?} is not answered");
+    }
+    assert_eq!(server.by_reason("refusals", "slow"), 1);
+    assert_eq!(server.by_reason("refusals", "no_request"), 3);
     let (status, body) = get(server.address, "/ws");
     assert_eq!((status, body.contains("WebSocket")), (426, true));
 }
 
 #[test]
 fn cures_for_frequent_disconnects_origin_check() {
-    let server = Server::start(&["--allowed-origins", "https://app.example"]);
+    let allowed = "https://app.example:443,https://*.wild.example,null,file://";
+    let server = Server::start(&["--allowed-origins", allowed]);
     let upgrade = |origin: &str| {
         let request = head("GET /ws HTTP/1.1", &format!("Origin: {origin}\r\n"));
         let mut stream = std::net::TcpStream::connect(server.address).unwrap();
@@ -50,10 +57,32 @@ fn cures_for_frequent_disconnects_origin_check() {
         std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
         String::from_utf8_lossy(&answer[9..]).into_owned()
     };
-    assert_eq!(upgrade("https://app.example"), "101");
+    assert_eq!(upgrade("https://app.example"), "101", "browsers leave the default port out");
     assert_eq!(upgrade("http://h"), "101", "the same host is always allowed");
+    assert_eq!(upgrade("https://a.b.wild.example"), "101");
+    assert_eq!(upgrade("null"), "101");
+    assert_eq!(upgrade("file://"), "101");
     assert_eq!(upgrade("https://app.example.evil.example"), "403");
-    assert_eq!(upgrade("null"), "403");
+    assert_eq!(upgrade("https://wild.example"), "403");
+    assert_eq!(upgrade("https://evilwild.example"), "403");
+
+    // One line for each of them, however often they come.
+    for _ in 0..20 {
+        upgrade("https://evil.example\u{202e}");
+    }
+    let mut lines = Vec::new();
+    eventually("the refusals are in the log", || {
+        lines.extend(server.log().into_iter().filter(|line| line.contains("refused an origin")));
+        lines.iter().any(|line| line.contains("evil.example\\\\u{202e}"))
+    });
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    let named = |origin: &str| {
+        let field = format!("\"origin\":\"{origin}");
+        lines.iter().filter(|line| line.contains(&field)).count()
+    };
+    assert_eq!(named("https://app.example.evil.example"), 1, "{lines:?}");
+    assert_eq!(named("https://wild.example"), 1, "{lines:?}");
+    assert_eq!(server.by_reason("refusals", "origin"), 23);
 }
 
 #[test]

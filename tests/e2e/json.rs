@@ -15,12 +15,19 @@ fn requests_and_their_answers() {
 
     bob.send(r#"{"type":"join","channel":"room","id":"j"}"#);
     let joined = bob.next_json();
-    assert_eq!(joined, serde_json::json!({"type":"joined","channel":"room","offset":0,"id":"j"}));
+    // Everybody is told the same epoch: it names the numbering that the offsets belong to.
+    let epoch = welcome["epoch"].as_str().expect("the URL's channel has one").to_owned();
+    assert_eq!((epoch.len(), &welcome["offset"]), (8, &0.into()));
+    let expected =
+        serde_json::json!({"type":"joined","channel":"room","offset":0,"epoch":epoch,"id":"j"});
+    assert_eq!(joined, expected);
 
     ann.send(r#"{"type":"publish","id":7,"body":"x"}"#);
     let (first, second) = (ann.next_json(), ann.next_json());
     let ack = if first["type"] == "ack" { &first } else { &second };
-    assert_eq!(*ack, serde_json::json!({"type":"ack","channel":"room","offset":1,"id":7}));
+    let expected =
+        serde_json::json!({"type":"ack","channel":"room","offset":1,"epoch":epoch,"id":7});
+    assert_eq!(*ack, expected);
     let message = bob.next_json();
     assert_eq!(message["from"], serde_json::json!({"client": welcome["client"], "user": "ann"}));
     assert!(message["time"].as_u64().unwrap() > 1_600_000_000_000);
@@ -113,4 +120,14 @@ fn who_watches_hears_who_comes_and_goes() {
     watcher.send(r#"{"type":"leave","channel":"room"}"#);
     assert_eq!(watcher.next_text(), r#"{"type":"left","channel":"room"}"#);
     watcher.goodbye();
+}
+
+#[test]
+fn another_start_has_another_epoch() {
+    let epoch = || {
+        let server = Server::start(&["--shards", "2"]);
+        let (_, welcome) = Client::json(server.address, "/ws?channel=room");
+        welcome["epoch"].as_str().expect("the URL's channel has one").to_owned()
+    };
+    assert_ne!(epoch(), epoch());
 }

@@ -2,20 +2,33 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod client;
+mod filter;
 mod server;
 
 mod broadcast;
 mod channels;
 mod cli;
+mod container;
 mod control;
+mod control_api;
+mod delay;
 mod descriptors;
 mod drain;
+mod environment;
 mod handshake;
 mod heartbeat;
+mod host;
 mod json;
 mod limits;
+mod logs;
+mod manager;
 mod many;
+mod metrics;
 mod order;
+mod paths;
+mod proxies;
+mod publishing;
 mod real_clients;
+mod scripts;
 mod slow;
 mod users;

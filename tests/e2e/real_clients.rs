@@ -8,14 +8,14 @@ use std::process::Command;
 
 use crate::server::{Server, eventually};
 
-fn run(mut command: Command) {
+pub(crate) fn run(mut command: Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let told = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {told}");
 }
 
-fn python(script: &str) -> Command {
+pub(crate) fn python(script: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = std::env::var_os("TEST_PYTHON")
         .unwrap_or_else(|| root.join(".venv/bin/python").into_os_string());
@@ -69,6 +69,23 @@ fn browser_two_tabs_chat_and_come_back_after_a_restart() {
     eventually_ended(&mut server, &browser);
     let _again = Server::start_on(address, &[]);
     browser.join().unwrap();
+}
+
+fn page(parts: &[&str]) {
+    let server = Server::start(&["--shards", "2"]);
+    let mut command = node("page.mjs");
+    command.arg(format!("http://{}/", server.address)).args(parts);
+    run(command);
+}
+
+#[test]
+fn browser_two_tabs_never_have_one_name_by_accident() {
+    page(&["secondTab", "duplicatedTab", "takenName"]);
+}
+
+#[test]
+fn browser_input_methods_paths_directions_and_long_messages() {
+    page(&["inputMethods", "underAPath", "rightToLeft", "tooLong"]);
 }
 
 fn eventually_ended(server: &mut Server, browser: &std::thread::JoinHandle<()>) {

@@ -15,6 +15,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     lines: mpsc::Receiver<String>,
+    /// The log up to the line that says that it is ready.
+    start: Vec<String>,
 }
 
 impl Server {
@@ -32,9 +34,13 @@ impl Server {
     }
 
     /// Starts by a command that begins with something else.
-    #[allow(dead_code, reason = "only the tests of faults need more than a limit")]
     pub(crate) fn start_as(command: Command) -> Self {
-        Self::spawn(command, "127.0.0.1:0", "127.0.0.1:0")
+        Self::start_as_on(command, "127.0.0.1:0")
+    }
+
+    /// The same on a given address.
+    pub(crate) fn start_as_on(command: Command, address: &str) -> Self {
+        Self::spawn(command, address, "127.0.0.1:0")
     }
 
     /// Starts on both addresses of a server that still runs.
@@ -78,7 +84,7 @@ impl Server {
                 panic!("the server is not ready: {seen:?}");
             };
             if let Some((address, admin)) = ready(&line) {
-                return Self { child, address, admin, lines };
+                return Self { child, address, admin, lines, start: seen };
             }
             seen.push(line);
         }
@@ -106,6 +112,12 @@ impl Server {
     /// The log since the last call.
     pub(crate) fn log(&self) -> Vec<String> {
         self.lines.try_iter().collect()
+    }
+
+    /// The log of the start, up to the line that says that it is ready.
+    #[allow(dead_code, reason = "only the tests of the host's limits read it")]
+    pub(crate) fn start_log(&self) -> &[String] {
+        &self.start
     }
 
     /// A number of `/api/stats` for each shard.

@@ -23,3 +23,4 @@ mod panic;
 mod recovery;
 mod restart;
 mod saturated;
+mod two;

@@ -30,13 +30,15 @@ fn the_unit_file_starts_it_again_and_not_for_a_wrong_configuration() {
         let line = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.unwrap_or_else(|| panic!("the unit says nothing of {name}"))
     };
-    // Not `always`: one that has been taken over from ends with 0, and must stay away.
     assert_eq!(setting("Restart"), "on-failure");
     let not: Vec<&str> = setting("RestartPreventExitStatus").split_whitespace().collect();
-    assert_eq!(not, ["2", "78"], "usage and configuration only");
+    assert_eq!(not, ["2", "3", "4", "78"], "usage, configuration, and where another one serves");
+    assert_eq!(setting("SuccessExitStatus"), "3", "to be taken over from is no failure");
+    assert_eq!(setting("Type"), "notify");
     assert_eq!(setting("RestartSec"), "1");
     assert_eq!(setting("StartLimitIntervalSec"), "0", "it never gives up");
-    assert!(setting("ExecStart").starts_with("/usr/bin/stentor serve"));
+    assert!(setting("ExecStart") == "/usr/bin/stentor serve");
     // Instances are one file under two names, and one user.
-    assert!(!unit.contains('%') && setting("User") == "stentor");
+    assert_eq!(setting("User"), "stentor");
+    assert_eq!(unit.matches('%').count(), 2, "one more file of variables for each instance");
 }

@@ -16,6 +16,9 @@ use crate::server::{Server, eventually, get};
 const RATE: u32 = 2_000;
 const THREADS: u32 = 4;
 
+/// The exit code of a process that another one has taken over from.
+const RELIEVED: i32 = 3;
+
 const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -105,7 +108,7 @@ fn try_once(to: SocketAddr) -> std::io::Result<String> {
 #[test]
 fn no_connect_is_refused_or_reset_while_processes_take_over_from_one_another() {
     // As many shards, more, fewer: sockets find a shard, and shards a socket.
-    let flags = |shards| ["--shards", shards, "--drain-spread", "400ms"];
+    let flags = |shards| ["--shards", shards, "--drain-spread", "400ms", "--take-over-settle", "0"];
     let mut server = Server::start(&flags("2"));
     let stream = Stream::start(server.address);
     for shards in ["2", "1", "2", "1", "1", "2", "2", "2", "2", "2"] {
@@ -116,7 +119,7 @@ fn no_connect_is_refused_or_reset_while_processes_take_over_from_one_another() {
         for mut resident in residents {
             assert_eq!(resident.close_code(), Some(1001));
         }
-        assert!(server.wait().success(), "the older one goes by itself");
+        assert_eq!(server.wait().code(), Some(RELIEVED), "the older one goes by itself");
         assert!(server.log().iter().any(|line| line.contains("another process has taken over")));
         server = next;
     }
@@ -151,7 +154,7 @@ fn who_was_connected_is_told_to_go_and_who_was_half_in_comes_in_first() {
     for mut client in clients {
         assert_eq!(client.close_code(), Some(1001));
     }
-    assert!(server.wait().success());
+    assert_eq!(server.wait().code(), Some(RELIEVED));
     let mut last = newcomers.into_iter().next_back().unwrap();
     last.hears_nothing_before("here");
 }
@@ -182,7 +185,8 @@ impl HalfIn {
 
 #[test]
 fn the_admin_address_passes_on_as_well() {
-    let mut server = Server::start(&["--drain-spread", "200ms"]);
+    let flags = ["--drain-spread", "200ms", "--take-over-settle", "0"];
+    let mut server = Server::start(&flags);
     let (address, admin) = (server.address, server.admin);
     let over = Arc::new(AtomicBool::new(false));
     let asker = std::thread::spawn({
@@ -198,8 +202,8 @@ fn the_admin_address_passes_on_as_well() {
         }
     });
     for _ in 0..3 {
-        let next = Server::start_beside(&server, &["--drain-spread", "200ms"]);
-        assert!(server.wait().success());
+        let next = Server::start_beside(&server, &flags);
+        assert_eq!(server.wait().code(), Some(RELIEVED));
         server = next;
     }
     over.store(true, Ordering::Relaxed);
@@ -226,7 +230,7 @@ fn a_process_without_clients_still_answers_whom_it_has_accepted() {
         let answer = asker.end();
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     }
-    assert!(server.wait().success());
+    assert_eq!(server.wait().code(), Some(RELIEVED));
     assert_eq!(get(next.admin, "/ready").0, 200);
 }
 
@@ -242,6 +246,9 @@ fn a_newcomer_that_fails_to_start_leaves_everything_as_it_was() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let own = std::process::id();
+    assert!(said.contains(&format!("address in use by process {own} ")), "{said}");
     client.send("still here");
     assert_eq!(client.next_text(), "still here");
     assert_eq!(get(server.address, "/ready").0, 200);

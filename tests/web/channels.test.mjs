@@ -38,6 +38,52 @@ test('a server that counts anew leaves what was missed unknown', async () => {
   assert.equal(all('joined').at(-1).missed, null);
 });
 
+test('the epoch decides whether the server counts anew', async () => {
+  const cases = [ // Epochs before and after the reconnect, the offset after it, what was missed.
+    ['a', 'a', 9, 6], ['a', 'a', 3, 0], ['a', 'b', 9, null], ['a', 'b', 0, null],
+    ['a', undefined, 9, null], [undefined, 'a', 9, null], [undefined, undefined, 9, 6],
+  ];
+  for (const [before, after, offset, missed] of cases) {
+    const { client, clock, all, socket } = await connected();
+    const joined = (epoch, at) => {
+      const { id, channel } = Socket.last.asked('join')[0];
+      Socket.last.say({ type: 'joined', id, channel, offset: at, epoch });
+    };
+    client.join('x');
+    joined(before, 2);
+    socket.say(publication(3));
+    socket.end(1006);
+    await clock.pass(500);
+    Socket.last.welcome();
+    joined(after, offset);
+    assert.deepEqual(all('joined').map((j) => j.missed), [null, missed], `${before} ${after}`);
+    assert.equal(all('joined')[1].epoch, after);
+    Socket.last.end(1006);
+    await clock.pass(1_000);
+    Socket.last.welcome();
+    joined(after, offset + 2);
+    assert.equal(all('joined')[2].missed, 2);
+  }
+});
+
+test('publications before the join is answered again were not missed', async () => {
+  const { client, clock, all, socket } = await connected(); // As with ?channel=x in the address.
+  const heard = [];
+  client.join('x', { onmessage: (m) => heard.push(m.offset) });
+  grant(socket, 3);
+  socket.say(publication(4));
+  socket.end(1006);
+  await clock.pass(500);
+  Socket.last.welcome();
+  [8, 9].forEach((offset) => Socket.last.say(publication(offset)));
+  grant(Socket.last, 9);
+  assert.deepEqual(heard, [4, 8, 9]);
+  assert.equal(all('joined').at(-1).missed, 3);
+  client.join('x');
+  grant(Socket.last, 9);
+  assert.equal(all('joined').at(-1).missed, 0);
+});
+
 test('a join that the connection did not live to answer is answered after the next', async () => {
   const { client, clock, socket } = await connected();
   const join = client.join('x');

@@ -59,9 +59,9 @@ export class Socket {
     this.onopen({});
   }
 
-  welcome() {
+  welcome(fields = {}) {
     this.open();
-    this.say({ type: 'welcome', client: Socket.all.length, user: 'ana', channel: null });
+    this.say({ type: 'welcome', client: Socket.all.length, user: 'ana', channel: null, ...fields });
     return this;
   }
 
@@ -90,10 +90,10 @@ export function start(options = {}) {
 }
 
 /** The same, connected. */
-export async function connected(options) {
+export async function connected({ messageBytes = 65_536, ...options } = {}) {
   const started = start(options);
   await settled();
-  return { ...started, socket: Socket.last.welcome() };
+  return { ...started, socket: Socket.last.welcome({ message_bytes: messageBytes }) };
 }
 
 /** The code that `promise` rejects with. */

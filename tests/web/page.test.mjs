@@ -25,6 +25,17 @@ test('nothing inline, nothing from elsewhere', async () => {
   assert.doesNotMatch(await read('style.css'), /url\(|@import/);
 });
 
+test('every address is relative, so that a proxy can serve it all under a path', async () => {
+  assert.doesNotMatch(html, /\s(?:src|href|action)="\//);
+  assert.doesNotMatch(await read('style.css'), /["'(]\//);
+  for (const name of scripts) assert.doesNotMatch(await read(name), /["']\/\w/, name);
+});
+
+test('every module is preloaded, so that none waits for another', async () => {
+  const loaded = [...html.matchAll(/"(?:modulepreload|module)" (?:href|src)="([^"]+)"/g)];
+  assert.deepEqual(loaded.map((m) => m[1]).sort(), scripts.sort());
+});
+
 test('text is never read as HTML', async () => {
   for (const name of scripts) {
     assert.doesNotMatch(await read(name), /(?:inner|outer|Adjacent)HTML|document\.write|eval\(/);

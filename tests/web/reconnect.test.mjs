@@ -1,7 +1,7 @@
 //! Proves when and how the client comes back, and when it does not.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { backoff, isFinal } from '../../src/web/stentor.js';
+import { Stentor, backoff, isFinal } from '../../src/web/stentor.js';
 import { Socket, connected, settled, start } from './fake.mjs';
 
 test('the back-off doubles from 500 ms to 20 s and is jittered down to nothing', () => {
@@ -12,9 +12,9 @@ test('the back-off doubles from 500 ms to 20 s and is jittered down to nothing',
 });
 
 test('the codes of the protocol that are final', () => {
-  const final = [1002, 1007, 1008, 1009, 3500, 3501, 4000];
+  const final = [1002, 1007, 1008, 3500, 3501, 4000];
   assert.deepEqual(final.filter(isFinal), final);
-  for (const code of [1000, 1001, 1006, 1011, 1012, 1013, 1014, 3000, 3008, 3012, 3499]) {
+  for (const code of [1000, 1001, 1006, 1009, 1011, 1012, 1013, 1014, 3000, 3008, 3012, 3499]) {
     assert.ok(!isFinal(code), `${code}`);
   }
 });
@@ -37,7 +37,6 @@ test('options reach the address; http becomes ws', async () => {
   assert.equal(url.searchParams.get('echo'), 'false');
   assert.match(client.url, /user=%C3%A4nne%20%26%20co&/);
   client.close();
-  const { Stentor } = await import('../../src/web/stentor.js');
   assert.equal(new Stentor('https://host/ws', { autoConnect: false }).url, 'wss://host/ws');
 });
 
@@ -82,6 +81,40 @@ test('a final code ends it, and connect() begins anew', async () => {
   client.connect();
   Socket.last.welcome();
   assert.equal(client.state, 'connected');
+});
+
+test('a message that was too large after all costs one connection', async () => {
+  const { client, clock, all, socket } = await connected();
+  client.join('x');
+  const lost = client.publish('x', 1).catch((error) => error);
+  socket.end(1009, 'message too large');
+  assert.match((await lost).message, /1009 message too large/);
+  assert.equal(all('close')[0].final, false);
+  await clock.pass(500);
+  assert.equal(Socket.last.welcome().asked('join').length, 1);
+  assert.equal(client.state, 'connected');
+});
+
+test('an address is relative to the document, then to the worker; it has no fragment', async () => {
+  const at = (base, url) => {
+    Object.assign(globalThis, base);
+    try {
+      return new Stentor(url, { autoConnect: false }).url;
+    } finally {
+      Object.keys(base).forEach((name) => { delete globalThis[name]; });
+    }
+  };
+  const location = { href: 'https://host/chat/room?channel=x#top' };
+  const page = { location, document: { baseURI: location.href } };
+  assert.equal(at(page, 'ws'), 'wss://host/chat/ws');
+  assert.equal(at(page, './ws?channel=x#top'), 'wss://host/chat/ws?channel=x');
+  assert.equal(at(page, '/ws'), 'wss://host/ws');
+  assert.equal(at(page, '//other:81/ws'), 'wss://other:81/ws');
+  assert.equal(at({ location, document: { baseURI: 'http://cdn/a/' } }, 'ws'), 'ws://cdn/a/ws');
+  assert.equal(at({ location }, 'ws'), 'wss://host/chat/ws');
+  assert.equal(at({}, new URL('http://host/a/ws')), 'ws://host/a/ws');
+  assert.equal(at({}, { href: 'WSS://host/ws' }), 'wss://host/ws');
+  assert.throws(() => at({}, 'ws'), TypeError);
 });
 
 test('a server without the subprotocol is final', async () => {
@@ -148,4 +181,20 @@ test('the watchdog asks when it is quiet and reconnects when nothing is heard', 
   assert.equal(all('close')[0].reason, 'nothing heard in time');
   assert.equal(client.state, 'connecting');
   assert.ok(socket.closed);
+});
+
+test('times beyond what timers can wait, and Infinity, mean never', async () => {
+  for (const never of [2 ** 31, Infinity]) {
+    const names = ['requestTimeout', 'connectTimeout', 'pingInterval', 'stableAfter'];
+    const options = Object.fromEntries(names.map((name) => [name, never]));
+    const { client, clock, socket } = await connected(options);
+    client.publish('x', 1, { timeout: never });
+    client.who('x');
+    assert.equal(clock.pending, 0);
+    assert.equal(socket.asked('ping').length, 0);
+    client.close();
+  }
+  const { clock } = await connected({ pingInterval: 20, pongTimeout: 2 ** 31 - 1 });
+  await clock.pass(20);
+  assert.equal(clock.pending, 2); // The longest that timers can wait, and `stableAfter`.
 });

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Go and gorilla/websocket from Debian, and the hub built with them, offline.
 set -euo pipefail
+. "$(dirname "$0")/../../../scripts/help.sh"
 cd "$(dirname "$0")"
 . ../debian.sh
 need_packages golang-go golang-github-gorilla-websocket-dev

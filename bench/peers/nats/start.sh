@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # start.sh PORT: the server in the foreground.
 set -euo pipefail
+. "$(dirname "$0")/../../../scripts/help.sh"
 cd "$(dirname "$0")"
 ulimit -n "$(ulimit -Hn)"
 # Elsewhere than in root's path on some systems.

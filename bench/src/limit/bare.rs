@@ -96,5 +96,5 @@ pub(crate) fn start(kind: Kind, core: Option<usize>) -> io::Result<(Served, Sock
     if let Some(core) = core {
         command.args(["--core", &core.to_string()]);
     }
-    Ok((Served::start(&mut command, address)?, address))
+    Ok((Served::start(&mut command, &[address])?, address))
 }

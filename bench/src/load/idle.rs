@@ -107,7 +107,9 @@ impl Idle {
 }
 
 pub(super) fn requests(setup: &Setup) -> Result<Vec<Request>, Failed> {
-    let requests: Result<_, _> = (0..setup.threads).map(|thread| setup.request(thread)).collect();
+    let requests = setup.server().and_then(|server| {
+        (0..setup.threads).map(|thread| setup.request(thread, server)).collect()
+    });
     requests.map_err(Failed::Unreachable)
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stentor_units::Url;
 
 use super::absence::Reconnect;
 use super::audience::Audience;
@@ -17,7 +18,6 @@ use super::worker_task::{Mode, WorkerTask};
 use crate::frame;
 use crate::tls;
 use crate::units;
-use crate::url::Url;
 
 /// The most places of all clients and publishers together that one thread keeps: half a gigabyte.
 const PLACES_MAX: usize = 32 << 20;
@@ -224,9 +224,10 @@ impl Plan {
     pub(crate) fn tasks(&self) -> Result<Vec<WorkerTask>, String> {
         let setup = &self.setup;
         let run = setup.agent_share.run.unwrap_or_else(|| self.run_mark());
+        let server = setup.server()?;
         let task = |thread| -> Result<WorkerTask, String> {
             Ok(WorkerTask {
-                request: setup.request(thread)?,
+                request: setup.request(thread, server)?,
                 clients: setup.clients_of(thread).len(),
                 publishers: self.publishers_of(thread),
                 publishers_in_all: self.publishers,

@@ -1,9 +1,10 @@
 //! Where a load goes, and with how many clients: what all commands that connect have in common.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use stentor_units::Url;
 
 use super::sampler::Origin;
 use crate::coordination::{AgentShare, Agents};
@@ -12,7 +13,6 @@ use crate::run::Target;
 use crate::swarm::{Answer, CHANNEL, Ramp, Request};
 use crate::tls::{self, Secure, Transport};
 use crate::units;
-use crate::url::Url;
 
 /// The server, and who connects to it.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
@@ -223,8 +223,18 @@ impl Setup {
         self.ramp.map(|rate| Ramp::new(rate, self.place(thread), self.threads_in_all()))
     }
 
+    /// Returns the address at which the server answers: all clients of a run connect to the same.
+    pub(super) fn server(&self) -> Result<SocketAddr, String> {
+        self.whole_url().reach()
+    }
+
+    fn whole_url(&self) -> Url {
+        let tls = self.transport() == Transport::Tls;
+        if tls { self.url.within_tls() } else { self.url.clone() }
+    }
+
     /// Returns the upgrade request of a worker's clients.
-    pub(super) fn request(&self, thread: usize) -> Result<Request, String> {
+    pub(super) fn request(&self, thread: usize, server: SocketAddr) -> Result<Request, String> {
         let mut headers = String::new();
         let put = |headers: &mut String, line: &str| {
             headers.push_str(line);
@@ -241,11 +251,9 @@ impl Setup {
         }
         let clients = self.clients_of(thread);
         let tls = self.secure(clients.len())?;
-        let url = if tls.is_some() { &self.url.within_tls() } else { &self.url };
-        let server = url.resolve()?;
         Ok(Request {
             tls,
-            host: url.authority(),
+            host: self.whole_url().authority(),
             headers,
             hello: self.protocol.hello.clone(),
             opcode: self.protocol.opcode(),

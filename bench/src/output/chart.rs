@@ -18,7 +18,7 @@ const COLUMNS_MAX: usize = 120;
 /// Cells of a heat map from a time to ten times that.
 const CELLS_PER_DECADE: f64 = 10.0;
 
-/// One run, as the script takes it. Schedule are in milliseconds.
+/// One run, as the script takes it. Times are in milliseconds.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Chart {
     pub(super) label: String,

@@ -23,7 +23,7 @@ pub(crate) enum Unit {
     /// Of one.
     Share,
     /// So many times another.
-    Schedule,
+    Times,
 }
 
 impl Unit {
@@ -36,7 +36,7 @@ impl Unit {
             Self::Bytes => units::bytes(value),
             Self::BytesPerSecond => format!("{}/s", units::bytes(value)),
             Self::Share => units::share(value),
-            Self::Schedule => units::times(value),
+            Self::Times => units::times(value),
         }
     }
 }
@@ -163,9 +163,9 @@ impl Figure {
     /// The figure that is called `name`, if there is one.
     pub(crate) fn named(name: &str) -> Option<Self> {
         if let Some(of) = name.strip_prefix(RATIO) {
-            let figure = Self::named(of).filter(|figure| figure.unit != Unit::Schedule)?;
+            let figure = Self::named(of).filter(|figure| figure.unit != Unit::Times)?;
             let source = Source::Ratio(Box::new(figure));
-            return Some(Self { name: name.to_owned(), unit: Unit::Schedule, source });
+            return Some(Self { name: name.to_owned(), unit: Unit::Times, source });
         }
         if let Some(index) = PLAIN.iter().position(|(plain, ..)| *plain == name) {
             let source = Source::Plain(index);

@@ -2,28 +2,10 @@
 
 use std::str::FromStr;
 
+use stentor_units::threshold::{Bound, Kind, Operator, bound, split};
+
 use super::figure::{Figure, Unit};
 use crate::run::{Run, Verdict};
-
-/// Operators, the longer of two that begin alike first.
-const OPERATORS: [(&str, Operator); 6] = [
-    ("<=", Operator::AtMost),
-    (">=", Operator::AtLeast),
-    ("==", Operator::Equal),
-    ("!=", Operator::Unequal),
-    ("<", Operator::Less),
-    (">", Operator::More),
-];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operator {
-    Less,
-    AtMost,
-    More,
-    AtLeast,
-    Equal,
-    Unequal,
-}
 
 /// One of them: `delivery.p99<20ms`, `deliveries_per_s>100k`, `lost==0`.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,29 +13,24 @@ pub(crate) struct Threshold {
     text: String,
     figure: Figure,
     operator: Operator,
-    /// In its unit.
-    bound: f64,
-    /// What one of its unit is in the figure's own.
-    scale: f64,
+    bound: Bound,
 }
 
 impl FromStr for Threshold {
     type Err = String;
 
+    /// Reads a threshold. A figure that is only a statistic is the delivery's: `p99<20ms` stands
+    /// for `delivery.p99<20ms`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let (name, operator, bound) =
-            split(text).ok_or("a figure, one of < <= > >= == != and a bound, as in lost==0")?;
+        let (name, operator, bound_text) = split(text)?;
+        let of_delivery = || Figure::named(&format!("delivery.{name}"));
         let figure = Figure::named(name)
+            .or_else(of_delivery)
             .ok_or_else(|| format!("no figure {name:?}; there are {}", Figure::names()))?;
-        let unit_at = bound.find(|char: char| !char.is_ascii_digit() && char != '.');
-        let (number, unit) = bound.split_at(unit_at.unwrap_or(bound.len()));
-        let scale = scale(figure.unit, unit.trim()).ok_or_else(|| {
-            format!("{bound:?} is no bound for {name}, which takes {}", takes(figure.unit))
-        })?;
-        let bound =
-            number.parse().map_err(|_| format!("{bound:?} does not begin with a number"))?;
-        Ok(Self { text: text.to_owned(), figure, operator, bound, scale })
+        let short = if figure.name == name { "" } else { "delivery." };
+        let text = format!("{short}{}", text.trim());
+        let bound = bound(name, kind(figure.unit), bound_text)?;
+        Ok(Self { text, figure, operator, bound })
     }
 }
 
@@ -65,59 +42,34 @@ impl Threshold {
 
     /// The bound in nanoseconds, if it is one of how long messages take.
     pub(crate) fn bound_ns(&self) -> Option<f64> {
-        self.figure.is_of_messages().then_some(self.bound * self.scale)
+        self.figure.is_of_messages().then_some(self.bound.value)
     }
 
     /// Whether `run` meets it. A figure that the run does not have is not met.
     pub(crate) fn judge(&self, run: &Run) -> Verdict {
-        let found = self.figure.of(run).map(|value| value / self.scale);
-        let met = found.is_some_and(|found| self.operator.holds(found, self.bound));
+        let found = self.figure.of(run);
+        let met = found.is_some_and(|found| self.operator.holds(found, self.bound.value));
+        let found = found.map(|found| found / self.bound.scale);
         Verdict { threshold: self.text.clone(), found, met }
     }
 }
 
-/// The unit of a threshold, as typed: what follows its number.
+/// The unit of a threshold as typed: what follows its last number. A bare time is in seconds.
 pub(crate) fn unit_of(threshold: &str) -> &str {
     let at = threshold.rfind(|char: char| char.is_ascii_digit() || char == '.');
-    threshold[at.map_or(threshold.len(), |at| at + 1)..].trim()
+    let unit = threshold[at.map_or(threshold.len(), |at| at + 1)..].trim();
+    let is_time = |read: Threshold| read.figure.unit == Unit::Time;
+    if unit.is_empty() && threshold.parse().is_ok_and(is_time) { "s" } else { unit }
 }
 
-impl Operator {
-    #[expect(clippy::float_cmp, reason = "equality is meant for counts, which are whole")]
-    fn holds(self, found: f64, bound: f64) -> bool {
-        match self {
-            Self::Less => found < bound,
-            Self::AtMost => found <= bound,
-            Self::More => found > bound,
-            Self::AtLeast => found >= bound,
-            Self::Equal => found == bound,
-            Self::Unequal => found != bound,
-        }
-    }
-}
-
-fn split(text: &str) -> Option<(&str, Operator, &str)> {
-    let (name, rest) = text.split_at(text.find(['<', '>', '=', '!'])?);
-    let (bound, operator) = OPERATORS
-        .into_iter()
-        .find_map(|(sign, operator)| Some((rest.strip_prefix(sign)?, operator)))?;
-    Some((name.trim(), operator, bound.trim()))
-}
-
-fn scale(of: Unit, unit: &str) -> Option<f64> {
-    let scales: &[(&str, f64)] = match of {
-        Unit::Time => &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)],
-        Unit::Share | Unit::Schedule => &[("", 1.0), ("%", 0.01)],
-        _ => &[("", 1.0), ("k", 1e3), ("M", 1e6)],
-    };
-    scales.iter().find(|(known, _)| *known == unit).map(|(_, scale)| *scale)
-}
-
-fn takes(unit: Unit) -> &'static str {
+fn kind(unit: Unit) -> Kind {
     match unit {
-        Unit::Time => "a number and ns, us, ms or s",
-        Unit::Share | Unit::Schedule => "a number, or one and %",
-        _ => "a number, or one and k or M",
+        Unit::Time => Kind::Time,
+        Unit::Count => Kind::Count,
+        Unit::PerSecond => Kind::PerSecond,
+        Unit::Bytes => Kind::Bytes,
+        Unit::BytesPerSecond => Kind::BytesPerSecond,
+        Unit::Share | Unit::Times => Kind::Share,
     }
 }
 
@@ -137,6 +89,13 @@ mod tests {
             ("delivery.p99<20ms", true),
             ("delivery.p99 < 3.9ms", false),
             ("delivery.p99>3.9ms", true),
+            ("p99<20ms", true),
+            ("p99.9<1us", false),
+            ("delivery.p99<20", true),
+            ("delivery.p99<0.001", false),
+            ("delivery.p99<1m30s", true),
+            ("deliveries_per_s>100k/s", true),
+            ("deliveries_per_s>6M/m", true),
             ("delivery.p99<4000us", true),
             ("delivery.p99<4000µs", true),
             ("delivery.p99<3900000ns", false),
@@ -172,7 +131,8 @@ mod tests {
         assert_eq!("last.p50<2ms".parse::<Threshold>().unwrap().bound_ns(), Some(2e6));
         assert_eq!("handshake.p50<2ms".parse::<Threshold>().unwrap().bound_ns(), None);
         assert_eq!(unit_of("delivery.p99<20ms"), "ms");
-        assert_eq!(unit_of("lost == 0"), "");
+        assert_eq!((unit_of("lost == 0"), unit_of("p99<2"), unit_of("p99<1m2s")), ("", "s", "s"));
+        assert_eq!("p99 < 2ms".parse::<Threshold>().unwrap().text(), "delivery.p99 < 2ms");
         assert_eq!(unit_of("server.cpu_share<50 %"), "%");
     }
 
@@ -193,12 +153,13 @@ mod tests {
             ("lost=<0", "a figure, one of"),
             ("lots==0", "no figure \"lots\"; there are delivery|last|"),
             ("delivery.p999<1ms", "no figure \"delivery.p999\""),
-            ("delivery.p99<20", "\"20\" is no bound for delivery.p99, which takes a number and ns"),
+            ("delivery.p99<20kB", "\"20kB\" is no bound for delivery.p99, which takes a time such"),
+            ("p101<1ms", "no figure \"p101\""),
             ("lost==0ms", "which takes a number, or one and k or M"),
             ("server.cpu_share<3k", "which takes a number, or one and %"),
-            ("lost==", "\"\" does not begin with a number"),
+            ("lost==", "\"\" is no bound for lost"),
             ("lost==-1", "\"-1\" is no bound"),
-            ("lost==1.2.3", "\"1.2.3\" does not begin with a number"),
+            ("lost==1.2.3", "\"1.2.3\" is no bound"),
             ("lost==1<2", "\"1<2\" is no bound"),
         ] {
             let error = error(text);

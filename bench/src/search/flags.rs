@@ -1,7 +1,6 @@
 //! The flags of a search.
 
 use super::sequence::LoadSequence;
-use super::verdict::slo;
 use crate::load::{Plan, SAMPLES_MIN};
 use crate::meter::real;
 use crate::output::threshold::Threshold;
@@ -27,7 +26,7 @@ pub(crate) struct Search {
     pub(crate) plan: Plan,
     /// What must hold: p99<20ms of delivery, or any threshold; may be given several times. That
     /// nothing is lost, and that no queue grows, must hold always.
-    #[arg(long, required = true, value_name = "FIGURE<BOUND", value_parser = slo)]
+    #[arg(long, required = true, value_name = "FIGURE<BOUND")]
     pub(super) slo: Vec<Threshold>,
     /// The quantity to raise: the rate with as many clients, or the clients at one rate.
     #[arg(long, default_value = "rate")]

@@ -1,7 +1,7 @@
 //! The greatest load that holds: steps up, then halves, each load warmed up and repeated.
 //!
-//! `flags` is what was asked for. `sequence` says which load is next, `walk` runs it, `verdict` says
-//! what came of it, and `moved` what it ran into.
+//! `flags` has the search as asked for, `sequence` the order of loads. `walk` runs each of them,
+//! `verdict` decides on it, and `moved` names the limit that it met.
 
 mod sequence;
 mod verdict;

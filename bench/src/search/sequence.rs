@@ -208,7 +208,9 @@ mod tests {
                     prop_assert!(near || sequence.whole && missed - held <= 1.0, "{loads:?}");
                 }
                 (Some(held), None) => prop_assert!(held >= sequence.max && held <= knee),
-                (None, missed) => prop_assert!(missed == Some(sequence.start) && knee < sequence.start),
+                (None, missed) => {
+                    prop_assert!(missed == Some(sequence.start) && knee < sequence.start);
+                }
             }
         }
 

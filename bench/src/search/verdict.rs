@@ -38,14 +38,6 @@ pub(crate) enum Outcome {
     Unproven(Fault),
 }
 
-/// What must hold, as typed: `p99<20ms` is short for `delivery.p99<20ms`.
-pub(crate) fn slo(text: &str) -> Result<Threshold, String> {
-    let text = text.trim();
-    let mut chars = text.chars();
-    let short = chars.next() == Some('p') && chars.next().is_some_and(|next| next.is_ascii_digit());
-    if short { format!("delivery.{text}").parse() } else { text.parse() }
-}
-
 /// Takes from a run the fault that its generator was late, where it was so by too little to matter:
 /// a run by itself is held to what it measured, and here to what is asked for.
 pub(crate) fn excuse(run: &mut Run, slos: &[Threshold]) {
@@ -173,6 +165,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn slo(text: &str) -> Result<Threshold, String> {
+        text.parse()
+    }
     use crate::output::sample;
 
     const CLIENTS: u64 = 100;

@@ -15,6 +15,9 @@ const HEAD_BYTES_MAX: usize = 8 << 10;
 /// The accept value of the example key of RFC 6455, which every client sends.
 const ACCEPT_VALUE: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// How much of a wrong one is shown.
+const SHOWN_CHARS: usize = 64;
+
 impl Client {
     /// Takes what has come, and goes on as far as that leads. Whether there was anything.
     pub(super) fn go_on(
@@ -123,11 +126,29 @@ fn accepted(head: &[u8]) -> io::Result<Option<usize>> {
         return if bound { Ok(None) } else { Err(io::Error::other("the answer has no end")) };
     };
     let text = String::from_utf8_lossy(&head[..end]);
-    if text.starts_with("HTTP/1.1 101") && text.contains(ACCEPT_VALUE) {
-        Ok(Some(end + 4))
-    } else {
-        Err(io::Error::other(text.lines().next().unwrap_or_default().to_owned()))
+    if !text.starts_with("HTTP/1.1 101") {
+        return Err(io::Error::other(text.lines().next().unwrap_or_default().to_owned()));
     }
+    let found = header(&text, "sec-websocket-accept");
+    if found == Some(ACCEPT_VALUE) {
+        return Ok(Some(end + 4));
+    }
+    let found = found.map_or_else(
+        || "the 101 has no Sec-WebSocket-Accept".to_owned(),
+        |value| {
+            // As much as tells what it is; whatever it is, it stays in its line.
+            let shown: String = value.chars().take(SHOWN_CHARS).collect();
+            format!("the 101 has Sec-WebSocket-Accept: {}", shown.escape_debug())
+        },
+    );
+    Err(io::Error::other(format!("{found}, and {ACCEPT_VALUE} answers the key that was sent")))
+}
+
+/// The value of a header, by its name in small letters.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let mut named = fields.filter(|(found, _)| found.trim().eq_ignore_ascii_case(name));
+    named.next().map(|(_, value)| value.trim())
 }
 
 #[cfg(test)]
@@ -139,9 +160,28 @@ mod tests {
         let good = format!("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {ACCEPT_VALUE}\r\n\r\nrest");
         assert_eq!(accepted(good.as_bytes()).unwrap(), Some(good.len() - 4));
         assert_eq!(accepted(&good.as_bytes()[..good.len() - 5]).unwrap(), None);
-        let wrong = "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: other\r\n\r\n";
-        assert_eq!(accepted(wrong.as_bytes()).unwrap_err().to_string(), "HTTP/1.1 101 x");
-        assert!(accepted(b"HTTP/1.1 503 no room\r\n\r\n").is_err());
+        let small = format!("HTTP/1.1 101 x\r\nsec-websocket-accept:{ACCEPT_VALUE} \r\n\r\n");
+        assert_eq!(accepted(small.as_bytes()).unwrap(), Some(small.len()));
+        let refused = accepted(b"HTTP/1.1 503 no room\r\n\r\n").unwrap_err();
+        assert_eq!(refused.to_string(), "HTTP/1.1 503 no room");
         assert!(accepted(&[b'a'; HEAD_BYTES_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn a_wrong_accept_is_told_beside_the_right_one() {
+        let long = "x".repeat(500);
+        for (line, told) in [
+            ("Sec-WebSocket-Accept: other", "the 101 has Sec-WebSocket-Accept: other, and "),
+            (&format!("Sec-WebSocket-Accept: {ACCEPT_VALUE}x"), &format!(": {ACCEPT_VALUE}x, and")),
+            ("Sec-WebSocket-Accept:", "Accept: , and "),
+            ("X-Other: 1", "the 101 has no Sec-WebSocket-Accept, and "),
+            (&format!("X-Other: {ACCEPT_VALUE}"), "the 101 has no Sec-WebSocket-Accept"),
+            (&format!("Sec-WebSocket-Accept: \x1b{long}"), "\\u{1b}xxx"),
+        ] {
+            let head = format!("HTTP/1.1 101 x\r\n{line}\r\n\r\n");
+            let why = accepted(head.as_bytes()).unwrap_err().to_string();
+            assert!(why.contains(told) && why.len() < 200, "{line}: {why}");
+            assert!(why.ends_with(&format!("{ACCEPT_VALUE} answers the key that was sent")));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 import unittest
 
-from planner import answer, cost, curves, latency, limits, model, points, usl
+from planner import answer, cost, curves, latency, limits, model, page, points, text, usl
 from planner.cost import TERMS
 from planner.limits import Question
 from planner.tests import made_up
@@ -200,7 +200,7 @@ class Boxes(unittest.TestCase):
 class Answer(unittest.TestCase):
     def test_settings_are_told_from_the_machine(self):
         poor = {**made_up.LIMITS, "nofile": 1024}
-        found = answer.answer(poor, fitted(), question())
+        found = answer.answer(poor, fitted(), question(nic=10e9))
         self.assertEqual(found["first_limit"], "nofile")
         self.assertEqual(found["capacity"]["clients"], 1024 - 72)
         self.assertEqual(found["lifted"]["limit"], "p99")
@@ -211,7 +211,7 @@ class Answer(unittest.TestCase):
         found = answer.answer(
             made_up.LIMITS,
             fitted(),
-            question(),
+            question(nic=10e9),
             ["rate=20,size=512", "channel-size=100", "clients=5k"],
         )
         faster, channels, fewer = found["what_if"]
@@ -222,10 +222,36 @@ class Answer(unittest.TestCase):
         self.assertEqual(channels["lifted"]["limit"], "cpu")
         self.assertEqual(fewer["boxes"]["needed"], 1)
 
+    def test_no_boxes_where_a_limit_is_not_determined(self):
+        blind = model.Model(
+            None, None, None, None, "the server's process was not known", usl.scaling([]), ()
+        )
+        for learned, asked, limit, command in (
+            (fitted(), question(), "nic", "--nic"),
+            (blind, question(nic=10e9), "p99", "--server-pid"),
+            (blind, question(nic=10e9), "memory", "--server-pid"),
+            (fitted()._replace(p99=None), question(nic=10e9), "p99", "measure --rounds"),
+            (fitted(), question(nic=10e9, shards=8), "cpu", "measure --sweep 1,2,4,8"),
+        ):
+            with self.subTest(limit=limit):
+                found = answer.answer(made_up.LIMITS, learned, asked, ["rate=20"])
+                self.assertNotIn("boxes", found)
+                self.assertNotIn("boxes", found["what_if"][0])
+                told = {one["limit"]: one["measured_by"] for one in found["missing"]}
+                self.assertIn(command, told[limit])
+                words = "\n".join(text.answer(found))
+                self.assertNotIn("to spare", words)
+                self.assertIn("How many boxes hold 1,000,000 clients cannot be told", words)
+                self.assertIn(command, words)
+                self.assertIn(command.replace("&", "&amp;"), page._missing(found))
+        whole = answer.answer(made_up.LIMITS, fitted(), question(nic=10e9))
+        self.assertEqual((whole["missing"], len(whole["boxes"])), ([], 1 + bool(whole["lifted"])))
+        self.assertEqual(page._missing(whole), "")
+
     def test_what_if_nonsense(self):
-        for text in ("colour=red", "rate", "rate=fast", "size=-1", "p99=0", "rate=10ms"):
-            with self.subTest(text=text), self.assertRaises(Nonsense) as raised:
-                answer.answer(made_up.LIMITS, fitted(), question(), [text])
+        for words in ("colour=red", "rate", "rate=fast", "size=-1", "p99=0", "rate=10ms"):
+            with self.subTest(words=words), self.assertRaises(Nonsense) as raised:
+                answer.answer(made_up.LIMITS, fitted(), question(), [words])
             self.assertIn("--what-if", str(raised.exception))
 
     def test_a_server_that_nobody_could_look_at_still_has_descriptors(self):

@@ -1,10 +1,14 @@
 """The limits of a host are read, and what it does not show is none."""
 
+import json
 import pathlib
+import re
 import tempfile
 import unittest
 
-from planner import host
+from planner import host, limits, site
+
+ROOT = pathlib.Path(__file__).parents[3]
 
 FILES = {
     "proc/meminfo": "MemTotal: 25000000 kB\nMemAvailable: 20000000 kB\nSlab: 500 kB\n",
@@ -85,3 +89,45 @@ class Host(unittest.TestCase):
         self.assertGreater(found["nofile"], 0)
         self.assertGreater(found["memory_bytes"], 0)
         self.assertEqual(len(host.identity(host.facts())), 8)
+
+
+class Needs(unittest.TestCase):
+    """What a server needs is told by its binary and nowhere else."""
+
+    def program(self, folder, words):
+        path = pathlib.Path(folder) / "stentor"
+        path.write_text(f"#!/bin/sh\n{words}\n")
+        path.chmod(0o755)
+        return path
+
+    def test_the_binary_is_asked(self):
+        needs = {"process_descriptors": 7, "spare_descriptors": 3, "shard_descriptors": 2}
+        told = json.dumps({"needs": needs})
+        with tempfile.TemporaryDirectory() as folder:
+            server = self.program(folder, f"[ \"$*\" = 'doctor --json' ] && echo '{told}'; exit 78")
+            found = host.needs(server)
+        self.assertEqual(found, needs)
+        self.assertEqual(limits.reserved({"needs": found}, 4), 18)
+        self.assertEqual(limits.needs({"needs": found})["shard_locked_bytes"], 512 << 10)
+
+    def test_a_server_that_tells_nothing_is_assumed_to_be_an_older_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for words in ("exit 2", "echo no JSON", "echo '[]'", "echo '{\"needs\": 5}'"):
+                self.assertIsNone(host.needs(self.program(folder, words)), words)
+        self.assertIsNone(host.needs("/nowhere"))
+        self.assertEqual(limits.reserved({"needs": None}, 2), 80)
+        self.assertEqual(limits.reserved({}, 2), 80)
+
+    def test_the_built_binary_tells_everything(self):
+        built = [ROOT / "target" / kind / "stentor" for kind in ("debug", "release")]
+        for server in filter(pathlib.Path.exists, built):
+            found = host.needs(server)
+            if found is None:
+                # A build of before it could tell.
+                continue
+            self.assertLessEqual(set(limits.ASSUMED), set(found))
+
+    def test_the_smallest_message_is_the_generators_stamp(self):
+        stamp = (ROOT / "bench" / "src" / "load" / "stamp.rs").read_text()
+        (size,) = re.findall(r"const STAMP_BYTES: usize = (\d+);", stamp)
+        self.assertEqual(site.BYTES_MIN, int(size))

@@ -166,9 +166,9 @@ class Nonsensical(unittest.TestCase):
 
     def test_arguments(self):
         for words, word in (
-            (["plan", "--p99", "50"], "unit"),
-            (["plan", "--rate", "-1"], "negative"),
-            (["plan", "--target-clients", "many"], "not a number"),
+            (["plan", "--p99", "50kB"], "not one such as 25s"),
+            (["plan", "--rate", "-1"], "not one such as 500/s"),
+            (["plan", "--target-clients", "many"], "not one such as 800"),
             (["plan", "--nothing"], "--nothing"),
             (["plan", "--rate"], "--rate"),
             (["fly"], "fly"),

@@ -1,12 +1,33 @@
 """What people type is understood or refused in one line."""
 
+import json
+import pathlib
 import unittest
 
 from planner import units
 from planner.units import Nonsense
 
 
+VECTORS = pathlib.Path(__file__).parents[3] / "src" / "units" / "vectors.json"
+
+
 class Units(unittest.TestCase):
+    def test_the_vectors_of_server_and_load_tool_are_read_alike(self):
+        vectors = json.loads(VECTORS.read_text(encoding="utf-8"))
+        for kind, read in (
+            ("time", units.time_ns),
+            ("size", units.size),
+            ("count", units.count),
+            ("rate", units.rate),
+            ("share", units.portion),
+        ):
+            for text, value in vectors[kind]:
+                with self.subTest(kind=kind, text=text):
+                    if value is None:
+                        self.assertRaises(Nonsense, read, text)
+                    else:
+                        self.assertEqual(read(text), value)
+
     def test_what_people_type_is_understood(self):
         self.assertEqual(units.count("1M"), 1_000_000)
         self.assertEqual(units.count("1_000_000"), 1_000_000)
@@ -16,7 +37,10 @@ class Units(unittest.TestCase):
         self.assertEqual(units.rate("6/m"), 0.1)
         self.assertEqual(units.time("50ms"), 0.05)
         self.assertEqual(units.time("0"), 0)
+        self.assertEqual(units.time("1m30s"), 90)
+        self.assertEqual(units.time("50"), 50)
         self.assertEqual(units.size("64KiB"), 65536)
+        self.assertEqual(units.size("64k"), 65536)
         self.assertEqual(units.share("30%"), 0.3)
         self.assertEqual(units.share("0.3"), 0.3)
         self.assertEqual(units.bits("10Gbit/s"), 10e9)
@@ -30,7 +54,6 @@ class Units(unittest.TestCase):
             (units.positive, "0"),
             (units.rate, "0/s"),
             (units.rate, "10ms"),
-            (units.time, "50"),
             (units.time, "50MB"),
             (units.time, "-1s"),
             (units.size, "1.5"),

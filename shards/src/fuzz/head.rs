@@ -65,7 +65,7 @@ fn outcome(bytes: &[u8], cuts: &[u8], asked: Option<&Asked>) -> Outcome {
     }
     let heard = client.outbound();
     let shard = &world.shards.all[0];
-    let visits = shard.tally.visitors;
+    let visits = shard.clients.tally.visitors;
     if visits > 0 {
         assert!(heard.is_empty() && client.is_closed());
         return Outcome::Visit;
@@ -83,10 +83,10 @@ fn outcome(bytes: &[u8], cuts: &[u8], asked: Option<&Asked>) -> Outcome {
         return Outcome::Refused(status);
     }
     let closing = read_frames(rest).0.iter().any(|frame| frame.opcode == 8);
-    assert_eq!(shard.open, usize::from(!closing && !client.is_closed()));
-    if let (Some(asked), 1) = (asked, shard.open) {
+    assert_eq!(shard.clients.open, usize::from(!closing && !client.is_closed()));
+    if let (Some(asked), 1) = (asked, shard.clients.open) {
         let channel = asked.channel.as_deref().or((!asked.json).then_some("lobby"));
-        assert!(channel.is_none_or(|channel| shard.channels.find(channel).is_some()));
+        assert!(channel.is_none_or(|channel| shard.rooms.channels.find(channel).is_some()));
         let user = asked.user.as_deref();
         assert!(user.is_none_or(|user| shard.directory.clients_of(user).len() == 1));
     }

@@ -7,14 +7,18 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::request::decoded;
-use crate::model::id::{ClientId, ShardId};
+use crate::model::id::{ClientId, RequestId, ShardId, Slot};
+use crate::model::message::{From, Payload, Publication};
 use crate::sim::reader::read_frames;
-use crate::wire::json::{
-    BodyRef, Command, ErrorCode, Here, MessageParts, json_body_as_text, put_error, put_message,
-    put_presence, put_who, read,
-};
+use crate::wire::command::{Command, ErrorCode, Said};
+use crate::wire::dialect::{Dialect, Reading};
+use crate::wire::event::Event;
 use crate::wire::name::{check_name, percent_decoded};
-use crate::wire::plain::{PlainCommand, read_text, trim_text};
+use crate::wire::plain::read::trim_text;
+use crate::wire::plain::write::json_as_text;
+use crate::wire::stentor::write::{publication, write};
+
+const READING: Reading = Reading { text_ping: true, trim_text: false };
 
 /// How deep a request may be, and how long its id.
 const DEPTH_MAX: usize = 128;
@@ -146,18 +150,23 @@ fn depth(text: &str) -> usize {
 }
 
 fn check_request(text: &str) {
-    let read = read(text).map_err(|mistake| {
+    let mut said = Said::Text(text.into());
+    let read = Dialect::Stentor.read(&mut said, READING).map_err(|mistake| {
         assert!(mistake.text.len() <= 160, "the answer to a mistake is short");
         mistake.code
     });
-    let id = |id: Option<crate::wire::json::Id<'_>>| id.map(|id| id.as_str().to_owned());
+    let id = |id: Option<RequestId>| id.map(|id| String::from(id.0));
     let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+    let body = |payload: Payload| match payload {
+        Payload::Json(json) => Some(json.as_str().to_owned()),
+        other => panic!("a body that is not JSON: {other:?}"),
+    };
     let (kind, channel, user, body, presence, id) = match read {
-        Ok(Command::Publish { channel, body, id: of }) => {
-            ("publish", owned(channel), None, Some(body.get()), None, id(of))
+        Ok(Command::Publish { channel, payload, id: of }) => {
+            ("publish", owned(channel), None, body(payload), None, id(of))
         }
-        Ok(Command::Direct { user, body, id: of }) => {
-            ("direct", None, Some(user.into_owned()), Some(body.get()), None, id(of))
+        Ok(Command::Direct { user, payload, id: of }) => {
+            ("direct", None, Some(user.into_owned()), body(payload), None, id(of))
         }
         Ok(Command::Join { channel, presence, id: of }) => {
             ("join", Some(channel.into_owned()), None, None, Some(presence), id(of))
@@ -175,7 +184,7 @@ fn check_request(text: &str) {
     // What a request does not use is not looked at.
     assert!(channel.is_none() || channel == wanted.channel);
     assert!(user.is_none() || user == wanted.user);
-    assert!(body.is_none() || body == wanted.body);
+    assert!(body.is_none() || body.as_deref() == wanted.body);
     assert!(presence.is_none_or(|presence| presence == wanted.presence));
     assert!(kind != "publish" && kind != "who" || channel == wanted.channel);
 }
@@ -190,34 +199,41 @@ fn written(write: impl FnOnce(&mut BytesMut)) -> serde_json::Value {
 
 /// Any text in any place reads back as it was.
 fn check_written(text: &str) {
-    let from = ClientId { generation: 3, slot: 2, shard: ShardId(1) };
-    let parts = MessageParts {
-        channel: Some(text),
+    let client = ClientId { generation: 3, slot: Slot(2), shard: ShardId(1) };
+    let said = |payload| Publication {
+        channel: text.into(),
         offset: 9,
-        from: Some((from, Some(text))),
         time_ms: 5,
-        body: BodyRef::Text(text),
+        ingress_ns: 0,
+        from: Some(From { client, user: Some(text.into()) }),
+        payload,
     };
-    let message = written(|out| put_message(out, &parts));
-    for place in [&message["channel"], &message["from"]["user"], &message["body"]] {
+    let message = written(|out| publication(out, &said(Payload::Text(text.into()))));
+    // One without a channel is a direct message.
+    let channel = (!text.is_empty()).then_some(text);
+    assert_eq!(message["channel"].as_str(), channel);
+    for place in [&message["from"]["user"], &message["body"]] {
         assert_eq!(place.as_str(), Some(text));
     }
-    let binary = MessageParts { body: BodyRef::Binary(text.as_bytes()), ..parts };
-    let message = written(|out| put_message(out, &binary));
+    let binary = Payload::Binary(text.to_owned().into_bytes().into());
+    let message = written(|out| publication(out, &said(binary)));
     let decoded = data_encoding::BASE64.decode(message["body"].as_str().unwrap().as_bytes());
     assert_eq!(decoded.as_deref(), Ok(text.as_bytes()));
-    if let Ok(Command::Publish { body, .. }) = read(text) {
-        let json = MessageParts { body: BodyRef::Json(body.get()), ..parts };
+    let mut request = Said::Text(text.into());
+    if let Ok(Command::Publish { payload: Payload::Json(json), .. }) =
+        Dialect::Stentor.read(&mut request, READING)
+    {
         let mut out = BytesMut::new();
-        put_message(&mut out, &json);
-        assert!(read_frames(&out).0[0].text().contains(body.get()), "byte for byte");
+        publication(&mut out, &said(Payload::Json(json.clone())));
+        assert!(read_frames(&out).0[0].text().contains(json.as_str()), "byte for byte");
     }
-    let here = Here { channel: text, clients: 2, more: false };
-    let who = written(|out| put_who(out, &here, [text, "x"].into_iter(), Some("1")));
-    assert_eq!(who["users"][0].as_str(), Some(text));
-    let error = written(|out| put_error(out, ErrorCode::Rate, text, None));
-    assert_eq!(error["text"].as_str(), Some(text));
-    let joined = written(|out| put_presence(out, true, text, "1-2-3", Some(text)));
+    let (id, users) = (RequestId("1".into()), [text.into(), "x".into()]);
+    let here = Event::Here { channel: text, clients: 2, users: &users, more: false, id: Some(&id) };
+    assert_eq!(written(|out| write(out, &here))["users"][0].as_str(), Some(text));
+    let error = Event::Error { code: ErrorCode::Rate, text, id: None };
+    assert_eq!(written(|out| write(out, &error))["text"].as_str(), Some(text));
+    let news = Event::Presence { joined: true, channel: text, client, user: Some(text) };
+    let joined = written(|out| write(out, &news));
     assert_eq!((joined["channel"].as_str(), joined["user"].as_str()), (Some(text), Some(text)));
 }
 
@@ -226,22 +242,36 @@ fn check_plain(text: &str) {
     let trimmed = trim_text(text);
     assert!(!trimmed.contains(['\r', '\n']) && trimmed.trim() == trimmed);
     assert_eq!(trim_text(&trimmed), trimmed);
-    assert_eq!(read_text(text, false), PlainCommand::Publish);
-    let word = match read_text(text, true) {
-        PlainCommand::TextPing => text == "ping",
-        PlainCommand::Heartbeat => {
+    let read = |text_ping| {
+        let mut said = Said::Text(text.into());
+        let reading = Reading { text_ping, trim_text: false };
+        let command = Dialect::Plain.read(&mut said, reading).expect("plain texts are never wrong");
+        match command {
+            Command::Publish { payload: Payload::Text(said), .. } => {
+                assert_eq!(said.as_str(), text);
+                "publish"
+            }
+            Command::Ping { .. } => "ping",
+            Command::Heartbeat => "heartbeat",
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(read(false), "publish");
+    let word = match read(true) {
+        "ping" => text == "ping",
+        "heartbeat" => {
             let value: serde_json::Value = serde_json::from_str(text).unwrap();
             value == serde_json::json!({"heartbeat": true})
         }
-        PlainCommand::Publish => text != "ping" && text != r#"{"heartbeat":true}"#,
+        _ => text != "ping" && text != r#"{"heartbeat":true}"#,
     };
     assert!(word, "{text:?}");
     match serde_json::from_str::<String>(text) {
-        Ok(characters) => assert_eq!(json_body_as_text(text), characters),
-        Err(_) => drop(json_body_as_text(text)),
+        Ok(characters) => assert_eq!(json_as_text(text), characters),
+        Err(_) => drop(json_as_text(text)),
     }
     let quoted = serde_json::to_string(text).unwrap();
-    assert_eq!(json_body_as_text(&quoted), text);
+    assert_eq!(json_as_text(&quoted), text);
 }
 
 fn check_names(text: &str) {

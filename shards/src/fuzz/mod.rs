@@ -1,21 +1,25 @@
 //! What any bytes must leave true, one function for each target of `tests/fuzz`. The seeds there
 //! are replayed by a plain test, so that no target rots.
 
+mod forwarded;
 mod frames;
 mod head;
 mod input;
 mod json;
 mod model;
 mod oracle;
+mod proxy;
 mod request;
 mod rooms;
 mod table;
 mod world;
 
+pub use forwarded::forwarded;
 pub use frames::frames;
 pub use head::head;
 pub use json::json;
 pub use model::model;
+pub use proxy::proxy;
 pub use rooms::rooms;
 
 use crate::sim::dice::Dice;
@@ -29,8 +33,10 @@ pub fn schedule(data: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("head", head),
+    ("proxy", proxy),
+    ("forwarded", forwarded),
     ("frames", frames),
     ("json", json),
     ("model", model),

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use super::input::Input;
 use crate::config::DuplicateUser;
 use crate::model::bucket::Bucket;
-use crate::model::channel::{Channels, Kind, NoRoom};
+use crate::model::channel::{Channels, NoRoom};
 use crate::model::directory::{Directory, Verdict};
-use crate::model::id::{ClientId, ShardId};
+use crate::model::id::{ChannelIndex, ClientId, Place, ShardId, Slot};
+use crate::model::message::Epoch;
 use crate::model::outbox::{FRAME_COST, Outbox, SLICES_MAX};
+use crate::model::shape::Shape;
 
 /// A byte for which piece, then its operations.
 ///
@@ -45,10 +47,13 @@ fn outbox(input: &mut Input<'_>) {
                 let frame = Bytes::from(vec![next; len]);
                 if list.is_empty() && len > 1 && input.below(2) == 0 {
                     gone = 1 + input.below(len - 1);
-                    outbox.begin(frame, channel, gone);
+                    outbox.begin(frame, Some(ChannelIndex(channel)), gone);
                     list.push_back((vec![next; len], channel));
                 } else {
-                    assert_eq!(outbox.push(frame, channel, BYTES_MAX).is_ok(), fits);
+                    assert_eq!(
+                        outbox.push(frame, Some(ChannelIndex(channel)), BYTES_MAX).is_ok(),
+                        fits
+                    );
                     list.extend(fits.then(|| (vec![next; len], channel)));
                 }
             }
@@ -69,7 +74,7 @@ fn outbox(input: &mut Input<'_>) {
                 if let Some(head) = head {
                     list.push_front(head);
                 }
-                assert_eq!(outbox.overtake(channel), (before - list.len()) as u64);
+                assert_eq!(outbox.overtake(ChannelIndex(channel)), (before - list.len()) as u64);
             }
             _ => {
                 let before = list.len();
@@ -101,7 +106,7 @@ fn directory(input: &mut Input<'_>) {
     let mut next = 0;
     while !input.rest.is_empty() {
         let user = input.below(3);
-        let client = |slot| ClientId { generation: 0, slot, shard: ShardId(0) };
+        let client = |slot| ClientId { generation: 0, slot: Slot(slot), shard: ShardId(0) };
         let of_user = |claims: &[(usize, ClientId)]| -> Vec<ClientId> {
             claims.iter().filter(|(of, _)| *of == user).map(|(_, client)| *client).collect()
         };
@@ -158,13 +163,11 @@ fn directory(input: &mut Input<'_>) {
 /// Channels are a map from names to lists of members; under pressure an idle one goes.
 fn channels(input: &mut Input<'_>) {
     const COUNT_MAX: usize = 4;
-    const KINDS: [Kind; 3] = [Kind::Plain, Kind::Joined, Kind::Json];
-    let mut channels = Channels::new(COUNT_MAX);
-    let mut map: BTreeMap<Arc<str>, Vec<u32>> = BTreeMap::new();
+    let mut channels = Channels::new(COUNT_MAX, Epoch(1));
+    let mut map: BTreeMap<Arc<str>, Vec<Slot>> = BTreeMap::new();
     while !input.rest.is_empty() {
         let name: Arc<str> = ["a", "b", "c", "d", "e", "f"][input.below(6)].into();
-        let slot = u32::from(input.byte() % 16);
-        let kind = KINDS[slot as usize % 3];
+        let slot = Slot(u32::from(input.byte() % 16));
         match input.below(3) {
             0 => {
                 let known = map.contains_key(&name);
@@ -185,8 +188,8 @@ fn channels(input: &mut Input<'_>) {
                 let Some(index) = channels.find(&name) else { continue };
                 let members = map.get_mut(&name).expect("known");
                 if !members.contains(&slot) {
-                    let position = channels.at(index).add(slot, kind);
-                    assert_eq!(position as usize, members.len());
+                    let place = channels.at(index).members.add(slot, Shape(0));
+                    assert_eq!(place.index(), members.len());
                     members.push(slot);
                 }
             }
@@ -199,13 +202,13 @@ fn channels(input: &mut Input<'_>) {
                 if moved.is_some() {
                     members[position] = last;
                 }
-                let position = u32::try_from(position).expect("few");
-                assert_eq!(channels.at(index).take_out(position, kind), moved);
+                let place = Place::at(position);
+                assert_eq!(channels.at(index).members.take_out(place, Shape(0)), moved);
             }
         }
         assert_eq!((channels.len(), channels.iter().count()), (map.len(), map.len()));
         for channel in channels.iter() {
-            assert_eq!(&channel.members, &map[&channel.name]);
+            assert_eq!(channel.members.iter().collect::<Vec<_>>(), map[&channel.name]);
             assert_eq!(channel.is_idle(), channel.members.is_empty());
         }
     }

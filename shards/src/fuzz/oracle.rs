@@ -15,8 +15,8 @@ pub(super) enum End {
     Open,
     /// It said goodbye; the answer must carry its code.
     Goodbye(Option<u16>),
-    /// It broke the rules: a close frame with one of these codes must come; if the frame at fault
-    /// is not whole yet, it may, but for a text that can become none.
+    /// It broke the rules: a close frame with one of these codes must come; if it is the payload
+    /// of a frame that is not whole yet, it may, but for a text that can become none.
     Fault { codes: Vec<u16>, must: bool },
 }
 
@@ -35,7 +35,7 @@ const TOO_LARGE: u16 = 1009;
 struct Frame {
     last: bool,
     opcode: u8,
-    /// What is wrong with its header already.
+    /// What is wrong with its payload.
     faults: Vec<u16>,
     /// Without its mask, as far as it is there.
     payload: Vec<u8>,
@@ -50,11 +50,18 @@ struct Frame {
 pub(super) fn account(mut bytes: &[u8], message_bytes: usize) -> Account {
     let mut account = Account { said: Vec::new(), pings: Vec::new(), end: End::Open };
     let mut open: Open = None;
-    while let Some(mut frame) = read_frame(bytes, message_bytes) {
+    loop {
+        let so_far = open.as_ref().map(|(_, message)| message.len());
+        let codes = header_faults(bytes, so_far, message_bytes);
+        if !codes.is_empty() {
+            account.end = End::Fault { codes, must: true };
+            return account;
+        }
+        let Some(mut frame) = read_frame(bytes) else { return account };
         if let 8..=10 = frame.opcode {
             account.take_control(&mut frame);
         } else {
-            account.take_data(&mut frame, &mut open, message_bytes);
+            account.take_data(&mut frame, &mut open);
         }
         let must = frame.whole || frame.hopeless;
         if !frame.faults.is_empty() {
@@ -65,7 +72,41 @@ pub(super) fn account(mut bytes: &[u8], message_bytes: usize) -> Account {
         }
         bytes = &bytes[frame.len..];
     }
-    account
+}
+
+/// What is wrong with a header, as far as it is there. Of the message under way, if there is one,
+/// `so_far` bytes have come.
+fn header_faults(bytes: &[u8], so_far: Option<usize>, message_bytes: usize) -> Vec<u16> {
+    let mut faults = Vec::new();
+    let Some(first) = bytes.first() else { return faults };
+    let (last, reserved, opcode) = (first & 0x80 != 0, first & 0x70 != 0, first & 0x0f);
+    let control = opcode >= 8;
+    let known = matches!(opcode, 0..=2 | 8..=10);
+    let in_order = control || (opcode == 0) == so_far.is_some();
+    if reserved || !known || control && !last || !in_order {
+        faults.push(PROTOCOL);
+    }
+    let Some(second) = bytes.get(1) else { return faults };
+    let short = second & 0x7f;
+    if second & 0x80 == 0 || control && short > 125 {
+        faults.push(PROTOCOL);
+    }
+    let (claim, shortest) = match (short, bytes.get(2..4), bytes.get(2..10)) {
+        (0..126, ..) => (u64::from(short), 0),
+        (126, Some(two), _) => (two.iter().fold(0, |n, byte| n * 256 + u64::from(*byte)), 126),
+        (127, _, Some(eight)) => {
+            (eight.iter().fold(0, |n, byte| n * 256 + u64::from(*byte)), 0x1_0000)
+        }
+        _ => return faults,
+    };
+    if claim < shortest || claim >> 63 == 1 {
+        faults.push(PROTOCOL);
+    }
+    let total = u128::from(claim) + so_far.unwrap_or(0) as u128;
+    if !control && total > message_bytes as u128 {
+        faults.push(TOO_LARGE);
+    }
+    faults
 }
 
 /// The message under way: whether it is text, and its bytes so far.
@@ -88,23 +129,15 @@ impl Account {
         }
     }
 
-    fn take_data(&mut self, frame: &mut Frame, open: &mut Open, message_bytes: usize) {
-        if (frame.opcode == 0) != open.is_some() {
-            frame.faults.push(PROTOCOL);
-        }
+    fn take_data(&mut self, frame: &mut Frame, open: &mut Open) {
         let (text, mut message) = open.take().unwrap_or((frame.opcode == 1, Vec::new()));
-        if message.len().saturating_add(frame.len) > message_bytes && !frame.whole
-            || message.len() + frame.payload.len() > message_bytes
-        {
-            frame.faults.push(TOO_LARGE);
-        }
         message.extend(&frame.payload);
         // Half a character at the end may go on in the next frame.
         let last = frame.whole && frame.last;
         let broken =
             std::str::from_utf8(&message).is_err_and(|fault| last || fault.error_len().is_some());
-        if (text || frame.opcode == 1) && broken {
-            frame.hopeless = frame.faults.is_empty();
+        if text && broken {
+            frame.hopeless = true;
             frame.faults.push(UTF8);
         }
         if !last || !frame.faults.is_empty() {
@@ -119,39 +152,20 @@ impl Account {
     }
 }
 
-/// The next frame, if its header is whole.
-fn read_frame(bytes: &[u8], message_bytes: usize) -> Option<Frame> {
+/// The next frame, if its header is whole; nothing is wrong with that.
+fn read_frame(bytes: &[u8]) -> Option<Frame> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    let (wide, masked) = (second & 0x7f, second & 0x80 != 0);
-    let at = match wide {
-        126 => 4,
-        127 => 10,
-        _ => 2,
+    let (at, claim) = match second & 0x7f {
+        126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
+        len => (2, u64::from(len)),
     };
-    let claim = match wide {
-        126 => u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
-        127 => u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?),
-        len => u64::from(len),
-    };
-    let start = if masked { at + 4 } else { at };
-    let mask = if masked { bytes.get(at..start)? } else { &[0; 4] };
-    let opcode = first & 0x0f;
-    let mut faults = Vec::new();
-    let control = opcode >= 8;
-    let last = first & 0x80 != 0;
-    let known = matches!(opcode, 0..=2 | 8..=10);
-    if !known || !masked || first & 0x70 != 0 || control && (!last || claim > 125) {
-        faults.push(PROTOCOL);
-    }
-    if claim > message_bytes as u64 {
-        faults.push(TOO_LARGE);
-    }
-    let len = usize::try_from(claim).ok().and_then(|len| len.checked_add(start));
-    let len = len.unwrap_or(usize::MAX);
-    let there = &bytes[start..len.min(bytes.len())];
+    let mask = bytes.get(at..at + 4)?;
+    let len = at + 4 + usize::try_from(claim).expect("a message that fits into memory");
+    let there = &bytes[at + 4..len.min(bytes.len())];
     let payload = there.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
-    let whole = bytes.len() >= len;
-    Some(Frame { last, opcode, faults, payload, whole, hopeless: false, len })
+    let (last, opcode, whole) = (first & 0x80 != 0, first & 0x0f, bytes.len() >= len);
+    Some(Frame { last, opcode, faults: Vec::new(), payload, whole, hopeless: false, len })
 }
 
 fn close_faults(payload: &[u8]) -> Vec<u16> {

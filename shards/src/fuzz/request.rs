@@ -134,7 +134,9 @@ fn read_target(target: &str, asked: &mut Asked) -> Result<(), &'static str> {
         _ => target,
     };
     let (path, query) = local.split_once('?').unwrap_or((local, ""));
-    if !["", "/", "/ws"].contains(&path) {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let rooted = path.is_empty() || path.starts_with('/');
+    if !rooted || !matches!(parts[..], [] | ["ws"]) {
         return Err("the path");
     }
     let mut seen = Vec::new();

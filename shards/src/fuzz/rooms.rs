@@ -105,6 +105,7 @@ impl Rooms {
             channel: CHANNELS.get(channel).copied(),
             user: USERS.get(input.below(USERS.len() + 1)).copied(),
             json,
+            lines: false,
             echoless: input.below(4) == 0,
             joined: input.below(4) == 0,
             peer: Some(([10, 0, 0, input.byte() % 2], 1).into()),
@@ -117,8 +118,8 @@ impl Rooms {
         let outbound = client.outbound();
         let status: u16 = std::str::from_utf8(&outbound[9..12]).unwrap().parse().unwrap();
         let all = &self.shards.all[shard];
-        let slot = all.roster.iter().find(|(_, of)| SimNet::fd(&of.stream) == fd);
-        let id = slot.map(|(slot, _)| all.roster.id(slot).to_string()).unwrap_or_default();
+        let slot = all.clients.roster.iter().find(|(_, of)| SimNet::fd(&of.stream) == fd);
+        let id = slot.map(|(slot, _)| all.clients.roster.id(slot).to_string()).unwrap_or_default();
         self.clients.push(client);
         self.table.connect(Member::new(wish, id), status);
     }

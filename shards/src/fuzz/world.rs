@@ -66,13 +66,16 @@ impl World {
     /// What the shard holds for clients is within what they may make it hold.
     fn check_bounds(&self) {
         let shard = &self.shards.all[0];
-        for (_, client) in shard.roster.iter() {
-            let head = client.extra.as_ref().map_or(0, |extra| extra.head.len());
+        for (_, client) in shard.clients.roster.iter() {
+            let head = client.brief_ref().map_or(0, |brief| brief.head.len());
             assert!(head <= HEAD_BYTES + READ_BYTES, "{head} bytes of a head");
-            let rest = client.partial.as_ref().map_or(0, |partial| partial.rest.len());
+            let rest = client.machine.as_ref().map_or(0, |machine| machine.rest.len());
             assert!(rest <= READ_BYTES, "{rest} bytes unread");
             let queued = client.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
-            assert!(queued <= shard.config.outbox_bytes + READ_BYTES, "{queued} bytes queued");
+            assert!(
+                queued <= shard.clients.config.outbox_bytes + READ_BYTES,
+                "{queued} bytes queued"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::bell::Room;
-use crate::model::parcel::{AckTo, Ask, Deliver};
+use super::parcel::{Ask, Deliver};
 
 /// From so many broad parcels on, a lane is crowded: what lies behind them waits as long as it
 /// takes to tell everyone whom they concern.
@@ -20,18 +20,13 @@ pub(super) trait Parcel {
 
 impl Parcel for Ask {
     fn is_broad(&self) -> bool {
-        match self {
-            Self::Presence(_) | Self::Who { .. } => true,
-            // What comes from outside waits for no shard, and so must not make clients wait.
-            Self::Direct { ack, .. } => !matches!(ack, AckTo::Api(_)),
-            _ => false,
-        }
+        self.is_broad()
     }
 }
 
 impl Parcel for Deliver {
     fn is_broad(&self) -> bool {
-        matches!(self, Self::Presence(_) | Self::Direct { .. } | Self::Who { .. })
+        self.is_broad()
     }
 }
 

@@ -8,20 +8,22 @@
 
 pub(crate) mod bell;
 mod lane;
+mod port;
+pub(crate) mod parcel;
+pub(crate) mod reply;
 
-use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::task::Waker;
 
-use crossbeam_channel::Receiver;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
-use crate::model::id::{ShardId, shards_of};
-use crate::model::parcel::{Ask, Deliver};
+use crate::model::id::ShardId;
+use crate::model::message::Epoch;
 use bell::Bell;
-use lane::{Lane, Parcel};
+use lane::Lane;
+use parcel::{Ask, Deliver};
+pub(crate) use port::Port;
 
 /// The sending ends of one shard's lanes, and its bell.
 #[derive(Debug)]
@@ -55,21 +57,8 @@ impl Mesh {
         let ports = receivers
             .into_iter()
             .enumerate()
-            .map(|(index, (asks, delivers))| Port {
-                me: ShardId(u16::try_from(index).expect("at most 64 shards")),
-                mesh: mesh.clone(),
-                asks,
-                delivers,
-                owed: (0..shards).map(|_| VecDeque::new()).collect(),
-                owed_count: 0,
-                owed_max: lane_parcels,
-                stalled: VecDeque::new(),
-                short_of_asks: 0,
-                short_of_delivers: 0,
-                crowded_asks: 0,
-                crowded_delivers: 0,
-                to_ring: 0,
-                rings: 0,
+            .map(|(index, (asks, delivers))| {
+                Port::new(ShardId::at(index), mesh.clone(), lane_parcels, (asks, delivers))
             })
             .collect();
         (mesh, ports)
@@ -83,6 +72,12 @@ impl Mesh {
     pub(crate) fn home_of(&self, name: &(impl std::hash::Hash + ?Sized)) -> ShardId {
         let shard = self.homes.hash_one(name) % self.ends.len() as u64;
         ShardId(u16::try_from(shard).expect("at most 64 shards"))
+    }
+
+    /// The first numbering of channels at the homes of this run: another run has another one.
+    pub(crate) fn epoch(&self) -> Epoch {
+        let bits = self.homes.hash_one("epoch");
+        Epoch(u32::try_from(bits >> 32).unwrap_or_default())
     }
 
     /// Asks from outside the shards: refused when the lane is full.
@@ -99,207 +94,5 @@ impl Mesh {
         end.delivers.try_send(deliver)?;
         end.bell.ring();
         Ok(())
-    }
-}
-
-/// One shard's ends of the mesh. It never blocks: what finds a lane full waits here, in order.
-pub(crate) struct Port {
-    pub(crate) me: ShardId,
-    pub(crate) mesh: Mesh,
-    asks: Receiver<Ask>,
-    delivers: Receiver<Deliver>,
-    /// Asks about this shard's own clients and channels, at most a few for each: they wait here and
-    /// are never lost.
-    owed: Vec<VecDeque<Ask>>,
-    owed_count: usize,
-    /// From so many on, nobody here may cause more of them.
-    owed_max: usize,
-    /// What this shard sends as home. While something waits here no ask is taken, so one ask's
-    /// answers bound it.
-    stalled: VecDeque<(ShardId, Deliver)>,
-    /// The shards whose lanes were full since the last retry.
-    short_of_asks: u64,
-    short_of_delivers: u64,
-    /// The shards whose lanes held too many broad parcels when last looked at.
-    crowded_asks: u64,
-    crowded_delivers: u64,
-    to_ring: u64,
-    rings: u64,
-}
-
-impl Port {
-    /// Sends a client's own ask, or gives it back: its publisher is held until there is room.
-    pub(crate) fn try_ask(&mut self, to: ShardId, ask: Ask) -> Result<(), Ask> {
-        if !self.owed[to.index()].is_empty() {
-            return Err(ask);
-        }
-        self.push_ask(to, ask)
-    }
-
-    /// Sends an ask that may wait but must not be lost.
-    pub(crate) fn owe(&mut self, to: ShardId, ask: Ask) {
-        if let Err(ask) = self.try_ask(to, ask) {
-            self.owed[to.index()].push_back(ask);
-            self.owed_count += 1;
-        }
-    }
-
-    fn push_ask(&mut self, to: ShardId, ask: Ask) -> Result<(), Ask> {
-        let lane = &self.mesh.ends[to.index()].asks;
-        if let Err(ask) = lane.send_or_want(self.me.bit(), ask) {
-            self.short_of_asks |= to.bit();
-            return Err(ask);
-        }
-        if lane.is_crowded() {
-            self.crowded_asks |= to.bit();
-        }
-        self.to_ring |= to.bit();
-        Ok(())
-    }
-
-    /// Sends to a shard of clients as home or owner; where its lane is full the parcel waits and
-    /// this home stalls.
-    pub(crate) fn deliver(&mut self, to: ShardId, deliver: Deliver) {
-        if !self.stalled.is_empty() {
-            self.stalled.push_back((to, deliver));
-        } else if let Err(deliver) = self.push_deliver(to, deliver) {
-            self.stalled.push_back((to, deliver));
-        }
-    }
-
-    fn push_deliver(&mut self, to: ShardId, deliver: Deliver) -> Result<(), Deliver> {
-        let lane = &self.mesh.ends[to.index()].delivers;
-        if let Err(deliver) = lane.send_or_want(self.me.bit(), deliver) {
-            self.short_of_delivers |= to.bit();
-            return Err(deliver);
-        }
-        if lane.is_crowded() {
-            self.crowded_delivers |= to.bit();
-        }
-        self.to_ring |= to.bit();
-        Ok(())
-    }
-
-    /// Whether this shard, as home, waits for room, or until others have told many: it takes no ask
-    /// meanwhile.
-    pub(crate) fn is_stalled(&self) -> bool {
-        !self.stalled.is_empty() || self.crowded_delivers != 0
-    }
-
-    /// Whether what a client here asks this shard for, as home, must wait. Whoever publishes does
-    /// not wait until others have told many: it gives them nothing more to tell.
-    pub(crate) fn must_wait(&self, ask: &Ask) -> bool {
-        !self.stalled.is_empty() || (self.crowded_delivers != 0 && ask.is_broad())
-    }
-
-    /// How many asks wait for room in their lanes.
-    #[cfg(test)]
-    pub(crate) fn owed(&self) -> usize {
-        self.owed_count
-    }
-
-    /// Whether so much waits for other shards that no more accepted connections should add to it.
-    pub(crate) fn owes_much(&self) -> bool {
-        self.owed_count >= self.owed_max
-    }
-
-    /// Whether clients here must wait before they cause more parcels.
-    pub(crate) fn is_short(&self) -> bool {
-        self.is_stalled() || self.owes_much() || self.crowded_asks != 0
-    }
-
-    /// Tries again what found a lane full. Held publishers, whose asks are not here, must be tried
-    /// in the same turn.
-    pub(crate) fn retry(&mut self) {
-        (self.short_of_asks, self.short_of_delivers) = (0, 0);
-        let (me, ends) = (self.me.bit(), &self.mesh.ends);
-        let still = |seen, stays: fn(&End, u64) -> bool| {
-            let crowded = shards_of(seen).filter(|shard| stays(&ends[shard.index()], me));
-            crowded.fold(0, |bits, shard| bits | shard.bit())
-        };
-        self.crowded_asks = still(self.crowded_asks, |end, me| end.asks.stays_crowded(me));
-        self.crowded_delivers =
-            still(self.crowded_delivers, |end, me| end.delivers.stays_crowded(me));
-        while let Some((to, deliver)) = self.stalled.pop_front() {
-            if let Err(deliver) = self.push_deliver(to, deliver) {
-                self.stalled.push_front((to, deliver));
-                break;
-            }
-        }
-        if self.owed_count == 0 {
-            return;
-        }
-        for index in 0..self.owed.len() {
-            while let Some(ask) = self.owed[index].pop_front() {
-                let to = ShardId(u16::try_from(index).expect("at most 64 shards"));
-                if let Err(ask) = self.push_ask(to, ask) {
-                    self.owed[index].push_front(ask);
-                    break;
-                }
-                self.owed_count -= 1;
-            }
-        }
-    }
-
-    pub(crate) fn next_ask(&mut self) -> Option<Ask> {
-        self.mesh.ends[self.me.index()].asks.take(&self.asks)
-    }
-
-    pub(crate) fn next_deliver(&mut self) -> Option<Deliver> {
-        self.mesh.ends[self.me.index()].delivers.take(&self.delivers)
-    }
-
-    /// Lets the shards that waited for room know; call it after a batch was taken.
-    pub(crate) fn made_room(&mut self) {
-        let end = &self.mesh.ends[self.me.index()];
-        let wanting = end.asks.take_wanting() | end.delivers.take_wanting();
-        self.to_ring |= wanting;
-    }
-
-    /// Rings every shard that was sent something since the last time: before any long work, for
-    /// their sake.
-    pub(crate) fn ring(&mut self) {
-        for shard in shards_of(std::mem::take(&mut self.to_ring)) {
-            self.rings += u64::from(self.mesh.ends[shard.index()].bell.ring());
-        }
-    }
-
-    pub(crate) fn rings(&self) -> u64 {
-        self.rings
-    }
-
-    pub(crate) fn depths(&self) -> (usize, usize) {
-        (self.asks.len(), self.delivers.len())
-    }
-
-    /// Whether a lane holds something that this shard could take, or has room that it waits for.
-    /// The latter must be looked at before sleeping as well: who made room while this shard was
-    /// still awake did not ring.
-    pub(crate) fn has_work(&self) -> bool {
-        let (me, ends) = (self.me.bit(), &self.mesh.ends);
-        !self.delivers.is_empty()
-            || (!self.is_stalled() && !self.asks.is_empty())
-            || shards_of(self.short_of_asks).any(|shard| !ends[shard.index()].asks.is_full())
-            || shards_of(self.short_of_delivers)
-                .any(|shard| !ends[shard.index()].delivers.is_full())
-            || shards_of(self.crowded_asks).any(|shard| !ends[shard.index()].asks.stays_crowded(me))
-            || shards_of(self.crowded_delivers)
-                .any(|shard| !ends[shard.index()].delivers.stays_crowded(me))
-    }
-
-    /// Registers `waker` and says that the shard sleeps. `false`: there is work, and it does not
-    /// sleep.
-    pub(crate) fn park(&self, waker: &Waker) -> bool {
-        let bell = &self.mesh.ends[self.me.index()].bell;
-        bell.park(waker);
-        if self.has_work() {
-            bell.unpark();
-            return false;
-        }
-        true
-    }
-
-    pub(crate) fn unpark(&self) {
-        self.mesh.ends[self.me.index()].bell.unpark();
     }
 }

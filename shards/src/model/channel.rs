@@ -7,38 +7,22 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use slab::Slab;
 
-use super::id::{ClientId, ShardId};
-use super::message::Publication;
-use crate::wire::json::IdBuf;
+use super::id::{ChannelIndex, ClientId, RequestId, ShardId};
+use super::members::Members;
+use super::message::{Epoch, Position, Publication};
 
-/// How a member wants its frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Plain,
-    Joined,
-    Json,
-}
-
-impl Kind {
-    pub(crate) const COUNT: usize = 3;
-
-    pub(crate) fn index(self) -> usize {
-        self as usize
-    }
-}
-
-/// What only the home of a channel knows.
-#[derive(Debug, Default)]
+/// The facts that only the home of a channel keeps.
+#[derive(Debug)]
 pub(crate) struct Order {
-    /// The newest number given out.
-    pub(crate) offset: u64,
+    /// The newest number given out, in the numbering that began when the home met the channel.
+    pub(crate) newest: Position,
     /// The shards with subscribers.
     pub(crate) shards: u64,
     /// Those of them with a member that watches who comes and goes.
     pub(crate) watchers: u64,
 }
 
-/// Whether the home counts this shard among the subscribers.
+/// How far this shard has got with its subscription at the channel's home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subscription {
     None,
@@ -50,14 +34,14 @@ pub(crate) enum Subscription {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) client: ClientId,
-    /// The request to answer; `None` for a client that is still shaking hands.
-    pub(crate) join: Option<Join>,
+    /// The request to answer; `None` for a client whose admission waits.
+    pub(crate) join: Option<JoinRequest>,
 }
 
-/// A `join` under way.
+/// A client's request to join, under way.
 #[derive(Debug)]
-pub(crate) struct Join {
-    pub(crate) id: Option<IdBuf>,
+pub(crate) struct JoinRequest {
+    pub(crate) id: Option<RequestId>,
     pub(crate) presence: bool,
 }
 
@@ -71,10 +55,7 @@ pub(crate) struct Channel {
     /// The default channel stays subscribed: its clients never wait.
     pub(crate) pinned: bool,
     pub(crate) waiting: Vec<Waiter>,
-    /// The slots of the members here, in no order.
-    pub(crate) members: Vec<u32>,
-    /// How many members want each [`Kind`].
-    pub(crate) kinds: [u32; Kind::COUNT],
+    pub(crate) members: Members,
     /// How many members here watch who comes and goes.
     pub(crate) watching: u32,
     /// Whether anybody anywhere does.
@@ -82,12 +63,13 @@ pub(crate) struct Channel {
     /// Numbered and not yet fanned out.
     pub(crate) tick: Vec<Arc<Publication>>,
     pub(crate) tick_bytes: usize,
-    /// The offset of the newest publication fanned out here.
-    pub(crate) fanned: u64,
+    /// The newest publication that was fanned out here.
+    pub(crate) fanned: Position,
 }
 
 impl Channel {
-    /// Whether nothing would be lost by forgetting it, at home the count of its offsets aside.
+    /// Returns `true` if the channel can be forgotten without loss, but for the home's count of its
+    /// offsets.
     pub(crate) fn is_idle(&self) -> bool {
         self.members.is_empty()
             && self.waiting.is_empty()
@@ -98,78 +80,72 @@ impl Channel {
             && self.order.shards == 0
     }
 
-    fn check(&self) {
-        debug_assert_eq!(self.kinds.iter().sum::<u32>() as usize, self.members.len());
+    /// Holds the facts that must agree against each other.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self) {
         debug_assert!(self.watching as usize <= self.members.len());
-    }
-
-    /// Adds a member; gives its position.
-    pub(crate) fn add(&mut self, slot: u32, kind: Kind) -> u32 {
-        self.members.push(slot);
-        self.kinds[kind.index()] += 1;
-        self.check();
-        u32::try_from(self.members.len() - 1).expect("slots are 32 bits wide")
-    }
-
-    /// Takes out the member at `position`; gives the slot that took its place, which must be told.
-    pub(crate) fn take_out(&mut self, position: u32, kind: Kind) -> Option<u32> {
-        self.members.swap_remove(position as usize);
-        self.kinds[kind.index()] -= 1;
-        if self.members.is_empty() {
-            self.members.shrink_to_fit();
-        }
-        self.check();
-        self.members.get(position as usize).copied()
+        debug_assert!(!self.tick.is_empty() || self.tick_bytes == 0);
     }
 }
 
-/// No room for another channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoRoom;
+/// The shard has no room for another channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no room for another channel")]
+pub struct NoRoom;
 
 /// All channels of a shard, by name and by index.
 #[derive(Debug)]
 pub(crate) struct Channels {
-    names: HashMap<Arc<str>, u32, RandomState>,
+    names: HashMap<Arc<str>, ChannelIndex, RandomState>,
     slab: Slab<Channel>,
     count_max: usize,
     /// The next one to look at for an idle one.
     look_at: usize,
     forgotten: u64,
+    /// The numbering of channels that are met from now on.
+    epoch: Epoch,
 }
 
 /// How many channels are looked at for one to forget.
 const LOOKS_MAX: usize = 64;
 
 impl Channels {
-    pub(crate) fn new(count_max: usize) -> Self {
-        Self { names: HashMap::default(), slab: Slab::new(), count_max, look_at: 0, forgotten: 0 }
+    /// A table for at most `count_max` channels, whose numberings begin with `epoch`.
+    pub(crate) fn new(count_max: usize, epoch: Epoch) -> Self {
+        Self {
+            names: HashMap::default(),
+            slab: Slab::new(),
+            count_max,
+            look_at: 0,
+            forgotten: 0,
+            epoch,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// How many idle channels were forgotten to make room.
+    /// Returns how many idle channels were forgotten to make room.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<u32> {
+    pub(crate) fn find(&self, name: &str) -> Option<ChannelIndex> {
         self.names.get(name).copied()
     }
 
-    pub(crate) fn at(&mut self, index: u32) -> &mut Channel {
-        &mut self.slab[index as usize]
+    pub(crate) fn at(&mut self, index: ChannelIndex) -> &mut Channel {
+        &mut self.slab[index.index()]
     }
 
     /// The channel at `index`, if it has not been forgotten.
-    pub(crate) fn try_at(&mut self, index: u32) -> Option<&mut Channel> {
-        self.slab.get_mut(index as usize)
+    pub(crate) fn try_at(&mut self, index: ChannelIndex) -> Option<&mut Channel> {
+        self.slab.get_mut(index.index())
     }
 
-    pub(crate) fn get(&self, index: u32) -> &Channel {
-        &self.slab[index as usize]
+    pub(crate) fn get(&self, index: ChannelIndex) -> &Channel {
+        &self.slab[index.index()]
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Channel> {
@@ -178,7 +154,11 @@ impl Channels {
 
     /// The channel of that name, known from now on. Under pressure an idle channel is forgotten for
     /// it.
-    pub(crate) fn find_or_add(&mut self, name: &Arc<str>, home: ShardId) -> Result<u32, NoRoom> {
+    pub(crate) fn find_or_add(
+        &mut self,
+        name: &Arc<str>,
+        home: ShardId,
+    ) -> Result<ChannelIndex, NoRoom> {
         if let Some(index) = self.find(name) {
             return Ok(index);
         }
@@ -188,19 +168,18 @@ impl Channels {
         let index = self.slab.insert(Channel {
             name: Arc::clone(name),
             home,
-            order: Order::default(),
+            order: Order { newest: Position::start(self.epoch), shards: 0, watchers: 0 },
             subscription: Subscription::None,
             pinned: false,
             waiting: Vec::new(),
-            members: Vec::new(),
-            kinds: [0; Kind::COUNT],
+            members: Members::default(),
             watching: 0,
             watched: false,
             tick: Vec::new(),
             tick_bytes: 0,
-            fanned: 0,
+            fanned: Position::start(self.epoch),
         });
-        let index = u32::try_from(index).map_err(|_| NoRoom)?;
+        let index = ChannelIndex::at(index);
         self.names.insert(Arc::clone(name), index);
         Ok(index)
     }
@@ -213,16 +192,18 @@ impl Channels {
             // Room is used again before the slab grows, so no index is beyond the bound.
             self.look_at = (index + 1) % self.count_max;
             if self.slab.get(index).is_some_and(Channel::is_idle) {
-                self.remove(u32::try_from(index).map_err(|_| NoRoom)?);
+                self.remove(ChannelIndex::at(index));
                 self.forgotten += 1;
+                // Its offsets are lost. Should it come back, they must not look like the same ones.
+                self.epoch = self.epoch.next();
                 return Ok(());
             }
         }
         Err(NoRoom)
     }
 
-    pub(crate) fn remove(&mut self, index: u32) {
-        let channel = self.slab.remove(index as usize);
+    pub(crate) fn remove(&mut self, index: ChannelIndex) {
+        let channel = self.slab.remove(index.index());
         debug_assert!(channel.members.is_empty() && channel.tick.is_empty());
         self.names.remove(&channel.name);
     }
@@ -231,18 +212,20 @@ impl Channels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::id::Slot;
+    use crate::model::shape::Shape;
 
     #[test]
     fn under_pressure_only_idle_channels_are_forgotten() {
-        let mut channels = Channels::new(2);
+        let mut channels = Channels::new(2, Epoch(1));
         let home = ShardId(0);
         let busy = channels.find_or_add(&"busy".into(), home).unwrap();
-        channels.at(busy).add(3, Kind::Plain);
+        channels.at(busy).members.add(Slot(3), Shape(0));
         channels.find_or_add(&"idle".into(), home).unwrap();
         let third = channels.find_or_add(&"third".into(), home).unwrap();
         assert_eq!(channels.find("idle"), None);
         assert_eq!(channels.find("third"), Some(third));
-        channels.at(third).add(4, Kind::Json);
+        channels.at(third).members.add(Slot(4), Shape(2));
         assert_eq!(channels.find_or_add(&"fourth".into(), home), Err(NoRoom));
         assert_eq!(channels.find_or_add(&"busy".into(), home), Ok(busy));
     }
@@ -251,12 +234,12 @@ mod tests {
     #[test]
     fn a_full_table_is_looked_through_in_parts() {
         let count = 4 * LOOKS_MAX;
-        let mut channels = Channels::new(count);
+        let mut channels = Channels::new(count, Epoch(1));
         for number in 0..count {
             let name: Arc<str> = number.to_string().into();
             let index = channels.find_or_add(&name, ShardId(0)).unwrap();
             if number != count - 1 {
-                channels.at(index).add(1, Kind::Plain);
+                channels.at(index).members.add(Slot(1), Shape(0));
             }
         }
         let tries = (1..10).find(|_| channels.find_or_add(&"new".into(), ShardId(0)).is_ok());
@@ -266,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_channel_whose_home_still_counts_on_this_shard_is_not_forgotten() {
-        let mut channels = Channels::new(1);
+        let mut channels = Channels::new(1, Epoch(1));
         let index = channels.find_or_add(&"left".into(), ShardId(1)).unwrap();
         channels.at(index).subscription = Subscription::Live;
         assert_eq!(channels.find_or_add(&"next".into(), ShardId(1)), Err(NoRoom));
@@ -275,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_member_takes_the_place_of_one_that_leaves() {
-        let mut channels = Channels::new(1);
-        let index = channels.find_or_add(&"room".into(), ShardId(0)).unwrap();
-        let channel = channels.at(index);
-        assert_eq!([channel.add(7, Kind::Plain), channel.add(8, Kind::Json)], [0, 1]);
-        assert_eq!(channel.take_out(0, Kind::Plain), Some(8));
-        assert_eq!(channel.take_out(0, Kind::Json), None);
-        assert_eq!(channel.kinds, [0; Kind::COUNT]);
+    fn a_channel_that_comes_back_after_it_was_forgotten_has_another_epoch() {
+        let mut channels = Channels::new(1, Epoch(u32::MAX));
+        let home = ShardId(0);
+        let index = channels.find_or_add(&"room".into(), home).unwrap();
+        let before = channels.get(index).order.newest.epoch;
+        channels.find_or_add(&"other".into(), home).unwrap();
+        let index = channels.find_or_add(&"room".into(), home).unwrap();
+        assert_ne!(channels.get(index).order.newest.epoch, before);
     }
 }

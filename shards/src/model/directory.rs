@@ -104,10 +104,10 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::id::ShardId;
+    use crate::model::id::{ShardId, Slot};
 
     fn client(slot: u32) -> ClientId {
-        ClientId { generation: 0, slot, shard: ShardId(0) }
+        ClientId { generation: 0, slot: Slot(slot), shard: ShardId(0) }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who is who: shards, slots and clients as types that cannot be mixed up.
+//! Identities as types that cannot be mixed up: shards, slots, clients, channels, requests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +10,11 @@ pub(crate) struct ShardId(pub(crate) u16);
 impl ShardId {
     pub(crate) fn index(self) -> usize {
         usize::from(self.0)
+    }
+
+    /// The shard of that number, which is below [`SHARDS_MAX`].
+    pub(crate) fn at(index: usize) -> Self {
+        Self(u16::try_from(index).expect("at most 64 shards"))
     }
 
     /// This shard in a set of shards.
@@ -32,19 +37,59 @@ pub(crate) fn shards_of(mut set: u64) -> impl Iterator<Item = ShardId> {
     })
 }
 
+/// Makes a newtype of 32 bits that indexes a table.
+macro_rules! index {
+    ($(#[$about:meta])* $name:ident) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub(crate) struct $name(pub(crate) u32);
+
+        impl $name {
+            /// The same place as an index of a table.
+            pub(crate) fn index(self) -> usize {
+                self.0 as usize
+            }
+
+            /// The name of a table's place; tables end long before 32 bits do.
+            pub(crate) fn at(index: usize) -> Self {
+                Self(u32::try_from(index).expect("descriptors and memory end before 32 bits do"))
+            }
+        }
+    };
+}
+
+index! {
+    /// A client's place in the tables of its shard. It is given to another client later.
+    Slot
+}
+
+index! {
+    /// A channel's place in the table of one shard, for as long as the shard knows the channel.
+    ChannelIndex
+}
+
+index! {
+    /// A member's place in the list of its channel's members of one shape.
+    Place
+}
+
 /// One client for as long as the process runs: the generation tells it from others of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ClientId {
     pub(crate) generation: u32,
-    pub(crate) slot: u32,
+    pub(crate) slot: Slot,
     pub(crate) shard: ShardId,
 }
+
+/// The id of a client's request, as its dialect wrote it, to be echoed in the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestId(pub(crate) Box<str>);
 
 const _: () = assert!(size_of::<ClientId>() <= 12, "copied into every parcel");
 
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.shard.0, self.slot, self.generation)
+        write!(f, "{}-{}-{}", self.shard.0, self.slot.0, self.generation)
     }
 }
 
@@ -54,7 +99,7 @@ impl FromStr for ClientId {
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut parts = text.splitn(3, '-');
         let shard = ShardId(part(parts.next())?);
-        let slot = part(parts.next())?;
+        let slot = Slot(part(parts.next())?);
         let generation = part(parts.next())?;
         Ok(Self { generation, slot, shard })
     }
@@ -74,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_id_reads_back_and_nothing_else_does() {
-        let id = ClientId { generation: 7, slot: 31, shard: ShardId(2) };
+        let id = ClientId { generation: 7, slot: Slot(31), shard: ShardId(2) };
         assert_eq!(id.to_string(), "2-31-7");
         assert_eq!("2-31-7".parse(), Ok(id));
         for wrong in

@@ -1,6 +1,7 @@
-//! A publication: what one client or the API said, numbered by the channel's home and never changed
-//! afterwards.
+//! A publication: one message of a client or of the API, numbered by its channel's home and never
+//! changed afterwards.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_tungstenite::tungstenite::Utf8Bytes;
@@ -8,7 +9,41 @@ use bytes::Bytes;
 
 use super::id::ClientId;
 
-/// What is said, in the form in which it came.
+/// One numbering of a channel. It changes whenever the offsets begin anew: with every start of the
+/// server, and when a home has forgotten the channel meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch(pub(crate) u32);
+
+impl Epoch {
+    /// The numbering after this one.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// A place in a channel's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The numbering.
+    pub epoch: Epoch,
+    /// The running number of a publication, from 1; zero before the first one.
+    pub offset: u64,
+}
+
+impl Position {
+    /// Before the first publication of a numbering.
+    pub(crate) fn start(epoch: Epoch) -> Self {
+        Self { epoch, offset: 0 }
+    }
+}
+
+/// A message's body in the form in which it came.
 #[derive(Debug, Clone)]
 pub(crate) enum Payload {
     /// A plain client's text.

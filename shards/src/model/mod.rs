@@ -3,9 +3,11 @@
 
 pub(crate) mod id;
 pub(crate) mod message;
-pub(crate) mod parcel;
+pub(crate) mod shape;
+pub(crate) mod members;
 pub(crate) mod channel;
+pub(crate) mod rooms;
 pub(crate) mod directory;
 pub(crate) mod outbox;
 pub(crate) mod bucket;
-pub(crate) mod tally;
+pub(crate) mod report;

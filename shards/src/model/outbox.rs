@@ -6,19 +6,20 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use super::id::ChannelIndex;
+
 /// What a frame in a queue costs beside its bytes, so that tiny frames cannot outgrow the bound.
 pub(crate) const FRAME_COST: usize = size_of::<Queued>();
 
 /// The most slices that one send takes.
 pub(crate) const SLICES_MAX: usize = 64;
 
-/// The channel of frames that belong to none: answers, pongs, closes.
-pub(crate) const NO_CHANNEL: u32 = u32::MAX;
-
+/// A frame in an outbox: a publication of a channel, which a newer one may overtake, or with `None`
+/// an answer, a pong or a close frame.
 #[derive(Debug)]
 struct Queued {
     bytes: Bytes,
-    channel: u32,
+    channel: Option<ChannelIndex>,
 }
 
 /// The outbox is full; the frame was not taken.
@@ -62,7 +63,7 @@ impl Outbox {
     pub(crate) fn push(
         &mut self,
         frame: Bytes,
-        channel: u32,
+        channel: Option<ChannelIndex>,
         bytes_max: usize,
     ) -> Result<(), Full> {
         if self.bytes + frame.len() + FRAME_COST > bytes_max {
@@ -74,28 +75,28 @@ impl Outbox {
 
     /// Begins with a frame of which the socket took `sent` bytes: the rest must follow, whatever
     /// happens to others.
-    pub(crate) fn begin(&mut self, frame: Bytes, channel: u32, sent: usize) {
+    pub(crate) fn begin(&mut self, frame: Bytes, channel: Option<ChannelIndex>, sent: usize) {
         debug_assert!(self.frames.is_empty(), "nothing is sent past what waits");
         self.head_sent = sent;
         self.push_always(frame, channel);
     }
 
     /// Queues a last word, which may not be lost.
-    pub(crate) fn push_always(&mut self, frame: Bytes, channel: u32) {
+    pub(crate) fn push_always(&mut self, frame: Bytes, channel: Option<ChannelIndex>) {
         debug_assert!(!frame.is_empty(), "an empty frame never leaves");
         self.bytes += frame.len() + FRAME_COST;
         self.frames.push_back(Queued { bytes: frame, channel });
         self.check();
     }
 
-    /// Forgets the whole frames of `channel` that wait behind the head; gives how many.
-    pub(crate) fn overtake(&mut self, channel: u32) -> u64 {
+    /// Forgets the whole frames of `channel` that wait behind the head. Returns how many they were.
+    pub(crate) fn overtake(&mut self, channel: ChannelIndex) -> u64 {
         let keep = usize::from(self.head_sent > 0);
         let before = self.frames.len();
         let mut index = 0;
         let mut bytes = self.bytes;
         self.frames.retain(|queued| {
-            let stays = index < keep || queued.channel != channel;
+            let stays = index < keep || queued.channel != Some(channel);
             index += 1;
             if !stays {
                 bytes -= queued.bytes.len() + FRAME_COST;
@@ -107,8 +108,8 @@ impl Outbox {
         (before - self.frames.len()) as u64
     }
 
-    /// Forgets all that has not begun to leave, so that a close frame can follow at once; gives how
-    /// many frames.
+    /// Forgets all that has not begun to leave, so that a close frame can follow at once. Returns
+    /// how many frames that were.
     pub(crate) fn clear_behind_head(&mut self) -> u64 {
         let keep = usize::from(self.head_sent > 0);
         let lost = self.frames.len().saturating_sub(keep);
@@ -171,6 +172,11 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "frames without a channel are others")]
+    fn at(channel: u32) -> Option<ChannelIndex> {
+        Some(ChannelIndex(channel))
+    }
+
     fn waiting(outbox: &Outbox) -> Vec<u8> {
         let mut slices = Vec::new();
         outbox.slices(&mut slices);
@@ -180,12 +186,16 @@ mod tests {
     #[test]
     fn a_head_sent_in_part_stays_whole_for_the_client() {
         let mut outbox = Outbox::new(0);
-        outbox.push_always(Bytes::from_static(b"first"), 1);
-        outbox.push_always(Bytes::from_static(b"second"), 1);
-        outbox.push_always(Bytes::from_static(b"other"), 2);
+        outbox.push_always(Bytes::from_static(b"first"), at(1));
+        outbox.push_always(Bytes::from_static(b"second"), at(1));
+        outbox.push_always(Bytes::from_static(b"other"), at(2));
         outbox.advance(2, 7);
         assert_eq!(outbox.moved_ms(), 7);
-        assert_eq!(outbox.overtake(1), 1, "the head has begun to leave and must stay");
+        assert_eq!(
+            outbox.overtake(ChannelIndex(1)),
+            1,
+            "the head has begun to leave and must stay"
+        );
         assert_eq!(waiting(&outbox), b"rstother");
         assert_eq!(outbox.clear_behind_head(), 1);
         assert_eq!(waiting(&outbox), b"rst");
@@ -197,9 +207,9 @@ mod tests {
     #[test]
     fn a_frame_that_began_to_leave_past_the_outbox_stays_too() {
         let mut outbox = Outbox::new(0);
-        outbox.begin(Bytes::from_static(b"begun"), 1, 2);
-        outbox.push_always(Bytes::from_static(b"next"), 1);
-        assert_eq!(outbox.overtake(1), 1);
+        outbox.begin(Bytes::from_static(b"begun"), at(1), 2);
+        outbox.push_always(Bytes::from_static(b"next"), at(1));
+        assert_eq!(outbox.overtake(ChannelIndex(1)), 1);
         assert_eq!(outbox.clear_behind_head(), 0);
         assert_eq!(waiting(&outbox), b"gun");
     }
@@ -208,9 +218,9 @@ mod tests {
     fn a_full_outbox_takes_nothing() {
         let mut outbox = Outbox::new(0);
         let room = 10 + FRAME_COST;
-        assert_eq!(outbox.push(Bytes::from_static(b"0123456789a"), 1, room), Err(Full));
-        assert_eq!(outbox.push(Bytes::from_static(b"0123456789"), 1, room), Ok(()));
-        assert_eq!(outbox.push(Bytes::from_static(b"x"), 1, room), Err(Full));
+        assert_eq!(outbox.push(Bytes::from_static(b"0123456789a"), at(1), room), Err(Full));
+        assert_eq!(outbox.push(Bytes::from_static(b"0123456789"), at(1), room), Ok(()));
+        assert_eq!(outbox.push(Bytes::from_static(b"x"), at(1), room), Err(Full));
     }
 
     #[derive(Debug, Clone)]
@@ -244,7 +254,7 @@ mod tests {
                 match step {
                     Step::Push(len, channel) => {
                         next = next.wrapping_add(1);
-                        if outbox.push(vec![next; len].into(), channel, 2_000).is_ok() {
+                        if outbox.push(vec![next; len].into(), at(channel), 2_000).is_ok() {
                             list.push_back((vec![next; len], channel));
                         }
                     }
@@ -261,7 +271,7 @@ mod tests {
                         let head = (gone > 0).then(|| list.pop_front()).flatten();
                         list.retain(|(_, of)| *of != channel);
                         if let Some(head) = head { list.push_front(head); }
-                        outbox.overtake(channel);
+                        outbox.overtake(ChannelIndex(channel));
                     }
                     Step::Clear => {
                         list.truncate(usize::from(gone > 0));

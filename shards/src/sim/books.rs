@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::world::SimNet;
-use crate::model::channel::{Kind, Subscription};
-use crate::model::id::ClientId;
+use crate::client::state::Flags;
+use crate::model::channel::Subscription;
+use crate::model::id::{ClientId, Place};
 use crate::net::Net;
-use crate::roster::{MANY, OPEN};
 use crate::shard::Shard;
 
 /// Holds every table of the shards against the others.
@@ -26,33 +26,31 @@ pub(crate) fn check_books(shards: &[Shard<SimNet>]) {
 fn check_seats(shard: &Shard<SimNet>) {
     let mut seats = BTreeSet::new();
     let mut open = 0;
-    for (slot, client) in shard.roster.iter() {
-        let hot = shard.roster.hot(slot);
-        open += usize::from(hot.is(OPEN));
-        assert!(hot.is(OPEN) || client.seats().next().is_none(), "only open clients sit");
-        assert_eq!(hot.is(MANY), client.seats().nth(1).is_some(), "slot {slot}");
+    for (slot, client) in shard.clients.roster.iter() {
+        let state = shard.clients.roster.state(slot);
+        open += usize::from(state.is_open());
+        assert!(state.is_open() || client.seats().next().is_none(), "only open clients sit");
+        assert_eq!(state.is_any(Flags::MANY), client.seats().nth(1).is_some(), "{slot:?}");
         for seat in client.seats() {
-            assert!(seats.insert((seat.channel, seat.position, slot, seat.presence)));
+            let shape = shard.clients.roster.hot(slot).shape;
+            assert!(seats.insert((seat.channel, shape, seat.place, slot, seat.presence)));
         }
     }
-    assert_eq!(open, shard.open, "the count of open clients");
+    assert_eq!(open, shard.clients.open, "the count of open clients");
     let mut members = 0;
-    for channel in shard.channels.iter() {
-        let index = shard.channels.find(&channel.name).expect("each channel is found by its name");
-        let mut kinds = [0; Kind::COUNT];
+    for channel in shard.rooms.channels.iter() {
+        let index =
+            shard.rooms.channels.find(&channel.name).expect("each channel is found by its name");
         let mut watching = 0;
-        for (position, slot) in channel.members.iter().enumerate() {
-            let position = u32::try_from(position).expect("few");
-            let watches = seats.contains(&(index, position, *slot, true));
-            assert!(
-                watches || seats.contains(&(index, position, *slot, false)),
-                "{}",
-                channel.name
-            );
-            watching += u32::from(watches);
-            kinds[shard.roster.hot(*slot).kind().index()] += 1;
+        for (shape, slots) in channel.members.groups() {
+            for (place, &slot) in slots.iter().enumerate() {
+                let seat = |presence| (index, shape, Place::at(place), slot, presence);
+                let watches = seats.contains(&seat(true));
+                assert!(watches || seats.contains(&seat(false)), "{}", channel.name);
+                watching += u32::from(watches);
+            }
         }
-        assert_eq!((kinds, watching), (channel.kinds, channel.watching), "{}", channel.name);
+        assert_eq!(watching, channel.watching, "{}", channel.name);
         assert!(channel.tick.is_empty() && channel.waiting.is_empty(), "nothing is under way");
         members += channel.members.len();
     }
@@ -60,10 +58,15 @@ fn check_seats(shard: &Shard<SimNet>) {
 }
 
 fn check_outboxes(shard: &Shard<SimNet>) {
-    let outboxes = shard.roster.iter().filter_map(|(_, client)| client.outbox.as_ref());
-    assert_eq!(shard.outbox_bytes, outboxes.map(|outbox| outbox.bytes()).sum::<usize>());
-    for (slot, client) in shard.roster.iter() {
-        let listed = shard.blocked.iter().any(|id| shard.roster.slot_of(*id) == Some(slot));
+    let outboxes = shard.clients.roster.iter().filter_map(|(_, client)| client.outbox.as_ref());
+    assert_eq!(shard.clients.outboxes.bytes, outboxes.map(|outbox| outbox.bytes()).sum::<usize>());
+    for (slot, client) in shard.clients.roster.iter() {
+        let listed = shard
+            .clients
+            .outboxes
+            .listed
+            .iter()
+            .any(|id| shard.clients.roster.slot_of(*id) == Some(slot));
         assert!(listed || client.outbox.is_none(), "an outbox that nobody looks after");
     }
 }
@@ -72,7 +75,7 @@ fn check_outboxes(shard: &Shard<SimNet>) {
 fn check_subscriptions(shards: &[Shard<SimNet>]) {
     let mut names: BTreeMap<Arc<str>, [u64; 3]> = BTreeMap::new();
     for shard in shards {
-        for channel in shard.channels.iter() {
+        for channel in shard.rooms.channels.iter() {
             let [live, watching, watched] = names.entry(Arc::clone(&channel.name)).or_default();
             let bit = shard.port.me.bit();
             assert_ne!(channel.subscription, Subscription::Asked, "nothing is under way");
@@ -92,7 +95,8 @@ fn check_subscriptions(shards: &[Shard<SimNet>]) {
     }
     for (name, [live, watching, watched]) in names {
         let home = &shards[shards[0].port.mesh.home_of(&*name).index()];
-        let order = home.channels.find(&name).map(|index| &home.channels.get(index).order);
+        let order =
+            home.rooms.channels.find(&name).map(|index| &home.rooms.channels.get(index).order);
         let (subscribed, watchers) = order.map_or((0, 0), |order| (order.shards, order.watchers));
         assert_eq!(subscribed, live, "{name}: the home's shards and the shards that subscribe");
         assert_eq!(watchers, watching, "{name}: the home's watchers and the shards that watch");
@@ -105,10 +109,10 @@ fn check_subscriptions(shards: &[Shard<SimNet>]) {
 fn check_users(shards: &[Shard<SimNet>]) {
     let mut users: HashMap<Arc<str>, BTreeSet<ClientId>> = HashMap::new();
     for shard in shards {
-        for (slot, client) in shard.roster.iter() {
-            let user = client.user.as_ref().filter(|_| shard.roster.hot(slot).is(OPEN));
+        for (slot, client) in shard.clients.roster.iter() {
+            let user = client.user.as_ref().filter(|_| shard.clients.roster.state(slot).is_open());
             if let Some(user) = user {
-                users.entry(Arc::clone(user)).or_default().insert(shard.roster.id(slot));
+                users.entry(Arc::clone(user)).or_default().insert(shard.clients.roster.id(slot));
             }
         }
     }
@@ -123,12 +127,12 @@ fn check_users(shards: &[Shard<SimNet>]) {
 
 /// The owner of an address counts exactly the open clients from there.
 fn check_addresses(shards: &[Shard<SimNet>]) {
-    let limit = shards[0].config.clients_per_ip as usize;
+    let limit = shards[0].clients.config.clients_per_ip as usize;
     let mut addresses: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for shard in shards {
-        for (slot, client) in shard.roster.iter() {
+        for (slot, client) in shard.clients.roster.iter() {
             let peer = SimNet::peer(&client.stream).map(|peer| peer.ip());
-            if let Some(address) = peer.filter(|_| shard.roster.hot(slot).is(OPEN)) {
+            if let Some(address) = peer.filter(|_| shard.clients.roster.state(slot).is_open()) {
                 *addresses.entry(address).or_default() += 1;
             }
         }

@@ -62,7 +62,7 @@ fn joins_that_wait_for_a_home_count_as_channels() {
         client.ask(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
     }
     shards.turn(0);
-    assert!(shards.all[0].channels.len() <= CHANNELS + 1, "the default channel and its own");
+    assert!(shards.all[0].rooms.channels.len() <= CHANNELS + 1, "the default channel and its own");
     shards.come_to_rest(|| {});
     let [joined, refused] = ["\"joined\"", "too_many_channels"].map(|kind| told(&client, kind));
     assert_eq!((joined, refused), (CHANNELS, 50 - CHANNELS));
@@ -123,7 +123,8 @@ fn an_outbox_that_begins_while_others_are_swept_is_looked_after_too() {
     // The slow one is closed for it, and the watcher, who takes nothing either, is to be told.
     shards.now.ns += 100_000_000;
     shards.come_to_rest(|| {});
-    let queued = shards.all[0].roster.iter().filter(|(_, client)| client.outbox.is_some()).count();
+    let queued =
+        shards.all[0].clients.roster.iter().filter(|(_, client)| client.outbox.is_some()).count();
     assert_eq!(queued, 2, "the close frame of one and the news for the other");
     check_books(&shards.all);
 }

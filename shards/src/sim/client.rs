@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 
 use super::reader::{Frame, read_frames, split_head};
 use super::world::{SimStream, World};
+use crate::wire::lines::read::request;
 
 /// One message that a client got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +30,13 @@ pub(crate) enum Heard {
 
 /// What a client asks for when it connects.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(crate) struct Wish {
     pub(crate) channel: Option<&'static str>,
     pub(crate) user: Option<&'static str>,
     pub(crate) json: bool,
+    /// It speaks the test dialect.
+    pub(crate) lines: bool,
     pub(crate) echoless: bool,
     pub(crate) joined: bool,
     pub(crate) peer: Option<SocketAddr>,
@@ -46,13 +50,15 @@ pub(crate) struct Client {
     stalled: bool,
     /// Messages it has published in the channel of its wish.
     pub(crate) said: usize,
+    /// These messages, in order.
+    pub(crate) words: Vec<String>,
 }
 
 impl Client {
     /// A client that has said nothing yet, not even hello.
     pub(crate) fn silent(wish: Wish, room: usize) -> (SimStream, Self) {
         let (stream, fd) = World::open(room, wish.peer);
-        (stream, Self { fd, wish, over: false, stalled: false, said: 0 })
+        (stream, Self { fd, wish, over: false, stalled: false, said: 0, words: Vec::new() })
     }
 
     pub(crate) fn connect(wish: Wish, room: usize) -> (SimStream, Self) {
@@ -89,8 +95,18 @@ impl Client {
         let text = format!("m{number}-{}", "x".repeat(padding));
         if self.wish.json {
             self.ask(&format!("{{\"type\":\"publish\",\"body\":\"{text}\"}}"));
+        } else if self.wish.lines {
+            self.send_frame(2, &request(b'p', "", text.as_bytes()));
         } else {
             self.send_frame(1, text.as_bytes());
+        }
+        self.words.push(text);
+    }
+
+    /// Sends a request of the test dialect.
+    pub(crate) fn ask_in_lines(&self, kind: u8, name: &str) {
+        if !self.over {
+            self.send_frame(2, &request(kind, name, b""));
         }
     }
 
@@ -167,25 +183,52 @@ impl Client {
     }
 
     pub(crate) fn heard(&self) -> Vec<Heard> {
-        let texts = self.frames().into_iter().filter(|frame| frame.opcode == 1);
-        texts.map(|frame| self.understand(frame.text())).collect()
+        let said = self.frames().into_iter().filter(|frame| matches!(frame.opcode, 1 | 2));
+        said.flat_map(|frame| self.understand(&frame)).collect()
     }
 
-    fn understand(&self, text: &str) -> Heard {
-        if !self.wish.json {
-            return Heard::Plain(text.to_owned());
+    fn understand(&self, frame: &Frame) -> Vec<Heard> {
+        if self.wish.lines {
+            vec![understand_line(&frame.payload)]
+        } else if self.wish.json {
+            vec![understand_json(frame.text())]
+        } else {
+            frame.text().split('\n').map(|line| Heard::Plain(line.to_owned())).collect()
         }
-        let value: serde_json::Value = serde_json::from_str(text).unwrap();
-        let channel = value["channel"].as_str().unwrap_or_default().to_owned();
-        let offset = value["offset"].as_u64();
-        match (value["type"].as_str(), offset) {
-            (Some("message"), Some(offset)) => {
-                Heard::Json { channel, offset, body: value["body"].as_str().unwrap().to_owned() }
+    }
+}
+
+fn understand_json(text: &str) -> Heard {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap();
+    let channel = value["channel"].as_str().unwrap_or_default().to_owned();
+    let offset = value["offset"].as_u64();
+    match (value["type"].as_str(), offset) {
+        (Some("message"), Some(offset)) => {
+            Heard::Json { channel, offset, body: value["body"].as_str().unwrap().to_owned() }
+        }
+        (Some("joined"), Some(offset)) => Heard::Joined { channel, offset },
+        (Some("left"), _) if value.get("client").is_none() => Heard::Left { channel },
+        _ => Heard::Other,
+    }
+}
+
+/// The test dialect: a kind, the length of a name, the name, and the rest.
+fn understand_line(line: &[u8]) -> Heard {
+    let end = 3 + usize::from(u16::from_be_bytes([line[1], line[2]]));
+    let channel = String::from_utf8(line[3..end].to_vec()).unwrap();
+    let offset = || u64::from_be_bytes(line[end..end + 8].try_into().unwrap());
+    match line[0] {
+        b'm' => {
+            let body = String::from_utf8(line[end + 8..].to_vec()).unwrap();
+            // A direct message has no channel.
+            if channel.is_empty() {
+                return Heard::Other;
             }
-            (Some("joined"), Some(offset)) => Heard::Joined { channel, offset },
-            (Some("left"), _) if value.get("client").is_none() => Heard::Left { channel },
-            _ => Heard::Other,
+            Heard::Json { channel, offset: offset(), body }
         }
+        b'j' => Heard::Joined { channel, offset: offset() },
+        b'l' => Heard::Left { channel },
+        _ => Heard::Other,
     }
 }
 
@@ -196,7 +239,11 @@ impl Wish {
         let user = self.user.map(|user| format!("user={user}&"));
         let echo = if self.echoless { "echo=false&" } else { "" };
         let join = if self.joined { "join=newline" } else { "join=none" };
-        let protocol = if self.json { "Sec-WebSocket-Protocol: stentor.v1\r\n" } else { "" };
+        let protocol = match self {
+            Self { json: true, .. } => "Sec-WebSocket-Protocol: stentor.v1\r\n",
+            Self { lines: true, .. } => "Sec-WebSocket-Protocol: lines\r\n",
+            _ => "",
+        };
         format!(
             "GET /ws?{}{}{echo}{join} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{protocol}\

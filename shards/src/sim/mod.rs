@@ -41,38 +41,55 @@ fn orders(heard: &[(usize, Vec<Heard>)]) -> HashMap<String, Order> {
     orders
 }
 
-/// What a plain client that stayed heard must be an unbroken piece of its channel's order.
-fn check_plain(index: usize, heard: &[Heard], order: &Order) {
-    let mut last = None;
-    for heard in heard {
-        let Heard::Plain(text) = heard else { continue };
-        // Without a JSON client in the channel no one told the numbers.
-        let Some((offset, _)) = order.iter().find(|(_, body)| *body == text) else { return };
-        assert!(last.is_none_or(|last| last + 1 == *offset), "client {index}: {heard:?}");
-        last = Some(*offset);
-    }
-    let newest = order.last_key_value().map(|(newest, _)| *newest);
-    assert!(last.is_none() || last == newest, "client {index} has not heard {newest:?}: {heard:?}");
+/// Returns `true` if nothing was left out from `next` to `offset` but a client's own words, which
+/// it did not want back.
+fn follows(client: &Client, order: &Order, next: u64, offset: u64) -> bool {
+    // Nobody else may have been there who was told the number of its word.
+    let own = |body: Option<&String>| {
+        client.wish.echoless && body.is_none_or(|body| client.words.contains(body))
+    };
+    next <= offset && (next..offset).all(|left_out| own(order.get(&left_out)))
 }
 
-/// What a JSON client heard of each channel must be unbroken from a join to a leave, and nothing
-/// else may have come; if it stayed, up to the newest.
+/// What a plain client that stayed heard must be an unbroken piece of its channel's order.
+fn check_plain(index: usize, client: &Client, heard: &[Heard], order: &Order) {
+    let mut next = None;
+    for heard in heard {
+        let Heard::Plain(text) = heard else { continue };
+        // Without a client in the channel that is told the numbers nobody knows them.
+        let Some((offset, _)) = order.iter().find(|(_, body)| *body == text) else { return };
+        let unbroken = next.is_none_or(|next| follows(client, order, next, *offset));
+        assert!(unbroken, "client {index}: {heard:?}");
+        next = Some(offset + 1);
+    }
+    let end = order.last_key_value().map_or(0, |(newest, _)| newest + 1);
+    let whole = next.is_none_or(|next| follows(client, order, next, end));
+    assert!(whole, "client {index} has not heard all before {end}: {heard:?}");
+}
+
+/// What a client with offsets heard of each channel must be unbroken from a join to a leave, and
+/// nothing else may have come; if it stayed, up to the newest.
 fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<String, Order>) {
+    let nothing = Order::new();
     // The offset that must come next, where it is a member; `None` inside: any, it is the first.
     let mut next: HashMap<&str, Option<u64>> = HashMap::new();
     next.extend(client.wish.channel.map(|channel| (channel, None)));
     for heard in heard {
         match heard {
             Heard::Json { channel, offset, .. } => {
+                let order = orders.get(channel).unwrap_or(&nothing);
                 let Some(next) = next.get_mut(channel.as_str()) else {
                     panic!("client {index} is no member of {channel}: {heard:?}")
                 };
-                assert!(next.is_none_or(|next| next == *offset), "client {index}: {heard:?}");
+                let unbroken = next.is_none_or(|next| follows(client, order, next, *offset));
+                assert!(unbroken, "client {index}: {heard:?}");
                 *next = Some(offset + 1);
             }
             Heard::Joined { channel, offset } => {
+                let order = orders.get(channel).unwrap_or(&nothing);
                 let before = next.insert(channel, Some(offset + 1)).flatten();
-                assert!(before.is_none_or(|next| next == offset + 1), "client {index}: {heard:?}");
+                let unbroken = before.is_none_or(|next| follows(client, order, next, offset + 1));
+                assert!(unbroken, "client {index}: {heard:?}");
             }
             Heard::Left { channel } => {
                 next.remove(channel.as_str());
@@ -81,10 +98,11 @@ fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<S
         }
     }
     for (channel, next) in next {
-        let newest = orders.get(channel).and_then(|order| order.last_key_value());
-        if let (Some(next), Some((newest, _))) = (next, newest) {
-            let heard_all = next > *newest || !client.stayed();
-            assert!(heard_all, "client {index} has not heard {newest} of {channel}: {heard:?}");
+        let order = orders.get(channel).unwrap_or(&nothing);
+        let end = order.last_key_value().map_or(0, |(newest, _)| newest + 1);
+        if let Some(next) = next.filter(|next| *next < end && client.stayed()) {
+            let whole = follows(client, order, next, end);
+            assert!(whole, "client {index} has not heard all of {channel}: {heard:?}");
         }
     }
 }
@@ -101,14 +119,14 @@ pub(crate) fn simulate(dice: Dice, seed: u64) {
     for (index, heard) in &heard {
         let client = &run.clients[*index];
         let order = client.wish.channel.and_then(|channel| orders.get(channel));
-        if client.wish.json {
+        if client.wish.json || client.wish.lines {
             check_json(*index, client, heard, &orders);
         } else if let (true, Some(order)) = (client.stayed(), order) {
-            check_plain(*index, heard, order);
+            check_plain(*index, client, heard, order);
         }
     }
     let shards = &run.shards.all;
-    let numbered: u64 = shards.iter().map(|shard| shard.tally.publications).sum();
+    let numbered: u64 = shards.iter().map(|shard| shard.clients.tally.publications).sum();
     let whole: usize = run.clients.iter().filter(|client| client.stayed()).map(|c| c.said).sum();
     assert!(numbered >= whole as u64, "{whole} said by those who stayed, {numbered} numbered");
     assert!(numbered <= run.said as u64, "more was numbered than said");
@@ -116,12 +134,12 @@ pub(crate) fn simulate(dice: Dice, seed: u64) {
         let live = run.clients.iter().filter(|c| c.wish.user == Some(user) && c.stayed()).count();
         assert!(live <= 1, "{live} clients are {user}");
     }
-    let open: usize = shards.iter().map(|shard| shard.open).sum();
+    let open: usize = shards.iter().map(|shard| shard.clients.open).sum();
     let stayed = run.clients.iter().filter(|client| client.stayed()).count();
     assert_eq!(open, stayed, "the shards and the clients disagree on who is there");
     check_books(shards);
     for shard in shards {
-        assert_eq!(shard.outbox_bytes, 0, "everybody has read everything");
+        assert_eq!(shard.clients.outboxes.bytes, 0, "everybody has read everything");
     }
 }
 

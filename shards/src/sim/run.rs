@@ -8,10 +8,11 @@ use super::client::{Client, Wish};
 use super::dice::Dice;
 use super::world::World;
 pub(crate) use super::world::{SimNet, SimStream};
+use crate::client::Shared;
 use crate::clock::Now;
 use crate::config::{Config, SlowClients};
 use crate::mesh::Mesh;
-use crate::shard::{Shard, Shared};
+use crate::shard::Shard;
 
 pub(crate) const CHANNELS: [&str; 3] = ["lobby", "north", "south"];
 /// From how many addresses clients come.
@@ -34,7 +35,7 @@ impl Shards {
         let shards = ports.into_iter().enumerate().map(|(shard, port)| {
             let door: crate::Door = Arc::new(|_| true);
             let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
-            Shard::new(SimNet { shard }, config, 0, port, shared, door)
+            Shard::new(SimNet { shard }, config, 0, port, (shared, door))
         });
         let all = shards.collect();
         Self { all, now: Now { ns: 1_000_000_000_000 } }
@@ -42,6 +43,7 @@ impl Shards {
 
     pub(crate) fn turn(&mut self, shard: usize) {
         self.all[shard].turn(self.now);
+        self.all[shard].check();
     }
 
     pub(crate) fn accept(&mut self, shard: usize, stream: SimStream) {
@@ -102,10 +104,16 @@ impl Run {
         let shard = self.dice.below(self.shards.all.len());
         let channel = Some(CHANNELS[self.dice.below(CHANNELS.len())]);
         let user = (self.dice.below(3) == 0).then(|| USERS[self.dice.below(USERS.len())]);
-        let json = self.dice.below(2) == 0;
+        let (json, lines) = match self.dice.below(4) {
+            0 | 1 => (true, false),
+            2 => (false, true),
+            _ => (false, false),
+        };
+        let echoless = self.dice.below(5) == 0;
+        let joined = self.dice.below(3) == 0;
         let last = u8::try_from(self.dice.below(PEERS)).expect("few");
         let peer = Some(SocketAddr::from(([127, 0, 0, last], 1)));
-        let wish = Wish { channel, user, json, peer, ..Wish::default() };
+        let wish = Wish { channel, user, json, lines, echoless, joined, peer };
         let (stream, client) = Client::connect(wish, 4_000);
         self.shards.accept(shard, stream);
         self.clients.push(client);
@@ -156,7 +164,12 @@ impl Run {
     /// A JSON client asks for something else than to publish.
     fn ask(&mut self) {
         let index = self.dice.below(self.clients.len());
-        if !self.clients[index].wish.json {
+        let client = &self.clients[index];
+        if client.wish.lines {
+            let kind = [b'j', b'l', b'x'][self.dice.below(3)];
+            return client.ask_in_lines(kind, CHANNELS[self.dice.below(CHANNELS.len())]);
+        }
+        if !client.wish.json {
             return;
         }
         let channel = CHANNELS[self.dice.below(CHANNELS.len())];

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::task::Poll;
 
+use crate::model::id::Slot;
 use crate::net::{Net, Ready};
 
 /// One connection, seen from between its ends.
@@ -25,7 +26,7 @@ pub(crate) struct Socket {
     pub(crate) cut: bool,
     pub(crate) closed: bool,
     /// The slot that rings when something comes, and its shard.
-    watched: Option<(usize, u32)>,
+    watched: Option<(usize, Slot)>,
     watched_for_room: bool,
     /// A send was cut short since the last time there was room.
     was_full: bool,
@@ -172,7 +173,7 @@ impl Net for SimNet {
 
     fn shutdown_write(_: RawFd) {}
 
-    fn watch(&mut self, stream: &SimStream, slot: u32) -> io::Result<()> {
+    fn watch(&mut self, stream: &SimStream, slot: Slot) -> io::Result<()> {
         let waits = World::with(stream.fd, |socket| {
             socket.watched = Some((self.shard, slot));
             socket.ended || socket.cut || !socket.inbound.is_empty()
@@ -183,7 +184,7 @@ impl Net for SimNet {
         Ok(())
     }
 
-    fn watch_room(&mut self, stream: &SimStream, _: u32) -> io::Result<()> {
+    fn watch_room(&mut self, stream: &SimStream, _: Slot) -> io::Result<()> {
         let has_room = World::with(stream.fd, |socket| {
             socket.watched_for_room = true;
             socket.room > 0
@@ -198,7 +199,7 @@ impl Net for SimNet {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn mark_ready(&mut self, slot: u32) {
+    fn mark_ready(&mut self, slot: Slot) {
         self.ready(|list| list.push(Ready { slot, ended: false }));
     }
 

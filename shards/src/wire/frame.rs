@@ -50,7 +50,17 @@ pub(crate) fn put_close(out: &mut BytesMut, code: u16, reason: &str) {
     out.extend_from_slice(reason.as_bytes());
 }
 
-/// Follows the frames of a client, in any split, to tell whether it is between two messages.
+/// A rule that the header of a client's frame breaks by itself, whatever its payload would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The header is none of RFC 6455's.
+    Protocol,
+    /// The message would be longer than a client's may be.
+    TooLarge,
+}
+
+/// Follows the frames of a client, in any split, to tell whether the client is between two
+/// messages, and whether a header breaks a rule.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Boundary {
     header: [u8; 14],
@@ -59,8 +69,22 @@ pub(crate) struct Boundary {
     left: u64,
     /// A data message has begun and its last fragment has not.
     in_message: bool,
+    /// The first rule that was broken; frames are not followed beyond it.
+    fault: Option<Fault>,
+    /// Payload bytes of the current message's frames, as their headers claim them.
+    message_len: u64,
     /// Frames whose headers were read; it wraps.
     frames: u32,
+}
+
+/// How far some bytes of a client could be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Followed {
+    /// Where the message begins that the bytes leave open; zero if it began before them.
+    pub(crate) begun: usize,
+    /// Where the frame begins whose header breaks a rule; all bytes if none does, and zero if the
+    /// frame began before them.
+    pub(crate) sound: usize,
 }
 
 /// What stands in the header of a client's frame.
@@ -72,17 +96,67 @@ pub(crate) struct Head {
 }
 
 impl Boundary {
-    /// Takes note of the next bytes; gives where in them the message begins that they leave open.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> usize {
-        let mut rest = bytes;
-        let mut begun = 0;
-        while let Some(seen) = self.step(rest, |_| {}) {
-            rest = &rest[seen..];
+    /// Follows the next bytes, up to the first header that breaks a rule. A message may have
+    /// `message_bytes` at most.
+    pub(crate) fn feed(&mut self, bytes: &[u8], message_bytes: usize) -> Followed {
+        let (mut at, mut begun) = (0, 0);
+        while self.fault.is_none() {
+            let in_header = self.left == 0;
+            if let (true, Some(next)) = (in_header, bytes.get(at)) {
+                self.fault = self.judge(*next, message_bytes as u64);
+                if self.fault.is_some() {
+                    break;
+                }
+            }
+            let Some(seen) = self.step(&bytes[at..], |_| {}) else { break };
+            at += seen;
             if self.at_message_boundary() {
-                begun = bytes.len() - rest.len();
+                begun = at;
             }
         }
-        begun
+        let sound = match self.fault {
+            Some(_) => at.saturating_sub(self.header_len.into()),
+            None => bytes.len(),
+        };
+        Followed { begun, sound }
+    }
+
+    /// Returns the rule that the current header breaks if `next` is its next byte: each byte is
+    /// judged as soon as it is there, so that nobody waits for a payload that must not come.
+    fn judge(&self, next: u8, message_bytes: u64) -> Option<Fault> {
+        const RESERVED: u8 = 0x70;
+        let at = usize::from(self.header_len);
+        if at == 0 {
+            let (last, opcode) = (next & 0x80 != 0, next & 0x0f);
+            let allowed = match opcode {
+                // The rest of a message needs a beginning, and a message does not begin in another.
+                0 => self.in_message,
+                1 | 2 => !self.in_message,
+                8..=10 => last,
+                _ => false,
+            };
+            return (next & RESERVED != 0 || !allowed).then_some(Fault::Protocol);
+        }
+        let control = self.header[0] & 0x08 != 0;
+        let short = if at == 1 { next } else { self.header[1] } & 0x7f;
+        let (len, least) = match (at, short) {
+            (1, _) if next & 0x80 == 0 || control && short > 125 => return Some(Fault::Protocol),
+            (1, 0..126) => (u64::from(short), 0),
+            (3, 126) => (number(&[self.header[2], next]), 126),
+            (9, 127) => (number(&self.header[2..9]) << 8 | u64::from(next), 1 << 16),
+            _ => return None,
+        };
+        // A length takes the fewest bytes that hold it, and its highest bit is zero.
+        if len < least || len > u64::MAX >> 1 {
+            return Some(Fault::Protocol);
+        }
+        let before = if self.in_message { self.message_len } else { 0 };
+        (!control && before.saturating_add(len) > message_bytes).then_some(Fault::TooLarge)
+    }
+
+    /// The first rule that a header has broken.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault
     }
 
     /// Takes the next bytes as far as they are of one kind: the rest of a frame's payload, or one
@@ -102,6 +176,8 @@ impl Boundary {
             self.frames = self.frames.wrapping_add(1);
             let is_data = head.opcode & 0x08 == 0;
             if is_data {
+                let before = if head.opcode == 0 { self.message_len } else { 0 };
+                self.message_len = before.saturating_add(head.len);
                 self.in_message = self.header[0] & 0x80 == 0;
             }
             tell(head);
@@ -125,7 +201,7 @@ impl Boundary {
         let (len, mask) = rest.split_at(wide);
         let len = match wide {
             0 => u64::from(second & 0x7f),
-            _ => len.iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
+            _ => number(len),
         };
         Some(Head { opcode: first & 0x0f, mask: mask.try_into().unwrap_or_default(), len })
     }
@@ -146,95 +222,11 @@ impl Boundary {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn headers_of_all_three_lengths() {
-        for (len, header) in [
-            (0, vec![0x81, 0]),
-            (125, vec![0x81, 125]),
-            (126, vec![0x81, 126, 0, 126]),
-            (65_535, vec![0x81, 126, 0xff, 0xff]),
-            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
-        ] {
-            let mut out = Vec::new();
-            put_header(&mut out, Opcode::Text, len);
-            assert_eq!(out, header, "{len}");
-        }
-    }
-
-    #[test]
-    fn a_long_reason_is_cut_at_a_character() {
-        let mut out = BytesMut::new();
-        put_close(&mut out, 1008, &"ä".repeat(100));
-        assert_eq!(out[1], 124);
-        assert_eq!(&out[2..4], &1008_u16.to_be_bytes());
-        assert!(std::str::from_utf8(&out[4..]).is_ok());
-    }
-
-    fn client_frame(fin: bool, opcode: u8, len: usize) -> Vec<u8> {
-        let mut frame = vec![u8::from(fin) << 7 | opcode];
-        match len {
-            0..126 => frame.push(0x80 | u8::try_from(len).unwrap()),
-            126..65_536 => {
-                frame.push(0x80 | 0x7e);
-                frame.extend(u16::try_from(len).unwrap().to_be_bytes());
-            }
-            _ => {
-                frame.push(0x80 | 0x7f);
-                frame.extend((len as u64).to_be_bytes());
-            }
-        }
-        frame.extend([1, 2, 3, 4]);
-        frame.resize(frame.len() + len, 0x55);
-        frame
-    }
-
-    proptest! {
-        /// Against the dullest equivalent: a list of the offsets at which messages end.
-        #[test]
-        fn it_knows_where_messages_end(
-            frames in proptest::collection::vec(
-                (any::<bool>(), any::<bool>(), prop_oneof![
-                    19 => 0..300_usize, 1 => 65_500..65_600_usize,
-                ]),
-                1..20,
-            ),
-            cuts in proptest::collection::vec(1..50_usize, 1..200),
-        ) {
-            let mut bytes = Vec::new();
-            let mut ends = vec![0];
-            let mut open = false;
-            for (control, fin, len) in frames {
-                if control {
-                    bytes.extend(client_frame(true, 9, len.min(125)));
-                } else {
-                    bytes.extend(client_frame(fin, u8::from(!open), len));
-                    open = !fin;
-                }
-                if !open { ends.push(bytes.len()); }
-            }
-            let mut boundary = Boundary::default();
-            let mut at = 0;
-            for cut in cuts.iter().cycle() {
-                if at == bytes.len() { break; }
-                let next = (at + cut).min(bytes.len());
-                boundary.feed(&bytes[at..next]);
-                at = next;
-                prop_assert_eq!(boundary.at_message_boundary(), ends.contains(&at), "at {}", at);
-            }
-        }
-    }
-
-    #[test]
-    fn a_claim_of_all_bytes_there_are_does_not_wrap() {
-        let mut boundary = Boundary::default();
-        boundary.feed(&[0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-        boundary.feed(&[0; 1000]);
-        assert!(!boundary.at_message_boundary());
-    }
+/// The number that these bytes are, the highest first.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -1,22 +1,28 @@
 //! The request head: an upgrade with its parameters, a visit for the control plane, or nonsense.
 
+use std::net::IpAddr;
+
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::dialect::Dialect;
+use super::forwarded::{ForwardedHeader, TrustedProxies};
 use super::name::{check_name, percent_decoded};
-pub(crate) use super::refusal::Refusal;
-use crate::config::Origins;
+use super::path::{local_path, shown_path};
+use super::refusal::Refusal;
+use super::route;
 
 /// The most headers of a request.
 const HEADERS_MAX: usize = 64;
 
-/// The subprotocol of the JSON dialect.
-pub(crate) const JSON_PROTOCOL: &str = "stentor.v1";
-
-/// What bounds a head.
+/// What bounds a head, and how it is read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct Limits<'a> {
     pub(crate) head_bytes: usize,
     pub(crate) name_bytes: usize,
+    /// Under what the paths stand beside where they always do.
+    pub(crate) path_prefix: &'a str,
+    /// The proxies that are trusted and the header they write, if the peer is one of them.
+    pub(crate) behind: Option<(&'a TrustedProxies, ForwardedHeader)>,
 }
 
 /// What the client wants of its ticks.
@@ -37,10 +43,15 @@ pub(crate) struct Upgrade {
     pub(crate) user: Option<String>,
     pub(crate) echo: bool,
     pub(crate) join: Option<Join>,
-    /// It offers `stentor.v1`.
-    pub(crate) json: bool,
+    pub(crate) dialect: Dialect,
     pub(crate) origin: Option<String>,
     pub(crate) host: Option<String>,
+    /// The host that the client asked a trusted proxy for.
+    pub(crate) proxied_host: Option<String>,
+    /// The client, as a trusted proxy says.
+    pub(crate) address: Option<IpAddr>,
+    /// Some proxy says for whom it speaks, trusted or not.
+    pub(crate) is_forwarded: bool,
 }
 
 /// What the bytes so far amount to.
@@ -56,7 +67,7 @@ pub(crate) enum Parsed {
 }
 
 /// Reads a request head.
-pub(crate) fn parse(head: &[u8], limits: &Limits) -> Parsed {
+pub(crate) fn parse(head: &[u8], limits: &Limits<'_>) -> Parsed {
     match head {
         [] => return Parsed::Partial,
         // A TLS record: its sender waits for an answer that plain HTTP never gives.
@@ -95,7 +106,7 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn values(&self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fn values(&self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         let headers = self.request.headers.iter();
         headers
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
@@ -128,7 +139,7 @@ impl<'a> Head<'a> {
     }
 }
 
-fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits) -> Result<Upgrade, Refusal> {
+fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgrade, Refusal> {
     let bad = |why| Err(Refusal::BadRequest(why));
     if head.request.method != Some("GET") {
         return Err(Refusal::Method);
@@ -142,10 +153,12 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits) -> Result<Upgrade,
     }
     let target = origin_form(head.request.path.unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    // A URL that names only a host has an empty path.
-    if !matches!(path, "/ws" | "/" | "") {
-        return Err(Refusal::NotFound);
-    }
+    let offers = |subprotocol: &str| {
+        head.tokens("sec-websocket-protocol").any(|name| name == subprotocol.as_bytes())
+    };
+    let Some(route) = route::find(&local_path(path, limits.path_prefix), offers) else {
+        return Err(Refusal::NotFound(shown_path(path).into()));
+    };
     if !head.has_token("connection", "upgrade") {
         return bad("the Connection header does not say upgrade");
     }
@@ -169,10 +182,20 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits) -> Result<Upgrade,
         user: None,
         echo: true,
         join: None,
-        json: head.tokens("sec-websocket-protocol").any(|name| name == JSON_PROTOCOL.as_bytes()),
+        dialect: route.dialect,
         origin: head.text("origin", "two origins")?,
         host,
+        proxied_host: None,
+        address: None,
+        is_forwarded: head.values("x-forwarded-for").next().is_some()
+            || head.values("forwarded").next().is_some(),
     };
+    if let Some((proxies, header)) = limits.behind {
+        upgrade.address = proxies.client(header, head.values(header.name()));
+        // The nearest proxy writes the last one.
+        let host = head.tokens("x-forwarded-host").last().map(<[u8]>::to_vec);
+        upgrade.proxied_host = host.and_then(|host| String::from_utf8(host).ok());
+    }
     read_query(query, &mut upgrade, limits).map_err(Refusal::BadRequest)?;
     Ok(upgrade)
 }
@@ -195,7 +218,7 @@ fn is_key(key: &[u8]) -> bool {
         && key.ends_with(b"==")
 }
 
-fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits) -> Result<(), &'static str> {
+fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits<'_>) -> Result<(), &'static str> {
     let mut seen = [false; 4];
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -234,46 +257,16 @@ fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits) -> Result<(),
     Ok(())
 }
 
-/// Whether a request with this `Origin` may open a client. One without is not a browser's.
-pub(crate) fn origin_allowed(origins: &Origins, origin: Option<&str>, host: Option<&str>) -> bool {
-    let Some(origin) = origin else { return true };
-    match origins {
-        Origins::Any => true,
-        Origins::SameHost => is_same_host(origin, host),
-        Origins::Listed(listed) => {
-            is_same_host(origin, host)
-                || listed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-        }
-    }
-}
-
-fn is_same_host(origin: &str, host: Option<&str>) -> bool {
-    let (Some(host), Some((scheme, authority))) = (host, origin.split_once("://")) else {
-        return false;
-    };
-    let default_port = match scheme.to_ascii_lowercase().as_str() {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return false,
-    };
-    // Behind a proxy that ends TLS the Host header may name either default port, or none.
-    let bare = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        name.strip_suffix(default_port).map(str::to_owned).unwrap_or(name)
-    };
-    bare(authority) == bare(host)
-}
-
 /// Writes the 101.
-pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, json: bool) {
+pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, dialect: Dialect) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
     );
     out.extend_from_slice(accept.as_bytes());
-    if json {
+    if let Some(subprotocol) = route::subprotocol(dialect) {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
-        out.extend_from_slice(JSON_PROTOCOL.as_bytes());
+        out.extend_from_slice(subprotocol.as_bytes());
     }
     out.extend_from_slice(b"\r\n\r\n");
 }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { head_bytes: 2048, name_bytes: 64 };
+const LIMITS: Limits<'_> =
+    Limits { head_bytes: 2048, name_bytes: 64, path_prefix: "", behind: None };
 
 fn head(target: &str, headers: &[&str]) -> Vec<u8> {
     let mut head = format!("GET {target} HTTP/1.1\r\n");
@@ -32,6 +33,10 @@ fn without(name: &str) -> Vec<&'static str> {
     USUAL.iter().filter(|header| !header.starts_with(name)).copied().collect()
 }
 
+fn not_found(path: &str) -> Parsed {
+    Parsed::Refused(Refusal::NotFound(path.into()))
+}
+
 fn upgraded(bytes: &[u8]) -> Upgrade {
     match parse(bytes, &LIMITS) {
         Parsed::Upgrade(upgrade) => *upgrade,
@@ -50,7 +55,7 @@ fn a_target_may_be_a_whole_url() {
         assert_eq!(upgraded(&head(target, &USUAL)).channel.as_deref(), channel, "{target}");
     }
     let elsewhere = parse(&head("http://example.org/other", &USUAL), &LIMITS);
-    assert_eq!(elsewhere, Parsed::Refused(Refusal::NotFound));
+    assert_eq!(elsewhere, not_found("/other"));
     let nowhere = parse(&head("/ws", &without("Host")), &LIMITS);
     assert_eq!(nowhere, Parsed::Bad("HTTP/1.1 needs a Host header"));
 }
@@ -63,10 +68,10 @@ fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
     assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     assert_eq!(upgrade.channel.as_deref(), Some("a b"));
     assert_eq!(upgrade.user.as_deref(), Some("bob"));
-    assert!(!upgrade.echo && !upgrade.json);
+    assert!(!upgrade.echo && upgrade.dialect == Dialect::Plain);
     assert_eq!(upgrade.join, Some(Join::Newline));
     let mut out = Vec::new();
-    put_switching(&mut out, &upgrade.accept, true);
+    put_switching(&mut out, &upgrade.accept, Dialect::Stentor);
     assert!(
         out.ends_with(
             b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: stentor.v1\r\n\r\n"
@@ -77,21 +82,21 @@ fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
 #[test]
 fn the_json_dialect_is_found_among_others() {
     let offers = with(&["sec-websocket-protocol: other, stentor.v1"]);
-    assert!(upgraded(&head("/", &offers)).json);
+    assert_eq!(upgraded(&head("/", &offers)).dialect, Dialect::Stentor);
     let lines = with(&["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b,stentor.v1 ,c"]);
-    assert!(upgraded(&head("/", &lines)).json);
+    assert_eq!(upgraded(&head("/", &lines)).dialect, Dialect::Stentor);
     for others in ["other", "stentor.v10", "Stentor.v1", "x stentor.v1"] {
         let line = format!("Sec-WebSocket-Protocol: {others}");
         let mut headers = USUAL.to_vec();
         headers.push(&line);
-        assert!(!upgraded(&head("/", &headers)).json, "{others}");
+        assert_eq!(upgraded(&head("/", &headers)).dialect, Dialect::Plain, "{others}");
     }
 }
 
 #[test]
 fn what_is_wrong_is_said() {
     let cases: Vec<(Vec<u8>, Parsed)> = vec![
-        (head("/other", &USUAL), Parsed::Refused(Refusal::NotFound)),
+        (head("/other", &USUAL), not_found("/other")),
         (head("/ws", &without("Sec-WebSocket-Version")), Parsed::Refused(Refusal::Version)),
         (
             head("/ws", &without("Sec-WebSocket-Key")),
@@ -174,23 +179,47 @@ fn a_head_is_bounded_in_bytes_and_headers() {
 }
 
 #[test]
-fn origins_by_rule() {
-    let same = Origins::SameHost;
-    let host = Some("Example.org:80");
-    assert!(origin_allowed(&same, None, host));
-    assert!(origin_allowed(&same, Some("http://example.org"), host));
-    assert!(origin_allowed(&same, Some("http://127.0.0.1:9001"), Some("127.0.0.1:9001")));
-    assert!(origin_allowed(&same, Some("https://[::1]"), Some("[::1]:443")));
-    assert!(!origin_allowed(&same, Some("http://example.org:9001"), host));
-    assert!(!origin_allowed(&same, Some("null"), Some("null")));
-    for wrong in ["null", "http://evil.org", "http://example.org.evil.org", "file://example.org"] {
-        assert!(!origin_allowed(&same, Some(wrong), host), "{wrong}");
+fn the_endpoint_stands_under_a_prefix_and_without_it() {
+    let limits = Limits { path_prefix: "/chat", ..LIMITS };
+    for target in
+        ["/ws", "/ws/", "//ws", "/", "/chat/ws", "/chat/ws/?user=a", "/chat", "//chat//ws"]
+    {
+        let parsed = parse(&head(target, &USUAL), &limits);
+        assert!(matches!(parsed, Parsed::Upgrade(_)), "{target}: {parsed:?}");
     }
-    assert!(!origin_allowed(&same, Some("http://example.org"), None));
-    let listed = Origins::Listed(vec!["https://app.example".into()]);
-    assert!(origin_allowed(&listed, Some("https://App.example"), host));
-    assert!(!origin_allowed(&listed, Some("https://evil.example"), host));
-    assert!(origin_allowed(&Origins::Any, Some("null"), None));
+    for target in ["/chatter", "/chat/chat/ws", "/wss", "/ws/x"] {
+        assert_eq!(parse(&head(target, &USUAL), &limits), not_found(target), "{target}");
+    }
+    assert_eq!(parse(&head("/chat/ws", &USUAL), &LIMITS), not_found("/chat/ws"));
+}
+
+#[test]
+fn only_a_trusted_proxy_is_believed() {
+    use crate::wire::forwarded::Network;
+    let networks = vec![Network::parse("10.0.0.0/8").unwrap()];
+    let proxies = TrustedProxies { networks, unix: false };
+    let bytes = head(
+        "/ws",
+        &with(&[
+            "X-Forwarded-For: 198.51.100.1, 192.0.2.7, 10.0.0.1",
+            "Forwarded: for=203.0.113.1",
+            "X-Forwarded-Host: evil.example",
+            "X-Forwarded-Host: chat.example",
+        ]),
+    );
+    let read = |behind| match parse(&bytes, &Limits { behind, ..LIMITS }) {
+        Parsed::Upgrade(upgrade) => *upgrade,
+        other => panic!("{other:?}"),
+    };
+    let stranger = read(None);
+    assert_eq!((stranger.address, stranger.proxied_host), (None, None));
+    assert!(stranger.is_forwarded);
+    let believed = read(Some((&proxies, ForwardedHeader::XForwardedFor)));
+    assert_eq!(believed.address, Some("192.0.2.7".parse().unwrap()));
+    assert_eq!(believed.proxied_host.as_deref(), Some("chat.example"));
+    let standard = read(Some((&proxies, ForwardedHeader::Forwarded)));
+    assert_eq!(standard.address, Some("203.0.113.1".parse().unwrap()));
+    assert!(!upgraded(&head("/ws", &USUAL)).is_forwarded);
 }
 
 proptest! {
@@ -222,9 +251,6 @@ proptest! {
             prop_assert!(upgrade.head_len <= bytes.len());
             for name in upgrade.channel.iter().chain(&upgrade.user) {
                 prop_assert_eq!(check_name(name, LIMITS.name_bytes), Ok(()));
-            }
-            for origins in [Origins::SameHost, Origins::Listed(vec!["http://x".into()])] {
-                origin_allowed(&origins, upgrade.origin.as_deref(), upgrade.host.as_deref());
             }
         }
     }

@@ -1,10 +1,20 @@
-//! What clients speak, as pure functions: bytes to commands, publications to frames.
+//! What clients speak, as pure functions: bytes to commands, events and publications to frames.
 
 pub(crate) mod frame;
 pub(crate) mod text;
+pub(crate) mod machine;
 pub(crate) mod name;
+pub(crate) mod origin;
+pub(crate) mod forwarded;
+pub(crate) mod proxy;
+pub(crate) mod path;
 pub(crate) mod http;
 pub(crate) mod refusal;
+pub(crate) mod route;
+pub(crate) mod dialect;
+pub(crate) mod command;
+pub(crate) mod event;
 pub(crate) mod plain;
-pub(crate) mod json;
-pub(crate) mod reply;
+pub(crate) mod stentor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod lines;

@@ -1,13 +1,16 @@
 //! Why a handshake is refused: one variant, one HTTP status, one counter.
 
+use std::borrow::Cow;
+
 /// A handshake that is answered with something else than 101.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The request makes no sense; the text says why.
     BadRequest(&'static str),
     UserRequired,
     Origin,
-    NotFound,
+    /// Nothing is at the path that is named.
+    NotFound(Box<str>),
     Method,
     Slow,
     UserTaken,
@@ -17,6 +20,9 @@ pub(crate) enum Refusal {
     Full,
     Draining,
     ChannelRoom,
+    /// It asked for nothing in time. It is not answered: the next request on such a connection
+    /// would take the answer for its own.
+    NoRequest,
 }
 
 /// Seconds after which a client that found no room should try again.
@@ -24,7 +30,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 impl Refusal {
     /// The counters' names, by [`index`](Self::index).
-    pub(crate) const LABELS: [&'static str; 13] = [
+    pub(crate) const LABELS: [&'static str; 14] = [
         "bad_request",
         "user_required",
         "origin",
@@ -38,6 +44,7 @@ impl Refusal {
         "full",
         "draining",
         "channel_room",
+        "no_request",
     ];
 
     pub(crate) fn index(&self) -> usize {
@@ -45,7 +52,7 @@ impl Refusal {
             Self::BadRequest(_) => 0,
             Self::UserRequired => 1,
             Self::Origin => 2,
-            Self::NotFound => 3,
+            Self::NotFound(_) => 3,
             Self::Method => 4,
             Self::Slow => 5,
             Self::UserTaken => 6,
@@ -55,19 +62,25 @@ impl Refusal {
             Self::Full => 10,
             Self::Draining => 11,
             Self::ChannelRoom => 12,
+            Self::NoRequest => 13,
         }
     }
 
     /// Status line, text for people, and headers of its own.
-    fn parts(&self) -> (&'static str, &'static str, String) {
+    fn parts(&self) -> (&'static str, Cow<'static, str>, String) {
         let retry = || format!("Retry-After: {RETRY_AFTER_S}\r\n");
-        match self {
-            Self::BadRequest(why) => ("400 Bad Request", why, String::new()),
-            Self::UserRequired => {
-                ("401 Unauthorized", "a user is required: ?user=ID", String::new())
-            }
+        let (status, text, headers) = match self {
+            Self::BadRequest(why) => ("400 Bad Request", *why, String::new()),
+            Self::UserRequired => (
+                "401 Unauthorized",
+                "a user is required: ?user=ID",
+                "WWW-Authenticate: user realm=\"stentor\"\r\n".into(),
+            ),
             Self::Origin => ("403 Forbidden", "this origin is not allowed", String::new()),
-            Self::NotFound => ("404 Not Found", "no WebSocket here: try /ws", String::new()),
+            Self::NotFound(path) => {
+                let text = format!("no WebSocket at {path}: try /ws");
+                return ("404 Not Found", text.into(), String::new());
+            }
             Self::Method => {
                 ("405 Method Not Allowed", "an upgrade is a GET", "Allow: GET\r\n".into())
             }
@@ -91,11 +104,16 @@ impl Refusal {
             Self::ChannelRoom => {
                 ("503 Service Unavailable", "no room for another channel", retry())
             }
-        }
+            Self::NoRequest => ("", "", String::new()),
+        };
+        (status, text.into(), headers)
     }
 
-    /// The whole response.
+    /// The whole response; empty where nothing is to be said.
     pub(crate) fn response(&self) -> Vec<u8> {
+        if *self == Self::NoRequest {
+            return Vec::new();
+        }
         let (status, text, headers) = self.parts();
         let length = text.len() + 1;
         format!(
@@ -117,7 +135,7 @@ mod tests {
             Refusal::BadRequest("a name is empty"),
             Refusal::UserRequired,
             Refusal::Origin,
-            Refusal::NotFound,
+            Refusal::NotFound("/chat".into()),
             Refusal::Method,
             Refusal::Slow,
             Refusal::UserTaken,
@@ -127,9 +145,14 @@ mod tests {
             Refusal::Full,
             Refusal::Draining,
             Refusal::ChannelRoom,
+            Refusal::NoRequest,
         ];
         for (index, refusal) in all.into_iter().enumerate() {
             assert_eq!(refusal.index(), index);
+            if refusal == Refusal::NoRequest {
+                assert!(refusal.response().is_empty(), "nothing was asked");
+                continue;
+            }
             let response = String::from_utf8(refusal.response()).unwrap();
             let (head, body) = response.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("Content-Length: {}", body.len())), "{response}");

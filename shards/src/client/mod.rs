@@ -1,0 +1,170 @@
+//! Who is connected to a shard, and all that is needed to send to them: the part of a shard that
+//! knows sockets, and no channel.
+
+pub(crate) mod state;
+pub(crate) mod roster;
+pub(crate) mod tally;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use crossbeam_channel::Sender;
+
+use crate::clock::Now;
+use crate::close::CloseReason;
+use crate::config::Config;
+use crate::model::id::{ClientId, ShardId, Slot};
+use crate::net::Net;
+use crate::notice::Notice;
+use crate::wire::dialect::Dialect;
+use crate::wire::refusal::Refusal;
+use roster::Roster;
+use tally::Tally;
+
+/// After so many sends to single clients, outside of ticks, a request for more waits for the next
+/// turn.
+pub(crate) const TOLD_PER_TURN: usize = 1024;
+
+/// The counts that all shards of a process share; never data.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Clients open in the whole process.
+    clients: AtomicUsize,
+    /// Where what an operator should hear of is logged.
+    notices: Option<Sender<Notice>>,
+}
+
+impl Shared {
+    /// The counts of a process that logs notices.
+    pub(crate) fn with_notices(notices: Sender<Notice>) -> Self {
+        Self { notices: Some(notices), ..Self::default() }
+    }
+}
+
+/// A connection that must end, found where it could not be ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doomed {
+    pub(crate) client: ClientId,
+    pub(crate) reason: CloseReason,
+}
+
+/// When a connection that is on its way in, or out, must be done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) due_ms: u32,
+    pub(crate) client: ClientId,
+    pub(crate) leaving: bool,
+}
+
+/// The outboxes of a shard, taken together.
+#[derive(Debug, Default)]
+pub(crate) struct Outboxes {
+    /// Clients with something in their outbox, and some that had it until the last sweep.
+    pub(crate) listed: Vec<ClientId>,
+    /// Bytes in all of them.
+    pub(crate) bytes: usize,
+}
+
+/// The client whose bytes are being looked at, and what it was told meanwhile: it leaves in one
+/// send.
+#[derive(Debug, Default)]
+pub(crate) struct Speaker {
+    pub(crate) slot: Option<Slot>,
+    pub(crate) replies: Vec<u8>,
+}
+
+/// All connections of a shard.
+pub(crate) struct Clients<N: Net> {
+    pub(crate) config: Arc<Config>,
+    shared: Arc<Shared>,
+    pub(crate) now: Now,
+    pub(crate) net: N,
+    pub(crate) roster: Roster<N>,
+    pub(crate) tally: Tally,
+    /// Open clients, as against handshakes and those that leave.
+    pub(crate) open: usize,
+    pub(crate) outboxes: Outboxes,
+    pub(crate) speaker: Speaker,
+    /// Room for one event on its way.
+    pub(crate) scratch: BytesMut,
+    /// Sends to single clients in this turn because others asked for them.
+    pub(crate) told: usize,
+    pub(crate) doomed: Vec<Doomed>,
+    /// Handshakes, closes and lingering refusals, and when they end.
+    pub(crate) deadlines: Vec<Deadline>,
+}
+
+impl<N: Net> Clients<N> {
+    pub(crate) fn new(net: N, config: Arc<Config>, shared: Arc<Shared>, me: ShardId) -> Self {
+        Self {
+            config,
+            shared,
+            now: Now::read(),
+            net,
+            roster: Roster::new(me),
+            tally: Tally::new(),
+            open: 0,
+            outboxes: Outboxes::default(),
+            speaker: Speaker::default(),
+            scratch: BytesMut::new(),
+            told: 0,
+            doomed: Vec::new(),
+            deadlines: Vec::new(),
+        }
+    }
+
+    /// The dialect of an open client.
+    pub(crate) fn dialect(&self, slot: Slot) -> Dialect {
+        Dialect::of(self.roster.hot(slot).shape).0
+    }
+
+    /// Marks a client to be closed once no stage walks over clients.
+    pub(crate) fn doom(&mut self, slot: Slot, reason: CloseReason) {
+        self.doomed.push(Doomed { client: self.roster.id(slot), reason });
+    }
+
+    /// Sets when a connection that is on its way in or out must be done.
+    pub(crate) fn set_deadline(&mut self, slot: Slot, after: Duration) {
+        let after = u32::try_from(after.as_millis()).unwrap_or(u32::MAX / 4);
+        let due_ms = self.now.ms().wrapping_add(after);
+        let leaving = self.roster.state(slot).is_leaving();
+        self.deadlines.push(Deadline { due_ms, client: self.roster.id(slot), leaving });
+    }
+
+    /// Has something logged, unless too much waits for that already.
+    pub(crate) fn notice(&self, notice: impl FnOnce() -> Notice) {
+        if let Some(notices) = self.shared.notices.as_ref().filter(|notices| !notices.is_full()) {
+            let _ = notices.try_send(notice());
+        }
+    }
+
+    pub(crate) fn count_refusal(&mut self, refusal: &Refusal) {
+        self.tally.refusals[refusal.index()] += 1;
+    }
+
+    /// One more client is open.
+    pub(crate) fn count_open(&mut self) {
+        self.open += 1;
+        // Relaxed: a bound on a count, which orders nothing.
+        self.shared.clients.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One client fewer is open.
+    pub(crate) fn count_gone(&mut self) {
+        self.open -= 1;
+        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of open clients of all shards of the process.
+    pub(crate) fn open_in_process(&self) -> usize {
+        self.shared.clients.load(Ordering::Relaxed)
+    }
+
+    /// Holds the parts against each other.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self) {
+        self.roster.check();
+    }
+}

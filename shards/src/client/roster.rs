@@ -1,0 +1,312 @@
+//! Who is connected to this shard: small hot slots that the fan-out walks, and the rest of each
+//! client beside them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::state::{Phase, State};
+use crate::mesh::parcel::{Ask, Claim};
+use crate::model::bucket::Bucket;
+use crate::model::id::{ChannelIndex, ClientId, Place, RequestId, ShardId, Slot};
+use crate::model::outbox::Outbox;
+use crate::model::report::Here;
+use crate::model::shape::Shape;
+use crate::net::Net;
+use crate::wire::http::Upgrade;
+use crate::wire::machine::Machine;
+
+/// The part of a client that the fan-out and the sweep look at: one array, three slots to a cache
+/// line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hot {
+    pub(crate) fd: RawFd,
+    pub(crate) generation: u32,
+    pub(crate) heard_ms: u32,
+    pub(crate) pinged_ms: u32,
+    pub(crate) state: State,
+    /// How publications look to this client.
+    pub(crate) shape: Shape,
+}
+
+const _: () = assert!(size_of::<Hot>() <= 20, "the fan-out reads one per delivery");
+
+/// A client's place in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) channel: ChannelIndex,
+    pub(crate) place: Place,
+    /// The client hears who comes and goes.
+    pub(crate) presence: bool,
+}
+
+/// A request that waits for the answers of homes and owners.
+pub(crate) struct Pending {
+    pub(crate) upgrade: Upgrade,
+    pub(crate) channel: Option<Arc<str>>,
+    /// How many answers are still to come.
+    pub(crate) awaited: u8,
+    /// Older clients of its user go when it is open.
+    pub(crate) replaces: bool,
+    /// Bytes that the client sent behind its request.
+    pub(crate) rest: Bytes,
+}
+
+/// A `who` that waits for shards.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    pub(crate) request: u32,
+    pub(crate) id: Option<RequestId>,
+    pub(crate) channel: Arc<str>,
+    /// How many shards have not answered yet.
+    pub(crate) awaited: usize,
+    /// The answers so far, taken together.
+    pub(crate) here: Here,
+}
+
+/// The part of a client that few have: small, as it stays for as long as the client does.
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// Claims to release at the end, the user aside.
+    pub(crate) claims: Vec<Claim>,
+    /// Seats beside the first.
+    pub(crate) seats: Vec<Seat>,
+    /// The channel of the URL, for requests that name none.
+    pub(crate) url_channel: Option<Arc<str>>,
+    brief: Option<Box<Brief>>,
+}
+
+/// The part of a client that is there for a short time: while it shakes hands or waits for
+/// something. Limits of its rate keep it.
+#[derive(Default)]
+pub(crate) struct Brief {
+    /// The beginning of a request head.
+    pub(crate) head: Vec<u8>,
+    pub(crate) pending: Option<Box<Pending>>,
+    pub(crate) messages: Option<Bucket>,
+    pub(crate) bytes: Option<Bucket>,
+    pub(crate) errors: Option<Bucket>,
+    pub(crate) held: Option<(ShardId, Ask)>,
+    /// Joins that wait for a home.
+    pub(crate) joining: usize,
+    pub(crate) gatherings: Vec<Gathering>,
+    pub(crate) requests: u32,
+}
+
+impl Brief {
+    /// Returns `true` if nothing in it is needed any more.
+    fn is_over(&self) -> bool {
+        self.head.is_empty()
+            && self.pending.is_none()
+            && self.messages.is_none()
+            && self.bytes.is_none()
+            && self.errors.is_none()
+            && self.held.is_none()
+            && self.joining == 0
+            && self.gatherings.is_empty()
+    }
+}
+
+/// One connection.
+pub(crate) struct Client<N: Net> {
+    pub(crate) stream: N::Stream,
+    pub(crate) outbox: Option<Box<Outbox>>,
+    pub(crate) machine: Option<Box<Machine>>,
+    pub(crate) extra: Option<Box<Extra>>,
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) seat: Option<Seat>,
+    pub(crate) since_s: u32,
+}
+
+impl<N: Net> Client<N> {
+    pub(crate) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    pub(crate) fn brief(&mut self) -> &mut Brief {
+        self.extra().brief.get_or_insert_default()
+    }
+
+    pub(crate) fn brief_mut(&mut self) -> Option<&mut Brief> {
+        self.extra.as_mut()?.brief.as_deref_mut()
+    }
+
+    pub(crate) fn brief_ref(&self) -> Option<&Brief> {
+        self.extra.as_ref()?.brief.as_deref()
+    }
+
+    /// Gives the memory back that is not needed any more.
+    pub(crate) fn shed(&mut self) {
+        let Some(extra) = &mut self.extra else { return };
+        if extra.brief.as_ref().is_some_and(|brief| brief.is_over()) {
+            extra.brief = None;
+        }
+        let unused = extra.brief.is_none()
+            && extra.claims.is_empty()
+            && extra.seats.is_empty()
+            && extra.url_channel.is_none();
+        if unused {
+            self.extra = None;
+        }
+    }
+
+    pub(crate) fn seats(&self) -> impl Iterator<Item = &Seat> {
+        self.seat.iter().chain(self.extra.iter().flat_map(|extra| extra.seats.iter()))
+    }
+
+    pub(crate) fn seat_mut(&mut self, channel: ChannelIndex) -> Option<&mut Seat> {
+        let others = self.extra.iter_mut().flat_map(|extra| extra.seats.iter_mut());
+        self.seat.iter_mut().chain(others).find(|seat| seat.channel == channel)
+    }
+
+    /// Takes the seat in `channel` away.
+    pub(crate) fn unseat(&mut self, channel: ChannelIndex) -> Option<Seat> {
+        if self.seat.is_some_and(|seat| seat.channel == channel) {
+            return self.seat.take();
+        }
+        let seats = &mut self.extra.as_mut()?.seats;
+        let index = seats.iter().position(|seat| seat.channel == channel)?;
+        Some(seats.swap_remove(index))
+    }
+}
+
+/// All slots of a shard.
+pub(crate) struct Roster<N: Net> {
+    pub(crate) me: ShardId,
+    hot: Vec<Hot>,
+    clients: Slab<Client<N>>,
+    /// Where those clients come from of whom a proxy told it, by slot; few servers have any.
+    told: HashMap<usize, IpAddr, foldhash::fast::RandomState>,
+}
+
+impl<N: Net> Roster<N> {
+    pub(crate) fn new(me: ShardId) -> Self {
+        Self { me, hot: Vec::new(), clients: Slab::new(), told: HashMap::default() }
+    }
+
+    /// Returns the number of connections, whatever their phase.
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Returns the number of slots, the vacant ones included.
+    pub(crate) fn slots(&self) -> usize {
+        self.hot.len()
+    }
+
+    /// Gives a connection a slot.
+    pub(crate) fn add(&mut self, stream: N::Stream, now_ms: u32, since_s: u32) -> Slot {
+        let entry = self.clients.vacant_entry();
+        let slot = Slot::at(entry.key());
+        let fd = N::fd(&stream);
+        entry.insert(Client {
+            stream,
+            outbox: None,
+            machine: None,
+            extra: None,
+            user: None,
+            seat: None,
+            since_s,
+        });
+        let fresh = Hot {
+            fd,
+            generation: 0,
+            heard_ms: now_ms,
+            pinged_ms: now_ms,
+            state: State::ACCEPTED,
+            shape: Shape::default(),
+        };
+        if let Some(hot) = self.hot.get_mut(slot.index()) {
+            *hot = Hot { generation: hot.generation, ..fresh };
+        } else {
+            self.hot.push(fresh);
+        }
+        slot
+    }
+
+    /// Takes a connection out; its stream may be dropped afterwards.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Client<N>> {
+        let client = self.clients.try_remove(slot.index())?;
+        if !self.told.is_empty() {
+            self.told.remove(&slot.index());
+        }
+        let hot = &mut self.hot[slot.index()];
+        hot.fd = -1;
+        hot.state = State::VACANT;
+        hot.generation = hot.generation.wrapping_add(1);
+        Some(client)
+    }
+
+    /// A proxy says where the client comes from.
+    pub(crate) fn tell_address(&mut self, slot: Slot, address: IpAddr) {
+        if self.get(slot).is_some() {
+            self.told.insert(slot.index(), address.to_canonical());
+        }
+    }
+
+    /// Returns the client's address as a proxy told it.
+    pub(crate) fn told_address(&self, slot: Slot) -> Option<IpAddr> {
+        self.told.get(&slot.index()).copied()
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Client<N>> {
+        self.clients.get(slot.index())
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Client<N>> {
+        self.clients.get_mut(slot.index())
+    }
+
+    pub(crate) fn hot(&self, slot: Slot) -> Hot {
+        self.hot[slot.index()]
+    }
+
+    pub(crate) fn hot_mut(&mut self, slot: Slot) -> &mut Hot {
+        &mut self.hot[slot.index()]
+    }
+
+    pub(crate) fn all_hot_mut(&mut self) -> impl Iterator<Item = &mut Hot> {
+        self.hot.iter_mut()
+    }
+
+    pub(crate) fn state(&self, slot: Slot) -> State {
+        self.hot[slot.index()].state
+    }
+
+    pub(crate) fn state_mut(&mut self, slot: Slot) -> &mut State {
+        &mut self.hot[slot.index()].state
+    }
+
+    pub(crate) fn phase(&self, slot: Slot) -> Phase {
+        self.state(slot).phase()
+    }
+
+    pub(crate) fn id(&self, slot: Slot) -> ClientId {
+        ClientId { generation: self.hot[slot.index()].generation, slot, shard: self.me }
+    }
+
+    /// Returns the slot of a client, unless another one or none has it by now.
+    pub(crate) fn slot_of(&self, client: ClientId) -> Option<Slot> {
+        let hot = self.hot.get(client.slot.index())?;
+        let same = hot.generation == client.generation && hot.state != State::VACANT;
+        same.then_some(client.slot)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Client<N>)> {
+        self.clients.iter().map(|(slot, client)| (Slot::at(slot), client))
+    }
+
+    /// Holds the slots against the connections.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self) {
+        for (index, hot) in self.hot.iter().enumerate() {
+            hot.state.check();
+            let vacant = !self.clients.contains(index);
+            debug_assert_eq!(hot.state == State::VACANT, vacant, "slot {index}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The home of channels and the owner of users: it answers asks, and knows no client's socket.
+//!
+//! A home numbers the publications of its channels. An owner knows which clients are a user's or
+//! come from an address. Their answers travel as parcels, also those to their own shard.
+
+pub(crate) mod number;
+pub(crate) mod claims;
+mod presence;
+
+use crate::client::tally::Tally;
+use crate::config::Config;
+use crate::mesh::Port;
+use crate::mesh::parcel::{Ask, Deliver};
+use crate::model::directory::Directory;
+use crate::model::rooms::Rooms;
+
+/// The parts of a shard that a home works on.
+pub(crate) struct Home<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) rooms: &'a mut Rooms,
+    pub(crate) directory: &'a mut Directory,
+    pub(crate) port: &'a mut Port,
+    pub(crate) tally: &'a mut Tally,
+}
+
+impl Home<'_> {
+    /// Answers one ask as home or owner; `who` is none of these. The caller has seen that this home
+    /// is not stalled.
+    pub(crate) fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Publish { publication, reply } => self.number(publication, reply),
+            Ask::Direct { user, publication, reply } => self.direct(&user, &publication, reply),
+            Ask::Subscribe { channel, by } => self.admit_shard(&channel, by),
+            Ask::Unsubscribe { channel, by } => self.dismiss_shard(&channel, by),
+            Ask::Claim { client, claim } => {
+                let verdict = self.judge(client, &claim);
+                self.port.deliver(client.shard, Deliver::Claimed { client, claim, verdict });
+            }
+            Ask::Release { client, claim } => self.release(client, &claim),
+            Ask::Settle { client, user, channel } => self.replace_older(client, &user, channel),
+            Ask::Replace { clients } => self.send_away(&clients),
+            Ask::DisconnectUser { user, reply } => reply.send(self.disconnect(&user)),
+            Ask::Watch { channel, by, on } => self.watch(&channel, by, on),
+            Ask::Presence(presence) => self.spread_presence(&presence),
+            Ask::Who { .. } => debug_assert!(false, "each shard answers this for itself"),
+        }
+    }
+}

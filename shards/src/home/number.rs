@@ -1,0 +1,82 @@
+//! A channel's order: its home numbers publications, and knows the shards that must hear them.
+
+use std::sync::Arc;
+
+use super::Home;
+use crate::clock::unix_ms;
+use crate::mesh::parcel::{Deliver, Outcome};
+use crate::mesh::reply::ReplyTo;
+use crate::model::channel::NoRoom;
+use crate::model::id::{ShardId, shards_of};
+use crate::model::message::{Position, Publication};
+
+impl Home<'_> {
+    /// Numbers a publication and sends it to every shard with subscribers.
+    pub(super) fn number(
+        &mut self,
+        mut publication: Arc<Publication>,
+        reply: ReplyTo<Result<Position, NoRoom>>,
+    ) {
+        let me = self.port.me;
+        let Ok(index) = self.rooms.channels.find_or_add(&publication.channel, me) else {
+            return self.refuse(reply);
+        };
+        let order = &mut self.rooms.channels.at(index).order;
+        order.newest.offset += 1;
+        let (position, shards) = (order.newest, order.shards);
+        // The publisher keeps no other reference, so this copies nothing.
+        let numbered = Arc::make_mut(&mut publication);
+        numbered.offset = position.offset;
+        numbered.time_ms = unix_ms();
+        self.tally.publications += 1;
+        for shard in shards_of(shards & !me.bit()) {
+            self.port.deliver(shard, Deliver::Publication(Arc::clone(&publication)));
+        }
+        match reply {
+            ReplyTo::Nobody => {}
+            ReplyTo::Bridge(reply) => reply.send(Ok(position)),
+            ReplyTo::Client(to, id) => {
+                let channel = Arc::clone(&publication.channel);
+                let outcome = Outcome::Published { channel, position };
+                self.port.deliver(to.shard, Deliver::Answer { to, id: Some(id), outcome });
+            }
+        }
+        if shards & me.bit() != 0 {
+            self.rooms.add_to_tick(index, publication);
+        }
+    }
+
+    fn refuse(&mut self, reply: ReplyTo<Result<Position, NoRoom>>) {
+        match reply {
+            ReplyTo::Nobody => {}
+            ReplyTo::Bridge(reply) => reply.send(Err(NoRoom)),
+            ReplyTo::Client(to, id) => {
+                let parcel = Deliver::Answer { to, id: Some(id), outcome: Outcome::NoRoom };
+                self.port.deliver(to.shard, parcel);
+            }
+        }
+    }
+
+    /// Counts a shard among the subscribers of a channel.
+    pub(super) fn admit_shard(&mut self, channel: &Arc<str>, by: ShardId) {
+        let channel = Arc::clone(channel);
+        let answer = match self.rooms.channels.find_or_add(&channel, self.port.me) {
+            Err(NoRoom) => Deliver::Unsubscribable { channel },
+            Ok(index) => {
+                let order = &mut self.rooms.channels.at(index).order;
+                order.shards |= by.bit();
+                let (newest, watched) = (order.newest, order.watchers != 0);
+                Deliver::Subscribed { channel, newest, watched }
+            }
+        };
+        self.port.deliver(by, answer);
+    }
+
+    /// Counts a shard no longer among the subscribers of a channel.
+    pub(super) fn dismiss_shard(&mut self, channel: &Arc<str>, by: ShardId) {
+        if let Some(index) = self.rooms.channels.find(channel) {
+            self.rooms.channels.at(index).order.shards &= !by.bit();
+        }
+        self.watch(channel, by, false);
+    }
+}

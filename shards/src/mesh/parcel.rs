@@ -1,0 +1,170 @@
+//! Parcels: asks to a home or an owner, and what is delivered to the shards of clients.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hdrhistogram::Histogram;
+
+use super::reply::{Reply, ReplyTo};
+use crate::close::CloseReason;
+use crate::model::channel::NoRoom;
+use crate::model::directory::Verdict;
+use crate::model::id::{ClientId, RequestId, ShardId};
+use crate::model::message::{Position, Publication};
+use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+
+/// A client's claim, which its owner grants or refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Claim {
+    User(Arc<str>),
+    Address(IpAddr),
+}
+
+/// Who wants to know who is in a channel.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    /// A client, in its request of that number.
+    Client { client: ClientId, request: u32 },
+    /// A thread that is no shard.
+    Bridge(Reply<Here>),
+}
+
+/// On the publish lane: to a channel's home, a user's owner, or every shard.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Publish {
+        publication: Arc<Publication>,
+        reply: ReplyTo<Result<Position, NoRoom>>,
+    },
+    Direct {
+        user: Arc<str>,
+        publication: Arc<Publication>,
+        reply: ReplyTo<u64>,
+    },
+    Subscribe {
+        channel: Arc<str>,
+        by: ShardId,
+    },
+    Unsubscribe {
+        channel: Arc<str>,
+        by: ShardId,
+    },
+    Claim {
+        client: ClientId,
+        claim: Claim,
+    },
+    Release {
+        client: ClientId,
+        claim: Claim,
+    },
+    /// A client that replaces others is open, in `channel` if it named one.
+    Settle {
+        client: ClientId,
+        user: Arc<str>,
+        channel: Option<Arc<str>>,
+    },
+    /// The clients are replaced. The home of their channel sends them away, behind all that it
+    /// numbered before the newer client sat there.
+    Replace {
+        clients: Vec<ClientId>,
+    },
+    Who {
+        channel: Arc<str>,
+        asker: Asker,
+    },
+    Watch {
+        channel: Arc<str>,
+        by: ShardId,
+        on: bool,
+    },
+    Presence(Arc<Presence>),
+    DisconnectUser {
+        user: Arc<str>,
+        reply: Reply<u64>,
+    },
+}
+
+/// A client came to a channel or left it.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    pub(crate) channel: Arc<str>,
+    pub(crate) client: ClientId,
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) joined: bool,
+}
+
+/// The outcome of a client's request that another shard decided.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Published {
+        channel: Arc<str>,
+        position: Position,
+    },
+    /// A direct message was delivered to so many clients.
+    Reached(u64),
+    /// The home has no room for another channel.
+    NoRoom,
+}
+
+/// On the deliver lane, whose receiver never waits for anything.
+#[derive(Debug)]
+pub(crate) enum Deliver {
+    Publication(Arc<Publication>),
+    Direct { to: Vec<ClientId>, publication: Arc<Publication> },
+    Answer { to: ClientId, id: Option<RequestId>, outcome: Outcome },
+    Subscribed { channel: Arc<str>, newest: Position, watched: bool },
+    Unsubscribable { channel: Arc<str> },
+    Claimed { client: ClientId, claim: Claim, verdict: Verdict },
+    Close { client: ClientId, reason: CloseReason },
+    Here { to: ClientId, request: u32, here: Here },
+    Watched { channel: Arc<str>, on: bool },
+    Presence(Arc<Presence>),
+    Instruction(Instruction),
+}
+
+/// The control plane's wish, for the shard itself.
+#[derive(Debug)]
+pub(crate) enum Instruction {
+    Report(Reply<Report>),
+    Channels {
+        limit: usize,
+        reply: Reply<Vec<ChannelInfo>>,
+    },
+    Connections {
+        queued: bool,
+        limit: usize,
+        reply: Reply<Vec<ConnectionInfo>>,
+    },
+    Latency(Reply<(usize, Histogram<u64>)>),
+    Disconnect {
+        client: ClientId,
+        reply: Reply<u64>,
+    },
+    /// With a successor, which holds the listeners from now on, or without.
+    Drain {
+        successor: bool,
+    },
+    /// A fault on purpose, for the test of what follows from one.
+    #[cfg(debug_assertions)]
+    Panic,
+}
+
+impl Ask {
+    /// Returns `true` if many clients may have to be sent something for this one parcel, each on
+    /// its own.
+    pub(crate) fn is_broad(&self) -> bool {
+        match self {
+            Self::Presence(_) | Self::Who { .. } => true,
+            // What comes from outside waits for no shard, and so must not make clients wait.
+            Self::Direct { reply, .. } => !matches!(reply, ReplyTo::Bridge(_)),
+            _ => false,
+        }
+    }
+}
+
+impl Deliver {
+    /// The same for a parcel to the shard of clients.
+    pub(crate) fn is_broad(&self) -> bool {
+        matches!(self, Self::Presence(_) | Self::Direct { .. } | Self::Here { .. })
+    }
+}

@@ -1,0 +1,183 @@
+//! Accept: every shard has its own listener on the same address, and the kernel spreads the
+//! connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::clock::Now;
+use crate::config::Config;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::watch::Watch;
+use crate::wire::refusal::Refusal;
+
+/// How many connections may wait for the shard's next turn.
+const FRESH_MAX: usize = 256;
+
+/// How long the kernel keeps a connection whose peer acknowledges nothing. Beyond any write
+/// timeout; for peers that vanished.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Binds one listening socket. `address` with port 0 takes a free one.
+pub(crate) fn listen(config: &Config, address: SocketAddr, core: usize) -> io::Result<OwnedFd> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    furnish(SockRef::from(&socket), config)?;
+    if config.steer_by_core {
+        socket.set_cpu_affinity(core)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog(config))?;
+    Ok(socket.into())
+}
+
+/// Makes a socket on which another process listens, or has listened, one of our own. What it has
+/// been set to and we leave to the kernel, such as buffer sizes, stays.
+pub(crate) fn adopt(listener: &OwnedFd, config: &Config, core: usize) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    // No core: minus one in the kernel's eyes.
+    socket.set_cpu_affinity(if config.steer_by_core { core } else { usize::MAX })?;
+    // Listening once more changes the backlog, and neither loses nor refuses anyone.
+    socket.listen(backlog(config))?;
+    furnish(socket, config)
+}
+
+fn backlog(config: &Config) -> i32 {
+    i32::try_from(config.backlog).unwrap_or(i32::MAX)
+}
+
+fn furnish(socket: SockRef<'_>, config: &Config) -> io::Result<()> {
+    // Accepted sockets inherit these from the listener, which saves calls for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+    if config.send_buffer_bytes > 0 {
+        socket.set_send_buffer_size(config.send_buffer_bytes as usize)?;
+    }
+    if config.receive_buffer_bytes > 0 {
+        socket.set_recv_buffer_size(config.receive_buffer_bytes as usize)?;
+    }
+    Ok(())
+}
+
+/// A shard's listeners, and whether anyone waits at them.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    /// One, or several of a process with more shards.
+    listeners: Vec<OwnedFd>,
+    /// At which of them the next look begins.
+    next: usize,
+    /// Connections may wait that were not announced again: the last look did not take all.
+    more: bool,
+    /// Descriptors were out, or other shards are behind: no look before then.
+    not_before: Option<Now>,
+    pause: Duration,
+}
+
+impl Entrance {
+    pub(crate) fn new(listeners: Vec<OwnedFd>, pause: Duration) -> Self {
+        Self { listeners, next: 0, more: false, not_before: None, pause }
+    }
+
+    /// Whether to look before the shard sleeps.
+    pub(crate) fn is_due(&self, net: &Watch) -> bool {
+        self.not_before.is_none() && (net.knocked || self.more)
+    }
+
+    /// How long the shard may sleep at most.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.not_before.map(|_| self.pause)
+    }
+
+    /// Accepts who waits, up to a bound. Where descriptors are out it pauses instead of spinning.
+    pub(crate) fn accept(&mut self, shard: &mut Shard<Watch>, now: Now) {
+        let due =
+            self.not_before.map_or_else(|| self.is_due(&shard.clients.net), |then| now >= then);
+        if !due {
+            return;
+        }
+        if shard.has_successor() {
+            return self.leave(&mut shard.clients.net);
+        }
+        if shard.port.owes_much() {
+            return self.pause(now);
+        }
+        (self.not_before, self.more, shard.clients.net.knocked) = (None, false, false);
+        let mut empty = 0;
+        while shard.fresh.len() < FRESH_MAX {
+            let Some(listener) = self.listeners.get(self.next) else { return };
+            match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+                Ok(stream) => shard.fresh.push_back(stream),
+                Err(Errno::AGAIN) => {
+                    empty += 1;
+                    if empty == self.listeners.len() {
+                        return;
+                    }
+                    self.next = (self.next + 1) % self.listeners.len();
+                }
+                Err(error) if is_the_peers(error) => {}
+                Err(_) => {
+                    shard.clients.tally.accept_pauses += 1;
+                    return self.pause(now);
+                }
+            }
+        }
+        self.more = true;
+    }
+
+    fn pause(&mut self, now: Now) {
+        self.not_before = Some(Now { ns: now.ns + nanoseconds(self.pause) });
+    }
+
+    /// Who waits at the listeners is another process's from here on. They stay in its hands, so
+    /// nobody at them is refused.
+    fn leave(&mut self, net: &mut Watch) {
+        for listener in self.listeners.drain(..) {
+            // The kernel would go on telling of a socket that others hold.
+            net.forget(&listener);
+        }
+        (self.not_before, self.more, net.knocked) = (None, false, false);
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2)
+}
+
+/// Whether accepting failed because of that one connection, which is gone.
+fn is_the_peers(error: Errno) -> bool {
+    matches!(error, Errno::CONNABORTED | Errno::CONNRESET | Errno::INTR | Errno::TIMEDOUT)
+}
+
+impl<N: Net> Shard<N> {
+    /// Gives the accepted connections slots, and has their sockets watched.
+    pub(crate) fn admit_fresh(&mut self) {
+        let clients = &mut self.clients;
+        let slots_max = clients.config.clients_per_shard.saturating_add(FRESH_MAX);
+        while let Some(stream) = self.fresh.pop_front() {
+            clients.tally.accepts += 1;
+            if clients.roster.len() >= slots_max {
+                // Not even a refusal can be afforded: a slot for it would be one over the bound.
+                clients.count_refusal(&Refusal::Full);
+                N::shutdown(N::fd(&stream));
+                continue;
+            }
+            let slot = clients.roster.add(stream, clients.now.ms(), clients.now.seconds());
+            let Some(client) = clients.roster.get(slot) else { continue };
+            if clients.net.watch(&client.stream, slot).is_err() {
+                // The kernel's bound on watched sockets, or its memory. Dropping closes the socket.
+                clients.count_refusal(&Refusal::Full);
+                clients.roster.remove(slot);
+                continue;
+            }
+            clients.set_deadline(slot, clients.config.handshake_timeout);
+        }
+    }
+}

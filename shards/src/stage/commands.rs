@@ -1,0 +1,220 @@
+//! Performs a client's command, whatever its dialect.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::clock::unix_ms;
+use crate::close::CloseReason;
+use crate::mesh::parcel::Ask;
+use crate::mesh::reply::ReplyTo;
+use crate::model::bucket::Bucket;
+use crate::model::channel::{JoinRequest, NoRoom};
+use crate::model::id::{RequestId, ShardId, Slot};
+use crate::model::message::{From, Payload, Publication};
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::stage::submit::Flow;
+use crate::stage::who::TooMany;
+use crate::wire::command::{Command, ErrorCode, Mistake};
+use crate::wire::event::Event;
+use crate::wire::name::check_name;
+
+/// How much a command may cost others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// As much as a publication, for which its home has room.
+    Light,
+    /// Sends to many single clients, or parcels to all shards.
+    Heavy,
+    /// Names by the thousand that are gathered, sorted and written: one for each turn.
+    Heaviest,
+}
+
+impl Weight {
+    fn of(command: &Command<'_>) -> Self {
+        match command {
+            Command::Publish { .. } | Command::Ping { .. } | Command::Heartbeat => Self::Light,
+            Command::Direct { .. } | Command::Join { .. } | Command::Leave { .. } => Self::Heavy,
+            Command::Who { .. } => Self::Heaviest,
+        }
+    }
+}
+
+/// A channel that a request is about, and its home.
+struct Target {
+    channel: Arc<str>,
+    home: ShardId,
+}
+
+impl<N: Net> Shard<N> {
+    /// Performs a command. A mistake is told to the client, and counted against it.
+    pub(crate) fn perform(&mut self, slot: Slot, command: Command<'_>) -> Flow {
+        let weight = Weight::of(&command);
+        let done = match command {
+            Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
+            Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
+            Command::Join { channel, presence, id } => {
+                self.join(slot, &channel, JoinRequest { id, presence })
+            }
+            Command::Leave { channel, id } => self.leave(slot, &channel, id),
+            Command::Who { channel, id } => self.who(slot, channel, id),
+            Command::Ping { id } => {
+                self.clients.tell(slot, &Event::Pong { id: id.as_ref() });
+                Ok(Flow::On)
+            }
+            Command::Heartbeat => {
+                self.clients.tell(slot, &Event::Heartbeat);
+                Ok(Flow::On)
+            }
+        };
+        let flow = done.unwrap_or_else(|mistake| self.tell_mistake(slot, &mistake));
+        if weight == Weight::Light {
+            return flow;
+        }
+        self.settle();
+        match (self.weigh(slot, flow), weight) {
+            (Flow::On, Weight::Heaviest) => Flow::Later,
+            (flow, _) => flow,
+        }
+    }
+
+    /// Tells a client that it is wrong; too often, and it is closed.
+    pub(crate) fn tell_mistake(&mut self, slot: Slot, mistake: &Mistake) -> Flow {
+        self.clients.tally.errors += 1;
+        let Mistake { code, text, id } = mistake;
+        self.clients.tell(slot, &Event::Error { code: *code, text, id: id.as_ref() });
+        let (max, now_ms) = (self.clients.config.errors_max, self.clients.now.ms());
+        let Some(client) = self.clients.roster.get_mut(slot) else { return Flow::On };
+        let budget = client.brief().errors.get_or_insert_with(|| Bucket::full(max, now_ms));
+        if budget.take_slowly(max, now_ms) {
+            Flow::On
+        } else {
+            Flow::Over(CloseReason::TooManyErrors)
+        }
+    }
+
+    fn publish(
+        &mut self,
+        slot: Slot,
+        channel: Option<Cow<'_, str>>,
+        payload: Payload,
+        id: Option<RequestId>,
+    ) -> Result<Flow, Mistake> {
+        let (target, id) = self.target(slot, channel.as_deref(), id)?;
+        let publication = self.publication(slot, target.channel, payload);
+        let reply = self.reply_to(slot, id);
+        Ok(self.submit(slot, target.home, Ask::Publish { publication, reply }))
+    }
+
+    fn direct(
+        &mut self,
+        slot: Slot,
+        user: &str,
+        payload: Payload,
+        id: Option<RequestId>,
+    ) -> Result<Flow, Mistake> {
+        let id = self.check_name(user, id)?;
+        let owner = self.port.mesh.home_of(user);
+        let mut publication = self.publication(slot, "".into(), payload);
+        // A direct message has no home that would stamp it.
+        Arc::make_mut(&mut publication).time_ms = unix_ms();
+        let reply = self.reply_to(slot, id);
+        Ok(self.submit(slot, owner, Ask::Direct { user: user.into(), publication, reply }))
+    }
+
+    fn join(&mut self, slot: Slot, name: &str, mut join: JoinRequest) -> Result<Flow, Mistake> {
+        join.id = self.check_name(name, join.id.take())?;
+        // Joins that a home has not answered count as well: they may all come true.
+        let taken = self.clients.roster.get(slot).map_or(0, |client| {
+            client.seats().count() + client.brief_ref().map_or(0, |brief| brief.joining)
+        });
+        if taken >= self.clients.config.channels_per_client {
+            let text = "no more channels for one client";
+            return Err(Mistake::new(ErrorCode::TooManyChannels, text, join.id));
+        }
+        let id = join.id.clone();
+        self.join_channel(slot, &name.into(), join)
+            .map_err(|NoRoom| Mistake::new(ErrorCode::NoRoom, "no room for another channel", id))?;
+        Ok(Flow::On)
+    }
+
+    fn leave(&mut self, slot: Slot, name: &str, id: Option<RequestId>) -> Result<Flow, Mistake> {
+        let left = self.rooms.channels.find(name).is_some_and(|index| self.rise(slot, index));
+        if !left {
+            return Err(Mistake::new(ErrorCode::NotJoined, "not a member of this channel", id));
+        }
+        self.clients.tell(slot, &Event::Left { channel: name, id: id.as_ref() });
+        Ok(Flow::On)
+    }
+
+    fn who(
+        &mut self,
+        slot: Slot,
+        channel: Option<Cow<'_, str>>,
+        id: Option<RequestId>,
+    ) -> Result<Flow, Mistake> {
+        let (target, id) = self.target(slot, channel.as_deref(), id)?;
+        let again = id.clone();
+        self.ask_who(slot, target.channel, id)
+            .map_err(|TooMany| Mistake::new(ErrorCode::Rate, "too many requests at once", again))?;
+        Ok(Flow::On)
+    }
+
+    /// The channel that a request is about: the one it names, or the one of the client's URL.
+    fn target(
+        &self,
+        slot: Slot,
+        named: Option<&str>,
+        id: Option<RequestId>,
+    ) -> Result<(Target, Option<RequestId>), Mistake> {
+        let Some(name) = named else {
+            return self.own_channel(slot).map(|target| (target, id.clone())).ok_or_else(|| {
+                let text = "no channel in the message or the URL";
+                Mistake::new(ErrorCode::MissingField, text, id)
+            });
+        };
+        if let Some(index) = self.rooms.channels.find(name) {
+            // A known name is shared instead of copied, and was checked when it became known.
+            let known = self.rooms.channels.get(index);
+            return Ok((Target { channel: Arc::clone(&known.name), home: known.home }, id));
+        }
+        let id = self.check_name(name, id)?;
+        Ok((Target { channel: name.into(), home: self.port.mesh.home_of(name) }, id))
+    }
+
+    /// The channel of a client's URL.
+    fn own_channel(&self, slot: Slot) -> Option<Target> {
+        let client = self.clients.roster.get(slot)?;
+        if self.clients.dialect(slot).has_requests() {
+            let channel = Arc::clone(client.extra.as_ref()?.url_channel.as_ref()?);
+            let home = self.port.mesh.home_of(&*channel);
+            return Some(Target { channel, home });
+        }
+        // A client without requests never leaves its channel.
+        let channel = self.rooms.channels.get(client.seat?.channel);
+        Some(Target { channel: Arc::clone(&channel.name), home: channel.home })
+    }
+
+    fn check_name(&self, name: &str, id: Option<RequestId>) -> Result<Option<RequestId>, Mistake> {
+        match check_name(name, self.clients.config.name_bytes) {
+            Ok(()) => Ok(id),
+            Err(fault) => Err(Mistake::new(ErrorCode::BadName, fault, id)),
+        }
+    }
+
+    fn reply_to<T>(&self, slot: Slot, id: Option<RequestId>) -> ReplyTo<T> {
+        id.map_or(ReplyTo::Nobody, |id| ReplyTo::Client(self.clients.roster.id(slot), id))
+    }
+
+    fn publication(&self, slot: Slot, channel: Arc<str>, payload: Payload) -> Arc<Publication> {
+        let user = self.clients.roster.get(slot).and_then(|client| client.user.clone());
+        Arc::new(Publication {
+            channel,
+            offset: 0,
+            time_ms: 0,
+            ingress_ns: self.clients.now.ns,
+            from: Some(From { client: self.clients.roster.id(slot), user }),
+            payload,
+        })
+    }
+}

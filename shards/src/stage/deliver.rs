@@ -1,0 +1,129 @@
+//! The receiver's side of both lanes: each parcel is taken to the stage that it is for.
+//!
+//! A home's answers to its own shard travel as parcels as well. Every stage that may have caused
+//! some is followed by [`Shard::settle`].
+
+use crate::mesh::parcel::{Ask, Deliver, Outcome};
+use crate::model::channel::{Subscription, Waiter};
+use crate::model::id::{ClientId, RequestId};
+use crate::model::message::Position;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::wire::command::ErrorCode;
+use crate::wire::event::Event;
+use crate::wire::refusal::Refusal;
+
+impl<N: Net> Shard<N> {
+    /// Takes what this shard has sent to itself, and what follows from it.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            if let Some(parcel) = self.port.next_own_deliver() {
+                self.take_deliver(parcel);
+            } else if let Some(ask) = self.port.next_own_ask() {
+                self.answer(ask);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Takes one parcel of the publish lane. The caller has seen that this home is not stalled.
+    pub(crate) fn take_ask(&mut self, ask: Ask) {
+        self.answer(ask);
+        self.settle();
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Who { channel, asker } => self.answer_who(&channel, asker),
+            other => self.home().answer(other),
+        }
+    }
+
+    /// Takes one parcel of the deliver lane. Nothing here may wait.
+    pub(crate) fn take_deliver(&mut self, parcel: Deliver) {
+        match parcel {
+            Deliver::Publication(publication) => {
+                if let Some(index) = self.rooms.channels.find(&publication.channel)
+                    && self.rooms.channels.get(index).subscription == Subscription::Live
+                {
+                    self.rooms.add_to_tick(index, publication);
+                }
+            }
+            Deliver::Direct { to, publication } => self.deliver_direct(&to, &publication),
+            Deliver::Answer { to, id, outcome } => self.tell_outcome(to, id.as_ref(), &outcome),
+            Deliver::Subscribed { channel, newest, watched } => {
+                self.let_in(&channel, newest, watched);
+            }
+            Deliver::Unsubscribable { channel } => self.turn_away(&channel),
+            Deliver::Claimed { client, claim, verdict } => {
+                self.take_claimed(client, &claim, verdict);
+            }
+            Deliver::Close { client, reason } => {
+                // Marked only: what was delivered before it is in a tick that has not left yet.
+                if let Some(slot) = self.clients.roster.slot_of(client) {
+                    self.clients.doom(slot, reason);
+                }
+            }
+            Deliver::Here { to, request, here } => self.gather(to, request, here),
+            Deliver::Watched { channel, on } => {
+                if let Some(index) = self.rooms.channels.find(&channel) {
+                    self.rooms.channels.at(index).watched = on;
+                }
+            }
+            Deliver::Presence(presence) => self.tell_presence(&presence),
+            Deliver::Instruction(instruction) => self.obey(instruction),
+        }
+    }
+
+    /// Goes on with those who waited for a channel, which is subscribed now.
+    fn let_in(&mut self, channel: &str, newest: Position, watched: bool) {
+        let Some((index, waiting)) = self.take_subscribed(channel, newest, watched) else {
+            return;
+        };
+        for Waiter { client, join } in waiting {
+            let Some(slot) = self.clients.roster.slot_of(client) else { continue };
+            match join {
+                None => self.stop_waiting(slot),
+                Some(join) => {
+                    self.count_joining(slot, -1);
+                    self.finish_join(slot, index, join);
+                }
+            }
+        }
+    }
+
+    /// Tells those who waited for a channel that there is no room for it.
+    fn turn_away(&mut self, channel: &str) {
+        for Waiter { client, join } in self.take_unsubscribable(channel) {
+            let Some(slot) = self.clients.roster.slot_of(client) else { continue };
+            match join {
+                None => self.refuse(slot, &Refusal::ChannelRoom),
+                Some(join) => {
+                    self.count_joining(slot, -1);
+                    self.tell_outcome(client, join.id.as_ref(), &Outcome::NoRoom);
+                }
+            }
+        }
+    }
+
+    /// Tells a client what became of its request. A refusal that comes so late does not count as
+    /// the client's mistake.
+    fn tell_outcome(&mut self, to: ClientId, id: Option<&RequestId>, outcome: &Outcome) {
+        let Some(slot) = self.clients.listener(to) else { return };
+        let error = |code, text| Event::Error { code, text, id };
+        let event = match (outcome, id) {
+            (Outcome::NoRoom, _) => error(ErrorCode::NoRoom, "no room for another channel"),
+            (Outcome::Reached(0), _) => {
+                error(ErrorCode::UnknownUser, "nobody of that name is here")
+            }
+            (Outcome::Reached(clients), Some(id)) => Event::Reached { clients: *clients, id },
+            (Outcome::Published { channel, position }, Some(id)) => {
+                Event::Published { channel, position: *position, id }
+            }
+            (Outcome::Reached(_) | Outcome::Published { .. }, None) => return,
+        };
+        self.clients.tally.errors += u64::from(matches!(event, Event::Error { .. }));
+        self.clients.tell(slot, &event);
+    }
+}

@@ -1,0 +1,99 @@
+//! Leaving on purpose: no new clients, closes spread over time, outboxes flushed, then the end.
+
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::close::CloseReason;
+use crate::model::id::Slot;
+use crate::net::Net;
+use crate::shard::Shard;
+
+/// A drain under way.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    began: Now,
+    /// Another process serves the same address: nobody is refused, as all come through it.
+    successor: bool,
+    /// How many clients were open when it began.
+    clients: usize,
+    closed: usize,
+    next_slot: usize,
+}
+
+impl<N: Net> Shard<N> {
+    /// Begins to drain; once.
+    pub(crate) fn begin_drain(&mut self, successor: bool) {
+        if self.drain.is_none() {
+            let (began, clients) = (self.clients.now, self.clients.open);
+            self.drain = Some(Drain { began, successor, clients, closed: 0, next_slot: 0 });
+        }
+    }
+
+    /// Returns `true` if another process has taken over the listeners.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.successor)
+    }
+
+    /// Closes as many clients as are due by now, so that they do not all come back at once.
+    pub(crate) fn drain_on(&mut self) {
+        let Some(drain) = &self.drain else { return };
+        let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(drain.began.ns));
+        let spread = self.clients.config.drain_spread;
+        let due = if passed >= spread {
+            drain.clients
+        } else {
+            let share = passed.as_secs_f64() / spread.as_secs_f64();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a share of a count"
+            )]
+            let due = (drain.clients as f64 * share) as usize;
+            due
+        };
+        let (mut closed, mut slot) = (drain.closed, drain.next_slot);
+        while closed < due && slot < self.clients.roster.slots() {
+            closed += usize::from(self.send_on_its_way(Slot::at(slot)));
+            slot += 1;
+        }
+        if let Some(drain) = &mut self.drain {
+            (drain.closed, drain.next_slot) = (closed, slot);
+        }
+        if passed >= spread {
+            self.close_the_rest();
+        }
+    }
+
+    /// Closes the clients that came in while the drain began, on a slot that was passed already.
+    fn close_the_rest(&mut self) {
+        if self.clients.open == 0 {
+            return;
+        }
+        for slot in 0..self.clients.roster.slots() {
+            self.send_on_its_way(Slot::at(slot));
+        }
+    }
+
+    /// Closes a client if it is open. Returns whether it was.
+    fn send_on_its_way(&mut self, slot: Slot) -> bool {
+        let open = self.clients.roster.state(slot).is_open();
+        if open {
+            self.close(slot, CloseReason::Drain);
+        }
+        open
+    }
+
+    /// Returns `true` if the drain is over: everybody has gone, or has had the time to.
+    pub(crate) fn is_drained(&self) -> bool {
+        let Some(drain) = &self.drain else { return false };
+        let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(drain.began.ns));
+        self.clients.roster.len() == 0
+            || passed
+                >= self
+                    .clients
+                    .config
+                    .drain_spread
+                    .saturating_add(self.clients.config.drain_timeout)
+    }
+}

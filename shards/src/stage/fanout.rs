@@ -1,0 +1,357 @@
+//! Fan-out: a tick is encoded once for each shape that its channel has here, and leaves in one send
+//! per client.
+
+use std::cell::OnceCell;
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::client::Clients;
+use crate::client::state::Flags;
+use crate::clock::Now;
+use crate::close::CloseReason;
+use crate::model::id::{ChannelIndex, ClientId, Slot};
+use crate::model::message::Publication;
+use crate::model::shape::Shape;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::wire::dialect::Dialect;
+
+/// The most ticks that leave in one send: the kernel takes 1,024 slices.
+const SHARES_PER_SEND: usize = 1024;
+
+/// A buffer that has grown beyond this is given back after the fan-out that needed it.
+const BUFFER_KEPT_BYTES: usize = 1 << 20;
+
+/// The frames of a tick in one shape, side by side in the fan-out's buffer.
+#[derive(Debug)]
+struct Frames {
+    shape: Shape,
+    bytes: Range<usize>,
+    /// Where in the list of ends those of these frames are. An end counts from the buffer's start.
+    ends: Range<usize>,
+    /// The frames for clients that wait for them, made when the first one must.
+    kept: OnceCell<Vec<Bytes>>,
+}
+
+/// One channel's tick on its way.
+#[derive(Debug)]
+struct Tick {
+    channel: ChannelIndex,
+    publications: Vec<Arc<Publication>>,
+    /// Where in the list of frames those of this tick are, one for each shape.
+    frames: Range<usize>,
+}
+
+/// A member of several channels, and a tick that it is to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Several {
+    slot: Slot,
+    tick: usize,
+}
+
+/// The fan-out's memory, which serves every turn again: no tick allocates anything.
+#[derive(Debug, Default)]
+pub(crate) struct FanOut {
+    buffer: BytesMut,
+    ends: Vec<usize>,
+    frames: Vec<Frames>,
+    ticks: Vec<Tick>,
+    several: Vec<Several>,
+}
+
+/// Frames of a channel for one client.
+#[derive(Debug, Clone, Copy)]
+struct Share<'a> {
+    channel: Option<ChannelIndex>,
+    frames: &'a Frames,
+}
+
+impl FanOut {
+    fn encode<'a>(
+        &mut self,
+        shape: Shape,
+        publications: impl Iterator<Item = &'a Publication>,
+    ) -> Frames {
+        let (begin, first) = (self.buffer.len(), self.ends.len());
+        Dialect::write_publications(shape, &mut self.buffer, &mut self.ends, publications);
+        Frames {
+            shape,
+            bytes: begin..self.buffer.len(),
+            ends: first..self.ends.len(),
+            kept: OnceCell::new(),
+        }
+    }
+
+    /// Takes back what the latest call of [`encode`](Self::encode) wrote.
+    fn forget(&mut self, frames: &Frames) {
+        self.buffer.truncate(frames.bytes.start);
+        self.ends.truncate(frames.ends.start);
+    }
+
+    fn frames_of(&self, tick: &Tick, shape: Shape) -> &Frames {
+        let frames = &self.frames[tick.frames.clone()];
+        frames.iter().find(|frames| frames.shape == shape).expect("each shape here is encoded")
+    }
+
+    fn bytes(&self, frames: &Frames) -> &[u8] {
+        &self.buffer[frames.bytes.clone()]
+    }
+
+    /// The frames one by one, shared by all clients that wait, each with memory of its own: a small
+    /// one that waits for long must not keep all that was written beside it.
+    fn each<'a>(&self, frames: &'a Frames) -> &'a [Bytes] {
+        frames.kept.get_or_init(|| {
+            let mut start = frames.bytes.start;
+            let frame = |&end: &usize| {
+                let frame = Bytes::copy_from_slice(&self.buffer[start..end]);
+                start = end;
+                frame
+            };
+            self.ends[frames.ends.clone()].iter().map(frame).collect()
+        })
+    }
+
+    fn clear(&mut self) {
+        if self.buffer.capacity() > BUFFER_KEPT_BYTES {
+            self.buffer = BytesMut::new();
+        }
+        self.buffer.clear();
+        self.ends.clear();
+        self.frames.clear();
+    }
+}
+
+impl<N: Net> Shard<N> {
+    /// Sends the open ticks of all channels. Does not wait for any client.
+    pub(crate) fn fan_out(&mut self) {
+        // Other shards go to work on what was sent to them while this one is busy.
+        self.port.ring();
+        let dirty = self.rooms.take_dirty();
+        if dirty.is_empty() {
+            return;
+        }
+        let mut fan = std::mem::take(&mut self.fan);
+        for &index in &dirty {
+            self.encode(&mut fan, index);
+        }
+        self.rooms.reuse_dirty(dirty);
+        let one = fan.ticks.len() == 1;
+        let mut several = std::mem::take(&mut fan.several);
+        for place in 0..fan.ticks.len() {
+            self.fan_out_tick(&fan, place, one, &mut several);
+        }
+        self.fan_out_to_several(&mut fan, &mut several);
+        several.clear();
+        fan.several = several;
+        self.settle_ticks(&mut fan);
+        fan.clear();
+        self.fan = fan;
+    }
+
+    /// Encodes the open tick of a channel once for each shape that it has here.
+    fn encode(&mut self, fan: &mut FanOut, index: ChannelIndex) {
+        let channel = self.rooms.channels.at(index);
+        channel.tick_bytes = 0;
+        let publications = std::mem::take(&mut channel.tick);
+        let first = fan.frames.len();
+        for (shape, _) in channel.members.groups() {
+            let frames = fan.encode(shape, publications.iter().map(AsRef::as_ref));
+            fan.frames.push(frames);
+        }
+        fan.ticks.push(Tick { channel: index, publications, frames: first..fan.frames.len() });
+    }
+
+    /// Sends one channel's tick to its members. Members of several channels are noted for later if
+    /// there are more ticks.
+    fn fan_out_tick(&mut self, fan: &FanOut, place: usize, one: bool, several: &mut Vec<Several>) {
+        let special = Flags::BLOCKED.union(Flags::NO_ECHO);
+        let special = if one { special } else { special.union(Flags::MANY) };
+        let tick = &fan.ticks[place];
+        let channel = tick.channel;
+        // No member comes or goes meanwhile: accepted connections wait for the next turn, and a
+        // client that must go is only marked.
+        let members = std::mem::take(&mut self.rooms.channels.at(channel).members);
+        for (group, frames) in members.groups().zip(tick.frames.clone()) {
+            let (frames, slots) = (&fan.frames[frames], group.1);
+            let bytes = fan.bytes(frames);
+            let frames_each = frames.ends.len() as u64;
+            let share = Share { channel: Some(channel), frames };
+            let mut sends = 0;
+            for &slot in slots {
+                let hot = self.clients.roster.hot(slot);
+                if hot.state.is_open_without(special) {
+                    match N::send(hot.fd, bytes) {
+                        Ok(sent) if sent == bytes.len() => sends += 1,
+                        Ok(sent) => self.clients.put_rest(fan, slot, &[share], sent),
+                        Err(_) => self.clients.doom(slot, CloseReason::Gone),
+                    }
+                } else if !hot.state.is_open() {
+                    debug_assert!(false, "only open clients are members");
+                } else if !one && hot.state.is_any(Flags::MANY) {
+                    several.push(Several { slot, tick: place });
+                } else if hot.state.is_any(Flags::NO_ECHO) && self.has_own_words(tick, slot) {
+                    // After the walk, which borrows the frames that this would add to.
+                    several.push(Several { slot, tick: place });
+                } else {
+                    self.clients.send_shares(fan, slot, &[share]);
+                }
+            }
+            let tally = &mut self.clients.tally;
+            tally.sends += sends;
+            tally.deliveries += sends * frames_each;
+            tally.bytes_out += sends * bytes.len() as u64;
+        }
+        self.rooms.channels.at(channel).members = members;
+    }
+
+    fn has_own_words(&self, tick: &Tick, slot: Slot) -> bool {
+        let id = self.clients.roster.id(slot);
+        tick.publications.iter().any(|publication| publication.is_from(id))
+    }
+
+    /// Sends the noted clients everything of this turn at once, without the words that they do not
+    /// want back.
+    fn fan_out_to_several(&mut self, fan: &mut FanOut, several: &mut [Several]) {
+        several.sort_unstable();
+        for group in several.chunk_by(|a, b| a.slot == b.slot) {
+            let slot = group[0].slot;
+            let hot = self.clients.roster.hot(slot);
+            if !hot.state.is_open() {
+                continue;
+            }
+            if hot.state.is_any(Flags::NO_ECHO) {
+                for noted in group {
+                    self.send_without_own(fan, slot, noted.tick);
+                }
+                continue;
+            }
+            let share = |noted: &Several| {
+                let tick = &fan.ticks[noted.tick];
+                let frames = fan.frames_of(tick, hot.shape);
+                Share { channel: Some(tick.channel), frames }
+            };
+            let shares: Vec<Share<'_>> = group.iter().map(share).collect();
+            self.clients.send_shares(fan, slot, &shares);
+        }
+    }
+
+    /// Sends a tick to a client that does not want its own words back.
+    fn send_without_own(&mut self, fan: &mut FanOut, slot: Slot, place: usize) {
+        let (id, shape) = (self.clients.roster.id(slot), self.clients.roster.hot(slot).shape);
+        let channel = Some(fan.ticks[place].channel);
+        if !self.has_own_words(&fan.ticks[place], slot) {
+            let frames = fan.frames_of(&fan.ticks[place], shape);
+            return self.clients.send_shares(fan, slot, &[Share { channel, frames }]);
+        }
+        let publications = std::mem::take(&mut fan.ticks[place].publications);
+        let others = publications.iter().map(AsRef::as_ref).filter(|other| !other.is_from(id));
+        let frames = fan.encode(shape, others);
+        fan.ticks[place].publications = publications;
+        self.clients.send_shares(fan, slot, &[Share { channel, frames: &frames }]);
+        fan.forget(&frames);
+    }
+
+    /// Closes the books on the ticks that were fanned out.
+    fn settle_ticks(&mut self, fan: &mut FanOut) {
+        let done = Now::read();
+        let tally = &mut self.clients.tally;
+        for tick in fan.ticks.drain(..) {
+            tally.ticks += 1;
+            tally.tick_publications += tick.publications.len() as u64;
+            let channel = self.rooms.channels.at(tick.channel);
+            if let Some(last) = tick.publications.last() {
+                channel.fanned.offset = last.offset;
+            }
+            for publication in &tick.publications {
+                let us = done.ns.saturating_sub(publication.ingress_ns) / 1000;
+                tally.latency.saturating_record(us);
+            }
+            // Its room serves the next tick.
+            let mut room = tick.publications;
+            room.clear();
+            if channel.tick.is_empty() && channel.tick.capacity() == 0 {
+                channel.tick = room;
+            }
+            if channel.members.is_empty() {
+                self.rooms.note_emptied(tick.channel);
+            }
+        }
+    }
+
+    /// Sends a direct message to the clients of a user that are here.
+    pub(crate) fn deliver_direct(&mut self, to: &[ClientId], publication: &Publication) {
+        self.clients.told += to.len();
+        let mut fan = std::mem::take(&mut self.fan);
+        for &client in to {
+            let Some(slot) = self.clients.listener(client) else { continue };
+            let shape = self.clients.roster.hot(slot).shape;
+            let frames = fan.encode(shape, std::iter::once(publication));
+            if self.clients.speaker.slot == Some(slot) {
+                self.clients.send_replies();
+            }
+            self.clients.send_shares(&fan, slot, &[Share { channel: None, frames: &frames }]);
+            fan.forget(&frames);
+        }
+        self.fan = fan;
+    }
+}
+
+impl<N: Net> Clients<N> {
+    /// Sends frames to one client in one call, behind what waits for it already.
+    fn send_shares(&mut self, fan: &FanOut, slot: Slot, shares: &[Share<'_>]) {
+        let hot = self.roster.hot(slot);
+        if hot.state.is_any(Flags::BLOCKED) {
+            return self.put_rest(fan, slot, shares, 0);
+        }
+        let total: usize = shares.iter().map(|share| share.frames.bytes.len()).sum();
+        if total == 0 {
+            return;
+        }
+        let sent = if let [share] = shares {
+            N::send(hot.fd, fan.bytes(share.frames))
+        } else {
+            // What is beyond the kernel's bound waits as if the socket had not taken it.
+            let some = shares.iter().take(SHARES_PER_SEND);
+            let slices: Vec<IoSlice<'_>> =
+                some.map(|share| IoSlice::new(fan.bytes(share.frames))).collect();
+            N::send_vectored(hot.fd, &slices)
+        };
+        match sent {
+            Ok(sent) if sent == total => {
+                self.tally.sends += 1;
+                self.tally.bytes_out += sent as u64;
+                self.tally.deliveries +=
+                    shares.iter().map(|share| share.frames.ends.len() as u64).sum::<u64>();
+            }
+            Ok(sent) => self.put_rest(fan, slot, shares, sent),
+            Err(_) => self.doom(slot, CloseReason::Gone),
+        }
+    }
+
+    /// Puts what a socket did not take into the client's outbox: behind `sent` bytes, frame by
+    /// frame.
+    fn put_rest(&mut self, fan: &FanOut, slot: Slot, shares: &[Share<'_>], mut sent: usize) {
+        self.tally.bytes_out += sent as u64;
+        for share in shares {
+            for frame in fan.each(share.frames) {
+                if sent >= frame.len() {
+                    sent -= frame.len();
+                    self.tally.deliveries += 1;
+                    continue;
+                }
+                let begun = std::mem::take(&mut sent);
+                if begun > 0 {
+                    self.tally.deliveries += 1;
+                    self.begin_outbox(slot, frame.clone(), share.channel, begun);
+                } else if !self.queue(slot, frame.clone(), share.channel) {
+                    // It is to be closed: the rest is for nobody.
+                    return;
+                }
+            }
+        }
+        self.arm(slot);
+    }
+}

@@ -1,0 +1,181 @@
+//! How a client ends: seats and claims are given back first, then the last word is sent, then the
+//! socket goes.
+
+use std::task::Poll;
+
+use bytes::BytesMut;
+
+use crate::client::state::{Flags, Phase};
+use crate::close::CloseReason;
+use crate::home::claims::owner_of;
+use crate::mesh::parcel::{Ask, Claim};
+use crate::model::id::Slot;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::wire::frame::put_close;
+use crate::wire::refusal::Refusal;
+
+/// How often a connection that goes is read for the last time.
+const LAST_READS_MAX: usize = 16;
+
+impl<N: Net> Shard<N> {
+    /// Ends a connection in the way its phase and the reason ask for. Never called while a fan-out
+    /// walks over clients.
+    pub(crate) fn close(&mut self, slot: Slot, reason: CloseReason) {
+        match self.clients.roster.phase(slot) {
+            Phase::Open => {
+                let last_word = self.clients.dialect(slot).close(reason);
+                self.depart(slot, reason);
+                match last_word {
+                    Some((code, text)) => self.say_last_word(slot, reason, (code, text)),
+                    None => self.remove(slot),
+                }
+            }
+            Phase::Waiting if reason == CloseReason::Replaced => {
+                self.refuse(slot, &Refusal::UserTaken);
+            }
+            Phase::Handshake | Phase::Waiting => {
+                self.abandon(slot);
+                self.remove(slot);
+            }
+            Phase::Lingering => self.remove(slot),
+            Phase::Closing if reason == CloseReason::Gone => self.remove(slot),
+            Phase::Closing | Phase::Vacant => {}
+        }
+    }
+
+    /// Takes an open client out of everything but its socket.
+    fn depart(&mut self, slot: Slot, reason: CloseReason) {
+        self.clients.tally.closes[reason.index()] += 1;
+        self.rise_from_all(slot);
+        self.release_claims(slot);
+        self.clients.roster.state_mut(slot).close();
+        self.clients.count_gone();
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.extra = None;
+        }
+    }
+
+    /// Gives back what a request has been given before it could be granted.
+    pub(crate) fn abandon(&mut self, slot: Slot) {
+        let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
+        let pending = brief.and_then(|brief| brief.pending.take());
+        // The request may have been the only reason for this shard to subscribe to its channel.
+        let name = pending.and_then(|pending| pending.channel);
+        if let Some(index) = name.and_then(|name| self.rooms.channels.find(&name)) {
+            self.rooms.note_emptied(index);
+        }
+        self.release_claims(slot);
+    }
+
+    /// Gives back what the client claimed at owners.
+    pub(crate) fn release_claims(&mut self, slot: Slot) {
+        let id = self.clients.roster.id(slot);
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        let mut claims: Vec<Claim> = client.user.take().map(Claim::User).into_iter().collect();
+        if let Some(extra) = &mut client.extra {
+            claims.append(&mut extra.claims);
+        }
+        for claim in claims {
+            let owner = owner_of(&self.port, &claim);
+            self.port.owe(owner, Ask::Release { client: id, claim });
+        }
+    }
+
+    /// Queues the close frame behind what has begun to leave, and waits for the client's own.
+    fn say_last_word(&mut self, slot: Slot, reason: CloseReason, (code, text): (u16, &str)) {
+        let hurried =
+            matches!(reason, CloseReason::Slow | CloseReason::Stalled | CloseReason::ShardFull);
+        let clients = &mut self.clients;
+        if hurried
+            && let Some(outbox) =
+                clients.roster.get_mut(slot).and_then(|client| client.outbox.as_mut())
+        {
+            let before = outbox.bytes();
+            clients.tally.dropped += outbox.clear_behind_head();
+            clients.outboxes.bytes = clients.outboxes.bytes + outbox.bytes() - before;
+        }
+        let mut frame = BytesMut::new();
+        put_close(&mut frame, code, text);
+        let hot = clients.roster.hot(slot);
+        if hot.state.is_any(Flags::BLOCKED) {
+            clients.queue_always(slot, frame.freeze());
+            clients.arm(slot);
+        } else {
+            // An error here is one that reading will meet as well.
+            let sent = N::send(hot.fd, &frame).unwrap_or(0);
+            if sent < frame.len() {
+                clients.begin_outbox(slot, frame.freeze(), None, sent);
+                clients.arm(slot);
+            }
+        }
+        clients.end_if_over(slot);
+        clients.set_deadline(slot, clients.config.close_timeout);
+    }
+
+    /// The client has said goodbye: `answer` is what the protocol machine answers, unless we had
+    /// spoken first.
+    pub(crate) fn say_goodbye(&mut self, slot: Slot, answer: &[u8]) {
+        if self.clients.roster.state(slot).is_open() {
+            self.clients.emit(slot, answer);
+            self.depart(slot, CloseReason::Goodbye);
+            self.clients.set_deadline(slot, self.clients.config.close_timeout);
+        }
+        if self.clients.roster.state(slot).is_any(Flags::BLOCKED) {
+            // The answer leaves behind what was queued before it, or the deadline ends this.
+            return;
+        }
+        self.remove(slot);
+    }
+
+    /// Says no, and leaves the client a moment to read it.
+    pub(crate) fn refuse(&mut self, slot: Slot, refusal: &Refusal) {
+        self.clients.count_refusal(refusal);
+        self.abandon(slot);
+        let response = refusal.response();
+        let hot = self.clients.roster.hot(slot);
+        // What does not fit into a fresh socket's buffer is not worth waiting for.
+        let _ = N::send(hot.fd, &response);
+        N::shutdown_write(hot.fd);
+        self.clients.roster.state_mut(slot).linger();
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.extra = None;
+        }
+        self.clients.set_deadline(slot, self.clients.config.close_timeout);
+        self.clients.net.mark_ready(slot);
+    }
+
+    /// Lets a connection go, at once.
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        let Some(client) = self.clients.roster.remove(slot) else { return };
+        debug_assert!(client.seat.is_none(), "a client rises before it goes");
+        if let Some(outbox) = &client.outbox {
+            self.clients.outboxes.bytes -= outbox.bytes();
+        }
+        let fd = N::fd(&client.stream);
+        // A last look: closing a socket with unread bytes resets the connection, and the close
+        // frame would be lost. For a client that never ends it is.
+        let mut rest = [0; 4096];
+        for _ in 0..LAST_READS_MAX {
+            let Poll::Ready(Ok(1..)) = N::read(fd, &mut rest) else { break };
+        }
+        N::shutdown(fd);
+        drop(client);
+    }
+
+    /// Closes the marked clients.
+    pub(crate) fn bury(&mut self) {
+        while let Some(doomed) = self.clients.doomed.pop() {
+            if let Some(slot) = self.clients.roster.slot_of(doomed.client) {
+                self.close(slot, doomed.reason);
+            }
+        }
+    }
+
+    /// Over the shard's cap on all outboxes the slowest clients go first.
+    pub(crate) fn relieve_outboxes(&mut self) {
+        for slot in self.clients.over_the_cap() {
+            self.close(slot, CloseReason::ShardFull);
+        }
+    }
+}

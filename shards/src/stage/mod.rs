@@ -1,0 +1,23 @@
+//! The stages that a client meets and a message passes, one file each.
+//!
+//! A stage calls only stages below it in this list, never one above; `tests/it/layers.rs` holds the
+//! calls against [the ranks there](self). What must go back up is returned to the caller.
+
+pub(crate) mod accept;
+mod serve;
+mod sweep;
+mod handshake;
+mod session;
+mod commands;
+mod submit;
+mod deliver;
+mod report;
+mod admit;
+mod who;
+mod introduce;
+pub(crate) mod fanout;
+pub(crate) mod drain;
+mod leave;
+mod seats;
+mod tell;
+mod flush;

@@ -1,0 +1,252 @@
+//! Members of channels here, and the subscriptions of this shard that follow from them.
+
+use std::sync::Arc;
+
+use crate::client::roster::Seat;
+use crate::mesh::parcel::{Ask, Presence};
+use crate::model::channel::{JoinRequest, NoRoom, Subscription, Waiter};
+use crate::model::id::{ChannelIndex, Slot};
+use crate::model::message::Position;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::wire::event::Event;
+
+impl<N: Net> Shard<N> {
+    /// Makes sure that this shard is, or will be, a subscriber of a channel. Returns its index.
+    pub(crate) fn subscribe(&mut self, name: &Arc<str>) -> Result<ChannelIndex, NoRoom> {
+        let home = self.port.mesh.home_of(&**name);
+        let index = self.rooms.channels.find_or_add(name, home)?;
+        let me = self.port.me;
+        let channel = self.rooms.channels.at(index);
+        if channel.subscription != Subscription::None {
+            return Ok(index);
+        }
+        if home == me {
+            channel.order.shards |= me.bit();
+            channel.subscription = Subscription::Live;
+            channel.fanned = channel.order.newest;
+            channel.watched = channel.order.watchers != 0;
+        } else {
+            channel.subscription = Subscription::Asked;
+            self.port.owe(home, Ask::Subscribe { channel: Arc::clone(name), by: me });
+        }
+        Ok(index)
+    }
+
+    /// The home counts this shard in. Returns the channel and those who waited for that.
+    pub(crate) fn take_subscribed(
+        &mut self,
+        name: &str,
+        newest: Position,
+        watched: bool,
+    ) -> Option<(ChannelIndex, Vec<Waiter>)> {
+        let index = self.rooms.channels.find(name)?;
+        let channel = self.rooms.channels.at(index);
+        channel.subscription = Subscription::Live;
+        channel.fanned = newest;
+        channel.watched = watched;
+        let waiting = std::mem::take(&mut channel.waiting);
+        self.rooms.note_emptied(index);
+        Some((index, waiting))
+    }
+
+    /// The home has no room for the channel. Returns those who waited for it.
+    pub(crate) fn take_unsubscribable(&mut self, name: &str) -> Vec<Waiter> {
+        let Some(index) = self.rooms.channels.find(name) else { return Vec::new() };
+        let channel = self.rooms.channels.at(index);
+        channel.subscription = Subscription::None;
+        let waiting = std::mem::take(&mut channel.waiting);
+        self.rooms.note_emptied(index);
+        waiting
+    }
+
+    /// Seats a client in a subscribed channel.
+    pub(crate) fn sit(&mut self, slot: Slot, index: ChannelIndex, presence: bool) {
+        let shape = self.clients.roster.hot(slot).shape;
+        let channel = self.rooms.channels.at(index);
+        debug_assert_eq!(channel.subscription, Subscription::Live);
+        let place = channel.members.add(slot, shape);
+        let seat = Seat { channel: index, place, presence };
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        if client.seat.is_none() {
+            client.seat = Some(seat);
+        } else {
+            client.extra().seats.push(seat);
+        }
+        if client.seats().nth(1).is_some() {
+            self.clients.roster.state_mut(slot).set_many(true);
+        }
+        self.announce(slot, index, true);
+        if presence {
+            let channel = self.rooms.channels.at(index);
+            channel.watching += 1;
+            if channel.watching == 1 {
+                self.tell_home_of_watchers(index, true);
+            }
+        }
+    }
+
+    /// Takes a client's seat in a channel away. Returns `false` if it had none.
+    pub(crate) fn rise(&mut self, slot: Slot, index: ChannelIndex) -> bool {
+        let shape = self.clients.roster.hot(slot).shape;
+        let Some(seat) = self.clients.roster.get_mut(slot).and_then(|client| client.unseat(index))
+        else {
+            return false;
+        };
+        let channel = self.rooms.channels.at(index);
+        // First of all: there are never more watchers than members.
+        channel.watching -= u32::from(seat.presence);
+        let unwatched = seat.presence && channel.watching == 0;
+        let moved = channel.members.take_out(seat.place, shape);
+        let empty = channel.members.is_empty();
+        if unwatched {
+            self.tell_home_of_watchers(index, false);
+        }
+        if let Some(moved) = moved.and_then(|moved| self.clients.roster.get_mut(moved))
+            && let Some(other) = moved.seat_mut(index)
+        {
+            other.place = seat.place;
+        }
+        if self.clients.roster.get(slot).is_some_and(|client| client.seats().nth(1).is_none()) {
+            self.clients.roster.state_mut(slot).set_many(false);
+        }
+        self.announce(slot, index, false);
+        if empty {
+            self.rooms.note_emptied(index);
+        }
+        true
+    }
+
+    /// Takes all of a client's seats away.
+    pub(crate) fn rise_from_all(&mut self, slot: Slot) {
+        while let Some(index) = self
+            .clients
+            .roster
+            .get(slot)
+            .and_then(|client| client.seats().next())
+            .map(|seat| seat.channel)
+        {
+            self.rise(slot, index);
+        }
+    }
+
+    fn tell_home_of_watchers(&mut self, index: ChannelIndex, on: bool) {
+        let channel = self.rooms.channels.get(index);
+        let (name, home, by) = (Arc::clone(&channel.name), channel.home, self.port.me);
+        self.port.owe(home, Ask::Watch { channel: name, by, on });
+    }
+
+    /// Lets the watchers of a channel know who came or went, if there are any.
+    fn announce(&mut self, slot: Slot, index: ChannelIndex, joined: bool) {
+        let channel = self.rooms.channels.get(index);
+        if !channel.watched {
+            return;
+        }
+        let (name, home) = (Arc::clone(&channel.name), channel.home);
+        let presence = Presence {
+            channel: name,
+            client: self.clients.roster.id(slot),
+            user: self.clients.roster.get(slot).and_then(|client| client.user.clone()),
+            joined,
+        };
+        self.port.owe(home, Ask::Presence(Arc::new(presence)));
+    }
+
+    /// A client's `join`: seats it at once or when the home has counted this shard in.
+    pub(crate) fn join_channel(
+        &mut self,
+        slot: Slot,
+        name: &Arc<str>,
+        join: JoinRequest,
+    ) -> Result<(), NoRoom> {
+        let index = self.subscribe(name)?;
+        if self.rooms.channels.get(index).subscription == Subscription::Live {
+            self.finish_join(slot, index, join);
+        } else {
+            let client = self.clients.roster.id(slot);
+            self.rooms.channels.at(index).waiting.push(Waiter { client, join: Some(join) });
+            self.count_joining(slot, 1);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn count_joining(&mut self, slot: Slot, change: isize) {
+        let client = self.clients.roster.get_mut(slot);
+        if let Some(client) = client {
+            let joining = &mut client.brief().joining;
+            *joining = joining.saturating_add_signed(change);
+            client.shed();
+        }
+    }
+
+    /// Seats a client in a subscribed channel, as it asked, and tells it.
+    pub(crate) fn finish_join(&mut self, slot: Slot, index: ChannelIndex, join: JoinRequest) {
+        if !self.clients.roster.state(slot).is_open() {
+            return;
+        }
+        let seated =
+            self.clients.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());
+        match seated {
+            None => self.sit(slot, index, join.presence),
+            Some(seat) if seat.presence == join.presence => {}
+            Some(_) => {
+                self.rise(slot, index);
+                self.sit(slot, index, join.presence);
+            }
+        }
+        let channel = self.rooms.channels.get(index);
+        let (name, position) = (&*channel.name, channel.fanned);
+        let joined = Event::Joined { channel: name, position, id: join.id.as_ref() };
+        self.clients.tell(slot, &joined);
+    }
+
+    /// Tells the members that watch a channel here that a client came or went.
+    pub(crate) fn tell_presence(&mut self, presence: &Presence) {
+        let Some(index) = self.rooms.channels.find(&presence.channel) else { return };
+        let channel = self.rooms.channels.get(index);
+        if channel.watching == 0 {
+            return;
+        }
+        let event = Event::Presence {
+            joined: presence.joined,
+            channel: &presence.channel,
+            client: presence.client,
+            user: presence.user.as_deref(),
+        };
+        self.clients.told += channel.members.len();
+        for slot in channel.members.iter() {
+            let client = self.clients.roster.get_mut(slot);
+            let seat = client.and_then(|client| client.seat_mut(index).copied());
+            let watches = seat.is_some_and(|seat| seat.presence);
+            if watches && self.clients.roster.id(slot) != presence.client {
+                self.clients.tell(slot, &event);
+            }
+        }
+    }
+
+    /// Gives a subscription back if nobody here needs it.
+    pub(crate) fn forget_if_empty(&mut self, index: ChannelIndex) {
+        let Some(channel) = self.rooms.channels.try_at(index) else { return };
+        let needed = !channel.members.is_empty()
+            || !channel.waiting.is_empty()
+            || channel.pinned
+            || !channel.tick.is_empty();
+        if needed {
+            return;
+        }
+        let (name, home, was) = (Arc::clone(&channel.name), channel.home, channel.subscription);
+        match was {
+            Subscription::Asked => {}
+            Subscription::Live if home == self.port.me => {
+                channel.subscription = Subscription::None;
+                channel.order.shards &= !self.port.me.bit();
+            }
+            Subscription::Live => {
+                self.port.owe(home, Ask::Unsubscribe { channel: name, by: self.port.me });
+                self.rooms.channels.remove(index);
+            }
+            Subscription::None if home == self.port.me => {}
+            Subscription::None => self.rooms.channels.remove(index),
+        }
+    }
+}

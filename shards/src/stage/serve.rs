@@ -1,0 +1,79 @@
+//! Serve: a slot that has become ready is flushed and read, and its bytes go to the stage that its
+//! phase names.
+
+use std::task::Poll;
+
+use crate::client::state::{Flags, Phase};
+use crate::close::CloseReason;
+use crate::model::id::Slot;
+use crate::net::{Net, Ready};
+use crate::shard::Shard;
+
+impl<N: Net> Shard<N> {
+    /// Serves a slot that has become ready, in either direction.
+    pub(crate) fn serve(&mut self, Ready { slot, ended }: Ready) {
+        // A slot may have been emptied, or given away, since it rang.
+        if self.clients.roster.phase(slot) == Phase::Vacant {
+            return;
+        }
+        // A client that floods rings more than once in a turn, and gets no more of it for that.
+        let again = self.clients.roster.state_mut(slot).serve(ended);
+        if again && !ended {
+            return;
+        }
+        if self.clients.roster.state(slot).is_any(Flags::BLOCKED) {
+            self.clients.flush(slot);
+        }
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        self.read(slot, &mut buffer);
+        self.read_buffer = buffer;
+        self.settle();
+    }
+
+    fn read(&mut self, slot: Slot, buffer: &mut [u8]) {
+        if self.clients.roster.state(slot).is_any(Flags::MORE) {
+            return self.go_on(slot);
+        }
+        loop {
+            let hot = self.clients.roster.hot(slot);
+            if hot.state.is_any(Flags::HELD.union(Flags::MORE)) {
+                return;
+            }
+            if matches!(hot.state.phase(), Phase::Waiting | Phase::Vacant) {
+                return;
+            }
+            let last_word_is_due = hot.state.is_any(Flags::OVER) && hot.state.is_open();
+            let count = match N::read(hot.fd, buffer) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(0) | Err(_)) if last_word_is_due => return,
+                Poll::Ready(Ok(0) | Err(_)) => return self.close(slot, CloseReason::Gone),
+                Poll::Ready(Ok(count)) => count,
+            };
+            let now_ms = self.clients.now.ms();
+            let hot = self.clients.roster.hot_mut(slot);
+            hot.heard_ms = now_ms;
+            hot.state.hear();
+            self.take_bytes(slot, &buffer[..count]);
+            if count == buffer.len() {
+                // One full buffer a turn: a client that floods waits for the others.
+                return self.clients.net.mark_ready(slot);
+            }
+            if !self.clients.roster.state(slot).is_any(Flags::ENDED) {
+                // What comes after a short read rings anew.
+                return;
+            }
+        }
+    }
+
+    fn take_bytes(&mut self, slot: Slot, bytes: &[u8]) {
+        let state = self.clients.roster.state(slot);
+        match state.phase() {
+            // RFC 6455, 7.1.7: what comes after a broken rule is not processed.
+            _ if state.is_any(Flags::OVER) => {}
+            Phase::Handshake => self.shake_hands(slot, bytes),
+            Phase::Open | Phase::Closing => self.ingest(slot, bytes),
+            // A refused client may say what it likes while it reads the answer.
+            Phase::Lingering | Phase::Waiting | Phase::Vacant => {}
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Session: an open client's bytes become messages, and these, by its dialect, commands.
+
+use bytes::{Buf, Bytes};
+
+use crate::close::CloseReason;
+use crate::model::bucket::Bucket;
+use crate::model::id::Slot;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::stage::submit::Flow;
+use crate::wire::command::{ErrorCode, Mistake, Said};
+use crate::wire::dialect::Reading;
+use crate::wire::machine::{Machine, Memory, Step};
+
+/// How many bytes the machine is given before a look at how much work they were. So few in unit
+/// tests that the simulation's clients meet it.
+const SLICE_BYTES: usize = if cfg!(any(test, fuzzing)) { 64 } else { 1 << 10 };
+
+/// After so many frames of one client the others have their turn.
+const FRAMES_PER_TURN: u32 = if cfg!(any(test, fuzzing)) { 2 } else { 128 };
+
+impl<N: Net> Shard<N> {
+    /// Takes bytes that a client sent, and keeps those that it may not say yet.
+    pub(crate) fn ingest(&mut self, slot: Slot, input: &[u8]) {
+        let taken = self.feed(slot, input);
+        if taken < input.len() {
+            self.keep_rest(slot, Bytes::copy_from_slice(&input[taken..]));
+        }
+    }
+
+    /// Goes on with what was kept.
+    pub(crate) fn go_on(&mut self, slot: Slot) {
+        self.clients.roster.state_mut(slot).set_more(false);
+        let machine = self.clients.roster.get_mut(slot).and_then(|client| client.machine.as_mut());
+        let mut rest = machine.map(|machine| std::mem::take(&mut machine.rest)).unwrap_or_default();
+        // Also without a rest: the machine may hold whole messages that it has read already.
+        let taken = self.feed(slot, &rest);
+        rest.advance(taken);
+        self.keep_rest(slot, rest);
+        self.clients.net.mark_ready(slot);
+    }
+
+    /// Lets the held go on, in turn, as far as there is room. Returns how many found some.
+    pub(crate) fn resume_held(&mut self) -> usize {
+        let mut resumed = 0;
+        for _ in 0..self.held.len() {
+            let Some(id) = self.held.pop_front() else { break };
+            let Some(slot) = self.clients.roster.slot_of(id) else { continue };
+            self.clients.roster.state_mut(slot).release();
+            let Some(client) = self.clients.roster.get_mut(slot) else { continue };
+            let held = client.brief_mut().and_then(|brief| brief.held.take());
+            let flow = match held {
+                Some((to, ask)) => self.submit(slot, to, ask),
+                None if self.port.is_short() => self.hold(slot),
+                None => Flow::On,
+            };
+            if !matches!(flow, Flow::On) {
+                continue;
+            }
+            resumed += 1;
+            self.go_on(slot);
+        }
+        resumed
+    }
+
+    fn keep_rest(&mut self, slot: Slot, rest: Bytes) {
+        let client = self.clients.roster.get_mut(slot);
+        // Without a machine the client is on its way out, and is not listened to.
+        if let Some(machine) = client.and_then(|client| client.machine.as_mut()) {
+            machine.rest = rest;
+        }
+    }
+
+    /// Acts on every message that `input` completes. Returns the number of bytes taken: a client
+    /// that is held, or has said enough for one turn, leaves a rest.
+    fn feed(&mut self, slot: Slot, input: &[u8]) -> usize {
+        let Some(client) = self.clients.roster.get_mut(slot) else { return input.len() };
+        let mut machine = client
+            .machine
+            .take()
+            .or_else(|| self.spare.take())
+            .unwrap_or_else(|| Box::new(Machine::new(self.websocket)));
+        let mut out = std::mem::take(&mut self.control_out);
+        out.clear();
+        let frames = machine.frames();
+        // Where the message begins that `input` leaves open, if it begins there at all.
+        let mut begun = machine.is_idle().then_some(0);
+        let mut taken = 0;
+        let mut all_heard;
+        debug_assert_eq!(self.clients.speaker.slot, None, "nobody speaks while another does");
+        self.clients.speaker.slot = Some(slot);
+        let mut flow = loop {
+            let slice = &input[taken..input.len().min(taken + SLICE_BYTES)];
+            let ahead = machine.look_ahead(slice);
+            let sound = &slice[..ahead.sound()];
+            let mut memory = Memory { input: sound, out };
+            let flow = self.listen(slot, &mut machine, &mut memory);
+            out = memory.out;
+            let consumed = sound.len() - memory.input.len();
+            begun = match machine.note(ahead, sound, consumed) {
+                0 => begun,
+                at => Some(taken + at),
+            };
+            taken += consumed;
+            all_heard = matches!(flow, Flow::On);
+            if let Some(fault) = machine.fault() {
+                // Nobody looks at what follows; what came before is said first.
+                taken = input.len();
+                break if all_heard { Flow::Over(fault) } else { flow };
+            }
+            if !all_heard || taken == input.len() {
+                break flow;
+            }
+            if machine.frames().wrapping_sub(frames) >= FRAMES_PER_TURN {
+                break Flow::Later;
+            }
+        };
+        self.clients.send_replies();
+        self.clients.speaker.slot = None;
+        if !machine.is_idle() {
+            let hopeful = machine.follow(&input[begun.unwrap_or(0)..taken], begun.is_some());
+            // What the machine has read and not said yet comes before the end.
+            if !hopeful && all_heard && matches!(flow, Flow::On | Flow::Later) {
+                flow = Flow::Over(CloseReason::Utf8);
+            }
+        }
+        self.give_back(slot, machine, flow, out);
+        taken
+    }
+
+    /// Acts on the messages in `memory` until it is used up or the client must wait.
+    fn listen(&mut self, slot: Slot, machine: &mut Machine, memory: &mut Memory<'_>) -> Flow {
+        loop {
+            let flow = match machine.step(memory) {
+                Step::Message(said) => self.take_message(slot, said),
+                Step::Control => Flow::On,
+                Step::Wanting => return Flow::On,
+                Step::Over(reason) => return Flow::Over(reason),
+            };
+            if !matches!(flow, Flow::On) {
+                return flow;
+            }
+        }
+    }
+
+    fn take_message(&mut self, slot: Slot, mut said: Said) -> Flow {
+        if !self.clients.roster.state(slot).is_open() {
+            // Its close frame is still to come; what it says before that is said to nobody.
+            return Flow::On;
+        }
+        let bytes = said.len();
+        let tally = &mut self.clients.tally;
+        tally.messages_in += 1;
+        tally.bytes_in += bytes as u64;
+        let dialect = self.clients.dialect(slot);
+        if !self.is_within_rate(slot, bytes) {
+            self.clients.tally.rate_limited += 1;
+            if !dialect.has_requests() {
+                return Flow::Over(CloseReason::RateLimited);
+            }
+            let mistake = Mistake::new(ErrorCode::Rate, "too many messages", None);
+            return self.tell_mistake(slot, &mistake);
+        }
+        let config = &self.clients.config;
+        let reading = Reading { text_ping: config.text_ping, trim_text: config.trim_text };
+        match dialect.read(&mut said, reading) {
+            Ok(command) => self.perform(slot, command),
+            Err(mistake) => self.tell_mistake(slot, &mistake),
+        }
+    }
+
+    /// Puts the machine where it is needed next, and what it answered on the wire.
+    fn give_back(&mut self, slot: Slot, machine: Box<Machine>, flow: Flow, out: Vec<u8>) {
+        if matches!(flow, Flow::Over(CloseReason::Goodbye)) {
+            self.say_goodbye(slot, &out);
+            self.control_out = out;
+            return;
+        }
+        if !out.is_empty() && self.clients.roster.state(slot).is_open() {
+            self.clients.emit(slot, &out);
+        }
+        self.control_out = out;
+        match flow {
+            Flow::On if machine.is_idle() => self.spare = Some(machine),
+            Flow::On | Flow::Held => self.keep_machine(slot, machine),
+            Flow::Later => {
+                self.keep_machine(slot, machine);
+                self.clients.roster.state_mut(slot).set_more(true);
+                self.clients.net.mark_ready(slot);
+            }
+            Flow::Over(reason) => {
+                // Marked only: what it said before it broke a rule is in a tick that has not left
+                // yet, and is heard by all, itself included.
+                self.clients.roster.state_mut(slot).break_rule();
+                self.clients.end_if_over(slot);
+                self.clients.doom(slot, reason);
+            }
+        }
+    }
+
+    fn keep_machine(&mut self, slot: Slot, machine: Box<Machine>) {
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.machine = Some(machine);
+        }
+    }
+
+    fn is_within_rate(&mut self, slot: Slot, bytes: usize) -> bool {
+        let config = &self.clients.config;
+        let (messages, rate) = (config.messages_per_second, config.bytes_per_second);
+        if messages == 0 && rate == 0 {
+            return true;
+        }
+        let now_ms = self.clients.now.ms();
+        let Some(client) = self.clients.roster.get_mut(slot) else { return true };
+        let brief = client.brief();
+        let mut within = true;
+        if messages > 0 {
+            let bucket = brief.messages.get_or_insert_with(|| Bucket::full(messages, now_ms));
+            within &= bucket.take(1, messages, now_ms);
+        }
+        if rate > 0 {
+            let bucket = brief.bytes.get_or_insert_with(|| Bucket::full(rate, now_ms));
+            within &= bucket.take(bytes as u64, rate, now_ms);
+        }
+        within
+    }
+}

@@ -1,0 +1,58 @@
+//! A client's request on its way to a home or an owner: it goes at once, or its client is held
+//! until there is room.
+
+use crate::client::TOLD_PER_TURN;
+use crate::close::CloseReason;
+use crate::mesh::parcel::Ask;
+use crate::model::id::{ShardId, Slot};
+use crate::net::Net;
+use crate::shard::Shard;
+
+/// How the reading of a client goes on after a message.
+#[derive(Debug)]
+pub(crate) enum Flow {
+    /// With the next one.
+    On,
+    /// Not before there is room for what it said.
+    Held,
+    /// After the others have had their turn.
+    Later,
+    /// Not at all.
+    Over(CloseReason),
+}
+
+impl<N: Net> Shard<N> {
+    /// Sends a client's request to its home, or holds the client until there is room.
+    pub(crate) fn submit(&mut self, slot: Slot, to: ShardId, ask: Ask) -> Flow {
+        let back = if to != self.port.me {
+            self.port.try_ask(to, ask).err()
+        } else if self.port.must_wait(&ask) {
+            Some(ask)
+        } else {
+            self.take_ask(ask);
+            None
+        };
+        let Some(ask) = back else { return Flow::On };
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.brief().held = Some((to, ask));
+        }
+        self.hold(slot)
+    }
+
+    /// Holds a client: its socket is not read until other shards have room.
+    pub(crate) fn hold(&mut self, slot: Slot) -> Flow {
+        self.clients.tally.holds += 1;
+        self.held.push_back(self.clients.roster.id(slot));
+        self.clients.roster.state_mut(slot).hold();
+        Flow::Held
+    }
+
+    /// Holds or puts off a client whose request was one of those that cost others much.
+    pub(crate) fn weigh(&mut self, slot: Slot, flow: Flow) -> Flow {
+        match flow {
+            Flow::On if self.port.is_short() => self.hold(slot),
+            Flow::On if self.clients.told >= TOLD_PER_TURN => Flow::Later,
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Sweep: the shard's own heartbeat, one slice of the slots at a time, without a timer per client.
+
+use std::time::Duration;
+
+use crate::client::Deadline;
+use crate::client::roster::Hot;
+use crate::client::state::{Flags, Phase};
+use crate::clock::{Now, since_ms};
+use crate::close::CloseReason;
+use crate::model::id::Slot;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::wire::event::Event;
+use crate::wire::refusal::Refusal;
+
+/// Between these lies the time from one slice to the next.
+const PERIOD_MIN: Duration = Duration::from_millis(10);
+const PERIOD_MAX: Duration = Duration::from_millis(50);
+
+/// An absence shorter than this is a busy host's, and no client's time is measured so finely.
+const ABSENCE_MIN: Duration = Duration::from_millis(250);
+
+/// Every client is looked at this often within the shorter of interval and timeout, and once in so
+/// long at least: clients may wait for a ping, and take a server for gone that is a second late.
+const LOOKS: u32 = 4;
+const LOOK_MAX: Duration = Duration::from_millis(500);
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX / 4)
+}
+
+impl<N: Net> Shard<N> {
+    /// The time from one slice to the next.
+    pub(crate) fn sweep_period(&self) -> Duration {
+        let shorter = if self.clients.config.ping_interval.is_zero() {
+            PERIOD_MAX
+        } else {
+            self.clients.config.ping_interval.min(self.clients.config.pong_timeout) / (2 * LOOKS)
+        };
+        shorter.clamp(PERIOD_MIN, PERIOD_MAX)
+    }
+
+    /// Adds to everyone's time what the shard itself was away since its turn at `before`: stopped,
+    /// or without its core. What clients said meanwhile lies unread, and is no silence of theirs.
+    pub(crate) fn excuse_absence(&mut self, before: Now) {
+        let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(before.ns));
+        if passed < ABSENCE_MIN {
+            return;
+        }
+        // Where nothing has a time to keep it may have slept for hours.
+        let Some(nap) = self.nap() else { return };
+        let away = passed.saturating_sub(nap);
+        if away < ABSENCE_MIN {
+            return;
+        }
+        self.clients.tally.absences += 1;
+        let away_ms = milliseconds(away);
+        let pinged = |hot: &&mut Hot| hot.state.is_any(Flags::PINGED);
+        for hot in self.clients.roster.all_hot_mut().filter(pinged) {
+            hot.pinged_ms = hot.pinged_ms.wrapping_add(away_ms);
+        }
+        for Deadline { due_ms, .. } in &mut self.clients.deadlines {
+            *due_ms = due_ms.wrapping_add(away_ms);
+        }
+        for client in &self.clients.outboxes.listed {
+            let slot = self.clients.roster.slot_of(*client);
+            if let Some(client) = slot.and_then(|slot| self.clients.roster.get_mut(slot))
+                && let Some(outbox) = &mut client.outbox
+            {
+                outbox.excuse(away_ms);
+            }
+        }
+    }
+
+    /// Looks after what time has run out for, once a period.
+    pub(crate) fn sweep(&mut self) {
+        let period = self.sweep_period();
+        let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(self.swept.ns));
+        if passed < period {
+            return;
+        }
+        self.swept = self.clients.now;
+        self.sweep_deadlines();
+        self.sweep_blocked();
+        if !self.clients.config.ping_interval.is_zero() && self.clients.open > 0 {
+            // After a long turn several slices are due; more than all of them never are.
+            self.sweep_slice(passed.min(self.clients.config.pong_timeout));
+        }
+    }
+
+    /// Ends handshakes, closes and refusals that took too long.
+    fn sweep_deadlines(&mut self) {
+        let now_ms = self.clients.now.ms();
+        let mut deadlines = std::mem::take(&mut self.clients.deadlines);
+        deadlines.retain(|&Deadline { due_ms, client, leaving }| {
+            let Some(slot) = self.clients.roster.slot_of(client) else { return false };
+            let state = self.clients.roster.state(slot);
+            // One that has come in has no deadline, and one that goes again has another.
+            if state.is_open() || state.is_leaving() != leaving {
+                return false;
+            }
+            if since_ms(due_ms, now_ms) > 0 {
+                return true;
+            }
+            if self.drain.is_some() && state.is_closing() && state.is_any(Flags::BLOCKED) {
+                // A drain lets outboxes flush for as long as it lasts itself.
+                return true;
+            }
+            match state.phase() {
+                Phase::Handshake if self.has_asked(slot) => self.refuse(slot, &Refusal::Slow),
+                Phase::Handshake => {
+                    self.clients.count_refusal(&Refusal::NoRequest);
+                    self.close(slot, CloseReason::Gone);
+                }
+                Phase::Waiting => self.close(slot, CloseReason::Gone),
+                _ => self.remove(slot),
+            }
+            false
+        });
+        // A refusal has set a deadline of its own meanwhile.
+        deadlines.append(&mut self.clients.deadlines);
+        self.clients.deadlines = deadlines;
+    }
+
+    /// Closes clients whose outbox has not moved in time, and forgets those that are not blocked
+    /// any more.
+    fn sweep_blocked(&mut self) {
+        let now_ms = self.clients.now.ms();
+        let timeout_ms = milliseconds(self.clients.config.write_timeout);
+        let mut blocked = std::mem::take(&mut self.clients.outboxes.listed);
+        blocked.retain(|&client| {
+            let Some(slot) = self.clients.roster.slot_of(client) else { return false };
+            let Some(outbox) =
+                self.clients.roster.get(slot).and_then(|client| client.outbox.as_ref())
+            else {
+                self.clients.roster.state_mut(slot).unlist();
+                return false;
+            };
+            if since_ms(now_ms, outbox.moved_ms()) >= timeout_ms
+                && self.clients.roster.state(slot).is_open()
+            {
+                self.close(slot, CloseReason::Stalled);
+            }
+            true
+        });
+        // Who watched a closed client was told, and may not have taken that at once.
+        blocked.append(&mut self.clients.outboxes.listed);
+        self.clients.outboxes.listed = blocked;
+    }
+
+    /// Pings those whose last ping is an interval ago and closes the silent, among the next slots.
+    /// Who talks is pinged as well: some clients hear nothing else, and end a connection without
+    /// pings.
+    fn sweep_slice(&mut self, passed: Duration) {
+        let config = &self.clients.config;
+        let pass = (config.ping_interval.min(config.pong_timeout) / LOOKS).min(LOOK_MAX);
+        let slots = self.clients.roster.slots();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of the slots, rounded up and capped"
+        )]
+        let count =
+            ((slots as f64 * passed.as_secs_f64() / pass.as_secs_f64()).ceil() as usize).min(slots);
+        let interval_ms = milliseconds(self.clients.config.ping_interval);
+        let timeout_ms = milliseconds(self.clients.config.pong_timeout);
+        let now_ms = self.clients.now.ms();
+        for _ in 0..count {
+            let slot = Slot::at(self.sweep_at % slots);
+            self.sweep_at = slot.index() + 1;
+            let hot = self.clients.roster.hot(slot);
+            if !hot.state.is_open() {
+                continue;
+            }
+            if hot.state.is_any(Flags::PINGED) {
+                // While the shard itself does not read the client its silence proves nothing.
+                let deaf = hot.state.is_any(Flags::HELD);
+                if since_ms(now_ms, hot.pinged_ms) >= timeout_ms && !deaf {
+                    self.close(slot, CloseReason::Silent);
+                }
+            } else if since_ms(now_ms, hot.pinged_ms) >= interval_ms {
+                let hot = self.clients.roster.hot_mut(slot);
+                hot.state.ping();
+                hot.pinged_ms = now_ms;
+                self.clients.tally.pings += 1;
+                self.clients.tell(slot, &Event::Ping);
+            }
+        }
+    }
+}

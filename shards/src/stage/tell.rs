@@ -1,0 +1,24 @@
+//! One event to one client, in its dialect: the only way in which a stage tells a client anything.
+
+use crate::client::Clients;
+use crate::model::id::{ClientId, Slot};
+use crate::net::Net;
+use crate::wire::event::Event;
+
+impl<N: Net> Clients<N> {
+    /// Tells a client something, at once or, while it speaks, with all else that it is told.
+    pub(crate) fn tell(&mut self, slot: Slot, event: &Event<'_>) {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        self.dialect(slot).write(&mut frame, event);
+        if !frame.is_empty() {
+            self.emit(slot, &frame);
+        }
+        self.scratch = frame;
+    }
+
+    /// The slot of a client, if it is still there and can be told something.
+    pub(crate) fn listener(&self, client: ClientId) -> Option<Slot> {
+        self.roster.slot_of(client).filter(|slot| self.roster.state(*slot).is_open())
+    }
+}

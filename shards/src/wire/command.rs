@@ -1,0 +1,80 @@
+//! A client's request in no dialect, and what can be wrong with one.
+
+use std::borrow::Cow;
+
+use async_tungstenite::tungstenite::Utf8Bytes;
+use bytes::Bytes;
+
+use crate::model::id::RequestId;
+use crate::model::message::Payload;
+
+/// One whole message of a client, before its dialect reads it.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Text(Utf8Bytes),
+    Binary(Bytes),
+}
+
+impl Said {
+    /// Returns its size in bytes, without frame headers.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// A client's request.
+#[derive(Debug)]
+pub(crate) enum Command<'a> {
+    /// Publish to a channel; without a name, to the one of the client's URL.
+    Publish { channel: Option<Cow<'a, str>>, payload: Payload, id: Option<RequestId> },
+    /// Send to all clients of a user.
+    Direct { user: Cow<'a, str>, payload: Payload, id: Option<RequestId> },
+    /// Become a member of a channel, and with `presence` hear who comes and goes.
+    Join { channel: Cow<'a, str>, presence: bool, id: Option<RequestId> },
+    /// Be a member no longer.
+    Leave { channel: Cow<'a, str>, id: Option<RequestId> },
+    /// Ask who is in a channel; without a name, in the one of the client's URL.
+    Who { channel: Option<Cow<'a, str>>, id: Option<RequestId> },
+    /// Ask for a sign of life in the dialect's own words.
+    Ping { id: Option<RequestId> },
+    /// Ask for a Pong frame.
+    Heartbeat,
+}
+
+/// The kind of a mistake. Each dialect has its own names or numbers for these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorCode {
+    Malformed,
+    UnknownType,
+    MissingField,
+    BadName,
+    BadId,
+    Binary,
+    Rate,
+    UnknownUser,
+    NotJoined,
+    TooManyChannels,
+    NoRoom,
+}
+
+/// A request that cannot be performed, and why.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    pub(crate) code: ErrorCode,
+    /// For people, in English, one sentence without a full stop.
+    pub(crate) text: Cow<'static, str>,
+    pub(crate) id: Option<RequestId>,
+}
+
+impl Mistake {
+    pub(crate) fn new(
+        code: ErrorCode,
+        text: impl Into<Cow<'static, str>>,
+        id: Option<RequestId>,
+    ) -> Self {
+        Self { code, text: text.into(), id }
+    }
+}

@@ -1,0 +1,77 @@
+//! One thing that one client is told, in no dialect. Publications are not among these: they are
+//! written once for all members of a shape.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::command::ErrorCode;
+use crate::model::id::{ClientId, RequestId};
+use crate::model::message::Position;
+
+/// A greeting.
+#[derive(Debug)]
+pub(crate) struct Welcome<'a> {
+    pub(crate) client: ClientId,
+    pub(crate) user: Option<&'a str>,
+    /// The channel of the URL, and where its order stood when the client came in.
+    pub(crate) channel: Option<(&'a str, Position)>,
+    pub(crate) ping_interval: Duration,
+    pub(crate) pong_timeout: Duration,
+    pub(crate) message_bytes: usize,
+}
+
+/// Something for one client.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    Welcome(Welcome<'a>),
+    /// The client is a member; `position` is the newest publication before it.
+    Joined {
+        channel: &'a str,
+        position: Position,
+        id: Option<&'a RequestId>,
+    },
+    /// The client is a member no longer.
+    Left {
+        channel: &'a str,
+        id: Option<&'a RequestId>,
+    },
+    /// Another client came to a channel or left it.
+    Presence {
+        joined: bool,
+        channel: &'a str,
+        client: ClientId,
+        user: Option<&'a str>,
+    },
+    /// Who is in a channel. `more`: there are more users than are named.
+    Here {
+        channel: &'a str,
+        clients: u64,
+        users: &'a [Arc<str>],
+        more: bool,
+        id: Option<&'a RequestId>,
+    },
+    /// A publication was taken and numbered.
+    Published {
+        channel: &'a str,
+        position: Position,
+        id: &'a RequestId,
+    },
+    /// A direct message was delivered to so many clients.
+    Reached {
+        clients: u64,
+        id: &'a RequestId,
+    },
+    Error {
+        code: ErrorCode,
+        text: &'a str,
+        id: Option<&'a RequestId>,
+    },
+    /// The answer to a ping in the dialect's own words.
+    Pong {
+        id: Option<&'a RequestId>,
+    },
+    /// The answer to a request for a Pong frame.
+    Heartbeat,
+    /// The server's own question whether the client is there.
+    Ping,
+}

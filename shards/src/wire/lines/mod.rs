@@ -1,0 +1,14 @@
+//! A dialect for tests only: binary frames, each field behind its length. It proves that a dialect
+//! is one folder, and the simulation runs its clients beside the others.
+//!
+//! A message of either side is a kind of one byte, the length of a name in two bytes, the name, and
+//! a rest that the kind gives a meaning.
+
+pub(crate) mod read;
+pub(crate) mod write;
+
+use super::dialect::Facts;
+use crate::close::CloseReason;
+
+pub(crate) const FACTS: Facts =
+    Facts { name: "lines", has_requests: true, joins_texts: false, close: CloseReason::native };

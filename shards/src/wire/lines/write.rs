@@ -1,0 +1,53 @@
+//! Writes events and publications of the test dialect.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::model::message::{Payload, Publication};
+use crate::wire::event::Event;
+use crate::wire::frame::{Opcode, put_frame};
+use crate::wire::plain::write::json_as_text;
+
+/// Appends an event as one frame, if this dialect has words for it.
+pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
+    match *event {
+        Event::Welcome(ref welcome) => {
+            put(out, b'w', welcome.channel.map_or("", |(channel, _)| channel), None, b"");
+        }
+        Event::Joined { channel, position, .. } => {
+            put(out, b'j', channel, Some(position.offset), b"");
+        }
+        Event::Left { channel, .. } => put(out, b'l', channel, None, b""),
+        Event::Error { text, .. } => put(out, b'e', text, None, b""),
+        Event::Ping => put_frame(out, Opcode::Ping, b""),
+        Event::Heartbeat => put_frame(out, Opcode::Pong, b""),
+        Event::Presence { .. }
+        | Event::Here { .. }
+        | Event::Published { .. }
+        | Event::Reached { .. }
+        | Event::Pong { .. } => {}
+    }
+}
+
+/// Appends a publication as one frame.
+pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
+    let offset = Some(publication.offset);
+    match &publication.payload {
+        Payload::Text(text) => put(out, b'm', &publication.channel, offset, text.as_bytes()),
+        Payload::Json(json) => {
+            put(out, b'm', &publication.channel, offset, json_as_text(json).as_bytes());
+        }
+        Payload::Binary(bytes) => put(out, b'm', &publication.channel, offset, bytes),
+    }
+}
+
+fn put(out: &mut BytesMut, kind: u8, name: &str, offset: Option<u64>, rest: &[u8]) {
+    let mut line = BytesMut::new();
+    line.put_u8(kind);
+    line.put_u16(u16::try_from(name.len()).expect("names are bounded"));
+    line.extend_from_slice(name.as_bytes());
+    if let Some(offset) = offset {
+        line.put_u64(offset);
+    }
+    line.extend_from_slice(rest);
+    put_frame(out, Opcode::Binary, &line);
+}

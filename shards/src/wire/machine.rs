@@ -1,0 +1,160 @@
+//! The protocol machine that is lent to a client: bytes in, messages and answers out.
+
+use std::io::{self, Read, Write};
+
+use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use async_tungstenite::tungstenite::{Error, Message};
+use bytes::Bytes;
+
+use super::command::Said;
+use super::frame::{Boundary, Fault, Followed};
+use super::text::EarlyText;
+use crate::close::CloseReason;
+
+/// The protocol state of a client that is in the middle of a message; idle clients have none.
+pub(crate) struct Machine {
+    context: WebSocketContext,
+    boundary: Boundary,
+    /// The longest message of a client.
+    message_bytes: usize,
+    early: EarlyText,
+    /// Read and not looked at so far: the client is held, or has had its turn.
+    pub(crate) rest: Bytes,
+}
+
+/// The machine's transport: it reads from memory and writes to memory.
+pub(crate) struct Memory<'a> {
+    pub(crate) input: &'a [u8],
+    /// The machine's own answers: pongs, and the answer to a close frame.
+    pub(crate) out: Vec<u8>,
+}
+
+/// The outcome of one look at the input.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A whole message.
+    Message(Said),
+    /// A control frame, which the machine has answered if it must.
+    Control,
+    /// The input is used up.
+    Wanting,
+    /// The client said goodbye, or broke the rules.
+    Over(CloseReason),
+}
+
+/// What lies ahead in bytes that are not read.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    before: Boundary,
+    followed: Followed,
+}
+
+impl Ahead {
+    /// The number of bytes before the first frame whose header breaks a rule.
+    pub(crate) fn sound(&self) -> usize {
+        self.followed.sound
+    }
+}
+
+impl Read for Memory<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            // Zero bytes would mean the end of the stream.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.input.read(into)
+    }
+}
+
+impl Write for Memory<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Machine {
+    /// A machine for a client that is between two messages.
+    pub(crate) fn new(config: WebSocketConfig) -> Self {
+        Self {
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            boundary: Boundary::default(),
+            message_bytes: config.max_message_size.unwrap_or(usize::MAX),
+            early: EarlyText::default(),
+            rest: Bytes::new(),
+        }
+    }
+
+    /// Takes the next message or control frame out of `memory`.
+    pub(crate) fn step(&mut self, memory: &mut Memory<'_>) -> Step {
+        match self.context.read(memory) {
+            Ok(Message::Text(text)) => Step::Message(Said::Text(text)),
+            Ok(Message::Binary(bytes)) => Step::Message(Said::Binary(bytes)),
+            Ok(_) => Step::Control,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Step::Wanting,
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => Step::Over(CloseReason::Goodbye),
+            Err(error) => Step::Over(reason_of(&error)),
+        }
+    }
+
+    /// Follows the frames of `slice` before [`step`](Self::step) reads them. No frame whose header
+    /// breaks a rule may be read: the machine would wait for its payload.
+    pub(crate) fn look_ahead(&mut self, slice: &[u8]) -> Ahead {
+        let before = self.boundary.clone();
+        let followed = self.boundary.feed(slice, self.message_bytes);
+        Ahead { before, followed }
+    }
+
+    /// Takes note of how many of the `sound` bytes were read, which may be fewer than were looked
+    /// at. Returns where in them the message begins that they leave open; zero if it began before
+    /// them.
+    pub(crate) fn note(&mut self, ahead: Ahead, sound: &[u8], consumed: usize) -> usize {
+        if consumed == sound.len() {
+            return ahead.followed.begun;
+        }
+        self.boundary = ahead.before;
+        self.boundary.feed(&sound[..consumed], self.message_bytes).begun
+    }
+
+    /// Returns why the client must go, if a header has broken a rule.
+    pub(crate) fn fault(&self) -> Option<CloseReason> {
+        self.boundary.fault().map(|fault| match fault {
+            Fault::Protocol => CloseReason::Protocol,
+            Fault::TooLarge => CloseReason::TooLarge,
+        })
+    }
+
+    /// Returns `true` if the client is between two messages: then the machine may serve another
+    /// one.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.boundary.at_message_boundary()
+    }
+
+    /// Returns how many frames have begun so far; it wraps.
+    pub(crate) fn frames(&self) -> u32 {
+        self.boundary.frames()
+    }
+
+    /// Follows the bytes of the open message, which begin it if `begins`. Returns `false` if it
+    /// claims to be text and can become none.
+    pub(crate) fn follow(&mut self, bytes: &[u8], begins: bool) -> bool {
+        if begins {
+            self.early.begin();
+        }
+        self.early.feed(bytes)
+    }
+}
+
+/// The close reason for what tungstenite's machine found wrong. It sends no close frame for these
+/// itself.
+fn reason_of(error: &Error) -> CloseReason {
+    match error {
+        Error::Utf8(_) => CloseReason::Utf8,
+        Error::Capacity(_) => CloseReason::TooLarge,
+        _ => CloseReason::Protocol,
+    }
+}

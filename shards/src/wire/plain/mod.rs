@@ -1,0 +1,10 @@
+//! The plain dialect: a message is a publication, and a publication is a message.
+
+pub(crate) mod read;
+pub(crate) mod write;
+
+use super::dialect::Facts;
+use crate::close::CloseReason;
+
+pub(crate) const FACTS: Facts =
+    Facts { name: "plain", has_requests: false, joins_texts: true, close: CloseReason::native };

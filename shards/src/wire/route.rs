@@ -1,0 +1,50 @@
+//! Which dialect a client speaks: by the path of its request and the subprotocols that it offers.
+
+use super::dialect::Dialect;
+
+/// A path with one of its subprotocols.
+#[derive(Debug)]
+pub(crate) struct Route {
+    paths: &'static [&'static str],
+    /// The subprotocol that must be offered, and is named in the answer.
+    pub(crate) subprotocol: Option<&'static str>,
+    pub(crate) dialect: Dialect,
+}
+
+/// The native endpoint. A URL that names only a host has an empty path.
+const NATIVE: &[&str] = &["/ws", "/", ""];
+
+/// All routes; of those that fit a request the first one is taken.
+const ROUTES: &[Route] = &[
+    #[cfg(any(test, fuzzing))]
+    Route { paths: NATIVE, subprotocol: Some("lines"), dialect: Dialect::Lines },
+    Route { paths: NATIVE, subprotocol: Some("stentor.v1"), dialect: Dialect::Stentor },
+    Route { paths: NATIVE, subprotocol: None, dialect: Dialect::Plain },
+];
+
+/// Returns the route of a request for `path`; `offers` says whether the client offers a
+/// subprotocol.
+pub(crate) fn find(path: &str, offers: impl Fn(&str) -> bool) -> Option<&'static Route> {
+    ROUTES
+        .iter()
+        .filter(|route| route.paths.contains(&path))
+        .find(|route| route.subprotocol.is_none_or(&offers))
+}
+
+/// Returns the subprotocol to name in the answer to a client of `dialect`.
+pub(crate) fn subprotocol(dialect: Dialect) -> Option<&'static str> {
+    ROUTES.iter().find(|route| route.dialect == dialect).and_then(|route| route.subprotocol)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offer_decides_on_the_native_path() {
+        let stentor = find("/ws", |name| name == "stentor.v1").map(|route| route.dialect);
+        assert_eq!(stentor, Some(Dialect::Stentor));
+        assert_eq!(find("/ws", |_| false).map(|route| route.dialect), Some(Dialect::Plain));
+        assert!(find("/elsewhere", |_| true).is_none());
+    }
+}

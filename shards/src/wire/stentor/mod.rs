@@ -1,0 +1,14 @@
+//! `stentor.v1`: one JSON object a message, with requests, answers, offsets and presence.
+
+pub(crate) mod read;
+pub(crate) mod write;
+
+use super::dialect::Facts;
+use crate::close::CloseReason;
+
+pub(crate) const FACTS: Facts = Facts {
+    name: "stentor.v1",
+    has_requests: true,
+    joins_texts: false,
+    close: CloseReason::native,
+};

@@ -1,0 +1,183 @@
+//! Reads requests of `stentor.v1`.
+
+use std::borrow::Cow;
+
+use async_tungstenite::tungstenite::Utf8Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::model::id::RequestId;
+use crate::model::message::Payload;
+use crate::wire::command::{Command, ErrorCode, Mistake, Said};
+use crate::wire::dialect::Reading;
+use crate::wire::plain::read::is_heartbeat;
+
+/// The longest `id` of a request, in bytes as it stands there, less the quotes of a string.
+const ID_BYTES_MAX: usize = 64;
+
+/// The longest text about a malformed request. The parser quotes what it read, at any length.
+const COMPLAINT_BYTES_MAX: usize = 160;
+
+/// How deep arrays and objects may lie in each other, as most parsers of the receivers bear.
+const DEPTH_MAX: usize = 128;
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "type", default, deserialize_with = "borrowed")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "borrowed")]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "borrowed")]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    body: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(default)]
+    presence: bool,
+}
+
+/// `null` is a value here, not an absence.
+fn present<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(json).map(Some)
+}
+
+/// A string where it lies, if nothing in it is escaped; a bare `Option<Cow>` is always copied.
+fn borrowed<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(Option::<Text<'de>>::deserialize(json)?.map(|text| text.0))
+}
+
+/// Returns `true` if arrays and objects lie deeper in each other than receivers should have to
+/// bear.
+fn is_too_deep(text: &str) -> bool {
+    // What opens no more than that cannot be deeper, and counting is far cheaper than following.
+    if openings(text.as_bytes()) <= DEPTH_MAX {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
+}
+
+/// Returns how many brackets and braces open in a text, those in strings too.
+fn openings(text: &[u8]) -> usize {
+    // A piece's count fits a byte, so that the compiler counts many bytes in one instruction.
+    let in_piece =
+        |piece: &[u8]| piece.iter().map(|byte| u8::from(matches!(byte, b'[' | b'{'))).sum::<u8>();
+    text.chunks(128).map(in_piece).map(usize::from).sum()
+}
+
+/// Reads one message of a client.
+pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> {
+    match said {
+        Said::Text(text) => read_text(text),
+        Said::Binary(_) => Err(Mistake::new(ErrorCode::Binary, "this protocol speaks text", None)),
+    }
+}
+
+fn read_text(text: &Utf8Bytes) -> Result<Command<'_>, Mistake> {
+    let malformed = |text, id| Mistake { code: ErrorCode::Malformed, text, id };
+    if is_too_deep(text) {
+        return Err(malformed("arrays and objects lie too deep in each other".into(), None));
+    }
+    // The parser would take an array for an object whose keys are left out.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(malformed("a request is a JSON object".into(), None));
+    }
+    let envelope: Envelope<'_> =
+        serde_json::from_str(text).map_err(|error| malformed(complaint(&error), id_in(text)))?;
+    let id = match envelope.id.map(RawValue::get) {
+        None | Some("null") => None,
+        Some(raw) if is_id(raw) => Some(raw),
+        Some(_) => {
+            let text = "id is a string or a number of at most 64 bytes";
+            return Err(Mistake::new(ErrorCode::BadId, text, None));
+        }
+    };
+    command(text, envelope, id.map(|id| RequestId(id.into())))
+}
+
+/// The command that the fields of an object make.
+fn command<'a>(
+    text: &'a Utf8Bytes,
+    envelope: Envelope<'a>,
+    id: Option<RequestId>,
+) -> Result<Command<'a>, Mistake> {
+    let missing = |field: &'static str, id| {
+        Mistake::new(ErrorCode::MissingField, format!("{field} is missing"), id)
+    };
+    let Envelope { kind, channel, user, body, presence, .. } = envelope;
+    let payload = body.map(|body| Payload::Json(slice_of(text, body.get())));
+    match (kind.as_deref(), payload, channel, user) {
+        (Some("publish"), Some(payload), channel, _) => {
+            Ok(Command::Publish { channel, payload, id })
+        }
+        (Some("direct"), Some(payload), _, Some(user)) => Ok(Command::Direct { user, payload, id }),
+        (Some("direct"), _, _, None) => Err(missing("user", id)),
+        (Some("publish" | "direct"), None, ..) => Err(missing("body", id)),
+        (Some("join"), _, Some(channel), _) => Ok(Command::Join { channel, presence, id }),
+        (Some("leave"), _, Some(channel), _) => Ok(Command::Leave { channel, id }),
+        (Some("join" | "leave"), _, None, _) => Err(missing("channel", id)),
+        (Some("who"), _, channel, _) => Ok(Command::Who { channel, id }),
+        (Some("ping"), ..) => Ok(Command::Ping { id }),
+        (None, ..) if is_heartbeat(text) => Ok(Command::Heartbeat),
+        (None, ..) => Err(missing("type", id)),
+        (Some(_), ..) => {
+            let text = "type is none of publish, direct, join, leave, who, ping";
+            Err(Mistake::new(ErrorCode::UnknownType, text, id))
+        }
+    }
+}
+
+/// The part of a text that `part` is, sharing its bytes.
+fn slice_of(text: &Utf8Bytes, part: &str) -> Utf8Bytes {
+    let bytes: &bytes::Bytes = text.as_ref();
+    Utf8Bytes::try_from(bytes.slice_ref(part.as_bytes()))
+        .unwrap_or_else(|_| Utf8Bytes::from(part.to_owned()))
+}
+
+fn is_id(raw: &str) -> bool {
+    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(text) => text.len() <= ID_BYTES_MAX,
+        None => {
+            raw.len() <= ID_BYTES_MAX
+                && raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        }
+    }
+}
+
+/// The parser's complaint, cut: it must not cost more to be wrong than to be right.
+fn complaint(error: &serde_json::Error) -> Cow<'static, str> {
+    let mut text = format!("not a request in JSON: {error}");
+    text.truncate(text.floor_char_boundary(COMPLAINT_BYTES_MAX));
+    text.into()
+}
+
+/// The id of an object in which something else is wrong, so that its sender learns which it was.
+fn id_in(text: &str) -> Option<RequestId> {
+    #[derive(Deserialize)]
+    struct Marked<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let marked: Marked<'_> = serde_json::from_str(text).ok()?;
+    is_id(marked.id.get()).then(|| RequestId(marked.id.get().into()))
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -1,0 +1,227 @@
+//! Writes events and publications in `stentor.v1`: one whole frame each. Bodies pass byte for byte.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+
+use crate::model::id::{ClientId, RequestId};
+use crate::model::message::{Payload, Position, Publication};
+use crate::wire::command::ErrorCode;
+use crate::wire::event::{Event, Welcome};
+use crate::wire::frame::{HEADER_MAX, Opcode, put_frame, put_header};
+
+/// Appends an event as one frame.
+pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
+    match event {
+        Event::Heartbeat => put_frame(out, Opcode::Pong, b""),
+        Event::Ping => put_frame(out, Opcode::Ping, b""),
+        event => framed(out, |out| put_event(out, event)),
+    }
+}
+
+fn put_event(out: &mut BytesMut, event: &Event<'_>) {
+    match *event {
+        Event::Welcome(ref welcome) => put_welcome(out, welcome),
+        Event::Joined { channel, position, id } => {
+            put(out, "{\"type\":\"joined\",\"channel\":");
+            put_str(out, channel);
+            put_position(out, position);
+            put_end(out, id);
+        }
+        Event::Left { channel, id } => {
+            put(out, "{\"type\":\"left\",\"channel\":");
+            put_str(out, channel);
+            put_end(out, id);
+        }
+        Event::Presence { joined, channel, client, user } => {
+            put(out, if joined { "{\"type\":\"joined\"" } else { "{\"type\":\"left\"" });
+            put(out, ",\"channel\":");
+            put_str(out, channel);
+            put_client(out, client);
+            put(out, ",\"user\":");
+            put_optional(out, user);
+            put(out, "}");
+        }
+        Event::Here { channel, clients, users, more, id } => {
+            put(out, "{\"type\":\"who\",\"channel\":");
+            put_str(out, channel);
+            put(out, ",\"clients\":");
+            put_display(out, clients);
+            put_users(out, users);
+            put(out, ",\"more\":");
+            put_display(out, more);
+            put_end(out, id);
+        }
+        Event::Published { channel, position, id } => {
+            put(out, "{\"type\":\"ack\",\"channel\":");
+            put_str(out, channel);
+            put_position(out, position);
+            put_end(out, Some(id));
+        }
+        Event::Reached { clients, id } => {
+            put(out, "{\"type\":\"ack\",\"clients\":");
+            put_display(out, clients);
+            put_end(out, Some(id));
+        }
+        Event::Error { code, text, id } => {
+            put(out, "{\"type\":\"error\",\"code\":\"");
+            put(out, name_of(code));
+            put(out, "\",\"text\":");
+            put_str(out, text);
+            put_end(out, id);
+        }
+        Event::Pong { id } => {
+            put(out, "{\"type\":\"pong\"");
+            put_end(out, id);
+        }
+        Event::Heartbeat | Event::Ping => debug_assert!(false, "these are no JSON"),
+    }
+}
+
+/// The `code` of an `error`.
+pub(super) fn name_of(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::Malformed => "malformed",
+        ErrorCode::UnknownType => "unknown_type",
+        ErrorCode::MissingField => "missing_field",
+        ErrorCode::BadName => "bad_name",
+        ErrorCode::BadId => "bad_id",
+        ErrorCode::Binary => "binary",
+        ErrorCode::Rate => "rate",
+        ErrorCode::UnknownUser => "unknown_user",
+        ErrorCode::NotJoined => "not_joined",
+        ErrorCode::TooManyChannels => "too_many_channels",
+        ErrorCode::NoRoom => "no_room",
+    }
+}
+
+/// Writes `write`'s JSON as one text frame. The header is written once the length is known.
+fn framed(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    let start = out.len();
+    out.put_bytes(0, HEADER_MAX);
+    write(out);
+    let len = out.len() - start - HEADER_MAX;
+    let mut header = [0; HEADER_MAX];
+    let mut rest = &mut header[..];
+    put_header(&mut rest, Opcode::Text, len);
+    let used = HEADER_MAX - rest.len();
+    // The payload moves up to its header: short, and in the cache.
+    out.copy_within(start + HEADER_MAX.., start + used);
+    out.truncate(start + used + len);
+    out[start..start + used].copy_from_slice(&header[..used]);
+}
+
+fn put_str(out: &mut BytesMut, text: &str) {
+    serde_json::to_writer(out.writer(), text).expect("memory takes every string");
+}
+
+fn put(out: &mut BytesMut, text: impl AsRef<[u8]>) {
+    out.extend_from_slice(text.as_ref());
+}
+
+fn put_display(out: &mut BytesMut, value: impl std::fmt::Display) {
+    use std::fmt::Write;
+    write!(out, "{value}").expect("memory takes every number");
+}
+
+fn put_optional(out: &mut BytesMut, text: Option<&str>) {
+    match text {
+        Some(text) => put_str(out, text),
+        None => put(out, "null"),
+    }
+}
+
+fn put_position(out: &mut BytesMut, position: Position) {
+    put(out, ",\"offset\":");
+    put_display(out, position.offset);
+    put(out, ",\"epoch\":\"");
+    put_display(out, position.epoch);
+    put(out, "\"");
+}
+
+fn put_client(out: &mut BytesMut, client: ClientId) {
+    put(out, ",\"client\":\"");
+    put_display(out, client);
+    put(out, "\"");
+}
+
+fn put_users(out: &mut BytesMut, users: &[Arc<str>]) {
+    put(out, ",\"users\":[");
+    for (index, user) in users.iter().enumerate() {
+        if index > 0 {
+            put(out, ",");
+        }
+        put_str(out, user);
+    }
+    put(out, "]");
+}
+
+fn put_end(out: &mut BytesMut, id: Option<&RequestId>) {
+    if let Some(RequestId(id)) = id {
+        put(out, ",\"id\":");
+        put(out, id.as_bytes());
+    }
+    put(out, "}");
+}
+
+fn put_welcome(out: &mut BytesMut, welcome: &Welcome<'_>) {
+    put(out, "{\"type\":\"welcome\"");
+    put_client(out, welcome.client);
+    put(out, ",\"user\":");
+    put_optional(out, welcome.user);
+    put(out, ",\"channel\":");
+    put_optional(out, welcome.channel.map(|(channel, _)| channel));
+    if let Some((_, position)) = welcome.channel {
+        put_position(out, position);
+    }
+    put(out, ",\"ping_interval\":");
+    put_display(out, welcome.ping_interval.as_secs_f64());
+    put(out, ",\"pong_timeout\":");
+    put_display(out, welcome.pong_timeout.as_secs_f64());
+    put(out, ",\"message_bytes\":");
+    put_display(out, welcome.message_bytes);
+    put(out, "}");
+}
+
+/// Appends a publication as one frame; one without a channel is a direct message.
+pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
+    framed(out, |out| {
+        put(out, "{\"type\":\"message\",");
+        if publication.channel.is_empty() {
+            put(out, "\"direct\":true");
+        } else {
+            put(out, "\"channel\":");
+            put_str(out, &publication.channel);
+            put(out, ",\"offset\":");
+            put_display(out, publication.offset);
+        }
+        put(out, ",\"from\":");
+        if let Some(from) = &publication.from {
+            put(out, "{\"client\":\"");
+            put_display(out, from.client);
+            put(out, "\",\"user\":");
+            put_optional(out, from.user.as_deref());
+            put(out, "}");
+        } else {
+            put(out, "null");
+        }
+        put(out, ",\"time\":");
+        put_display(out, publication.time_ms);
+        match &publication.payload {
+            Payload::Text(text) => {
+                put(out, ",\"body\":");
+                put_str(out, text);
+            }
+            Payload::Json(json) => {
+                put(out, ",\"body\":");
+                put(out, json.as_bytes());
+            }
+            Payload::Binary(bytes) => {
+                put(out, ",\"encoding\":\"base64\",\"body\":\"");
+                put(out, data_encoding::BASE64.encode(bytes));
+                put(out, "\"");
+            }
+        }
+        put(out, "}");
+    });
+}

@@ -1,0 +1,166 @@
+//! What the command line takes: the subcommands, and one flag for every key of the configuration.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+use clap_complete::Shell;
+use stentor_units::Url;
+
+use crate::config::all_keys;
+
+pub(super) const COMMANDS: [&str; 8] =
+    ["serve", "check", "config", "doctor", "pub", "sub", "completions", "man"];
+
+pub(super) fn command() -> Command {
+    let settings = |name: &'static str, about: &'static str| {
+        Command::new(name).about(about).args(key_args()).arg(file_arg())
+    };
+    Command::new("stentor")
+        .about("A WebSocket broadcast server: one io_uring shard per core, one order per channel")
+        .long_about(
+            "A WebSocket broadcast server: one io_uring shard per core, one order per channel.\n\n\
+             Without a command it serves. Every flag is also a key of stentor.toml and a variable \
+             STENTOR_*; flags win over variables, and these over the file. Flags may stand before \
+             a command and behind it.",
+        )
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(key_args())
+        .arg(file_arg())
+        .subcommand(settings("serve", "Serve (the default)"))
+        .subcommand(settings(
+            "check",
+            "Check the configuration and this host: exit 0, or 78 and why",
+        ))
+        .subcommand(
+            settings("config", "Print the defaults as a file, the settings in force, or variables")
+                .arg(
+                    Arg::new("view").value_parser(["default", "show", "env"]).default_value("show"),
+                ),
+        )
+        .subcommand(
+            settings(
+                "doctor",
+                "Print this host's limits, what they allow and what lifts them: exit 0, or 78",
+            )
+            .arg(
+                Arg::new("json")
+                    .long("json")
+                    .action(ArgAction::SetTrue)
+                    .help("Print them for programs, with what the server needs"),
+            ),
+        )
+        .subcommands([pub_command(), sub_command()])
+        .subcommand(Command::new("completions").about("Print completions for a shell").arg(
+            Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)),
+        ))
+        .subcommand(
+            Command::new("man").about("Print a manual page, for man -l -").arg(
+                Arg::new("of")
+                    .value_name("COMMAND")
+                    .value_parser(COMMANDS)
+                    .help("The page of one command; without it that of the program"),
+            ),
+        )
+}
+
+fn pub_command() -> Command {
+    let [channel, url, user] = endpoint_args();
+    Command::new("pub")
+        .about("Publish one text, or each line of standard input")
+        .long_about(
+            "Publish one text, or each line of standard input.\n\n\
+             Exit code 0 says that the server has acknowledged every line; else it is 1, and one \
+             line on standard error says how many were published and why the others were not.",
+        )
+        .arg(channel)
+        .arg(Arg::new("text").value_name("TEXT").help("The text; - or none: standard input"))
+        .args([url, user])
+}
+
+fn sub_command() -> Command {
+    let [channel, url, user] = endpoint_args();
+    Command::new("sub")
+        .about("Print what is published")
+        .long_about(
+            "Print what is published.\n\n\
+             When the connection ends it comes back by itself, unless the server ended it for good \
+             (exit code 1, with the close code and reason). It does not print what was published \
+             while it was away.",
+        )
+        .arg(channel)
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print whole messages, with offset, sender and time"),
+        )
+        .arg(
+            Arg::new("count")
+                .long("count")
+                .value_name("N")
+                .value_parser(stentor_units::count)
+                .help("End after so many messages"),
+        )
+        .arg(
+            Arg::new("once")
+                .long("once")
+                .action(ArgAction::SetTrue)
+                .help("Do not come back when the connection ends: exit with 1, code and reason"),
+        )
+        .args([url, user])
+}
+
+fn endpoint_args() -> [Arg; 3] {
+    [
+        Arg::new("channel").value_name("CHANNEL").required(true).help("Name of the channel"),
+        Arg::new("url")
+            .long("url")
+            .value_name("URL")
+            .default_value("ws://127.0.0.1:9001/ws")
+            .value_parser(read_url)
+            .help("Endpoint of the server; all addresses of a name are tried"),
+        Arg::new("user").long("user").value_name("ID").help("User to be"),
+    ]
+}
+
+fn file_arg() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .short('c')
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Settings file, such as `stentor config default` prints; also STENTOR_CONFIG")
+}
+
+fn key_args() -> impl Iterator<Item = Arg> {
+    let defaults = crate::config::Settings::default();
+    all_keys().iter().map(move |key| {
+        let default = (key.get)(&defaults);
+        let help = if default.is_empty() {
+            key.help.to_owned()
+        } else {
+            format!("{} [default: {default}]", key.help)
+        };
+        let arg = Arg::new(key.name)
+            .long(key.name)
+            .value_name(key.value)
+            .help(help)
+            .help_heading(key.group);
+        if key.value == "BOOL" {
+            // A switch may stand alone.
+            arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+        } else {
+            arg.allow_hyphen_values(true)
+        }
+    })
+}
+
+/// Reads the address of a server that is spoken to without TLS.
+fn read_url(text: &str) -> Result<Url, String> {
+    let url = Url::read(text)?;
+    if url.tls {
+        let why = "TLS is not spoken here: name the server itself, as in ws://127.0.0.1:9001/ws";
+        return Err(why.to_owned());
+    }
+    Ok(url)
+}

@@ -1,0 +1,231 @@
+//! `publish`, `broadcast` and `direct`: what is said through the API, and with which parameters.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use stentor_shards::{Body, NoRoom, Position};
+
+use super::answer::{Answer, Fault, read};
+use super::once::{KEY_BYTES_MAX, Published};
+use crate::control::State;
+use crate::control::ask::{Unanswered, ask_one, ask_until_answered};
+
+/// The most channels of one broadcast.
+pub(super) const CHANNELS_MAX: usize = 1000;
+
+/// The parameters of `publish` and `broadcast`. They differ in the one that names the channels.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said<'a> {
+    channel: Option<String>,
+    channels: Option<Vec<String>>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    b64data: Option<String>,
+    idempotency_key: Option<String>,
+    // There is no history to put a publication into: both values mean the same.
+    #[serde(rename = "skip_history")]
+    _skip_history: Option<bool>,
+    tags: Option<serde_json::Map<String, Value>>,
+    delta: Option<bool>,
+    version: Option<u64>,
+    version_epoch: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Direct<'a> {
+    user: String,
+    #[serde(default, borrow, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    b64data: Option<String>,
+}
+
+/// Tells `null`, which can be published, from nothing.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+impl Said<'_> {
+    /// Refuses the parameters that are known and not to be had. One that says nothing is let pass:
+    /// libraries write their defaults.
+    fn refuse_unavailable(&self) -> Result<(), Fault> {
+        let epoch = self.version_epoch.as_ref();
+        let asked = [
+            ("tags", self.tags.as_ref().is_some_and(|tags| !tags.is_empty())),
+            ("delta", self.delta == Some(true)),
+            ("version", self.version.is_some_and(|version| version > 0)),
+            ("version_epoch", epoch.is_some_and(|epoch| !epoch.is_empty())),
+        ];
+        match asked.into_iter().find(|(_, asked)| *asked) {
+            Some((name, _)) => Err(Fault::bad(format!("{name} is not supported"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The body and the key, if nothing stands against the rest.
+    fn accept(&self) -> Result<(Body, Option<&str>), Fault> {
+        self.refuse_unavailable()?;
+        let body = body(self.data, self.b64data.as_deref())?;
+        let key = self.idempotency_key.as_deref().filter(|key| !key.is_empty());
+        if key.is_some_and(|key| key.len() > KEY_BYTES_MAX) {
+            let why = format!("idempotency_key is longer than {KEY_BYTES_MAX} bytes");
+            return Err(Fault::bad(why));
+        }
+        Ok((body, key))
+    }
+}
+
+/// What is published: one JSON value as it was written, or the bytes that base64 stands for.
+fn body(data: Option<&RawValue>, base64: Option<&str>) -> Result<Body, Fault> {
+    let Some(base64) = base64.filter(|text| !text.is_empty()) else {
+        let data = data.ok_or_else(|| Fault::bad("data or b64data is needed"))?;
+        return Ok(Body::Json(data.get().to_owned()));
+    };
+    // Libraries that insist on data send an empty one beside b64data.
+    if data.is_some_and(|data| !matches!(data.get(), "null" | "\"\"")) {
+        return Err(Fault::bad("data and b64data exclude each other"));
+    }
+    let bytes = STANDARD.decode(base64).or_else(|_| STANDARD_NO_PAD.decode(base64));
+    let bytes = bytes.map_err(|why| Fault::bad(format!("b64data is not base64: {why}")))?;
+    Ok(Body::Binary(bytes.into()))
+}
+
+/// Publishes to one channel, under a key once.
+async fn publish_to(state: &State, channel: &str, body: &Body, key: Option<&str>) -> Answer {
+    let published: Published<Position> = match key {
+        None => placed(ask_one(|| state.shards.publish(channel, body.clone())).await),
+        Some(key) => {
+            let (shards, channel, body) = (state.shards.clone(), channel.to_owned(), body.clone());
+            let key = (channel.clone(), key.to_owned());
+            let order = async move {
+                placed(ask_until_answered(|| shards.publish(&channel, body.clone())).await)
+            };
+            state.once.publish(key, order).await
+        }
+    };
+    let position = published.map_err(|why| Fault::about("channel", why))?;
+    Ok(json!({ "offset": position.offset, "epoch": position.epoch.to_string() }))
+}
+
+fn placed(answer: Result<Result<Position, NoRoom>, Unanswered>) -> Published<Position> {
+    answer.and_then(|placed| placed.map_err(|NoRoom| Unanswered::NoRoom))
+}
+
+pub(crate) async fn publish(state: &State, params: &[u8]) -> Answer {
+    let said: Said<'_> = read(params)?;
+    let (body, key) = said.accept()?;
+    match (&said.channel, &said.channels) {
+        (Some(channel), None) => publish_to(state, channel, &body, key).await,
+        _ => Err(Fault::bad("publish takes one channel, in the parameter channel")),
+    }
+}
+
+pub(crate) async fn broadcast(state: &State, params: &[u8]) -> Answer {
+    let said: Said<'_> = read(params)?;
+    let (body, key) = said.accept()?;
+    let (None, Some(channels)) = (&said.channel, &said.channels) else {
+        return Err(Fault::bad("broadcast takes a list of channels, in the parameter channels"));
+    };
+    if channels.is_empty() || channels.len() > CHANNELS_MAX {
+        return Err(Fault::bad(format!("1 to {CHANNELS_MAX} channels are possible")));
+    }
+    let mut responses = Vec::with_capacity(channels.len());
+    let mut busy = false;
+    for channel in channels {
+        // Once is patience enough: each channel's wait would add to the last one's.
+        let published =
+            if busy { Err(Fault::Busy) } else { publish_to(state, channel, &body, key).await };
+        busy |= published == Err(Fault::Busy);
+        responses.push(match published {
+            Ok(position) => json!({ "result": position }),
+            Err(fault) => json!({ "error": fault.body() }),
+        });
+    }
+    Ok(json!({ "responses": responses }))
+}
+
+pub(crate) async fn direct(state: &State, params: &[u8]) -> Answer {
+    let asked: Direct<'_> = read(params)?;
+    let body = body(asked.data, asked.b64data.as_deref())?;
+    let sent = ask_one(|| state.shards.direct(&asked.user, body.clone())).await;
+    match sent.map_err(|why| Fault::about("user", why))? {
+        0 => Err(Fault::bad("unknown user")),
+        clients => Ok(json!({ "clients": clients })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bodies(params: &str) -> Result<Body, Fault> {
+        let asked: Direct<'_> = read(params.as_bytes())?;
+        body(asked.data, asked.b64data.as_deref())
+    }
+
+    #[test]
+    fn data_is_json_or_base64_and_not_both() {
+        for (params, json) in [
+            (r#"{"user":"u","data":{"a" : 1}}"#, r#"{"a" : 1}"#),
+            (r#"{"user":"u","data":null}"#, "null"),
+            (r#"{"user":"u","data":"","b64data":""}"#, "\"\""),
+        ] {
+            let body = bodies(params).unwrap();
+            assert!(matches!(&body, Body::Json(text) if text == json), "{params}: {body:?}");
+        }
+        for (params, bytes) in [
+            (r#"{"user":"u","b64data":"AP/+"}"#, &[0, 255, 254][..]),
+            (r#"{"user":"u","b64data":"AA=="}"#, &[0]),
+            (r#"{"user":"u","b64data":"AA"}"#, &[0]),
+            (r#"{"user":"u","b64data":"AA==","data":""}"#, &[0]),
+        ] {
+            let body = bodies(params).unwrap();
+            assert!(matches!(&body, Body::Binary(found) if found == bytes), "{params}: {body:?}");
+        }
+        for params in [
+            r#"{"user":"u"}"#,
+            r#"{"user":"u","b64data":""}"#,
+            r#"{"user":"u","b64data":"A"}"#,
+            r#"{"user":"u","b64data":"A-_A"}"#,
+            r#"{"user":"u","b64data":"AA==","data":1}"#,
+            r#"{"user":"u","b64data":7}"#,
+        ] {
+            assert!(matches!(bodies(params), Err(Fault::Bad(_))), "{params}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_honoured_or_refused() {
+        let refused = |more: &str| {
+            let params = format!(r#"{{"channel":"c","data":1,{more}}}"#);
+            let said = read::<Said<'_>>(params.as_bytes());
+            match said.and_then(|said| said.accept().map(|(_, key)| key.map(str::to_owned))) {
+                Ok(_) => String::new(),
+                Err(fault) => fault.body()["message"].to_string(),
+            }
+        };
+        for (more, name) in [
+            (r#""tags":{"a":"b"}"#, "tags"),
+            (r#""delta":true"#, "delta"),
+            (r#""version":1"#, "version"),
+            (r#""version_epoch":"x""#, "version_epoch"),
+            (r#""unheard_of":1"#, "unheard_of"),
+            (r#""skip_history":"yes""#, "yes"),
+        ] {
+            assert!(refused(more).contains(name), "{more}: {}", refused(more));
+        }
+        for none in [
+            r#""tags":{},"delta":false,"version":0,"version_epoch":"""#,
+            r#""tags":null,"delta":null,"version":null,"skip_history":true"#,
+        ] {
+            assert_eq!(refused(none), "", "{none}");
+        }
+        let with_key =
+            |bytes: usize| refused(&format!(r#""idempotency_key":"{}""#, "k".repeat(bytes)));
+        assert_eq!((with_key(0), with_key(KEY_BYTES_MAX)), (String::new(), String::new()));
+        assert!(with_key(KEY_BYTES_MAX + 1).contains("idempotency_key"));
+    }
+}

@@ -1,0 +1,185 @@
+//! The messages between two processes at a take-over, with the listening sockets among them.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::io::retry_on_intr;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+/// The most sockets that pass on: a listener for each shard, and the admin address's.
+const SOCKETS_MAX: usize = 65;
+
+/// The length of an answer: kind, number of listeners, a time and a fingerprint.
+const ANSWER_BYTES: usize = 14;
+
+const ASK: u8 = b'A';
+const YIELDS: u8 = b'Y';
+const REFUSES: u8 = b'N';
+/// The newer process serves, and the older one's place is free.
+pub(super) const SERVING: u8 = b'S';
+pub(super) const FREE: u8 = b'F';
+
+/// What passes from one process to the other.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    /// What the shards listen on.
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// What the admin address is served on.
+    pub(crate) admin: Option<OwnedFd>,
+}
+
+/// The older process's answer.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Yields {
+        sockets: Sockets,
+        /// The fingerprint of the process that yields.
+        from: u64,
+        /// For how long the newer process should not yield to that one's like.
+        settle: Duration,
+    },
+    /// It has just taken over itself, and yields after this time.
+    Refuses(Duration),
+}
+
+/// Asks for the sockets; `fingerprint` says which program asks, with which settings.
+pub(super) fn ask(stream: &mut UnixStream, fingerprint: u64) -> io::Result<Answer> {
+    let mut question = [ASK; 9];
+    question[1..].copy_from_slice(&fingerprint.to_le_bytes());
+    stream.write_all(&question)?;
+    receive(stream)
+}
+
+/// Hears who asks.
+pub(super) fn hear(stream: &mut UnixStream) -> io::Result<u64> {
+    let mut question = [0; 9];
+    stream.read_exact(&mut question)?;
+    match question {
+        [ASK, fingerprint @ ..] => Ok(u64::from_le_bytes(fingerprint)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Reads the one byte that the other side says next.
+pub(super) fn expect(stream: &mut UnixStream, wanted: u8) -> io::Result<()> {
+    let mut said = [0];
+    stream.read_exact(&mut said)?;
+    if said[0] == wanted { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+fn answer(kind: u8, listeners: usize, time: Duration, fingerprint: u64) -> [u8; ANSWER_BYTES] {
+    let mut bytes = [0; ANSWER_BYTES];
+    bytes[0] = kind;
+    bytes[1] = u8::try_from(listeners).unwrap_or(u8::MAX);
+    let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    bytes[2..6].copy_from_slice(&ms.to_le_bytes());
+    bytes[6..].copy_from_slice(&fingerprint.to_le_bytes());
+    bytes
+}
+
+pub(super) fn refuse(stream: &mut UnixStream, left: Duration) -> io::Result<()> {
+    stream.write_all(&answer(REFUSES, 0, left, 0))
+}
+
+pub(super) fn send(
+    stream: &UnixStream,
+    sockets: &Sockets,
+    from: u64,
+    settle: Duration,
+) -> io::Result<()> {
+    let all: Vec<BorrowedFd<'_>> =
+        sockets.listeners.iter().chain(&sockets.admin).map(AsFd::as_fd).collect();
+    let bytes = answer(YIELDS, sockets.listeners.len(), settle, from);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&all)) {
+        return Err(io::Error::other("there are too many listeners"));
+    }
+    retry_on_intr(|| {
+        sendmsg(stream, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+    })?;
+    Ok(())
+}
+
+fn receive(stream: &UnixStream) -> io::Result<Answer> {
+    let mut bytes = [0; ANSWER_BYTES];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let into = &mut [IoSliceMut::new(&mut bytes)];
+    // The end of a ring that was only tried interrupts a wait once.
+    let got = retry_on_intr(|| recvmsg(stream, into, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?;
+    let mut listeners: Vec<OwnedFd> = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if got.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let [kind, count, a, b, c, d, fingerprint @ ..] = bytes;
+    let time = Duration::from_millis(u32::from_le_bytes([a, b, c, d]).into());
+    let count = usize::from(count);
+    match kind {
+        REFUSES if got.bytes == ANSWER_BYTES => Ok(Answer::Refuses(time)),
+        YIELDS if got.bytes == ANSWER_BYTES && listeners.len() >= count => {
+            let admin = listeners.split_off(count).pop();
+            let sockets = Sockets { listeners, admin };
+            Ok(Answer::Yields { sockets, from: u64::from_le_bytes(fingerprint), settle: time })
+        }
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn sockets(count: usize) -> Sockets {
+        let bind = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+        Sockets { listeners: (0..count).map(|_| bind()).collect(), admin: Some(bind()) }
+    }
+
+    #[test]
+    fn sockets_pass_on_in_their_order() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let sent = sockets(64);
+        send(&ours, &sent, 7, Duration::from_secs(5)).unwrap();
+        let Answer::Yields { sockets: got, from: 7, settle } = receive(&theirs).unwrap() else {
+            panic!("another answer")
+        };
+        assert_eq!((got.listeners.len(), settle), (64, Duration::from_secs(5)));
+        let address =
+            |socket: &OwnedFd| TcpListener::from(socket.try_clone().unwrap()).local_addr();
+        for (sent, got) in sent.listeners.iter().zip(&got.listeners) {
+            assert_eq!(address(sent).unwrap(), address(got).unwrap());
+        }
+        assert_eq!(
+            address(sent.admin.as_ref().unwrap()).unwrap(),
+            address(got.admin.as_ref().unwrap()).unwrap()
+        );
+    }
+
+    #[test]
+    fn refusals_and_ends_are_told_apart_from_nonsense() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        refuse(&mut ours, Duration::from_millis(1500)).unwrap();
+        let answer = ask(&mut theirs, 9).unwrap();
+        assert!(matches!(answer, Answer::Refuses(left) if left == Duration::from_millis(1500)));
+        assert_eq!(hear(&mut ours).unwrap(), 9);
+        ours.write_all(b"HTTP/1.1 400").unwrap();
+        assert_eq!(receive(&theirs).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        drop(ours);
+        assert_eq!(receive(&theirs).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
