@@ -48,17 +48,20 @@ class Real(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             self.stop_in_the_middle(folder)
             before = steps_in(folder)
-            done = run("run", "--data", folder, "--target-clients", "10k", "--what-if", "rate=20")
+            asked = ("--target-clients", "10k", "--what-if", "rate=20", "--nic", "10Gbit/s")
+            done = run("run", "--data", folder, *asked)
             self.assertEqual(done.returncode, 0, done.stderr)
             after = steps_in(folder)
             self.assertGreater(len(after), len(before))
             self.assertEqual({name: after[name] for name in before}, before)
-            self.look_at(json.loads((pathlib.Path(folder) / "plan.json").read_text()), after)
+            plan = json.loads((pathlib.Path(folder) / "plan.json").read_text())
+            self.look_at(plan, after)
             page = (pathlib.Path(folder) / "plan.html").read_text()
             self.assertIn("<svg", page)
             self.assertIn("MEASURED WITH --quick", page)
             self.assertTrue(done.stdout.startswith("! MEASURED WITH --quick"), done.stdout)
-            for word in ("First limit", "boxes for 10,000 clients", "Validation"):
+            told = "How many boxes hold 10,000" if plan["missing"] else "boxes for 10,000"
+            for word in ("First limit", f"{told} clients", "Validation"):
                 self.assertIn(word, done.stdout)
 
     def stop_in_the_middle(self, folder):
@@ -105,7 +108,11 @@ class Real(unittest.TestCase):
         self.assertGreater(learned["memory"]["outbox"], 0.8)
         self.assertLess(learned["memory"]["outbox"], 1.5)
         self.assertIn("not_determined", plan["scaling"])
-        self.assertEqual(plan["boxes"][0]["with_spare"], plan["boxes"][0]["needed"] + 1)
+        # Quick steps may leave the p99 undetermined, and nothing else: then no number is given.
+        self.assertLessEqual({row["limit"] for row in plan["missing"]}, {"p99"})
+        self.assertEqual("boxes" in plan, not plan["missing"])
+        for setup in plan.get("boxes", []):
+            self.assertEqual(setup["with_spare"], setup["needed"] + 1)
         self.assertTrue(plan["validation"])
         self.assertGreater(plan["validation"][0]["seen"]["cpu_share"], 0)
 
