@@ -1,9 +1,10 @@
 """Two server binaries side by side: each round runs both, so that a machine that is slow for a while is slow for both."""
 
 import contextlib
-import statistics
 
-from figurelib.report import doubts, kept, lost, number, row, spread
+from figurelib.report import (
+    NOT_TOLD, doubts, kept, lost, median_told, number, ratio_of, ratios_of, row, spread,
+)
 from figurelib.server import stentor
 from figurelib.table import FIGURES, PAIRED, plain_as_json, timed
 from figurelib.wire import json_message_bytes
@@ -70,16 +71,18 @@ class Pair:
             return server.measure(load, figure.path)
 
     def row(self, name, unit, old, new, runs):
-        ratios = [after / before for before, after in zip(old, new)]
-        before, after = statistics.median(old), statistics.median(new)
+        before, after = median_told(old), median_told(new)
         count = sum(lost(run) for run in runs)
-        notes = ", ".join(filter(None, (f"lost {count}" if count else "", doubts(runs))))
-        row(name, unit, number(before), number(after), f"{after / before:.3f}", spread(ratios), "", notes)
+        untold = sum(value is None for value in (*old, *new))
+        parts = (f"lost {count}" if count else "", f"{untold} runs: {NOT_TOLD}" if untold else "", doubts(runs))
+        spreads = spread(ratios_of(new, old))
+        row(name, unit, number(before), number(after), ratio_of(after, before), spreads, "", ", ".join(filter(None, parts)))
 
     def beside_row(self, name, word, values):
         """The ratio of a figure to the one beside it, of each server by itself."""
-        ratios = [[one / other for one, other in zip(values[0, side], values[1, side])] for side in (0, 1)]
-        medians = [statistics.median(values[0, side]) / statistics.median(values[1, side]) for side in (0, 1)]
-        texts = (f"{median:.3f}" for median in medians)
+        ratios = [ratios_of(values[0, side], values[1, side]) for side in (0, 1)]
+        medians = [[median_told(values[place, side]) for place in (0, 1)] for side in (0, 1)]
+        texts = (ratio_of(*pair) for pair in medians)
         row("", f"/ {word}", *texts, "", spread(ratios[1]), "", "min..max of the new one's rounds")
-        self.results.add(f"{name} / {word}", old=medians[0], new=medians[1], ratios={"old": ratios[0], "new": ratios[1]})
+        old, new = (None if None in pair else pair[0] / pair[1] for pair in medians)
+        self.results.add(f"{name} / {word}", old=old, new=new, ratios={"old": ratios[0], "new": ratios[1]})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 
 ROW = "{:<17} {:<13} {:>9} {:>9} {:>7} {:<14} {:<12} {}"
 
@@ -10,12 +11,29 @@ def row(*columns):
     print(ROW.format(*columns, *[""] * (8 - len(columns))).rstrip(), flush=True)
 
 
+NOT_TOLD = "not told"
+
+
+def median_told(values):
+    """Returns the median of the values that are told, and `None` where none is."""
+    return statistics.median(told) if (told := [value for value in values if value is not None]) else None
+
+
 def number(value):
-    return f"{value:.{0 if abs(value) > 100 else 3}f}"
+    return NOT_TOLD if value is None else f"{value:.{0 if abs(value) > 100 else 3}f}"
+
+
+def ratio_of(value, beside):
+    return NOT_TOLD if None in (value, beside) else f"{value / beside:.3f}"
+
+
+def ratios_of(values, besides):
+    """Returns the ratio of each round in which both are told."""
+    return [value / beside for value, beside in zip(values, besides) if None not in (value, beside)]
 
 
 def spread(ratios):
-    return f"{min(ratios):.3f}..{max(ratios):.3f}"
+    return "" if not ratios else f"{min(ratios):.3f}..{max(ratios):.3f}"
 
 
 class Results:

@@ -27,6 +27,7 @@ def per_ping(record):
 
 
 def memory_per_client(record):
+    """Returns `None` where the record does not tell it."""
     return record["server"]["private_bytes_per_client"]
 
 
