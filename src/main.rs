@@ -190,15 +190,12 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         Err(error) => return End::Failed(exit::RUN, format!("inherited sockets: {error}")),
     };
 
-    let (door, visitors) = control::door();
-    let (handle, mut run) = match stentor_shards::run(settings.shards.clone(), listeners, &door) {
+    let (handle, inbox, mut run) = match stentor_shards::run(settings.shards.clone(), listeners) {
         Ok(started) => started,
         Err(error) => return failed(&error),
     };
-    // The shards hold it now: when they have gone no visitor comes any more.
-    drop(door);
     let asked = control::Settings::of(&settings);
-    let mut control = match control::start(handle.clone(), asked, admin, visitors) {
+    let mut control = match control::start(handle.clone(), asked, admin, inbox) {
         Ok(control) => control,
         Err(error) => return End::Failed(exit::RUN, who_has_admin(&error, &settings)),
     };

@@ -1,6 +1,6 @@
 //! The bridge of the control plane: its port of the mesh. Every call returns at once.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,19 +29,6 @@ pub enum Body {
     /// One JSON value, already checked to be one.
     Json(String),
 }
-
-/// An HTTP request that is not an upgrade: the socket, and what was read of it so far.
-#[derive(Debug)]
-pub struct Visitor {
-    /// The connection, in nonblocking mode.
-    pub socket: TcpStream,
-    /// Every byte read from it.
-    pub head: Vec<u8>,
-}
-
-/// Takes visitors on behalf of the control plane; called on a shard, so it must not block. `false`
-/// refuses (the shard closes it).
-pub type Door = Arc<dyn Fn(Visitor) -> bool + Send + Sync>;
 
 /// The clients that a disconnect selects.
 #[derive(Debug, Clone)]

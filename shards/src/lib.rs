@@ -39,7 +39,8 @@ pub mod fuzz;
 
 pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, SlowClients};
 pub use error::{RunError, Untaken};
-pub use handle::{Body, Door, Handle, Target, Visitor};
+pub use handle::{Body, Handle, Target};
+pub use mesh::bridge::{Crossing, Inbox, Visitor};
 pub use mesh::reply::Answers;
 pub use model::channel::NoRoom;
 pub use model::message::{Epoch, Position};

@@ -14,7 +14,8 @@ use socket2::SockRef;
 use crate::client::Shared;
 use crate::config::Config;
 use crate::error::RunError;
-use crate::handle::{Door, Handle};
+use crate::handle::Handle;
+use crate::mesh::bridge::Inbox;
 use crate::mesh::{Mesh, Port};
 use crate::model::id::SHARDS_MAX;
 use crate::model::report::Report;
@@ -60,16 +61,13 @@ impl Run {
 
 /// Binds the listeners, starts one shard per core of `config` and returns when all of them serve.
 ///
-/// Visitors, that is requests which are not upgrades, go through `door`. `inherited` are sockets on
-/// which another process listens to the same address: whoever waits at them is served here.
+/// Visitors, that is requests which are not upgrades, come out of the inbox. `inherited` are
+/// sockets on which another process listens to the same address: whoever waits at them is served
+/// here.
 ///
 /// # Errors
 /// What keeps a shard from starting.
-pub fn run(
-    config: Config,
-    inherited: Vec<OwnedFd>,
-    door: &Door,
-) -> Result<(Handle, Run), RunError> {
+pub fn run(config: Config, inherited: Vec<OwnedFd>) -> Result<(Handle, Inbox, Run), RunError> {
     let shards = config.cores.len();
     if shards == 0 || shards > SHARDS_MAX {
         return Err(RunError::Shards { asked: shards, max: SHARDS_MAX });
@@ -79,7 +77,7 @@ pub fn run(
 
     let config = Arc::new(config);
     let seed = foldhash::quality::RandomState::default().hash_one(std::process::id());
-    let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed);
+    let (mesh, ports, inbox) = Mesh::new(shards, config.lane_parcels, seed);
     let handle = Handle::new(mesh, address, &config);
     let notices = notice::start()
         .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;
@@ -92,7 +90,6 @@ pub fn run(
             config: Arc::clone(&config),
             port,
             shared: Arc::clone(&shared),
-            door: Arc::clone(door),
             listeners,
             started: started.clone(),
         };
@@ -118,7 +115,7 @@ pub fn run(
             return Err(first_error(&run));
         }
     }
-    Ok((handle, Run { threads, ended, listeners: all }))
+    Ok((handle, inbox, Run { threads, ended, listeners: all }))
 }
 
 fn no_thread(error: &io::Error) -> String {
@@ -139,7 +136,6 @@ struct Start {
     config: Arc<Config>,
     port: Port,
     shared: Arc<Shared>,
-    door: Door,
     listeners: Vec<OwnedFd>,
     started: Sender<()>,
 }
@@ -150,7 +146,7 @@ impl Start {
         let core = self.config.cores[shard];
         let runner = rt::Runner::new(&format!("shard-{shard}"), core, self.config.ring)
             .map_err(|cause| RunError::Executor { shard, cause })?;
-        let Self { config, port, shared, door, listeners, started } = self;
+        let Self { config, port, shared, listeners, started } = self;
         let net = Watch::open(&listeners).map_err(|error| {
             let cause = format!("its set of watched sockets: {error}");
             RunError::Executor { shard, cause }
@@ -158,7 +154,7 @@ impl Start {
         let entrance = Entrance::new(listeners, config.accept_pause);
         let bed = sleep::Bed::of(&runner);
         Ok(runner.run(async move {
-            let shard = Shard::new(net, config, core, port, (shared, door));
+            let shard = Shard::new(net, config, core, port, shared);
             let _ = started.send(());
             drop(started);
             sleep::run(shard, entrance, bed).await

@@ -9,7 +9,6 @@ use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use crate::client::{Clients, Shared, TOLD_PER_TURN};
 use crate::clock::Now;
 use crate::config::Config;
-use crate::handle::Door;
 use crate::home::Home;
 use crate::mesh::Port;
 use crate::model::channel::Subscription;
@@ -38,7 +37,6 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) fan: FanOut,
 
     pub(crate) core: usize,
-    pub(crate) door: Door,
     /// Accepted connections on their way into the roster.
     pub(crate) fresh: VecDeque<N::Stream>,
     ready: Vec<Ready>,
@@ -66,7 +64,7 @@ impl<N: Net> Shard<N> {
         config: Arc<Config>,
         core: usize,
         port: Port,
-        (shared, door): (Arc<Shared>, Door),
+        shared: Arc<Shared>,
     ) -> Self {
         let websocket = WebSocketConfig::default()
             .read_buffer_size(1024)
@@ -79,7 +77,6 @@ impl<N: Net> Shard<N> {
             directory: Directory::default(),
             fan: FanOut::default(),
             core,
-            door,
             fresh: VecDeque::new(),
             ready: Vec::new(),
             read_buffer: vec![0; config.read_buffer_bytes],

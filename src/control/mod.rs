@@ -18,11 +18,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use stentor_shards::{Door, Handle, Visitor};
-use tokio::sync::{mpsc, oneshot, watch};
-
-/// How many visitors may wait for the thread.
-const VISITORS_WAITING_MAX: usize = 256;
+use stentor_shards::{Handle, Inbox};
+use tokio::sync::{oneshot, watch};
 
 /// How long the end waits for those who are being answered.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,18 +42,6 @@ impl Settings {
             path_prefix: Arc::clone(&settings.shards.path_prefix),
         }
     }
-}
-
-/// The other end of the shards' door.
-pub(crate) struct Visitors {
-    receiver: mpsc::Receiver<Visitor>,
-}
-
-/// The door through which shards hand over what is not an upgrade, and where it leads.
-pub(crate) fn door() -> (Door, Visitors) {
-    let (sender, receiver) = mpsc::channel(VISITORS_WAITING_MAX);
-    let door: Door = Arc::new(move |visitor| sender.try_send(visitor).is_ok());
-    (door, Visitors { receiver })
 }
 
 /// What every route knows.
@@ -109,7 +94,7 @@ pub(crate) fn start(
     shards: Handle,
     settings: Settings,
     inherited: Option<OwnedFd>,
-    visitors: Visitors,
+    inbox: Inbox,
 ) -> io::Result<Control> {
     let inherited = inherited.map(TcpListener::from);
     let same = inherited.filter(|listener| listener.local_addr().ok() == settings.admin);
@@ -126,7 +111,7 @@ pub(crate) fn start(
     let state = State { shards, settings, began: Instant::now(), once: api::Once::new() };
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async move {
-            let public = visitors::receive(visitors, state.clone());
+            let public = visitors::receive(inbox, state.clone());
             let private = admin::serve(listener, is_over, state);
             let served = async { tokio::join!(public, private) };
             tokio::pin!(served);

@@ -59,6 +59,11 @@ pub(crate) const NUMBERS: &[Number] = &[
         "Times that accepting paused because no file descriptor was left",
     ),
     counter("visitors_total", |of| of.visitors, "HTTP requests that are no WebSocket handshake"),
+    counter(
+        "visitors_turned_away_total",
+        |of| of.visitors_turned_away,
+        "HTTP requests that were closed because too many waited",
+    ),
     counter("messages_in_total", |of| of.messages_in, "Messages received from clients"),
     counter("bytes_in_total", |of| of.bytes_in, "Bytes of the messages received from clients"),
     counter(

@@ -8,12 +8,12 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use stentor_shards::Visitor;
+use stentor_shards::{Crossing, Inbox, Visitor};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use super::{State, Visitors, pages};
+use super::{State, pages};
 
 /// How many visitors are served at once.
 const VISITORS_MAX: u32 = 512;
@@ -22,13 +22,11 @@ const VISITORS_MAX: u32 = 512;
 const VISIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves visitors until the shards have gone and the last one is answered.
-pub(crate) async fn receive(mut visitors: Visitors, state: State) {
+pub(crate) async fn receive(mut inbox: Inbox, state: State) {
     let router = pages::router(state);
     let room = Arc::new(Semaphore::new(VISITORS_MAX as usize));
     while let Ok(place) = Arc::clone(&room).acquire_owned().await {
-        let Some(visitor) = visitors.receiver.recv().await else {
-            break;
-        };
+        let Some(Crossing::Visitor(visitor)) = inbox.receive().await else { break };
         let router = router.clone();
         tokio::spawn(async move {
             let _place = place;

@@ -15,6 +15,8 @@ pub(crate) struct Tally {
     /// How often accepting paused because descriptors were out.
     pub(crate) accept_pauses: u64,
     pub(crate) visitors: u64,
+    /// Those of them for whom the control plane had no room.
+    pub(crate) visitors_turned_away: u64,
     pub(crate) refusals: [u64; Refusal::LABELS.len()],
     pub(crate) closes: [u64; CloseReason::ALL.len()],
     pub(crate) messages_in: u64,
@@ -46,6 +48,7 @@ impl Tally {
             accepts: 0,
             accept_pauses: 0,
             visitors: 0,
+            visitors_turned_away: 0,
             refusals: [0; Refusal::LABELS.len()],
             closes: [0; CloseReason::ALL.len()],
             messages_in: 0,

@@ -7,6 +7,7 @@
 //! many clients: a full lane of those would take it seconds, and all else waits behind them.
 
 pub(crate) mod bell;
+pub(crate) mod bridge;
 mod lane;
 mod port;
 pub(crate) mod parcel;
@@ -21,9 +22,14 @@ use foldhash::quality::SeedableRandomState;
 use crate::model::id::ShardId;
 use crate::model::message::Epoch;
 use bell::Bell;
+use bridge::Inbox;
 use lane::Lane;
 use parcel::{Ask, Deliver};
 pub(crate) use port::Port;
+use port::Receivers;
+
+/// How many visitors may wait for the control plane.
+const VISITORS_WAITING_MAX: usize = 256;
 
 /// The sending ends of one shard's lanes, and its bell.
 #[derive(Debug)]
@@ -41,9 +47,9 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// A mesh of `shards` shards, and each one's port. Names are spread over homes by `seed`, which
-    /// outsiders must not know.
-    pub(crate) fn new(shards: usize, lane_parcels: usize, seed: u64) -> (Self, Vec<Port>) {
+    /// A mesh of `shards` shards, each one's port, and the control plane's end of its bridge. Names
+    /// are spread over homes by `seed`, which outsiders must not know.
+    pub(crate) fn new(shards: usize, lane_parcels: usize, seed: u64) -> (Self, Vec<Port>, Inbox) {
         let mut ends = Vec::with_capacity(shards);
         let mut receivers = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -54,14 +60,22 @@ impl Mesh {
         }
         let homes = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         let mesh = Self { ends: ends.into(), homes };
+        let (control, inbox) = bridge::bridge(VISITORS_WAITING_MAX);
         let ports = receivers
             .into_iter()
             .enumerate()
             .map(|(index, (asks, delivers))| {
-                Port::new(ShardId::at(index), mesh.clone(), lane_parcels, (asks, delivers))
+                let receivers = Receivers { asks, delivers };
+                Port::new(
+                    ShardId::at(index),
+                    mesh.clone(),
+                    lane_parcels,
+                    receivers,
+                    control.clone(),
+                )
             })
             .collect();
-        (mesh, ports)
+        (mesh, ports, inbox)
     }
 
     pub(crate) fn shards(&self) -> usize {

@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use crossbeam_channel::Receiver;
 
+use super::bridge::BridgeLane;
 use super::parcel::{Ask, Deliver};
 use super::{End, Mesh};
 use crate::model::id::{ShardId, shards_of};
@@ -37,6 +38,14 @@ pub(crate) struct Port {
     /// request bounds them.
     own_asks: VecDeque<Ask>,
     own_delivers: VecDeque<Deliver>,
+    /// The bridge to the control plane.
+    pub(crate) control: BridgeLane,
+}
+
+/// The receiving ends of a shard's lanes.
+pub(super) struct Receivers {
+    pub(super) asks: Receiver<Ask>,
+    pub(super) delivers: Receiver<Deliver>,
 }
 
 impl Port {
@@ -46,7 +55,8 @@ impl Port {
         me: ShardId,
         mesh: Mesh,
         lane_parcels: usize,
-        (asks, delivers): (Receiver<Ask>, Receiver<Deliver>),
+        Receivers { asks, delivers }: Receivers,
+        control: BridgeLane,
     ) -> Self {
         let owed = (0..mesh.shards()).map(|_| VecDeque::new()).collect();
         Self {
@@ -66,6 +76,7 @@ impl Port {
             rings: 0,
             own_asks: VecDeque::new(),
             own_delivers: VecDeque::new(),
+            control,
         }
     }
 

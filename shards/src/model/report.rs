@@ -74,6 +74,8 @@ pub struct Report {
     pub accept_pauses: u64,
     /// Requests handed to the control plane.
     pub visitors: u64,
+    /// Those of them that were closed because too many waited for the control plane.
+    pub visitors_turned_away: u64,
     /// Handshakes refused, by reason.
     pub refusals: Vec<(&'static str, u64)>,
     /// Clients gone, by reason.

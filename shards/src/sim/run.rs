@@ -30,12 +30,11 @@ impl Shards {
         World::reset(count);
         config.cores = vec![0; count];
         let config = Arc::new(config);
-        let (_, ports) = Mesh::new(count, config.lane_parcels, seed);
+        let (_, ports, _) = Mesh::new(count, config.lane_parcels, seed);
         let shared = Arc::new(Shared::default());
         let shards = ports.into_iter().enumerate().map(|(shard, port)| {
-            let door: crate::Door = Arc::new(|_| true);
             let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
-            Shard::new(SimNet { shard }, config, 0, port, (shared, door))
+            Shard::new(SimNet { shard }, config, 0, port, shared)
         });
         let all = shards.collect();
         Self { all, now: Now { ns: 1_000_000_000_000 } }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::handle::Visitor;
+use crate::mesh::bridge::{Crossing, Visitor};
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
@@ -57,9 +57,10 @@ impl<N: Net> Shard<N> {
         let Some(client) = self.clients.roster.remove(slot) else { return };
         self.clients.tally.visitors += 1;
         if let Ok(socket) = self.clients.net.hand_over(client.stream) {
-            let door = Arc::clone(&self.door);
+            let visitor = Crossing::Visitor(Visitor { socket, head: head.to_vec() });
             // Where the control plane has no room the socket closes: the visitor tries again.
-            door(Visitor { socket, head: head.to_vec() });
+            let turned_away = self.port.control.send(visitor).is_err();
+            self.clients.tally.visitors_turned_away += u64::from(turned_away);
         }
     }
 }

@@ -48,6 +48,7 @@ impl<N: Net> Shard<N> {
             accepts: tally.accepts,
             accept_pauses: self.clients.tally.accept_pauses,
             visitors: tally.visitors,
+            visitors_turned_away: tally.visitors_turned_away,
             refusals: Refusal::LABELS.into_iter().zip(tally.refusals).collect(),
             closes: CloseReason::ALL
                 .iter()

@@ -47,7 +47,7 @@ const OF_CLIENTS: [&[&str]; 2] = [&["tell"], &["flush"]];
 /// The parts of a shard that a stage may touch; a stage that is not listed may touch all.
 const PARTS: [(&str, &[&str]); 6] = [
     ("submit", &["clients", "port", "held"]),
-    ("handshake", &["clients", "door"]),
+    ("handshake", &["clients", "port"]),
     ("seats", &["clients", "rooms", "port"]),
     ("fanout", &["clients", "rooms", "port", "fan"]),
     ("who", &["clients", "rooms", "port"]),
@@ -179,7 +179,7 @@ fn calls_going_up(files: &Sources) -> Vec<String> {
 
 /// Every part of a shard that a stage touches though the table above does not say so.
 fn parts_beyond(files: &Sources) -> Vec<String> {
-    let fields = ["clients", "rooms", "directory", "port", "fan", "door", "fresh", "held", "drain"];
+    let fields = ["clients", "rooms", "directory", "port", "fan", "fresh", "held", "drain"];
     let mut found = Vec::new();
     for (stage, parts) in PARTS {
         let code = &files[&format!("stage/{stage}")];
