@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The 517 Autobahn cases against the real server: by PyPI's kosoku, and with --original by autobahntestsuite (Python 2.7) too.
+# Runs the 517 Autobahn cases against the real server: the 301 that apply must pass, the 216 of compression are not offered.
+# The suite is PyPI's kosoku; with --original, autobahntestsuite (Python 2.7) runs as well.
 # scripts/conformance.sh [--original] [--binary PATH] [--out FOLDER]
 set -euo pipefail
 HELP_BY=conformance.py . "$(dirname "$0")/help.sh"
