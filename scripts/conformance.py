@@ -1,8 +1,8 @@
 """Runs the Autobahn cases against the real server, which echoes: one client at a time, alone in its channel.
 
-Judged strictly: each of the 301 cases that apply must be OK, or informational where RFC 6455 leaves it open. The 216 cases of
-compression (12.* and 13.*) must be unimplemented, because the server does not offer it. Exit 1 if a case is anything else. The suites' own HTML reports
-stay in the output folder.
+Judged strictly: each of the 301 cases that apply must be OK, or informational where RFC 6455 leaves it open. The 216 cases
+of compression (12.* and 13.*) must be unimplemented, because the server does not offer it. Exit 1 if a case is anything
+else. The suites' own HTML reports stay in the output folder.
 """
 import argparse
 import collections
