@@ -5,10 +5,10 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --package stentor
+RUN cargo build --profile dist --locked --package stentor
 
 FROM debian:bookworm-slim
-COPY --from=build /src/target/release/stentor /usr/bin/stentor
+COPY --from=build /src/target/dist/stentor /usr/bin/stentor
 COPY scripts/docker/health.sh /usr/lib/stentor/health
 # A variable and no argument: whatever else is asked for, clients outside the container are heard.
 ENV STENTOR_LISTEN=0.0.0.0:9001
