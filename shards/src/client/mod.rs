@@ -1,5 +1,5 @@
-//! Who is connected to a shard, and all that is needed to send to them: the part of a shard that
-//! knows sockets, and no channel.
+//! The clients of a shard, and all that is needed to send to them: the part of a shard that knows
+//! sockets, and no channel.
 
 pub(crate) mod state;
 pub(crate) mod roster;
@@ -32,7 +32,7 @@ pub(crate) const TOLD_PER_TURN: usize = 1024;
 pub(crate) struct Shared {
     /// Clients open in the whole process.
     clients: AtomicUsize,
-    /// Where what an operator should hear of is logged.
+    /// The log of notices for the operator.
     notices: Option<Sender<Notice>>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Outboxes {
     pub(crate) bytes: usize,
 }
 
-/// The client whose bytes are being looked at, and what it was told meanwhile: it leaves in one
+/// The client whose bytes are being looked at, and the frames for it meanwhile, which leave in one
 /// send.
 #[derive(Debug, Default)]
 pub(crate) struct Speaker {
@@ -133,7 +133,7 @@ impl<N: Net> Clients<N> {
         self.deadlines.push(Deadline { due_ms, client: self.roster.id(slot), leaving });
     }
 
-    /// Has something logged, unless too much waits for that already.
+    /// Logs a notice, unless too many wait for that already.
     pub(crate) fn notice(&self, notice: impl FnOnce() -> Notice) {
         if let Some(notices) = self.shared.notices.as_ref().filter(|notices| !notices.is_full()) {
             let _ = notices.try_send(notice());

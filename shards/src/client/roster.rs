@@ -1,4 +1,4 @@
-//! Who is connected to this shard: small hot slots that the fan-out walks, and the rest of each
+//! The connections of this shard: small hot slots that the fan-out walks, and the rest of each
 //! client beside them.
 
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ pub(crate) struct Hot {
     pub(crate) heard_ms: u32,
     pub(crate) pinged_ms: u32,
     pub(crate) state: State,
-    /// How publications look to this client.
+    /// The form in which this client gets publications.
     pub(crate) shape: Shape,
 }
 
@@ -40,7 +40,7 @@ const _: () = assert!(size_of::<Hot>() <= 20, "the fan-out reads one per deliver
 pub(crate) struct Seat {
     pub(crate) channel: ChannelIndex,
     pub(crate) place: Place,
-    /// The client hears who comes and goes.
+    /// The client hears of joins and leaves.
     pub(crate) presence: bool,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Seat {
 pub(crate) struct Pending {
     pub(crate) upgrade: Upgrade,
     pub(crate) channel: Option<Arc<str>>,
-    /// How many answers are still to come.
+    /// The number of answers that are still to come.
     pub(crate) awaited: u8,
     /// Older clients of its user go when it is open.
     pub(crate) replaces: bool,
@@ -62,7 +62,7 @@ pub(crate) struct Gathering {
     pub(crate) request: u32,
     pub(crate) id: Option<RequestId>,
     pub(crate) channel: Arc<str>,
-    /// How many shards have not answered yet.
+    /// The number of shards that have not answered yet.
     pub(crate) awaited: usize,
     /// The answers so far, taken together.
     pub(crate) here: Here,
@@ -139,7 +139,7 @@ impl<N: Net> Client<N> {
         self.extra.as_ref()?.brief.as_deref()
     }
 
-    /// Gives the memory back that is not needed any more.
+    /// Frees the memory that is no longer needed.
     pub(crate) fn shed(&mut self) {
         let Some(extra) = &mut self.extra else { return };
         if extra.brief.as_ref().is_some_and(|brief| brief.is_over()) {
@@ -179,7 +179,7 @@ pub(crate) struct Roster<N: Net> {
     pub(crate) me: ShardId,
     hot: Vec<Hot>,
     clients: Slab<Client<N>>,
-    /// Where those clients come from of whom a proxy told it, by slot; few servers have any.
+    /// The addresses of clients that a trusted proxy named, by slot; few servers have any.
     told: HashMap<usize, IpAddr, foldhash::fast::RandomState>,
 }
 
@@ -198,7 +198,7 @@ impl<N: Net> Roster<N> {
         self.hot.len()
     }
 
-    /// Gives a connection a slot.
+    /// Puts a connection into a slot, and returns that.
     pub(crate) fn add(&mut self, stream: N::Stream, now_ms: u32, since_s: u32) -> Slot {
         let entry = self.clients.vacant_entry();
         let slot = Slot::at(entry.key());
@@ -241,7 +241,7 @@ impl<N: Net> Roster<N> {
         Some(client)
     }
 
-    /// A proxy says where the client comes from.
+    /// Keeps the client's address as a proxy told it.
     pub(crate) fn tell_address(&mut self, slot: Slot, address: IpAddr) {
         if self.get(slot).is_some() {
             self.told.insert(slot.index(), address.to_canonical());

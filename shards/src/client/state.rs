@@ -44,10 +44,10 @@ impl Flags {
     pub(crate) const MORE: Self = Self(1 << 10);
     /// The client had its look in this turn.
     pub(crate) const SERVED: Self = Self(1 << 11);
-    /// The peer will say no more: nothing rings for what is still to be read.
+    /// The peer has ended its direction: nothing rings for the bytes that are still to be read.
     pub(crate) const ENDED: Self = Self(1 << 12);
-    /// The client broke a rule: its last word is due or said, and nothing of it is looked at any
-    /// more.
+    /// The client broke a rule: its close frame is due or sent, and its bytes are no longer looked
+    /// at.
     pub(crate) const OVER: Self = Self(1 << 13);
 
     pub(crate) const fn union(self, other: Self) -> Self {
@@ -80,7 +80,7 @@ impl State {
         self.0 & PHASE == Phase::Open as u16
     }
 
-    /// Returns `true` if our last word is said or due: nothing else may be sent.
+    /// Returns `true` if our close frame is sent or due: nothing else may be sent.
     pub(crate) fn is_closing(self) -> bool {
         self.0 & PHASE == Phase::Closing as u16
     }
@@ -106,7 +106,7 @@ impl State {
         self.go_to(Phase::Waiting);
     }
 
-    /// The client is in.
+    /// The client is admitted.
     pub(crate) fn open(&mut self, echo: bool) {
         debug_assert_eq!(self.phase(), Phase::Waiting);
         self.go_to(Phase::Open);
@@ -167,13 +167,13 @@ impl State {
         self.put(Flags::HELD, false);
     }
 
-    /// Whether something that the client said waits for another turn.
+    /// Returns `true` if something that the client sent waits for another turn.
     pub(crate) fn set_more(&mut self, more: bool) {
         self.put(Flags::MORE, more);
         self.check();
     }
 
-    /// Whether the client is a member of several channels.
+    /// Returns `true` if the client is a member of several channels.
     pub(crate) fn set_many(&mut self, many: bool) {
         self.put(Flags::MANY, many);
         self.check();

@@ -12,7 +12,7 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) accepts: u64,
-    /// How often accepting paused because descriptors were out.
+    /// The number of pauses in accepting because descriptors were out.
     pub(crate) accept_pauses: u64,
     pub(crate) visitors: u64,
     /// Those of them for whom the control plane had no room.
@@ -28,7 +28,7 @@ pub(crate) struct Tally {
     pub(crate) tick_publications: u64,
     pub(crate) publications: u64,
     pub(crate) stalls: u64,
-    /// How often the shard was away long enough that clients were excused.
+    /// The number of absences of the shard for which clients were excused.
     pub(crate) absences: u64,
     pub(crate) turns: u64,
     pub(crate) busy_ns: u64,

@@ -1,5 +1,5 @@
-//! What proxies write down of whom they speak for, in every way in which they may write it, behind
-//! anything that a client wrote itself.
+//! Client addresses that proxies add to a header, in every permitted form, behind anything that the
+//! client wrote there itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ const HOPS_MAX: usize = 6;
 
 /// One proxy's entry.
 enum Hop {
-    /// An address, and whether it is a trusted proxy's.
+    /// An address; `true` if it is a trusted proxy's.
     Address(IpAddr, bool),
     /// The proxy does not say.
     Hidden,
@@ -21,7 +21,7 @@ enum Hop {
 /// their style, then what the client wrote.
 ///
 /// # Panics
-/// Where someone is believed who must not be, or is not who must be.
+/// If an entry is believed that must not be, or the other way round.
 pub fn forwarded(data: &[u8]) {
     let mut input = Input::new(data);
     let header = match input.below(2) {
@@ -54,7 +54,7 @@ pub fn forwarded(data: &[u8]) {
     let with_claim = std::iter::once(input.rest).chain(own.clone());
     assert_eq!(proxies.client(header, own), expected, "{lines:?}");
     let found = proxies.client(header, with_claim);
-    // What a client claims counts only where all that is known are trusted proxies.
+    // The client's own claims count only if every address before them is a trusted proxy's.
     assert!(!stopped || found == expected, "{lines:?} and what the client wrote: {found:?}");
 }
 

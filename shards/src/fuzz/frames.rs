@@ -10,7 +10,7 @@ use crate::sim::reader::{Frame, read_frames, split_head};
 /// A list of lengths, then what the client sends after its handshake.
 ///
 /// # Panics
-/// Where the server and the standard part.
+/// If the server and the standard disagree.
 pub fn frames(data: &[u8]) {
     let mut input = Input::new(data);
     let cuts = input.cuts();
@@ -46,7 +46,7 @@ fn heard(bytes: &[u8], cuts: &[u8], account: &Account) -> Option<Frame> {
     check_end(account, close, speaker.is_closed());
     let echoes = data_of(&frames);
     assert_eq!(echoes[..], account.said[..echoes.len().min(account.said.len())], "what comes back");
-    // Who says goodbye, with whatever code, does not wait for the rest.
+    // A client that sends a close frame, with any code, does not wait for the rest.
     let gone = speaker.is_closed();
     assert!(gone || echoes.len() == account.said.len(), "all comes back");
     let pongs: Vec<_> = frames.iter().filter(|f| f.opcode == 10).map(|f| &f.payload).collect();

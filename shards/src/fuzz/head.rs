@@ -1,5 +1,5 @@
-//! A request head in any pieces: what is granted must be as the standards want it, what is right
-//! must be granted, and pieces must not matter.
+//! A request head in any pieces: only heads that follow the standards are granted, all of those
+//! are, and the pieces make no difference.
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use async_tungstenite::tungstenite::handshake::machine::TryParse;
@@ -13,7 +13,7 @@ use crate::sim::reader::{read_frames, split_head};
 /// The most headers of a request; beyond, right ones are refused too.
 const HEADERS_MAX: usize = 64;
 
-/// What came of a head.
+/// The outcome of a head.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// Nothing yet.
@@ -28,7 +28,7 @@ enum Outcome {
 /// A list of lengths, then what the client sends.
 ///
 /// # Panics
-/// Where the server and the standards part.
+/// If the server and the standards disagree.
 pub fn head(data: &[u8]) {
     let mut input = Input::new(data);
     let cuts = input.cuts();
@@ -40,10 +40,10 @@ pub fn head(data: &[u8]) {
         return;
     }
     let split = outcome(bytes, cuts, asked.as_ref());
-    // Of a head that is over the limit and wrong as well, either may be told.
+    // A head that is over the limit and has a fault as well may be refused for either.
     let same = match (&split, &whole) {
         (Outcome::Refused(_), Outcome::Refused(_)) if bytes.len() >= HEAD_BYTES => true,
-        // What follows the head may be closed for in another turn.
+        // Bytes behind the head may close the connection in a later turn.
         (Outcome::Granted(split), Outcome::Granted(whole)) => {
             split_head(split).0 == split_head(whole).0
         }

@@ -1,4 +1,4 @@
-//! How targets take apart what they are given.
+//! The input of a fuzz target, read piece by piece.
 
 /// The rest of the given bytes; behind the last, all are zero.
 pub(super) struct Input<'a> {

@@ -20,14 +20,14 @@ use crate::wire::stentor::write::{publication, write};
 
 const READING: Reading = Reading { text_ping: true, trim_text: false };
 
-/// How deep a request may be, and how long its id.
+/// The deepest nesting of a request, and the longest id.
 const DEPTH_MAX: usize = 128;
 const ID_BYTES_MAX: usize = 64;
 
 /// The text of one message.
 ///
 /// # Panics
-/// Where the server reads it as something else than it is, or writes what does not read back.
+/// If the server misreads the message, or writes something that does not read back.
 pub fn json(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     check_request(&text);
@@ -131,7 +131,7 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
     Ok(Request { kind, channel, user, body, presence, id })
 }
 
-/// How deep brackets and braces lie in each other, those in strings left out.
+/// Returns the nesting depth of brackets and braces, those in strings left out.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut chars = text.chars();
@@ -181,7 +181,7 @@ fn check_request(text: &str) {
     };
     let wanted = expected(text).unwrap_or_else(|code| panic!("{kind} for {code:?}: {text:?}"));
     assert_eq!((kind, id.as_deref()), (wanted.kind.as_str(), wanted.id));
-    // What a request does not use is not looked at.
+    // Fields that a request does not use are not looked at.
     assert!(channel.is_none() || channel == wanted.channel);
     assert!(user.is_none() || user == wanted.user);
     assert!(body.is_none() || body.as_deref() == wanted.body);
@@ -209,7 +209,7 @@ fn check_written(text: &str) {
         payload,
     };
     let message = written(|out| publication(out, &said(Payload::Text(text.into()))));
-    // One without a channel is a direct message.
+    // A publication without a channel is a direct message.
     let channel = (!text.is_empty()).then_some(text);
     assert_eq!(message["channel"].as_str(), channel);
     for place in [&message["from"]["user"], &message["body"]] {

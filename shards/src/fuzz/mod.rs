@@ -1,5 +1,5 @@
-//! What any bytes must leave true, one function for each target of `tests/fuzz`. The seeds there
-//! are replayed by a plain test, so that no target rots.
+//! Properties that must hold for any bytes, one function for each target of `tests/fuzz`. A plain
+//! test replays the seeds there, so that no target rots.
 
 mod forwarded;
 mod frames;
@@ -29,7 +29,7 @@ pub fn schedule(data: &[u8]) {
     crate::sim::simulate(Dice::given(data), 7);
 }
 
-/// What one input must leave true; it panics where that is not so.
+/// Checks the properties of one input; panics if one does not hold.
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.

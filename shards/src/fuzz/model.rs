@@ -1,4 +1,4 @@
-//! Operation lists on the pure state of a shard, each piece against the dullest equivalent.
+//! Operation lists on the pure state of a shard, each type against its simplest equivalent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use crate::model::message::Epoch;
 use crate::model::outbox::{FRAME_COST, Outbox, SLICES_MAX};
 use crate::model::shape::Shape;
 
-/// A byte for which piece, then its operations.
+/// A byte that selects the type, then the operations on it.
 ///
 /// # Panics
-/// Where a piece and its equivalent part.
+/// If a type and its equivalent disagree.
 pub fn model(data: &[u8]) {
     let mut input = Input::new(data);
     match input.below(4) {

@@ -1,22 +1,23 @@
-//! What a client's bytes mean, after the letter of RFC 6455 and on the whole of them at once: slow,
-//! plain, and nothing of it shared with the server.
+//! A plain decoder of a client's bytes after the letter of RFC 6455. It reads all bytes at once, is
+//! slow, and shares no code with the server.
 
-/// What a client has said.
+/// A whole message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
     Text(String),
     Binary(Vec<u8>),
 }
 
-/// How it goes on after that.
+/// The state of the connection behind the client's last byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// More may come.
     Open,
-    /// It said goodbye; the answer must carry its code.
+    /// The client sent a close frame; the answer must carry its code.
     Goodbye(Option<u16>),
-    /// It broke the rules: a close frame with one of these codes must come; if it is the payload
-    /// of a frame that is not whole yet, it may, but for a text that can become none.
+    /// The client broke a rule: a close frame with one of these codes must come. If the fault is in
+    /// the payload of a frame that is not complete yet, the close frame may come later, unless the
+    /// fault is invalid UTF-8.
     Fault { codes: Vec<u16>, must: bool },
 }
 
@@ -35,12 +36,12 @@ const TOO_LARGE: u16 = 1009;
 struct Frame {
     last: bool,
     opcode: u8,
-    /// What is wrong with its payload.
+    /// The fault of its payload.
     faults: Vec<u16>,
     /// Without its mask, as far as it is there.
     payload: Vec<u8>,
     whole: bool,
-    /// It is no text, whatever follows.
+    /// The payload is invalid UTF-8, whatever follows.
     hopeless: bool,
     /// With its header.
     len: usize,
@@ -74,8 +75,8 @@ pub(super) fn account(mut bytes: &[u8], message_bytes: usize) -> Account {
     }
 }
 
-/// What is wrong with a header, as far as it is there. Of the message under way, if there is one,
-/// `so_far` bytes have come.
+/// Returns the fault of a header, as far as it is there. `so_far` is the size of the unfinished
+/// message, if there is one.
 fn header_faults(bytes: &[u8], so_far: Option<usize>, message_bytes: usize) -> Vec<u16> {
     let mut faults = Vec::new();
     let Some(first) = bytes.first() else { return faults };
@@ -109,7 +110,7 @@ fn header_faults(bytes: &[u8], so_far: Option<usize>, message_bytes: usize) -> V
     faults
 }
 
-/// The message under way: whether it is text, and its bytes so far.
+/// The unfinished message: `true` if it is text, and its bytes so far.
 type Open = Option<(bool, Vec<u8>)>;
 
 impl Account {
@@ -152,7 +153,7 @@ impl Account {
     }
 }
 
-/// The next frame, if its header is whole; nothing is wrong with that.
+/// Returns the next frame, if its header is complete and has no fault.
 fn read_frame(bytes: &[u8]) -> Option<Frame> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let (at, claim) = match second & 0x7f {

@@ -1,5 +1,5 @@
-//! The PROXY protocol before a request, in any pieces: who is believed, and what is left for the
-//! request, must be as a plain reading of the specification has it.
+//! The PROXY protocol before a request, in any pieces: the client address and the bytes left for
+//! the request must agree with a plain reading of the specification.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,14 +9,14 @@ use crate::config::{Config, ProxyProtocol};
 use crate::sim::reader::split_head;
 use crate::wire::proxy::{Introduction, introduction};
 
-/// What the beginning of a connection amounts to.
+/// The meaning of the first bytes of a connection.
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
-    /// It may become a header.
+    /// The bytes may become a header.
     Unfinished,
-    /// It is none and will be none.
+    /// The bytes are no header and cannot become one.
     Nothing,
-    /// It begins like one and is none.
+    /// The bytes begin like a header and break its rules.
     Nonsense,
     /// A header of so many bytes, and the client that it names.
     Header(usize, Option<IpAddr>),
@@ -25,7 +25,7 @@ enum Told {
 /// A byte of switches, a list of lengths, then what the connection brings.
 ///
 /// # Panics
-/// Where the server and the specification part.
+/// If the server and the specification disagree.
 pub fn proxy(data: &[u8]) {
     let mut input = Input::new(data);
     let switches = input.byte();
@@ -41,7 +41,7 @@ pub fn proxy(data: &[u8]) {
         Introduction::Client { len, address } => Told::Header(len, Some(address.ip())),
     };
     assert_eq!(read, told);
-    // What a trusted proxy writes into a head is another target's.
+    // The headers that a trusted proxy adds have a target of their own.
     let forwarded = bytes.windows(9).any(|part| part.eq_ignore_ascii_case(b"forwarded"));
     if bytes.len() >= HEAD_BYTES || told == Told::Unfinished || forwarded {
         return;
@@ -68,8 +68,8 @@ pub fn proxy(data: &[u8]) {
     assert!(!open || split == (heard, address), "in pieces of {cuts:?}");
 }
 
-/// The head of the answer to these bytes and an empty line behind them, and where the shard
-/// believes the client to be.
+/// Returns the head of the answer to these bytes and an empty line behind them, and the address
+/// that the shard takes for the client's.
 fn answer(config: Config, bytes: &[u8], cuts: &[u8]) -> (String, Option<IpAddr>) {
     let mut world = World::new(config);
     let client = world.silent();
@@ -98,7 +98,7 @@ fn told(bytes: &[u8]) -> Told {
     }
 }
 
-/// What stands behind the signature.
+/// Reads the part of version 2 that follows the signature.
 fn told_in_binary(bytes: &[u8]) -> Told {
     if bytes.first().is_some_and(|byte| *byte != 0x20 && *byte != 0x21) {
         return Told::Nonsense;

@@ -1,4 +1,4 @@
-//! A request head as plain line work reads it, and what is wrong with it as an upgrade.
+//! A plain, line by line reading of a request head, and its faults as an upgrade.
 
 /// A whole head.
 #[derive(Debug)]
@@ -9,7 +9,7 @@ pub(super) struct Asked {
     pub(super) tame: bool,
     /// It wants a WebSocket.
     pub(super) upgrade: bool,
-    /// What is wrong with it as an upgrade.
+    /// Its faults as an upgrade.
     pub(super) fault: Option<&'static str>,
     pub(super) key: String,
     pub(super) channel: Option<String>,
@@ -115,7 +115,7 @@ impl Head<'_> {
     }
 }
 
-/// Whether a page of this origin was served by this host.
+/// Returns `true` if a page of this origin was served by this host.
 fn is_host(origin: &[u8], host: &str) -> bool {
     let origin = String::from_utf8_lossy(origin).to_ascii_lowercase();
     let host = host.to_ascii_lowercase();

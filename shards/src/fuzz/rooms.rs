@@ -25,7 +25,7 @@ struct Rooms {
 /// Bytes for the number of shards and the rule for users, then one operation after another.
 ///
 /// # Panics
-/// Where somebody was told something else than the table says.
+/// If a client was told something else than the table says.
 pub fn rooms(data: &[u8]) {
     let mut input = Input::new(data);
     let rules = [DuplicateUser::Replace, DuplicateUser::Refuse, DuplicateUser::Allow];
@@ -150,7 +150,7 @@ impl Rooms {
         self.table.join(index, channel, presence, id);
     }
 
-    /// Everyone's news against the table's, in any order within one step.
+    /// Compares the events of every client with the table's, in any order within one step.
     fn compare(&mut self) {
         for (index, client) in self.clients.iter().enumerate() {
             let bytes = client.take_outbound();

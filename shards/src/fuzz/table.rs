@@ -1,5 +1,5 @@
-//! All channels, users and members of a server in one table that knows no shards: what everybody
-//! must be told.
+//! All channels, users and members of a server in one table without shards: it predicts the events
+//! of every client.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,7 @@ pub(super) struct Member {
     wish: Wish,
     id: String,
     open: bool,
-    /// Its channels, and whether it watches who comes and goes there.
+    /// Its channels; `true` if it hears of joins and leaves there.
     seats: BTreeMap<&'static str, bool>,
     told: Vec<Told>,
 }
@@ -123,7 +123,7 @@ impl Table {
         let full = self.clients_per_ip > 0 && from_there >= self.clients_per_ip;
         let right = match (taken, full) {
             (false, false) => status == 101,
-            // The owner that answers first has the word.
+            // The owner that answers first decides.
             (taken, full) => taken && status == 409 || full && status == 429,
         };
         assert!(right, "{status} where the user is taken: {taken}, the address full: {full}");

@@ -1,4 +1,4 @@
-//! One shard and a few clients of it, whose every byte is the target's to choose.
+//! One shard and a few clients, every byte of which the fuzz target chooses.
 
 use crate::config::Config;
 use crate::sim::client::{Client, Wish};
@@ -63,7 +63,7 @@ impl World {
         self.shards.come_to_rest(|| {});
     }
 
-    /// What the shard holds for clients is within what they may make it hold.
+    /// Checks that the shard holds no more for its clients than the configured bounds allow.
     fn check_bounds(&self) {
         let shard = &self.shards.all[0];
         for (_, client) in shard.clients.roster.iter() {

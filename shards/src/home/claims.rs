@@ -1,4 +1,4 @@
-//! Users and addresses: their owner grants claims, knows whose clients they are, and reaches them.
+//! Users and addresses: their owner grants claims, knows the clients of each, and reaches them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Home<'_> {
         self.close_all(clients, CloseReason::Replaced);
     }
 
-    /// Sends all clients of a user away. Returns how many they are.
+    /// Sends all clients of a user away. Returns their number.
     pub(super) fn disconnect(&mut self, user: &str) -> u64 {
         let clients = self.directory.clients_of(user).to_vec();
         self.close_all(&clients, CloseReason::Disconnected);

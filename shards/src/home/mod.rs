@@ -24,8 +24,8 @@ pub(crate) struct Home<'a> {
 }
 
 impl Home<'_> {
-    /// Answers one ask as home or owner; `who` is none of these. The caller has seen that this home
-    /// is not stalled.
+    /// Answers one ask as home or owner, which `who` is not for. The caller has checked that this
+    /// home is not stalled.
     pub(crate) fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::Publish { publication, reply } => self.number(publication, reply),

@@ -1,4 +1,5 @@
-//! Who watches a channel: its home knows the shards with watchers and spreads the news to these.
+//! Presence: the home of a channel knows the shards with watchers, and tells them of joins and
+//! leaves.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ impl Home<'_> {
         }
     }
 
-    /// Tells the shards with watchers who came or went.
+    /// Tells the shards with watchers that a client joined or left.
     pub(super) fn spread_presence(&mut self, presence: &Arc<Presence>) {
         let watchers = self
             .rooms

@@ -31,7 +31,7 @@ impl Bell {
         Self { parked: AtomicBool::new(false), waker: AtomicWaker::new() }
     }
 
-    /// Wakes the shard if it sleeps; call it after the push. Gives whether it did.
+    /// Wakes the shard if it sleeps; call it after the push. Returns `true` if the shard slept.
     pub(crate) fn ring(&self) -> bool {
         // Partner: the fence in `park`. Orders the push before the look at the flag.
         fence(Ordering::SeqCst);
@@ -54,7 +54,7 @@ impl Bell {
         self.waker.register_by_ref(waker);
         #[cfg(not(loom))]
         self.waker.register(waker);
-        // Release: who sees the flag sees the waker. Partner: the swap in `ring`.
+        // Release: a thread that sees the flag sees the waker. Partner: the swap in `ring`.
         self.parked.store(true, Ordering::Release);
         // Partner: the fence in `ring`. Orders the flag before the caller's look at the queue.
         fence(Ordering::SeqCst);
@@ -67,7 +67,7 @@ impl Bell {
     }
 }
 
-/// Who waits for room in one lane, as a set of shards.
+/// The shards that wait for room in one lane.
 #[derive(Debug)]
 pub(crate) struct Room {
     wanted_by: AtomicU64,

@@ -8,13 +8,13 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::bell::Room;
 use super::parcel::{Ask, Deliver};
 
-/// From so many broad parcels on, a lane is crowded: what lies behind them waits as long as it
-/// takes to tell everyone whom they concern.
+/// A lane with this number of broad parcels is crowded: the parcels behind them wait until all
+/// clients that they concern have been told.
 const BROAD_MAX: usize = 32;
 
-/// What travels in a lane.
+/// An element of a lane.
 pub(super) trait Parcel {
-    /// Whether many clients may have to be sent something for this one parcel, each on its own.
+    /// Returns `true` if this one parcel may cause sends to many clients, each on its own.
     fn is_broad(&self) -> bool;
 }
 
@@ -35,7 +35,7 @@ impl Parcel for Deliver {
 pub(super) struct Lane<T> {
     sender: Sender<T>,
     room: Room,
-    /// How many broad parcels are in it, or about to be.
+    /// The number of broad parcels that are in it, or about to be.
     broad: AtomicUsize,
 }
 
@@ -46,11 +46,11 @@ impl<T: Parcel> Lane<T> {
         (Self { sender, room: Room::new(), broad: AtomicUsize::new(0) }, receiver)
     }
 
-    /// Sends a parcel, or gives it back: the lane is full.
+    /// Sends a parcel, or returns it if the lane is full.
     pub(super) fn try_send(&self, parcel: T) -> Result<(), T> {
         let broad = parcel.is_broad();
         if broad {
-            // Before it is there: who takes it finds it counted. Relaxed: it orders nothing.
+            // Before the push: the receiver finds the parcel counted. Relaxed: it orders nothing.
             self.broad.fetch_add(1, Ordering::Relaxed);
         }
         self.sender.try_send(parcel).map_err(|error| {
@@ -88,13 +88,13 @@ impl<T: Parcel> Lane<T> {
         self.sender.is_full()
     }
 
-    /// Whether no more broad parcels should be caused.
+    /// Returns `true` if no more broad parcels should be caused.
     pub(super) fn is_crowded(&self) -> bool {
         self.broad.load(Ordering::Relaxed) >= BROAD_MAX
     }
 
-    /// Whether it is still crowded for the shard of `bit`, which saw it crowded: until half of that
-    /// is gone. If so it is rung when parcels were taken out.
+    /// Returns `true` if the lane is still crowded for the shard of `bit`, which saw it crowded: it
+    /// is until half of the bound is free. If so, that shard is rung when parcels were taken out.
     pub(super) fn stays_crowded(&self, bit: u64) -> bool {
         let crowded = || self.broad.load(Ordering::Relaxed) > BROAD_MAX / 2;
         crowded() && {

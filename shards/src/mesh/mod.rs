@@ -4,7 +4,7 @@
 //! waits for nothing: so no ring of waiting shards can form.
 //!
 //! A lane is bounded in parcels, and more tightly in broad ones, for each of which a shard sends to
-//! many clients: a full lane of those would take it seconds, and all else waits behind them.
+//! many clients: a full lane of broad parcels would take a shard seconds, and all others wait.
 
 pub(crate) mod bell;
 pub(crate) mod bridge;

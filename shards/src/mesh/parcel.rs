@@ -20,7 +20,7 @@ pub(crate) enum Claim {
     Address(IpAddr),
 }
 
-/// Who wants to know who is in a channel.
+/// The sender of a question for the members of a channel.
 #[derive(Debug)]
 pub(crate) enum Asker {
     /// A client, in its request of that number.
@@ -155,7 +155,7 @@ impl Ask {
     pub(crate) fn is_broad(&self) -> bool {
         match self {
             Self::Presence(_) | Self::Who { .. } => true,
-            // What comes from outside waits for no shard, and so must not make clients wait.
+            // A parcel from outside waits for no shard, and so must not make clients wait.
             Self::Direct { reply, .. } => !matches!(reply, ReplyTo::Bridge(_)),
             _ => false,
         }

@@ -21,10 +21,10 @@ pub(crate) struct Port {
     /// are never lost.
     owed: Vec<VecDeque<Ask>>,
     owed_count: usize,
-    /// From so many on, nobody here may cause more of them.
+    /// With this number of them waiting, clients here may not cause more.
     owed_max: usize,
-    /// What this shard sends as home. While something waits here no ask is taken, so one ask's
-    /// answers bound it.
+    /// Parcels that this shard sends as home. While one waits here no ask is taken, so the answers
+    /// to a single ask bound the queue.
     stalled: VecDeque<(ShardId, Deliver)>,
     /// The shards whose lanes were full since the last retry.
     short_of_asks: u64,
@@ -80,7 +80,7 @@ impl Port {
         }
     }
 
-    /// Sends a client's own ask, or gives it back: its publisher is held until there is room.
+    /// Sends a client's own ask, or returns it: its publisher is held until there is room.
     pub(crate) fn try_ask(&mut self, to: ShardId, ask: Ask) -> Result<(), Ask> {
         if !self.owed[to.index()].is_empty() {
             return Err(ask);
@@ -136,36 +136,36 @@ impl Port {
         Ok(())
     }
 
-    /// Whether this shard, as home, waits for room, or until others have told many: it takes no ask
-    /// meanwhile.
+    /// Returns `true` if this shard, as home, waits for room or for shards whose lanes are crowded:
+    /// it takes no ask meanwhile.
     pub(crate) fn is_stalled(&self) -> bool {
         !self.stalled.is_empty() || self.crowded_delivers != 0
     }
 
-    /// Whether what a client here asks this shard for, as home, must wait. Whoever publishes does
-    /// not wait until others have told many: it gives them nothing more to tell.
+    /// Returns `true` if a client's ask to this shard, as home, must wait. A publication does not
+    /// wait for shards whose lanes are crowded: it adds no broad parcel.
     pub(crate) fn must_wait(&self, ask: &Ask) -> bool {
         !self.stalled.is_empty() || (self.crowded_delivers != 0 && ask.is_broad())
     }
 
-    /// How many asks wait for room in their lanes.
+    /// Returns the number of asks that wait for room in their lanes.
     #[cfg(test)]
     pub(crate) fn owed(&self) -> usize {
         self.owed_count
     }
 
-    /// Whether so much waits for other shards that no more accepted connections should add to it.
+    /// Returns `true` if so many asks wait that no more accepted connections should add to them.
     pub(crate) fn owes_much(&self) -> bool {
         self.owed_count >= self.owed_max
     }
 
-    /// Whether clients here must wait before they cause more parcels.
+    /// Returns `true` if clients here must wait before they cause more parcels.
     pub(crate) fn is_short(&self) -> bool {
         self.is_stalled() || self.owes_much() || self.crowded_asks != 0
     }
 
-    /// Tries again what found a lane full. Held publishers, whose asks are not here, must be tried
-    /// in the same turn.
+    /// Tries the parcels again that found a lane full. Held publishers, whose asks are not here,
+    /// must be tried in the same turn.
     pub(crate) fn retry(&mut self) {
         (self.short_of_asks, self.short_of_delivers) = (0, 0);
         let (me, ends) = (self.me.bit(), &self.mesh.ends);
@@ -238,9 +238,9 @@ impl Port {
         (self.asks.len(), self.delivers.len())
     }
 
-    /// Whether a lane holds something that this shard could take, or has room that it waits for.
-    /// The latter must be looked at before sleeping as well: who made room while this shard was
-    /// still awake did not ring.
+    /// Returns `true` if a lane holds a parcel that this shard could take, or has room that it
+    /// waits for. The latter must be looked at before sleeping as well: a shard that made room
+    /// while this one was still awake did not ring.
     pub(crate) fn has_work(&self) -> bool {
         let (me, ends) = (self.me.bit(), &self.mesh.ends);
         !self.delivers.is_empty()

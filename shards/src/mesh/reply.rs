@@ -1,5 +1,5 @@
-//! Who is to be answered, and answers that a thread which is no shard collects without blocking
-//! one.
+//! Answers to requests: the receiver of each, and a collection of answers for threads outside the
+//! shards, which blocks no shard.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::model::id::{ClientId, RequestId};
 
-/// Who wants to hear what became of a request.
+/// The receiver of a request's outcome.
 #[derive(Debug)]
 pub(crate) enum ReplyTo<T> {
     Nobody,

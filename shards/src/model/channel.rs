@@ -18,11 +18,11 @@ pub(crate) struct Order {
     pub(crate) newest: Position,
     /// The shards with subscribers.
     pub(crate) shards: u64,
-    /// Those of them with a member that watches who comes and goes.
+    /// Those of them with a member that hears of joins and leaves.
     pub(crate) watchers: u64,
 }
 
-/// How far this shard has got with its subscription at the channel's home.
+/// The state of this shard's subscription at the channel's home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subscription {
     None,
@@ -56,11 +56,11 @@ pub(crate) struct Channel {
     pub(crate) pinned: bool,
     pub(crate) waiting: Vec<Waiter>,
     pub(crate) members: Members,
-    /// How many members here watch who comes and goes.
+    /// The number of members here that hear of joins and leaves.
     pub(crate) watching: u32,
-    /// Whether anybody anywhere does.
+    /// `true` if any member on any shard hears of joins and leaves.
     pub(crate) watched: bool,
-    /// Numbered and not yet fanned out.
+    /// Publications that are numbered and not yet fanned out.
     pub(crate) tick: Vec<Arc<Publication>>,
     pub(crate) tick_bytes: usize,
     /// The newest publication that was fanned out here.
@@ -99,14 +99,14 @@ pub(crate) struct Channels {
     names: HashMap<Arc<str>, ChannelIndex, RandomState>,
     slab: Slab<Channel>,
     count_max: usize,
-    /// The next one to look at for an idle one.
+    /// The place at which the next search for an idle channel begins.
     look_at: usize,
     forgotten: u64,
     /// The numbering of channels that are met from now on.
     epoch: Epoch,
 }
 
-/// How many channels are looked at for one to forget.
+/// The most channels that are looked at for one to forget.
 const LOOKS_MAX: usize = 64;
 
 impl Channels {
@@ -126,7 +126,7 @@ impl Channels {
         self.slab.len()
     }
 
-    /// Returns how many idle channels were forgotten to make room.
+    /// Returns the number of idle channels that were forgotten to make room.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }

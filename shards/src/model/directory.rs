@@ -1,4 +1,4 @@
-//! What the owner of a user or an address knows: which clients claim it.
+//! The claims that an owner has granted: for each of its users and addresses, the clients.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use foldhash::quality::RandomState;
 use super::id::ClientId;
 use crate::config::DuplicateUser;
 
-/// What a claim came to.
+/// The outcome of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Granted,
@@ -44,8 +44,8 @@ impl Directory {
         verdict
     }
 
-    /// A client that replaces others is open: gives the older ones, which are `user` no more. None
-    /// if it was itself replaced meanwhile.
+    /// A client that replaces others is open. Returns the older clients, which are no longer
+    /// `user`; the list is empty if the client was itself replaced meanwhile.
     pub(crate) fn settle_user(&mut self, user: &str, client: ClientId) -> Vec<ClientId> {
         let Some(clients) = self.users.get_mut(user) else { return Vec::new() };
         let older = clients.iter().position(|other| *other == client).unwrap_or(0);
@@ -62,7 +62,7 @@ impl Directory {
         }
     }
 
-    /// How many users there are.
+    /// Returns the number of users.
     pub(crate) fn users(&self) -> usize {
         self.users.len()
     }
@@ -94,7 +94,7 @@ impl Directory {
         }
     }
 
-    /// How many clients there are from `address`.
+    /// Returns the number of clients from `address`.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn clients_from(&self, address: IpAddr) -> usize {
         self.addresses.get(&address).map_or(0, HashSet::len)

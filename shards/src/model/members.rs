@@ -116,7 +116,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the dullest equivalent: a set of pairs.
+        /// Against the simplest equivalent: a set of pairs.
         #[test]
         fn members_agree_with_a_set(
             steps in proptest::collection::vec((any::<bool>(), 0..4_u8, 0..40_u32), 1..200),

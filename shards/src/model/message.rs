@@ -63,7 +63,7 @@ impl Payload {
     }
 }
 
-/// Who said it.
+/// The client that published it.
 #[derive(Debug, Clone)]
 pub(crate) struct From {
     pub(crate) client: ClientId,
@@ -86,7 +86,7 @@ pub(crate) struct Publication {
 }
 
 impl Publication {
-    /// Whether `client` said it.
+    /// Returns `true` if `client` published it.
     pub(crate) fn is_from(&self, client: ClientId) -> bool {
         self.from.as_ref().is_some_and(|from| from.client == client)
     }

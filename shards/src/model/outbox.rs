@@ -1,5 +1,5 @@
-//! What one client's socket would not take yet: shared frames, bounded in bytes, with the time it
-//! last moved.
+//! The frames that one client's socket has not taken yet: shared, bounded in bytes, with the time
+//! at which the first one last moved.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::id::ChannelIndex;
 
-/// What a frame in a queue costs beside its bytes, so that tiny frames cannot outgrow the bound.
+/// The cost of a queued frame beside its bytes, so that tiny frames cannot outgrow the bound.
 pub(crate) const FRAME_COST: usize = size_of::<Queued>();
 
 /// The most slices that one send takes.
@@ -40,7 +40,7 @@ impl Outbox {
         Self { moved_ms: now_ms, ..Self::default() }
     }
 
-    /// What it holds against its bound, in bytes.
+    /// Returns the number of bytes that count against its bound.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -89,7 +89,7 @@ impl Outbox {
         self.check();
     }
 
-    /// Forgets the whole frames of `channel` that wait behind the head. Returns how many they were.
+    /// Forgets the whole frames of `channel` that wait behind the head. Returns their number.
     pub(crate) fn overtake(&mut self, channel: ChannelIndex) -> u64 {
         let keep = usize::from(self.head_sent > 0);
         let before = self.frames.len();
@@ -108,8 +108,8 @@ impl Outbox {
         (before - self.frames.len()) as u64
     }
 
-    /// Forgets all that has not begun to leave, so that a close frame can follow at once. Returns
-    /// how many frames that were.
+    /// Forgets all frames that have not begun to leave, so that a close frame can follow at once.
+    /// Returns their number.
     pub(crate) fn clear_behind_head(&mut self) -> u64 {
         let keep = usize::from(self.head_sent > 0);
         let lost = self.frames.len().saturating_sub(keep);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the dullest equivalent: a list of whole frames and a count of bytes gone from
+        /// Against the simplest equivalent: a list of whole frames and a count of bytes gone from
         /// the first.
         #[test]
         fn it_behaves_like_a_plain_list(steps in steps()) {

@@ -1,11 +1,11 @@
-//! What shards tell the control plane about themselves.
+//! Reports of shards to the control plane.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::message::Position;
 
-/// Who is in a channel on one shard.
+/// The members of a channel on one shard.
 #[derive(Debug, Clone, Default)]
 pub struct Here {
     /// Clients of the channel.
@@ -39,17 +39,17 @@ pub struct ConnectionInfo {
     pub peer: Option<SocketAddr>,
     /// Where it comes from, if that other end is a proxy that says so.
     pub behind_proxy: Option<IpAddr>,
-    /// How many channels it is subscribed to.
+    /// The number of channels it is subscribed to.
     pub channels: u32,
     /// Its dialect's name.
     pub dialect: &'static str,
     /// Bytes in its outbox.
     pub queued_bytes: u64,
-    /// How long the outbox has not moved, in milliseconds.
+    /// The time since the outbox last moved, in milliseconds.
     pub stalled_ms: u64,
-    /// How long ago something was heard from it, in milliseconds.
+    /// The time since something was heard from it, in milliseconds.
     pub quiet_ms: u64,
-    /// How long it has been connected, in seconds.
+    /// The time since it connected, in seconds.
     pub connected_s: u64,
 }
 

@@ -1,4 +1,4 @@
-//! How a publication looks to a member, as far as the model needs to know: one look or another.
+//! The form in which a publication is written for a member. The model only tells forms apart.
 
 /// One way in which a publication is written for the wire. The dialects say what each looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -1,4 +1,4 @@
-//! What must agree between shards, homes, owners and clients whenever all of them are at rest.
+//! Facts on which shards, homes, owners and clients must agree whenever all of them are at rest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What one client may make its shard hold, however much it asks for at once.
+//! The memory that one client can make its shard hold is bounded, however much it asks for at once.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn come(shards: &mut Shards, shard: usize, user: Option<&'static str>) -> Client
     client
 }
 
-/// How many frames of a kind a client was told.
+/// Returns the number of frames of a kind that a client got.
 fn told(client: &Client, kind: &str) -> usize {
     client.frames().iter().filter(|frame| frame.text().contains(kind)).count()
 }
@@ -120,7 +120,7 @@ fn an_outbox_that_begins_while_others_are_swept_is_looked_after_too() {
     speaker.ask(r#"{"type":"publish","channel":"busy","body":"for the slow one"}"#);
     shards.come_to_rest(|| {});
     watcher.stall();
-    // The slow one is closed for it, and the watcher, who takes nothing either, is to be told.
+    // The slow client is closed for it, and the watcher, which reads nothing either, is to be told.
     shards.now.ns += 100_000_000;
     shards.come_to_rest(|| {});
     let queued =
@@ -161,7 +161,7 @@ fn who_publishes_does_not_wait_until_others_have_told_many() {
     for _ in 0..200 {
         flooder.ask(&format!(r#"{{"type":"direct","user":"{user}","body":1}}"#));
     }
-    // The second shard does nothing: what it is to tell stays where it is.
+    // The second shard takes no turn: the parcels for it stay where they are.
     (0..100).for_each(|_| shards.turn(0));
     assert!(shards.all[0].port.is_stalled(), "nobody had to wait");
     speaker.ask(&format!(r#"{{"type":"publish","channel":"{channel}","body":"here"}}"#));

@@ -1,4 +1,4 @@
-//! A simulated client: what it says, and what it heard.
+//! A simulated client: the bytes it sends and the messages it got.
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -28,7 +28,7 @@ pub(crate) enum Heard {
     Other,
 }
 
-/// What a client asks for when it connects.
+/// The parameters with which a client connects.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(crate) struct Wish {
@@ -152,13 +152,13 @@ impl Client {
         World::make_room(self.fd, room);
     }
 
-    /// Whether it is connected, as far as both sides know.
+    /// Returns `true` if it is connected, as far as both sides know.
     pub(crate) fn stayed(&self) -> bool {
         let open = World::with(self.fd, |socket| socket.outbound.starts_with(b"HTTP/1.1 101"));
         !self.over && !self.is_closed() && open && !self.frames().iter().any(|f| f.opcode == 8)
     }
 
-    /// Whether the server has let the connection go.
+    /// Returns `true` if the server has closed the connection.
     pub(crate) fn is_closed(&self) -> bool {
         World::with(self.fd, |socket| socket.closed)
     }
@@ -168,7 +168,7 @@ impl Client {
         World::with(self.fd, |socket| socket.outbound.clone())
     }
 
-    /// The same, which is gone then.
+    /// Takes all that it got, as bytes.
     pub(crate) fn take_outbound(&self) -> Vec<u8> {
         World::with(self.fd, |socket| std::mem::take(&mut socket.outbound))
     }

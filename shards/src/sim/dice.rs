@@ -1,4 +1,4 @@
-//! Where a schedule's chance comes from: a seed, or bytes that somebody chose.
+//! The random numbers of a schedule: from a seed, or from given bytes.
 
 /// A source of small numbers.
 pub(crate) enum Dice {
@@ -34,7 +34,7 @@ impl Dice {
         }
     }
 
-    /// Whether there is more than zeros to come.
+    /// Returns `true` if there is more than zeros to come.
     pub(crate) fn goes_on(&self) -> bool {
         match self {
             Self::Seeded(_) => true,

@@ -51,7 +51,7 @@ fn follows(client: &Client, order: &Order, next: u64, offset: u64) -> bool {
     next <= offset && (next..offset).all(|left_out| own(order.get(&left_out)))
 }
 
-/// What a plain client that stayed heard must be an unbroken piece of its channel's order.
+/// Checks that a plain client which stayed heard an unbroken piece of its channel's order.
 fn check_plain(index: usize, client: &Client, heard: &[Heard], order: &Order) {
     let mut next = None;
     for heard in heard {
@@ -67,8 +67,8 @@ fn check_plain(index: usize, client: &Client, heard: &[Heard], order: &Order) {
     assert!(whole, "client {index} has not heard all before {end}: {heard:?}");
 }
 
-/// What a client with offsets heard of each channel must be unbroken from a join to a leave, and
-/// nothing else may have come; if it stayed, up to the newest.
+/// Checks that a client with offsets heard each channel without a gap from its join to its leave,
+/// and nothing else; if it stayed, up to the newest publication.
 fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<String, Order>) {
     let nothing = Order::new();
     // The offset that must come next, where it is a member; `None` inside: any, it is the first.

@@ -20,8 +20,8 @@ impl Frame {
     }
 }
 
-/// The whole frames at the beginning of `bytes`, and how many bytes they are. What no server may
-/// send panics.
+/// Returns the complete frames at the beginning of `bytes` and their size in bytes. Panics on
+/// frames that no server may send.
 pub(crate) fn read_frames(bytes: &[u8]) -> (Vec<Frame>, usize) {
     let mut frames = Vec::new();
     let mut used = 0;
@@ -69,8 +69,8 @@ fn read_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
     Some((frame, 2 + end))
 }
 
-/// Splits what a client got into the answer to its handshake and the rest; the head is empty as
-/// long as it is not whole.
+/// Splits the bytes that a client got into the answer to its handshake and the rest; the head is
+/// empty as long as it is not complete.
 pub(crate) fn split_head(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
     bytes.split_at(end)

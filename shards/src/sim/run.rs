@@ -15,11 +15,11 @@ use crate::mesh::Mesh;
 use crate::shard::Shard;
 
 pub(crate) const CHANNELS: [&str; 3] = ["lobby", "north", "south"];
-/// From how many addresses clients come.
+/// The number of addresses from which clients come.
 const PEERS: usize = 4;
 pub(crate) const USERS: [&str; 3] = ["ann", "bob", "cid"];
 
-/// Shards that nobody turns but the test.
+/// Shards that take a turn only when the test says so.
 pub(crate) struct Shards {
     pub(crate) all: Vec<Shard<SimNet>>,
     pub(crate) now: Now,
@@ -118,7 +118,7 @@ impl Run {
         self.clients.push(client);
     }
 
-    /// Takes so many steps, or as many as the dice have throws for.
+    /// Takes the given number of steps, or fewer if the dice run out of throws.
     pub(crate) fn go(&mut self, steps: usize) {
         for _ in 0..steps {
             if !self.dice.goes_on() {

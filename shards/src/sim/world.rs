@@ -18,7 +18,7 @@ pub(crate) struct Socket {
     pub(crate) inbound: VecDeque<u8>,
     /// To the client, in the order in which it came.
     pub(crate) outbound: Vec<u8>,
-    /// How much more the kernel would take.
+    /// The number of bytes that the kernel would still take.
     pub(crate) room: usize,
     /// The client will say no more, but would still read.
     pub(crate) ended: bool,
@@ -75,7 +75,7 @@ impl World {
         WORLD.with(|world| act(world.borrow_mut().sockets.get_mut(&fd).unwrap()))
     }
 
-    /// More has come from the client, or its end: an edge, and as the kernel reports it, several
+    /// Reports that more has come from the client, or its end. As with the kernel, several reports
     /// that nobody took yet are one.
     pub(crate) fn ring(fd: RawFd) {
         WORLD.with(|world| {

@@ -1,4 +1,4 @@
-//! A client's request in no dialect, and what can be wrong with one.
+//! A client's request, whatever its dialect, and the mistakes that one can have.
 
 use std::borrow::Cow;
 

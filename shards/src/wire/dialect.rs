@@ -69,19 +69,20 @@ impl Dialect {
         self.facts().joins_texts
     }
 
-    /// Returns what the client wants, or what is wrong with its message.
+    /// Returns the command of a message, or the mistake in it.
     ///
     /// A payload shares the memory of `said`.
     pub(crate) fn read(self, said: &mut Said, reading: Reading) -> Result<Command<'_>, Mistake> {
         in_dialect!(self, read::read(said, reading))
     }
 
-    /// Appends an event as whole frames; nothing, where the dialect has no words for it.
+    /// Appends an event as whole frames; nothing, if the dialect has no message for it.
     pub(crate) fn write(self, out: &mut BytesMut, event: &Event<'_>) {
         in_dialect!(self, write::write(out, event));
     }
 
-    /// The close code and the reason text for a client that ends so; `None`: it is not told.
+    /// Returns the close code and the text for a client that ends with this reason; `None` if the
+    /// client is not told.
     pub(crate) fn close(self, reason: CloseReason) -> Option<(u16, &'static str)> {
         (self.facts().close)(reason)
     }
@@ -91,12 +92,12 @@ impl Dialect {
         Shape(self as u8 * 2 + u8::from(joined && self.joins_texts()))
     }
 
-    /// The dialect of a shape, and whether texts are joined in it.
+    /// Returns the dialect of a shape; `true` if texts are joined in it.
     pub(crate) fn of(shape: Shape) -> (Self, bool) {
         (Self::ALL[usize::from(shape.0 / 2)], shape.0 % 2 == 1)
     }
 
-    /// Appends publications as whole frames, and where in `out` each frame ends to `ends`.
+    /// Appends publications to `out` as whole frames, and the end of each frame to `ends`.
     pub(crate) fn write_publications<'a>(
         shape: Shape,
         out: &mut BytesMut,

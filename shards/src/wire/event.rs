@@ -1,5 +1,5 @@
-//! One thing that one client is told, in no dialect. Publications are not among these: they are
-//! written once for all members of a shape.
+//! Events: everything but publications that a single client is told, whatever its dialect.
+//! Publications are written once for all members of a shape.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::model::message::Position;
 pub(crate) struct Welcome<'a> {
     pub(crate) client: ClientId,
     pub(crate) user: Option<&'a str>,
-    /// The channel of the URL, and where its order stood when the client came in.
+    /// The channel of the URL, and its newest position when the client was admitted.
     pub(crate) channel: Option<(&'a str, Position)>,
     pub(crate) ping_interval: Duration,
     pub(crate) pong_timeout: Duration,
@@ -42,7 +42,7 @@ pub(crate) enum Event<'a> {
         client: ClientId,
         user: Option<&'a str>,
     },
-    /// Who is in a channel. `more`: there are more users than are named.
+    /// The members of a channel. `more`: there are more users than are named.
     Here {
         channel: &'a str,
         clients: u64,
@@ -72,6 +72,6 @@ pub(crate) enum Event<'a> {
     },
     /// The answer to a request for a Pong frame.
     Heartbeat,
-    /// The server's own question whether the client is there.
+    /// The server's own heartbeat request.
     Ping,
 }

@@ -1,10 +1,10 @@
-//! Where a client comes from when proxies stand in between: networks of trusted proxies, and the
-//! headers in which proxies write down whom they speak for.
+//! The address of a client behind proxies: networks of trusted proxies, and the headers in which
+//! proxies name their clients.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// What may stand around the entries of a list.
+/// The whitespace that may stand around the entries of a list.
 const BLANKS: [char; 2] = [' ', '\t'];
 
 /// A network such as `10.0.0.0/8`.
@@ -14,12 +14,12 @@ pub struct Network {
     prefix: u8,
 }
 
-/// The proxies that are believed when they say for whom they speak.
+/// The proxies that are believed when they name their clients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     /// Networks whose addresses are proxies.
     pub networks: Vec<Network>,
-    /// Whoever connects through a Unix socket is a proxy.
+    /// Every peer that connects through a Unix socket is a proxy.
     pub unix: bool,
 }
 
@@ -105,8 +105,8 @@ impl TrustedProxies {
         }
     }
 
-    /// Returns the address of the client for whom a trusted proxy speaks. `values` are those of
-    /// `header`, in order.
+    /// Returns the address of the client behind a trusted proxy. `values` are those of `header`,
+    /// in order.
     ///
     /// The last entry is the nearest proxy's, so it is read first: each entry is believed as long
     /// as the one that wrote it is trusted. The first address that is no proxy's is the client. An

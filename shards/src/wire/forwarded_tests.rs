@@ -110,7 +110,7 @@ fn ipv6_networks_count_as_one_and_ipv4_addresses_each() {
 }
 
 proptest! {
-    /// Whatever a client writes before what the proxies write, the answer is the same.
+    /// The entries of the client, which come before those of the proxies, do not change the answer.
     #[test]
     fn what_a_client_claims_of_itself_is_not_believed(
         claim in "[ -~]{0,60}", lines in any::<bool>(), standard in any::<bool>(),

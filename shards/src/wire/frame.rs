@@ -8,7 +8,7 @@ pub(crate) const HEADER_MAX: usize = 10;
 /// The longest reason in a close frame: 125 bytes less the code.
 const REASON_MAX: usize = 123;
 
-/// What a frame to a client is.
+/// The kind of a frame to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Text = 1,
@@ -53,7 +53,7 @@ pub(crate) fn put_close(out: &mut BytesMut, code: u16, reason: &str) {
 /// A rule that the header of a client's frame breaks by itself, whatever its payload would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The header is none of RFC 6455's.
+    /// The header is not allowed by RFC 6455.
     Protocol,
     /// The message would be longer than a client's may be.
     TooLarge,
@@ -77,7 +77,7 @@ pub(crate) struct Boundary {
     frames: u32,
 }
 
-/// How far some bytes of a client could be followed.
+/// The outcome of following some bytes of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Followed {
     /// Where the message begins that the bytes leave open; zero if it began before them.
@@ -87,7 +87,7 @@ pub(crate) struct Followed {
     pub(crate) sound: usize,
 }
 
-/// What stands in the header of a client's frame.
+/// The fields in the header of a client's frame.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
     pub(crate) opcode: u8,
@@ -160,8 +160,8 @@ impl Boundary {
     }
 
     /// Takes the next bytes as far as they are of one kind: the rest of a frame's payload, or one
-    /// byte of a header, which is told when it is complete. Gives how many they were; `None`: there
-    /// are none.
+    /// byte of a header; `tell` is called when the header is complete. Returns the number of bytes
+    /// taken, and `None` if there are none.
     pub(crate) fn step(&mut self, bytes: &[u8], tell: impl FnOnce(Head)) -> Option<usize> {
         let first = *bytes.first()?;
         if self.left > 0 {
@@ -185,7 +185,7 @@ impl Boundary {
         Some(1)
     }
 
-    /// What the header says, as soon as all of it is there.
+    /// Returns the fields of the header, as soon as all of it is there.
     fn read_header(&self) -> Option<Head> {
         let header = &self.header[..usize::from(self.header_len)];
         let [first, second, rest @ ..] = header else { return None };
@@ -206,17 +206,17 @@ impl Boundary {
         Some(Head { opcode: first & 0x0f, mask: mask.try_into().unwrap_or_default(), len })
     }
 
-    /// Whether the next byte is payload.
+    /// Returns `true` if the next byte is payload.
     pub(crate) fn in_payload(&self) -> bool {
         self.left > 0
     }
 
-    /// Whether the last byte ended a message, or nothing has come yet.
+    /// Returns `true` if the last byte ended a message, or nothing has come yet.
     pub(crate) fn at_message_boundary(&self) -> bool {
         self.left == 0 && self.header_len == 0 && !self.in_message
     }
 
-    /// How many frames have begun so far; it wraps.
+    /// Returns the number of frames that have begun so far; it wraps.
     pub(crate) fn frames(&self) -> u32 {
         self.frames
     }

@@ -47,7 +47,7 @@ fn client_frame(fin: bool, opcode: u8, len: usize) -> Vec<u8> {
 }
 
 proptest! {
-    /// Against the dullest equivalent: a list of the offsets at which messages end.
+    /// Against the simplest equivalent: a list of the offsets at which messages end.
     #[test]
     fn it_knows_where_messages_end(
         frames in proptest::collection::vec(
@@ -86,7 +86,7 @@ proptest! {
 /// The longest message in the tests of wrong headers.
 const MESSAGE_BYTES: usize = 1000;
 
-/// The fault of these bytes, and where it is noticed: fed byte by byte.
+/// Feeds the bytes one by one. Returns their fault and the offset at which it is noticed.
 fn fault_of(bytes: &[u8]) -> Option<(usize, Fault)> {
     let mut boundary = Boundary::default();
     bytes.iter().enumerate().find_map(|(at, byte)| {

@@ -14,18 +14,18 @@ use super::route;
 /// The most headers of a request.
 const HEADERS_MAX: usize = 64;
 
-/// What bounds a head, and how it is read.
+/// The bounds of a head, and the settings with which it is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits<'a> {
     pub(crate) head_bytes: usize,
     pub(crate) name_bytes: usize,
-    /// Under what the paths stand beside where they always do.
+    /// The prefix under which all paths exist as well.
     pub(crate) path_prefix: &'a str,
     /// The proxies that are trusted and the header they write, if the peer is one of them.
     pub(crate) behind: Option<(&'a TrustedProxies, ForwardedHeader)>,
 }
 
-/// What the client wants of its ticks.
+/// The way in which the client wants the texts of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Join {
     None,
@@ -35,7 +35,7 @@ pub(crate) enum Join {
 /// A request for a WebSocket in which nothing is wrong by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Upgrade {
-    /// How many bytes the head took.
+    /// The size of the head in bytes.
     pub(crate) head_len: usize,
     /// The answer to its key.
     pub(crate) accept: String,
@@ -50,11 +50,11 @@ pub(crate) struct Upgrade {
     pub(crate) proxied_host: Option<String>,
     /// The client, as a trusted proxy says.
     pub(crate) address: Option<IpAddr>,
-    /// Some proxy says for whom it speaks, trusted or not.
+    /// Some proxy, trusted or not, names a client.
     pub(crate) is_forwarded: bool,
 }
 
-/// What the bytes so far amount to.
+/// The outcome of reading the bytes so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Parsed {
     Partial,
@@ -123,7 +123,7 @@ impl<'a> Head<'a> {
         self.tokens(name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
     }
 
-    /// The value of a header that may stand there once.
+    /// Returns the value of a header that may occur once.
     fn single(&self, name: &'a str, twice: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
         let mut values = self.values(name);
         let value = values.next();
@@ -208,8 +208,8 @@ fn origin_form(target: &str) -> &str {
     rest.find(['/', '?']).map_or("/", |at| &rest[at..])
 }
 
-/// Whether a key is 16 bytes in base64: 22 digits, of which the last has two bits to say, and two
-/// equal signs.
+/// Returns `true` if a key is 16 bytes in base64: 22 digits, the last of which carries two bits,
+/// and two equal signs.
 fn is_key(key: &[u8]) -> bool {
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.len() == 24

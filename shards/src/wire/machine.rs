@@ -18,7 +18,7 @@ pub(crate) struct Machine {
     /// The longest message of a client.
     message_bytes: usize,
     early: EarlyText,
-    /// Read and not looked at so far: the client is held, or has had its turn.
+    /// Bytes that were read and not looked at so far: the client is held, or has had its turn.
     pub(crate) rest: Bytes,
 }
 
@@ -38,11 +38,11 @@ pub(crate) enum Step {
     Control,
     /// The input is used up.
     Wanting,
-    /// The client said goodbye, or broke the rules.
+    /// The client sent a close frame, or broke a rule.
     Over(CloseReason),
 }
 
-/// What lies ahead in bytes that are not read.
+/// The outcome of following bytes that the machine has not read.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     before: Boundary,
@@ -134,13 +134,13 @@ impl Machine {
         self.boundary.at_message_boundary()
     }
 
-    /// Returns how many frames have begun so far; it wraps.
+    /// Returns the number of frames that have begun so far; it wraps.
     pub(crate) fn frames(&self) -> u32 {
         self.boundary.frames()
     }
 
     /// Follows the bytes of the open message, which begin it if `begins`. Returns `false` if it
-    /// claims to be text and can become none.
+    /// claims to be text and is invalid UTF-8.
     pub(crate) fn follow(&mut self, bytes: &[u8], begins: bool) -> bool {
         if begins {
             self.early.begin();
@@ -149,8 +149,8 @@ impl Machine {
     }
 }
 
-/// The close reason for what tungstenite's machine found wrong. It sends no close frame for these
-/// itself.
+/// Returns the close reason for an error of tungstenite's machine, which sends no close frame for
+/// these itself.
 fn reason_of(error: &Error) -> CloseReason {
     match error {
         Error::Utf8(_) => CloseReason::Utf8,

@@ -1,4 +1,5 @@
-//! What clients speak, as pure functions: bytes to commands, events and publications to frames.
+//! The protocols of clients as pure functions: bytes to commands, events and publications to
+//! frames.
 
 pub(crate) mod frame;
 pub(crate) mod text;

@@ -1,6 +1,6 @@
-//! Names of channels and users: what they may hold, and how a URL writes them.
+//! Names of channels and users: the characters allowed in them, and their form in a URL.
 
-/// Says what is wrong with a name, if anything is.
+/// Checks a name; the error names its fault.
 pub(crate) fn check_name(name: &str, bytes_max: usize) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("a name is empty")

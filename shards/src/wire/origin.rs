@@ -38,7 +38,7 @@ pub enum OriginPattern {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     scheme: String,
-    /// What the host is below, where the pattern begins with `*.`; else the whole host.
+    /// The parent domain, if the pattern begins with `*.`; else the whole host.
     host: String,
     below: bool,
     port: Port,

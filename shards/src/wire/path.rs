@@ -1,4 +1,4 @@
-//! Paths of requests: slashes too many, and the prefix under which a proxy shows this server.
+//! Paths of requests: doubled slashes, and the prefix under which a proxy shows this server.
 
 use std::borrow::Cow;
 
@@ -30,10 +30,10 @@ pub fn local_path<'a>(path: &'a str, prefix: &str) -> Cow<'a, str> {
     }
 }
 
-/// Checks a prefix: empty, or parts of plain characters with a slash before each.
+/// Checks a prefix: empty, or segments of plain characters with a slash before each.
 ///
 /// # Errors
-/// The text is no such prefix; the error says why.
+/// The text is no valid prefix; the error says why.
 pub fn check_path_prefix(prefix: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
     let part = |part: &str| !part.is_empty() && part.chars().all(plain);

@@ -7,14 +7,14 @@ use std::str::FromStr;
 /// The longest header of version 1, its line end included.
 const LINE_BYTES_MAX: usize = 107;
 
-/// How version 1 and version 2 begin.
+/// The signatures of version 1 and version 2.
 const LINE: &[u8] = b"PROXY ";
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The fixed part of version 2: signature, version and command, family, length.
 const FIXED_BYTES: usize = 16;
 
-/// What the first bytes of a connection say about where it comes from.
+/// The outcome of reading the first bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Introduction {
     /// The bytes may become a header: more are needed.
@@ -26,7 +26,7 @@ pub(crate) enum Introduction {
     /// A header of `len` bytes that tells no address: the proxy speaks for itself, or for a client
     /// of which it does not know more.
     Itself { len: usize },
-    /// The bytes begin like a header and are none, for this reason.
+    /// The bytes begin like a header and are not a valid one, for this reason.
     Broken(&'static str),
 }
 

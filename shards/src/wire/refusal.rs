@@ -1,4 +1,4 @@
-//! Why a handshake is refused: one variant, one HTTP status, one counter.
+//! Reasons to refuse a handshake: one variant, one HTTP status, one counter.
 
 use std::borrow::Cow;
 
@@ -20,8 +20,8 @@ pub(crate) enum Refusal {
     Full,
     Draining,
     ChannelRoom,
-    /// It asked for nothing in time. It is not answered: the next request on such a connection
-    /// would take the answer for its own.
+    /// The client sent no request in time. It is not answered: the next request on such a
+    /// connection would take the answer for its own.
     NoRequest,
 }
 

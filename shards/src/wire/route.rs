@@ -1,4 +1,5 @@
-//! Which dialect a client speaks: by the path of its request and the subprotocols that it offers.
+//! The routes: a client's dialect follows from the path of its request and the subprotocols that it
+//! offers.
 
 use super::dialect::Dialect;
 
@@ -22,7 +23,7 @@ const ROUTES: &[Route] = &[
     Route { paths: NATIVE, subprotocol: None, dialect: Dialect::Plain },
 ];
 
-/// Returns the route of a request for `path`; `offers` says whether the client offers a
+/// Returns the route of a request for `path`; `offers` returns `true` if the client offers a
 /// subprotocol.
 pub(crate) fn find(path: &str, offers: impl Fn(&str) -> bool) -> Option<&'static Route> {
     ROUTES

@@ -1,9 +1,9 @@
-//! Finds out that a text is none before all of it is there (RFC 6455, 8.1 asks for it once the
-//! message is whole, and lets a server be quicker).
+//! Finds invalid UTF-8 in a text message before all of it is there. RFC 6455, 8.1 asks for the
+//! check once the message is complete, and lets a server be quicker.
 
 use super::frame::Boundary;
 
-/// How many payload bytes are unmasked at a time.
+/// The number of payload bytes that are unmasked at a time.
 const PIECE: usize = 512;
 
 /// Follows the one message that a client is in the middle of.
@@ -26,8 +26,8 @@ impl EarlyText {
         *self = Self::default();
     }
 
-    /// Takes the next bytes of the message; gives whether it can still become a text, or is none
-    /// that claims to be one.
+    /// Takes the next bytes of the message. Returns `false` if it claims to be text and is invalid
+    /// UTF-8.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> bool {
         const TEXT: u8 = 1;
         const CONTINUATION: u8 = 0;
@@ -71,7 +71,7 @@ struct Utf8 {
 }
 
 impl Utf8 {
-    /// Takes the next piece; gives whether the text can still be one.
+    /// Takes the next piece. Returns `false` if the text is invalid UTF-8.
     fn feed(&mut self, mut piece: &[u8]) -> bool {
         while self.begun_len > 0 {
             let Some((byte, rest)) = piece.split_first() else { return true };
@@ -116,7 +116,7 @@ mod tests {
         frame
     }
 
-    /// Says after how many bytes of `bytes`, taken one by one, the text is found to be none.
+    /// Returns the number of bytes, taken one by one, after which the text is found to be invalid.
     fn found_at(bytes: &[u8]) -> Option<usize> {
         let mut early = EarlyText::default();
         (0..bytes.len()).find(|at| !early.feed(&bytes[*at..=*at])).map(|at| at + 1)
@@ -155,7 +155,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the dullest equivalent: all of it at once.
+        /// Against the simplest equivalent: all bytes at once.
         #[test]
         fn it_agrees_with_the_whole_text(
             bytes in prop_oneof![

@@ -2,7 +2,7 @@
 //! is one folder, and the simulation runs its clients beside the others.
 //!
 //! A message of either side is a kind of one byte, the length of a name in two bytes, the name, and
-//! a rest that the kind gives a meaning.
+//! a rest whose meaning depends on the kind.
 
 pub(crate) mod read;
 pub(crate) mod write;

@@ -7,7 +7,7 @@ use crate::wire::event::Event;
 use crate::wire::frame::{Opcode, put_frame};
 use crate::wire::plain::write::json_as_text;
 
-/// Appends an event as one frame, if this dialect has words for it.
+/// Appends an event as one frame, if this dialect has a message for it.
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => {

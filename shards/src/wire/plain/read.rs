@@ -1,4 +1,4 @@
-//! Reads the messages of plain clients: publications, but for the few words that browsers use as
+//! Reads the messages of plain clients: publications, except the few texts that browsers use as
 //! pings.
 
 use std::borrow::Cow;
@@ -28,7 +28,7 @@ fn publish(payload: Payload) -> Command<'static> {
     Command::Publish { channel: None, payload, id: None }
 }
 
-/// Tells a word to the server from a word to the channel.
+/// Tells a request to the server from a publication.
 fn request(text: &str, text_ping: bool) -> Option<Command<'static>> {
     if !text_ping || text.len() > HEARTBEAT_BYTES_MAX {
         None

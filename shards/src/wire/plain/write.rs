@@ -1,4 +1,4 @@
-//! Writes publications for plain clients, and the little else that they can be told.
+//! Writes publications for plain clients, and the few events that they can be told.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::model::message::{Payload, Publication};
 use crate::wire::event::Event;
 use crate::wire::frame::{HEADER_MAX, Opcode, put_frame, put_header};
 
-/// Appends an event as one frame, if this dialect has words for it.
+/// Appends an event as one frame, if this dialect has a message for it.
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
     match event {
         Event::Pong { .. } => put_frame(out, Opcode::Text, b"pong"),

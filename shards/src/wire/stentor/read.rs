@@ -18,7 +18,7 @@ const ID_BYTES_MAX: usize = 64;
 /// The longest text about a malformed request. The parser quotes what it read, at any length.
 const COMPLAINT_BYTES_MAX: usize = 160;
 
-/// How deep arrays and objects may lie in each other, as most parsers of the receivers bear.
+/// The deepest nesting of arrays and objects, which most parsers of the receivers can read.
 const DEPTH_MAX: usize = 128;
 
 #[derive(Deserialize)]
@@ -49,10 +49,9 @@ fn borrowed<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Option<Cow<'de,
     Ok(Option::<Text<'de>>::deserialize(json)?.map(|text| text.0))
 }
 
-/// Returns `true` if arrays and objects lie deeper in each other than receivers should have to
-/// bear.
+/// Returns `true` if arrays and objects are nested deeper than the parsers of receivers can read.
 fn is_too_deep(text: &str) -> bool {
-    // What opens no more than that cannot be deeper, and counting is far cheaper than following.
+    // A text that opens no more than that cannot be deeper, and counting is far cheaper.
     if openings(text.as_bytes()) <= DEPTH_MAX {
         return false;
     }
@@ -73,7 +72,7 @@ fn is_too_deep(text: &str) -> bool {
     false
 }
 
-/// Returns how many brackets and braces open in a text, those in strings too.
+/// Returns the number of brackets and braces that open in a text, those in strings too.
 fn openings(text: &[u8]) -> usize {
     // A piece's count fits a byte, so that the compiler counts many bytes in one instruction.
     let in_piece =
@@ -111,7 +110,7 @@ fn read_text(text: &Utf8Bytes) -> Result<Command<'_>, Mistake> {
     command(text, envelope, id.map(|id| RequestId(id.into())))
 }
 
-/// The command that the fields of an object make.
+/// Returns the command that the fields of an object make.
 fn command<'a>(
     text: &'a Utf8Bytes,
     envelope: Envelope<'a>,
@@ -143,7 +142,7 @@ fn command<'a>(
     }
 }
 
-/// The part of a text that `part` is, sharing its bytes.
+/// Returns `part` of a text as bytes that share its memory.
 fn slice_of(text: &Utf8Bytes, part: &str) -> Utf8Bytes {
     let bytes: &bytes::Bytes = text.as_ref();
     Utf8Bytes::try_from(bytes.slice_ref(part.as_bytes()))
@@ -167,7 +166,7 @@ fn complaint(error: &serde_json::Error) -> Cow<'static, str> {
     text.into()
 }
 
-/// The id of an object in which something else is wrong, so that its sender learns which it was.
+/// Returns the id of a malformed request, so that its sender learns which request it was.
 fn id_in(text: &str) -> Option<RequestId> {
     #[derive(Deserialize)]
     struct Marked<'a> {
