@@ -62,7 +62,7 @@ pub(crate) fn take(settings: &Settings) -> Result<Option<Sockets>, Invalid> {
     Ok(Some(sockets))
 }
 
-/// How many descriptors are this process's.
+/// Returns the number of descriptors that are for this process.
 fn count(count: Option<String>, pid: Option<String>) -> Result<usize, Invalid> {
     let (Some(count), pid) = (count.filter(|count| !count.is_empty()), pid) else { return Ok(0) };
     let given_to_another = pid.is_none_or(|pid| pid.parse() != Ok(std::process::id()));

@@ -17,7 +17,7 @@ use args::command;
 use crate::config::all_keys;
 use crate::speak::{Publish, Subscribe};
 
-/// What is asked for.
+/// The command to perform.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Serve,
@@ -32,7 +32,7 @@ pub(crate) enum Task {
     Print(String),
 }
 
-/// What `stentor config` shows.
+/// The part of the configuration that `stentor config` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
     Default,
@@ -52,7 +52,7 @@ pub(crate) struct Cli {
 /// Parses the arguments. Settings may stand before the command and behind it.
 ///
 /// # Errors
-/// What clap says of a mistake, or the help that was asked for.
+/// Clap's error for a mistake, or the help that was asked for.
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(args)?;
     let (name, inner) = matches.subcommand().unwrap_or(("serve", &matches));
@@ -112,7 +112,7 @@ impl Cli {
     }
 }
 
-/// What is wrong with a command line, in one line.
+/// Returns the mistake of a command line, in one line.
 pub(crate) fn complaint(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);

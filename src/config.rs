@@ -19,7 +19,7 @@ use stentor_shards::{Config, ProxyProtocol};
 
 use keys::{KEYS, Key};
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     /// For people on a terminal, JSON elsewhere.
@@ -32,17 +32,17 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) shards: Config,
-    /// How many shards were asked for; `None`: one for each core.
+    /// The number of shards asked for; `None`: one for each core.
     pub(crate) shard_count: Option<usize>,
     /// The cores that were named; empty: all that are allowed.
     pub(crate) cores: Vec<usize>,
-    /// Whether to take the place of the process that serves the address, and to yield it.
+    /// `true` to take the place of the process that serves the address, and to yield it.
     pub(crate) take_over: bool,
-    /// How long a process that has taken over does not yield.
+    /// The time for which a process that has taken over does not yield.
     pub(crate) take_over_settle: Duration,
     /// The exit code of a process that another one has taken over from.
     pub(crate) relieved_exit_code: u8,
-    /// How long to go on serving after SIGTERM, with `/ready` at 503.
+    /// The time to go on serving after SIGTERM, with `/ready` at 503.
     pub(crate) drain_delay: Duration,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) api_key: Option<String>,
@@ -80,7 +80,7 @@ pub(crate) enum Source {
     Flag,
 }
 
-/// What is wrong with the configuration, on one line.
+/// A fault of the configuration, on one line.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
 pub(crate) struct Invalid(pub(crate) String);
@@ -90,7 +90,7 @@ pub(crate) struct Invalid(pub(crate) String);
 pub(crate) struct Layered {
     pub(crate) settings: Settings,
     sources: BTreeMap<&'static str, Source>,
-    /// What is odd and no reason to stop.
+    /// Oddities that are no reason to stop.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -140,7 +140,7 @@ impl Layered {
         Ok(())
     }
 
-    /// What no single value can be blamed for.
+    /// Checks the settings that depend on each other.
     fn check_together(&self) -> Result<(), Invalid> {
         let shards = &self.settings.shards;
         let fail = |text: String| Err(Invalid(text));

@@ -18,14 +18,14 @@ struct Row {
     limit: &'static str,
     value: String,
     allows: String,
-    /// What lifts it, where that is worth doing.
+    /// The setting that lifts it, where that is worth doing.
     cure: Option<String>,
 }
 
 /// A number of clients for which a host is worth tuning.
 const MANY_CLIENTS: u64 = 1_000_000;
 
-/// What `doctor` prints for people.
+/// Returns the output of `doctor` for people.
 pub(crate) fn describe(host: &Host, verdict: &Verdict, settings: &Settings) -> String {
     let mut text = String::new();
     for row in rows(host, verdict, settings) {
@@ -50,8 +50,8 @@ pub(crate) fn describe(host: &Host, verdict: &Verdict, settings: &Settings) -> S
     text
 }
 
-/// What `doctor --json` prints. Sizes are in bytes, times in milliseconds; `null` is no limit, or
-/// none that this kernel has.
+/// Returns the output of `doctor --json`. Sizes are in bytes, times in milliseconds; `null` is no
+/// limit, or none that this kernel has.
 pub(crate) fn record(host: &Host, verdict: &Verdict) -> String {
     let findings: Vec<Value> = verdict
         .findings

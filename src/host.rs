@@ -1,4 +1,4 @@
-//! What this host allows, read and not guessed, and what of it comes first.
+//! The limits of this host, read and not guessed, and the one that is reached first.
 
 mod findings;
 mod group;
@@ -33,19 +33,19 @@ pub(crate) struct Host {
     pub(crate) memlock: u64,
     /// 0 allowed, 1 for privileged processes, 2 for none; `None`: the kernel has no such switch.
     pub(crate) io_uring_disabled: Option<u64>,
-    /// Whether a seccomp filter is in force.
+    /// `true` if a seccomp filter is in force.
     pub(crate) seccomp: bool,
     pub(crate) kernel: String,
     pub(crate) somaxconn: u64,
     pub(crate) syn_backlog: u64,
     /// Pages of memory that TCP may use.
     pub(crate) tcp_mem_pages: u64,
-    /// How many sockets this user may have watched.
+    /// The number of sockets that this user may have watched.
     pub(crate) watches: u64,
     pub(crate) ports: (u64, u64),
     /// Bytes that may still be used, the control groups' bounds included.
     pub(crate) memory: u64,
-    /// What the control groups say.
+    /// The limits of the control groups.
     pub(crate) group: Bounds,
 }
 
@@ -53,7 +53,7 @@ impl Host {
     /// Raises the limits of descriptors and of locked memory to the most that this process may
     /// have, makes room for the descriptors, and reads everything.
     pub(crate) fn read() -> Self {
-        // What cannot be raised is shown as it is.
+        // A limit that cannot be raised is shown as it is.
         let _ = descriptors::raise_limit();
         let memlock = getrlimit(Resource::Memlock);
         let _ = setrlimit(Resource::Memlock, Rlimit { current: memlock.maximum, ..memlock });
@@ -142,7 +142,8 @@ impl Host {
         Ok((0..count).map(|shard| cores[shard * cores.len() / count]).collect())
     }
 
-    /// What so many shards need here, with the ring tried out, and what of it there is not.
+    /// Returns the needs of the configured shards, with the ring tried out, and the limits that do
+    /// not meet them.
     pub(crate) fn judge(&self, settings: &Settings) -> Verdict {
         Verdict::of(self, settings, stentor_shards::rt::try_ring)
     }

@@ -16,10 +16,10 @@ use crate::config::{LogFormat, Settings};
 /// The most lines that wait for their reader.
 const LINES_MAX: usize = 256;
 
-/// How long the end of the process waits for lines to be read.
+/// The longest time that the end of the process waits for lines to be read.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long a line waits for room where the reader's pipe does not block.
+/// The longest time that a line waits for room where the reader's pipe does not block.
 const ROOM_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Lines that nobody could be given. Relaxed: a count, which orders nothing.

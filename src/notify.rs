@@ -1,4 +1,4 @@
-//! What the service manager is told: ready, stopping, a line of status, and that the shards turn.
+//! Messages to the service manager: ready, stopping, a line of status, and that the shards turn.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use stentor_shards::{Handle, Report};
 
-/// How often the status is told where nobody watches for it.
+/// The time between two lines of status where there is no watchdog.
 const STATUS_EVERY: Duration = Duration::from_secs(30);
 
-/// How much longer than its own times a stop may take before the manager kills.
+/// The time beyond its own times that a stop may take before the manager kills.
 const STOP_SLACK: Duration = Duration::from_secs(10);
 
-/// How often a shard with a full lane is asked again.
+/// The time after which a shard with a full lane is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 static MANAGER: OnceLock<Option<Manager>> = OnceLock::new();

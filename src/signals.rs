@@ -14,17 +14,17 @@ use stentor_shards::{Handle, Untaken};
 
 use crate::notify;
 
-/// Whether this process has been asked to go. Relaxed: it orders nothing.
+/// `true` if this process has been asked to stop. Relaxed: it orders nothing.
 static LEAVING: AtomicBool = AtomicBool::new(false);
 
-/// Whether its drain has begun. Relaxed likewise.
+/// `true` if its drain has begun. Relaxed likewise.
 static GOING: AtomicBool = AtomicBool::new(false);
 
 const SERVING: u8 = 0;
 const DELAYING: u8 = 1;
 const DRAINING: u8 = 2;
 
-/// How this process goes. It goes once.
+/// The way in which this process stops, which it does once.
 #[derive(Debug, Clone)]
 pub(crate) struct Departure {
     shards: Handle,
@@ -32,7 +32,7 @@ pub(crate) struct Departure {
     /// For how long the drain may go on after the delay.
     drain: Duration,
     stage: Arc<AtomicU8>,
-    /// Somebody else holds the listening sockets: who comes now waits for the next process.
+    /// Another process holds the listening sockets: new connections wait for the next process.
     sockets_stay: bool,
 }
 
@@ -90,8 +90,8 @@ impl Departure {
         }
     }
 
-    /// Serves on for the delay, on a thread of its own, so that whoever sends connects here sees
-    /// in time that it should not.
+    /// Serves on for the delay, on a thread of its own, so that a load balancer sees in time that
+    /// it should send no more connections here.
     fn serve_on(&self, signal: i32) {
         self.stage.store(DELAYING, Ordering::Relaxed);
         LEAVING.store(true, Ordering::Relaxed);

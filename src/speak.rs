@@ -15,7 +15,7 @@ use stentor_units::Url;
 pub(crate) use publish::publish;
 pub(crate) use subscribe::subscribe;
 
-/// What `stentor pub` was asked for.
+/// The arguments of `stentor pub`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Publish {
     pub(crate) url: Url,
@@ -25,7 +25,7 @@ pub(crate) struct Publish {
     pub(crate) text: String,
 }
 
-/// What `stentor sub` was asked for.
+/// The arguments of `stentor sub`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subscribe {
     pub(crate) url: Url,
@@ -35,11 +35,11 @@ pub(crate) struct Subscribe {
     pub(crate) json: bool,
     /// After so many messages it is over.
     pub(crate) count: Option<u64>,
-    /// Whether the end of the connection is the end.
+    /// `true` if it ends with the connection instead of connecting again.
     pub(crate) once: bool,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     /// With a close frame; without a code it is 1005.

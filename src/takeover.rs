@@ -1,13 +1,14 @@
-//! A new process takes the place of the one that serves the same address, and nobody who connects
-//! meanwhile is refused or reset.
+//! A new process takes the place of the one that serves the same address, and no client that
+//! connects meanwhile is refused or reset.
 //!
 //! The listening sockets themselves pass from one to the other, through a Unix socket that only the
-//! same user is heard at. A listener that is closed resets whoever waits at it, and whoever is in
-//! the middle of TCP's handshake; one that somebody still holds does neither, whatever the kernel's
-//! settings are. The older process goes on as before until the newer one says that it serves.
+//! same user can use. Closing a listener resets the connections that wait at it, and those in the
+//! middle of TCP's handshake; a listener that a process still holds resets none, whatever the
+//! kernel's settings are. The older process goes on as before until the newer one says that it
+//! serves.
 //!
-//! Nobody serves an address beside another process by accident: who can neither take over nor have
-//! the address alone does not start.
+//! No process serves an address beside another one by accident: a process that can neither take
+//! over nor have the address alone does not start.
 
 mod holder;
 mod meet;
@@ -27,19 +28,19 @@ pub(crate) use holder::describe;
 pub(crate) use pass::Sockets;
 pub(crate) use settle::{Settling, fingerprint};
 
-/// How long the newer process may take to begin to serve.
+/// The time in which the newer process must begin to serve.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often a newer process asks where the older one is just going.
+/// The number of times that a newer process asks while the older one is just leaving.
 const ASKS_MAX: usize = 20;
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How long a newer process waits for one that has just taken over, and how often it asks. A
-/// supervisor that starts it at once again does so every few seconds only.
+/// The longest wait of a newer process for one that has just taken over, and the time between its
+/// attempts. A supervisor that starts it at once again does so every few seconds only.
 const REFUSED_WAIT: Duration = Duration::from_secs(5);
 const REFUSED_ASK: Duration = Duration::from_millis(500);
 
-/// How long the older process waits for its place to be given up by one before it that hangs.
+/// The time after which the older process tries again to get its name from a process that hangs.
 const NAME_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why this process cannot have the address.
@@ -82,7 +83,7 @@ struct Predecessor {
     who: Peer,
 }
 
-/// What came of asking once.
+/// The outcome of asking once.
 enum Asked {
     Nobody,
     Yields(Claim),
@@ -201,7 +202,7 @@ impl Claim {
     }
 }
 
-/// What the older process passes on, and to whom.
+/// The sockets that the older process passes on, and the process that gets them.
 #[derive(Debug)]
 pub(crate) struct Offer {
     pub(crate) sockets: Sockets,
@@ -245,7 +246,7 @@ fn open_later(place: &str, error: &io::Error) -> UnixListener {
     }
 }
 
-/// Lends the sockets to whoever asks and may have them until one of them serves.
+/// Lends the sockets to every process that asks and may have them, until one of them serves.
 fn wait(door: &UnixListener, offer: &Offer) -> (UnixStream, Peer) {
     loop {
         let served = door.accept().and_then(|(stream, _)| serve(stream, offer));

@@ -28,7 +28,7 @@ impl Now {
     }
 }
 
-/// How many milliseconds `then` lies before `now`, across a wrap; a moment in the future is zero.
+/// Returns the milliseconds from `then` to `now`, across a wrap; zero if `then` is in the future.
 pub(crate) fn since_ms(now_ms: u32, then_ms: u32) -> u32 {
     let distance = now_ms.wrapping_sub(then_ms);
     if distance > u32::MAX / 2 { 0 } else { distance }

@@ -5,15 +5,15 @@ use std::io;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a shard holds open beside its clients: its listener, and that once more for a process that
-/// takes over, the set of watched sockets and the bell's event.
+/// The descriptors of a shard beside its clients: its listener, and that once more for a process
+/// that takes over, the set of watched sockets and the bell's event.
 pub const PER_SHARD: u64 = 4;
 
-/// What a shard holds open besides where it sleeps in the runtime's ring: three rings, their event
+/// The further descriptors of a shard that sleeps in the runtime's ring: three rings, their event
 /// and the wait on the set of watched sockets.
 pub const PER_SHARD_RING: u64 = 5;
 
-/// For so many there is room from the start, at 8 bytes each.
+/// The number of descriptors for which there is room from the start, at 8 bytes each.
 const ROOM_MAX: u64 = 1 << 20;
 
 /// Raises the limit of open descriptors to the most that this process may have, makes room for

@@ -1,4 +1,4 @@
-//! Why a run cannot start or go on, and why an order to it was not taken.
+//! Errors: reasons why a run cannot start or go on, and why an order to it was not taken.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ pub enum RunError {
     /// No cores, or more than the mesh can address.
     #[error("{asked} shards asked for, 1 to {max} are possible")]
     Shards {
-        /// How many were asked for.
+        /// The number of shards asked for.
         asked: usize,
         /// The most the mesh addresses.
         max: usize,
@@ -19,7 +19,7 @@ pub enum RunError {
     Listen {
         /// The address asked for.
         address: SocketAddr,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// A shard's executor cannot be made; the text names the knob.

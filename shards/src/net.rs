@@ -1,5 +1,4 @@
-//! What a shard needs of the world: sockets and the list of ready ones. The kernel is one, the
-//! simulation's the other.
+//! The interface between a shard and its sockets: the kernel implements it, and the simulation.
 
 use std::io;
 use std::net::SocketAddr;
@@ -45,6 +44,6 @@ pub(crate) trait Net: 'static {
     fn mark_ready(&mut self, slot: Slot);
     /// Swaps the ready list with `into`, which is empty.
     fn take_ready(&mut self, into: &mut Vec<Ready>);
-    /// Whether the ready list holds anything.
+    /// Returns `true` if the ready list is not empty.
     fn has_ready(&self) -> bool;
 }

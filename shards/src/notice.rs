@@ -1,5 +1,5 @@
-//! What an operator should hear of and no counter can tell: it is logged on a thread of its own, so
-//! that no shard waits for a log, and each thing once a minute at most.
+//! Notices: events that an operator should hear of and no counter can tell. They are logged on a
+//! thread of its own, so that no shard waits for a log, and each one once a minute at most.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,10 +8,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::clock::Now;
 
-/// How many notices may wait; more are lost.
+/// The most notices that may wait; more are lost.
 const NOTICES_WAITING_MAX: usize = 64;
 
-/// How many different things are told apart within a minute.
+/// The most different notices that are told apart within a minute.
 const KEYS_MAX: usize = 256;
 
 /// For how long the same thing is not said again.
@@ -29,7 +29,7 @@ pub(crate) enum Notice {
     ProxyNotTrusted { proxy: Option<IpAddr> },
 }
 
-/// What was said within the last minute.
+/// The notices of the last minute.
 #[derive(Debug, Default)]
 struct Said {
     at_s: HashMap<String, u32>,

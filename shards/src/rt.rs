@@ -18,7 +18,7 @@ use rustix::io_uring as uring;
 
 use crate::config::Ring;
 
-/// How long a shard naps on its sockets before it parks in the ring.
+/// The time for which a shard naps on its sockets before it parks in the ring.
 pub const NAP: Duration = Duration::from_millis(10);
 
 /// The runtime's preemption timer is off. If it fires before the executor has begun its round, the
@@ -43,7 +43,7 @@ pub const MEMLOCK_MIN: u64 = 512 << 10;
 const LAST_OPERATION: usize = 27;
 
 thread_local! {
-    /// Whether this thread is making an executor.
+    /// `true` while this thread makes an executor.
     static MAKING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -81,7 +81,7 @@ impl NoRing {
 /// later.
 ///
 /// # Errors
-/// What the first attempt that failed says.
+/// The first attempt that failed.
 pub fn try_ring(bytes: u64) -> Result<(), NoRing> {
     let mut params = uring::io_uring_params::default();
     // SAFETY: no flag is set, so no field of the parameters names a descriptor.
@@ -134,7 +134,7 @@ fn lock_for_a_moment(ring: &OwnedFd, bytes: u64) -> Result<(), NoRing> {
 /// Makes an executor for the calling thread, pinned to `core` if one is named.
 ///
 /// # Errors
-/// What kept the ring or the core from being had.
+/// The ring or the core cannot be had; the text says why.
 pub fn executor(name: &str, core: Option<usize>) -> Result<LocalExecutor, String> {
     // Where it gets no ring the runtime panics, once with a guess and then for good.
     try_ring(0).map_err(|why| why.to_string())?;
@@ -169,7 +169,7 @@ pub fn hide_failed_starts() {
     }));
 }
 
-/// What runs a shard's loop on its thread.
+/// The executor of a shard's loop on its thread.
 pub(crate) enum Runner {
     /// The runtime's executor.
     Ring(LocalExecutor),
@@ -181,7 +181,7 @@ impl Runner {
     /// Prepares the calling thread, pinned to `core`.
     ///
     /// # Errors
-    /// What kept the core from being had, or the ring where it is required.
+    /// The core cannot be had, or the ring where it is required; the text says why.
     pub(crate) fn new(name: &str, core: usize, ring: Ring) -> Result<Self, String> {
         if ring != Ring::Off {
             match executor(name, Some(core)) {
@@ -225,7 +225,7 @@ impl Alarm {
         }
     }
 
-    /// Whether the alarm has fired; it is unset then.
+    /// Returns `true` if the alarm has fired; it is unset then.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let fired = self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
         if fired {
@@ -261,7 +261,7 @@ impl RingPoll {
         true
     }
 
-    /// Whether the wait is over; if not, the task is woken when it is.
+    /// Returns `true` if the wait is over; if not, the task is woken when it is.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         // The stream asked for readiness when it was made. It reads only then, which is an error
         // for what is not a socket, and it has served.

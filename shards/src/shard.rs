@@ -50,7 +50,7 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) control_out: Vec<u8>,
     /// Clients whose requests wait for room, in the order in which they found none.
     pub(crate) held: VecDeque<ClientId>,
-    /// Whether other shards' asks come before them in the next turn.
+    /// `true` if other shards' asks come before them in the next turn.
     asks_first: bool,
 
     pub(crate) sweep_at: usize,
@@ -147,7 +147,7 @@ impl<N: Net> Shard<N> {
         self.clients.net.has_ready() || self.port.has_work() || !self.fresh.is_empty()
     }
 
-    /// How long the shard may sleep at most; `None`: until it is rung.
+    /// Returns the longest time that the shard may sleep; `None`: until it is rung.
     pub(crate) fn nap(&self) -> Option<Duration> {
         let timed = self.drain.is_some()
             || !self.clients.deadlines.is_empty()

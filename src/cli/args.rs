@@ -1,4 +1,4 @@
-//! What the command line takes: the subcommands, and one flag for every key of the configuration.
+//! The command line: the subcommands, and one flag for every key of the configuration.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The variables `STENTOR_*`: settings, what other programs leave beside them, and mistyped names.
+//! The variables `STENTOR_*`: settings, variables of other programs, and mistyped names.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,5 @@
-//! `stentor.toml`: keys as in `--help`, with underscores or dashes. What is wrong is named with
-//! line and column.
+//! `stentor.toml`: keys as in `--help`, with underscores or dashes. Errors name the line and the
+//! column.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Every setting once: its name, its group in `--help`, what it means, and how it is read and
-//! shown.
+//! Every setting once: its name, its group in `--help`, its meaning, and the functions that read
+//! and show it.
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What `stentor config` prints: the defaults, the settings in force, and their variables.
+//! The output of `stentor config`: the defaults, the settings in force, and their variables.
 
 use std::fmt::Write as _;
 

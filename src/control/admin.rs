@@ -19,19 +19,19 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::api::answer::Fault;
 use super::{State, api, ask, hgrm, metrics, pages, stats};
 
-/// How much an API request is larger than the message in it.
+/// The bytes by which an API request may be larger than the message in it.
 const ENVELOPE_BYTES: usize = 64 << 10;
 
-/// How many connections the admin address holds. They take descriptors that clients could have.
+/// The most connections of the admin address. They take descriptors that clients could have.
 const CONNECTIONS_MAX: u32 = 128;
 
-/// How long a request's head may take, and how long a connection may lie idle before it.
+/// The longest time for a request's head, and for which a connection may lie idle before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a request's body and its answer may take together.
+/// The longest time for a request's body and its answer together.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long accepting rests after an error, which is mostly that descriptors are out.
+/// The pause in accepting after an error, which is mostly that descriptors are out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the admin listener until it is over, and then until all are answered.
@@ -98,7 +98,7 @@ async fn accept(
                     .header_read_timeout(HEAD_TIMEOUT)
                     .serve_connection(TokioIo::new(socket), answer)
             );
-            // Who has been accepted is answered once; what it asks then is another process's.
+            // An accepted connection is answered once; its next request is for another process.
             let enough = async {
                 let _ = is_over.wait_for(|over| *over).await;
                 asked.notified().await;
@@ -144,8 +144,8 @@ fn is_of_other_page(headers: &HeaderMap) -> bool {
     named.is_none() || named != text(headers, header::HOST)
 }
 
-/// Whether the host is named by an address or as localhost. Any other name may be one that a page
-/// has had resolved to this host, which makes it the same origin in the browser's eyes.
+/// Returns `true` if the host is named by an address or as localhost. Any other name may be one
+/// that a page has had resolved to this host, which makes it the same origin in the browser's eyes.
 fn is_named_as_local(headers: &HeaderMap) -> bool {
     let Some(host) = text(headers, header::HOST) else { return true };
     let name = match host.rsplit_once(':') {

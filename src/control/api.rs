@@ -148,7 +148,8 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
     }
 }
 
-/// Reads whom a disconnect means. An empty name is none: libraries send one beside the other.
+/// Returns the clients that a disconnect selects. An empty name is none: libraries send one beside
+/// the other.
 fn target(asked: Farewell) -> Result<Target, Fault> {
     let given = |name: Option<String>| name.filter(|name| !name.is_empty());
     if given(asked.session).is_some() {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use stentor_shards::{Answers, Untaken};
 
-/// How long a full lane is waited for.
+/// The longest wait for room in a full lane.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the shards may take to answer.
+/// The longest time that the shards may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.

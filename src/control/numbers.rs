@@ -3,7 +3,7 @@
 
 use stentor_shards::Report;
 
-/// How a number behaves, and in which unit it is counted.
+/// The behaviour of a number, and its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Rises and falls.

@@ -1,4 +1,4 @@
-//! What the public port shows: the page and its files, and whether the server is well.
+//! The pages of the public port: the chat page with its files, and the health checks.
 
 use axum::extract::State as Has;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -113,7 +113,8 @@ fn file(name: &str, headers: &HeaderMap) -> Option<Response> {
     Some(response)
 }
 
-/// Whether `If-None-Match` names a tag. Weak ones count: a proxy that compresses weakens ours.
+/// Returns `true` if `If-None-Match` names a tag. Weak tags count: a proxy that compresses weakens
+/// ours.
 fn has_tag(listed: &str, tag: &str) -> bool {
     listed.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
 }

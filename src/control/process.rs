@@ -1,4 +1,4 @@
-//! What the kernel says of this process: descriptors, memory, threads, and time used.
+//! The kernel's figures of this process: descriptors, memory, threads, and time used.
 
 use std::fs;
 use std::sync::OnceLock;

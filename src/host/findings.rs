@@ -1,5 +1,5 @@
-//! What keeps the server from running here, or from running well: the same lines for `serve`,
-//! `check` and `doctor`.
+//! Findings: limits that keep the server from running here, or from running well. `serve`, `check`
+//! and `doctor` print the same lines.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::config::Settings;
 /// One thing that is wrong, with what cures it: a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// Whether the server cannot start.
+    /// `true` if the server cannot start.
     pub(crate) fatal: bool,
     /// The name of the limit.
     pub(crate) limit: &'static str,
@@ -36,7 +36,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// How the server would run here.
+/// The way in which the server would run here.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
     /// The core of each shard; empty where they cannot be placed.

@@ -1,4 +1,4 @@
-//! What the control groups of this process allow: its own and all above it, of both versions.
+//! The limits of this process's control groups: its own and all above it, of both versions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ fn folders(root: &Path) -> Vec<PathBuf> {
 }
 
 impl Mount {
-    /// Whether it shows the hierarchy of these controllers; none: version 2.
+    /// Returns `true` if it shows the hierarchy of these controllers; none: version 2.
     fn is_of(&self, controllers: &[&str]) -> bool {
         match &self.controllers {
             None => controllers.is_empty(),

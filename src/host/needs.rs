@@ -1,4 +1,4 @@
-//! What the server needs of its host: each figure once, for the checks, for `doctor` and, through
+//! The needs of the server: each figure once, for the checks, for `doctor` and, through
 //! `doctor --json`, for the planner.
 
 use stentor_shards::{Ring, descriptors, rt};
@@ -18,7 +18,7 @@ pub(crate) const SPARE_DESCRIPTORS: u64 = 48;
 /// Watches of a shard that are not clients: of its listener and of its bell.
 const SHARD_WATCHES: u64 = 2;
 
-/// What so many shards need.
+/// The needs of a number of shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Needs {
     pub(crate) shards: u64,

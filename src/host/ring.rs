@@ -8,7 +8,7 @@ const PERM: i32 = rustix::io::Errno::PERM.raw_os_error();
 const ACCESS: i32 = rustix::io::Errno::ACCESS.raw_os_error();
 const NOSYS: i32 = rustix::io::Errno::NOSYS.raw_os_error();
 
-/// What a container or a unit needs to have the ring.
+/// The settings with which a container or a unit has the ring.
 const ALLOW: &str = "docker run --security-opt seccomp=scripts/docker/seccomp.json, or \
                      SystemCallFilter=io_uring_setup io_uring_enter io_uring_register in a unit";
 

@@ -2,20 +2,20 @@
 
 use std::os::fd::BorrowedFd;
 
-/// How much is read at once.
+/// The number of bytes that are read at once.
 const CHUNK: usize = 64 << 10;
 
 /// One line without its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Text(String),
-    /// Bytes that are no UTF-8.
+    /// Invalid UTF-8.
     Invalid,
-    /// More than so many bytes; what it said is forgotten.
+    /// A line longer than this many bytes, which are forgotten.
     TooLong,
 }
 
-/// What has been read and not been taken.
+/// Input that has been read and not been taken.
 #[derive(Debug)]
 pub(super) struct Lines {
     bytes: Vec<u8>,
@@ -92,12 +92,12 @@ impl Lines {
         String::from_utf8(line.to_vec()).map_or(Line::Invalid, Line::Text)
     }
 
-    /// Whether nothing more can come.
+    /// Returns `true` if nothing more can come.
     pub(super) fn has_ended(&self) -> bool {
         self.ended && self.start == self.bytes.len()
     }
 
-    /// Whether the input has been read to its end.
+    /// Returns `true` if the input has been read to its end.
     pub(super) fn is_read(&self) -> bool {
         self.ended
     }

@@ -12,7 +12,7 @@ use stentor_units::Url;
 
 use super::End;
 
-/// How long a server may take to answer the upgrade, and to say that it is ready.
+/// The longest time that a server may take to answer the upgrade, and to say that it is ready.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// When the kernel looks whether a silent peer is still there, and when it takes it for gone.
@@ -23,7 +23,7 @@ const KEEPALIVE_TRIES: u32 = 3;
 /// An open connection.
 pub(super) struct Link {
     socket: WebSocket<TcpStream>,
-    /// Whether bytes wait for room in the socket.
+    /// `true` if bytes wait for room in the socket.
     unsent: bool,
 }
 
@@ -146,7 +146,7 @@ impl Link {
         }
     }
 
-    /// Whether bytes wait for room in the socket.
+    /// Returns `true` if bytes wait for room in the socket.
     pub(super) fn has_unsent(&self) -> bool {
         self.unsent
     }

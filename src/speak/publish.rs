@@ -1,5 +1,5 @@
-//! `stentor pub`: every line is a publication that the server acknowledges, many at once, and what
-//! it does not take is told.
+//! `stentor pub`: every line is a publication that the server acknowledges, many at once. Refused
+//! lines are reported.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,13 +18,13 @@ use super::{End, Publish, wait};
 const WINDOW_FIRST: u64 = 32;
 const WINDOW_MAX: u64 = 1024;
 
-/// How long the server may leave publications unanswered.
+/// The longest time that the server may leave publications unanswered.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
 
-/// How long it may take to answer the goodbye.
+/// The longest time that it may take to answer the close frame.
 const GOODBYE_MAX: Duration = Duration::from_secs(5);
 
-/// How much of the input is still counted when the connection has ended.
+/// The most chunks of input that are still counted when the connection has ended.
 const COUNTED_CHUNKS_MAX: usize = 1024;
 
 /// One publication as it is sent.
@@ -37,7 +37,7 @@ struct Sent<'a> {
     body: &'a str,
 }
 
-/// What is read of an answer.
+/// The fields that are read of an answer.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(rename = "type")]
@@ -50,7 +50,7 @@ struct Answer {
     message_bytes: Option<usize>,
 }
 
-/// What has become of the lines.
+/// The number of lines by outcome.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     taken: u64,

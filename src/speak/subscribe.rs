@@ -17,7 +17,7 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 /// A connection that has lasted so long was a good one: after it the first wait is short again.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// How long the server may take to answer the goodbye.
+/// The longest time that the server may take to answer the close frame.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// Why the printing is over, or the connection.
@@ -29,7 +29,7 @@ enum Over {
     Ended(End),
 }
 
-/// What is printed, and how much of it is still to come.
+/// The output, and the number of messages that are still to come.
 struct Printer {
     out: BufWriter<StdoutLock<'static>>,
     json: bool,
@@ -84,8 +84,8 @@ pub(crate) fn subscribe(asked: &Subscribe) -> Result<(), String> {
     }
 }
 
-/// How long to wait before a try: exponential back-off with full jitter, so that clients which fell
-/// together do not return together.
+/// Returns the time to wait before a try: exponential back-off with full jitter, so that clients
+/// which fell together do not return together.
 fn pause(tries: u32) -> Duration {
     let longest = WAIT_FIRST.saturating_mul(2_u32.saturating_pow(tries)).min(WAIT_MAX);
     // A hasher's keys are random.

@@ -15,7 +15,8 @@ struct Listed {
     inode: u64,
 }
 
-/// Says who listens at `address` or at one that takes its connections; `None` where nobody does.
+/// Names the process that listens at `address` or at one that takes its connections; `None` if
+/// there is none.
 ///
 /// The kernel lets sockets of one user that all ask for it share a port. This one does not ask.
 pub(crate) fn of(address: SocketAddr) -> Option<String> {

@@ -12,14 +12,14 @@ use rustix::io::retry_on_intr;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-/// How long the other process may take to answer.
+/// The longest time that the other process may take to answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long another process may take to start before this one gives up.
+/// The longest time that another process may take to start before this one gives up.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often a name is tried that is taken and at which nobody is there: a moment after its owner
-/// has taken it, or has gone.
+/// The number of tries of a name that is taken and does not answer: its owner has only just taken
+/// it, or has just gone.
 const UNANSWERED_MAX: u32 = 100;
 const UNANSWERED_WAIT: Duration = Duration::from_millis(10);
 
@@ -45,7 +45,7 @@ impl std::fmt::Display for Peer {
     }
 }
 
-/// Says who is there. The user alone decides about trust.
+/// Returns the process and the user of the peer. The user alone decides about trust.
 pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
     // Through tokio: rustix takes the process number 0 of other namespaces for an error.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

@@ -25,12 +25,12 @@ const REFUSES: u8 = b'N';
 pub(super) const SERVING: u8 = b'S';
 pub(super) const FREE: u8 = b'F';
 
-/// What passes from one process to the other.
+/// The sockets that pass from one process to the other.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    /// What the shards listen on.
+    /// The listeners of the shards.
     pub(crate) listeners: Vec<OwnedFd>,
-    /// What the admin address is served on.
+    /// The listener of the admin address.
     pub(crate) admin: Option<OwnedFd>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn ask(stream: &mut UnixStream, fingerprint: u64) -> io::Result<Answe
     receive(stream)
 }
 
-/// Hears who asks.
+/// Reads the request of a newer process, and returns its fingerprint.
 pub(super) fn hear(stream: &mut UnixStream) -> io::Result<u64> {
     let mut question = [0; 9];
     stream.read_exact(&mut question)?;

@@ -18,7 +18,7 @@ const AGAIN_MAX: Duration = Duration::from_hours(1);
 /// A process that comes back later than this after its time is no restart by a supervisor.
 const QUIET: Duration = Duration::from_hours(1);
 
-/// How much of the program is looked at, so that a large one costs no time.
+/// The samples that are taken of the program, so that a large one costs no time.
 const SAMPLES: u64 = 64;
 const SAMPLE_BYTES: usize = 4096;
 
@@ -44,7 +44,7 @@ impl Settling {
         Self { since: Instant::now(), base, relieved: Some((from, again)) }
     }
 
-    /// How long this process does not yield to a newcomer yet.
+    /// Returns the time for which this process does not yield to a newcomer yet.
     pub(super) fn left(&self, newcomer: u64, now: Instant) -> Option<Duration> {
         let time = match self.relieved {
             Some((from, again)) if from == newcomer => again,

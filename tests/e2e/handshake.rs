@@ -1,4 +1,4 @@
-//! What is wrong with a request is said with the status that fits and a reason.
+//! A faulty request is refused with the status that fits and a reason.
 
 use std::io::Write;
 

@@ -15,7 +15,7 @@ const REST: Duration = Duration::from_micros(500);
 /// Bytes of one direction that are on their way: a link holds no more, and then TCP waits.
 const UNDER_WAY_MAX: usize = 64 << 10;
 
-/// What becomes of the bytes of one direction.
+/// The treatment of the bytes of one direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
     Clear,
@@ -29,7 +29,7 @@ pub(crate) enum Way {
     Held,
 }
 
-/// What happens to all connections at once.
+/// A fault of all connections at once.
 #[derive(Clone, Copy, Debug)]
 enum Blow {
     Ways { up: Way, down: Way },

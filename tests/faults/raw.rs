@@ -50,7 +50,7 @@ pub(crate) fn read_switching(stream: &mut TcpStream) {
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
 }
 
-/// Whether the server has not ended the connection; reads what is there.
+/// Reads the bytes that are there. Returns `true` if the server has not ended the connection.
 pub(crate) fn is_open(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let mut buffer = [0; 4096];

@@ -19,7 +19,7 @@ const READERS: usize = 60;
 const LATE: usize = 10;
 const PUBLISHERS: usize = 4;
 
-/// What one client was told until it was over.
+/// The messages and the end of one client.
 struct Told {
     /// The offsets of the messages, in the order in which they came.
     offsets: Vec<u64>,

@@ -79,14 +79,14 @@ impl Display for Waits {
     }
 }
 
-/// What the crowd saw between two moments.
+/// The observations of the crowd between two moments.
 #[derive(Debug)]
 pub(crate) struct Window {
     /// The pings' round trips.
     pub(crate) trips: Waits,
     /// From the moment at which a number was due to each receipt of it.
     pub(crate) messages: Waits,
-    /// What went wrong, if anything did.
+    /// The faults, if there were any.
     pub(crate) wrong: Option<String>,
 }
 

@@ -24,9 +24,9 @@ const EACH_BYTES: u64 = (64 << 10) + (1 << 20) + (64 << 10);
 
 /// A flood of one kind.
 struct Flood<'a> {
-    /// What is sent once, at first.
+    /// The bytes that are sent once, at first.
     first: &'a [u8],
-    /// What is sent again and again.
+    /// The bytes that are sent again and again.
     unit: &'a [u8],
     open: &'a dyn Fn(usize) -> TcpStream,
     reads: bool,

@@ -21,14 +21,14 @@ use crate::server::{Server, eventually};
 const P99_MAX: Duration = Duration::from_millis(20);
 const WORST_MAX: Duration = Duration::from_millis(250);
 
-/// What the good say to each other waits behind what attackers say, but not for long.
+/// Messages of well-behaved clients wait behind those of attackers, but not for long.
 const MESSAGES_P99_MAX: Duration = Duration::from_millis(250);
 const MESSAGES_WORST_MAX: Duration = Duration::from_secs(1);
 
 /// A shard that sleeps in the ring holds its set of sockets a second time, and there are two.
 const ASLEEP: usize = 2;
 
-/// What counts as a stall on a machine that is busy with something else.
+/// The time that counts as a stall on a machine that is busy with something else.
 const BUSY_P99_MAX: Duration = Duration::from_secs(1);
 const BUSY_WORST_MAX: Duration = Duration::from_secs(5);
 
@@ -43,7 +43,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(10);
 /// How long a control window is, and an attack at least.
 const WINDOW: Duration = Duration::from_millis(700);
 
-/// What an allocator keeps of what came and went, in bytes, whatever the attack.
+/// The bytes that an allocator keeps after they were freed, whatever the attack.
 const ALLOCATOR_BYTES: u64 = 8 << 20;
 
 pub(crate) struct Siege {
@@ -138,7 +138,7 @@ impl Siege {
     }
 }
 
-/// What the cores did for others than the server and this process since a moment.
+/// The time that the cores spent on other processes than the server and this one since a moment.
 struct Others {
     server: u32,
     began: Instant,

@@ -1,4 +1,5 @@
-//! Admission: who a client is, what it may do, and what it claims; then the answer 101.
+//! Admission: checks a request against limits and origins, claims its user and address at their
+//! owners, then answers 101.
 //!
 //! A request waits for its channel's home and for the owners of its claims, also where these are on
 //! this very shard: there is one way in.
@@ -58,7 +59,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Returns what can be said against a request without asking another shard.
+    /// Returns the refusal of a request that needs no answer of another shard, if there is one.
     fn find_fault(&self, upgrade: &Upgrade) -> Option<Refusal> {
         let config = &self.clients.config;
         // With a successor at the listeners, this one came before: it is told to go like the rest.
@@ -105,7 +106,7 @@ impl<N: Net> Shard<N> {
         address.map(|address| limit_key(address, config.ipv6_prefix))
     }
 
-    /// Claims a request's user and address at their owners. Returns how many answers will come.
+    /// Claims a request's user and address at their owners. Returns the number of answers to come.
     fn claim(&mut self, slot: Slot, upgrade: &Upgrade) -> u8 {
         let client_id = self.clients.roster.id(slot);
         let address = self.counted_address(slot, upgrade);
@@ -271,7 +272,7 @@ impl<N: Net> Shard<N> {
             client.machine = Some(Box::new(machine));
             self.clients.roster.state_mut(slot).set_more(true);
         }
-        // What came while the request waited has rung already, to no effect.
+        // Bytes that came while the request waited have rung already, to no effect.
         self.clients.net.mark_ready(slot);
     }
 }

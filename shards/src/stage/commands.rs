@@ -19,7 +19,7 @@ use crate::wire::command::{Command, ErrorCode, Mistake};
 use crate::wire::event::Event;
 use crate::wire::name::check_name;
 
-/// How much a command may cost others.
+/// The cost of a command to other clients and shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weight {
     /// As much as a publication, for which its home has room.

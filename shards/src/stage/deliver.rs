@@ -76,7 +76,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Goes on with those who waited for a channel, which is subscribed now.
+    /// Goes on with the clients that waited for a channel, which is subscribed now.
     fn let_in(&mut self, channel: &str, newest: Position, watched: bool) {
         let Some((index, waiting)) = self.take_subscribed(channel, newest, watched) else {
             return;
@@ -93,7 +93,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Tells those who waited for a channel that there is no room for it.
+    /// Tells the clients that waited for a channel that there is no room for it.
     fn turn_away(&mut self, channel: &str) {
         for Waiter { client, join } in self.take_unsubscribable(channel) {
             let Some(slot) = self.clients.roster.slot_of(client) else { continue };
@@ -107,7 +107,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Tells a client what became of its request. A refusal that comes so late does not count as
+    /// Tells a client the outcome of its request. A refusal that comes so late does not count as
     /// the client's mistake.
     fn tell_outcome(&mut self, to: ClientId, id: Option<&RequestId>, outcome: &Outcome) {
         let Some(slot) = self.clients.listener(to) else { return };

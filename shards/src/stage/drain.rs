@@ -14,7 +14,7 @@ pub(crate) struct Drain {
     began: Now,
     /// Another process serves the same address: nobody is refused, as all come through it.
     successor: bool,
-    /// How many clients were open when it began.
+    /// The number of clients that were open when it began.
     clients: usize,
     closed: usize,
     next_slot: usize,
@@ -75,7 +75,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Closes a client if it is open. Returns whether it was.
+    /// Closes a client if it is open. Returns `true` if it was.
     fn send_on_its_way(&mut self, slot: Slot) -> bool {
         let open = self.clients.roster.state(slot).is_open();
         if open {

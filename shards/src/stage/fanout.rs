@@ -313,7 +313,7 @@ impl<N: Net> Clients<N> {
         let sent = if let [share] = shares {
             N::send(hot.fd, fan.bytes(share.frames))
         } else {
-            // What is beyond the kernel's bound waits as if the socket had not taken it.
+            // Slices beyond the kernel's bound wait as if the socket had not taken them.
             let some = shares.iter().take(SHARES_PER_SEND);
             let slices: Vec<IoSlice<'_>> =
                 some.map(|share| IoSlice::new(fan.bytes(share.frames))).collect();

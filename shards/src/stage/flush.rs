@@ -17,8 +17,8 @@ use crate::net::Net;
 const REPLIES_BYTES_MAX: usize = 16 << 10;
 
 impl<N: Net> Clients<N> {
-    /// Sends whole frames to one client at once, or queues what its socket does not take. What it
-    /// is told while it speaks leaves together, in one send, when it has had its turn.
+    /// Sends whole frames to one client at once, or queues the part that its socket does not take.
+    /// While the client's own bytes are processed its frames are collected and leave in one send.
     pub(crate) fn emit(&mut self, slot: Slot, frames: &[u8]) {
         if self.roster.state(slot).is_closing() {
             return;

@@ -13,7 +13,7 @@ use crate::wire::refusal::Refusal;
 
 impl<N: Net> Shard<N> {
     /// Reads what a proxy says of its client before the request, where that is switched on.
-    /// Returns the number of bytes it took, and `None` if the request cannot be read yet or was
+    /// Returns the number of bytes consumed, and `None` if the request cannot be read yet or was
     /// refused. It may be called again with the same bytes and more.
     pub(crate) fn introduce(&mut self, slot: Slot, head: &[u8]) -> Option<usize> {
         let required = match self.clients.config.proxy_protocol {
@@ -52,10 +52,10 @@ impl<N: Net> Shard<N> {
         None
     }
 
-    /// How the request of this connection is read.
+    /// Returns the settings with which the request of this connection is read.
     pub(crate) fn limits<'a>(&self, config: &'a Config, slot: Slot) -> Limits<'a> {
         let proxies = &config.trusted_proxies;
-        // Who the peer is costs a call into the kernel: it is asked only where that matters.
+        // The peer's address costs a call into the kernel: it is asked for only where it matters.
         let trusted = !proxies.is_empty() && proxies.trusts(self.client_address(slot));
         Limits {
             head_bytes: config.head_bytes,

@@ -1,5 +1,5 @@
-//! How a client ends: seats and claims are given back first, then the last word is sent, then the
-//! socket goes.
+//! Leave: a client's seats and claims are released first, then its close frame is sent, then the
+//! socket is closed.
 
 use std::task::Poll;
 
@@ -15,7 +15,7 @@ use crate::shard::Shard;
 use crate::wire::frame::put_close;
 use crate::wire::refusal::Refusal;
 
-/// How often a connection that goes is read for the last time.
+/// The most reads of a connection before it is closed.
 const LAST_READS_MAX: usize = 16;
 
 impl<N: Net> Shard<N> {
@@ -56,7 +56,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Gives back what a request has been given before it could be granted.
+    /// Releases the claims and the subscription of a request that was not granted yet.
     pub(crate) fn abandon(&mut self, slot: Slot) {
         let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
         let pending = brief.and_then(|brief| brief.pending.take());
@@ -68,7 +68,7 @@ impl<N: Net> Shard<N> {
         self.release_claims(slot);
     }
 
-    /// Gives back what the client claimed at owners.
+    /// Releases the client's claims at owners.
     pub(crate) fn release_claims(&mut self, slot: Slot) {
         let id = self.clients.roster.id(slot);
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
@@ -128,13 +128,13 @@ impl<N: Net> Shard<N> {
         self.remove(slot);
     }
 
-    /// Says no, and leaves the client a moment to read it.
+    /// Sends a refusal, and leaves the client a moment to read it.
     pub(crate) fn refuse(&mut self, slot: Slot, refusal: &Refusal) {
         self.clients.count_refusal(refusal);
         self.abandon(slot);
         let response = refusal.response();
         let hot = self.clients.roster.hot(slot);
-        // What does not fit into a fresh socket's buffer is not worth waiting for.
+        // A part that does not fit into a fresh socket's buffer is not worth waiting for.
         let _ = N::send(hot.fd, &response);
         N::shutdown_write(hot.fd);
         self.clients.roster.state_mut(slot).linger();

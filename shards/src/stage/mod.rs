@@ -1,7 +1,7 @@
 //! The stages that a client meets and a message passes, one file each.
 //!
 //! A stage calls only stages below it in this list, never one above; `tests/it/layers.rs` holds the
-//! calls against [the ranks there](self). What must go back up is returned to the caller.
+//! calls against [the ranks there](self). Outcomes for a stage above are returned to the caller.
 
 pub(crate) mod accept;
 mod serve;

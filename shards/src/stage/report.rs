@@ -137,7 +137,7 @@ impl<N: Net> Shard<N> {
         })
     }
 
-    /// Returns how many clients have something in their outbox.
+    /// Returns the number of clients with something in their outbox.
     fn blocked_count(&self) -> usize {
         let listed = self.clients.outboxes.listed.iter();
         listed

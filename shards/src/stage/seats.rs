@@ -33,7 +33,7 @@ impl<N: Net> Shard<N> {
         Ok(index)
     }
 
-    /// The home counts this shard in. Returns the channel and those who waited for that.
+    /// The home counts this shard in. Returns the channel and the clients that waited for that.
     pub(crate) fn take_subscribed(
         &mut self,
         name: &str,
@@ -50,7 +50,7 @@ impl<N: Net> Shard<N> {
         Some((index, waiting))
     }
 
-    /// The home has no room for the channel. Returns those who waited for it.
+    /// The home has no room for the channel. Returns the clients that waited for it.
     pub(crate) fn take_unsubscribable(&mut self, name: &str) -> Vec<Waiter> {
         let Some(index) = self.rooms.channels.find(name) else { return Vec::new() };
         let channel = self.rooms.channels.at(index);
@@ -136,7 +136,7 @@ impl<N: Net> Shard<N> {
         self.port.owe(home, Ask::Watch { channel: name, by, on });
     }
 
-    /// Lets the watchers of a channel know who came or went, if there are any.
+    /// Tells the watchers of a channel, if there are any, that a client joined or left.
     fn announce(&mut self, slot: Slot, index: ChannelIndex, joined: bool) {
         let channel = self.rooms.channels.get(index);
         if !channel.watched {
@@ -224,7 +224,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Gives a subscription back if nobody here needs it.
+    /// Ends the subscription to a channel if no client here needs it.
     pub(crate) fn forget_if_empty(&mut self, index: ChannelIndex) {
         let Some(channel) = self.rooms.channels.try_at(index) else { return };
         let needed = !channel.members.is_empty()

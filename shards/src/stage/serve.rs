@@ -59,7 +59,7 @@ impl<N: Net> Shard<N> {
                 return self.clients.net.mark_ready(slot);
             }
             if !self.clients.roster.state(slot).is_any(Flags::ENDED) {
-                // What comes after a short read rings anew.
+                // Bytes that come after a short read ring anew.
                 return;
             }
         }
@@ -68,7 +68,7 @@ impl<N: Net> Shard<N> {
     fn take_bytes(&mut self, slot: Slot, bytes: &[u8]) {
         let state = self.clients.roster.state(slot);
         match state.phase() {
-            // RFC 6455, 7.1.7: what comes after a broken rule is not processed.
+            // RFC 6455, 7.1.7: bytes after a broken rule are not processed.
             _ if state.is_any(Flags::OVER) => {}
             Phase::Handshake => self.shake_hands(slot, bytes),
             Phase::Open | Phase::Closing => self.ingest(slot, bytes),

@@ -40,7 +40,7 @@ impl<N: Net> Shard<N> {
         self.clients.net.mark_ready(slot);
     }
 
-    /// Lets the held go on, in turn, as far as there is room. Returns how many found some.
+    /// Lets held clients go on, in turn, as far as there is room. Returns the number that did.
     pub(crate) fn resume_held(&mut self) -> usize {
         let mut resumed = 0;
         for _ in 0..self.held.len() {
@@ -119,7 +119,7 @@ impl<N: Net> Shard<N> {
         self.clients.speaker.slot = None;
         if !machine.is_idle() {
             let hopeful = machine.follow(&input[begun.unwrap_or(0)..taken], begun.is_some());
-            // What the machine has read and not said yet comes before the end.
+            // Messages that the machine has read and not returned yet come before the end.
             if !hopeful && all_heard && matches!(flow, Flow::On | Flow::Later) {
                 flow = Flow::Over(CloseReason::Utf8);
             }

@@ -8,7 +8,7 @@ use crate::model::id::{ShardId, Slot};
 use crate::net::Net;
 use crate::shard::Shard;
 
-/// How the reading of a client goes on after a message.
+/// The next step in reading a client after a message.
 #[derive(Debug)]
 pub(crate) enum Flow {
     /// With the next one.

@@ -41,7 +41,7 @@ impl<N: Net> Shard<N> {
     }
 
     /// Adds to everyone's time what the shard itself was away since its turn at `before`: stopped,
-    /// or without its core. What clients said meanwhile lies unread, and is no silence of theirs.
+    /// or without its core. Messages that clients sent meanwhile lie unread: they were not silent.
     pub(crate) fn excuse_absence(&mut self, before: Now) {
         let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(before.ns));
         if passed < ABSENCE_MIN {
@@ -143,13 +143,13 @@ impl<N: Net> Shard<N> {
             }
             true
         });
-        // Who watched a closed client was told, and may not have taken that at once.
+        // The watchers of a closed client were told, and may not have taken that at once.
         blocked.append(&mut self.clients.outboxes.listed);
         self.clients.outboxes.listed = blocked;
     }
 
     /// Pings those whose last ping is an interval ago and closes the silent, among the next slots.
-    /// Who talks is pinged as well: some clients hear nothing else, and end a connection without
+    /// Clients that talk are pinged as well: some hear nothing else, and end a connection without
     /// pings.
     fn sweep_slice(&mut self, passed: Duration) {
         let config = &self.clients.config;

@@ -1,5 +1,5 @@
-//! Who is in a channel: each shard is asked for its own clients, and the answers are put together
-//! where the question came from.
+//! The members of a channel: each shard is asked for its own clients, and the shard of the client
+//! that asked puts the answers together.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ const USERS_MAX: usize = 1000;
 pub(crate) struct TooMany;
 
 impl<N: Net> Shard<N> {
-    /// Asks every shard who is in a channel, for a client.
+    /// Asks every shard for its members of a channel, for a client.
     pub(crate) fn ask_who(
         &mut self,
         slot: Slot,

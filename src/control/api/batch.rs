@@ -22,7 +22,7 @@ use crate::control::State;
 /// The most commands of one request.
 pub(super) const COMMANDS_MAX: usize = 1000;
 
-/// How many commands of a parallel batch are under way at once.
+/// The most commands of a parallel batch that are under way at once.
 const PARALLEL_MAX: usize = 64;
 
 /// Centrifugo's numbers for methods in the older form.

@@ -1,5 +1,5 @@
-//! Idempotency keys: a publication that is asked for again under its key is made once, and whoever
-//! asks is told the same result.
+//! Idempotency keys: a publication that is asked for again under its key is made once, and every
+//! such request gets the same result.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -11,16 +11,16 @@ use tokio::time::Instant;
 
 use crate::control::ask::Unanswered;
 
-/// How long a key is remembered, as Centrifugo does.
+/// The time for which a key is remembered, as in Centrifugo.
 pub(crate) const KEY_TIME: Duration = Duration::from_mins(5);
 
 /// The longest key.
 pub(crate) const KEY_BYTES_MAX: usize = 256;
 
-/// How many keys are remembered; beyond that the oldest is forgotten before its time.
+/// The most keys that are remembered; beyond that the oldest is forgotten before its time.
 pub(crate) const KEYS_MAX: usize = 100_000;
 
-/// How long a request waits for the publication of its key. The publication itself goes on.
+/// The longest wait of a request for the publication of its key. The publication itself goes on.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The place of a publication in its channel.
@@ -32,7 +32,7 @@ type Key = (String, String);
 /// The result, once there is one.
 type Told<P> = watch::Receiver<Option<Published<P>>>;
 
-/// What `/metrics` tells of the keys.
+/// The figures of the keys in `/metrics`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Keys remembered now.
@@ -104,7 +104,7 @@ impl<P: Copy> Keys<P> {
         Claim::First(number, sender, told)
     }
 
-    /// Keeps the result of a claim, or gives its key back if nothing was published.
+    /// Keeps the result of a claim, or forgets its key if nothing was published.
     fn settle(&mut self, key: &Arc<Key>, number: u64, published: Published<P>) {
         match (published, self.known.get_mut(key)) {
             (Ok(place), Some((known, state))) if *known == number => *state = State::Made(place),
@@ -149,8 +149,8 @@ impl<P: Copy + Send + Sync + 'static> Once<P> {
         Counts { keys: keys.known.len() as u64, replays: keys.replays, evictions: keys.evictions }
     }
 
-    /// Publishes unless the key's publication was made, or is under way. What was not published is
-    /// not remembered: the next one who asks tries again.
+    /// Publishes unless the key's publication was made, or is under way. A failure is not
+    /// remembered: the next request with the key tries again.
     pub(crate) async fn publish<F>(&self, key: Key, publication: F) -> Published<P>
     where
         F: Future<Output = Published<P>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! `publish`, `broadcast` and `direct`: what is said through the API, and with which parameters.
+//! `publish`, `broadcast` and `direct`: messages through the API, and their parameters.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -78,7 +78,8 @@ impl Said<'_> {
     }
 }
 
-/// What is published: one JSON value as it was written, or the bytes that base64 stands for.
+/// Returns the body to publish: one JSON value as it was written, or the bytes that base64 stands
+/// for.
 fn body(data: Option<&RawValue>, base64: Option<&str>) -> Result<Body, Fault> {
     let Some(base64) = base64.filter(|text| !text.is_empty()) else {
         let data = data.ok_or_else(|| Fault::bad("data or b64data is needed"))?;

@@ -1,4 +1,4 @@
-//! Which format of metrics a scraper gets: what its `Accept` likes best of the two that there are.
+//! The choice between the two formats of metrics: a scraper gets the one that its `Accept` prefers.
 
 /// A format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ const EXPONENT_MAX: u32 = 18;
 pub(crate) struct Number {
     /// All digits, those of the fraction too.
     digits: u128,
-    /// How many of them are behind the point.
+    /// The number of them behind the point.
     decimals: u32,
     exponent: u32,
 }

@@ -17,7 +17,7 @@ const SIZES: [(&[&str], u64); 8] = [
     (&["gb"], 1_000_000_000),
 ];
 
-/// What a rate is by, in seconds.
+/// The periods of a rate, in seconds.
 const PERIODS: [(&[&str], u32); 3] = [(&["s", "sec"], 1), (&["m", "min"], 60), (&["h"], 3_600)];
 
 fn find<T: Copy>(units: &[(&[&str], T)], unit: &str) -> Option<T> {
@@ -25,7 +25,7 @@ fn find<T: Copy>(units: &[(&[&str], T)], unit: &str) -> Option<T> {
     units.iter().find(|(names, _)| names.contains(&unit.as_str())).map(|(_, factor)| *factor)
 }
 
-/// A number and what its unit stands for, from one of `units`.
+/// Returns a number and the size of its unit, which is one of `units`.
 fn split(text: &str, units: &[(&[&str], u64)]) -> Option<(Number, u64)> {
     let (number, unit) = Number::read(text.trim())?;
     Some((number, find(units, unit)?))
@@ -77,7 +77,7 @@ pub fn show_rate(rate: f64) -> String {
     format!("{rate}/s")
 }
 
-/// What there is of a second, and what one of the unit is.
+/// Reads a rate. Returns the amount per second, and the size of its unit.
 fn per_second(text: &str, units: &[(&[&str], u64)]) -> Option<(f64, f64)> {
     let (amount, period) = text.split_once('/').unwrap_or((text, "s"));
     let seconds = f64::from(find(&PERIODS, period)?);
@@ -110,7 +110,7 @@ fn read_share(text: &str) -> Option<(f64, f64)> {
     }
 }
 
-/// The amounts of thresholds, which need not be whole: the value, and what one of its unit is.
+/// The amounts of thresholds, which need not be whole: the value, and the size of its unit.
 pub(crate) mod amount {
     use super::{COUNTS, SIZES, amount_in};
 

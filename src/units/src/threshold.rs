@@ -13,7 +13,7 @@ const OPERATORS: [(&str, Operator); 6] = [
     (">", Operator::More),
 ];
 
-/// How a figure is compared with its bound.
+/// The comparison of a figure with its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     /// `<`
@@ -50,7 +50,7 @@ impl Operator {
     }
 }
 
-/// What a figure is a number of, and so how its bound is read.
+/// The kind of a figure, which decides how its bound is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Nanoseconds.
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// The value in the figure's own unit, and what one of the typed unit is in it.
+    /// The value in the figure's own unit, and the size of the typed unit in it.
     #[expect(clippy::cast_precision_loss, reason = "times are at most 30 days")]
     fn read(self, text: &str) -> Option<(f64, f64)> {
         match self {
@@ -96,12 +96,12 @@ impl Kind {
     }
 }
 
-/// What a figure is held against.
+/// The bound that a figure is compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {
     /// In the figure's own unit: nanoseconds, things, bytes, a part of one.
     pub value: f64,
-    /// What one of the typed unit is in the figure's own.
+    /// The size of the typed unit in the figure's own.
     pub scale: f64,
 }
 

@@ -69,7 +69,7 @@ pub fn show(time: Duration) -> String {
     if left == 0 {
         return "0".into();
     }
-    // What is finer than a second stands in one unit: 1500ms rather than 1s500ms.
+    // A time finer than a second is written in one unit: 1500ms rather than 1s500ms.
     let whole = left.is_multiple_of(u128::from(SECOND));
     let units = UNITS.iter().filter(|(_, ns)| whole || *ns < SECOND);
     let mut out = String::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Uri;
 use serde::{Deserialize, Serialize};
 
-/// How long one of several addresses may take to answer before the next is tried, and the last.
+/// The time in which an address must answer before the next is tried, and that of the last one.
 const NEXT_AFTER: Duration = Duration::from_secs(2);
 const LAST_MAX: Duration = Duration::from_secs(10);
 
@@ -16,7 +16,7 @@ const LAST_MAX: Duration = Duration::from_secs(10);
 #[serde(try_from = "String", into = "String")]
 pub struct Url {
     text: String,
-    /// Whether it asks for TLS.
+    /// `true` if it asks for TLS.
     pub tls: bool,
     /// Name or address, without brackets.
     pub host: String,
@@ -31,7 +31,7 @@ impl Url {
     /// `ws`, without a path `/ws`. `http` stands for `ws`, and `https` for `wss`.
     ///
     /// # Errors
-    /// One line that names the text and says what is wrong with it.
+    /// One line that names the text and its fault.
     pub fn read(text: &str) -> Result<Self, String> {
         let whole = match text.split_once("://") {
             Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),

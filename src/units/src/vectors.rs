@@ -1,4 +1,4 @@
-//! The vectors that the planner's tests read as well, and that all that is shown reads back.
+//! Tests with the vectors that the planner's tests read as well: every shown text reads back.
 
 use std::time::Duration;
 
