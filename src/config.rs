@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn config_errors_name_the_key() {
         for (variables, flags, part) in [
             (vec![("STENTOR_PING_INTERVALL", "3s")], vec![], "did you mean STENTOR_PING_INTERVAL?"),
             (vec![], vec![("pong-timeout", "5ms")], "--pong-timeout: 5ms is less than 100ms"),

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thing_is_said_once_a_minute() {
+    fn a_notice_is_logged_once_a_minute() {
         let mut said = Said::default();
         assert!(said.is_due("a".into(), 1000));
         assert!(!said.is_due("a".into(), 1059));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn many_different_things_are_counted_and_forgotten() {
+    fn many_different_notices_are_counted_and_forgotten() {
         let mut said = Said::default();
         let due = (0..1000).filter(|key| said.is_due(key.to_string(), 1000)).count();
         assert_eq!((due, said.left_out), (KEYS_MAX, 1000 - KEYS_MAX as u64));

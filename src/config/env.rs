@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_is_not_set_and_what_is_not_text_is_an_error() {
+    fn empty_variables_are_unset_and_invalid_utf8_is_an_error() {
         let empty = [("STENTOR_SHARDS", b"".as_slice()), ("STENTOR_API_KEY", b" ")];
         let layered = load(&empty).unwrap();
         assert!(layered.sources.is_empty() && layered.settings.api_key.is_none());

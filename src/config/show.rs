@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_can_be_read_and_hides_the_key() {
+    fn config_show_output_reads_back_and_hides_the_key() {
         let flags = BTreeMap::from([("api-key", "secret".to_owned()), ("shards", "2".to_owned())]);
         let layered = Layered::load(None, std::iter::empty(), &flags).unwrap();
         let shown = in_force(&layered);

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_what_its_number_is() {
+    fn the_end_of_a_name_decides_the_kind_of_number() {
         let mut seen = std::collections::HashSet::new();
         for number in NUMBERS {
             let counts = matches!(number.kind, Kind::Counter | Kind::CounterMicroseconds);

@@ -54,7 +54,7 @@ fn empty_and_large_messages_pass() {
 }
 
 #[test]
-fn queued_messages_are_joined_with_newlines_for_who_wants_it() {
+fn queued_messages_are_joined_with_newlines_on_request() {
     let server = Server::start(&[]);
     let mut joined = Client::plain(server.address, "/ws?join=newline");
     let mut single = Client::plain(server.address, "/ws");

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::server::Server;
 
 #[test]
-fn what_is_said_in_one_channel_is_not_heard_in_another() {
+fn a_message_in_one_channel_is_not_heard_in_another() {
     let server = Server::start(&["--shards", "2"]);
     let mut red = Client::plain(server.address, "/ws?channel=red");
     let mut blue = Client::plain(server.address, "/ws?channel=blue");

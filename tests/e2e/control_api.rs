@@ -207,7 +207,7 @@ fn commands_of_the_older_form_are_answered_line_by_line() {
 }
 
 #[test]
-fn who_is_not_let_in_is_told_by_which_scheme() {
+fn unauthorized_requests_are_told_the_scheme() {
     let server = Server::start(&["--api-key", "secret"]);
     for path in ["/api/info", "/api/nothing", "/api"] {
         let answer = response(server.admin, &format!("POST {path} HTTP/1.1"));

@@ -58,7 +58,7 @@ fn a_second_signal_does_not_wait() {
 }
 
 #[test]
-fn what_waits_in_an_outbox_still_leaves() {
+fn a_drain_flushes_outboxes() {
     let flags =
         ["--drain-spread", "0", "--send-buffer-bytes", "16KiB", "--receive-buffer-bytes", "64KiB"];
     let mut server = Server::start(&flags);

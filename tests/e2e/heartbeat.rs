@@ -45,7 +45,7 @@ fn a_client_that_pongs_stays() {
 /// Many clients end a connection on which the server's pings stay away. One that publishes and has
 /// asked for no echo hears nothing else.
 #[test]
-fn who_talks_and_hears_nothing_is_pinged_in_time() {
+fn a_client_that_talks_and_hears_nothing_is_pinged_in_time() {
     let server = Server::start(&["--ping-interval", "500ms", "--pong-timeout", "500ms"]);
     let mut talker = Client::plain(server.address, "/ws?channel=talk&echo=false");
     let mut reader = talker.stream().try_clone().unwrap();

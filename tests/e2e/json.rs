@@ -100,7 +100,7 @@ fn binary_is_no_json() {
 }
 
 #[test]
-fn who_watches_hears_who_comes_and_goes() {
+fn watchers_hear_of_joins_and_leaves() {
     let server = Server::start(&["--shards", "2"]);
     let (mut watcher, _) = Client::json(server.address, "/ws?user=watcher");
     watcher.send(r#"{"type":"join","channel":"room","presence":true,"id":1}"#);

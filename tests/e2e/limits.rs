@@ -36,7 +36,7 @@ fn broken_frames_and_texts_end_with_1002_and_1007() {
 
 /// On one shard a client's own last words come back to it as well, before it learns its mistake.
 #[test]
-fn what_was_said_before_a_broken_rule_is_heard_and_the_connection_ends_at_once() {
+fn messages_before_a_broken_rule_are_delivered_and_the_connection_ends_at_once() {
     let server = Server::start(&["--shards", "1", "--close-timeout", "1h"]);
     let began = Instant::now();
     for _ in 0..10 {

@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::server::{Server, get, request};
 
 #[test]
-fn slashes_too_many_make_no_difference() {
+fn doubled_slashes_make_no_difference() {
     let server = Server::start(&[]);
     for target in ["/ws", "/ws/", "//ws", "//ws//?channel=a", "/ws/?channel=a"] {
         let mut client = Client::plain(server.address, target);
@@ -19,7 +19,7 @@ fn slashes_too_many_make_no_difference() {
 }
 
 #[test]
-fn all_of_it_stands_under_a_prefix_and_without_it() {
+fn all_paths_exist_with_and_without_the_prefix() {
     let server = Server::start(&["--path-prefix", "/chat"]);
     for target in ["/chat/ws", "/chat/ws/", "//chat//ws", "/chat/ws?channel=a", "/ws"] {
         let mut client = Client::plain(server.address, target);
@@ -43,7 +43,7 @@ fn all_of_it_stands_under_a_prefix_and_without_it() {
 }
 
 #[test]
-fn what_is_not_there_is_named_and_repeats_nothing_that_could_do_harm() {
+fn unknown_paths_are_named_without_harmful_characters() {
     let server = Server::start(&[]);
     let (status, text) = get(server.address, "/nowhere/x");
     assert_eq!(

@@ -84,7 +84,7 @@ fn a_trusted_proxy_is_believed_from_right_to_left() {
 }
 
 #[test]
-fn who_is_no_trusted_proxy_is_not_believed_and_the_log_says_what_to_do() {
+fn an_untrusted_proxy_is_not_believed_and_the_log_names_the_setting() {
     let server = Server::start(&["--max-clients-per-ip", "1"]);
     let first = forwarded(&server, "X-Forwarded-For: 192.0.2.1");
     let second = forwarded(&server, "X-Forwarded-For: 192.0.2.2");
@@ -186,7 +186,7 @@ fn an_introduction_comes_in_pieces_or_not_at_all() {
 }
 
 #[test]
-fn who_said_nothing_behind_an_introduction_is_not_answered() {
+fn a_silent_client_behind_a_proxy_header_is_not_answered() {
     let flags = [
         "--proxy-protocol",
         "required",

@@ -91,7 +91,7 @@ fn lines_that_cannot_be_published_are_told_and_the_rest_goes() {
 }
 
 #[test]
-fn what_the_server_refuses_is_counted() {
+fn lines_that_the_server_refuses_are_counted() {
     let server = Server::start(&["--messages-per-second", "5"]);
     let lines = "x\n".repeat(100);
     let (code, stderr) = publish(&["pub", "news"], &url(&server), lines.as_bytes());

@@ -47,7 +47,7 @@ fn last_of(mut client: Client, first: i64) -> i64 {
 }
 
 #[test]
-fn what_the_older_connection_does_not_get_the_newer_one_does() {
+fn a_message_that_the_older_connection_misses_reaches_the_newer_one() {
     // One parcel in a lane: homes and publishers wait for room all the time, and a close may not
     // overtake what waits.
     let server = Server::start(&["--shards", "2", "--lane-parcels", "1"]);

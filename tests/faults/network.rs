@@ -53,7 +53,7 @@ fn a_cut_in_the_middle_of_a_message_publishes_none_of_it_and_frees_the_user() {
 }
 
 #[test]
-fn who_ends_its_direction_has_left_and_what_it_said_before_counts() {
+fn a_half_closed_client_has_left_and_its_earlier_messages_count() {
     let (server, proxy, mut witness) = setting(&[]);
     let mut far = Client::plain(proxy.address, "/ws");
     for text in ["one", "two", "three"] {

@@ -132,7 +132,7 @@ fn no_connect_is_refused_or_reset_while_processes_take_over_from_one_another() {
 }
 
 #[test]
-fn who_was_connected_is_told_to_go_and_who_was_half_in_comes_in_first() {
+fn connected_clients_are_sent_away_and_handshakes_under_way_finish_first() {
     let flags = ["--shards", "2", "--drain-spread", "400ms"];
     let mut server = Server::start(&flags);
     let clients: Vec<Client> = (0..40).map(|_| Client::plain(server.address, "/ws")).collect();
@@ -214,7 +214,7 @@ fn the_admin_address_passes_on_as_well() {
 }
 
 #[test]
-fn a_process_without_clients_still_answers_whom_it_has_accepted() {
+fn a_process_without_clients_still_answers_accepted_connections() {
     let mut server = Server::start(&[]);
     let askers = [0, 20].map(|sent| HalfIn::begin(server.admin, READY, sent));
     // Answered behind them, so they have been accepted.

@@ -53,7 +53,7 @@ fn read(mut stream: TcpStream, acknowledged: &AtomicU64, is_over: &AtomicBool) -
 }
 
 #[test]
-fn what_was_acknowledged_has_reached_everybody_and_nobody_goes_untold() {
+fn acknowledged_messages_reach_everybody_and_all_get_a_close_frame() {
     let flags = ["--shards", "2", "--drain-spread", "800ms", "--outbox-bytes", "64MiB"];
     let buffers = ["--send-buffer-bytes", "16KiB", "--receive-buffer-bytes", "64KiB"];
     let mut server = Server::start(&[&flags[..], &buffers].concat());

@@ -103,7 +103,7 @@ fn a_header_that_breaks_a_rule_ends_the_connection_before_any_payload() {
 }
 
 #[test]
-fn what_is_too_large_ends_with_1009_and_takes_no_memory() {
+fn messages_too_large_end_with_1009_and_take_no_memory() {
     let siege = Siege::begin(&["--message-bytes", "64KiB"]);
     let half = vec![b'x'; 40_000];
     let many: Vec<u8> = std::iter::once(frame(0x01, b"x"))
@@ -141,7 +141,7 @@ fn what_is_too_large_ends_with_1009_and_takes_no_memory() {
 }
 
 #[test]
-fn texts_that_are_none_end_with_1007_as_soon_as_that_is_certain() {
+fn invalid_utf8_ends_with_1007_at_its_first_wrong_byte() {
     let siege = Siege::begin(&[]);
     // Each ends where it has become hopeless: the rest of its frame or message never comes.
     let begun = |payload: &[u8]| [header(0x81, 1_000), payload.to_vec()].concat();
@@ -167,7 +167,7 @@ fn texts_that_are_none_end_with_1007_as_soon_as_that_is_certain() {
 }
 
 #[test]
-fn what_was_said_before_a_broken_rule_is_heard() {
+fn messages_before_a_broken_rule_are_delivered() {
     let siege = Siege::begin(&[]);
     let mut witness = upgraded(siege.server.address, "/ws?channel=scene");
     for round in 0..20 {

@@ -71,7 +71,7 @@ fn refused() -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn what_is_wrong_is_refused_with_a_reason() {
+fn malformed_requests_are_refused_with_a_reason() {
     let siege = Siege::begin(&["--errors-max", "65536"]);
     siege.withstand("wrong JSON and names", ATTACKERS as u64 * (2 << 20), |server| {
         let mut attackers: Vec<TcpStream> =
@@ -101,7 +101,7 @@ fn what_is_wrong_is_refused_with_a_reason() {
 }
 
 #[test]
-fn what_is_only_odd_passes_byte_for_byte() {
+fn odd_and_valid_bodies_pass_byte_for_byte() {
     let siege = Siege::begin(&[]);
     let many: Vec<String> = (0..3_000).map(|key| format!(r#""{key}":{key}"#)).collect();
     let bodies = [

@@ -141,7 +141,7 @@ fn descriptors_run_out_and_come_back() {
 }
 
 #[test]
-fn more_clients_than_there_may_be_are_told_so() {
+fn clients_over_the_limit_are_refused() {
     let most = (CLIENTS + 10).to_string();
     let siege = Siege::begin(&["--max-clients", &most]);
     siege.withstand("clients over the limit", 4 << 20, |server| {

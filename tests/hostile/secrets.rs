@@ -65,7 +65,7 @@ fn check_line(line: &str) {
 }
 
 #[test]
-fn no_line_of_the_log_is_a_clients() {
+fn clients_cannot_write_a_line_of_the_json_log() {
     let siege = Siege::begin(&["--log-level", "trace"]);
     siege.withstand("words for the log", 4 << 20, |server| {
         for _ in 0..10 {
@@ -86,7 +86,7 @@ fn no_line_of_the_log_is_a_clients() {
 }
 
 #[test]
-fn nor_is_one_of_the_log_for_people() {
+fn clients_cannot_write_a_line_of_the_human_log() {
     let (mut child, address, admin) = for_people();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     say_everything(address, admin);

@@ -105,7 +105,7 @@ fn small_frames_that_wait_keep_only_themselves() {
 }
 
 #[test]
-fn writers_of_a_byte_a_second_cost_what_they_wrote() {
+fn writers_of_a_byte_a_second_cost_no_more_than_their_bytes() {
     let siege = Siege::begin(&FLAGS);
     siege.withstand("writers of a byte a second", 200 * (8 << 10), |server| {
         let mut slow: Vec<TcpStream> = (0..200)

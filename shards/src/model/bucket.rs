@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_refills_it_and_no_more() {
+    fn a_bucket_refills_in_one_second_and_no_further() {
         let mut bucket = Bucket::full(10, 0);
         assert!((0..10).all(|_| bucket.take(1, 10, 0)));
         assert!(!bucket.take(1, 10, 0));

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_older_go_when_the_newer_is_open() {
+    fn older_clients_are_closed_when_the_newer_is_open() {
         let bob: Arc<str> = "bob".into();
         let mut directory = Directory::default();
         for slot in 1..=4 {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_never_opens_replaces_nobody() {
+    fn a_client_that_never_opens_replaces_nobody() {
         let bob: Arc<str> = "bob".into();
         let mut directory = Directory::default();
         directory.claim_user(&bob, client(1), DuplicateUser::Replace);

@@ -78,7 +78,7 @@ fn joins_that_wait_for_a_home_count_as_channels() {
 }
 
 #[test]
-fn what_a_client_makes_its_shard_owe_is_bounded() {
+fn asks_that_a_client_causes_are_bounded() {
     let (mut shards, client) = two_shards();
     let channel = elsewhere(&shards, 0);
     client.ask(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
@@ -150,7 +150,7 @@ fn comings_and_goings_that_others_watch_do_not_fill_a_lane() {
 }
 
 #[test]
-fn who_publishes_does_not_wait_until_others_have_told_many() {
+fn publications_do_not_wait_for_crowded_lanes() {
     let (mut shards, [flooder, speaker]) = two_shards_of(1_000);
     let owned = |user: &&str| shards.all[0].port.mesh.home_of(*user).index() == 0;
     let user = ["ann", "bob", "cid", "dan", "eve"].into_iter().find(owned).unwrap();

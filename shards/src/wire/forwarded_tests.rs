@@ -112,7 +112,7 @@ fn ipv6_networks_count_as_one_and_ipv4_addresses_each() {
 proptest! {
     /// The entries of the client, which come before those of the proxies, do not change the answer.
     #[test]
-    fn what_a_client_claims_of_itself_is_not_believed(
+    fn addresses_that_a_client_claims_are_not_believed(
         claim in "[ -~]{0,60}", lines in any::<bool>(), standard in any::<bool>(),
     ) {
         let proxies = trusted(&["10.0.0.0/8"]);

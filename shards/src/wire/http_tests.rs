@@ -94,7 +94,7 @@ fn the_json_dialect_is_found_among_others() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn http_errors_name_the_fault() {
     let cases: Vec<(Vec<u8>, Parsed)> = vec![
         (head("/other", &USUAL), not_found("/other")),
         (head("/ws", &without("Sec-WebSocket-Version")), Parsed::Refused(Refusal::Version)),
@@ -162,7 +162,7 @@ fn a_key_is_16_bytes_in_base64() {
 }
 
 #[test]
-fn what_follows_the_head_is_left_to_the_session() {
+fn bytes_behind_the_head_are_left_to_the_session() {
     let mut bytes = head("/ws", &with(&["Content-Length: 0"]));
     let head_len = bytes.len();
     bytes.extend([0x81, 0x80, 0, 0, 0, 0]);

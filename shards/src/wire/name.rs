@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_pass_and_names_that_do_not() {
+    fn valid_and_invalid_names() {
         for good in ["lobby", "Zimmer 7", "日本", "a/b:c", "x".repeat(64).as_str()] {
             assert_eq!(check_name(good, 64), Ok(()), "{good}");
         }

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_found_with_slashes_too_many_and_under_a_prefix() {
+    fn paths_are_found_with_doubled_slashes_and_under_a_prefix() {
         for (path, prefix, expected) in [
             ("/ws", "", "/ws"),
             ("/ws/", "", "/ws"),

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_none_is_found_at_its_first_wrong_byte() {
+    fn invalid_utf8_is_found_at_its_first_wrong_byte() {
         for (text, wrong) in [
             (&b"\xce\xba\xe1\xbd\xb9\xf4\x90\x80\x80"[..], Some(7)), // beyond the last character
             (b"a\xed\xa0\x80", Some(3)),                             // half of a surrogate pair

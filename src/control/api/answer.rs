@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_told_from_what_means_nothing() {
+    fn invalid_json_is_told_from_an_invalid_request() {
         #[derive(serde::Deserialize, Debug)]
         #[serde(deny_unknown_fields)]
         struct One {

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_publishes_once_and_tells_the_same_offset_to_all_who_ask() {
+    fn a_key_publishes_once_and_returns_the_same_offset_to_every_request() {
         run(async {
             let (once, home) = (Once::new(), Home::default());
             let (first, second) = tokio::join!(
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_published_is_tried_again() {
+    fn a_failed_publication_is_tried_again() {
         run(async {
             let (once, home) = (Once::new(), Home::default());
             for failed in [Err(Unanswered::Busy), Err(Unanswered::NoRoom)] {

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scrapers_get_what_they_like_best() {
+    fn scrapers_get_the_format_that_they_prefer() {
         let text = Some(Format::Text);
         let open = Some(Format::OpenMetrics);
         for (accept, expected) in [

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_to_the_server_are_told_from_words_to_the_channel() {
+    fn requests_to_the_server_are_told_from_publications() {
         let kind = |text: &str, text_ping| match request(text, text_ping) {
             Some(Command::Ping { id: None }) => "ping",
             Some(Command::Heartbeat) => "heartbeat",
