@@ -128,7 +128,7 @@ impl Link {
     fn sent(&mut self, result: tungstenite::Result<()>) -> Result<(), End> {
         match result {
             Ok(()) => self.unsent = false,
-            // What could not be sent is kept.
+            // Bytes that could not be sent are kept.
             Err(tungstenite::Error::Io(error)) if would_block(&error) => self.unsent = true,
             // A close frame may have come before the connection broke, and says more.
             Err(error) => return Err(self.last_word().unwrap_or(End::Lost(explain(&error)))),

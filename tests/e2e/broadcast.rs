@@ -1,4 +1,5 @@
-//! What one client says, every client of the channel hears as it was: text as text, bytes as bytes.
+//! A message of one client reaches every client of the channel unchanged: text as text, bytes as
+//! bytes.
 
 use async_tungstenite::tungstenite::Message;
 

@@ -75,7 +75,7 @@ fn a_key_from_a_file_is_the_key_and_is_shown_to_nobody() {
     assert_eq!(status, Some(78));
     assert!(stderr.contains("api-key and api-key-file are both set"), "{stderr}");
 
-    // What is shown is a file that says the same.
+    // The output is a file with the same settings.
     let file = folder.path().join("stentor.toml");
     std::fs::write(&file, shown).unwrap();
     let (status, stderr) = run(&["check", "--config", file.to_str().unwrap()], &[]);

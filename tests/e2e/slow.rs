@@ -35,7 +35,7 @@ fn chat_service_a_full_queue_closes_the_client() {
     let mut stopped = Client::plain(server.address, "/ws");
     talk_until(&server, || server.by_reason("disconnects", "slow") == 1);
     assert_eq!(server.by_reason("disconnects", "slow"), 1);
-    // What it finds when it reads again: whole messages, then the reason.
+    // When it reads again it finds whole messages, then the reason.
     let (frame, texts) = stopped.closed();
     assert!(texts > 0);
     assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(3008));
@@ -62,7 +62,7 @@ fn drop_loses_the_newest_and_keeps_the_client() {
     }
     assert!(heard.len() < said, "{} of {said}", heard.len());
     assert!(heard.is_sorted(), "{heard:?}");
-    // What was queued first was kept: the newest was lost, so it begins without a gap.
+    // The oldest messages were kept: the newest was lost, so it begins without a gap.
     let kept = heard.iter().zip(0..).take_while(|(number, place)| *number == place).count();
     assert!(kept >= 8, "only {kept} of the first were kept: {heard:?}");
     assert_eq!(server.by_reason("disconnects", "slow"), 0);

@@ -180,7 +180,7 @@ impl Link {
 /// One direction of a connection.
 struct Pipe {
     way: Way,
-    /// What is on its way, with the moment at which it is due.
+    /// Bytes on their way, with the moment at which they are due.
     under_way: VecDeque<(Instant, Vec<u8>)>,
     bytes: usize,
     /// How many bytes have been read since the start.
@@ -216,7 +216,7 @@ impl Pipe {
             return Ok(false);
         }
         if self.is_over {
-            // What still comes goes nowhere; its end is noticed by the other direction.
+            // Bytes that still come are dropped; the other direction notices the end.
             let _ = from.read(&mut [0; 1024]);
             return Ok(false);
         }

@@ -16,14 +16,14 @@ const LIBRARY: usize = 1_000;
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a process says, line by line.
+/// The output of a process, line by line.
 struct Told {
     process: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Told {
-    /// What comes of `out`, which is one of the process's.
+    /// Reads the lines of `out`, which is an output of the process.
     fn of(process: Child, out: impl Read + Send + 'static) -> Self {
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {

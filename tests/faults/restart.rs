@@ -25,7 +25,7 @@ const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
 
 const READY: &str = "GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
-/// What came of the connects: how many, and the slowest.
+/// The outcome of the connects: their number, and the slowest.
 #[derive(Debug, Default)]
 struct Outcome {
     by_answer: BTreeMap<String, u64>,

@@ -31,11 +31,11 @@ enum State {
 struct Member {
     state: State,
     attempts: u32,
-    /// What came and is not whole.
+    /// Bytes that came and are not a whole frame.
     rest: Vec<u8>,
 }
 
-/// What a member meets.
+/// An event of a member.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event<'a> {
     /// It is in, after so long since it began to connect.

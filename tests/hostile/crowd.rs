@@ -181,7 +181,7 @@ impl Loop {
     }
 
     fn run(mut self, asked: &Receiver<Sender<Window>>) {
-        // Who measures goes first, where that is allowed: the machine has other work to do.
+        // The measuring thread goes first, where that is allowed: the machine has other work to do.
         let _ = rustix::process::setpriority_process(None, -10);
         loop {
             match asked.try_recv() {

@@ -132,7 +132,7 @@ fn descriptors_run_out_and_come_back() {
         let served = late.iter_mut().filter_map(|stream| is_served(stream).then_some(())).count();
         assert!(served < 200, "{served} found descriptors: the test proves nothing");
         drop(late);
-        // Whoever comes now is welcome, without a restart.
+        // A client that comes now is admitted, without a restart.
         let mut next = upgraded(server.address, "/ws?channel=next");
         next.write_all(&text("x")).unwrap();
         assert_eq!(next_frame(&mut next), Some((0x81, b"x".to_vec())));

@@ -1,4 +1,4 @@
-//! What clients say never reaches the log as it was said, and the key reaches nobody.
+//! Texts of clients never reach the log unescaped, and the key reaches nobody.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::siege::Siege;
 
 const KEY: &str = "k3y-that-nobody-may-see";
 
-/// What would be a line of the log, or a command to a terminal, if it were written as it is.
+/// Texts that would be a line of the log, or a command to a terminal, if written unescaped.
 const FORGED: &str = "x\r\nforged \u{1b}[31mred\u{1b}]0;title\u{7}\u{202e}";
 
 /// Says hostile things in every place where something can be said.

@@ -58,7 +58,7 @@ fn readers_that_stop_are_closed() {
             (0..ATTACKERS).map(|_| narrow(server.address, "/ws?channel=slow")).collect();
         speak(server, "slow", 100);
         eventually("all are closed", || slow_ones(server) == ATTACKERS as u64);
-        // Whoever begins to read again in time learns why.
+        // A client that begins to read again in time learns why.
         assert_eq!(close_code(&mut stopped[0]), Some(3008));
     });
     siege.withstand("readers of a byte a second", ATTACKERS as u64 * OUTBOX_BYTES, |server| {

@@ -28,7 +28,7 @@ use parcel::{Ask, Deliver};
 pub(crate) use port::Port;
 use port::Receivers;
 
-/// How many visitors may wait for the control plane.
+/// The most visitors that may wait for the control plane.
 const VISITORS_WAITING_MAX: usize = 256;
 
 /// The sending ends of one shard's lanes, and its bell.

@@ -12,7 +12,7 @@ use crate::wire::command::{ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 use crate::wire::machine::{Machine, Memory, Step};
 
-/// How many bytes the machine is given before a look at how much work they were. So few in unit
+/// The bytes that the machine is given before a look at how much work they were. So few in unit
 /// tests that the simulation's clients meet it.
 const SLICE_BYTES: usize = if cfg!(any(test, fuzzing)) { 64 } else { 1 << 10 };
 

@@ -50,7 +50,7 @@ impl<'a> Range<'a> {
         Some(range)
     }
 
-    /// How exactly a range names a format; `None` if it does not.
+    /// Returns the exactness with which a range names a format; `None` if it does not.
     fn names(&self, format: Format) -> Option<u8> {
         let (kind, subtype, version) = format.names();
         match (self.kind, self.subtype) {
