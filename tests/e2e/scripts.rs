@@ -1,4 +1,5 @@
 //! Scripts can be asked what they do: --help prints it, installs nothing and changes nothing.
+//! The tests that one of them names are there.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -63,4 +64,56 @@ fn every_script_answers_help_and_does_nothing_else() {
         assert_eq!(asked, "", "{name} {flag} asked for these");
     }
     assert_eq!(fs::read_dir(&home).unwrap().count(), 0, "something lies in the home folder");
+}
+
+/// The file of a test in a line of `scripts/cases.sh --list`, and a text that is in that file.
+fn named(line: &str) -> (Vec<PathBuf>, String) {
+    let line = line.trim().strip_prefix("slow ").unwrap_or(line.trim());
+    let (place, name) = line.split_once(' ').unwrap();
+    let folders: &[&str] = match place {
+        "bin" => &["src"],
+        "lib" => &["shards/src", "src/units/src"],
+        "e2e" => &["tests/e2e"],
+        "faults" => &["tests/faults"],
+        "hostile" => &["tests/hostile"],
+        "web" => {
+            let (file, title) = name.split_once(' ').unwrap();
+            let file = format!("tests/web/{file}.test.mjs");
+            return (vec![file.into()], format!("test('{title}', "));
+        }
+        "python" => {
+            let (file, method) = name.split_once('.').unwrap();
+            let method = method.rsplit('.').next().unwrap();
+            let file = format!("scripts/planner/tests/{file}.py");
+            return (vec![file.into()], format!("def {method}("));
+        }
+        _ => panic!("{line}: no such place"),
+    };
+    let (modules, test) = name.rsplit_once("::").unwrap();
+    let file = format!("{}.rs", modules.trim_end_matches("::tests").replace("::", "/"));
+    let files = folders.iter().map(|folder| Path::new(folder).join(&file)).collect();
+    // A module that is run whole has some test, in its own file or in one beside it.
+    (files, if test.is_empty() { String::new() } else { format!("fn {test}(") })
+}
+
+#[test]
+fn every_test_that_the_cases_name_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(root.join("scripts/cases.sh")).arg("--list").output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    let kinds: Vec<_> = list.split("\n\n").collect();
+    assert!(kinds.len() >= 28, "{list}");
+    for kind in kinds {
+        let (kind, tests) = kind.split_once('\n').unwrap_or((kind, ""));
+        assert!(!tests.trim().is_empty(), "{kind}: no test holds it");
+        for line in tests.lines() {
+            let (files, text) = named(line);
+            let mut texts =
+                files.iter().filter_map(|file| fs::read_to_string(root.join(file)).ok());
+            assert!(texts.any(|source| source.contains(&text)), "{kind}: not there: {line}");
+        }
+    }
+    let output = Command::new(root.join("scripts/cases.sh")).arg("no such kind").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
 }
