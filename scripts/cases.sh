@@ -52,7 +52,7 @@ locked memory
 lines that a publishing command loses
   e2e publishing::every_line_is_published_whatever_it_says
   e2e publishing::lines_that_cannot_be_published_are_told_and_the_rest_goes
-  e2e publishing::what_the_server_refuses_is_counted
+  e2e publishing::lines_that_the_server_refuses_are_counted
   e2e publishing::a_server_that_ends_the_connection_is_quoted
 host names with several addresses
   e2e publishing::all_addresses_of_a_name_are_tried
@@ -90,23 +90,23 @@ duplicated tabs
   web names a page that was hidden and comes back answers again
   slow e2e real_clients::browser_two_tabs_never_have_one_name_by_accident
 pages under a path
-  e2e paths::all_of_it_stands_under_a_prefix_and_without_it
+  e2e paths::all_paths_exist_with_and_without_the_prefix
   web page every address is relative, so that a proxy can serve it all under a path
   web reconnect an address is relative to the document, then to the worker; it has no fragment
   slow e2e real_clients::browser_input_methods_paths_directions_and_long_messages
 answers of 401
-  e2e control_api::who_is_not_let_in_is_told_by_which_scheme
+  e2e control_api::unauthorized_requests_are_told_the_scheme
 empty variables
   e2e environment::odd_variables_are_told_in_one_line
-  bin config::env::tests::empty_is_not_set_and_what_is_not_text_is_an_error
+  bin config::env::tests::empty_variables_are_unset_and_invalid_utf8_is_an_error
 pings in time
-  e2e heartbeat::who_talks_and_hears_nothing_is_pinged_in_time
+  e2e heartbeat::a_client_that_talks_and_hears_nothing_is_pinged_in_time
   e2e heartbeat::a_client_that_pongs_stays
 forms of a listening address
   e2e publishing::a_server_listens_by_name_and_by_port
   bin config::listen::
 slashes in paths
-  e2e paths::slashes_too_many_make_no_difference
+  e2e paths::doubled_slashes_make_no_difference
   lib wire::path::
 retries of a publication
   e2e control_api::a_key_publishes_once_in_each_channel
@@ -118,7 +118,7 @@ one of several joins that is aborted
   web handlers leave with a handler takes that one back alone
 connections opened ahead
   e2e handshake::refusals_with_their_reasons
-  e2e proxies::who_said_nothing_behind_an_introduction_is_not_answered
+  e2e proxies::a_silent_client_behind_a_proxy_header_is_not_answered
 address in the image
   e2e container::the_address_is_a_variable_that_arguments_leave_alone
 '
