@@ -37,6 +37,27 @@ fn a_drain_is_announced_paced_and_clean() {
 }
 
 #[test]
+fn a_shard_without_clients_serves_until_the_others_are_done() {
+    let mut server = Server::start(&["--shards", "2", "--drain-spread", "3s"]);
+    // One client is on one shard, and eight channels have homes on both.
+    let (mut client, _) = Client::json(server.address, "/ws");
+    server.signal("TERM");
+    eventually("it drains", || get(server.admin, "/ready").0 == 503);
+    for _ in 0..8 {
+        assert_eq!(get(server.address, "/ready").0, 503);
+    }
+    for number in 0..8 {
+        client
+            .send(&format!(r#"{{"type":"publish","channel":"c{number}","body":1,"id":{number}}}"#));
+    }
+    for _ in 0..8 {
+        assert_eq!(client.next_json()["type"], "ack");
+    }
+    assert_eq!(client.close_code(), Some(1001));
+    assert!(server.wait().success());
+}
+
+#[test]
 fn an_idle_server_ends_at_once() {
     let mut server = Server::start(&["--shards", "2"]);
     let began = Instant::now();

@@ -32,6 +32,8 @@ pub(crate) const TOLD_PER_TURN: usize = 1024;
 pub(crate) struct Shared {
     /// Clients open in the whole process.
     clients: AtomicUsize,
+    /// Shards that have nobody left.
+    drained: AtomicUsize,
     /// The log of notices for the operator.
     notices: Option<Sender<Notice>>,
 }
@@ -160,6 +162,17 @@ impl<N: Net> Clients<N> {
     /// Returns the number of open clients of all shards of the process.
     pub(crate) fn open_in_process(&self) -> usize {
         self.shared.clients.load(Ordering::Relaxed)
+    }
+
+    /// This shard has nobody left. Returns the number of shards of which that is true by now.
+    pub(crate) fn count_drained(&self) -> usize {
+        // Relaxed: what the shards said to each other passed through lanes.
+        self.shared.drained.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Returns `true` once no shard of the process has anybody left.
+    pub(crate) fn all_are_drained(&self) -> bool {
+        self.shared.drained.load(Ordering::Relaxed) >= self.config.cores.len()
     }
 
     /// Holds the parts against each other.

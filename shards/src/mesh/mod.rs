@@ -109,4 +109,11 @@ impl Mesh {
         end.bell.ring();
         Ok(())
     }
+
+    /// Wakes every shard.
+    pub(crate) fn ring_all(&self) {
+        for end in &*self.ends {
+            end.bell.ring();
+        }
+    }
 }

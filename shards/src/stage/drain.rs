@@ -18,6 +18,8 @@ pub(crate) struct Drain {
     clients: usize,
     closed: usize,
     next_slot: usize,
+    /// This shard has said that it has nobody left.
+    counted: bool,
 }
 
 impl<N: Net> Shard<N> {
@@ -25,7 +27,8 @@ impl<N: Net> Shard<N> {
     pub(crate) fn begin_drain(&mut self, successor: bool) {
         if self.drain.is_none() {
             let (began, clients) = (self.clients.now, self.clients.open);
-            self.drain = Some(Drain { began, successor, clients, closed: 0, next_slot: 0 });
+            let (closed, next_slot, counted) = (0, 0, false);
+            self.drain = Some(Drain { began, successor, clients, closed, next_slot, counted });
         }
     }
 
@@ -84,16 +87,21 @@ impl<N: Net> Shard<N> {
         open
     }
 
-    /// Returns `true` if the drain is over: everybody has gone, or has had the time to.
-    pub(crate) fn is_drained(&self) -> bool {
-        let Some(drain) = &self.drain else { return false };
+    /// Returns `true` if the drain is over on every shard: everybody has gone, or has had the time
+    /// to. A shard that has nobody left is still the home of channels and users whose clients are
+    /// on their way out of other shards, and accepts at its listener.
+    pub(crate) fn is_drained(&mut self) -> bool {
+        let Some(drain) = &mut self.drain else { return false };
+        let config = &self.clients.config;
         let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(drain.began.ns));
-        self.clients.roster.len() == 0
-            || passed
-                >= self
-                    .clients
-                    .config
-                    .drain_spread
-                    .saturating_add(self.clients.config.drain_timeout)
+        let over = self.clients.roster.len() == 0
+            || passed >= config.drain_spread.saturating_add(config.drain_timeout);
+        if over && !drain.counted {
+            drain.counted = true;
+            if self.clients.count_drained() >= config.cores.len() {
+                self.port.mesh.ring_all();
+            }
+        }
+        over && self.clients.all_are_drained()
     }
 }
