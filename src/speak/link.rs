@@ -15,6 +15,13 @@ use super::End;
 /// The longest time that a server may take to answer the upgrade, and to say that it is ready.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
+/// How much may wait for room in the socket beside what is put there. A server that pings without
+/// end and reads no pong gets fewer pongs.
+const PONG_BYTES_MAX: usize = 256 << 10;
+
+/// The longest beginning of a frame.
+const FRAME_BYTES_MAX: usize = 14;
+
 /// When the kernel looks whether a silent peer is still there, and when it takes it for gone.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
@@ -68,7 +75,10 @@ impl Link {
         });
         prepared.map_err(|error| Unopened::new(error.to_string()))?;
         match tungstenite::client(request, stream) {
-            Ok((socket, _)) => Ok(Self { socket, unsent: false }),
+            Ok((mut socket, _)) => {
+                socket.set_config(|config| config.max_write_buffer_size = PONG_BYTES_MAX);
+                Ok(Self { socket, unsent: false })
+            }
             Err(HandshakeError::Failure(error)) => {
                 let status = match &error {
                     tungstenite::Error::Http(response) => Some(response.status().as_u16()),
@@ -115,6 +125,10 @@ impl Link {
 
     /// Puts a text behind what waits to be sent, and sends if that has become much.
     pub(super) fn put(&mut self, text: String) -> Result<(), End> {
+        let room = PONG_BYTES_MAX + FRAME_BYTES_MAX + text.len();
+        if self.socket.get_config().max_write_buffer_size < room {
+            self.socket.set_config(|config| config.max_write_buffer_size = room);
+        }
         let written = self.socket.write(Message::text(text));
         self.sent(written)
     }

@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use async_tungstenite::tungstenite::accept;
+
 use crate::client::Client;
 use crate::server::{Server, eventually, post};
 
@@ -184,6 +186,28 @@ fn a_reader_that_goes_ends_a_subscriber_quietly() {
     let mut told = String::new();
     sub.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert_eq!(told, "");
+}
+
+#[test]
+fn a_server_that_pings_without_end_costs_a_subscriber_no_memory() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let mut sub = stentor(&["sub", "news"], &url).spawn().unwrap();
+    let mut socket = accept(listener.accept().unwrap().0).unwrap();
+    // Nobody reads the pongs.
+    let ping = [&[0x89, 125][..], &[b'x'; 125]].concat();
+    let pings = ping.repeat(8192);
+    for _ in 0..64 {
+        socket.get_mut().write_all(&pings).unwrap();
+    }
+    socket.get_mut().write_all(b"\x81\x02ok").unwrap();
+    assert_eq!(next(&mut BufReader::new(sub.stdout.take().unwrap())), "ok");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sub.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 32 << 10, "{kib} KiB after 64 MiB of pings");
+    sub.kill().unwrap();
+    sub.wait().unwrap();
 }
 
 /// Both families of `localhost` are tried; the server has one of them.
