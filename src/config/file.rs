@@ -1,20 +1,34 @@
 //! `stentor.toml`: keys as in `--help`, with underscores or dashes. Errors name the line and the
 //! column.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use super::{Invalid, Layered, Source, hint, keys};
 
+/// The most bytes that such a file may hold.
+const BYTES_MAX: u64 = 1 << 20;
+
 /// Lays a file over the settings.
 pub(crate) fn read(path: &Path, layered: &mut Layered) -> Result<(), Invalid> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Invalid(format!("{}: {error}", path.display())))?;
+    let text = text_in(path).map_err(|error| Invalid(format!("{}: {error}", path.display())))?;
     lay(&text, layered).map_err(|(at, why)| {
         let (line, column) = position(&text, at);
         Invalid(format!("{}:{line}:{column}: {why}", path.display()))
     })
+}
+
+/// Reads a file that may be a device, which never ends.
+fn text_in(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(io::Error::other(format!("it is longer than {BYTES_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 /// The error says at which byte.
@@ -86,6 +100,12 @@ mod tests {
         assert!(!layered.settings.shards.text_ping && layered.settings.admin.is_none());
         assert_eq!(layered.settings.shards.clients, 5);
         assert_eq!(layered.settings.shards.pong_timeout.as_millis(), 2500);
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let Invalid(why) = read(Path::new("/dev/zero"), &mut Layered::default()).unwrap_err();
+        assert_eq!(why, "/dev/zero: it is longer than 1048576 bytes");
     }
 
     #[test]
