@@ -43,8 +43,25 @@ enum End {
 
 impl From<Invalid> for End {
     fn from(invalid: Invalid) -> Self {
-        Self::Failed(exit::CONFIG, invalid.to_string())
+        Self::Failed(exit::CONFIG, one_line(&invalid.to_string()))
     }
+}
+
+/// The most characters of a complaint: what it quotes may be of any length.
+const COMPLAINT_CHARS_MAX: usize = 1000;
+
+/// A complaint as one line that does nothing to a terminal: it may quote paths and variables, in
+/// which anything can stand.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len().min(COMPLAINT_CHARS_MAX));
+    for (count, c) in text.chars().enumerate() {
+        if count == COMPLAINT_CHARS_MAX {
+            line.push('…');
+            break;
+        }
+        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
+    }
+    line
 }
 
 fn main() -> ExitCode {
@@ -114,7 +131,7 @@ fn with_settings(cli: &Cli) -> End {
     let settings = &layered.settings;
     if !matches!(cli.task, Task::Serve) {
         for warning in &layered.warnings {
-            let _ = writeln!(std::io::stderr(), "stentor: warning: {warning}");
+            let _ = writeln!(std::io::stderr(), "stentor: warning: {}", one_line(warning));
         }
     }
     match &cli.task {

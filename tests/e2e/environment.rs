@@ -97,3 +97,18 @@ fn the_file_in_the_managers_directory_is_read_if_it_is_there() {
     let both = [manager[0], ("STENTOR_CONFIG", named.as_os_str())];
     assert_eq!(run(&["check"], &both), (Some(0), String::new()));
 }
+
+#[test]
+fn complaints_are_one_short_line_whatever_they_quote() {
+    let long = "x".repeat(100_000);
+    for (name, value) in [
+        ("STENTOR_CONFIG", "/no\nwhere\u{1b}[31m"),
+        ("STENTOR_API_KEY_FILE", "/no\nwhere\u{1b}[31m"),
+        ("STENTOR_SHARDS", &long),
+    ] {
+        let (code, error) = run(&["check"], &[(name, OsStr::new(value))]);
+        assert_eq!(code, Some(78), "{name}");
+        let line = error.strip_suffix('\n').unwrap();
+        assert!(!line.chars().any(char::is_control) && line.len() < 1100, "{name}: {line:?}");
+    }
+}
