@@ -7,6 +7,7 @@ pub(crate) mod keys;
 mod listen;
 mod secret;
 pub(crate) mod show;
+mod unix;
 pub(crate) mod units;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use stentor_shards::{Config, ProxyProtocol};
 
 use keys::{KEYS, Key};
+pub(crate) use unix::{Owner, UnixName};
 
 /// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,11 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) shards: Config,
+    /// The Unix socket that clients come to, instead of the shards' address.
+    pub(crate) unix: Option<UnixName>,
+    /// The mode of its file.
+    pub(crate) unix_mode: u32,
+    pub(crate) unix_owner: Option<Owner>,
     /// The number of shards asked for; `None`: one for each core.
     pub(crate) shard_count: Option<usize>,
     /// The cores that were named; empty: all that are allowed.
@@ -56,6 +63,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             shards: Config::with_cores(Vec::new()),
+            unix: None,
+            unix_mode: 0o660,
+            unix_owner: None,
             shard_count: None,
             cores: Vec::new(),
             take_over: true,

@@ -13,6 +13,7 @@ mod notify;
 mod signals;
 mod speak;
 mod takeover;
+mod unix;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -223,21 +224,22 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     claim.relieve();
     let listeners = run.take_listeners();
     let relieved = Arc::new(AtomicBool::new(false));
-    if settings.take_over && !sockets_stay {
+    // A Unix socket passes to no other process either: its file cannot be in two hands.
+    if let Some(address) = handle.address().filter(|_| settings.take_over && !sockets_stay) {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let what = Offer { sockets, fingerprint, settling: claim.settling };
         let leave = Relief { relieved: Arc::clone(&relieved), admin_over, departure };
         let code = settings.relieved_exit_code;
-        if let Err(error) = takeover::offer(handle.address(), what, move || leave.go(code)) {
+        if let Err(error) = takeover::offer(address, what, move || leave.go(code)) {
             tracing::warn!(%error, "no other process can take over from this one");
         }
     }
-    claim.settle();
+    let place = claim.settle();
     announce(&host, &verdict, &settings, (&handle, &control));
-    notify::ready(&handle);
+    notify::ready(&handle, &where_clients_come(&handle, &settings));
     let ended = run.wait();
-    drop(control);
+    drop((control, place));
     match ended {
         Ok(reports) => {
             let served: u64 = reports.iter().map(|report| report.accepts).sum();
@@ -291,8 +293,14 @@ fn claim(
         settings.shards.listen =
             address(sockets.listeners.first()).unwrap_or(settings.shards.listen);
         settings.admin = address(sockets.admin.as_ref()).or(settings.admin);
+        settings.unix = None;
         tracing::info!(sockets = sockets.listeners.len(), "sockets of the service manager");
         return Ok(Claim::shared(sockets));
+    }
+    if let Some(name) = &settings.unix {
+        let (listener, place) = unix::listen(name, settings)
+            .map_err(|error| End::Failed(exit::RUN, format!("cannot listen on {name}: {error}")))?;
+        return Ok(Claim::at(place, listener));
     }
     if !settings.take_over {
         return Ok(Claim::shared(Sockets::default()));
@@ -340,6 +348,11 @@ fn failed(error: &stentor_shards::RunError) -> End {
     End::Failed(code, error.to_string())
 }
 
+fn where_clients_come(handle: &stentor_shards::Handle, settings: &Settings) -> String {
+    let unix = || settings.unix.as_ref().map(ToString::to_string);
+    handle.address().map(|address| format!("http://{address}/")).or_else(unix).unwrap_or_default()
+}
+
 /// Says where the page is, how the shards lie, and what this host can carry.
 fn announce(
     host: &Host,
@@ -363,7 +376,7 @@ fn announce(
     if u64::from(settings.shards.backlog) > host.somaxconn {
         tracing::warn!(somaxconn = host.somaxconn, "the kernel caps the backlog at somaxconn");
     }
-    let url = format!("http://{}/", handle.address());
+    let url = where_clients_come(handle, settings);
     let admin = control.admin().map(|admin| format!("http://{admin}/"));
     tracing::info!(url, admin, "ready");
 }

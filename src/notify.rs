@@ -67,8 +67,8 @@ fn tell(state: &str) {
 }
 
 /// Says that this process serves, and goes on to say so for as long as it does.
-pub(crate) fn ready(shards: &Handle) {
-    tell(&format!("READY=1\nSTATUS=serving on {}", shards.address()));
+pub(crate) fn ready(shards: &Handle, place: &str) {
+    tell(&format!("READY=1\nSTATUS=serving on {place}"));
     if !matches!(MANAGER.get(), Some(Some(_))) {
         return;
     }

@@ -17,10 +17,12 @@ mod settle;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::unix;
 use meet::{ANSWER_TIMEOUT, Peer, Turn};
 use pass::{Answer, FREE, SERVING};
 
@@ -72,6 +74,8 @@ pub(crate) struct Claim {
     pub(crate) sockets: Sockets,
     pub(crate) settling: Settling,
     predecessor: Option<Predecessor>,
+    /// The file of a Unix socket.
+    place: Option<unix::Place>,
     /// Until this process can be found at the address, no other one may start.
     turn: Option<Turn>,
 }
@@ -167,6 +171,7 @@ fn ask_peer(
             sockets,
             settling: Settling::after(base, from, settle),
             predecessor: Some(Predecessor { stream, who }),
+            place: None,
             turn: None,
         }),
     })
@@ -178,9 +183,15 @@ impl Claim {
         Self { sockets, ..Self::alone(None) }
     }
 
+    /// A Unix socket that is this process's.
+    pub(crate) fn at(place: Option<unix::Place>, listener: OwnedFd) -> Self {
+        let sockets = Sockets { listeners: vec![listener], admin: None };
+        Self { place, ..Self::shared(sockets) }
+    }
+
     fn alone(turn: Option<Turn>) -> Self {
         let sockets = Sockets::default();
-        Self { sockets, settling: Settling::none(), predecessor: None, turn }
+        Self { sockets, settling: Settling::none(), predecessor: None, place: None, turn }
     }
 
     /// Tells the older process to go, now that its clients can come here; it goes in its own time.
@@ -196,9 +207,10 @@ impl Claim {
         }
     }
 
-    /// Ends the turn: other processes find this one by now.
-    pub(crate) fn settle(self) {
+    /// Ends the turn: other processes find this one by now. Returns the file of a Unix socket.
+    pub(crate) fn settle(self) -> Option<unix::Place> {
         drop(self.turn);
+        self.place
     }
 }
 

@@ -141,15 +141,25 @@ COMMANDS = {
 }
 
 
-def try_proxy(name):
+def try_proxy(name, unix=False):
     program = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")
     listen, admin, web, tcp = free_ports(4)
     file, arguments = COMMANDS[name]
     with tempfile.TemporaryDirectory() as folder:
         path = configured(name, file, {9001: listen, 8080: web, 8081: tcp}, folder)
+        public = f"127.0.0.1:{listen}"
+        if unix:
+            unix_socket = f"{folder}/s.sock"
+            text = open(path).read().replace(f"http://{public}", f"http://unix:{unix_socket}:")
+            text = text.replace(f"server {public}", f"server unix:{unix_socket}").replace(f" {public}", f" {unix_socket}")
+            assert unix_socket in text and public not in text, f"{name}: the address of the server stays in {file}"
+            with open(path, "w") as out:
+                out.write(text)
+            os.chmod(folder, 0o711)
+            public = f"unix:{unix_socket}"
         server = subprocess.Popen([
-            os.environ["STENTOR"], "serve", "--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", "--shards", "1",
-            "--trusted-proxies", "127.0.0.1", "--proxy-protocol", "optional", "--path-prefix", "/chat",
+            os.environ["STENTOR"], "serve", "--listen", public, "--admin", f"127.0.0.1:{admin}", "--shards", "1",
+            "--trusted-proxies", "unix" if unix else "127.0.0.1", "--unix-mode", "0666", "--proxy-protocol", "optional", "--path-prefix", "/chat",
             "--ping-interval", "1s", "--pong-timeout", "1s", "--max-clients-per-ip", "1", "--log-level", "warn"])
         environment = {**os.environ, "HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
         proxy = subprocess.Popen([program, *arguments(path)], stderr=open(os.path.join(folder, "log"), "w"), env=environment)
@@ -158,6 +168,8 @@ def try_proxy(name):
             eventually(f"{name} listens: {open(os.path.join(folder, 'log')).read()}", lambda: answers(web))
             status, page = eventually("the server is found", lambda: found(web, "/"))
             assert status == 200 and "<html" in page, f"{name}: the page is answered {status}"
+            if unix:
+                print(f"{name} through a Unix socket:")
             try_path(name, web, "/ws", admin)
             try_path(name, web, "/ws/", admin, "X-Forwarded-For: 203.0.113.9\r\n")
             try_path(name, web, "/chat/ws", admin)
@@ -183,4 +195,6 @@ if {"-h", "--help"} & set(sys.argv[1:]):
     sys.exit(print(__doc__))
 for wanted in sys.argv[1:]:
     try_proxy(wanted)
+    if wanted != "caddy":
+        try_proxy(wanted, unix=True)
 print("all of them passed")

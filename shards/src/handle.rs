@@ -43,7 +43,7 @@ pub enum Target {
 #[derive(Debug, Clone)]
 pub struct Handle {
     mesh: Mesh,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     limits: Limits,
     draining: Arc<AtomicBool>,
 }
@@ -56,7 +56,7 @@ struct Limits {
 }
 
 impl Handle {
-    pub(crate) fn new(mesh: Mesh, address: SocketAddr, config: &Config) -> Self {
+    pub(crate) fn new(mesh: Mesh, address: Option<SocketAddr>, config: &Config) -> Self {
         let limits = Limits { name_bytes: config.name_bytes, message_bytes: config.message_bytes };
         Self { mesh, address, limits, draining: Arc::default() }
     }
@@ -203,8 +203,8 @@ impl Handle {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Returns the address that the shards listen on.
-    pub fn address(&self) -> SocketAddr {
+    /// Returns the address that the shards listen on; `None` on a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 

@@ -162,8 +162,8 @@ impl Start {
     }
 }
 
-/// The address, the listeners of each shard, and all of them once more.
-type Listening = (SocketAddr, Vec<Vec<OwnedFd>>, Vec<OwnedFd>);
+/// The address (a Unix socket has none), the listeners of each shard, and all of them once more.
+type Listening = (Option<SocketAddr>, Vec<Vec<OwnedFd>>, Vec<OwnedFd>);
 
 /// Gives every shard a listener: an inherited one, or several where there are more than shards, or
 /// one of its own.
@@ -174,17 +174,18 @@ fn listen(config: &Config, inherited: Vec<OwnedFd>) -> io::Result<Listening> {
         accept::adopt(&listener, config, config.cores[index % shards])?;
         listeners[index % shards].push(listener);
     }
-    let mut address = config.listen;
+    let (mut address, mut bound) = (config.listen, None);
     for (own, &core) in listeners.iter_mut().zip(&config.cores) {
         if own.is_empty() {
             own.push(accept::listen(config, address, core)?);
         }
         // Port 0 was a wish for any free one: the others take the same.
         let local = SockRef::from(&own[0]).local_addr()?;
-        address = local.as_socket().unwrap_or(address);
+        bound = local.as_socket();
+        address = bound.unwrap_or(address);
     }
     let all = listeners.iter().flatten().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-    Ok((address, listeners, all))
+    Ok((bound, listeners, all))
 }
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> String {

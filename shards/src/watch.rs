@@ -159,6 +159,7 @@ impl Net for Watch {
 
     fn hand_over(&mut self, stream: OwnedFd) -> io::Result<std::net::TcpStream> {
         epoll::delete(&self.epoll, &stream)?;
+        // A Unix socket does as well: the calls for reading, writing and ending are the same.
         let socket = std::net::TcpStream::from(stream);
         socket.set_nonblocking(true)?;
         Ok(socket)

@@ -14,7 +14,7 @@ use stentor_units::time::show as show_time;
 
 use super::listen::address;
 use super::units::{read_cores, read_switch, show_cores};
-use super::{LogFormat, Settings};
+use super::{LogFormat, Settings, unix};
 
 /// One setting.
 #[derive(Debug)]
@@ -176,8 +176,18 @@ macro_rules! switch_key {
 /// All settings, in the order of `--help`.
 #[rustfmt::skip]
 pub(crate) const KEYS: &[Key] = &[
-    key!("Listening", "listen", "ADDR", "Address for clients, the page and health: 127.0.0.1:9001, localhost:9001, or :9001 for all of this host", |s| s.shards.listen.to_string(),
-        |s, text| { s.shards.listen = address(text)?; Ok(()) }),
+    key!("Listening", "listen", "ADDR", "Address for clients, the page and health: 127.0.0.1:9001, localhost:9001, or :9001 for all of this host; unix:/run/stentor.sock or unix:@NAME for a proxy on it",
+        |s| s.unix.as_ref().map_or_else(|| s.shards.listen.to_string(), ToString::to_string),
+        |s, text| {
+            s.unix = text.strip_prefix("unix:").map(unix::name).transpose()?;
+            if s.unix.is_none() { s.shards.listen = address(text)?; }
+            Ok(())
+        }),
+    key!("Listening", "unix-mode", "MODE", "Mode of the Unix socket's file: who may write may connect", |s| format!("{:04o}", s.unix_mode),
+        |s, text| { s.unix_mode = unix::mode(text)?; Ok(()) }),
+    key!("Listening", "unix-owner", "USER:GROUP", "Owner of the Unix socket's file, by names or numbers: user, user:group or :group",
+        |s| s.unix_owner.as_ref().map(|owner| owner.text.clone()).unwrap_or_default(),
+        |s, text| { s.unix_owner = unix::owner(text)?; Ok(()) }),
     key!("Listening", "shards", "N", "Shards; default one for each allowed core, or as many as a CPU quota keeps busy",
         |s| s.shard_count.map(|count| count.to_string()).unwrap_or_default(),
         |s, text| { s.shard_count = Some(number(text, 1, 64)?); Ok(()) }),

@@ -65,7 +65,9 @@ fn value_of(key: &Key, settings: &Settings) -> String {
     if key.secret && !value.is_empty() {
         return "\"***\"".into();
     }
-    let bare = value == "true" || value == "false" || value.parse::<u64>().is_ok();
+    // A mode such as 0660 is no number in this format.
+    let is_number = value.parse::<u64>().is_ok_and(|number| number.to_string() == value);
+    let bare = value == "true" || value == "false" || is_number;
     if bare { value } else { toml::Value::String(value).to_string() }
 }
 

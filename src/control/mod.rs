@@ -29,6 +29,8 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Settings {
     admin: Option<SocketAddr>,
     api_key: Option<String>,
+    /// Whether clients come through a Unix socket.
+    is_unix: bool,
     message_bytes: usize,
     path_prefix: Arc<str>,
 }
@@ -38,6 +40,7 @@ impl Settings {
         Self {
             admin: settings.admin,
             api_key: settings.api_key.clone(),
+            is_unix: settings.unix.is_some(),
             message_bytes: settings.shards.message_bytes,
             path_prefix: Arc::clone(&settings.shards.path_prefix),
         }

@@ -98,19 +98,18 @@ pub(crate) async fn connections(
     let order = |one: &ConnectionInfo| if queued { one.queued_bytes } else { one.connected_s };
     all.sort_by_key(|one| std::cmp::Reverse(order(one)));
     all.truncate(limit);
-    let listed: Vec<Value> = all.iter().map(connection).collect();
+    let listed: Vec<Value> =
+        all.iter().map(|one| connection(one, state.settings.is_unix)).collect();
     Json(json!({ "connections": listed })).into_response()
 }
 
-fn connection(one: &ConnectionInfo) -> Value {
+fn connection(one: &ConnectionInfo, is_unix: bool) -> Value {
+    let peer = one.peer.map(|peer| peer.to_string()).or_else(|| is_unix.then(|| "unix".into()));
     json!({
         "client": one.client,
         "user": one.user.as_deref(),
-        "peer": match one.behind_proxy {
-            Some(client) => Some(client.to_string()),
-            None => one.peer.map(|peer| peer.to_string()),
-        },
-        "proxy": one.peer.filter(|_| one.behind_proxy.is_some()).map(|proxy| proxy.to_string()),
+        "proxy": peer.as_ref().filter(|_| one.behind_proxy.is_some()),
+        "peer": one.behind_proxy.map(|client| client.to_string()).or_else(|| peer.clone()),
         "channels": one.channels,
         "protocol": one.dialect,
         "queued_bytes": one.queued_bytes,

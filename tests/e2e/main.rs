@@ -31,4 +31,5 @@ mod publishing;
 mod real_clients;
 mod scripts;
 mod slow;
+mod unix;
 mod users;

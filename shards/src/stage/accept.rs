@@ -20,6 +20,10 @@ use crate::wire::refusal::Refusal;
 /// How many connections may wait for the shard's next turn.
 const FRESH_MAX: usize = 256;
 
+/// How many connections a shard takes at one look from a socket that all shards share, so that each
+/// gets some of a crowd.
+const SHARED_MAX: usize = 4;
+
 /// How long the kernel keeps a connection whose peer acknowledges nothing. Beyond any write
 /// timeout; for peers that vanished.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,11 +47,19 @@ pub(crate) fn listen(config: &Config, address: SocketAddr, core: usize) -> io::R
 /// been set to and we leave to the kernel, such as buffer sizes, stays.
 pub(crate) fn adopt(listener: &OwnedFd, config: &Config, core: usize) -> io::Result<()> {
     let socket = SockRef::from(listener);
+    if is_unix(listener) {
+        // Neither TCP's settings nor its spreading by cores are known there.
+        return socket.listen(backlog(config));
+    }
     // No core: minus one in the kernel's eyes.
     socket.set_cpu_affinity(if config.steer_by_core { core } else { usize::MAX })?;
     // Listening once more changes the backlog, and neither loses nor refuses anyone.
     socket.listen(backlog(config))?;
     furnish(socket, config)
+}
+
+fn is_unix(listener: &OwnedFd) -> bool {
+    SockRef::from(listener).local_addr().is_ok_and(|address| address.is_unix())
 }
 
 fn backlog(config: &Config) -> i32 {
@@ -79,11 +91,17 @@ pub(crate) struct Entrance {
     /// Descriptors were out, or other shards are behind: no look before then.
     not_before: Option<Now>,
     pause: Duration,
+    /// How many connections may wait for the shard's next turn.
+    fresh_max: usize,
 }
 
 impl Entrance {
     pub(crate) fn new(listeners: Vec<OwnedFd>, pause: Duration) -> Self {
-        Self { listeners, next: 0, more: false, not_before: None, pause }
+        // All shards watch a shared socket, each of them edge-triggered: every connection wakes all
+        // of them, and the first one takes it. EPOLLEXCLUSIVE has no effect on shards that sleep in
+        // the ring; of those that sleep in epoll it would always wake the same one.
+        let fresh_max = if listeners.iter().any(is_unix) { SHARED_MAX } else { FRESH_MAX };
+        Self { listeners, next: 0, more: false, not_before: None, pause, fresh_max }
     }
 
     /// Whether to look before the shard sleeps.
@@ -111,7 +129,7 @@ impl Entrance {
         }
         (self.not_before, self.more, shard.clients.net.knocked) = (None, false, false);
         let mut empty = 0;
-        while shard.fresh.len() < FRESH_MAX {
+        while shard.fresh.len() < self.fresh_max {
             let Some(listener) = self.listeners.get(self.next) else { return };
             match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
                 Ok(stream) => shard.fresh.push_back(stream),
