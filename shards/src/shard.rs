@@ -144,7 +144,10 @@ impl<N: Net> Shard<N> {
 
     /// Returns `true` if something is left to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
-        self.clients.net.has_ready() || self.port.has_work() || !self.fresh.is_empty()
+        !self.clients.doomed.is_empty()
+            || self.clients.net.has_ready()
+            || self.port.has_work()
+            || !self.fresh.is_empty()
     }
 
     /// Returns the longest time that the shard may sleep; `None`: until it is rung.
@@ -217,12 +220,6 @@ impl<N: Net> Shard<N> {
             self.clients.roster.state_mut(ready.slot).end_turn();
         }
         self.ready = ready;
-    }
-
-    fn fan_out_if_full(&mut self) {
-        if self.rooms.tick_is_full() {
-            self.fan_out();
-        }
     }
 
     /// Unsubscribes from channels that have no member here any more. At the end of a turn: no index

@@ -167,13 +167,13 @@ impl State {
         self.put(Flags::HELD, false);
     }
 
-    /// Returns `true` if something that the client sent waits for another turn.
+    /// Notes whether something that the client sent waits for another turn.
     pub(crate) fn set_more(&mut self, more: bool) {
         self.put(Flags::MORE, more);
         self.check();
     }
 
-    /// Returns `true` if the client is a member of several channels.
+    /// Notes whether the client is a member of several channels.
     pub(crate) fn set_many(&mut self, many: bool) {
         self.put(Flags::MANY, many);
         self.check();

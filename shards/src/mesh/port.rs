@@ -34,8 +34,8 @@ pub(crate) struct Port {
     crowded_delivers: u64,
     to_ring: u64,
     rings: u64,
-    /// Parcels of this shard to itself. The caller of a stage takes them before it goes on, so one
-    /// request bounds them.
+    /// Parcels of this shard to itself. The caller of a stage takes them before it goes on: there
+    /// are at most a few for each seat and claim of the clients that the stage closed.
     own_asks: VecDeque<Ask>,
     own_delivers: VecDeque<Deliver>,
     /// The bridge to the control plane.

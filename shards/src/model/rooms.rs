@@ -10,6 +10,10 @@ use super::message::{Epoch, Publication};
 /// and more beyond.
 const TICK_BYTES_MAX: usize = 16 << 10;
 
+/// The ticks of all channels are fanned out when they reach this together: all of them are encoded
+/// before the first of them leaves.
+const OPEN_BYTES_MAX: usize = 256 << 10;
+
 /// All channels that a shard knows, and what is to be done about them in this turn.
 #[derive(Debug)]
 pub(crate) struct Rooms {
@@ -17,6 +21,8 @@ pub(crate) struct Rooms {
     /// Channels with an open tick.
     dirty: Vec<ChannelIndex>,
     tick_is_full: bool,
+    /// Payload bytes in the open ticks of all channels.
+    open_bytes: usize,
     /// Channels that may have lost their last member here.
     emptied: Vec<ChannelIndex>,
 }
@@ -27,6 +33,7 @@ impl Rooms {
             channels: Channels::new(channels_max, epoch),
             dirty: Vec::new(),
             tick_is_full: false,
+            open_bytes: 0,
             emptied: Vec::new(),
         }
     }
@@ -41,9 +48,12 @@ impl Rooms {
         if channel.tick.is_empty() {
             self.dirty.push(index);
         }
-        channel.tick_bytes += publication.payload.len();
+        let bytes = publication.payload.len();
+        channel.tick_bytes += bytes;
         channel.tick.push(publication);
-        self.tick_is_full |= channel.tick_bytes >= TICK_BYTES_MAX;
+        self.open_bytes += bytes;
+        self.tick_is_full |=
+            channel.tick_bytes >= TICK_BYTES_MAX || self.open_bytes >= OPEN_BYTES_MAX;
     }
 
     /// Returns `true` if a tick has grown so far that it should leave at once.
@@ -54,6 +64,7 @@ impl Rooms {
     /// Takes the channels with an open tick.
     pub(crate) fn take_dirty(&mut self) -> Vec<ChannelIndex> {
         self.tick_is_full = false;
+        self.open_bytes = 0;
         std::mem::take(&mut self.dirty)
     }
 

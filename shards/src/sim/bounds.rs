@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::books::check_books;
 use super::client::{Client, Wish};
 use super::run::Shards;
-use crate::config::Config;
+use crate::config::{Config, DuplicateUser};
 
 const LANE_PARCELS: usize = 8;
 const CHANNELS: usize = 4;
@@ -199,4 +199,25 @@ fn a_shard_that_is_told_of_many_all_the_time_answers_asks_too() {
     assert!(shards.all[1].port.depths().1 > 0, "nobody floods any more");
     assert_eq!(told(&speaker, "\"here\""), 1);
     shards.come_to_rest(|| {});
+}
+
+#[test]
+fn a_client_that_was_refused_is_not_refused_again() {
+    let mut config = Config::with_cores(Vec::new());
+    config.duplicate_user = DuplicateUser::Refuse;
+    config.channels_per_shard = 2;
+    let mut shards = Shards::new(2, config, 1);
+    let leaked = |name: String| -> &'static str { Box::leak(name.into_boxed_str()) };
+    let (known, unknown) = (leaked(room_at(&shards, 1, 0)), leaked(room_at(&shards, 1, 1)));
+    let owned = |user: &&str| shards.all[0].port.mesh.home_of(*user).index() == 0;
+    let user = ["ann", "bob", "cid", "dan", "eve"].into_iter().find(owned);
+    // With the default channel it fills the second shard's table.
+    let wishes = [(1, Some(known), None), (0, None, user), (0, Some(unknown), user)];
+    for (shard, channel, user) in wishes {
+        let (stream, _) = Client::connect(Wish { channel, user, ..Wish::default() }, usize::MAX);
+        shards.accept(shard, stream);
+        shards.come_to_rest(|| {});
+    }
+    let refused: u64 = shards.all[0].clients.tally.refusals.iter().sum();
+    assert_eq!(refused, 1, "the name was taken, before the channel's home had no room");
 }

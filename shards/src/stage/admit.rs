@@ -51,11 +51,12 @@ impl<N: Net> Shard<N> {
                 Ok(live) => awaited += u8::from(!live),
             }
         }
-        let Some(client) = self.clients.roster.get_mut(slot) else { return };
         let pending = Pending { upgrade, channel, awaited, replaces: false, rest };
-        client.brief().pending = Some(Box::new(pending));
         if awaited == 0 {
-            self.open(slot);
+            return self.welcome(slot, pending);
+        }
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.brief().pending = Some(Box::new(pending));
         }
     }
 
@@ -262,7 +263,7 @@ impl<N: Net> Shard<N> {
         self.keep_first_words(slot, rest);
     }
 
-    /// Keeps what a client said before it was in, for the session to look at in this turn.
+    /// Keeps the bytes that a client sent before it was in, for the session to look at next.
     fn keep_first_words(&mut self, slot: Slot, rest: Bytes) {
         if !rest.is_empty()
             && let Some(client) = self.clients.roster.get_mut(slot)

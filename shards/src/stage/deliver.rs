@@ -3,6 +3,7 @@
 //! A home's answers to its own shard travel as parcels as well. Every stage that may have caused
 //! some is followed by [`Shard::settle`].
 
+use crate::client::state::Phase;
 use crate::mesh::parcel::{Ask, Deliver, Outcome};
 use crate::model::channel::{Subscription, Waiter};
 use crate::model::id::{ClientId, RequestId};
@@ -98,7 +99,11 @@ impl<N: Net> Shard<N> {
         for Waiter { client, join } in self.take_unsubscribable(channel) {
             let Some(slot) = self.clients.roster.slot_of(client) else { continue };
             match join {
-                None => self.refuse(slot, &Refusal::ChannelRoom),
+                // It may have been refused for another reason meanwhile.
+                None if self.clients.roster.phase(slot) == Phase::Waiting => {
+                    self.refuse(slot, &Refusal::ChannelRoom);
+                }
+                None => {}
                 Some(join) => {
                     self.count_joining(slot, -1);
                     self.tell_outcome(client, join.id.as_ref(), &Outcome::NoRoom);

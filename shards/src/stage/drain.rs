@@ -18,18 +18,18 @@ pub(crate) struct Drain {
     clients: usize,
     closed: usize,
     next_slot: usize,
-    /// This shard has said that it has nobody left.
+    /// This shard has said that its own drain is over.
     counted: bool,
 }
 
 impl<N: Net> Shard<N> {
-    /// Begins to drain; once.
+    /// Begins to drain; once. A process that takes over from one that drains already is its
+    /// successor all the same.
     pub(crate) fn begin_drain(&mut self, successor: bool) {
-        if self.drain.is_none() {
-            let (began, clients) = (self.clients.now, self.clients.open);
-            let (closed, next_slot, counted) = (0, 0, false);
-            self.drain = Some(Drain { began, successor, clients, closed, next_slot, counted });
-        }
+        let (began, clients) = (self.clients.now, self.clients.open);
+        let (closed, next_slot, counted) = (0, 0, false);
+        let fresh = Drain { began, successor, clients, closed, next_slot, counted };
+        self.drain.get_or_insert(fresh).successor |= successor;
     }
 
     /// Returns `true` if another process has taken over the listeners.
@@ -94,7 +94,8 @@ impl<N: Net> Shard<N> {
         let Some(drain) = &mut self.drain else { return false };
         let config = &self.clients.config;
         let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(drain.began.ns));
-        let over = self.clients.roster.len() == 0
+        let over = drain.counted
+            || self.clients.roster.len() == 0
             || passed >= config.drain_spread.saturating_add(config.drain_timeout);
         if over && !drain.counted {
             drain.counted = true;

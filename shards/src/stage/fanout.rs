@@ -25,6 +25,9 @@ const SHARES_PER_SEND: usize = 1024;
 /// A buffer that has grown beyond this is given back after the fan-out that needed it.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
+/// The entries of each list that are kept then.
+const LISTS_KEPT: usize = 4096;
+
 /// The frames of a tick in one shape, side by side in the fan-out's buffer.
 #[derive(Debug)]
 struct Frames {
@@ -117,6 +120,10 @@ impl FanOut {
     fn clear(&mut self) {
         if self.buffer.capacity() > BUFFER_KEPT_BYTES {
             self.buffer = BytesMut::new();
+            self.ends.shrink_to(LISTS_KEPT);
+            self.frames.shrink_to(LISTS_KEPT);
+            self.ticks.shrink_to(LISTS_KEPT);
+            self.several.shrink_to(LISTS_KEPT);
         }
         self.buffer.clear();
         self.ends.clear();
@@ -151,6 +158,13 @@ impl<N: Net> Shard<N> {
         self.fan = fan;
     }
 
+    /// Sends the open ticks if they have grown so far that they should leave at once.
+    pub(crate) fn fan_out_if_full(&mut self) {
+        if self.rooms.tick_is_full() {
+            self.fan_out();
+        }
+    }
+
     /// Encodes the open tick of a channel once for each shape that it has here.
     fn encode(&mut self, fan: &mut FanOut, index: ChannelIndex) {
         let channel = self.rooms.channels.at(index);
@@ -173,9 +187,10 @@ impl<N: Net> Shard<N> {
         let channel = tick.channel;
         // No member comes or goes meanwhile: accepted connections wait for the next turn, and a
         // client that must go is only marked.
-        let members = std::mem::take(&mut self.rooms.channels.at(channel).members);
+        let members = &self.rooms.channels.get(channel).members;
         for (group, frames) in members.groups().zip(tick.frames.clone()) {
             let (frames, slots) = (&fan.frames[frames], group.1);
+            debug_assert_eq!(frames.shape, group.0, "groups are encoded in their order");
             let bytes = fan.bytes(frames);
             let frames_each = frames.ends.len() as u64;
             let share = Share { channel: Some(channel), frames };
@@ -192,7 +207,8 @@ impl<N: Net> Shard<N> {
                     debug_assert!(false, "only open clients are members");
                 } else if !one && hot.state.is_any(Flags::MANY) {
                     several.push(Several { slot, tick: place });
-                } else if hot.state.is_any(Flags::NO_ECHO) && self.has_own_words(tick, slot) {
+                } else if hot.state.is_any(Flags::NO_ECHO) && self.clients.has_own_words(tick, slot)
+                {
                     // After the walk, which borrows the frames that this would add to.
                     several.push(Several { slot, tick: place });
                 } else {
@@ -204,12 +220,6 @@ impl<N: Net> Shard<N> {
             tally.deliveries += sends * frames_each;
             tally.bytes_out += sends * bytes.len() as u64;
         }
-        self.rooms.channels.at(channel).members = members;
-    }
-
-    fn has_own_words(&self, tick: &Tick, slot: Slot) -> bool {
-        let id = self.clients.roster.id(slot);
-        tick.publications.iter().any(|publication| publication.is_from(id))
     }
 
     /// Sends the noted clients everything of this turn at once, without the words that they do not
@@ -242,7 +252,7 @@ impl<N: Net> Shard<N> {
     fn send_without_own(&mut self, fan: &mut FanOut, slot: Slot, place: usize) {
         let (id, shape) = (self.clients.roster.id(slot), self.clients.roster.hot(slot).shape);
         let channel = Some(fan.ticks[place].channel);
-        if !self.has_own_words(&fan.ticks[place], slot) {
+        if !self.clients.has_own_words(&fan.ticks[place], slot) {
             let frames = fan.frames_of(&fan.ticks[place], shape);
             return self.clients.send_shares(fan, slot, &[Share { channel, frames }]);
         }
@@ -300,6 +310,11 @@ impl<N: Net> Shard<N> {
 }
 
 impl<N: Net> Clients<N> {
+    fn has_own_words(&self, tick: &Tick, slot: Slot) -> bool {
+        let id = self.roster.id(slot);
+        tick.publications.iter().any(|publication| publication.is_from(id))
+    }
+
     /// Sends frames to one client in one call, behind what waits for it already.
     fn send_shares(&mut self, fan: &FanOut, slot: Slot, shares: &[Share<'_>]) {
         let hot = self.roster.hot(slot);

@@ -165,11 +165,15 @@ impl<N: Net> Shard<N> {
 
     /// Closes the marked clients.
     pub(crate) fn bury(&mut self) {
-        while let Some(doomed) = self.clients.doomed.pop() {
+        // From the front: of several reasons the first one counts. Closing may mark others.
+        let mut next = 0;
+        while let Some(&doomed) = self.clients.doomed.get(next) {
+            next += 1;
             if let Some(slot) = self.clients.roster.slot_of(doomed.client) {
                 self.close(slot, doomed.reason);
             }
         }
+        self.clients.doomed.clear();
     }
 
     /// Over the shard's cap on all outboxes the slowest clients go first.

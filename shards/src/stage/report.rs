@@ -25,7 +25,8 @@ impl<N: Net> Shard<N> {
                 let slot = self.clients.roster.slot_of(client);
                 let open = slot.filter(|slot| self.clients.roster.state(*slot).is_open());
                 if let Some(slot) = open {
-                    self.close(slot, CloseReason::Disconnected);
+                    // Marked only: what was numbered before it is in a tick that has not left yet.
+                    self.clients.doom(slot, CloseReason::Disconnected);
                 }
                 reply.send(u64::from(open.is_some()));
             }

@@ -58,7 +58,11 @@ impl<N: Net> Shard<N> {
                 continue;
             }
             resumed += 1;
+            if let Some(client) = self.clients.roster.get_mut(slot) {
+                client.shed();
+            }
             self.go_on(slot);
+            self.fan_out_if_full();
         }
         resumed
     }

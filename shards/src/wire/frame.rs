@@ -42,6 +42,27 @@ pub(crate) fn put_frame(out: &mut BytesMut, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// Makes room for the header of a frame whose length is not known yet. Returns where the frame
+/// begins, for [`end_frame`].
+pub(crate) fn begin_frame(out: &mut BytesMut) -> usize {
+    let start = out.len();
+    out.put_bytes(0, HEADER_MAX);
+    start
+}
+
+/// Writes the header of the frame that begins at `start`, now that all of its payload is there.
+pub(crate) fn end_frame(out: &mut BytesMut, start: usize, opcode: Opcode) {
+    let len = out.len() - start - HEADER_MAX;
+    let mut header = [0; HEADER_MAX];
+    let mut rest = &mut header[..];
+    put_header(&mut rest, opcode, len);
+    let used = HEADER_MAX - rest.len();
+    // The payload moves up to its header: short, and in the cache.
+    out.copy_within(start + HEADER_MAX.., start + used);
+    out.truncate(start + used + len);
+    out[start..start + used].copy_from_slice(&header[..used]);
+}
+
 /// Writes a close frame; a reason that is too long is cut at a character.
 pub(crate) fn put_close(out: &mut BytesMut, code: u16, reason: &str) {
     let reason = &reason[..reason.floor_char_boundary(REASON_MAX)];

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 
 use crate::model::message::{Payload, Publication};
 use crate::wire::event::Event;
-use crate::wire::frame::{HEADER_MAX, Opcode, put_frame, put_header};
+use crate::wire::frame::{HEADER_MAX, Opcode, begin_frame, end_frame, put_frame, put_header};
 
 /// Appends an event as one frame, if this dialect has a message for it.
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
@@ -45,29 +45,28 @@ pub(crate) fn joined<'a>(
     ends: &mut Vec<usize>,
     publications: impl Iterator<Item = &'a Publication>,
 ) {
-    let mut lines: Option<Vec<u8>> = None;
+    let mut open = None;
     for publication in publications {
         if let Some(text) = text_of(&publication.payload) {
-            match &mut lines {
-                None => lines = Some(text.into_owned().into_bytes()),
-                Some(lines) => {
-                    lines.push(b'\n');
-                    lines.extend_from_slice(text.as_bytes());
-                }
+            if open.is_some() {
+                out.put_u8(b'\n');
+            } else {
+                open = Some(begin_frame(out));
             }
+            out.extend_from_slice(text.as_bytes());
             continue;
         }
-        end_lines(out, ends, lines.take());
+        end_lines(out, ends, open.take());
         self::publication(out, publication);
         ends.push(out.len());
     }
-    end_lines(out, ends, lines);
+    end_lines(out, ends, open);
 }
 
 /// Ends the open run of texts, if there is one.
-fn end_lines(out: &mut BytesMut, ends: &mut Vec<usize>, lines: Option<Vec<u8>>) {
-    if let Some(lines) = lines {
-        put_frame(out, Opcode::Text, &lines);
+fn end_lines(out: &mut BytesMut, ends: &mut Vec<usize>, open: Option<usize>) {
+    if let Some(start) = open {
+        end_frame(out, start, Opcode::Text);
         ends.push(out.len());
     }
 }

@@ -8,7 +8,7 @@ use crate::model::id::{ClientId, RequestId};
 use crate::model::message::{Payload, Position, Publication};
 use crate::wire::command::ErrorCode;
 use crate::wire::event::{Event, Welcome};
-use crate::wire::frame::{HEADER_MAX, Opcode, put_frame, put_header};
+use crate::wire::frame::{Opcode, begin_frame, end_frame, put_frame};
 
 /// Appends an event as one frame.
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
@@ -97,18 +97,9 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
 
 /// Writes `write`'s JSON as one text frame. The header is written once the length is known.
 fn framed(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
-    let start = out.len();
-    out.put_bytes(0, HEADER_MAX);
+    let start = begin_frame(out);
     write(out);
-    let len = out.len() - start - HEADER_MAX;
-    let mut header = [0; HEADER_MAX];
-    let mut rest = &mut header[..];
-    put_header(&mut rest, Opcode::Text, len);
-    let used = HEADER_MAX - rest.len();
-    // The payload moves up to its header: short, and in the cache.
-    out.copy_within(start + HEADER_MAX.., start + used);
-    out.truncate(start + used + len);
-    out[start..start + used].copy_from_slice(&header[..used]);
+    end_frame(out, start, Opcode::Text);
 }
 
 fn put_str(out: &mut BytesMut, text: &str) {
