@@ -259,7 +259,7 @@ fn a_search_that_cannot_begin_says_why() {
     let address = serve(NONE);
     for (flags, word) in [
         ("", "--slo"),
-        ("--slo p99<20", "no bound"),
+        ("--slo p99<20parsecs", "is no bound"),
         ("--slo p99<20ms -w 1", "open loop"),
         ("--slo p99<20ms -r 5/s", "--start and --max"),
         ("--slo p99<20ms --by clients", "-r 20/s"),
