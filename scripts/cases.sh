@@ -159,11 +159,12 @@ rust_tests() {
 }
 
 web_tests() {
-  local file name
+  local file name status=0
   for file in "${!WEB[@]}"; do
     name=$(sed 's/[][\\.*^$+?(){}|/]/\\&/g; s/$/$/; s/^/^/' <<<"${WEB[$file]%$'\n'}" | paste -sd '|')
-    (cd tests/web && node --test --test-reporter=dot --test-name-pattern="$name" "$file.test.mjs")
+    (cd tests/web && node --test --test-reporter=dot --test-name-pattern="$name" "$file.test.mjs") || status=1
   done
+  return "$status"
 }
 
 # Runs what was read of one kind; a failure is kept, and the other kinds still run.

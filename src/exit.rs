@@ -12,3 +12,20 @@ pub(crate) const HELD: u8 = 4;
 pub(crate) const INTERNAL: u8 = 70;
 /// The configuration is not valid, or this host cannot carry it.
 pub(crate) const CONFIG: u8 = 78;
+
+/// The most characters of a complaint: what it quotes may be of any length.
+const COMPLAINT_CHARS_MAX: usize = 1000;
+
+/// A complaint as one line that does nothing to a terminal: it may quote paths and variables, in
+/// which anything can stand.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len().min(COMPLAINT_CHARS_MAX));
+    for (count, c) in text.chars().enumerate() {
+        if count == COMPLAINT_CHARS_MAX {
+            line.push('…');
+            break;
+        }
+        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
+    }
+    line
+}

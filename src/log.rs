@@ -135,6 +135,22 @@ pub(crate) fn flush() {
     let _ = is_written.recv_timeout(until.saturating_duration_since(Instant::now()));
 }
 
+/// Writes the last words of the process, if their reader takes them: past the thread that writes,
+/// which may wait for the reader for ever.
+pub(crate) fn last_words(text: &str) {
+    // Its descriptor alone: the thread that writes may hold the lock.
+    let stderr = io::stderr();
+    for line in text.lines() {
+        let mut line = format!("stentor: {line}\n");
+        // A pipe with room takes so much at once.
+        line.truncate(line.floor_char_boundary(4096));
+        let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
+        if matches!(poll(&mut room, Some(&ROOM_TIMEOUT)), Ok(1..)) {
+            let _ = rustix::io::write(&stderr, line.as_bytes());
+        }
+    }
+}
+
 /// One line on its way to the queue. The log writes each whole line in one call.
 struct Line;
 
@@ -169,9 +185,7 @@ pub(crate) fn end_with_a_shard() {
             .or_else(|| payload.downcast_ref::<&str>().copied())
             .unwrap_or("no message");
         tracing::error!(thread = name, place, panic = text.escape_debug().to_string(), "panicked");
-        // The runtime panics where io_uring is blocked; that is answered as a failure to start.
-        let starting = place.contains("glommio") && text.contains("probe");
-        if name.starts_with("shard-") && !starting {
+        if name.starts_with("shard-") {
             flush();
             std::process::exit(crate::exit::INTERNAL.into());
         }

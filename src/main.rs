@@ -44,25 +44,8 @@ enum End {
 
 impl From<Invalid> for End {
     fn from(invalid: Invalid) -> Self {
-        Self::Failed(exit::CONFIG, one_line(&invalid.to_string()))
+        Self::Failed(exit::CONFIG, exit::one_line(&invalid.to_string()))
     }
-}
-
-/// The most characters of a complaint: what it quotes may be of any length.
-const COMPLAINT_CHARS_MAX: usize = 1000;
-
-/// A complaint as one line that does nothing to a terminal: it may quote paths and variables, in
-/// which anything can stand.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len().min(COMPLAINT_CHARS_MAX));
-    for (count, c) in text.chars().enumerate() {
-        if count == COMPLAINT_CHARS_MAX {
-            line.push('…');
-            break;
-        }
-        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
-    }
-    line
 }
 
 fn main() -> ExitCode {
@@ -88,9 +71,7 @@ fn main() -> ExitCode {
         End::Done => ExitCode::SUCCESS,
         End::Relieved(code) => ExitCode::from(code),
         End::Failed(code, why) => {
-            for line in why.lines() {
-                let _ = writeln!(std::io::stderr(), "stentor: {line}");
-            }
+            log::last_words(&why);
             ExitCode::from(code)
         }
     }
@@ -132,7 +113,7 @@ fn with_settings(cli: &Cli) -> End {
     let settings = &layered.settings;
     if !matches!(cli.task, Task::Serve) {
         for warning in &layered.warnings {
-            let _ = writeln!(std::io::stderr(), "stentor: warning: {}", one_line(warning));
+            let _ = writeln!(std::io::stderr(), "stentor: warning: {}", exit::one_line(warning));
         }
     }
     match &cli.task {
@@ -208,17 +189,13 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         Err(error) => return End::Failed(exit::RUN, format!("inherited sockets: {error}")),
     };
 
-    let (handle, inbox, mut run) = match stentor_shards::run(settings.shards.clone(), listeners) {
-        Ok(started) => started,
-        Err(error) => return failed(&error),
-    };
-    let asked = control::Settings::of(&settings);
-    let mut control = match control::start(handle.clone(), asked, admin, inbox) {
-        Ok(control) => control,
-        Err(error) => return End::Failed(exit::RUN, who_has_admin(&error, &settings)),
+    let Running { handle, mut run, mut control, signals } = match start(&settings, listeners, admin)
+    {
+        Ok(running) => running,
+        Err(end) => return end,
     };
     let departure = Departure::new(handle.clone(), &settings, sockets_stay);
-    if let Err(error) = departure.begin_at_signals() {
+    if let Err(error) = departure.begin_at(signals) {
         return End::Failed(exit::RUN, format!("signals: {error}"));
     }
     claim.relieve();
@@ -251,6 +228,34 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     }
 }
 
+/// The parts of a running server.
+struct Running {
+    handle: stentor_shards::Handle,
+    run: stentor_shards::Run,
+    control: control::Control,
+    signals: signal_hook::iterator::Signals,
+}
+
+/// Starts shards and control plane.
+fn start(
+    settings: &Settings,
+    listeners: Vec<OwnedFd>,
+    admin: Option<OwnedFd>,
+) -> Result<Running, End> {
+    let refused = |why: String| End::Failed(exit::RUN, why);
+    let signals = signals::catch().map_err(|error| refused(format!("signals: {error}")))?;
+    let asked = control::Settings::of(settings);
+    // Before the shards: they accept as soon as they run, and clients of a process that then fails
+    // would be reset.
+    let admin =
+        control::listen(&asked, admin).map_err(|error| refused(who_has_admin(&error, settings)))?;
+    let (handle, inbox, run) =
+        stentor_shards::run(settings.shards.clone(), listeners).map_err(|error| failed(&error))?;
+    let control = control::start(handle.clone(), asked, admin, inbox)
+        .map_err(|error| refused(format!("control thread: {error}")))?;
+    Ok(Running { handle, run, control, signals })
+}
+
 /// Begins to log, with what is to be said about the settings and this host.
 fn open_log(settings: &Settings, warnings: &[String], verdict: &Verdict) {
     log::install(settings);
@@ -276,8 +281,9 @@ impl Relief {
         // Relaxed: the process's end, which reads it, comes long after it.
         self.relieved.store(true, Ordering::Relaxed);
         self.admin_over.send_replace(true);
-        self.departure.drain(true);
+        // First: the order to drain may wait for a shard that hangs.
         end_later(&self.departure, code);
+        self.departure.drain(true);
     }
 }
 

@@ -21,6 +21,9 @@ const STOP_SLACK: Duration = Duration::from_secs(10);
 /// The time after which a shard with a full lane is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
+/// The time that a message to the manager may take.
+const TELL_TIMEOUT: Duration = Duration::from_secs(1);
+
 static MANAGER: OnceLock<Option<Manager>> = OnceLock::new();
 
 /// The service manager's socket.
@@ -37,8 +40,9 @@ impl Manager {
         };
         let address = address(&name)?;
         let socket = UnixDatagram::unbound()?;
-        // A manager that reads nothing must not hold up a server.
-        socket.set_nonblocking(true)?;
+        // A manager that is slow must hear of it all the same; one that reads nothing must not hold
+        // up a server.
+        socket.set_write_timeout(Some(TELL_TIMEOUT))?;
         Ok(Some(Self { socket, address }))
     }
 }
@@ -62,7 +66,7 @@ fn tell(state: &str) {
     if let Some(Manager { socket, address }) = manager
         && let Err(error) = socket.send_to_addr(state.as_bytes(), address)
     {
-        tracing::debug!(%error, "the service manager was not told");
+        tracing::warn!(%error, "the service manager was not told");
     }
 }
 

@@ -20,6 +20,9 @@ static LEAVING: AtomicBool = AtomicBool::new(false);
 /// `true` if its drain has begun. Relaxed likewise.
 static GOING: AtomicBool = AtomicBool::new(false);
 
+/// The time for which the thread that orders a drain waits for room in the shards' lanes.
+const ORDER_PATIENCE: Duration = Duration::from_secs(1);
+
 const SERVING: u8 = 0;
 const DELAYING: u8 = 1;
 const DRAINING: u8 = 2;
@@ -46,6 +49,12 @@ pub(crate) fn has_gone() -> bool {
     GOING.load(Ordering::Relaxed)
 }
 
+/// Catches signals from here on, for [`Departure::begin_at`] to handle: one that comes as soon as
+/// this process can be reached must not end it.
+pub(crate) fn catch() -> io::Result<Signals> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP])
+}
+
 impl Departure {
     pub(crate) fn new(
         shards: Handle,
@@ -57,9 +66,8 @@ impl Departure {
         Self { shards, delay: settings.drain_delay, drain, stage, sockets_stay }
     }
 
-    /// Handles signals on a thread of its own until the process ends.
-    pub(crate) fn begin_at_signals(&self) -> io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    /// Handles caught signals on a thread of its own until the process ends.
+    pub(crate) fn begin_at(&self, mut signals: Signals) -> io::Result<()> {
         let departure = self.clone();
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
@@ -75,6 +83,11 @@ impl Departure {
         match signal {
             SIGHUP => {
                 tracing::info!("SIGHUP: settings are read at start; restart to change them");
+            }
+            // The drain has begun because another process took over: the first signal asks for what
+            // is under way.
+            _ if stage == DRAINING && !LEAVING.swap(true, Ordering::Relaxed) => {
+                tracing::info!(signal, "draining already: another process has taken over");
             }
             _ if stage == DRAINING => {
                 tracing::warn!("another signal: ending at once");
@@ -120,9 +133,21 @@ impl Departure {
         GOING.store(true, Ordering::Relaxed);
         notify::stopping("draining", self.drain);
         let successor = successor || self.sockets_stay;
-        // A full lane empties itself: the order is repeated until every shard has it.
-        while self.shards.drain(successor) == Err(Untaken::Busy) {
-            thread::park_timeout(Duration::from_millis(1));
+        // A full lane empties itself: the order is repeated until every shard has it. A shard that
+        // hangs must not keep this thread from the next signal.
+        let shards = self.shards.clone();
+        let repeat = move |until: Option<Instant>| {
+            while shards.drain(successor) == Err(Untaken::Busy) {
+                if until.is_some_and(|until| Instant::now() >= until) {
+                    return false;
+                }
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            true
+        };
+        if !repeat(Some(Instant::now() + ORDER_PATIENCE)) {
+            tracing::warn!("a shard takes no orders");
+            let _ = thread::Builder::new().name("drain".into()).spawn(move || repeat(None));
         }
     }
 

@@ -54,9 +54,7 @@ impl End {
     fn is_final(&self) -> bool {
         match self {
             Self::Lost(_) => false,
-            Self::Closed { code, .. } => {
-                *code >= 3500 || matches!(code, 1000 | 1002 | 1003 | 1007..=1010)
-            }
+            Self::Closed { code, .. } => *code >= 3500 || matches!(code, 1000 | 1002 | 1007 | 1008),
         }
     }
 }
@@ -97,10 +95,10 @@ mod tests {
     #[test]
     fn final_codes_are_those_of_the_protocol() {
         let is_final = |code| End::Closed { code, reason: String::new() }.is_final();
-        for code in [1000, 1002, 1007, 1008, 1009, 3500, 3501, 4000] {
+        for code in [1000, 1002, 1007, 1008, 3500, 3501, 4000] {
             assert!(is_final(code), "{code}");
         }
-        for code in [1001, 1005, 1006, 1011, 1012, 1013, 1014, 3000, 3008, 3012, 3499] {
+        for code in [1001, 1005, 1006, 1009, 1011, 1012, 1013, 1014, 3000, 3008, 3012, 3499] {
             assert!(!is_final(code), "{code}");
         }
         assert!(!End::Lost("reset".into()).is_final());

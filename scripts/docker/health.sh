@@ -9,9 +9,15 @@ case "${1:-}" in
 esac
 
 address=${STENTOR_LISTEN:-127.0.0.1:9001}
+case "$address" in
+  # Nothing here can speak to a Unix socket: the proxy in front of it must look.
+  unix:*) exit 0 ;;
+  *:*) ;;
+  *) address=:$address ;;
+esac
 port=${address##*:} host=${address%:*}
 case "$host" in
-  '' | 0.0.0.0) host=127.0.0.1 ;;
+  '' | '*' | 0.0.0.0) host=127.0.0.1 ;;
   '[::]') host=::1 ;;
 esac
 host=${host#[} host=${host%]}

@@ -89,22 +89,32 @@ impl Drop for Control {
     }
 }
 
-/// Binds the admin address, unless `inherited` listens there, and starts the thread.
+/// Binds the admin address, unless `inherited` listens there.
 ///
 /// # Errors
-/// The admin address cannot be bound, or the thread not be started.
+/// The address cannot be bound.
+pub(crate) fn listen(
+    settings: &Settings,
+    inherited: Option<OwnedFd>,
+) -> io::Result<Option<TcpListener>> {
+    let inherited = inherited.map(TcpListener::from);
+    let same = inherited.filter(|listener| listener.local_addr().ok() == settings.admin);
+    match same {
+        Some(listener) => Ok(Some(listener)),
+        None => settings.admin.map(bind).transpose(),
+    }
+}
+
+/// Starts the thread, which serves the admin address at `listener`.
+///
+/// # Errors
+/// The thread cannot be started.
 pub(crate) fn start(
     shards: Handle,
     settings: Settings,
-    inherited: Option<OwnedFd>,
+    listener: Option<TcpListener>,
     inbox: Inbox,
 ) -> io::Result<Control> {
-    let inherited = inherited.map(TcpListener::from);
-    let same = inherited.filter(|listener| listener.local_addr().ok() == settings.admin);
-    let listener = match same {
-        Some(listener) => Some(listener),
-        None => settings.admin.map(bind).transpose()?,
-    };
     let admin = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let lent = listener.as_ref().map(TcpListener::try_clone).transpose()?.map(OwnedFd::from);
     let (admin_over, is_over) = watch::channel(false);

@@ -65,6 +65,10 @@ fn refused(host: &Host, call: &str) -> (String, String) {
 
 fn memory(host: &Host, needs: Needs) -> (String, String) {
     let (limit, own) = (host.memlock, needs.locked_bytes().max(rt::MEMLOCK_MIN));
+    if limit == u64::MAX {
+        let cause = "the kernel has no memory for io_uring, though memlock is unlimited";
+        return (cause.into(), "a larger memory limit of the control group".into());
+    }
     let shards = needs.shards;
     let has = format!(
         "memlock is {} for all of a user's io_urings together, and {shards} shards lock {}",
@@ -77,7 +81,7 @@ fn memory(host: &Host, needs: Needs) -> (String, String) {
     (
         format!("{has} beside what this user's other processes have locked"),
         // Room for a second server: it is what runs during a take-over.
-        cure(limit + own),
+        cure(limit.saturating_add(own)),
     )
 }
 

@@ -37,7 +37,7 @@ export function another(name, used) {
 const tab = random();
 let held = ''; // This tab's name, while it is connected or trying.
 let others = null; // The channel of all tabs with this page; old browsers have none.
-let hear = () => {};
+const listeners = new Set(); // Questions under way.
 
 /** Tells tabs that ask which name this one has; an empty one is none. */
 export const hold = (name) => { held = name; };
@@ -47,7 +47,7 @@ function openOthers() {
   // Another path of the same host may be another server.
   others = new BroadcastChannel(`stentor.names ${server.pathname}`);
   others.onmessage = ({ data }) => {
-    if (data.to === tab) hear(data.name);
+    if (data.to === tab) listeners.forEach((hear) => hear(data.name));
     else if (data.from && held) others.postMessage({ to: data.from, name: held });
   };
 }
@@ -56,13 +56,11 @@ function openOthers() {
 export async function namesOfTabs() {
   const names = new Set();
   if (!others) return names;
-  const before = hear;
-  hear = (name) => {
-    names.add(name);
-    before(name);
-  };
+  const hear = (name) => names.add(name);
+  listeners.add(hear);
   others.postMessage({ from: tab });
   await wait(TABS_ANSWER_MS);
+  listeners.delete(hear);
   return names;
 }
 

@@ -177,3 +177,56 @@ fn a_newer_process_takes_over_from_one_of_another_pid_namespace() {
     assert_eq!(new.total("clients"), 20, "all are the newer one's");
     drop(clients);
 }
+
+#[test]
+fn the_first_signal_to_a_relieved_process_does_not_cut_its_drain() {
+    let mut first = Server::start(&["--shards", "1", "--drain-spread", "2s"]);
+    let mut client = Client::plain(first.address, "/ws");
+    let _second = Server::start_beside(&first, &["--shards", "1"]);
+    eventually("the first one drains", || {
+        first.log().iter().any(|line| line.contains("another process has taken over"))
+    });
+    first.signal("TERM");
+    assert_eq!(client.close_code(), Some(1001));
+    assert_eq!(first.wait().code(), Some(3));
+}
+
+#[test]
+fn a_process_that_goes_anyhow_keeps_nobody_waiting() {
+    let mut first = Server::start(&["--shards", "1", "--drain-spread", "100ms"]);
+    let second = Server::start_beside(&first, &["--shards", "1", "--drain-spread", "3s"]);
+    assert_eq!(first.wait().code(), Some(3));
+    // It has just taken over and would not yield yet; but it is told to stop.
+    let _client = Client::plain(second.address, "/ws");
+    second.signal("TERM");
+    eventually("the second one drains", || get(second.address, "/ready").0 == 503);
+    let third = Server::start_beside(&second, &["--shards", "1"]);
+    assert_eq!(get(third.admin, "/health").0, 200);
+    for _ in 0..20 {
+        // Whoever comes now is not told by the older one that it drains.
+        Client::plain(third.address, "/ws").goodbye();
+    }
+}
+
+#[test]
+fn a_newcomer_whose_admin_address_is_taken_resets_nobody() {
+    let server = Server::start(&["--shards", "1"]);
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
+    let over = Arc::new(AtomicBool::new(false));
+    let (to, ended) = (server.address, Arc::clone(&over));
+    let clients = std::thread::spawn(move || {
+        while !ended.load(Ordering::Relaxed) {
+            // It panics if it is refused or reset.
+            Client::plain(to, "/ws").goodbye();
+        }
+    });
+    let address = server.address.to_string();
+    let output = Command::new(BINARY)
+        .args(["--listen", &address, "--admin", &taken, "--shards", "1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    over.store(true, Ordering::Relaxed);
+    clients.join().unwrap();
+}
