@@ -9,10 +9,7 @@ use listenfd::ListenFd;
 use rustix::net::sockopt;
 
 use crate::config::{Invalid, Settings};
-use crate::takeover::Sockets;
-
-/// The most sockets that are taken: one for each shard, and the admin address's.
-const SOCKETS_MAX: usize = 65;
+use crate::takeover::{SOCKETS_MAX, Sockets};
 
 /// The name that marks the socket of the admin address, in `FileDescriptorName=` or as the name of
 /// a socket unit.

@@ -23,15 +23,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::unix;
-use meet::{ANSWER_TIMEOUT, Peer, Turn};
+use meet::{ANSWER_TIMEOUT, Peer, START_TIMEOUT, Turn};
 use pass::{Answer, FREE, SERVING};
 
 pub(crate) use holder::describe;
-pub(crate) use pass::Sockets;
+pub(crate) use pass::{SOCKETS_MAX, Sockets};
 pub(crate) use settle::{Settling, fingerprint};
-
-/// The time in which the newer process must begin to serve.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The number of times that a newer process asks while the older one is just leaving.
 const ASKS_MAX: usize = 20;

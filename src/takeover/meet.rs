@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest time that another process may take to start before this one gives up.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The number of tries of a name that is taken and does not answer: its owner has only just taken
 /// it, or has just gone.

@@ -6,29 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::bell::Room;
-use super::parcel::{Ask, Deliver};
+use super::parcel::Parcel;
 
 /// A lane with this number of broad parcels is crowded: the parcels behind them wait until all
 /// clients that they concern have been told.
 const BROAD_MAX: usize = 32;
-
-/// An element of a lane.
-pub(super) trait Parcel {
-    /// Returns `true` if this one parcel may cause sends to many clients, each on its own.
-    fn is_broad(&self) -> bool;
-}
-
-impl Parcel for Ask {
-    fn is_broad(&self) -> bool {
-        self.is_broad()
-    }
-}
-
-impl Parcel for Deliver {
-    fn is_broad(&self) -> bool {
-        self.is_broad()
-    }
-}
 
 /// The sending end of a lane, the same for all threads.
 #[derive(Debug)]

@@ -149,10 +149,14 @@ pub(crate) enum Instruction {
     Panic,
 }
 
-impl Ask {
-    /// Returns `true` if many clients may have to be sent something for this one parcel, each on
-    /// its own.
-    pub(crate) fn is_broad(&self) -> bool {
+/// An element of a lane.
+pub(super) trait Parcel {
+    /// Returns `true` if this one parcel may cause sends to many clients, each on its own.
+    fn is_broad(&self) -> bool;
+}
+
+impl Parcel for Ask {
+    fn is_broad(&self) -> bool {
         match self {
             Self::Presence(_) | Self::Who { .. } => true,
             // A parcel from outside waits for no shard, and so must not make clients wait.
@@ -162,9 +166,8 @@ impl Ask {
     }
 }
 
-impl Deliver {
-    /// The same for a parcel to the shard of clients.
-    pub(crate) fn is_broad(&self) -> bool {
+impl Parcel for Deliver {
+    fn is_broad(&self) -> bool {
         matches!(self, Self::Presence(_) | Self::Direct { .. } | Self::Here { .. })
     }
 }

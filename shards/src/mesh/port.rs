@@ -6,7 +6,7 @@ use std::task::Waker;
 use crossbeam_channel::Receiver;
 
 use super::bridge::BridgeLane;
-use super::parcel::{Ask, Deliver};
+use super::parcel::{Ask, Deliver, Parcel};
 use super::{End, Mesh};
 use crate::model::id::{ShardId, shards_of};
 
