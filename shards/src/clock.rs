@@ -22,6 +22,11 @@ impl Now {
         ms
     }
 
+    /// Milliseconds that do not wrap.
+    pub(crate) fn long_ms(self) -> u64 {
+        self.ns / 1_000_000
+    }
+
     /// Whole seconds.
     pub(crate) fn seconds(self) -> u32 {
         u32::try_from(self.ns / 1_000_000_000).unwrap_or(u32::MAX)

@@ -14,6 +14,7 @@ use crate::mesh::Mesh;
 use crate::mesh::parcel::{Ask, Asker, Deliver, Instruction};
 use crate::mesh::reply::{Answers, Reply, ReplyTo};
 use crate::model::channel::NoRoom;
+use crate::model::history::{HistoryFault, HistoryPage, Query, Since};
 use crate::model::id::{ClientId, ShardId};
 use crate::model::message::{Payload, Position, Publication};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
@@ -37,6 +38,19 @@ pub enum Target {
     User(String),
     /// One client by its id as `welcome` told it.
     Client(String),
+}
+
+/// A part of a channel's history to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Only what lies behind this publication; in front of it, if the newest come first.
+    pub since: Option<Since>,
+    /// The most publications.
+    pub limit: usize,
+    /// The newest come first.
+    pub newest_first: bool,
+    /// The most bytes of payload in the answer, which has one publication whatever its size.
+    pub bytes: usize,
 }
 
 /// The control plane's hold on all shards. Cheap to clone; every call returns at once.
@@ -90,6 +104,38 @@ impl Handle {
         let publication = self.publication("".into(), body)?;
         let (reply, answers) = Answers::expect(1);
         self.ask(owner, Ask::Direct { user, publication, reply: ReplyTo::Bridge(reply) })?;
+        Ok(answers)
+    }
+
+    /// Reads a part of a channel's history. The answer of its home is that part, or the reason why
+    /// there is none.
+    ///
+    /// # Errors
+    /// A bad name, or a full lane.
+    pub fn history(
+        &self,
+        channel: &str,
+        reading: &Reading,
+    ) -> Result<Answers<Result<HistoryPage, HistoryFault>>, Untaken> {
+        let channel = self.name(channel)?;
+        let home = self.mesh.home_of(&*channel);
+        let (reply, answers) = Answers::expect(1);
+        let Reading { since, limit, newest_first, bytes } = *reading;
+        let query = Query { beyond: None, newest_first, limit, bytes };
+        let reply = ReplyTo::Bridge(reply);
+        self.ask(home, Ask::History { channel, since, query, reply })?;
+        Ok(answers)
+    }
+
+    /// Forgets what a channel has kept. The answer is `false` if that was nothing.
+    ///
+    /// # Errors
+    /// A bad name, or a full lane.
+    pub fn remove_history(&self, channel: &str) -> Result<Answers<bool>, Untaken> {
+        let channel = self.name(channel)?;
+        let home = self.mesh.home_of(&*channel);
+        let (reply, answers) = Answers::expect(1);
+        self.ask(home, Ask::RemoveHistory { channel, reply })?;
         Ok(answers)
     }
 

@@ -40,10 +40,11 @@ pub mod fuzz;
 
 pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring};
 pub use error::{RunError, Untaken};
-pub use handle::{Body, Handle, Target};
+pub use handle::{Body, Handle, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Visitor};
 pub use mesh::reply::Answers;
 pub use model::channel::NoRoom;
+pub use model::history::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
 pub use model::message::{Epoch, Position};
 pub use model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 pub use rules::{

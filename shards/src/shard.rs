@@ -18,6 +18,7 @@ use crate::model::rooms::Rooms;
 use crate::net::{Net, Ready};
 use crate::stage::drain::Drain;
 use crate::stage::fanout::FanOut;
+use crate::stage::join::LastPage;
 use crate::wire::machine::Machine;
 
 /// The most parcels of one lane that a turn takes.
@@ -35,6 +36,8 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) port: Port,
     /// The fan-out's memory.
     pub(crate) fan: FanOut,
+    /// Frames for clients that come back.
+    pub(crate) last_page: LastPage,
 
     pub(crate) core: usize,
     /// Accepted connections on their way into the roster.
@@ -73,9 +76,14 @@ impl<N: Net> Shard<N> {
             .max_message_size(Some(config.message_bytes))
             .max_frame_size(Some(config.message_bytes));
         let mut shard = Self {
-            rooms: Rooms::new(config.channels_per_shard, port.mesh.epoch()),
+            rooms: Rooms::new(
+                config.channels_per_shard,
+                port.mesh.epoch(),
+                config.history_total_bytes,
+            ),
             directory: Directory::default(),
             fan: FanOut::default(),
+            last_page: LastPage::default(),
             core,
             fresh: VecDeque::new(),
             ready: Vec::new(),
@@ -91,6 +99,8 @@ impl<N: Net> Shard<N> {
             clients: Clients::new(net, config, shared, port.me),
             port,
         };
+        let rules = Arc::clone(&shard.clients.config.rules);
+        shard.rooms.channels.set_rules(rules);
         shard.pin_default_channel();
         shard
     }
@@ -113,6 +123,7 @@ impl<N: Net> Shard<N> {
             directory: &mut self.directory,
             port: &mut self.port,
             tally: &mut self.clients.tally,
+            now: self.clients.now,
         }
     }
 
@@ -155,6 +166,7 @@ impl<N: Net> Shard<N> {
         let timed = self.drain.is_some()
             || !self.clients.deadlines.is_empty()
             || !self.clients.outboxes.listed.is_empty()
+            || self.rooms.keeps_any()
             || (self.clients.open > 0 && !self.clients.config.ping_interval.is_zero());
         timed.then(|| self.sweep_period())
     }
@@ -236,5 +248,6 @@ impl<N: Net> Shard<N> {
     pub(crate) fn check(&self) {
         self.clients.check();
         self.rooms.channels.iter().for_each(crate::model::channel::Channel::check);
+        self.rooms.check_histories();
     }
 }

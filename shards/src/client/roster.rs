@@ -12,6 +12,8 @@ use slab::Slab;
 use super::state::{Phase, State};
 use crate::mesh::parcel::{Ask, Claim};
 use crate::model::bucket::Bucket;
+use crate::model::channel::JoinRequest;
+use crate::model::history::Behind;
 use crate::model::id::{ChannelIndex, ClientId, Place, RequestId, ShardId, Slot};
 use crate::model::outbox::Outbox;
 use crate::model::report::Here;
@@ -68,6 +70,18 @@ pub(crate) struct Gathering {
     pub(crate) here: Here,
 }
 
+/// A client's way into a channel, while it is told what it missed.
+#[derive(Debug)]
+pub(crate) struct Recalling {
+    pub(crate) request: u32,
+    pub(crate) channel: ChannelIndex,
+    /// The publications that it is to be told.
+    pub(crate) behind: Behind,
+    pub(crate) join: JoinRequest,
+    /// The home has been asked for the next page, and has not answered.
+    pub(crate) asked: bool,
+}
+
 /// The part of a client that few have: small, as it stays for as long as the client does.
 #[derive(Default)]
 pub(crate) struct Extra {
@@ -94,6 +108,7 @@ pub(crate) struct Brief {
     /// Joins that wait for a home.
     pub(crate) joining: usize,
     pub(crate) gatherings: Vec<Gathering>,
+    pub(crate) recalls: Vec<Recalling>,
     pub(crate) requests: u32,
 }
 
@@ -108,6 +123,7 @@ impl Brief {
             && self.held.is_none()
             && self.joining == 0
             && self.gatherings.is_empty()
+            && self.recalls.is_empty()
     }
 }
 
@@ -137,6 +153,11 @@ impl<N: Net> Client<N> {
 
     pub(crate) fn brief_ref(&self) -> Option<&Brief> {
         self.extra.as_ref()?.brief.as_deref()
+    }
+
+    /// Its ways into channels, while it is told what it missed.
+    pub(crate) fn recalls(&self) -> impl Iterator<Item = &Recalling> {
+        self.brief_ref().into_iter().flat_map(|brief| &brief.recalls)
     }
 
     /// Frees the memory that is no longer needed.

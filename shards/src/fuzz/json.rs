@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::request::decoded;
+use crate::model::history::Since;
 use crate::model::id::{ClientId, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
 use crate::sim::reader::read_frames;
@@ -69,6 +70,9 @@ struct Request<'a> {
     user: Option<String>,
     body: Option<&'a str>,
     presence: bool,
+    since: Option<Since>,
+    limit: usize,
+    reverse: bool,
     id: Option<&'a str>,
 }
 
@@ -78,15 +82,15 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
         return Err(malformed);
     }
     let Pairs(pairs) = serde_json::from_str(text).map_err(|_| malformed)?;
-    let known = ["type", "channel", "user", "body", "id", "presence"];
-    let mut values = [None; 6];
+    let known = ["type", "channel", "user", "body", "id", "presence", "since", "limit", "reverse"];
+    let mut values = [None; 9];
     for (key, value) in &pairs {
         let Some(place) = known.iter().position(|known| known == key) else { continue };
         if values[place].replace(value.get()).is_some() {
             return Err(malformed);
         }
     }
-    let [kind, channel, user, body, id, presence] = values;
+    let [kind, channel, user, body, id, presence, since, limit, reverse] = values;
     let string = |raw: Option<&str>| match raw {
         None => Ok(None),
         Some(raw) => serde_json::from_str::<Option<String>>(raw).map_err(|_| malformed),
@@ -119,7 +123,7 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
         "publish" => (false, false, true),
         "direct" => (false, true, true),
         "join" | "leave" => (true, false, false),
-        "who" | "ping" | "heartbeat" => (false, false, false),
+        "who" | "history" | "ping" | "heartbeat" => (false, false, false),
         _ => return Err(ErrorCode::UnknownType),
     };
     let missing = needs_channel && channel.is_none()
@@ -128,7 +132,24 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
     if missing {
         return Err(ErrorCode::MissingField);
     }
-    Ok(Request { kind, channel, user, body, presence, id })
+    // The others do not look at these.
+    let (asks, reads) = (kind == "join" || kind == "history", kind == "history");
+    let since = since.filter(|_| asks).map_or(Ok(None), heard)?;
+    let limit = limit.filter(|_| reads).map_or(Ok(None), serde_json::from_str::<Option<usize>>);
+    let reverse = reverse.filter(|_| reads).map_or(Ok(None), serde_json::from_str::<Option<bool>>);
+    let limit = limit.map_err(|_| malformed)?.unwrap_or(100);
+    let reverse = reverse.map_err(|_| malformed)?.unwrap_or(false);
+    Ok(Request { kind, channel, user, body, presence, since, limit, reverse, id })
+}
+
+fn heard(text: &str) -> Result<Option<Since>, ErrorCode> {
+    #[derive(serde::Deserialize)]
+    struct Heard {
+        epoch: String,
+        offset: u64,
+    }
+    let heard = serde_json::from_str::<Option<Heard>>(text).map_err(|_| ErrorCode::Malformed)?;
+    Ok(heard.map(|Heard { epoch, offset }| Since { epoch: epoch.parse().ok(), offset }))
 }
 
 /// Returns the nesting depth of brackets and braces, those in strings left out.
@@ -168,13 +189,20 @@ fn check_request(text: &str) {
         Ok(Command::Direct { user, payload, id: of }) => {
             ("direct", None, Some(user.into_owned()), body(payload), None, id(of))
         }
-        Ok(Command::Join { channel, presence, id: of }) => {
+        Ok(Command::Join { channel, presence, since, id: of }) => {
+            assert_eq!(expected(text).ok().and_then(|request| request.since), since);
             ("join", Some(channel.into_owned()), None, None, Some(presence), id(of))
         }
         Ok(Command::Leave { channel, id: of }) => {
             ("leave", Some(channel.into_owned()), None, None, None, id(of))
         }
         Ok(Command::Who { channel, id: of }) => ("who", owned(channel), None, None, None, id(of)),
+        Ok(Command::History { channel, since, limit, newest_first, id: of }) => {
+            let request = expected(text).unwrap();
+            assert_eq!((since, limit), (request.since, request.limit));
+            assert_eq!(newest_first, request.reverse);
+            ("history", owned(channel), None, None, None, id(of))
+        }
         Ok(Command::Ping { id: of }) => ("ping", None, None, None, None, id(of)),
         Ok(Command::Heartbeat) => ("heartbeat", None, None, None, None, None),
         Err(code) => return assert_eq!(expected(text), Err(code), "{text:?}"),
@@ -186,7 +214,7 @@ fn check_request(text: &str) {
     assert!(user.is_none() || user == wanted.user);
     assert!(body.is_none() || body.as_deref() == wanted.body);
     assert!(presence.is_none_or(|presence| presence == wanted.presence));
-    assert!(kind != "publish" && kind != "who" || channel == wanted.channel);
+    assert!(!matches!(kind, "publish" | "who" | "history") || channel == wanted.channel);
 }
 
 fn written(write: impl FnOnce(&mut BytesMut)) -> serde_json::Value {

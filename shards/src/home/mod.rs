@@ -5,9 +5,11 @@
 
 pub(crate) mod number;
 pub(crate) mod claims;
+mod history;
 mod presence;
 
 use crate::client::tally::Tally;
+use crate::clock::Now;
 use crate::config::Config;
 use crate::mesh::Port;
 use crate::mesh::parcel::{Ask, Deliver};
@@ -21,6 +23,7 @@ pub(crate) struct Home<'a> {
     pub(crate) directory: &'a mut Directory,
     pub(crate) port: &'a mut Port,
     pub(crate) tally: &'a mut Tally,
+    pub(crate) now: Now,
 }
 
 impl Home<'_> {
@@ -42,6 +45,11 @@ impl Home<'_> {
             Ask::DisconnectUser { user, reply } => reply.send(self.disconnect(&user)),
             Ask::Watch { channel, by, on } => self.watch(&channel, by, on),
             Ask::Presence(presence) => self.spread_presence(&presence),
+            Ask::Recall(recall) => self.recall(&recall),
+            Ask::History { channel, since, query, reply } => {
+                self.read_history(&channel, since, &query, reply);
+            }
+            Ask::RemoveHistory { channel, reply } => reply.send(self.remove_history(&channel)),
             Ask::Who { .. } => debug_assert!(false, "each shard answers this for itself"),
         }
     }

@@ -21,13 +21,19 @@ impl Home<'_> {
         let Ok(index) = self.rooms.channels.find_or_add(&publication.channel, me) else {
             return self.refuse(reply);
         };
-        let order = &mut self.rooms.channels.at(index).order;
+        let channel = self.rooms.channels.at(index);
+        let keeps = channel.rules.history.is_on();
+        let order = &mut channel.order;
         order.newest.offset += 1;
         let (position, shards) = (order.newest, order.shards);
         // The publisher keeps no other reference, so this copies nothing.
         let numbered = Arc::make_mut(&mut publication);
         numbered.offset = position.offset;
         numbered.time_ms = unix_ms();
+        if keeps {
+            numbered.payload.detach();
+            self.rooms.keep(index, Arc::clone(&publication), self.now.long_ms());
+        }
         self.tally.publications += 1;
         for shard in shards_of(shards & !me.bit()) {
             self.port.deliver(shard, Deliver::Publication(Arc::clone(&publication)));

@@ -9,6 +9,7 @@ use super::reply::{Reply, ReplyTo};
 use crate::close::CloseReason;
 use crate::model::channel::NoRoom;
 use crate::model::directory::Verdict;
+use crate::model::history::{Behind, HistoryFault, HistoryPage, Query, Since};
 use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Position, Publication};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
@@ -78,10 +79,48 @@ pub(crate) enum Ask {
         on: bool,
     },
     Presence(Arc<Presence>),
+    /// A client comes back, and its shard has subscribed before this.
+    Recall(Recall),
+    History {
+        channel: Arc<str>,
+        since: Option<Since>,
+        query: Query,
+        reply: ReplyTo<Result<HistoryPage, HistoryFault>>,
+    },
+    RemoveHistory {
+        channel: Arc<str>,
+        reply: Reply<bool>,
+    },
     DisconnectUser {
         user: Arc<str>,
         reply: Reply<u64>,
     },
+}
+
+/// A client's question for the publications that it missed.
+#[derive(Debug)]
+pub(crate) struct Recall {
+    pub(crate) channel: Arc<str>,
+    pub(crate) to: ClientId,
+    /// The number of the client's request.
+    pub(crate) request: u32,
+    pub(crate) behind: Behind,
+    /// The most bytes of payload in the answer.
+    pub(crate) bytes: usize,
+}
+
+/// A page of what a client missed. On its lane it follows everything up to `newest`, and precedes
+/// everything after that.
+#[derive(Debug)]
+pub(crate) struct Recalled {
+    pub(crate) to: ClientId,
+    pub(crate) request: u32,
+    pub(crate) publications: Vec<Arc<Publication>>,
+    /// There are more: another question is to be asked.
+    pub(crate) more: bool,
+    /// `false`: a part of what was missed is not here any more, and nothing is told.
+    pub(crate) recovered: bool,
+    pub(crate) newest: Position,
 }
 
 /// A client came to a channel or left it.
@@ -102,6 +141,11 @@ pub(crate) enum Outcome {
     },
     /// A direct message was delivered to so many clients.
     Reached(u64),
+    /// A part of a channel's history.
+    History {
+        channel: Arc<str>,
+        found: Result<HistoryPage, HistoryFault>,
+    },
     /// The home has no room for another channel.
     NoRoom,
 }
@@ -119,6 +163,7 @@ pub(crate) enum Deliver {
     Here { to: ClientId, request: u32, here: Here },
     Watched { channel: Arc<str>, on: bool },
     Presence(Arc<Presence>),
+    Recalled(Box<Recalled>),
     Instruction(Instruction),
 }
 
@@ -158,7 +203,8 @@ pub(super) trait Parcel {
 impl Parcel for Ask {
     fn is_broad(&self) -> bool {
         match self {
-            Self::Presence(_) | Self::Who { .. } => true,
+            Self::Presence(_) | Self::Who { .. } | Self::Recall(_) => true,
+            Self::History { reply, .. } => !matches!(reply, ReplyTo::Bridge(_)),
             // A parcel from outside waits for no shard, and so must not make clients wait.
             Self::Direct { reply, .. } => !matches!(reply, ReplyTo::Bridge(_)),
             _ => false,
@@ -168,6 +214,9 @@ impl Parcel for Ask {
 
 impl Parcel for Deliver {
     fn is_broad(&self) -> bool {
-        matches!(self, Self::Presence(_) | Self::Direct { .. } | Self::Here { .. })
+        matches!(
+            self,
+            Self::Presence(_) | Self::Direct { .. } | Self::Here { .. } | Self::Recalled(_)
+        )
     }
 }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use slab::Slab;
 
+use super::history::{History, Since};
 use super::id::{ChannelIndex, ClientId, RequestId, ShardId};
 use super::members::Members;
 use super::message::{Epoch, Position, Publication};
+use crate::rules::{ChannelRules, Rules};
 
 /// The facts that only the home of a channel keeps.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Order {
     pub(crate) shards: u64,
     /// Those of them with a member that hears of joins and leaves.
     pub(crate) watchers: u64,
+    /// The publications that are kept; `None` while there are none.
+    pub(crate) history: Option<Box<History>>,
 }
 
 /// The state of this shard's subscription at the channel's home.
@@ -43,6 +47,8 @@ pub(crate) struct Waiter {
 pub(crate) struct JoinRequest {
     pub(crate) id: Option<RequestId>,
     pub(crate) presence: bool,
+    /// The last publication that the client has heard, if it wants those behind it.
+    pub(crate) since: Option<Since>,
 }
 
 /// One channel on one shard.
@@ -51,11 +57,15 @@ pub(crate) struct Channel {
     pub(crate) name: Arc<str>,
     pub(crate) home: ShardId,
     pub(crate) order: Order,
+    /// The rules of its namespace.
+    pub(crate) rules: Arc<ChannelRules>,
     pub(crate) subscription: Subscription,
     /// The default channel stays subscribed: its clients never wait.
     pub(crate) pinned: bool,
     pub(crate) waiting: Vec<Waiter>,
     pub(crate) members: Members,
+    /// The number of clients here that are being told what they missed, and sit down afterwards.
+    pub(crate) recalling: u32,
     /// The number of members here that hear of joins and leaves.
     pub(crate) watching: u32,
     /// `true` if any member on any shard hears of joins and leaves.
@@ -78,6 +88,8 @@ impl Channel {
             // Its home still counts on this shard until the end of the turn.
             && self.subscription == Subscription::None
             && self.order.shards == 0
+            && self.order.history.is_none()
+            && self.recalling == 0
     }
 
     /// Holds the facts that must agree against each other.
@@ -93,6 +105,12 @@ impl Channel {
 #[error("no room for another channel")]
 pub struct NoRoom;
 
+/// The rules of a channel. Requests for a namespace that does not exist are refused before a shard
+/// meets its channels; one that a reload took away leaves its channels under the default rules.
+fn rules_of<'a>(rules: &'a Rules, name: &str) -> &'a Arc<ChannelRules> {
+    rules.of(name).unwrap_or_else(|| rules.default_rules())
+}
+
 /// All channels of a shard, by name and by index.
 #[derive(Debug)]
 pub(crate) struct Channels {
@@ -104,6 +122,7 @@ pub(crate) struct Channels {
     forgotten: u64,
     /// The numbering of channels that are met from now on.
     epoch: Epoch,
+    rules: Arc<Rules>,
 }
 
 /// The most channels that are looked at for one to forget.
@@ -119,7 +138,26 @@ impl Channels {
             look_at: 0,
             forgotten: 0,
             epoch,
+            rules: Arc::default(),
         }
+    }
+
+    /// The rules of a channel that this shard may not know.
+    pub(crate) fn rules_of(&self, name: &str) -> &Arc<ChannelRules> {
+        rules_of(&self.rules, name)
+    }
+
+    /// The position at which a channel begins that is met now.
+    pub(crate) fn start(&self) -> Position {
+        Position::start(self.epoch)
+    }
+
+    /// Puts all channels under other rules, from now on.
+    pub(crate) fn set_rules(&mut self, rules: Arc<Rules>) {
+        for (_, channel) in &mut self.slab {
+            channel.rules = Arc::clone(rules_of(&rules, &channel.name));
+        }
+        self.rules = rules;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -168,11 +206,18 @@ impl Channels {
         let index = self.slab.insert(Channel {
             name: Arc::clone(name),
             home,
-            order: Order { newest: Position::start(self.epoch), shards: 0, watchers: 0 },
+            order: Order {
+                newest: Position::start(self.epoch),
+                shards: 0,
+                watchers: 0,
+                history: None,
+            },
+            rules: Arc::clone(rules_of(&self.rules, name)),
             subscription: Subscription::None,
             pinned: false,
             waiting: Vec::new(),
             members: Members::default(),
+            recalling: 0,
             watching: 0,
             watched: false,
             tick: Vec::new(),

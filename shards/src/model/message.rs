@@ -2,6 +2,7 @@
 //! changed afterwards.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use async_tungstenite::tungstenite::Utf8Bytes;
@@ -18,6 +19,17 @@ impl Epoch {
     /// The numbering after this one.
     pub(crate) fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = ();
+
+    /// Reads an epoch as it is written, and in no other form.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits =
+            text.len() == 8 && text.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
+        if digits { u32::from_str_radix(text, 16).map(Self).map_err(|_| ()) } else { Err(()) }
     }
 }
 
@@ -55,6 +67,15 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    /// Gives the payload memory of its own: a small one that is kept for long must not keep the
+    /// whole buffer that it was read into.
+    pub(crate) fn detach(&mut self) {
+        match self {
+            Self::Text(text) | Self::Json(text) => *text = Utf8Bytes::from(text.as_str()),
+            Self::Binary(bytes) => *bytes = Bytes::copy_from_slice(bytes),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(text) | Self::Json(text) => text.len(),

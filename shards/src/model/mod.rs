@@ -3,6 +3,8 @@
 
 pub(crate) mod id;
 pub(crate) mod message;
+pub(crate) mod history;
+pub(crate) mod keepers;
 pub(crate) mod shape;
 pub(crate) mod members;
 pub(crate) mod channel;

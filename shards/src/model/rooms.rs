@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::channel::Channels;
 use super::id::ChannelIndex;
+use super::keepers::Keepers;
 use super::message::{Epoch, Publication};
 
 /// A tick is fanned out when a channel's publications reach this: joining costs little up to here,
@@ -25,16 +26,21 @@ pub(crate) struct Rooms {
     open_bytes: usize,
     /// Channels that may have lost their last member here.
     emptied: Vec<ChannelIndex>,
+    /// The channels that keep publications.
+    pub(super) keepers: Keepers,
 }
 
 impl Rooms {
-    pub(crate) fn new(channels_max: usize, epoch: Epoch) -> Self {
+    /// Rooms for so many channels, whose histories take `history_bytes` of memory together at
+    /// most.
+    pub(crate) fn new(channels_max: usize, epoch: Epoch, history_bytes: usize) -> Self {
         Self {
             channels: Channels::new(channels_max, epoch),
             dirty: Vec::new(),
             tick_is_full: false,
             open_bytes: 0,
             emptied: Vec::new(),
+            keepers: Keepers::new(history_bytes),
         }
     }
 

@@ -31,6 +31,7 @@ fn check_seats(shard: &Shard<SimNet>) {
         open += usize::from(state.is_open());
         assert!(state.is_open() || client.seats().next().is_none(), "only open clients sit");
         assert_eq!(state.is_any(Flags::MANY), client.seats().nth(1).is_some(), "{slot:?}");
+        assert_eq!(client.recalls().count(), 0, "nothing is under way");
         for seat in client.seats() {
             let shape = shard.clients.roster.hot(slot).shape;
             assert!(seats.insert((seat.channel, shape, seat.place, slot, seat.presence)));
@@ -50,6 +51,7 @@ fn check_seats(shard: &Shard<SimNet>) {
                 watching += u32::from(watches);
             }
         }
+        assert_eq!(channel.recalling, 0, "{}", channel.name);
         assert_eq!(watching, channel.watching, "{}", channel.name);
         assert!(channel.tick.is_empty() && channel.waiting.is_empty(), "nothing is under way");
         members += channel.members.len();

@@ -20,6 +20,8 @@ pub(crate) enum Heard {
     Joined {
         channel: String,
         offset: u64,
+        /// The number of the question for what was missed, and the answer to it.
+        recovered: Option<(usize, bool)>,
     },
     /// The answer to its own `leave`.
     Left {
@@ -52,13 +54,26 @@ pub(crate) struct Client {
     pub(crate) said: usize,
     /// These messages, in order.
     pub(crate) words: Vec<String>,
+    /// The offsets behind which it has asked for what it missed, by the numbers of its questions.
+    pub(crate) sinces: Vec<u64>,
 }
 
 impl Client {
     /// A client that has said nothing yet, not even hello.
     pub(crate) fn silent(wish: Wish, room: usize) -> (SimStream, Self) {
         let (stream, fd) = World::open(room, wish.peer);
-        (stream, Self { fd, wish, over: false, stalled: false, said: 0, words: Vec::new() })
+        (
+            stream,
+            Self {
+                fd,
+                wish,
+                over: false,
+                stalled: false,
+                said: 0,
+                words: Vec::new(),
+                sinces: Vec::new(),
+            },
+        )
     }
 
     pub(crate) fn connect(wish: Wish, room: usize) -> (SimStream, Self) {
@@ -115,6 +130,16 @@ impl Client {
         if !self.over {
             self.send_frame(1, request.as_bytes());
         }
+    }
+
+    /// Leaves a channel, and joins it again for what lies behind a position.
+    pub(crate) fn come_back(&mut self, channel: &str, epoch: &str, offset: u64) {
+        let id = self.sinces.len();
+        self.sinces.push(offset);
+        self.ask(&format!(r#"{{"type":"leave","channel":"{channel}"}}"#));
+        self.ask(&format!(
+            r#"{{"type":"join","channel":"{channel}","id":{id},"since":{{"epoch":"{epoch}","offset":{offset}}}}}"#
+        ));
     }
 
     /// Goes without a word.
@@ -206,7 +231,11 @@ fn understand_json(text: &str) -> Heard {
         (Some("message"), Some(offset)) => {
             Heard::Json { channel, offset, body: value["body"].as_str().unwrap().to_owned() }
         }
-        (Some("joined"), Some(offset)) => Heard::Joined { channel, offset },
+        (Some("joined"), Some(offset)) => {
+            let number = value["id"].as_u64().map(|id| usize::try_from(id).unwrap());
+            let recovered = number.zip(value["recovered"].as_bool());
+            Heard::Joined { channel, offset, recovered }
+        }
         (Some("left"), _) if value.get("client").is_none() => Heard::Left { channel },
         _ => Heard::Other,
     }
@@ -226,7 +255,7 @@ fn understand_line(line: &[u8]) -> Heard {
             }
             Heard::Json { channel, offset: offset(), body }
         }
-        b'j' => Heard::Joined { channel, offset: offset() },
+        b'j' => Heard::Joined { channel, offset: offset(), recovered: None },
         b'l' => Heard::Left { channel },
         _ => Heard::Other,
     }

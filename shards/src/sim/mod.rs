@@ -67,6 +67,21 @@ fn check_plain(index: usize, client: &Client, heard: &[Heard], order: &Order) {
     assert!(whole, "client {index} has not heard all before {end}: {heard:?}");
 }
 
+/// Checks what a client was told before it became a member again: everything behind the publication
+/// that it named, each once and in order, or a beginning of that where the rest is not there.
+fn check_missed(client: &Client, missed: &[u64], newest: u64, recovered: Option<(usize, bool)>) {
+    let Some((number, whole)) = recovered else {
+        return assert!(missed.is_empty(), "nobody asked for these");
+    };
+    let since = client.sinces[number];
+    let expected = since + 1..=newest;
+    if whole {
+        assert!(missed.iter().copied().eq(expected), "{missed:?} behind {since} up to {newest}");
+    } else {
+        assert!(missed.iter().copied().eq(expected.take(missed.len())), "{missed:?} of {since}");
+    }
+}
+
 /// Checks that a client with offsets heard each channel without a gap from its join to its leave,
 /// and nothing else; if it stayed, up to the newest publication.
 fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<String, Order>) {
@@ -74,24 +89,30 @@ fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<S
     // The offset that must come next, where it is a member; `None` inside: any, it is the first.
     let mut next: HashMap<&str, Option<u64>> = HashMap::new();
     next.extend(client.wish.channel.map(|channel| (channel, None)));
+    // What it was told of channels that it is no member of: a part of what it missed.
+    let mut missed: HashMap<&str, Vec<u64>> = HashMap::new();
     for heard in heard {
         match heard {
             Heard::Json { channel, offset, .. } => {
                 let order = orders.get(channel).unwrap_or(&nothing);
                 let Some(next) = next.get_mut(channel.as_str()) else {
-                    panic!("client {index} is no member of {channel}: {heard:?}")
+                    missed.entry(channel).or_default().push(*offset);
+                    continue;
                 };
                 let unbroken = next.is_none_or(|next| follows(client, order, next, *offset));
                 assert!(unbroken, "client {index}: {heard:?}");
                 *next = Some(offset + 1);
             }
-            Heard::Joined { channel, offset } => {
+            Heard::Joined { channel, offset, recovered } => {
                 let order = orders.get(channel).unwrap_or(&nothing);
                 let before = next.insert(channel, Some(offset + 1)).flatten();
                 let unbroken = before.is_none_or(|next| follows(client, order, next, offset + 1));
                 assert!(unbroken, "client {index}: {heard:?}");
+                let missed = missed.remove(channel.as_str()).unwrap_or_default();
+                check_missed(client, &missed, *offset, *recovered);
             }
             Heard::Left { channel } => {
+                missed.remove(channel.as_str());
                 next.remove(channel.as_str());
             }
             Heard::Plain(_) | Heard::Other => {}

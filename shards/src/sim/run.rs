@@ -12,7 +12,7 @@ use crate::client::Shared;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::mesh::Mesh;
-use crate::rules::SlowClients;
+use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, SlowClients};
 use crate::shard::Shard;
 
 pub(crate) const CHANNELS: [&str; 3] = ["lobby", "north", "south"];
@@ -69,6 +69,19 @@ impl Shards {
     }
 }
 
+/// Lets the channels of a run keep some publications.
+fn keep_history(config: &mut Config, dice: &mut Dice) {
+    let history = HistoryRules {
+        size: u32::try_from(1 + dice.below(20)).expect("few"),
+        ttl: Duration::from_millis(200),
+        bytes: 100 + 10 * dice.below(200),
+    };
+    let rules = ChannelRules { history, recovery: true, ..ChannelRules::open("") };
+    let rules = Rules::new(Marks::default(), rules, Vec::new()).expect("sound rules");
+    config.rules = Arc::new(rules);
+    config.history_total_bytes = 3_000;
+}
+
 /// A run under a schedule.
 pub(crate) struct Run {
     dice: Dice,
@@ -95,6 +108,9 @@ impl Run {
         }
         if dice.below(3) == 0 {
             config.clients_per_ip = 2;
+        }
+        if dice.below(2) == 0 {
+            keep_history(&mut config, &mut dice);
         }
         let shards = Shards::new(count, config, seed);
         Self { dice, shards, clients: Vec::new(), said: 0 }
@@ -174,6 +190,9 @@ impl Run {
         }
         let channel = CHANNELS[self.dice.below(CHANNELS.len())];
         let user = USERS[self.dice.below(USERS.len())];
+        if self.dice.below(3) == 0 {
+            return self.come_back(index, channel);
+        }
         let request = match self.dice.below(6) {
             0 | 1 => format!(r#"{{"type":"join","channel":"{channel}"}}"#),
             2 => format!(r#"{{"type":"join","channel":"{channel}","presence":true}}"#),
@@ -182,6 +201,21 @@ impl Run {
             _ => format!(r#"{{"type":"direct","user":"{user}","body":"for you"}}"#),
         };
         self.clients[index].ask(&request);
+    }
+
+    /// A client joins for what it missed, behind any offset that there may be.
+    fn come_back(&mut self, index: usize, channel: &str) {
+        let home = self.shards.all[0].port.mesh.home_of(channel).index();
+        let channels = &self.shards.all[home].rooms.channels;
+        let newest = channels.find(channel).map(|index| channels.get(index).order.newest);
+        let newest = newest.unwrap_or_else(|| channels.start());
+        let offset = match self.dice.below(3) {
+            0 => newest.offset,
+            _ => self.dice.below(usize::try_from(newest.offset).expect("few") + 2) as u64,
+        };
+        let epoch = newest.epoch.to_string();
+        let epoch = if self.dice.below(8) == 0 { "another" } else { &epoch };
+        self.clients[index].come_back(channel, epoch, offset);
     }
 
     /// Lets everybody read, and turns until nothing moves.

@@ -9,6 +9,7 @@ use crate::mesh::parcel::Ask;
 use crate::mesh::reply::ReplyTo;
 use crate::model::bucket::Bucket;
 use crate::model::channel::{JoinRequest, NoRoom};
+use crate::model::history::{Query, Since};
 use crate::model::id::{RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
 use crate::net::Net;
@@ -35,10 +36,14 @@ impl Weight {
         match command {
             Command::Publish { .. } | Command::Ping { .. } | Command::Heartbeat => Self::Light,
             Command::Direct { .. } | Command::Join { .. } | Command::Leave { .. } => Self::Heavy,
-            Command::Who { .. } => Self::Heaviest,
+            Command::Who { .. } | Command::History { .. } => Self::Heaviest,
         }
     }
 }
+
+/// The most publications of one answer, and the most bytes of their payloads.
+const HISTORY_MAX: usize = 1000;
+const HISTORY_BYTES_MAX: usize = 64 << 10;
 
 /// A channel that a request is about, and its home.
 struct Target {
@@ -53,11 +58,20 @@ impl<N: Net> Shard<N> {
         let done = match command {
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
-            Command::Join { channel, presence, id } => {
-                self.join(slot, &channel, JoinRequest { id, presence })
+            Command::Join { channel, presence, since, id } => {
+                self.join(slot, &channel, JoinRequest { id, presence, since })
             }
             Command::Leave { channel, id } => self.leave(slot, &channel, id),
             Command::Who { channel, id } => self.who(slot, channel, id),
+            Command::History { channel, since, limit, newest_first, id } => {
+                let query = Query {
+                    beyond: None,
+                    newest_first,
+                    limit: limit.min(HISTORY_MAX),
+                    bytes: HISTORY_BYTES_MAX,
+                };
+                self.read_history(slot, channel, since, query, id)
+            }
             Command::Ping { id } => {
                 self.clients.tell(slot, &Event::Pong { id: id.as_ref() });
                 Ok(Flow::On)
@@ -126,7 +140,8 @@ impl<N: Net> Shard<N> {
         join.id = self.check_name(name, join.id.take())?;
         // Joins that a home has not answered count as well: they may all come true.
         let taken = self.clients.roster.get(slot).map_or(0, |client| {
-            client.seats().count() + client.brief_ref().map_or(0, |brief| brief.joining)
+            let under_way = client.brief_ref().map_or(0, |one| one.joining + one.recalls.len());
+            client.seats().count() + under_way
         });
         if taken >= self.clients.config.channels_per_client {
             let text = "no more channels for one client";
@@ -139,7 +154,9 @@ impl<N: Net> Shard<N> {
     }
 
     fn leave(&mut self, slot: Slot, name: &str, id: Option<RequestId>) -> Result<Flow, Mistake> {
-        let left = self.rooms.channels.find(name).is_some_and(|index| self.rise(slot, index));
+        let index = self.rooms.channels.find(name);
+        let left =
+            index.is_some_and(|index| self.forget_recall(slot, index) || self.rise(slot, index));
         if !left {
             return Err(Mistake::new(ErrorCode::NotJoined, "not a member of this channel", id));
         }
@@ -158,6 +175,23 @@ impl<N: Net> Shard<N> {
         self.ask_who(slot, target.channel, id)
             .map_err(|TooMany| Mistake::new(ErrorCode::Rate, "too many requests at once", again))?;
         Ok(Flow::On)
+    }
+
+    fn read_history(
+        &mut self,
+        slot: Slot,
+        channel: Option<Cow<'_, str>>,
+        since: Option<Since>,
+        query: Query,
+        id: Option<RequestId>,
+    ) -> Result<Flow, Mistake> {
+        let (Target { channel, home }, id) = self.target(slot, channel.as_deref(), id)?;
+        // Without an id nobody could tell which question is answered.
+        let Some(id) = id else {
+            return Err(Mistake::new(ErrorCode::MissingField, "id is missing", None));
+        };
+        let reply = ReplyTo::Client(self.clients.roster.id(slot), id);
+        Ok(self.submit(slot, home, Ask::History { channel, since, query, reply }))
     }
 
     /// The channel that a request is about: the one it names, or the one of the client's URL.

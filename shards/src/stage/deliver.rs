@@ -6,6 +6,7 @@
 use crate::client::state::Phase;
 use crate::mesh::parcel::{Ask, Deliver, Outcome};
 use crate::model::channel::{Subscription, Waiter};
+use crate::model::history::HistoryFault;
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::Position;
 use crate::net::Net;
@@ -73,6 +74,7 @@ impl<N: Net> Shard<N> {
                 }
             }
             Deliver::Presence(presence) => self.tell_presence(&presence),
+            Deliver::Recalled(recalled) => self.take_recalled(&recalled),
             Deliver::Instruction(instruction) => self.obey(instruction),
         }
     }
@@ -88,7 +90,7 @@ impl<N: Net> Shard<N> {
                 None => self.stop_waiting(slot),
                 Some(join) => {
                     self.count_joining(slot, -1);
-                    self.finish_join(slot, index, join);
+                    self.enter(slot, index, join);
                 }
             }
         }
@@ -125,6 +127,15 @@ impl<N: Net> Shard<N> {
             (Outcome::Reached(clients), Some(id)) => Event::Reached { clients: *clients, id },
             (Outcome::Published { channel, position }, Some(id)) => {
                 Event::Published { channel, position: *position, id }
+            }
+            (Outcome::History { channel, found: Ok(page) }, _) => {
+                Event::History { channel, page, id }
+            }
+            (Outcome::History { found: Err(HistoryFault::Off), .. }, _) => {
+                error(ErrorCode::NoHistory, "no history is kept here")
+            }
+            (Outcome::History { found: Err(HistoryFault::OtherEpoch), .. }, _) => {
+                error(ErrorCode::WrongEpoch, "the offsets of this channel began again")
             }
             (Outcome::Reached(_) | Outcome::Published { .. }, None) => return,
         };

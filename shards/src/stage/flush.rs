@@ -59,6 +59,23 @@ impl<N: Net> Clients<N> {
         }
     }
 
+    /// Sends frames to a client that is to miss none of them: what its socket does not take waits,
+    /// whatever waits already.
+    pub(crate) fn emit_page(&mut self, slot: Slot, frames: Bytes) {
+        let hot = self.roster.hot(slot);
+        if hot.state.is_any(Flags::BLOCKED) {
+            return self.queue_always(slot, frames);
+        }
+        match N::send(hot.fd, &frames) {
+            Ok(sent) if sent == frames.len() => self.tally.sends += 1,
+            Ok(sent) => {
+                self.begin_outbox(slot, frames, None, sent);
+                self.arm(slot);
+            }
+            Err(_) => self.doom(slot, CloseReason::Gone),
+        }
+    }
+
     /// Queues a frame within the bounds, or lets the policy for slow clients decide. `false`: the
     /// client is to be closed.
     pub(crate) fn queue(
@@ -104,7 +121,8 @@ impl<N: Net> Clients<N> {
         self.change_outbox(slot, |outbox| outbox.begin(frame, channel, sent));
     }
 
-    /// Queues a last word, which is not bounded: it is the last.
+    /// Queues a frame whatever waits already: a last word, or a page, of which the next is asked
+    /// for when nothing waits.
     pub(crate) fn queue_always(&mut self, slot: Slot, frame: Bytes) {
         self.change_outbox(slot, |outbox| outbox.push_always(frame, None));
     }

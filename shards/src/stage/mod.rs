@@ -11,6 +11,7 @@ mod session;
 mod commands;
 mod submit;
 mod deliver;
+pub(crate) mod join;
 mod report;
 mod admit;
 mod who;

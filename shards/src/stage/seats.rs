@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::client::roster::Seat;
 use crate::mesh::parcel::{Ask, Presence};
-use crate::model::channel::{JoinRequest, NoRoom, Subscription, Waiter};
+use crate::model::channel::{NoRoom, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::net::Net;
@@ -117,8 +117,30 @@ impl<N: Net> Shard<N> {
         true
     }
 
-    /// Takes all of a client's seats away.
+    /// Ends the way of a client into a channel that it has not reached. Returns `false` if it was
+    /// on none.
+    pub(crate) fn forget_recall(&mut self, slot: Slot, index: ChannelIndex) -> bool {
+        let client = self.clients.roster.get_mut(slot);
+        let Some(brief) = client.and_then(|client| client.brief_mut()) else { return false };
+        let place = brief.recalls.iter().position(|recalling| recalling.channel == index);
+        let Some(place) = place else { return false };
+        brief.recalls.remove(place);
+        self.rooms.channels.at(index).recalling -= 1;
+        self.rooms.note_emptied(index);
+        true
+    }
+
+    /// Takes all of a client's seats away, and ends its way to others.
     pub(crate) fn rise_from_all(&mut self, slot: Slot) {
+        while let Some(index) = self
+            .clients
+            .roster
+            .get(slot)
+            .and_then(|client| client.recalls().next())
+            .map(|recalling| recalling.channel)
+        {
+            self.forget_recall(slot, index);
+        }
         while let Some(index) = self
             .clients
             .roster
@@ -152,54 +174,6 @@ impl<N: Net> Shard<N> {
         self.port.owe(home, Ask::Presence(Arc::new(presence)));
     }
 
-    /// A client's `join`: seats it at once or when the home has counted this shard in.
-    pub(crate) fn join_channel(
-        &mut self,
-        slot: Slot,
-        name: &Arc<str>,
-        join: JoinRequest,
-    ) -> Result<(), NoRoom> {
-        let index = self.subscribe(name)?;
-        if self.rooms.channels.get(index).subscription == Subscription::Live {
-            self.finish_join(slot, index, join);
-        } else {
-            let client = self.clients.roster.id(slot);
-            self.rooms.channels.at(index).waiting.push(Waiter { client, join: Some(join) });
-            self.count_joining(slot, 1);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn count_joining(&mut self, slot: Slot, change: isize) {
-        let client = self.clients.roster.get_mut(slot);
-        if let Some(client) = client {
-            let joining = &mut client.brief().joining;
-            *joining = joining.saturating_add_signed(change);
-            client.shed();
-        }
-    }
-
-    /// Seats a client in a subscribed channel, as it asked, and tells it.
-    pub(crate) fn finish_join(&mut self, slot: Slot, index: ChannelIndex, join: JoinRequest) {
-        if !self.clients.roster.state(slot).is_open() {
-            return;
-        }
-        let seated =
-            self.clients.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());
-        match seated {
-            None => self.sit(slot, index, join.presence),
-            Some(seat) if seat.presence == join.presence => {}
-            Some(_) => {
-                self.rise(slot, index);
-                self.sit(slot, index, join.presence);
-            }
-        }
-        let channel = self.rooms.channels.get(index);
-        let (name, position) = (&*channel.name, channel.fanned);
-        let joined = Event::Joined { channel: name, position, id: join.id.as_ref() };
-        self.clients.tell(slot, &joined);
-    }
-
     /// Tells the members that watch a channel here that a client came or went.
     pub(crate) fn tell_presence(&mut self, presence: &Presence) {
         let Some(index) = self.rooms.channels.find(&presence.channel) else { return };
@@ -229,6 +203,7 @@ impl<N: Net> Shard<N> {
         let Some(channel) = self.rooms.channels.try_at(index) else { return };
         let needed = !channel.members.is_empty()
             || !channel.waiting.is_empty()
+            || channel.recalling > 0
             || channel.pinned
             || !channel.tick.is_empty();
         if needed {

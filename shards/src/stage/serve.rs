@@ -23,6 +23,7 @@ impl<N: Net> Shard<N> {
         }
         if self.clients.roster.state(slot).is_any(Flags::BLOCKED) {
             self.clients.flush(slot);
+            self.recall_on(slot);
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
         self.read(slot, &mut buffer);

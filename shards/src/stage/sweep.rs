@@ -82,6 +82,8 @@ impl<N: Net> Shard<N> {
         self.swept = self.clients.now;
         self.sweep_deadlines();
         self.sweep_blocked();
+        self.rooms.sweep_histories(self.clients.now.long_ms());
+        self.forget_page();
         if !self.clients.config.ping_interval.is_zero() && self.clients.open > 0 {
             // After a long turn several slices are due; more than all of them never are.
             self.sweep_slice(passed.min(self.clients.config.pong_timeout));
@@ -134,6 +136,8 @@ impl<N: Net> Shard<N> {
                 self.clients.roster.get(slot).and_then(|client| client.outbox.as_ref())
             else {
                 self.clients.roster.state_mut(slot).unlist();
+                // It may have been a page that it has taken now.
+                self.recall_on(slot);
                 return false;
             };
             if since_ms(now_ms, outbox.moved_ms()) >= timeout_ms

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use async_tungstenite::tungstenite::Utf8Bytes;
 use bytes::Bytes;
 
+use crate::model::history::Since;
 use crate::model::id::RequestId;
 use crate::model::message::Payload;
 
@@ -33,11 +34,20 @@ pub(crate) enum Command<'a> {
     /// Send to all clients of a user.
     Direct { user: Cow<'a, str>, payload: Payload, id: Option<RequestId> },
     /// Become a member of a channel, and with `presence` hear who comes and goes.
-    Join { channel: Cow<'a, str>, presence: bool, id: Option<RequestId> },
+    /// Behind `since`, it is told what it missed first.
+    Join { channel: Cow<'a, str>, presence: bool, since: Option<Since>, id: Option<RequestId> },
     /// Be a member no longer.
     Leave { channel: Cow<'a, str>, id: Option<RequestId> },
     /// Ask who is in a channel; without a name, in the one of the client's URL.
     Who { channel: Option<Cow<'a, str>>, id: Option<RequestId> },
+    /// Read what a channel has kept; without a name, the one of the client's URL.
+    History {
+        channel: Option<Cow<'a, str>>,
+        since: Option<Since>,
+        limit: usize,
+        newest_first: bool,
+        id: Option<RequestId>,
+    },
     /// Ask for a sign of life in the dialect's own words.
     Ping { id: Option<RequestId> },
     /// Ask for a Pong frame.
@@ -58,6 +68,8 @@ pub(crate) enum ErrorCode {
     NotJoined,
     TooManyChannels,
     NoRoom,
+    NoHistory,
+    WrongEpoch,
 }
 
 /// A request that cannot be performed, and why.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::ErrorCode;
+use crate::model::history::HistoryPage;
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::Position;
 
@@ -25,9 +26,11 @@ pub(crate) struct Welcome<'a> {
 pub(crate) enum Event<'a> {
     Welcome(Welcome<'a>),
     /// The client is a member; `position` is the newest publication before it.
+    /// `recovered`: it has been told everything behind the publication that it named.
     Joined {
         channel: &'a str,
         position: Position,
+        recovered: Option<bool>,
         id: Option<&'a RequestId>,
     },
     /// The client is a member no longer.
@@ -48,6 +51,12 @@ pub(crate) enum Event<'a> {
         clients: u64,
         users: &'a [Arc<str>],
         more: bool,
+        id: Option<&'a RequestId>,
+    },
+    /// A part of a channel's history.
+    History {
+        channel: &'a str,
+        page: &'a HistoryPage,
         id: Option<&'a RequestId>,
     },
     /// A publication was taken and numbered.

@@ -22,6 +22,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Heartbeat => put_frame(out, Opcode::Pong, b""),
         Event::Presence { .. }
         | Event::Here { .. }
+        | Event::History { .. }
         | Event::Published { .. }
         | Event::Reached { .. }
         | Event::Pong { .. } => {}

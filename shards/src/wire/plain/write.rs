@@ -19,6 +19,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Left { .. }
         | Event::Presence { .. }
         | Event::Here { .. }
+        | Event::History { .. }
         | Event::Published { .. }
         | Event::Reached { .. }
         | Event::Error { .. } => {}

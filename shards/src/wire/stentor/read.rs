@@ -6,6 +6,7 @@ use async_tungstenite::tungstenite::Utf8Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::model::history::Since;
 use crate::model::id::RequestId;
 use crate::model::message::Payload;
 use crate::wire::command::{Command, ErrorCode, Mistake, Said};
@@ -17,6 +18,9 @@ const ID_BYTES_MAX: usize = 64;
 
 /// The longest text about a malformed request. The parser quotes what it read, at any length.
 const COMPLAINT_BYTES_MAX: usize = 160;
+
+/// The publications that a request for history gets if it names no limit.
+const HISTORY_DEFAULT: usize = 100;
 
 /// The deepest nesting of arrays and objects, which most parsers of the receivers can read.
 const DEPTH_MAX: usize = 128;
@@ -35,6 +39,26 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
     #[serde(default)]
     presence: bool,
+    #[serde(borrow, default, deserialize_with = "present")]
+    since: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    limit: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    reverse: Option<&'a RawValue>,
+}
+
+/// The last publication that a client has heard.
+#[derive(Deserialize)]
+struct Heard<'a> {
+    #[serde(borrow)]
+    epoch: Cow<'a, str>,
+    offset: u64,
+}
+
+impl Heard<'_> {
+    fn since(&self) -> Since {
+        Since { epoch: self.epoch.parse().ok(), offset: self.offset }
+    }
 }
 
 /// `null` is a value here, not an absence.
@@ -119,7 +143,7 @@ fn command<'a>(
     let missing = |field: &'static str, id| {
         Mistake::new(ErrorCode::MissingField, format!("{field} is missing"), id)
     };
-    let Envelope { kind, channel, user, body, presence, .. } = envelope;
+    let Envelope { kind, channel, user, body, presence, since, limit, reverse, .. } = envelope;
     let payload = body.map(|body| Payload::Json(slice_of(text, body.get())));
     match (kind.as_deref(), payload, channel, user) {
         (Some("publish"), Some(payload), channel, _) => {
@@ -128,18 +152,40 @@ fn command<'a>(
         (Some("direct"), Some(payload), _, Some(user)) => Ok(Command::Direct { user, payload, id }),
         (Some("direct"), _, _, None) => Err(missing("user", id)),
         (Some("publish" | "direct"), None, ..) => Err(missing("body", id)),
-        (Some("join"), _, Some(channel), _) => Ok(Command::Join { channel, presence, id }),
+        (Some("join"), _, Some(channel), _) => {
+            let since = field::<Heard<'_>>("since", since, &id)?.map(|heard| heard.since());
+            Ok(Command::Join { channel, presence, since, id })
+        }
         (Some("leave"), _, Some(channel), _) => Ok(Command::Leave { channel, id }),
         (Some("join" | "leave"), _, None, _) => Err(missing("channel", id)),
         (Some("who"), _, channel, _) => Ok(Command::Who { channel, id }),
+        (Some("history"), _, channel, _) => {
+            let since = field::<Heard<'_>>("since", since, &id)?.map(|heard| heard.since());
+            let limit = field("limit", limit, &id)?.unwrap_or(HISTORY_DEFAULT);
+            let newest_first = field("reverse", reverse, &id)?.unwrap_or(false);
+            Ok(Command::History { channel, since, limit, newest_first, id })
+        }
         (Some("ping"), ..) => Ok(Command::Ping { id }),
         (None, ..) if is_heartbeat(text) => Ok(Command::Heartbeat),
         (None, ..) => Err(missing("type", id)),
         (Some(_), ..) => {
-            let text = "type is none of publish, direct, join, leave, who, ping";
+            let text = "type is none of publish, direct, join, leave, who, history, ping";
             Err(Mistake::new(ErrorCode::UnknownType, text, id))
         }
     }
+}
+
+/// Reads a field that only some requests look at. `null` is an absence.
+fn field<'a, T: Deserialize<'a>>(
+    name: &'static str,
+    raw: Option<&'a RawValue>,
+    id: &Option<RequestId>,
+) -> Result<Option<T>, Mistake> {
+    let Some(raw) = raw else { return Ok(None) };
+    serde_json::from_str(raw.get()).map_err(|_| {
+        let text = format!("{name} is not as the protocol has it");
+        Mistake::new(ErrorCode::Malformed, text, id.clone())
+    })
 }
 
 /// Returns `part` of a text as bytes that share its memory.

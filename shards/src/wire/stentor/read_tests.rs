@@ -52,8 +52,17 @@ fn requests_are_read() {
     assert_eq!(id, Some(RequestId("7".into())));
     assert!(matches!(
         read(r#"{"type":"join","channel":"\u0061","presence":true}"#),
-        Ok(Command::Join { channel, presence: true, id: None }) if channel == "a"
+        Ok(Command::Join { channel, presence: true, since: None, id: None }) if channel == "a"
     ));
+    let since = Since { epoch: Some(Epoch(10)), offset: 7 };
+    let text = r#"{"type":"join","channel":"a","since":{"epoch":"0000000a","offset":7}}"#;
+    assert!(matches!(read(text), Ok(Command::Join { since: Some(read), .. }) if read == since));
+    let text = r#"{"type":"history","since":{"epoch":"?","offset":7},"limit":2,"reverse":true}"#;
+    let Ok(Command::History { since: Some(since), limit: 2, newest_first: true, .. }) = read(text)
+    else {
+        panic!()
+    };
+    assert_eq!(since, Since { epoch: None, offset: 7 });
     assert!(matches!(read(r#"{"type":"who"}"#), Ok(Command::Who { channel: None, id: None })));
     assert!(matches!(read(r#"{"heartbeat": true}"#), Ok(Command::Heartbeat)));
 }
@@ -226,7 +235,7 @@ fn answers_read_back() {
             "more": false})
     );
     let (id, position) = (RequestId("1".into()), Position { epoch: Epoch(255), offset: 4 });
-    let joined = Event::Joined { channel: "x", position, id: Some(&id) };
+    let joined = Event::Joined { channel: "x", position, recovered: None, id: Some(&id) };
     assert_eq!(
         written(|out| write(out, &joined)),
         serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "epoch": "000000ff",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
+use crate::model::history::HistoryPage;
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::{Payload, Position, Publication};
 use crate::wire::command::ErrorCode;
@@ -22,10 +23,14 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
 fn put_event(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => put_welcome(out, welcome),
-        Event::Joined { channel, position, id } => {
+        Event::Joined { channel, position, recovered, id } => {
             put(out, "{\"type\":\"joined\",\"channel\":");
             put_str(out, channel);
             put_position(out, position);
+            if let Some(recovered) = recovered {
+                put(out, ",\"recovered\":");
+                put_display(out, recovered);
+            }
             put_end(out, id);
         }
         Event::Left { channel, id } => {
@@ -52,6 +57,7 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_display(out, more);
             put_end(out, id);
         }
+        Event::History { channel, page, id } => put_history(out, channel, page, id),
         Event::Published { channel, position, id } => {
             put(out, "{\"type\":\"ack\",\"channel\":");
             put_str(out, channel);
@@ -92,6 +98,8 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::NotJoined => "not_joined",
         ErrorCode::TooManyChannels => "too_many_channels",
         ErrorCode::NoRoom => "no_room",
+        ErrorCode::NoHistory => "no_history",
+        ErrorCode::WrongEpoch => "wrong_epoch",
     }
 }
 
@@ -186,33 +194,55 @@ pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
             put(out, ",\"offset\":");
             put_display(out, publication.offset);
         }
-        put(out, ",\"from\":");
-        if let Some(from) = &publication.from {
-            put(out, "{\"client\":\"");
-            put_display(out, from.client);
-            put(out, "\",\"user\":");
-            put_optional(out, from.user.as_deref());
-            put(out, "}");
-        } else {
-            put(out, "null");
-        }
-        put(out, ",\"time\":");
-        put_display(out, publication.time_ms);
-        match &publication.payload {
-            Payload::Text(text) => {
-                put(out, ",\"body\":");
-                put_str(out, text);
-            }
-            Payload::Json(json) => {
-                put(out, ",\"body\":");
-                put(out, json.as_bytes());
-            }
-            Payload::Binary(bytes) => {
-                put(out, ",\"encoding\":\"base64\",\"body\":\"");
-                put(out, data_encoding::BASE64.encode(bytes));
-                put(out, "\"");
-            }
-        }
+        put_message(out, publication);
         put(out, "}");
     });
+}
+
+/// The part of a message that stands in a history as well.
+fn put_message(out: &mut BytesMut, publication: &Publication) {
+    put(out, ",\"from\":");
+    if let Some(from) = &publication.from {
+        put(out, "{\"client\":\"");
+        put_display(out, from.client);
+        put(out, "\",\"user\":");
+        put_optional(out, from.user.as_deref());
+        put(out, "}");
+    } else {
+        put(out, "null");
+    }
+    put(out, ",\"time\":");
+    put_display(out, publication.time_ms);
+    match &publication.payload {
+        Payload::Text(text) => {
+            put(out, ",\"body\":");
+            put_str(out, text);
+        }
+        Payload::Json(json) => {
+            put(out, ",\"body\":");
+            put(out, json.as_bytes());
+        }
+        Payload::Binary(bytes) => {
+            put(out, ",\"encoding\":\"base64\",\"body\":\"");
+            put(out, data_encoding::BASE64.encode(bytes));
+            put(out, "\"");
+        }
+    }
+}
+
+fn put_history(out: &mut BytesMut, channel: &str, page: &HistoryPage, id: Option<&RequestId>) {
+    put(out, "{\"type\":\"history\",\"channel\":");
+    put_str(out, channel);
+    put(out, ",\"publications\":[");
+    for (index, publication) in page.publications.iter().enumerate() {
+        put(out, if index == 0 { "{\"offset\":" } else { ",{\"offset\":" });
+        put_display(out, publication.offset);
+        put_message(out, publication);
+        put(out, "}");
+    }
+    put(out, "]");
+    put_position(out, page.newest);
+    put(out, ",\"more\":");
+    put_display(out, page.more);
+    put_end(out, id);
 }

@@ -1,0 +1,109 @@
+//! History: the home of a channel reads to others what it has kept, and tells those who come back
+//! what they missed.
+
+use std::sync::Arc;
+
+use super::Home;
+use crate::mesh::parcel::{Deliver, Outcome, Recall, Recalled};
+use crate::mesh::reply::ReplyTo;
+use crate::model::history::{Behind, HistoryFault, HistoryPage, Page, Query, Since};
+use crate::model::message::Position;
+
+impl Home<'_> {
+    /// Answers a client that comes back with a page of what it missed. The answer travels behind
+    /// every publication that was numbered before it, on the same lane.
+    pub(super) fn recall(&mut self, recall: &Recall) {
+        let (newest, found) = self.missed(recall);
+        let recovered = found.is_some();
+        let Page { publications, more } = found.unwrap_or_default();
+        let Recall { to, request, .. } = *recall;
+        let recalled = Recalled { to, request, publications, more, recovered, newest };
+        self.port.deliver(to.shard, Deliver::Recalled(Box::new(recalled)));
+    }
+
+    /// Returns the newest position of the channel, and a page of what the client missed, if that is
+    /// still here as a whole.
+    fn missed(&mut self, recall: &Recall) -> (Position, Option<Page>) {
+        let Some(index) = self.rooms.channels.find(&recall.channel) else {
+            debug_assert!(false, "the shard that asks is subscribed");
+            return (self.rooms.channels.start(), None);
+        };
+        self.rooms.trim_history(index, self.now.long_ms());
+        let channel = self.rooms.channels.get(index);
+        let (newest, history) = (channel.order.newest, channel.order.history.as_deref());
+        let offset = match recall.behind {
+            Behind::Last(count) => {
+                history.map_or(newest.offset, |history| history.before_last(count as usize))
+            }
+            Behind::Since(Since { epoch, offset }) => {
+                let known = epoch == Some(newest.epoch) && offset <= newest.offset;
+                if !known || !channel.rules.recovery && offset < newest.offset {
+                    return (newest, None);
+                }
+                offset
+            }
+        };
+        if offset == newest.offset {
+            return (newest, Some(Page::default()));
+        }
+        let whole = history.filter(|history| history.reaches_back_to(offset));
+        let query = Query {
+            beyond: Some(offset),
+            newest_first: false,
+            limit: usize::MAX,
+            bytes: recall.bytes,
+        };
+        (newest, whole.map(|history| history.page(&query)))
+    }
+
+    /// Reads a part of a channel's history.
+    pub(super) fn read_history(
+        &mut self,
+        channel: &Arc<str>,
+        since: Option<Since>,
+        query: &Query,
+        reply: ReplyTo<Result<HistoryPage, HistoryFault>>,
+    ) {
+        let found = self.history_page(channel, since, query);
+        match reply {
+            ReplyTo::Nobody => {}
+            ReplyTo::Bridge(reply) => reply.send(found),
+            ReplyTo::Client(to, id) => {
+                let outcome = Outcome::History { channel: Arc::clone(channel), found };
+                self.port.deliver(to.shard, Deliver::Answer { to, id: Some(id), outcome });
+            }
+        }
+    }
+
+    fn history_page(
+        &mut self,
+        channel: &Arc<str>,
+        since: Option<Since>,
+        query: &Query,
+    ) -> Result<HistoryPage, HistoryFault> {
+        if !self.rooms.channels.rules_of(channel).history.is_on() {
+            return Err(HistoryFault::Off);
+        }
+        let index = self.rooms.channels.find(channel);
+        if let Some(index) = index {
+            self.rooms.trim_history(index, self.now.long_ms());
+        }
+        let order = index.map(|index| &self.rooms.channels.get(index).order);
+        let newest = order.map_or_else(|| self.rooms.channels.start(), |order| order.newest);
+        if since.is_some_and(|since| since.epoch.is_some_and(|epoch| epoch != newest.epoch)) {
+            return Err(HistoryFault::OtherEpoch);
+        }
+        let query = Query { beyond: since.map(|since| since.offset), ..*query };
+        let history = order.and_then(|order| order.history.as_ref());
+        let page = history.map(|history| history.page(&query));
+        let Page { publications, more } = page.unwrap_or_default();
+        Ok(HistoryPage { publications, newest, more })
+    }
+
+    /// Forgets what a channel has kept. Returns `false` if nothing was.
+    pub(super) fn remove_history(&mut self, channel: &str) -> bool {
+        let index = self.rooms.channels.find(channel);
+        let kept = index.filter(|index| self.rooms.channels.get(*index).order.history.is_some());
+        kept.inspect(|index| self.rooms.remove_history(*index)).is_some()
+    }
+}

@@ -1,0 +1,406 @@
+//! The history of one channel at its home: its newest publications in their order, within bounds.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::message::{Epoch, Payload, Position, Publication};
+use crate::rules::HistoryRules;
+
+/// The memory of a kept publication beside its payload: the structure itself, its place in the
+/// ring, and what the allocator adds to both.
+pub(crate) const KEPT_OVERHEAD_BYTES: usize = 208;
+
+/// The publications that one channel keeps.
+#[derive(Debug)]
+pub(crate) struct History {
+    kept: VecDeque<Entry>,
+    /// Bytes of payload in all of them.
+    payload_bytes: usize,
+    /// Whatever was to be kept above this offset is here.
+    floor: u64,
+    /// The place of the channel in the list of those that keep something.
+    pub(crate) place: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    publication: Arc<Publication>,
+    since_ms: u64,
+}
+
+/// Publications that were let go, with their cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Evicted {
+    pub(crate) publications: u64,
+    /// Memory, as [`cost`] counts it.
+    pub(crate) bytes: usize,
+}
+
+impl Evicted {
+    fn add(&mut self, publication: &Publication) {
+        self.publications += 1;
+        self.bytes += cost(publication);
+    }
+}
+
+/// The memory that a kept publication takes.
+pub(crate) fn cost(publication: &Publication) -> usize {
+    publication.payload.len() + KEPT_OVERHEAD_BYTES
+}
+
+/// The last publication that a client has heard, as it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// The numbering; `None` for one that cannot be this server's.
+    pub epoch: Option<Epoch>,
+    /// The offset in it; zero before the first publication.
+    pub offset: u64,
+}
+
+/// The publications that a client is told before the live ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// All behind the one that it heard last.
+    Since(Since),
+    /// The newest ones, this many at most.
+    Last(u32),
+}
+
+/// A part of a channel's history, as it was when its home answered.
+#[derive(Debug, Clone)]
+pub struct HistoryPage {
+    pub(crate) publications: Vec<Arc<Publication>>,
+    /// The newest position of the channel.
+    pub newest: Position,
+    /// There are more in the direction of the query.
+    pub more: bool,
+}
+
+/// A kept publication, for the control plane.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept<'a>(&'a Publication);
+
+impl HistoryPage {
+    /// Returns the publications in the order that was asked for.
+    pub fn publications(&self) -> impl Iterator<Item = Kept<'_>> {
+        self.publications.iter().map(|publication| Kept(publication))
+    }
+}
+
+impl<'a> Kept<'a> {
+    /// Returns its offset.
+    pub fn offset(self) -> u64 {
+        self.0.offset
+    }
+
+    /// Returns the time at which its home numbered it, in milliseconds since 1970.
+    pub fn time_ms(self) -> u64 {
+        self.0.time_ms
+    }
+
+    /// Returns the id and the user of the client that published it; `None` for the API.
+    pub fn from(self) -> Option<(String, Option<&'a str>)> {
+        let from = self.0.from.as_ref()?;
+        Some((from.client.to_string(), from.user.as_deref()))
+    }
+
+    /// Returns its body.
+    pub fn body(self) -> KeptBody<'a> {
+        match &self.0.payload {
+            Payload::Text(text) => KeptBody::Text(text),
+            Payload::Binary(bytes) => KeptBody::Binary(bytes),
+            Payload::Json(json) => KeptBody::Json(json),
+        }
+    }
+}
+
+/// The body of a kept publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptBody<'a> {
+    /// A plain client's text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+    /// One JSON value.
+    Json(&'a str),
+}
+
+/// The reason why a history cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryFault {
+    /// The rules of the channel keep nothing.
+    #[error("no history is kept here")]
+    Off,
+    /// Its offsets began again since.
+    #[error("the epoch is not the channel's")]
+    OtherEpoch,
+}
+
+/// A part of a history to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Query {
+    /// Only publications above this offset; below it, if the newest come first.
+    pub(crate) beyond: Option<u64>,
+    pub(crate) newest_first: bool,
+    /// The most publications.
+    pub(crate) limit: usize,
+    /// The most bytes of payload; the first publication is taken whatever its size.
+    pub(crate) bytes: usize,
+}
+
+/// A part of a history.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Page {
+    pub(crate) publications: Vec<Arc<Publication>>,
+    /// There are more in the direction of the query.
+    pub(crate) more: bool,
+}
+
+impl History {
+    /// An empty history that begins behind the publication of offset `floor`.
+    pub(crate) fn new(floor: u64, place: usize) -> Self {
+        Self { kept: VecDeque::new(), payload_bytes: 0, floor, place }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// The memory of all that is kept, as [`cost`] counts it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.payload_bytes + self.kept.len() * KEPT_OVERHEAD_BYTES
+    }
+
+    /// Returns `true` if everything that was to be kept behind `offset` is here.
+    pub(crate) fn reaches_back_to(&self, offset: u64) -> bool {
+        offset >= self.floor
+    }
+
+    /// Keeps a numbered publication. Returns those that leave for it.
+    pub(crate) fn keep(
+        &mut self,
+        publication: Arc<Publication>,
+        now_ms: u64,
+        rules: &HistoryRules,
+    ) -> Evicted {
+        debug_assert!(self.newest().is_none_or(|newest| newest < publication.offset));
+        self.payload_bytes += publication.payload.len();
+        self.kept.push_back(Entry { publication, since_ms: now_ms });
+        self.trim(now_ms, rules)
+    }
+
+    /// Lets go what the rules do not allow any more.
+    pub(crate) fn trim(&mut self, now_ms: u64, rules: &HistoryRules) -> Evicted {
+        let ttl_ms = u64::try_from(rules.ttl.as_millis()).unwrap_or(u64::MAX);
+        let mut evicted = Evicted::default();
+        while let Some(oldest) = self.kept.front() {
+            let over = self.kept.len() > rules.size as usize
+                || self.payload_bytes > rules.bytes
+                || now_ms.saturating_sub(oldest.since_ms) > ttl_ms;
+            if !over {
+                break;
+            }
+            self.let_go(&mut evicted);
+        }
+        evicted
+    }
+
+    /// Lets the oldest publication go.
+    pub(crate) fn evict_oldest(&mut self) -> Evicted {
+        let mut evicted = Evicted::default();
+        self.let_go(&mut evicted);
+        evicted
+    }
+
+    /// Lets all publications go.
+    pub(crate) fn clear(&mut self) -> Evicted {
+        let mut evicted = Evicted::default();
+        while !self.kept.is_empty() {
+            self.let_go(&mut evicted);
+        }
+        evicted
+    }
+
+    fn let_go(&mut self, evicted: &mut Evicted) {
+        let Some(Entry { publication, .. }) = self.kept.pop_front() else { return };
+        self.payload_bytes -= publication.payload.len();
+        self.floor = publication.offset;
+        evicted.add(&publication);
+        // A burst of once must not be paid for ever.
+        if self.kept.capacity() > 64 && self.kept.len() < self.kept.capacity() / 4 {
+            self.kept.shrink_to(self.kept.len() * 2);
+        }
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.kept.back().map(|kept| kept.publication.offset)
+    }
+
+    /// Reads a part of it.
+    pub(crate) fn page(&self, query: &Query) -> Page {
+        let beyond = query.beyond.unwrap_or(if query.newest_first { u64::MAX } else { 0 });
+        // Offsets grow along the ring, also where a publication was not to be kept.
+        let at = |offset: u64| self.kept.partition_point(|kept| kept.publication.offset < offset);
+        let publications = self.kept.iter().map(|kept| &kept.publication);
+        if query.newest_first {
+            fill(publications.take(at(beyond)).rev(), query)
+        } else {
+            fill(publications.skip(at(beyond.saturating_add(1))), query)
+        }
+    }
+
+    /// The newest `count` publications in their order, as the offset behind which they begin.
+    pub(crate) fn before_last(&self, count: usize) -> u64 {
+        match self.kept.len().checked_sub(count) {
+            None | Some(0) => self.floor,
+            Some(skipped) => self.kept[skipped - 1].publication.offset,
+        }
+    }
+}
+
+fn fill<'a>(from: impl Iterator<Item = &'a Arc<Publication>>, query: &Query) -> Page {
+    let mut page = Page::default();
+    let mut bytes = 0;
+    for publication in from {
+        let full = page.publications.len() >= query.limit
+            || !page.publications.is_empty() && bytes + publication.payload.len() > query.bytes;
+        if full {
+            page.more = true;
+            break;
+        }
+        bytes += publication.payload.len();
+        page.publications.push(Arc::clone(publication));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::message::Payload;
+    use crate::sim::dice::Dice;
+
+    fn publication(offset: u64, bytes: usize) -> Arc<Publication> {
+        Arc::new(Publication {
+            channel: "room".into(),
+            offset,
+            time_ms: 0,
+            ingress_ns: 0,
+            from: None,
+            payload: Payload::Binary(Bytes::from(vec![0; bytes])),
+        })
+    }
+
+    fn rules(size: u32, bytes: usize) -> HistoryRules {
+        HistoryRules { size, ttl: Duration::from_secs(10), bytes }
+    }
+
+    const ALL: Query =
+        Query { beyond: None, newest_first: false, limit: usize::MAX, bytes: usize::MAX };
+
+    fn offsets(page: &Page) -> Vec<u64> {
+        page.publications.iter().map(|publication| publication.offset).collect()
+    }
+
+    #[test]
+    fn count_bytes_and_time_bound_a_history() {
+        let mut history = History::new(0, 0);
+        for offset in 1..=5 {
+            history.keep(publication(offset, 10), 0, &rules(3, 1000));
+        }
+        assert_eq!(offsets(&history.page(&ALL)), [3, 4, 5]);
+        assert!(history.reaches_back_to(2) && !history.reaches_back_to(1));
+        let evicted = history.keep(publication(6, 985), 0, &rules(3, 1000));
+        assert_eq!(offsets(&history.page(&ALL)), [5, 6]);
+        assert_eq!(evicted.publications, 2);
+        assert_eq!(history.bytes(), 995 + 2 * KEPT_OVERHEAD_BYTES);
+        assert_eq!(history.trim(10_000, &rules(3, 1000)), Evicted::default());
+        assert_eq!(history.trim(10_001, &rules(3, 1000)).publications, 2);
+        assert!(history.is_empty() && history.reaches_back_to(6) && !history.reaches_back_to(5));
+    }
+
+    #[test]
+    fn a_publication_that_is_too_large_for_the_history_leaves_at_once() {
+        let mut history = History::new(7, 0);
+        assert_eq!(history.keep(publication(8, 11), 0, &rules(3, 10)).publications, 1);
+        assert!(history.is_empty() && !history.reaches_back_to(7));
+    }
+
+    #[test]
+    fn a_page_takes_one_publication_whatever_its_size() {
+        let mut history = History::new(0, 0);
+        for offset in 1..=4 {
+            history.keep(publication(offset, 100), 0, &rules(10, 1000));
+        }
+        let page = history.page(&Query { bytes: 10, ..ALL });
+        assert_eq!((offsets(&page), page.more), (vec![1], true));
+        let page = history.page(&Query { beyond: Some(4), ..ALL });
+        assert_eq!((offsets(&page), page.more), (vec![], false));
+        let page = history.page(&Query { newest_first: true, limit: 2, ..ALL });
+        assert_eq!((offsets(&page), page.more), (vec![4, 3], true));
+        assert_eq!((history.before_last(1), history.before_last(9)), (3, 0));
+    }
+
+    /// A history against a plain list that knows all publications ever made.
+    #[test]
+    fn a_history_agrees_with_a_plain_list() {
+        for seed in 0..200 {
+            let mut dice = Dice::seeded(seed);
+            let size = u32::try_from(1 + dice.below(8)).unwrap();
+            let rules = rules(size, 40 + dice.below(200));
+            let (mut history, mut all) = (History::new(0, 0), Vec::new());
+            let (mut offset, mut now_ms) = (0, 0);
+            for _ in 0..100 {
+                now_ms += dice.below(2000) as u64;
+                match dice.below(10) {
+                    // A number that is given out, and not to be kept.
+                    0 => offset += 1,
+                    1 => drop(history.evict_oldest()),
+                    2 => drop(history.trim(now_ms, &rules)),
+                    _ => {
+                        offset += 1;
+                        let one = publication(offset, dice.below(60));
+                        all.push(Arc::clone(&one));
+                        history.keep(one, now_ms, &rules);
+                    }
+                }
+                compare(&history, &all, &mut dice, offset);
+                assert!(history.len() <= rules.size as usize);
+            }
+        }
+    }
+
+    fn compare(history: &History, all: &[Arc<Publication>], dice: &mut Dice, newest: u64) {
+        let since = dice.below(usize::try_from(newest).unwrap() + 2) as u64;
+        let limit = 1 + dice.below(5);
+        let kept: Vec<u64> = offsets(&history.page(&ALL));
+        let expected: Vec<u64> = all.iter().map(|one| one.offset).rev().take(kept.len()).collect();
+        assert!(kept.iter().rev().eq(&expected), "the newest are kept, in their order");
+        let bytes: usize = history.kept.iter().map(|kept| kept.publication.payload.len()).sum();
+        assert_eq!(history.payload_bytes, bytes);
+        if history.reaches_back_to(since) {
+            let missed: Vec<u64> =
+                all.iter().map(|one| one.offset).filter(|offset| *offset > since).collect();
+            let page = history.page(&Query { beyond: Some(since), limit, ..ALL });
+            assert_eq!(offsets(&page), missed[..limit.min(missed.len())]);
+            assert_eq!(page.more, missed.len() > limit);
+        }
+        let before = Query { beyond: Some(since), newest_first: true, limit, ..ALL };
+        let mut older: Vec<u64> = kept.iter().copied().filter(|&one| one < since).collect();
+        older.reverse();
+        let page = history.page(&before);
+        assert_eq!(
+            (page.more, offsets(&page).len()),
+            (older.len() > limit, limit.min(older.len()))
+        );
+        assert_eq!(offsets(&page), older[..limit.min(older.len())]);
+    }
+}

@@ -1,0 +1,260 @@
+//! The channels at home here that keep publications, and the one bound on the memory of all their
+//! histories together.
+
+use std::sync::Arc;
+
+use super::history::{Evicted, History, cost};
+use super::id::ChannelIndex;
+use super::message::Publication;
+use super::rooms::Rooms;
+
+/// The histories that one sweep looks at for publications whose time is over, at least.
+const LOOKS_MIN: usize = 64;
+
+/// A full walk over all histories takes so many sweeps, at most.
+const SWEEPS_A_WALK: usize = 16;
+
+/// The channels that keep something, and their memory.
+#[derive(Debug)]
+pub(crate) struct Keepers {
+    list: Vec<ChannelIndex>,
+    /// Over the bound, the oldest publication of the channel at this place goes next.
+    hand: usize,
+    /// The next sweep looks at this place.
+    sweep_at: usize,
+    bytes: usize,
+    bytes_max: usize,
+    publications: usize,
+    /// Publications that left because of the bound on all histories together.
+    pressed_out: u64,
+}
+
+/// The figures of all histories of a shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct KeptNow {
+    pub(crate) channels: usize,
+    pub(crate) publications: usize,
+    pub(crate) bytes: usize,
+    /// A total since the start.
+    pub(crate) pressed_out: u64,
+}
+
+impl Keepers {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            list: Vec::new(),
+            hand: 0,
+            sweep_at: 0,
+            bytes: 0,
+            bytes_max,
+            publications: 0,
+            pressed_out: 0,
+        }
+    }
+
+    fn let_go(&mut self, evicted: Evicted) {
+        self.bytes -= evicted.bytes;
+        self.publications -= usize::try_from(evicted.publications).unwrap_or(usize::MAX);
+    }
+}
+
+impl Rooms {
+    /// Keeps a numbered publication of a channel, as its rules say.
+    pub(crate) fn keep(&mut self, index: ChannelIndex, publication: Arc<Publication>, now_ms: u64) {
+        let channel = self.channels.at(index);
+        let keepers = &mut self.keepers;
+        keepers.bytes += cost(&publication);
+        keepers.publications += 1;
+        let history = channel.order.history.get_or_insert_with(|| {
+            keepers.list.push(index);
+            Box::new(History::new(publication.offset - 1, keepers.list.len() - 1))
+        });
+        let evicted = history.keep(publication, now_ms, &channel.rules.history);
+        self.settle_history(index, evicted);
+        while self.keepers.bytes > self.keepers.bytes_max {
+            self.press_one_out();
+        }
+    }
+
+    /// Over the bound on all histories the channels lose their oldest publications in turn.
+    fn press_one_out(&mut self) {
+        let keepers = &mut self.keepers;
+        if keepers.hand >= keepers.list.len() {
+            keepers.hand = 0;
+        }
+        let Some(&index) = keepers.list.get(keepers.hand) else {
+            debug_assert_eq!(keepers.bytes, 0, "whatever is counted is in a history");
+            keepers.bytes = 0;
+            return;
+        };
+        keepers.hand += 1;
+        keepers.pressed_out += 1;
+        let history = self.channels.at(index).order.history.as_mut();
+        let evicted = history.map(|history| history.evict_oldest()).unwrap_or_default();
+        self.settle_history(index, evicted);
+    }
+
+    /// Lets those publications of a channel go that its rules do not allow any more.
+    pub(crate) fn trim_history(&mut self, index: ChannelIndex, now_ms: u64) {
+        let channel = self.channels.at(index);
+        if let Some(history) = &mut channel.order.history {
+            let evicted = history.trim(now_ms, &channel.rules.history);
+            self.settle_history(index, evicted);
+        }
+    }
+
+    /// Looks at some histories for publications whose time is over.
+    pub(crate) fn sweep_histories(&mut self, now_ms: u64) {
+        let looks = LOOKS_MIN.max(self.keepers.list.len() / SWEEPS_A_WALK);
+        for _ in 0..looks.min(self.keepers.list.len()) {
+            if self.keepers.sweep_at >= self.keepers.list.len() {
+                self.keepers.sweep_at = 0;
+            }
+            let Some(&index) = self.keepers.list.get(self.keepers.sweep_at) else { return };
+            self.keepers.sweep_at += 1;
+            self.trim_history(index, now_ms);
+        }
+    }
+
+    /// Forgets the whole history of a channel.
+    pub(crate) fn remove_history(&mut self, index: ChannelIndex) {
+        if let Some(history) = &mut self.channels.at(index).order.history {
+            let evicted = history.clear();
+            self.settle_history(index, evicted);
+        }
+    }
+
+    /// Counts what has left a history, and forgets a history that is empty.
+    fn settle_history(&mut self, index: ChannelIndex, evicted: Evicted) {
+        self.keepers.let_go(evicted);
+        let history = &mut self.channels.at(index).order.history;
+        let Some(place) = history.as_ref().filter(|one| one.is_empty()).map(|one| one.place) else {
+            return;
+        };
+        *history = None;
+        self.keepers.list.swap_remove(place);
+        if let Some(&moved) = self.keepers.list.get(place)
+            && let Some(history) = &mut self.channels.at(moved).order.history
+        {
+            history.place = place;
+        }
+    }
+
+    /// Returns `true` if any channel keeps something.
+    pub(crate) fn keeps_any(&self) -> bool {
+        !self.keepers.list.is_empty()
+    }
+
+    /// Returns the figures of all histories.
+    pub(crate) fn kept_now(&self) -> KeptNow {
+        let Keepers { list, publications, bytes, pressed_out, .. } = &self.keepers;
+        KeptNow {
+            channels: list.len(),
+            publications: *publications,
+            bytes: *bytes,
+            pressed_out: *pressed_out,
+        }
+    }
+
+    /// Holds the sums against the histories.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check_histories(&self) {
+        let histories = || self.channels.iter().filter_map(|one| one.order.history.as_deref());
+        debug_assert_eq!(self.keepers.bytes, histories().map(History::bytes).sum::<usize>());
+        debug_assert_eq!(self.keepers.publications, histories().map(History::len).sum::<usize>());
+        debug_assert_eq!(self.keepers.list.len(), histories().count());
+        debug_assert!(self.keepers.bytes <= self.keepers.bytes_max);
+        for (place, &index) in self.keepers.list.iter().enumerate() {
+            let history = self.channels.get(index).order.history.as_ref();
+            debug_assert_eq!(history.map(|history| history.place), Some(place));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::history::KEPT_OVERHEAD_BYTES;
+    use crate::model::id::ShardId;
+    use crate::model::message::{Epoch, Payload};
+    use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
+    use crate::sim::dice::Dice;
+
+    fn rooms(size: u32, bytes_max: usize) -> Rooms {
+        let history = HistoryRules { size, ttl: Duration::from_secs(1), bytes: 1 << 20 };
+        let rules = ChannelRules { history, ..ChannelRules::open("") };
+        let mut rooms = Rooms::new(100, Epoch(1), bytes_max);
+        rooms.channels.set_rules(Arc::new(Rules::new(Marks::default(), rules, vec![]).unwrap()));
+        rooms
+    }
+
+    fn publish(rooms: &mut Rooms, channel: &str, bytes: usize, now_ms: u64) -> ChannelIndex {
+        let index = rooms.channels.find_or_add(&channel.into(), ShardId(0)).unwrap();
+        let newest = &mut rooms.channels.at(index).order.newest;
+        newest.offset += 1;
+        let publication = Publication {
+            channel: channel.into(),
+            offset: newest.offset,
+            time_ms: 0,
+            ingress_ns: 0,
+            from: None,
+            payload: Payload::Binary(Bytes::from(vec![0; bytes])),
+        };
+        rooms.keep(index, Arc::new(publication), now_ms);
+        rooms.check_histories();
+        index
+    }
+
+    #[test]
+    fn all_histories_together_are_bounded_and_take_turns() {
+        let each = KEPT_OVERHEAD_BYTES + 100;
+        let mut rooms = rooms(100, 10 * each);
+        for _ in 0..5 {
+            publish(&mut rooms, "a", 100, 0);
+            publish(&mut rooms, "b", 100, 0);
+        }
+        assert_eq!(rooms.kept_now().publications, 10);
+        let c = publish(&mut rooms, "c", 100, 0);
+        publish(&mut rooms, "c", 100, 0);
+        assert_eq!((rooms.kept_now().publications, rooms.kept_now().pressed_out), (10, 2));
+        let c = rooms.channels.get(c).order.history.as_ref().map(|history| history.len());
+        assert_eq!(c, Some(2), "the others lost one each");
+    }
+
+    #[test]
+    fn a_channel_whose_history_is_over_can_be_forgotten() {
+        let mut rooms = rooms(10, 1 << 20);
+        let index = publish(&mut rooms, "a", 10, 0);
+        assert!(!rooms.channels.get(index).is_idle());
+        rooms.sweep_histories(1000);
+        assert!(!rooms.channels.get(index).is_idle());
+        rooms.sweep_histories(1001);
+        assert!(rooms.channels.get(index).is_idle());
+        assert_eq!(rooms.kept_now(), KeptNow::default());
+    }
+
+    #[test]
+    fn sums_and_places_agree_whatever_happens() {
+        for seed in 0..100 {
+            let mut dice = Dice::seeded(seed);
+            let mut rooms = rooms(u32::try_from(1 + dice.below(4)).unwrap(), 5000);
+            for now_ms in (0..200).map(|step| step * 20) {
+                let name = format!("channel-{}", dice.below(9));
+                match dice.below(6) {
+                    0 => rooms.sweep_histories(now_ms),
+                    1 => {
+                        if let Some(index) = rooms.channels.find(&name) {
+                            rooms.remove_history(index);
+                        }
+                    }
+                    _ => drop(publish(&mut rooms, &name, dice.below(200), now_ms)),
+                }
+                rooms.check_histories();
+            }
+        }
+    }
+}

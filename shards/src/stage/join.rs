@@ -1,0 +1,257 @@
+//! Join: a client's way into a channel. It waits until its shard is subscribed, is told what it
+//! missed if it asks for that, and sits down.
+//!
+//! The home answers a question for what was missed on the lane on which its publications travel. So
+//! when a page arrives here, everything up to `newest` has arrived, and nothing behind it: the
+//! client is told what left here before, and the open tick brings the rest. Nothing is held back,
+//! merged or told twice.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::client::roster::Recalling;
+use crate::client::state::Flags;
+use crate::mesh::parcel::{Ask, Recall, Recalled};
+use crate::model::channel::{JoinRequest, NoRoom, Subscription, Waiter};
+use crate::model::history::{Behind, Since};
+use crate::model::id::{ChannelIndex, Slot};
+use crate::model::message::Publication;
+use crate::model::shape::Shape;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::wire::command::ErrorCode;
+use crate::wire::dialect::Dialect;
+use crate::wire::event::Event;
+
+/// The questions for missed publications that one client may have under way; further ones wait.
+const RECALLS_AT_ONCE: usize = 4;
+
+/// The most bytes of payload in a page. So few in unit tests that the simulation turns pages.
+const PAGE_BYTES: usize = if cfg!(any(test, fuzzing)) { 24 } else { 64 << 10 };
+
+/// A page costs its shard as much as so many messages to single clients.
+const TOLD_PER_PAGE: usize = 8;
+
+/// The page that was encoded last. Clients that were cut at once miss the same publications: they
+/// get slices of one encoding.
+#[derive(Debug, Default)]
+pub(crate) struct LastPage {
+    shape: Shape,
+    publications: Vec<Arc<Publication>>,
+    bytes: Bytes,
+    ends: Vec<usize>,
+}
+
+impl LastPage {
+    /// Returns the frames of some publications in a shape.
+    fn frames(&mut self, shape: Shape, publications: &[Arc<Publication>]) -> Bytes {
+        if let Some(frames) = self.part(shape, publications) {
+            return frames;
+        }
+        let mut bytes = BytesMut::new();
+        self.ends.clear();
+        let each = publications.iter().map(AsRef::as_ref);
+        Dialect::write_publications(shape, &mut bytes, &mut self.ends, each);
+        self.shape = shape;
+        self.publications = publications.to_vec();
+        self.bytes = bytes.freeze();
+        self.bytes.clone()
+    }
+
+    fn part(&self, shape: Shape, publications: &[Arc<Publication>]) -> Option<Bytes> {
+        let (first, last) = (publications.first()?, publications.last()?);
+        let at = self.publications.partition_point(|known| known.offset < first.offset);
+        let known = self.publications.get(at..at + publications.len())?;
+        // The same publications at both ends: the same channel, numbering and page.
+        let same = Arc::ptr_eq(known.first()?, first) && Arc::ptr_eq(known.last()?, last);
+        if shape != self.shape || !same {
+            return None;
+        }
+        if known.len() == self.publications.len() {
+            return Some(self.bytes.clone());
+        }
+        // Joined texts are one frame, which cannot be cut.
+        let apart = self.ends.len() == self.publications.len();
+        let begin = if at == 0 { 0 } else { self.ends[at - 1] };
+        apart.then(|| self.bytes.slice(begin..self.ends[at + known.len() - 1]))
+    }
+}
+
+impl<N: Net> Shard<N> {
+    /// A client's `join`: it goes on at once, or when the home has counted this shard in.
+    pub(crate) fn join_channel(
+        &mut self,
+        slot: Slot,
+        name: &Arc<str>,
+        join: JoinRequest,
+    ) -> Result<(), NoRoom> {
+        let index = self.subscribe(name)?;
+        if self.rooms.channels.get(index).subscription == Subscription::Live {
+            self.enter(slot, index, join);
+        } else {
+            let client = self.clients.roster.id(slot);
+            self.rooms.channels.at(index).waiting.push(Waiter { client, join: Some(join) });
+            self.count_joining(slot, 1);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn count_joining(&mut self, slot: Slot, change: isize) {
+        let client = self.clients.roster.get_mut(slot);
+        if let Some(client) = client {
+            let joining = &mut client.brief().joining;
+            *joining = joining.saturating_add_signed(change);
+            client.shed();
+        }
+    }
+
+    /// Goes on with a join whose channel is subscribed.
+    pub(crate) fn enter(&mut self, slot: Slot, index: ChannelIndex, join: JoinRequest) {
+        if !self.clients.roster.state(slot).is_open() {
+            return;
+        }
+        let Some(client) = self.clients.roster.get(slot) else { return };
+        if client.recalls().any(|recalling| recalling.channel == index) {
+            self.clients.tally.errors += 1;
+            let text = "a join of this channel is under way";
+            let event = Event::Error { code: ErrorCode::Rate, text, id: join.id.as_ref() };
+            return self.clients.tell(slot, &event);
+        }
+        match join.since {
+            Some(since) => self.begin_recall(slot, index, Behind::Since(since), join),
+            None => self.finish_join(slot, index, &join, None),
+        }
+    }
+
+    /// Asks for the publications that a client missed, before it sits down.
+    pub(crate) fn begin_recall(
+        &mut self,
+        slot: Slot,
+        index: ChannelIndex,
+        behind: Behind,
+        join: JoinRequest,
+    ) {
+        self.rise(slot, index);
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        self.rooms.channels.at(index).recalling += 1;
+        let brief = client.brief();
+        brief.requests = brief.requests.wrapping_add(1);
+        let request = brief.requests;
+        let asked = false;
+        brief.recalls.push(Recalling { request, channel: index, behind, join, asked });
+        self.recall_on(slot);
+    }
+
+    /// Asks for the next pages of a client, unless it has not taken the ones before.
+    pub(crate) fn recall_on(&mut self, slot: Slot) {
+        if self.clients.roster.state(slot).is_any(Flags::BLOCKED) {
+            return;
+        }
+        let to = self.clients.roster.id(slot);
+        let Some(brief) = self.clients.roster.get_mut(slot).and_then(|one| one.brief_mut()) else {
+            return;
+        };
+        let asked = brief.recalls.iter().filter(|recalling| recalling.asked).count();
+        let room = RECALLS_AT_ONCE.saturating_sub(asked);
+        for recalling in brief.recalls.iter_mut().filter(|recalling| !recalling.asked).take(room) {
+            recalling.asked = true;
+            let channel = self.rooms.channels.get(recalling.channel);
+            let recall = Recall {
+                channel: Arc::clone(&channel.name),
+                to,
+                request: recalling.request,
+                behind: recalling.behind,
+                bytes: PAGE_BYTES,
+            };
+            self.port.owe(channel.home, Ask::Recall(recall));
+        }
+    }
+
+    /// Takes a page of what a client missed. Behind the last one it sits down.
+    pub(crate) fn take_recalled(&mut self, recalled: &Recalled) {
+        let Some(slot) = self.clients.listener(recalled.to) else { return };
+        self.clients.told += TOLD_PER_PAGE;
+        let client = self.clients.roster.get_mut(slot);
+        let Some(brief) = client.and_then(|client| client.brief_mut()) else { return };
+        let place = brief.recalls.iter().position(|open| open.request == recalled.request);
+        let Some(place) = place else { return };
+        let index = brief.recalls[place].channel;
+        let publications = &recalled.publications[..];
+        if let Some(last) = publications.last().filter(|_| recalled.more) {
+            let since = Since { epoch: Some(recalled.newest.epoch), offset: last.offset };
+            brief.recalls[place].behind = Behind::Since(since);
+            brief.recalls[place].asked = false;
+            self.tell_missed(slot, publications);
+        } else {
+            let recalling = brief.recalls.remove(place);
+            self.rooms.channels.at(index).recalling -= 1;
+            self.catch_up(index, &recalling, recalled);
+            let fanned = self.rooms.channels.get(index).fanned.offset;
+            let left = publications.partition_point(|missed| missed.offset <= fanned);
+            self.tell_missed(slot, &publications[..left]);
+            self.finish_join(slot, index, &recalling.join, Some(recalled.recovered));
+        }
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.shed();
+        }
+        self.recall_on(slot);
+    }
+
+    /// Sends the open ticks if the client has heard a part of them: it is to get the rest alone.
+    fn catch_up(&mut self, index: ChannelIndex, recalling: &Recalling, recalled: &Recalled) {
+        let channel = self.rooms.channels.get(index);
+        debug_assert!(
+            channel.fanned.offset + channel.tick.len() as u64 == recalled.newest.offset,
+            "everything up to the page has come, and nothing behind it"
+        );
+        let Behind::Since(since) = recalling.behind else { return };
+        if recalled.recovered && since.offset > channel.fanned.offset {
+            self.clients.send_replies();
+            self.fan_out();
+        }
+    }
+
+    /// Tells a client publications that left before it came.
+    fn tell_missed(&mut self, slot: Slot, publications: &[Arc<Publication>]) {
+        if publications.is_empty() {
+            return;
+        }
+        if self.clients.speaker.slot == Some(slot) {
+            self.clients.send_replies();
+        }
+        let shape = self.clients.roster.hot(slot).shape;
+        let frames = self.last_page.frames(shape, publications);
+        self.clients.tally.deliveries += publications.len() as u64;
+        self.clients.emit_page(slot, frames);
+    }
+
+    /// Seats a client in a subscribed channel, as it asked, and tells it.
+    fn finish_join(
+        &mut self,
+        slot: Slot,
+        index: ChannelIndex,
+        join: &JoinRequest,
+        recovered: Option<bool>,
+    ) {
+        let seated =
+            self.clients.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());
+        match seated {
+            None => self.sit(slot, index, join.presence),
+            Some(seat) if seat.presence == join.presence => {}
+            Some(_) => {
+                self.rise(slot, index);
+                self.sit(slot, index, join.presence);
+            }
+        }
+        let channel = self.rooms.channels.get(index);
+        let (name, position) = (&*channel.name, channel.fanned);
+        let joined = Event::Joined { channel: name, position, recovered, id: join.id.as_ref() };
+        self.clients.tell(slot, &joined);
+    }
+
+    /// Forgets the encoding that was made last, once nobody comes back for a while.
+    pub(crate) fn forget_page(&mut self) {
+        self.last_page = LastPage::default();
+    }
+}
