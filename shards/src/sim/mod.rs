@@ -108,7 +108,11 @@ fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<S
                 let before = next.insert(channel, Some(offset + 1)).flatten();
                 let unbroken = before.is_none_or(|next| follows(client, order, next, offset + 1));
                 assert!(unbroken, "client {index}: {heard:?}");
-                let missed = missed.remove(channel.as_str()).unwrap_or_default();
+                let Some(missed) =
+                    missed.remove(channel.as_str()).or(before.is_none().then(Vec::new))
+                else {
+                    continue;
+                };
                 check_missed(client, &missed, *offset, *recovered);
             }
             Heard::Left { channel } => {

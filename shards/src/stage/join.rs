@@ -118,7 +118,10 @@ impl<N: Net> Shard<N> {
             let event = Event::Error { code: ErrorCode::Rate, text, id: join.id.as_ref() };
             return self.clients.tell(slot, &event);
         }
+        let is_member = client.seats().any(|seat| seat.channel == index);
         match join.since {
+            // A member hears everything already: nothing is told again, and nothing left out.
+            Some(_) if is_member => self.finish_join(slot, index, &join, Some(false)),
             Some(since) => self.begin_recall(slot, index, Behind::Since(since), join),
             None => self.finish_join(slot, index, &join, None),
         }
@@ -132,7 +135,6 @@ impl<N: Net> Shard<N> {
         behind: Behind,
         join: JoinRequest,
     ) {
-        self.rise(slot, index);
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         self.rooms.channels.at(index).recalling += 1;
         let brief = client.brief();
