@@ -3,6 +3,7 @@
 
 pub(super) mod answer;
 mod batch;
+mod history;
 mod once;
 mod pattern;
 mod publish;
@@ -31,10 +32,8 @@ const PATTERN_BYTES_MAX: usize = 1024;
 const LIST_MAX: usize = 100_000;
 
 /// Methods of Centrifugo's API, and of its PRO variant, that are not there.
-const NOT_AVAILABLE: [&str; 26] = [
+const NOT_AVAILABLE: [&str; 24] = [
     "presence",
-    "history",
-    "history_remove",
     "subscribe",
     "unsubscribe",
     "refresh",
@@ -111,7 +110,14 @@ pub(super) async fn method(
     let known = reads
         || matches!(
             &*method,
-            "publish" | "broadcast" | "direct" | "disconnect" | "presence_stats" | "batch"
+            "publish"
+                | "broadcast"
+                | "direct"
+                | "disconnect"
+                | "presence_stats"
+                | "batch"
+                | "history"
+                | "history_remove"
         )
         || NOT_AVAILABLE.contains(&&*method);
     let is_read = reads && matches!(*request.method(), Method::GET | Method::HEAD);
@@ -143,6 +149,8 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
         "info" => info(state, params).await,
         "channels" => channels(state, params).await,
         "presence_stats" => presence_stats(state, params).await,
+        "history" => history::history(state, params).await,
+        "history_remove" => history::history_remove(state, params).await,
         _ if NOT_AVAILABLE.contains(&method) => Err(Fault::NotAvailable(method.to_owned())),
         _ => Err(Fault::Unknown(method.chars().take(64).collect())),
     }
@@ -249,6 +257,8 @@ mod tests {
             "presence_stats",
             "info",
             "batch",
+            "history",
+            "history_remove",
         ];
         for method in there.iter().chain(&NOT_AVAILABLE) {
             assert!(page.contains(&format!("`{method}`")), "API.md lacks {method}");

@@ -23,7 +23,9 @@ pub(crate) enum Fault {
     Malformed(String),
     /// The body is larger than the largest that makes sense.
     TooLarge,
-    /// A method of Centrifugo's API that this server does not have.
+    /// The position is not one of the channel as it is now.
+    Unrecoverable,
+    /// A method of Centrifugo's API that this server does not have, or a feature that is off.
     NotAvailable(String),
     /// No method of this name is known.
     Unknown(String),
@@ -56,6 +58,7 @@ impl Fault {
             Self::Unknown(_) => 104,
             Self::Bad(_) | Self::Malformed(_) | Self::TooLarge | Self::Verb(_) => 107,
             Self::NotAvailable(_) => 108,
+            Self::Unrecoverable => 112,
         }
     }
 
@@ -65,6 +68,7 @@ impl Fault {
             Self::Bad(why) | Self::Malformed(why) => format!("bad request: {why}"),
             Self::TooLarge => "bad request: the request is too large".into(),
             Self::NotAvailable(method) => format!("not available: {method}"),
+            Self::Unrecoverable => "unrecoverable position".into(),
             Self::Unknown(method) => format!("method not found: {method}"),
             Self::Verb(allowed) => format!("bad request: this method is asked for by {allowed}"),
         }
@@ -81,12 +85,16 @@ impl Fault {
         match (self, mode) {
             (Self::Busy, Mode::Plain) => StatusCode::SERVICE_UNAVAILABLE,
             (Self::Busy, Mode::Transport) => StatusCode::INTERNAL_SERVER_ERROR,
-            (Self::Malformed(_), _) | (Self::Bad(_), Mode::Transport) => StatusCode::BAD_REQUEST,
+            (Self::Malformed(_), _) | (Self::Bad(_) | Self::Unrecoverable, Mode::Transport) => {
+                StatusCode::BAD_REQUEST
+            }
             (Self::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             (Self::Unknown(_), _) => StatusCode::NOT_FOUND,
             (Self::Verb(_), _) => StatusCode::METHOD_NOT_ALLOWED,
             (Self::NotAvailable(_), Mode::Transport) => StatusCode::NOT_IMPLEMENTED,
-            (Self::Bad(_) | Self::NotAvailable(_), Mode::Plain) => StatusCode::OK,
+            (Self::Bad(_) | Self::NotAvailable(_) | Self::Unrecoverable, Mode::Plain) => {
+                StatusCode::OK
+            }
         }
     }
 
@@ -207,6 +215,7 @@ mod tests {
             (Fault::Malformed(word()), 107, 400, 400),
             (Fault::TooLarge, 107, 413, 413),
             (Fault::NotAvailable(word()), 108, 200, 501),
+            (Fault::Unrecoverable, 112, 200, 400),
             (Fault::Unknown(word()), 104, 404, 404),
             (Fault::Verb("POST"), 107, 405, 405),
         ] {
