@@ -16,7 +16,7 @@ use crate::mesh::reply::{Answers, Reply, ReplyTo};
 use crate::model::channel::NoRoom;
 use crate::model::history::{HistoryFault, HistoryPage, Query, Since};
 use crate::model::id::{ClientId, ShardId};
-use crate::model::message::{Payload, Position, Publication};
+use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 use crate::wire::name::check_name;
 
@@ -75,7 +75,7 @@ impl Handle {
         Self { mesh, address, limits, draining: Arc::default() }
     }
 
-    /// Publishes to a channel. The answer of its home is the publication's position, or that there
+    /// Publishes to a channel, with its details if it has any. The answer of its home is the publication's position, or that there
     /// is no room for another channel.
     ///
     /// # Errors
@@ -84,10 +84,11 @@ impl Handle {
         &self,
         channel: &str,
         body: Body,
+        details: &Option<Arc<Details>>,
     ) -> Result<Answers<Result<Position, NoRoom>>, Untaken> {
         let channel = self.name(channel)?;
         let home = self.mesh.home_of(&*channel);
-        let publication = self.publication(channel, body)?;
+        let publication = self.publication(channel, body, details)?;
         let (reply, answers) = Answers::expect(1);
         self.ask(home, Ask::Publish { publication, reply: ReplyTo::Bridge(reply) })?;
         Ok(answers)
@@ -101,7 +102,7 @@ impl Handle {
     pub fn direct(&self, user: &str, body: Body) -> Result<Answers<u64>, Untaken> {
         let user = self.name(user)?;
         let owner = self.mesh.home_of(&*user);
-        let publication = self.publication("".into(), body)?;
+        let publication = self.publication("".into(), body, &None)?;
         let (reply, answers) = Answers::expect(1);
         self.ask(owner, Ask::Direct { user, publication, reply: ReplyTo::Bridge(reply) })?;
         Ok(answers)
@@ -281,7 +282,12 @@ impl Handle {
         Ok(name.into())
     }
 
-    fn publication(&self, channel: Arc<str>, body: Body) -> Result<Arc<Publication>, Untaken> {
+    fn publication(
+        &self,
+        channel: Arc<str>,
+        body: Body,
+        details: &Option<Arc<Details>>,
+    ) -> Result<Arc<Publication>, Untaken> {
         let payload = match body {
             Body::Text(text) => Payload::Text(text.into()),
             Body::Binary(bytes) => Payload::Binary(bytes),
@@ -295,6 +301,7 @@ impl Handle {
             offset: 0,
             time_ms: unix_ms(),
             ingress_ns: Now::read().ns,
+            details: details.clone(),
             from: None,
             payload,
         }))

@@ -233,6 +233,7 @@ fn check_written(text: &str) {
         offset: 9,
         time_ms: 5,
         ingress_ns: 0,
+        details: None,
         from: Some(From { client, user: Some(text.into()) }),
         payload,
     };

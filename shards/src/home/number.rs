@@ -22,8 +22,12 @@ impl Home<'_> {
             return self.refuse(reply);
         };
         let channel = self.rooms.channels.at(index);
-        let keeps = channel.rules.history.is_on();
+        let keeps = channel.rules.history.is_on() && !publication.skips_history();
         let order = &mut channel.order;
+        if publication.version().is_some_and(|version| !order.takes(version)) {
+            let newest = order.newest;
+            return self.answer_published(&publication.channel, newest, reply);
+        }
         order.newest.offset += 1;
         let (position, shards) = (order.newest, order.shards);
         // The publisher keeps no other reference, so this copies nothing.
@@ -38,17 +42,26 @@ impl Home<'_> {
         for shard in shards_of(shards & !me.bit()) {
             self.port.deliver(shard, Deliver::Publication(Arc::clone(&publication)));
         }
+        self.answer_published(&publication.channel, position, reply);
+        if shards & me.bit() != 0 {
+            self.rooms.add_to_tick(index, publication);
+        }
+    }
+
+    /// Tells the publisher its publication's place.
+    fn answer_published(
+        &mut self,
+        channel: &Arc<str>,
+        position: Position,
+        reply: ReplyTo<Result<Position, NoRoom>>,
+    ) {
         match reply {
             ReplyTo::Nobody => {}
             ReplyTo::Bridge(reply) => reply.send(Ok(position)),
             ReplyTo::Client(to, id) => {
-                let channel = Arc::clone(&publication.channel);
-                let outcome = Outcome::Published { channel, position };
+                let outcome = Outcome::Published { channel: Arc::clone(channel), position };
                 self.port.deliver(to.shard, Deliver::Answer { to, id: Some(id), outcome });
             }
-        }
-        if shards & me.bit() != 0 {
-            self.rooms.add_to_tick(index, publication);
         }
     }
 

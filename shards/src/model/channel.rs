@@ -10,7 +10,7 @@ use slab::Slab;
 use super::history::{History, Since};
 use super::id::{ChannelIndex, ClientId, RequestId, ShardId};
 use super::members::Members;
-use super::message::{Epoch, Position, Publication};
+use super::message::{Epoch, Position, Publication, Version};
 use crate::rules::{ChannelRules, Rules};
 
 /// The facts that only the home of a channel keeps.
@@ -24,6 +24,22 @@ pub(crate) struct Order {
     pub(crate) watchers: u64,
     /// The publications that are kept; `None` while there are none.
     pub(crate) history: Option<Box<History>>,
+    /// The newest version that a publication has told, if any did.
+    version: Option<Box<Version>>,
+}
+
+impl Order {
+    /// Takes note of a publication's version. Returns `false` if the channel has had it already, or
+    /// a newer one.
+    pub(crate) fn takes(&mut self, version: &Version) -> bool {
+        let known = self.version.as_deref();
+        if known.is_some_and(|known| known.epoch == version.epoch && known.number >= version.number)
+        {
+            return false;
+        }
+        self.version = Some(Box::new(version.clone()));
+        true
+    }
 }
 
 /// The state of this shard's subscription at the channel's home.
@@ -211,6 +227,7 @@ impl Channels {
                 shards: 0,
                 watchers: 0,
                 history: None,
+                version: None,
             },
             rules: Arc::clone(rules_of(&self.rules, name)),
             subscription: Subscription::None,

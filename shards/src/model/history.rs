@@ -104,6 +104,11 @@ impl<'a> Kept<'a> {
         Some((from.client.to_string(), from.user.as_deref()))
     }
 
+    /// Returns its tags as a JSON object.
+    pub fn tags(self) -> Option<&'a str> {
+        self.0.tags()
+    }
+
     /// Returns its body.
     pub fn body(self) -> KeptBody<'a> {
         match &self.0.payload {
@@ -294,6 +299,7 @@ mod tests {
             offset,
             time_ms: 0,
             ingress_ns: 0,
+            details: None,
             from: None,
             payload: Payload::Binary(Bytes::from(vec![0; bytes])),
         })

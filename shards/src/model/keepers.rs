@@ -201,6 +201,7 @@ mod tests {
             offset: newest.offset,
             time_ms: 0,
             ingress_ns: 0,
+            details: None,
             from: None,
             payload: Payload::Binary(Bytes::from(vec![0; bytes])),
         };

@@ -91,6 +91,26 @@ pub(crate) struct From {
     pub(crate) user: Option<Arc<str>>,
 }
 
+/// The details that few publications have: those of the API.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// It is told to subscribers, and not kept.
+    pub skip_history: bool,
+    /// A JSON object of strings, told beside the body.
+    pub tags: Option<Arc<str>>,
+    /// It is left out if the channel has had this version, or a newer one.
+    pub version: Option<Version>,
+}
+
+/// The version of the state that a publication tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The number; a higher one is newer.
+    pub number: u64,
+    /// The numbering; numbers of different ones cannot be compared, and the later one counts.
+    pub epoch: Arc<str>,
+}
+
 /// One numbered publication; shared by count from the home on.
 #[derive(Debug, Clone)]
 pub(crate) struct Publication {
@@ -103,10 +123,26 @@ pub(crate) struct Publication {
     pub(crate) ingress_ns: u64,
     /// `None` for the server's API.
     pub(crate) from: Option<From>,
+    pub(crate) details: Option<Arc<Details>>,
     pub(crate) payload: Payload,
 }
 
 impl Publication {
+    /// Returns `true` if it is not to be kept, whatever the rules of its channel.
+    pub(crate) fn skips_history(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.skip_history)
+    }
+
+    /// Returns the version of the state that it tells.
+    pub(crate) fn version(&self) -> Option<&Version> {
+        self.details.as_ref()?.version.as_ref()
+    }
+
+    /// Returns its tags as a JSON object.
+    pub(crate) fn tags(&self) -> Option<&str> {
+        self.details.as_ref()?.tags.as_deref()
+    }
+
     /// Returns `true` if `client` published it.
     pub(crate) fn is_from(&self, client: ClientId) -> bool {
         self.from.as_ref().is_some_and(|from| from.client == client)

@@ -247,6 +247,7 @@ impl<N: Net> Shard<N> {
             offset: 0,
             time_ms: 0,
             ingress_ns: self.clients.now.ns,
+            details: None,
             from: Some(From { client: self.clients.roster.id(slot), user }),
             payload,
         })

@@ -113,6 +113,9 @@ fn publication(kept: Kept<'_>) -> Value {
         let info = json!({ "client": client, "user": user.unwrap_or_default() });
         entry.insert("info".into(), info);
     }
+    if let Some(tags) = kept.tags().and_then(|tags| serde_json::from_str(tags).ok()) {
+        entry.insert("tags".into(), tags);
+    }
     entry.insert("time".into(), kept.time_ms().into());
     Value::Object(entry)
 }

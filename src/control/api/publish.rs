@@ -1,11 +1,14 @@
 //! `publish`, `broadcast` and `direct`: messages through the API, and their parameters.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use stentor_shards::{Body, NoRoom, Position};
+use serde_json::json;
+use stentor_shards::{Body, Details, NoRoom, Position, Version};
 
 use super::answer::{Answer, Fault, read};
 use super::once::{KEY_BYTES_MAX, Published};
@@ -14,6 +17,9 @@ use crate::control::ask::{Unanswered, ask_one, ask_until_answered};
 
 /// The most channels of one broadcast.
 pub(super) const CHANNELS_MAX: usize = 1000;
+
+/// The most bytes of all tags together.
+pub(super) const TAGS_BYTES_MAX: usize = 4096;
 
 /// The parameters of `publish` and `broadcast`. They differ in the one that names the channels.
 #[derive(Deserialize)]
@@ -25,10 +31,8 @@ struct Said<'a> {
     data: Option<&'a RawValue>,
     b64data: Option<String>,
     idempotency_key: Option<String>,
-    // There is no history to put a publication into: both values mean the same.
-    #[serde(rename = "skip_history")]
-    _skip_history: Option<bool>,
-    tags: Option<serde_json::Map<String, Value>>,
+    skip_history: Option<bool>,
+    tags: Option<BTreeMap<String, String>>,
     delta: Option<bool>,
     version: Option<u64>,
     version_epoch: Option<String>,
@@ -52,17 +56,35 @@ impl Said<'_> {
     /// Refuses the parameters that are known and not to be had. One that says nothing is let pass:
     /// libraries write their defaults.
     fn refuse_unavailable(&self) -> Result<(), Fault> {
-        let epoch = self.version_epoch.as_ref();
-        let asked = [
-            ("tags", self.tags.as_ref().is_some_and(|tags| !tags.is_empty())),
-            ("delta", self.delta == Some(true)),
-            ("version", self.version.is_some_and(|version| version > 0)),
-            ("version_epoch", epoch.is_some_and(|epoch| !epoch.is_empty())),
-        ];
-        match asked.into_iter().find(|(_, asked)| *asked) {
-            Some((name, _)) => Err(Fault::bad(format!("{name} is not supported"))),
-            None => Ok(()),
+        if self.delta == Some(true) {
+            return Err(Fault::bad("delta is not supported"));
         }
+        if self.details().is_none_or(|details| details.version.is_none())
+            && self.version_epoch.as_ref().is_some_and(|epoch| !epoch.is_empty())
+        {
+            return Err(Fault::bad("version_epoch belongs to a version"));
+        }
+        let tags = self.tags.iter().flatten();
+        let bytes: usize = tags.map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > TAGS_BYTES_MAX {
+            return Err(Fault::bad(format!("tags are longer than {TAGS_BYTES_MAX} bytes")));
+        }
+        Ok(())
+    }
+
+    /// The details of the publication, if it has any.
+    fn details(&self) -> Option<Arc<Details>> {
+        let tags = self.tags.as_ref().filter(|tags| !tags.is_empty());
+        let version = self.version.filter(|version| *version > 0).map(|number| Version {
+            number,
+            epoch: self.version_epoch.as_deref().unwrap_or_default().into(),
+        });
+        let details = Details {
+            skip_history: self.skip_history == Some(true),
+            tags: tags.map(|tags| json!(tags).to_string().into()),
+            version,
+        };
+        (details != Details::default()).then(|| Arc::new(details))
     }
 
     /// The body and the key, if nothing stands against the rest.
@@ -95,14 +117,22 @@ fn body(data: Option<&RawValue>, base64: Option<&str>) -> Result<Body, Fault> {
 }
 
 /// Publishes to one channel, under a key once.
-async fn publish_to(state: &State, channel: &str, body: &Body, key: Option<&str>) -> Answer {
+async fn publish_to(
+    state: &State,
+    channel: &str,
+    body: &Body,
+    details: &Option<Arc<Details>>,
+    key: Option<&str>,
+) -> Answer {
     let published: Published<Position> = match key {
-        None => placed(ask_one(|| state.shards.publish(channel, body.clone())).await),
+        None => placed(ask_one(|| state.shards.publish(channel, body.clone(), details)).await),
         Some(key) => {
             let (shards, channel, body) = (state.shards.clone(), channel.to_owned(), body.clone());
-            let key = (channel.clone(), key.to_owned());
+            let (key, details) = ((channel.clone(), key.to_owned()), details.clone());
             let order = async move {
-                placed(ask_until_answered(|| shards.publish(&channel, body.clone())).await)
+                placed(
+                    ask_until_answered(|| shards.publish(&channel, body.clone(), &details)).await,
+                )
             };
             state.once.publish(key, order).await
         }
@@ -119,7 +149,7 @@ pub(crate) async fn publish(state: &State, params: &[u8]) -> Answer {
     let said: Said<'_> = read(params)?;
     let (body, key) = said.accept()?;
     match (&said.channel, &said.channels) {
-        (Some(channel), None) => publish_to(state, channel, &body, key).await,
+        (Some(channel), None) => publish_to(state, channel, &body, &said.details(), key).await,
         _ => Err(Fault::bad("publish takes one channel, in the parameter channel")),
     }
 }
@@ -133,12 +163,16 @@ pub(crate) async fn broadcast(state: &State, params: &[u8]) -> Answer {
     if channels.is_empty() || channels.len() > CHANNELS_MAX {
         return Err(Fault::bad(format!("1 to {CHANNELS_MAX} channels are possible")));
     }
+    let details = said.details();
     let mut responses = Vec::with_capacity(channels.len());
     let mut busy = false;
     for channel in channels {
         // Once is patience enough: each channel's wait would add to the last one's.
-        let published =
-            if busy { Err(Fault::Busy) } else { publish_to(state, channel, &body, key).await };
+        let published = if busy {
+            Err(Fault::Busy)
+        } else {
+            publish_to(state, channel, &body, &details, key).await
+        };
         busy |= published == Err(Fault::Busy);
         responses.push(match published {
             Ok(position) => json!({ "result": position }),
@@ -209,9 +243,8 @@ mod tests {
             }
         };
         for (more, name) in [
-            (r#""tags":{"a":"b"}"#, "tags"),
             (r#""delta":true"#, "delta"),
-            (r#""version":1"#, "version"),
+            (r#""tags":{"a":1}"#, "tags"),
             (r#""version_epoch":"x""#, "version_epoch"),
             (r#""unheard_of":1"#, "unheard_of"),
             (r#""skip_history":"yes""#, "yes"),

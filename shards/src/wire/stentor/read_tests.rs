@@ -196,6 +196,7 @@ fn said(direct: bool, payload: Payload) -> Publication {
         offset: 9,
         time_ms: 5,
         ingress_ns: 0,
+        details: None,
         from: (!direct).then(|| From { client, user: Some("bob".into()) }),
         payload,
     }

@@ -213,6 +213,10 @@ fn put_message(out: &mut BytesMut, publication: &Publication) {
     }
     put(out, ",\"time\":");
     put_display(out, publication.time_ms);
+    if let Some(tags) = publication.tags() {
+        put(out, ",\"tags\":");
+        put(out, tags);
+    }
     match &publication.payload {
         Payload::Text(text) => {
             put(out, ",\"body\":");
