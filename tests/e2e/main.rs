@@ -17,6 +17,7 @@ mod drain;
 mod environment;
 mod handshake;
 mod heartbeat;
+mod history;
 mod host;
 mod json;
 mod limits;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 use serde_json::json;
+use serde_json::value::RawValue;
 use stentor_shards::{Body, Details, NoRoom, Position, Version};
 
 use super::answer::{Answer, Fault, read};
