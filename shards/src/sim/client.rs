@@ -168,6 +168,11 @@ impl Client {
         World::with(self.fd, |socket| socket.outbound.clone())
     }
 
+    /// The number of sends in which that came.
+    pub(crate) fn sends(&self) -> usize {
+        World::with(self.fd, |socket| socket.sends)
+    }
+
     /// Takes all that it got, as bytes.
     pub(crate) fn take_outbound(&self) -> Vec<u8> {
         World::with(self.fd, |socket| std::mem::take(&mut socket.outbound))

@@ -13,6 +13,8 @@ pub(crate) mod books;
 mod bounds;
 pub(crate) mod client;
 pub(crate) mod dice;
+#[cfg(test)]
+mod entries;
 pub(crate) mod reader;
 pub(crate) mod run;
 mod world;

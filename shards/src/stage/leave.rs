@@ -60,10 +60,11 @@ impl<N: Net> Shard<N> {
     pub(crate) fn abandon(&mut self, slot: Slot) {
         let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
         let pending = brief.and_then(|brief| brief.pending.take());
-        // The request may have been the only reason for this shard to subscribe to its channel.
-        let name = pending.and_then(|pending| pending.channel);
-        if let Some(index) = name.and_then(|name| self.rooms.channels.find(&name)) {
-            self.rooms.note_emptied(index);
+        // The request may have been the only reason for this shard to subscribe to its channels.
+        for name in pending.iter().flat_map(|pending| &pending.entry.channels) {
+            if let Some(index) = self.rooms.channels.find(name) {
+                self.rooms.note_emptied(index);
+            }
         }
         self.release_claims(slot);
     }

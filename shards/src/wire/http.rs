@@ -1,10 +1,11 @@
 //! The request head: an upgrade with its parameters, a visit for the control plane, or nonsense.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::dialect::Dialect;
+use super::entry::Entry;
 use super::forwarded::{ForwardedHeader, TrustedProxies};
 use super::name::{check_name, percent_decoded};
 use super::path::{local_path, shown_path};
@@ -25,13 +26,6 @@ pub(crate) struct Limits<'a> {
     pub(crate) behind: Option<(&'a TrustedProxies, ForwardedHeader)>,
 }
 
-/// The way in which the client wants the texts of a tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Join {
-    None,
-    Newline,
-}
-
 /// A request for a WebSocket in which nothing is wrong by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Upgrade {
@@ -39,19 +33,8 @@ pub(crate) struct Upgrade {
     pub(crate) head_len: usize,
     /// The answer to its key.
     pub(crate) accept: String,
-    pub(crate) channel: Option<String>,
-    pub(crate) user: Option<String>,
-    pub(crate) echo: bool,
-    pub(crate) join: Option<Join>,
-    pub(crate) dialect: Dialect,
-    pub(crate) origin: Option<String>,
-    pub(crate) host: Option<String>,
-    /// The host that the client asked a trusted proxy for.
-    pub(crate) proxied_host: Option<String>,
-    /// The client, as a trusted proxy says.
-    pub(crate) address: Option<IpAddr>,
-    /// Some proxy, trusted or not, names a client.
-    pub(crate) is_forwarded: bool,
+    /// The facts for the admission of the client.
+    pub(crate) entry: Entry,
 }
 
 /// The outcome of reading the bytes so far.
@@ -130,10 +113,10 @@ impl<'a> Head<'a> {
         if values.next().is_some() { Err(Refusal::BadRequest(twice)) } else { Ok(value) }
     }
 
-    fn text(&self, name: &'a str, twice: &'static str) -> Result<Option<String>, Refusal> {
+    fn text(&self, name: &'a str, twice: &'static str) -> Result<Option<Box<str>>, Refusal> {
         let Some(value) = self.single(name, twice)? else { return Ok(None) };
         match std::str::from_utf8(value) {
-            Ok(text) => Ok(Some(text.to_owned())),
+            Ok(text) => Ok(Some(text.into())),
             Err(_) => Err(Refusal::BadRequest("a header is not text")),
         }
     }
@@ -175,29 +158,21 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
     if has_body {
         return bad("an upgrade has no body");
     }
-    let mut upgrade = Upgrade {
-        head_len,
-        accept: derive_accept_key(key),
-        channel: None,
-        user: None,
-        echo: true,
-        join: None,
-        dialect: route.dialect,
+    let mut entry = Entry {
         origin: head.text("origin", "two origins")?,
         host,
-        proxied_host: None,
-        address: None,
         is_forwarded: head.values("x-forwarded-for").next().is_some()
             || head.values("forwarded").next().is_some(),
+        ..Entry::new(route.dialect)
     };
     if let Some((proxies, header)) = limits.behind {
-        upgrade.address = proxies.client(header, head.values(header.name()));
+        entry.address = proxies.client(header, head.values(header.name()));
         // The nearest proxy writes the last one.
-        let host = head.tokens("x-forwarded-host").last().map(<[u8]>::to_vec);
-        upgrade.proxied_host = host.and_then(|host| String::from_utf8(host).ok());
+        let host = head.tokens("x-forwarded-host").last();
+        entry.proxied_host = host.and_then(|host| std::str::from_utf8(host).ok()).map(Box::from);
     }
-    read_query(query, &mut upgrade, limits).map_err(Refusal::BadRequest)?;
-    Ok(upgrade)
+    read_query(query, &mut entry, limits).map_err(Refusal::BadRequest)?;
+    Ok(Upgrade { head_len, accept: derive_accept_key(key), entry })
 }
 
 /// The path and query of a target that may be a whole URL (RFC 9112, 3.2.2).
@@ -218,7 +193,7 @@ fn is_key(key: &[u8]) -> bool {
         && key.ends_with(b"==")
 }
 
-fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits<'_>) -> Result<(), &'static str> {
+fn read_query(query: &str, entry: &mut Entry, limits: &Limits<'_>) -> Result<(), &'static str> {
     let mut seen = [false; 4];
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -236,19 +211,20 @@ fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits<'_>) -> Result
         match name {
             "channel" | "user" => {
                 check_name(&value, limits.name_bytes)?;
-                if place == 0 { upgrade.channel = Some(value) } else { upgrade.user = Some(value) }
+                let name = Arc::from(value);
+                if place == 0 { entry.channels.push(name) } else { entry.user = Some(name) }
             }
             "echo" => {
-                upgrade.echo = match value.as_str() {
+                entry.echo = match value.as_str() {
                     "true" | "1" => true,
                     "false" | "0" => false,
                     _ => return Err("echo is true or false"),
                 }
             }
             _ => {
-                upgrade.join = Some(match value.as_str() {
-                    "newline" => Join::Newline,
-                    "none" => Join::None,
+                entry.joined = Some(match value.as_str() {
+                    "newline" => true,
+                    "none" => false,
                     _ => return Err("join is newline or none"),
                 });
             }

@@ -11,7 +11,7 @@ use crate::wire::plain::write::json_as_text;
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => {
-            put(out, b'w', welcome.channel.map_or("", |(channel, _)| channel), None, b"");
+            put(out, b'w', welcome.channels.first().map_or("", |(channel, _)| channel), None, b"");
         }
         Event::Joined { channel, position, .. } => {
             put(out, b'j', channel, Some(position.offset), b"");
