@@ -20,6 +20,9 @@ use crate::wire::http;
 use crate::wire::machine::Machine;
 use crate::wire::refusal::Refusal;
 
+/// No 101 is longer, unless a subprotocol has a long name.
+const HEAD_BYTES: usize = 192;
+
 /// The outcome of an admission so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -89,7 +92,7 @@ impl<N: Net> Shard<N> {
         });
         self.clients.say_together(slot, |clients| {
             let Answer::Http { accept } = &answer;
-            let mut head = Vec::new();
+            let mut head = Vec::with_capacity(HEAD_BYTES);
             http::put_switching(&mut head, accept, entry.dialect);
             clients.emit(slot, &head);
             clients.tell(slot, &welcome);
