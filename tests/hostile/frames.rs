@@ -73,10 +73,11 @@ fn headers() -> Vec<(&'static str, Vec<u8>)> {
         ("a reserved opcode", vec![0x83]),
         ("the middle of no message", vec![0x00]),
         ("a message in a message", begun(&[0x81])),
-        ("a length of 2^63", vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+        ("a close of one byte", vec![0x88, 0x81]),
+        ("the first byte of a length from 2^63 on", vec![0x82, 0xff, 0x80]),
         ("a length of 2^64 - 1", header(0x81, u64::MAX)),
         ("125 in two bytes", vec![0x81, 0xfe, 0, 125]),
-        ("65,535 in eight bytes", vec![0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
+        ("a length in eight bytes that fits two", vec![0x82, 0xff, 0, 0, 0, 0, 0, 0]),
     ]
 }
 

@@ -19,7 +19,7 @@ use crate::model::outbox::Outbox;
 use crate::model::report::Here;
 use crate::model::shape::Shape;
 use crate::net::Net;
-use crate::wire::http::Upgrade;
+use crate::wire::entry::Entry;
 use crate::wire::machine::Machine;
 
 /// The part of a client that the fan-out and the sweep look at: one array, three slots to a cache
@@ -46,12 +46,20 @@ pub(crate) struct Seat {
     pub(crate) presence: bool,
 }
 
-/// A request that waits for the answers of homes and owners.
+/// The form in which a client is told the outcome of its admission.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The answer to an HTTP request for a WebSocket, with the answer to its key.
+    Http { accept: String },
+}
+
+/// An admission that is not decided yet: it waits for the answers of homes and owners.
+#[derive(Debug)]
 pub(crate) struct Pending {
-    pub(crate) upgrade: Upgrade,
-    pub(crate) channel: Option<Arc<str>>,
+    pub(crate) entry: Entry,
+    pub(crate) answer: Answer,
     /// The number of answers that are still to come.
-    pub(crate) awaited: u8,
+    pub(crate) awaited: usize,
     /// Older clients of its user go when it is open.
     pub(crate) replaces: bool,
     /// Bytes that the client sent behind its request.
@@ -80,6 +88,8 @@ pub(crate) struct Recalling {
     pub(crate) join: JoinRequest,
     /// The home has been asked for the next page, and has not answered.
     pub(crate) asked: bool,
+    /// The answer admits the client: its request waits for it.
+    pub(crate) admits: bool,
 }
 
 /// The part of a client that few have: small, as it stays for as long as the client does.
@@ -95,7 +105,7 @@ pub(crate) struct Extra {
 }
 
 /// The part of a client that is there for a short time: while it shakes hands or waits for
-/// something. Limits of its rate keep it.
+/// something, or has lately used up some of a limit.
 #[derive(Default)]
 pub(crate) struct Brief {
     /// The beginning of a request head.

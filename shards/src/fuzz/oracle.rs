@@ -89,21 +89,28 @@ fn header_faults(bytes: &[u8], so_far: Option<usize>, message_bytes: usize) -> V
     }
     let Some(second) = bytes.get(1) else { return faults };
     let short = second & 0x7f;
-    if second & 0x80 == 0 || control && short > 125 {
+    // A close frame has no body or one that begins with a code of two bytes.
+    if second & 0x80 == 0 || control && short > 125 || opcode == 8 && short == 1 {
         faults.push(PROTOCOL);
     }
-    let (claim, shortest) = match (short, bytes.get(2..4), bytes.get(2..10)) {
-        (0..126, ..) => (u64::from(short), 0),
-        (126, Some(two), _) => (two.iter().fold(0, |n, byte| n * 256 + u64::from(*byte)), 126),
-        (127, _, Some(eight)) => {
-            (eight.iter().fold(0, |n, byte| n * 256 + u64::from(*byte)), 0x1_0000)
-        }
-        _ => return faults,
+    // The length may not be all there: it lies between two numbers, whatever follows.
+    let (width, shortest) = match short {
+        126 => (2, 126),
+        127 => (8, 0x1_0000),
+        _ => (0, 0),
     };
-    if claim < shortest || claim >> 63 == 1 {
+    let claim = |missing: u8| {
+        let digits = bytes[2..].iter().copied().chain(std::iter::repeat(missing)).take(width);
+        digits.fold(0_u64, |claim, digit| claim * 256 + u64::from(digit))
+    };
+    let (least, most) = match width {
+        0 => (u64::from(short), u64::from(short)),
+        _ => (claim(0), claim(0xff)),
+    };
+    if most < shortest || least >> 63 == 1 {
         faults.push(PROTOCOL);
     }
-    let total = u128::from(claim) + so_far.unwrap_or(0) as u128;
+    let total = u128::from(least) + so_far.unwrap_or(0) as u128;
     if !control && total > message_bytes as u128 {
         faults.push(TOO_LARGE);
     }
@@ -172,8 +179,8 @@ fn read_frame(bytes: &[u8]) -> Option<Frame> {
 fn close_faults(payload: &[u8]) -> Vec<u16> {
     let mut faults = Vec::new();
     let (code, reason) = match payload {
-        [] => return faults,
-        [_] => return vec![PROTOCOL],
+        // One byte was found at the header.
+        [] | [_] => return faults,
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
     // 1012 and 1013 were registered later and are taken; 1014 is a gateway's, never a client's.

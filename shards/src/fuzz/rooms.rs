@@ -109,6 +109,7 @@ impl Rooms {
             echoless: input.below(4) == 0,
             joined: input.below(4) == 0,
             peer: Some(([10, 0, 0, input.byte() % 2], 1).into()),
+            ..Wish::default()
         };
         let shard = input.below(self.shards.all.len());
         let (stream, client) = Client::connect(wish, usize::MAX);

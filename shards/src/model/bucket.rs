@@ -14,6 +14,13 @@ impl Bucket {
         Self { left: u64::from(rate) * 1000, filled_ms: now_ms }
     }
 
+    /// Returns `true` if a bucket that holds `depth` and gets `rate` back a second is full: a new
+    /// one would be the same.
+    pub(crate) fn is_full(&self, depth: u32, rate: u32, now_ms: u32) -> bool {
+        let passed = crate::clock::since_ms(now_ms, self.filled_ms);
+        self.left + u64::from(passed) * u64::from(rate) >= u64::from(depth) * 1000
+    }
+
     /// Takes one token of a bucket that holds `depth` and gets one back a second.
     pub(crate) fn take_slowly(&mut self, depth: u32, now_ms: u32) -> bool {
         let passed = crate::clock::since_ms(now_ms, self.filled_ms);
@@ -55,6 +62,15 @@ mod tests {
         assert!(bucket.take(1, 10, 100));
         assert!((0..10).all(|_| bucket.take(1, 10, 60_000)));
         assert!(!bucket.take(1, 10, 60_000));
+    }
+
+    #[test]
+    fn a_bucket_is_full_when_a_new_one_would_be_the_same() {
+        let mut bucket = Bucket::full(10, 0);
+        assert!(bucket.is_full(10, 10, 0));
+        assert!((0..2).all(|_| bucket.take_slowly(10, 0)));
+        assert!(!bucket.is_full(10, 1, 1_999) && bucket.is_full(10, 1, 2_000));
+        assert!(!bucket.is_full(10, 10, 199) && bucket.is_full(10, 10, 200));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! changed afterwards.
 
 use std::fmt;
+use std::slice;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -146,5 +147,37 @@ impl Publication {
     /// Returns `true` if `client` published it.
     pub(crate) fn is_from(&self, client: ClientId) -> bool {
         self.from.as_ref().is_some_and(|from| from.client == client)
+    }
+}
+
+/// The publications of a tick in their order, for all members or for a client that does not want
+/// its own back.
+#[derive(Debug, Clone)]
+pub(crate) struct Publications<'a> {
+    rest: slice::Iter<'a, Arc<Publication>>,
+    not_from: Option<ClientId>,
+}
+
+impl<'a> Publications<'a> {
+    /// All of them.
+    pub(crate) fn all(publications: &'a [Arc<Publication>]) -> Self {
+        Self { rest: publications.iter(), not_from: None }
+    }
+
+    /// Those that `client` has not published.
+    pub(crate) fn not_from(publications: &'a [Arc<Publication>], client: ClientId) -> Self {
+        Self { rest: publications.iter(), not_from: Some(client) }
+    }
+}
+
+impl<'a> Iterator for Publications<'a> {
+    type Item = &'a Publication;
+
+    fn next(&mut self) -> Option<&'a Publication> {
+        let not_from = self.not_from;
+        self.rest
+            .by_ref()
+            .map(AsRef::as_ref)
+            .find(|publication| not_from.is_none_or(|client| !publication.is_from(client)))
     }
 }

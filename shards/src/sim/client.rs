@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 
 use super::reader::{Frame, read_frames, split_head};
 use super::world::{SimStream, World};
+use crate::model::message::Epoch;
 use crate::wire::lines::read::request;
 
 /// One message that a client got.
@@ -21,7 +22,7 @@ pub(crate) enum Heard {
         channel: String,
         offset: u64,
         /// The number of the question for what was missed, and the answer to it.
-        recovered: Option<(usize, bool)>,
+        recovered: Option<(Option<usize>, bool)>,
     },
     /// The answer to its own `leave`.
     Left {
@@ -41,6 +42,10 @@ pub(crate) struct Wish {
     pub(crate) lines: bool,
     pub(crate) echoless: bool,
     pub(crate) joined: bool,
+    /// The position behind which it wants to be told of its channel.
+    pub(crate) since: Option<(Epoch, u64)>,
+    /// The number of older messages that it wants to be told.
+    pub(crate) last: Option<u32>,
     pub(crate) peer: Option<SocketAddr>,
 }
 
@@ -188,9 +193,23 @@ impl Client {
         World::with(self.fd, |socket| socket.closed)
     }
 
+    /// The offset in front of the first message of its channel, as the answer to its request says.
+    pub(crate) fn start(&self) -> Option<u64> {
+        let bytes = self.outbound();
+        let (head, _) = split_head(&bytes);
+        let head = std::str::from_utf8(head).unwrap();
+        let line = head.lines().find_map(|line| line.strip_prefix("Stentor-Position: "))?;
+        Some(line.split_once(':').unwrap().1.parse().unwrap())
+    }
+
     /// All it got, as bytes.
     pub(crate) fn outbound(&self) -> Vec<u8> {
         World::with(self.fd, |socket| socket.outbound.clone())
+    }
+
+    /// The number of sends in which that came.
+    pub(crate) fn sends(&self) -> usize {
+        World::with(self.fd, |socket| socket.sends)
     }
 
     /// Takes all that it got, as bytes.
@@ -233,7 +252,7 @@ fn understand_json(text: &str) -> Heard {
         }
         (Some("joined"), Some(offset)) => {
             let number = value["id"].as_u64().map(|id| usize::try_from(id).unwrap());
-            let recovered = number.zip(value["recovered"].as_bool());
+            let recovered = value["recovered"].as_bool().map(|recovered| (number, recovered));
             Heard::Joined { channel, offset, recovered }
         }
         (Some("left"), _) if value.get("client").is_none() => Heard::Left { channel },
@@ -255,7 +274,10 @@ fn understand_line(line: &[u8]) -> Heard {
             }
             Heard::Json { channel, offset: offset(), body }
         }
-        b'j' => Heard::Joined { channel, offset: offset(), recovered: None },
+        b'j' => {
+            let recovered = line.get(end + 8).map(|yes| (None, *yes == b'1'));
+            Heard::Joined { channel, offset: offset(), recovered }
+        }
         b'l' => Heard::Left { channel },
         _ => Heard::Other,
     }
@@ -267,6 +289,8 @@ impl Wish {
         let channel = self.channel.map(|channel| format!("channel={channel}&"));
         let user = self.user.map(|user| format!("user={user}&"));
         let echo = if self.echoless { "echo=false&" } else { "" };
+        let since = self.since.map(|(epoch, offset)| format!("since={epoch}:{offset}&"));
+        let last = self.last.map(|count| format!("history={count}&"));
         let join = if self.joined { "join=newline" } else { "join=none" };
         let protocol = match self {
             Self { json: true, .. } => "Sec-WebSocket-Protocol: stentor.v1\r\n",
@@ -274,11 +298,13 @@ impl Wish {
             _ => "",
         };
         format!(
-            "GET /ws?{}{}{echo}{join} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+            "GET /ws?{}{}{}{}{echo}{join} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{protocol}\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             channel.unwrap_or_default(),
             user.unwrap_or_default(),
+            since.unwrap_or_default(),
+            last.unwrap_or_default(),
         )
     }
 }

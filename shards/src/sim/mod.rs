@@ -13,6 +13,8 @@ pub(crate) mod books;
 mod bounds;
 pub(crate) mod client;
 pub(crate) mod dice;
+#[cfg(test)]
+mod entries;
 pub(crate) mod reader;
 pub(crate) mod run;
 mod world;
@@ -53,7 +55,7 @@ fn follows(client: &Client, order: &Order, next: u64, offset: u64) -> bool {
 
 /// Checks that a plain client which stayed heard an unbroken piece of its channel's order.
 fn check_plain(index: usize, client: &Client, heard: &[Heard], order: &Order) {
-    let mut next = None;
+    let mut next = client.start().map(|start| start + 1);
     for heard in heard {
         let Heard::Plain(text) = heard else { continue };
         // Without a client in the channel that is told the numbers nobody knows them.
@@ -63,17 +65,27 @@ fn check_plain(index: usize, client: &Client, heard: &[Heard], order: &Order) {
         next = Some(offset + 1);
     }
     let end = order.last_key_value().map_or(0, |(newest, _)| newest + 1);
-    let whole = next.is_none_or(|next| follows(client, order, next, end));
+    // Those behind the end that clients with numbers know of cannot be told apart.
+    let whole = next.is_none_or(|next| next > end || follows(client, order, next, end));
     assert!(whole, "client {index} has not heard all before {end}: {heard:?}");
 }
 
 /// Checks what a client was told before it became a member again: everything behind the publication
 /// that it named, each once and in order, or a beginning of that where the rest is not there.
-fn check_missed(client: &Client, missed: &[u64], newest: u64, recovered: Option<(usize, bool)>) {
+fn check_missed(
+    client: &Client,
+    missed: &[u64],
+    newest: u64,
+    recovered: Option<(Option<usize>, bool)>,
+) {
     let Some((number, whole)) = recovered else {
-        return assert!(missed.is_empty(), "nobody asked for these");
+        let count = client.wish.last.map_or(0, |count| count as usize);
+        assert!(missed.len() <= count, "nobody asked for {missed:?}");
+        let first = newest + 1 - missed.len() as u64;
+        return assert!(missed.iter().copied().eq(first..=newest), "{missed:?} up to {newest}");
     };
-    let since = client.sinces[number];
+    let asked = number.map(|number| client.sinces[number]);
+    let since = asked.or(client.wish.since.map(|(_, offset)| offset)).expect("a position");
     let expected = since + 1..=newest;
     if whole {
         assert!(missed.iter().copied().eq(expected), "{missed:?} behind {since} up to {newest}");
@@ -88,7 +100,8 @@ fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<S
     let nothing = Order::new();
     // The offset that must come next, where it is a member; `None` inside: any, it is the first.
     let mut next: HashMap<&str, Option<u64>> = HashMap::new();
-    next.extend(client.wish.channel.map(|channel| (channel, None)));
+    let is_member = client.wish.since.is_none() && client.wish.last.is_none();
+    next.extend(client.wish.channel.filter(|_| is_member).map(|channel| (channel, None)));
     // What it was told of channels that it is no member of: a part of what it missed.
     let mut missed: HashMap<&str, Vec<u64>> = HashMap::new();
     for heard in heard {

@@ -12,6 +12,7 @@ use crate::client::Shared;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::mesh::Mesh;
+use crate::model::message::Epoch;
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, SlowClients};
 use crate::shard::Shard;
 
@@ -129,7 +130,12 @@ impl Run {
         let joined = self.dice.below(3) == 0;
         let last = u8::try_from(self.dice.below(PEERS)).expect("few");
         let peer = Some(SocketAddr::from(([127, 0, 0, last], 1)));
-        let wish = Wish { channel, user, json, lines, echoless, joined, peer };
+        let (since, last) = match self.dice.below(6) {
+            0 => (channel.map(|channel| self.any_position(channel)), None),
+            1 => (None, u32::try_from(self.dice.below(12)).ok()),
+            _ => (None, None),
+        };
+        let wish = Wish { channel, user, json, lines, echoless, joined, since, last, peer };
         let (stream, client) = Client::connect(wish, 4_000);
         self.shards.accept(shard, stream);
         self.clients.push(client);
@@ -205,6 +211,14 @@ impl Run {
 
     /// A client joins for what it missed, behind any offset that there may be.
     fn come_back(&mut self, index: usize, channel: &str) {
+        let (epoch, offset) = self.any_position(channel);
+        let epoch = epoch.to_string();
+        let epoch = if self.dice.below(8) == 0 { "another" } else { &epoch };
+        self.clients[index].come_back(channel, epoch, offset);
+    }
+
+    /// A position that some client may have heard, or one in front of it or behind it.
+    fn any_position(&mut self, channel: &str) -> (Epoch, u64) {
         let home = self.shards.all[0].port.mesh.home_of(channel).index();
         let channels = &self.shards.all[home].rooms.channels;
         let newest = channels.find(channel).map(|index| channels.get(index).order.newest);
@@ -213,9 +227,7 @@ impl Run {
             0 => newest.offset,
             _ => self.dice.below(usize::try_from(newest.offset).expect("few") + 2) as u64,
         };
-        let epoch = newest.epoch.to_string();
-        let epoch = if self.dice.below(8) == 0 { "another" } else { &epoch };
-        self.clients[index].come_back(channel, epoch, offset);
+        (newest.epoch, offset)
     }
 
     /// Lets everybody read, and turns until nothing moves.

@@ -18,6 +18,8 @@ pub(crate) struct Socket {
     pub(crate) inbound: VecDeque<u8>,
     /// To the client, in the order in which it came.
     pub(crate) outbound: Vec<u8>,
+    /// The number of calls that sent something to the client.
+    pub(crate) sends: usize,
     /// The number of bytes that the kernel would still take.
     pub(crate) room: usize,
     /// The client will say no more, but would still read.
@@ -40,6 +42,7 @@ impl Socket {
         let count = bytes.len().min(self.room);
         self.was_full |= count < bytes.len();
         self.room -= count;
+        self.sends += usize::from(count > 0);
         self.outbound.extend_from_slice(&bytes[..count]);
         Ok(count)
     }

@@ -4,6 +4,7 @@
 use std::cell::OnceCell;
 use std::io::IoSlice;
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +14,7 @@ use crate::client::state::Flags;
 use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::model::id::{ChannelIndex, ClientId, Slot};
-use crate::model::message::Publication;
+use crate::model::message::{Publication, Publications};
 use crate::model::shape::Shape;
 use crate::net::Net;
 use crate::shard::Shard;
@@ -73,11 +74,7 @@ struct Share<'a> {
 }
 
 impl FanOut {
-    fn encode<'a>(
-        &mut self,
-        shape: Shape,
-        publications: impl Iterator<Item = &'a Publication>,
-    ) -> Frames {
+    fn encode(&mut self, shape: Shape, publications: Publications<'_>) -> Frames {
         let (begin, first) = (self.buffer.len(), self.ends.len());
         Dialect::write_publications(shape, &mut self.buffer, &mut self.ends, publications);
         Frames {
@@ -172,7 +169,7 @@ impl<N: Net> Shard<N> {
         let publications = std::mem::take(&mut channel.tick);
         let first = fan.frames.len();
         for (shape, _) in channel.members.groups() {
-            let frames = fan.encode(shape, publications.iter().map(AsRef::as_ref));
+            let frames = fan.encode(shape, Publications::all(&publications));
             fan.frames.push(frames);
         }
         fan.ticks.push(Tick { channel: index, publications, frames: first..fan.frames.len() });
@@ -257,8 +254,7 @@ impl<N: Net> Shard<N> {
             return self.clients.send_shares(fan, slot, &[Share { channel, frames }]);
         }
         let publications = std::mem::take(&mut fan.ticks[place].publications);
-        let others = publications.iter().map(AsRef::as_ref).filter(|other| !other.is_from(id));
-        let frames = fan.encode(shape, others);
+        let frames = fan.encode(shape, Publications::not_from(&publications, id));
         fan.ticks[place].publications = publications;
         self.clients.send_shares(fan, slot, &[Share { channel, frames: &frames }]);
         fan.forget(&frames);
@@ -292,13 +288,13 @@ impl<N: Net> Shard<N> {
     }
 
     /// Sends a direct message to the clients of a user that are here.
-    pub(crate) fn deliver_direct(&mut self, to: &[ClientId], publication: &Publication) {
+    pub(crate) fn deliver_direct(&mut self, to: &[ClientId], publication: &Arc<Publication>) {
         self.clients.told += to.len();
         let mut fan = std::mem::take(&mut self.fan);
         for &client in to {
             let Some(slot) = self.clients.listener(client) else { continue };
             let shape = self.clients.roster.hot(slot).shape;
-            let frames = fan.encode(shape, std::iter::once(publication));
+            let frames = fan.encode(shape, Publications::all(slice::from_ref(publication)));
             if self.clients.speaker.slot == Some(slot) {
                 self.clients.send_replies();
             }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::client::roster::{Answer, Pending};
 use crate::mesh::bridge::{Crossing, Visitor};
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
-use crate::wire::http::{self, Parsed};
+use crate::wire::http::{self, Parsed, Upgrade};
 use crate::wire::refusal::Refusal;
 
 impl<N: Net> Shard<N> {
@@ -46,8 +47,12 @@ impl<N: Net> Shard<N> {
             Parsed::Refused(refusal) => self.refuse(slot, &refusal),
             Parsed::Visit => self.hand_over(slot, request),
             Parsed::Upgrade(upgrade) => {
-                let rest = Bytes::copy_from_slice(&request[upgrade.head_len..]);
-                self.admit(slot, *upgrade, rest);
+                let Upgrade { head_len, accept, entry } = *upgrade;
+                let rest = Bytes::copy_from_slice(&request[head_len..]);
+                let answer = Answer::Http { accept };
+                let mut pending = Pending { entry, answer, awaited: 0, replaces: false, rest };
+                let outcome = self.admit(slot, &mut pending.entry);
+                self.conclude(slot, pending, outcome);
             }
         }
     }

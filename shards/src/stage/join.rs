@@ -16,7 +16,7 @@ use crate::mesh::parcel::{Ask, Recall, Recalled};
 use crate::model::channel::{JoinRequest, NoRoom, Subscription, Waiter};
 use crate::model::history::{Behind, Since};
 use crate::model::id::{ChannelIndex, Slot};
-use crate::model::message::Publication;
+use crate::model::message::{Position, Publication, Publications};
 use crate::model::shape::Shape;
 use crate::net::Net;
 use crate::shard::Shard;
@@ -51,7 +51,7 @@ impl LastPage {
         }
         let mut bytes = BytesMut::new();
         self.ends.clear();
-        let each = publications.iter().map(AsRef::as_ref);
+        let each = Publications::all(publications);
         Dialect::write_publications(shape, &mut bytes, &mut self.ends, each);
         self.shape = shape;
         self.publications = publications.to_vec();
@@ -75,6 +75,15 @@ impl LastPage {
         let apart = self.ends.len() == self.publications.len();
         let begin = if at == 0 { 0 } else { self.ends[at - 1] };
         apart.then(|| self.bytes.slice(begin..self.ends[at + known.len() - 1]))
+    }
+}
+
+/// The offset in front of the first publication of a page.
+fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
+    match (behind, recalled.publications.first()) {
+        (Behind::Since(since), _) => since.offset,
+        (Behind::Last(_), Some(first)) => first.offset - 1,
+        (Behind::Last(_), None) => recalled.newest.offset,
     }
 }
 
@@ -140,8 +149,8 @@ impl<N: Net> Shard<N> {
         let brief = client.brief();
         brief.requests = brief.requests.wrapping_add(1);
         let request = brief.requests;
-        let asked = false;
-        brief.recalls.push(Recalling { request, channel: index, behind, join, asked });
+        let (asked, admits) = (false, brief.pending.is_some());
+        brief.recalls.push(Recalling { request, channel: index, behind, join, asked, admits });
         self.recall_on(slot);
     }
 
@@ -172,13 +181,27 @@ impl<N: Net> Shard<N> {
 
     /// Takes a page of what a client missed. Behind the last one it sits down.
     pub(crate) fn take_recalled(&mut self, recalled: &Recalled) {
-        let Some(slot) = self.clients.listener(recalled.to) else { return };
+        let Some(slot) = self.clients.roster.slot_of(recalled.to) else { return };
         self.clients.told += TOLD_PER_PAGE;
         let client = self.clients.roster.get_mut(slot);
         let Some(brief) = client.and_then(|client| client.brief_mut()) else { return };
         let place = brief.recalls.iter().position(|open| open.request == recalled.request);
         let Some(place) = place else { return };
-        let index = brief.recalls[place].channel;
+        let recalling = &mut brief.recalls[place];
+        let (index, admits) = (recalling.channel, std::mem::take(&mut recalling.admits));
+        // Only a client that named a position is told that it was found.
+        let recovered = recalling.join.since.map(|_| recalled.recovered);
+        let before = offset_before(recalled, recalling.behind);
+        self.catch_up(index, before, recalled);
+        if admits {
+            let fanned = self.rooms.channels.get(index).fanned.offset;
+            let offset = if recalled.recovered { before } else { fanned };
+            let start = Position { epoch: recalled.newest.epoch, offset };
+            self.welcome_back(slot, start, recovered);
+        }
+        let Some(brief) = self.clients.roster.get_mut(slot).and_then(|one| one.brief_mut()) else {
+            return;
+        };
         let publications = &recalled.publications[..];
         if let Some(last) = publications.last().filter(|_| recalled.more) {
             let since = Since { epoch: Some(recalled.newest.epoch), offset: last.offset };
@@ -188,11 +211,10 @@ impl<N: Net> Shard<N> {
         } else {
             let recalling = brief.recalls.remove(place);
             self.rooms.channels.at(index).recalling -= 1;
-            self.catch_up(index, &recalling, recalled);
             let fanned = self.rooms.channels.get(index).fanned.offset;
             let left = publications.partition_point(|missed| missed.offset <= fanned);
             self.tell_missed(slot, &publications[..left]);
-            self.finish_join(slot, index, &recalling.join, Some(recalled.recovered));
+            self.finish_join(slot, index, &recalling.join, recovered);
         }
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.shed();
@@ -201,14 +223,13 @@ impl<N: Net> Shard<N> {
     }
 
     /// Sends the open ticks if the client has heard a part of them: it is to get the rest alone.
-    fn catch_up(&mut self, index: ChannelIndex, recalling: &Recalling, recalled: &Recalled) {
+    fn catch_up(&mut self, index: ChannelIndex, before: u64, recalled: &Recalled) {
         let channel = self.rooms.channels.get(index);
         debug_assert!(
             channel.fanned.offset + channel.tick.len() as u64 == recalled.newest.offset,
             "everything up to the page has come, and nothing behind it"
         );
-        let Behind::Since(since) = recalling.behind else { return };
-        if recalled.recovered && since.offset > channel.fanned.offset {
+        if recalled.recovered && before > channel.fanned.offset {
             self.clients.send_replies();
             self.fan_out();
         }

@@ -58,12 +58,14 @@ impl<N: Net> Shard<N> {
 
     /// Releases the claims and the subscription of a request that was not granted yet.
     pub(crate) fn abandon(&mut self, slot: Slot) {
+        self.forget_recalls(slot);
         let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
         let pending = brief.and_then(|brief| brief.pending.take());
-        // The request may have been the only reason for this shard to subscribe to its channel.
-        let name = pending.and_then(|pending| pending.channel);
-        if let Some(index) = name.and_then(|name| self.rooms.channels.find(&name)) {
-            self.rooms.note_emptied(index);
+        // The request may have been the only reason for this shard to subscribe to its channels.
+        for name in pending.iter().flat_map(|pending| &pending.entry.channels) {
+            if let Some(index) = self.rooms.channels.find(name) {
+                self.rooms.note_emptied(index);
+            }
         }
         self.release_claims(slot);
     }

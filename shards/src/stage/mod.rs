@@ -16,6 +16,7 @@ mod report;
 mod admit;
 mod who;
 mod introduce;
+mod conclude;
 pub(crate) mod fanout;
 pub(crate) mod drain;
 mod leave;

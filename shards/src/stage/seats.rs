@@ -130,8 +130,8 @@ impl<N: Net> Shard<N> {
         true
     }
 
-    /// Takes all of a client's seats away, and ends its way to others.
-    pub(crate) fn rise_from_all(&mut self, slot: Slot) {
+    /// Ends the ways of a client into all channels that it has not reached.
+    pub(crate) fn forget_recalls(&mut self, slot: Slot) {
         while let Some(index) = self
             .clients
             .roster
@@ -141,6 +141,11 @@ impl<N: Net> Shard<N> {
         {
             self.forget_recall(slot, index);
         }
+    }
+
+    /// Takes all of a client's seats away, and ends its way to others.
+    pub(crate) fn rise_from_all(&mut self, slot: Slot) {
+        self.forget_recalls(slot);
         while let Some(index) = self
             .clients
             .roster

@@ -208,6 +208,22 @@ impl<N: Net> Shard<N> {
         }
     }
 
+    /// Frees the memory of limits of which a client has taken nothing lately.
+    pub(crate) fn forget_full_buckets(&mut self, slot: Slot) {
+        let (config, now_ms) = (&self.clients.config, self.clients.now.ms());
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        let Some(brief) = client.brief_mut() else { return };
+        let limits = [
+            (&mut brief.messages, config.messages_per_second, config.messages_per_second),
+            (&mut brief.bytes, config.bytes_per_second, config.bytes_per_second),
+            (&mut brief.errors, config.errors_max, 1),
+        ];
+        for (bucket, depth, rate) in limits {
+            bucket.take_if(|bucket| bucket.is_full(depth, rate, now_ms));
+        }
+        client.shed();
+    }
+
     fn is_within_rate(&mut self, slot: Slot, bytes: usize) -> bool {
         let config = &self.clients.config;
         let (messages, rate) = (config.messages_per_second, config.bytes_per_second);

@@ -189,6 +189,7 @@ impl<N: Net> Shard<N> {
                 hot.pinged_ms = now_ms;
                 self.clients.tally.pings += 1;
                 self.clients.tell(slot, &Event::Ping);
+                self.forget_full_buckets(slot);
             }
         }
     }

@@ -7,21 +7,9 @@ use bytes::BytesMut;
 
 use super::command::{Command, Mistake, Said};
 use super::event::Event;
-#[cfg(any(test, fuzzing))]
-use super::lines;
-use super::{plain, stentor};
 use crate::close::CloseReason;
-use crate::model::message::Publication;
+use crate::model::message::{Publication, Publications};
 use crate::model::shape::Shape;
-
-/// The language of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    Plain,
-    Stentor,
-    #[cfg(any(test, fuzzing))]
-    Lines,
-}
 
 /// Settings that decide how a message is read.
 #[derive(Debug, Clone, Copy)]
@@ -32,27 +20,83 @@ pub(crate) struct Reading {
     pub(crate) trim_text: bool,
 }
 
-/// Calls a function of the dialect's own folder.
-macro_rules! in_dialect {
-    ($dialect:expr, $path:ident :: $call:ident ( $($argument:expr),* )) => {
-        match $dialect {
-            Dialect::Plain => plain::$path::$call($($argument),*),
-            Dialect::Stentor => stentor::$path::$call($($argument),*),
-            #[cfg(any(test, fuzzing))]
-            Dialect::Lines => lines::$path::$call($($argument),*),
+/// Makes the enum of dialects, and the calls into the folder of each.
+macro_rules! dialects {
+    ($($(#[$condition:meta])* $dialect:ident => $folder:ident,)+) => {
+        /// The language of a client.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Dialect {
+            $($(#[$condition])* $dialect,)+
+        }
+
+        impl Dialect {
+            /// Every dialect, in the order of their numbers in [`Shape`].
+            const ALL: &[Self] = &[$($(#[$condition])* Self::$dialect,)+];
+
+            fn facts(self) -> Facts {
+                match self {
+                    $($(#[$condition])* Self::$dialect => super::$folder::FACTS,)+
+                }
+            }
+
+            /// Returns the command of a message, or the mistake in it.
+            ///
+            /// A payload shares the memory of `said`.
+            pub(crate) fn read(
+                self,
+                said: &mut Said,
+                reading: Reading,
+            ) -> Result<Command<'_>, Mistake> {
+                match self {
+                    $($(#[$condition])*
+                    Self::$dialect => super::$folder::read::read(said, reading),)+
+                }
+            }
+
+            /// Appends an event as whole frames; nothing, if the dialect has no message for it.
+            pub(crate) fn write(self, out: &mut BytesMut, event: &Event<'_>) {
+                match self {
+                    $($(#[$condition])*
+                    Self::$dialect => super::$folder::write::write(out, event),)+
+                }
+            }
+
+            /// Appends a publication as one frame.
+            fn write_publication(self, out: &mut BytesMut, publication: &Publication) {
+                match self {
+                    $($(#[$condition])*
+                    Self::$dialect => super::$folder::write::publication(out, publication),)+
+                }
+            }
         }
     };
 }
 
-impl Dialect {
-    /// Every dialect, in the order of their numbers in [`Shape`].
-    const ALL: &[Self] = &[
-        Self::Plain,
-        Self::Stentor,
-        #[cfg(any(test, fuzzing))]
-        Self::Lines,
-    ];
+// The order is that of the numbers in `Shape`.
+dialects! {
+    Plain => plain,
+    Stentor => stentor,
+    #[cfg(any(test, fuzzing))] Lines => lines,
+}
 
+/// Appends publications to the first argument, as few frames as the dialect can join them in, and
+/// the end of each frame to the second one.
+pub(crate) type WriteJoined = fn(&mut BytesMut, &mut Vec<usize>, Publications<'_>);
+
+/// The facts about a dialect that decide how its clients are treated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    /// Its name for operators.
+    pub(crate) name: &'static str,
+    /// Requests can name channels and users and are answered.
+    pub(crate) has_requests: bool,
+    /// Writes the texts of a tick as one message, if the dialect can.
+    pub(crate) joined: Option<WriteJoined>,
+    /// Its table of close codes.
+    pub(crate) close: fn(CloseReason) -> Option<(u16, &'static str)>,
+}
+
+impl Dialect {
     /// The dialect's name for operators.
     pub(crate) fn name(self) -> &'static str {
         self.facts().name
@@ -64,32 +108,16 @@ impl Dialect {
         self.facts().has_requests
     }
 
-    /// Returns `true` if a tick's texts can be joined into one message.
-    pub(crate) fn joins_texts(self) -> bool {
-        self.facts().joins_texts
-    }
-
-    /// Returns the command of a message, or the mistake in it.
-    ///
-    /// A payload shares the memory of `said`.
-    pub(crate) fn read(self, said: &mut Said, reading: Reading) -> Result<Command<'_>, Mistake> {
-        in_dialect!(self, read::read(said, reading))
-    }
-
-    /// Appends an event as whole frames; nothing, if the dialect has no message for it.
-    pub(crate) fn write(self, out: &mut BytesMut, event: &Event<'_>) {
-        in_dialect!(self, write::write(out, event));
-    }
-
     /// Returns the close code and the text for a client that ends with this reason; `None` if the
     /// client is not told.
     pub(crate) fn close(self, reason: CloseReason) -> Option<(u16, &'static str)> {
         (self.facts().close)(reason)
     }
 
-    /// The shape of publications for a client of this dialect.
+    /// The shape of publications for a client of this dialect, with a tick's texts joined if the
+    /// client wants that and the dialect can do it.
     pub(crate) fn shape(self, joined: bool) -> Shape {
-        Shape(self as u8 * 2 + u8::from(joined && self.joins_texts()))
+        Shape(self as u8 * 2 + u8::from(joined && self.facts().joined.is_some()))
     }
 
     /// Returns the dialect of a shape; `true` if texts are joined in it.
@@ -98,40 +126,21 @@ impl Dialect {
     }
 
     /// Appends publications to `out` as whole frames, and the end of each frame to `ends`.
-    pub(crate) fn write_publications<'a>(
+    pub(crate) fn write_publications(
         shape: Shape,
         out: &mut BytesMut,
         ends: &mut Vec<usize>,
-        publications: impl Iterator<Item = &'a Publication>,
+        publications: Publications<'_>,
     ) {
         let (dialect, joined) = Self::of(shape);
-        if joined {
-            return plain::write::joined(out, ends, publications);
+        if let Some(write) = dialect.facts().joined.filter(|_| joined) {
+            return write(out, ends, publications);
         }
         for publication in publications {
-            in_dialect!(dialect, write::publication(out, publication));
+            dialect.write_publication(out, publication);
             ends.push(out.len());
         }
     }
-
-    fn facts(self) -> Facts {
-        match self {
-            Self::Plain => plain::FACTS,
-            Self::Stentor => stentor::FACTS,
-            #[cfg(any(test, fuzzing))]
-            Self::Lines => lines::FACTS,
-        }
-    }
-}
-
-/// The facts about a dialect that decide how its clients are treated.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts {
-    pub(crate) name: &'static str,
-    pub(crate) has_requests: bool,
-    pub(crate) joins_texts: bool,
-    /// Its table of close codes.
-    pub(crate) close: fn(CloseReason) -> Option<(u16, &'static str)>,
 }
 
 #[cfg(test)]
@@ -143,9 +152,17 @@ mod tests {
         for (index, &dialect) in Dialect::ALL.iter().enumerate() {
             assert_eq!(dialect as usize, index);
             for joined in [false, true] {
-                let expected = (dialect, joined && dialect.joins_texts());
+                let expected = (dialect, joined && dialect.facts().joined.is_some());
                 assert_eq!(Dialect::of(dialect.shape(joined)), expected);
             }
         }
+    }
+
+    #[test]
+    fn only_plain_texts_are_joined_and_shapes_keep_their_numbers() {
+        let shapes = |dialect: Dialect| [false, true].map(|joined| dialect.shape(joined).0);
+        assert_eq!(shapes(Dialect::Plain), [0, 1]);
+        assert_eq!(shapes(Dialect::Stentor), [2, 2]);
+        assert_eq!(shapes(Dialect::Lines), [4, 4]);
     }
 }

@@ -14,8 +14,8 @@ use crate::model::message::Position;
 pub(crate) struct Welcome<'a> {
     pub(crate) client: ClientId,
     pub(crate) user: Option<&'a str>,
-    /// The channel of the URL, and its newest position when the client was admitted.
-    pub(crate) channel: Option<(&'a str, Position)>,
+    /// The channels of its entry, each with its newest position when the client was admitted.
+    pub(crate) channels: &'a [(&'a str, Position)],
     pub(crate) ping_interval: Duration,
     pub(crate) pong_timeout: Duration,
     pub(crate) message_bytes: usize,

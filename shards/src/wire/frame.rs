@@ -158,21 +158,39 @@ impl Boundary {
             };
             return (next & RESERVED != 0 || !allowed).then_some(Fault::Protocol);
         }
-        let control = self.header[0] & 0x08 != 0;
+        let opcode = self.header[0] & 0x0f;
+        let control = opcode & 0x08 != 0;
         let short = if at == 1 { next } else { self.header[1] } & 0x7f;
-        let (len, least) = match (at, short) {
-            (1, _) if next & 0x80 == 0 || control && short > 125 => return Some(Fault::Protocol),
-            (1, 0..126) => (u64::from(short), 0),
-            (3, 126) => (number(&[self.header[2], next]), 126),
-            (9, 127) => (number(&self.header[2..9]) << 8 | u64::from(next), 1 << 16),
-            _ => return None,
-        };
+        // The body of a close frame begins with a code of two bytes.
+        let short_of_code = opcode == Opcode::Close as u8 && short == 1;
+        if at == 1 && (next & 0x80 == 0 || control && short > 125 || short_of_code) {
+            return Some(Fault::Protocol);
+        }
+        let (min, max, least) = self.claimed_len(at, short, next)?;
         // A length takes the fewest bytes that hold it, and its highest bit is zero.
-        if len < least || len > u64::MAX >> 1 {
+        if max < least || min > u64::MAX >> 1 {
             return Some(Fault::Protocol);
         }
         let before = if self.in_message { self.message_len } else { 0 };
-        (!control && before.saturating_add(len) > message_bytes).then_some(Fault::TooLarge)
+        (!control && before.saturating_add(min) > message_bytes).then_some(Fault::TooLarge)
+    }
+
+    /// Returns the smallest and the largest length that the current header can still claim if
+    /// `next` is its next byte, and the smallest length that may be claimed in so many bytes.
+    /// `None`: the byte is of the mask.
+    fn claimed_len(&self, at: usize, short: u8, next: u8) -> Option<(u64, u64, u64)> {
+        let (width, least) = match short {
+            126 => (2, 126),
+            127 => (8, 1 << 16),
+            len => return (at == 1).then_some((len.into(), len.into(), 0)),
+        };
+        if at == 1 {
+            return Some((0, u64::MAX, least));
+        }
+        let missing = (width + 1_usize).checked_sub(at)?;
+        let known = number(&self.header[2..at]) << 8 | u64::from(next);
+        let min = known << (8 * missing);
+        Some((min, min | ((1 << (8 * missing)) - 1), least))
     }
 
     /// The first rule that a header has broken.

@@ -1,15 +1,21 @@
 //! The request head: an upgrade with its parameters, a visit for the control plane, or nonsense.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::dialect::Dialect;
+use super::entry::Entry;
 use super::forwarded::{ForwardedHeader, TrustedProxies};
 use super::name::{check_name, percent_decoded};
 use super::path::{local_path, shown_path};
 use super::refusal::Refusal;
 use super::route;
+use crate::model::history::{Behind, Since};
+use crate::model::message::Position;
+
+/// The most messages that a URL can ask for before the live ones.
+const HISTORY_MAX: u32 = 1000;
 
 /// The most headers of a request.
 const HEADERS_MAX: usize = 64;
@@ -25,13 +31,6 @@ pub(crate) struct Limits<'a> {
     pub(crate) behind: Option<(&'a TrustedProxies, ForwardedHeader)>,
 }
 
-/// The way in which the client wants the texts of a tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Join {
-    None,
-    Newline,
-}
-
 /// A request for a WebSocket in which nothing is wrong by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Upgrade {
@@ -39,19 +38,8 @@ pub(crate) struct Upgrade {
     pub(crate) head_len: usize,
     /// The answer to its key.
     pub(crate) accept: String,
-    pub(crate) channel: Option<String>,
-    pub(crate) user: Option<String>,
-    pub(crate) echo: bool,
-    pub(crate) join: Option<Join>,
-    pub(crate) dialect: Dialect,
-    pub(crate) origin: Option<String>,
-    pub(crate) host: Option<String>,
-    /// The host that the client asked a trusted proxy for.
-    pub(crate) proxied_host: Option<String>,
-    /// The client, as a trusted proxy says.
-    pub(crate) address: Option<IpAddr>,
-    /// Some proxy, trusted or not, names a client.
-    pub(crate) is_forwarded: bool,
+    /// The facts for the admission of the client.
+    pub(crate) entry: Entry,
 }
 
 /// The outcome of reading the bytes so far.
@@ -130,10 +118,10 @@ impl<'a> Head<'a> {
         if values.next().is_some() { Err(Refusal::BadRequest(twice)) } else { Ok(value) }
     }
 
-    fn text(&self, name: &'a str, twice: &'static str) -> Result<Option<String>, Refusal> {
+    fn text(&self, name: &'a str, twice: &'static str) -> Result<Option<Box<str>>, Refusal> {
         let Some(value) = self.single(name, twice)? else { return Ok(None) };
         match std::str::from_utf8(value) {
-            Ok(text) => Ok(Some(text.to_owned())),
+            Ok(text) => Ok(Some(text.into())),
             Err(_) => Err(Refusal::BadRequest("a header is not text")),
         }
     }
@@ -175,29 +163,21 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
     if has_body {
         return bad("an upgrade has no body");
     }
-    let mut upgrade = Upgrade {
-        head_len,
-        accept: derive_accept_key(key),
-        channel: None,
-        user: None,
-        echo: true,
-        join: None,
-        dialect: route.dialect,
+    let mut entry = Entry {
         origin: head.text("origin", "two origins")?,
         host,
-        proxied_host: None,
-        address: None,
         is_forwarded: head.values("x-forwarded-for").next().is_some()
             || head.values("forwarded").next().is_some(),
+        ..Entry::new(route.dialect)
     };
     if let Some((proxies, header)) = limits.behind {
-        upgrade.address = proxies.client(header, head.values(header.name()));
+        entry.address = proxies.client(header, head.values(header.name()));
         // The nearest proxy writes the last one.
-        let host = head.tokens("x-forwarded-host").last().map(<[u8]>::to_vec);
-        upgrade.proxied_host = host.and_then(|host| String::from_utf8(host).ok());
+        let host = head.tokens("x-forwarded-host").last();
+        entry.proxied_host = host.and_then(|host| std::str::from_utf8(host).ok()).map(Box::from);
     }
-    read_query(query, &mut upgrade, limits).map_err(Refusal::BadRequest)?;
-    Ok(upgrade)
+    read_query(query, &mut entry, limits).map_err(Refusal::BadRequest)?;
+    Ok(Upgrade { head_len, accept: derive_accept_key(key), entry })
 }
 
 /// The path and query of a target that may be a whole URL (RFC 9112, 3.2.2).
@@ -218,8 +198,8 @@ fn is_key(key: &[u8]) -> bool {
         && key.ends_with(b"==")
 }
 
-fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits<'_>) -> Result<(), &'static str> {
-    let mut seen = [false; 4];
+fn read_query(query: &str, entry: &mut Entry, limits: &Limits<'_>) -> Result<(), &'static str> {
+    let mut seen = [false; 6];
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let place = match name {
@@ -227,6 +207,8 @@ fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits<'_>) -> Result
             "user" => 1,
             "echo" => 2,
             "join" => 3,
+            "since" => 4,
+            "history" => 5,
             _ => continue,
         };
         if std::mem::replace(&mut seen[place], true) {
@@ -236,19 +218,30 @@ fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits<'_>) -> Result
         match name {
             "channel" | "user" => {
                 check_name(&value, limits.name_bytes)?;
-                if place == 0 { upgrade.channel = Some(value) } else { upgrade.user = Some(value) }
+                let name = Arc::from(value);
+                if place == 0 { entry.channels.push(name) } else { entry.user = Some(name) }
             }
             "echo" => {
-                upgrade.echo = match value.as_str() {
+                entry.echo = match value.as_str() {
                     "true" | "1" => true,
                     "false" | "0" => false,
                     _ => return Err("echo is true or false"),
                 }
             }
+            "since" => {
+                let since = read_since(&value).ok_or("since is EPOCH:OFFSET")?;
+                entry.behind = Some(Behind::Since(since));
+            }
+            "history" => {
+                let count = value.parse().ok().filter(|count| *count <= HISTORY_MAX);
+                let count = count.ok_or("history is a number of messages, at most 1000")?;
+                // A position says more.
+                entry.behind = entry.behind.or(Some(Behind::Last(count)));
+            }
             _ => {
-                upgrade.join = Some(match value.as_str() {
-                    "newline" => Join::Newline,
-                    "none" => Join::None,
+                entry.joined = Some(match value.as_str() {
+                    "newline" => true,
+                    "none" => false,
                     _ => return Err("join is newline or none"),
                 });
             }
@@ -257,8 +250,24 @@ fn read_query(query: &str, upgrade: &mut Upgrade, limits: &Limits<'_>) -> Result
     Ok(())
 }
 
+/// Reads a position as the answer to an earlier request has told it.
+fn read_since(text: &str) -> Option<Since> {
+    let (epoch, offset) = text.split_once(':')?;
+    let offset = Some(offset).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some(Since { epoch: epoch.parse().ok(), offset: offset.parse().ok()? })
+}
+
+/// The place in its channel at which a client begins, told in the head of the answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Start {
+    /// The position in front of the first message.
+    pub(crate) position: Option<Position>,
+    /// The client is told everything behind the position that it named.
+    pub(crate) recovered: Option<bool>,
+}
+
 /// Writes the 101.
-pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, dialect: Dialect) {
+pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, dialect: Dialect, start: Start) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
@@ -267,6 +276,12 @@ pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, dialect: Dialect) {
     if let Some(subprotocol) = route::subprotocol(dialect) {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(subprotocol.as_bytes());
+    }
+    if let Some(Position { epoch, offset }) = start.position {
+        out.extend_from_slice(format!("\r\nStentor-Position: {epoch}:{offset}").as_bytes());
+    }
+    if let Some(recovered) = start.recovered {
+        out.extend_from_slice(format!("\r\nStentor-Recovered: {recovered}").as_bytes());
     }
     out.extend_from_slice(b"\r\n\r\n");
 }

@@ -52,7 +52,11 @@ fn a_target_may_be_a_whole_url() {
         ("http://example.org", None),
         ("/ws?channel=c&next=http://x/y", Some("c")),
     ] {
-        assert_eq!(upgraded(&head(target, &USUAL)).channel.as_deref(), channel, "{target}");
+        assert_eq!(
+            upgraded(&head(target, &USUAL)).entry.channels.first().map(|name| &**name),
+            channel,
+            "{target}"
+        );
     }
     let elsewhere = parse(&head("http://example.org/other", &USUAL), &LIMITS);
     assert_eq!(elsewhere, not_found("/other"));
@@ -66,12 +70,13 @@ fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
     let upgrade = upgraded(&bytes);
     assert_eq!(upgrade.head_len, bytes.len());
     assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    assert_eq!(upgrade.channel.as_deref(), Some("a b"));
-    assert_eq!(upgrade.user.as_deref(), Some("bob"));
-    assert!(!upgrade.echo && upgrade.dialect == Dialect::Plain);
-    assert_eq!(upgrade.join, Some(Join::Newline));
+    let entry = upgrade.entry;
+    assert_eq!(entry.channels, ["a b".into()]);
+    assert_eq!(entry.user.as_deref(), Some("bob"));
+    assert!(!entry.echo && entry.dialect == Dialect::Plain);
+    assert_eq!(entry.joined, Some(true));
     let mut out = Vec::new();
-    put_switching(&mut out, &upgrade.accept, Dialect::Stentor);
+    put_switching(&mut out, &upgrade.accept, Dialect::Stentor, Start::default());
     assert!(
         out.ends_with(
             b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: stentor.v1\r\n\r\n"
@@ -82,14 +87,14 @@ fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
 #[test]
 fn the_json_dialect_is_found_among_others() {
     let offers = with(&["sec-websocket-protocol: other, stentor.v1"]);
-    assert_eq!(upgraded(&head("/", &offers)).dialect, Dialect::Stentor);
+    assert_eq!(upgraded(&head("/", &offers)).entry.dialect, Dialect::Stentor);
     let lines = with(&["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b,stentor.v1 ,c"]);
-    assert_eq!(upgraded(&head("/", &lines)).dialect, Dialect::Stentor);
+    assert_eq!(upgraded(&head("/", &lines)).entry.dialect, Dialect::Stentor);
     for others in ["other", "stentor.v10", "Stentor.v1", "x stentor.v1"] {
         let line = format!("Sec-WebSocket-Protocol: {others}");
         let mut headers = USUAL.to_vec();
         headers.push(&line);
-        assert_eq!(upgraded(&head("/", &headers)).dialect, Dialect::Plain, "{others}");
+        assert_eq!(upgraded(&head("/", &headers)).entry.dialect, Dialect::Plain, "{others}");
     }
 }
 
@@ -208,7 +213,7 @@ fn only_a_trusted_proxy_is_believed() {
         ]),
     );
     let read = |behind| match parse(&bytes, &Limits { behind, ..LIMITS }) {
-        Parsed::Upgrade(upgrade) => *upgrade,
+        Parsed::Upgrade(upgrade) => upgrade.entry,
         other => panic!("{other:?}"),
     };
     let stranger = read(None);
@@ -219,7 +224,7 @@ fn only_a_trusted_proxy_is_believed() {
     assert_eq!(believed.proxied_host.as_deref(), Some("chat.example"));
     let standard = read(Some((&proxies, ForwardedHeader::Forwarded)));
     assert_eq!(standard.address, Some("203.0.113.1".parse().unwrap()));
-    assert!(!upgraded(&head("/ws", &USUAL)).is_forwarded);
+    assert!(!upgraded(&head("/ws", &USUAL)).entry.is_forwarded);
 }
 
 proptest! {
@@ -249,7 +254,7 @@ proptest! {
         }
         if let Parsed::Upgrade(upgrade) = parse(&bytes, &LIMITS) {
             prop_assert!(upgrade.head_len <= bytes.len());
-            for name in upgrade.channel.iter().chain(&upgrade.user) {
+            for name in upgrade.entry.channels.iter().chain(&upgrade.entry.user) {
                 prop_assert_eq!(check_name(name, LIMITS.name_bytes), Ok(()));
             }
         }
@@ -265,7 +270,9 @@ proptest! {
         }
         let bytes = head(&target, &USUAL);
         match (check_name(&name, LIMITS.name_bytes), parse(&bytes, &LIMITS)) {
-            (Ok(()), Parsed::Upgrade(upgrade)) => prop_assert_eq!(upgrade.user, Some(name)),
+            (Ok(()), Parsed::Upgrade(upgrade)) => {
+                prop_assert_eq!(upgrade.entry.user, Some(name.into()));
+            },
             (Err(why), Parsed::Bad(said)) => prop_assert_eq!(why, said),
             other => prop_assert!(false, "{:?}", other),
         }

@@ -36,7 +36,7 @@ const STAGES: [&[&str]; 9] = [
     &["submit"],
     &["deliver"],
     &["report", "admit", "who"],
-    &["introduce", "fanout", "drain"],
+    &["introduce", "conclude", "fanout", "drain"],
     &["leave"],
     &["seats"],
 ];

@@ -11,4 +11,4 @@ use super::dialect::Facts;
 use crate::close::CloseReason;
 
 pub(crate) const FACTS: Facts =
-    Facts { name: "lines", has_requests: true, joins_texts: false, close: CloseReason::native };
+    Facts { name: "lines", has_requests: true, joined: None, close: CloseReason::native };

@@ -11,10 +11,11 @@ use crate::wire::plain::write::json_as_text;
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => {
-            put(out, b'w', welcome.channel.map_or("", |(channel, _)| channel), None, b"");
+            put(out, b'w', welcome.channels.first().map_or("", |(channel, _)| channel), None, b"");
         }
-        Event::Joined { channel, position, .. } => {
-            put(out, b'j', channel, Some(position.offset), b"");
+        Event::Joined { channel, position, recovered, .. } => {
+            let recovered = recovered.map_or(&b""[..], |yes| if yes { b"1" } else { b"0" });
+            put(out, b'j', channel, Some(position.offset), recovered);
         }
         Event::Left { channel, .. } => put(out, b'l', channel, None, b""),
         Event::Error { text, .. } => put(out, b'e', text, None, b""),

@@ -6,5 +6,9 @@ pub(crate) mod write;
 use super::dialect::Facts;
 use crate::close::CloseReason;
 
-pub(crate) const FACTS: Facts =
-    Facts { name: "plain", has_requests: false, joins_texts: true, close: CloseReason::native };
+pub(crate) const FACTS: Facts = Facts {
+    name: "plain",
+    has_requests: false,
+    joined: Some(write::joined),
+    close: CloseReason::native,
+};

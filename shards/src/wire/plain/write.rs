@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 
-use crate::model::message::{Payload, Publication};
+use crate::model::message::{Payload, Publication, Publications};
 use crate::wire::event::Event;
 use crate::wire::frame::{HEADER_MAX, Opcode, begin_frame, end_frame, put_frame, put_header};
 
@@ -41,11 +41,7 @@ pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
 }
 
 /// Appends publications, each run of texts as one frame of lines, and where each frame ends.
-pub(crate) fn joined<'a>(
-    out: &mut BytesMut,
-    ends: &mut Vec<usize>,
-    publications: impl Iterator<Item = &'a Publication>,
-) {
+pub(crate) fn joined(out: &mut BytesMut, ends: &mut Vec<usize>, publications: Publications<'_>) {
     let mut open = None;
     for publication in publications {
         if let Some(text) = text_of(&publication.payload) {

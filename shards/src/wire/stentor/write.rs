@@ -169,9 +169,11 @@ fn put_welcome(out: &mut BytesMut, welcome: &Welcome<'_>) {
     put(out, ",\"user\":");
     put_optional(out, welcome.user);
     put(out, ",\"channel\":");
-    put_optional(out, welcome.channel.map(|(channel, _)| channel));
-    if let Some((_, position)) = welcome.channel {
-        put_position(out, position);
+    // Its URL names one channel at most.
+    let channel = welcome.channels.first();
+    put_optional(out, channel.map(|(channel, _)| *channel));
+    if let Some((_, position)) = channel {
+        put_position(out, *position);
     }
     put(out, ",\"ping_interval\":");
     put_display(out, welcome.ping_interval.as_secs_f64());

@@ -1,0 +1,191 @@
+//! Conclude: the outcome of an admission is told to its client, and a client that is admitted
+//! becomes a member of its channels.
+//!
+//! Admission decides and writes nothing. Here is the only place that knows in which form its
+//! outcome leaves.
+
+use bytes::Bytes;
+
+use crate::client::Clients;
+use crate::client::roster::{Answer, Pending};
+use crate::config::JoinMessages;
+use crate::mesh::parcel::Ask;
+use crate::model::channel::JoinRequest;
+use crate::model::history::Behind;
+use crate::model::id::{ChannelIndex, Slot};
+use crate::model::message::Position;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::wire::entry::Entry;
+use crate::wire::event::{Event, Welcome};
+use crate::wire::http::{self, Start};
+use crate::wire::machine::Machine;
+use crate::wire::refusal::Refusal;
+
+/// No 101 is longer, unless a subprotocol has a long name.
+const HEAD_BYTES: usize = 192;
+
+/// A client that comes back for what it missed.
+#[derive(Debug, Clone, Copy)]
+struct Return {
+    /// The position in front of what it is told.
+    start: Position,
+    /// It is told everything behind the publication that it named, if it named one.
+    recovered: Option<bool>,
+}
+
+/// The outcome of an admission so far.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Admitted,
+    Refused(Refusal),
+    /// So many answers of homes and owners are still to come.
+    Waiting(usize),
+}
+
+impl<N: Net> Shard<N> {
+    /// Acts on the outcome of an admission.
+    pub(crate) fn conclude(&mut self, slot: Slot, mut pending: Pending, outcome: Admission) {
+        match outcome {
+            Admission::Admitted => self.welcome_behind(slot, pending),
+            Admission::Refused(refusal) => {
+                self.give_up_channels(&pending.entry);
+                self.refuse(slot, &refusal);
+            }
+            Admission::Waiting(awaited) => {
+                pending.awaited = awaited;
+                if let Some(client) = self.clients.roster.get_mut(slot) {
+                    client.brief().pending = Some(Box::new(pending));
+                }
+            }
+        }
+    }
+
+    /// The client may have been the only reason for this shard to subscribe to its channels.
+    fn give_up_channels(&mut self, entry: &Entry) {
+        for name in &entry.channels {
+            if let Some(index) = self.rooms.channels.find(name) {
+                self.rooms.note_emptied(index);
+            }
+        }
+    }
+
+    /// A client that wants to be told what it missed is answered when its home has said whether it
+    /// can be.
+    fn welcome_behind(&mut self, slot: Slot, mut pending: Pending) {
+        let index = pending.entry.channels.first().and_then(|name| self.rooms.channels.find(name));
+        let Some((behind, index)) = pending.entry.behind.take().zip(index) else {
+            return self.welcome(slot, pending, None);
+        };
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.brief().pending = Some(Box::new(pending));
+        }
+        let since = match behind {
+            Behind::Since(since) => Some(since),
+            Behind::Last(_) => None,
+        };
+        let join = JoinRequest { id: None, presence: false, since };
+        self.begin_recall(slot, index, behind, join);
+    }
+
+    /// The home has answered what the client of a request missed: the first of it is told behind
+    /// the greeting.
+    pub(crate) fn welcome_back(&mut self, slot: Slot, start: Position, recovered: Option<bool>) {
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        let Some(pending) = client.brief_mut().and_then(|brief| brief.pending.take()) else {
+            return;
+        };
+        self.welcome(slot, *pending, Some(Return { start, recovered }));
+    }
+
+    /// Answers and greets the client, in one send, and seats it. One that comes back sits down in
+    /// its first channel later, behind what it missed.
+    fn welcome(&mut self, slot: Slot, pending: Pending, back: Option<Return>) {
+        let Pending { entry, answer, replaces, rest, .. } = pending;
+        let by_default = self.clients.config.join_messages == JoinMessages::Newline;
+        let hot = self.clients.roster.hot_mut(slot);
+        hot.state.open(entry.echo);
+        hot.shape = entry.dialect.shape(entry.joined.unwrap_or(by_default));
+        self.clients.count_open();
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        if let Some(first) = entry.channels.first().filter(|_| entry.dialect.has_requests()) {
+            client.extra().url_channel = Some(first.clone());
+        }
+        client.shed();
+        let user = client.user.clone();
+
+        let indices = entry.channels.iter().filter_map(|name| self.rooms.channels.find(name));
+        let indices: Vec<ChannelIndex> = indices.collect();
+        let channels = indices.iter().map(|&index| {
+            let channel = self.rooms.channels.get(index);
+            (&*channel.name, channel.fanned)
+        });
+        let channels: Vec<(&str, Position)> = channels.collect();
+        let keeps = |index: &&ChannelIndex| {
+            self.rooms.channels.get(**index).rules.history.is_on() && !entry.dialect.has_requests()
+        };
+        let live =
+            indices.first().filter(keeps).map(|&index| self.rooms.channels.get(index).fanned);
+        let start = Start {
+            position: back.map(|back| back.start).or(live),
+            recovered: back.and_then(|back| back.recovered),
+        };
+        let config = &self.clients.config;
+        let welcome = Event::Welcome(Welcome {
+            client: self.clients.roster.id(slot),
+            user: user.as_deref(),
+            channels: &channels,
+            ping_interval: config.ping_interval,
+            pong_timeout: config.pong_timeout,
+            message_bytes: config.message_bytes,
+        });
+        self.clients.say_together(slot, |clients| {
+            let Answer::Http { accept } = &answer;
+            let mut head = Vec::with_capacity(HEAD_BYTES);
+            http::put_switching(&mut head, accept, entry.dialect, start);
+            clients.emit(slot, &head);
+            clients.tell(slot, &welcome);
+        });
+
+        for index in indices.into_iter().skip(usize::from(back.is_some())) {
+            self.sit(slot, index, false);
+        }
+        if let Some(user) = user.filter(|_| replaces) {
+            let client = self.clients.roster.id(slot);
+            let owner = self.port.mesh.home_of(&*user);
+            let channel = entry.channels.into_iter().next();
+            self.port.owe(owner, Ask::Settle { client, user, channel });
+        }
+        self.keep_first_words(slot, rest);
+    }
+
+    /// Keeps the bytes that a client sent before it was in, for the session to look at next.
+    fn keep_first_words(&mut self, slot: Slot, rest: Bytes) {
+        if !rest.is_empty()
+            && let Some(client) = self.clients.roster.get_mut(slot)
+        {
+            let mut machine = Machine::new(self.websocket);
+            machine.rest = rest;
+            client.machine = Some(Box::new(machine));
+            self.clients.roster.state_mut(slot).set_more(true);
+        }
+        // Bytes that came while the request waited have rung already, to no effect.
+        self.clients.net.mark_ready(slot);
+    }
+}
+
+impl<N: Net> Clients<N> {
+    /// Collects all that one client is told meanwhile, and sends it at once. Another client may be
+    /// speaking: its replies wait for their own send.
+    fn say_together(&mut self, slot: Slot, say: impl FnOnce(&mut Self)) {
+        let speaking = self.speaker.slot.is_some();
+        let speaker = speaking.then(|| std::mem::take(&mut self.speaker));
+        self.speaker.slot = Some(slot);
+        say(self);
+        self.send_replies();
+        self.speaker.slot = None;
+        if let Some(speaker) = speaker {
+            self.speaker = speaker;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! A client's entry: the facts that its admission is decided by, whatever the dialect in which the
+//! client has stated them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::dialect::Dialect;
+use crate::model::history::Behind;
+
+/// The facts that one client states when it comes, and those that its request shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) dialect: Dialect,
+    /// The user that the client claims to be.
+    pub(crate) user: Option<Arc<str>>,
+    /// A token with which the client proves its user and rights.
+    pub(crate) token: Option<Box<str>>,
+    /// The channels of which the client is a member from the start. Requests that name no channel
+    /// mean the first one.
+    pub(crate) channels: Vec<Arc<str>>,
+    /// What it is told of its first channel before the live messages.
+    pub(crate) behind: Option<Behind>,
+    /// The client's own messages come back to it.
+    pub(crate) echo: bool,
+    /// The texts of a tick are joined for the client; `None`: as the settings say.
+    pub(crate) joined: Option<bool>,
+    /// The client's address, as a trusted proxy says.
+    pub(crate) address: Option<IpAddr>,
+    /// Some proxy, trusted or not, names a client.
+    pub(crate) is_forwarded: bool,
+    pub(crate) origin: Option<Box<str>>,
+    pub(crate) host: Option<Box<str>>,
+    /// The host that the client asked a trusted proxy for.
+    pub(crate) proxied_host: Option<Box<str>>,
+}
+
+impl Entry {
+    /// An entry of a client that has stated nothing but its dialect.
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            user: None,
+            token: None,
+            channels: Vec::new(),
+            behind: None,
+            echo: true,
+            joined: None,
+            address: None,
+            is_forwarded: false,
+            origin: None,
+            host: None,
+            proxied_host: None,
+        }
+    }
+}
