@@ -131,11 +131,11 @@ impl Net for Watch {
         rt::receive(fd, into)
     }
 
-    fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
         rt::send(fd, bytes)
     }
 
-    fn send_vectored(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    fn write_vectored(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         rt::send_vectored(fd, slices)
     }
 

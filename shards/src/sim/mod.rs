@@ -17,6 +17,8 @@ pub(crate) mod dice;
 mod entries;
 pub(crate) mod reader;
 pub(crate) mod run;
+#[cfg(test)]
+mod several;
 mod world;
 
 use std::collections::{BTreeMap, HashMap};

@@ -98,17 +98,11 @@ impl<N: Net> Shard<N> {
         }
         let mut frame = BytesMut::new();
         put_close(&mut frame, code, text);
-        let hot = clients.roster.hot(slot);
-        if hot.state.is_any(Flags::BLOCKED) {
+        if clients.roster.state(slot).is_any(Flags::BLOCKED) {
             clients.queue_always(slot, frame.freeze());
             clients.arm(slot);
         } else {
-            // An error here is one that reading will meet as well.
-            let sent = N::send(hot.fd, &frame).unwrap_or(0);
-            if sent < frame.len() {
-                clients.begin_outbox(slot, frame.freeze(), None, sent);
-                clients.arm(slot);
-            }
+            clients.send_own(slot, &frame);
         }
         clients.end_if_over(slot);
         clients.set_deadline(slot, clients.config.close_timeout);
