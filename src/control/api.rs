@@ -185,14 +185,14 @@ async fn info(state: &State, params: &[u8]) -> Answer {
     let listed = ask(|| state.shards.channels(LIST_MAX)).await?;
     let occupied = || listed.iter().flatten().filter(|info| info.clients > 0);
     let channels: HashSet<&str> = occupied().map(|info| &*info.channel).collect();
-    let clients: u64 = reports.iter().map(|report| report.clients_now).sum();
+    let clients: u64 = reports.iter().map(|report| report.clients).sum();
     let subscriptions: u64 = occupied().map(|info| info.clients).sum();
     Ok(json!({ "nodes": [{
         "uid": std::process::id().to_string(),
         "name": "stentor",
         "version": env!("CARGO_PKG_VERSION"),
         "num_clients": clients,
-        "num_users": reports.iter().map(|report| report.users_now).sum::<u64>(),
+        "num_users": reports.iter().map(|report| report.users).sum::<u64>(),
         "num_subs": subscriptions,
         "num_channels": channels.len(),
         "uptime": state.began.elapsed().as_secs(),

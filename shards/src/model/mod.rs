@@ -11,3 +11,4 @@ pub(crate) mod directory;
 pub(crate) mod outbox;
 pub(crate) mod bucket;
 pub(crate) mod report;
+pub(crate) mod counters;
