@@ -15,7 +15,7 @@ use crate::client::Shared;
 use crate::config::Config;
 use crate::error::RunError;
 use crate::handle::Handle;
-use crate::mesh::bridge::Inbox;
+use crate::mesh::bridge::{BridgeId, Bridges, Inbox};
 use crate::mesh::{Mesh, Port};
 use crate::model::id::SHARDS_MAX;
 use crate::model::report::Report;
@@ -25,6 +25,9 @@ use crate::shard::Shard;
 use crate::sleep;
 use crate::stage::accept::{self, Entrance};
 use crate::watch::Watch;
+
+/// The most visitors that may wait for the control plane.
+const VISITORS_WAITING_MAX: usize = 256;
 
 /// The running shards.
 #[derive(Debug)]
@@ -77,7 +80,11 @@ pub fn run(config: Config, inherited: Vec<OwnedFd>) -> Result<(Handle, Inbox, Ru
 
     let config = Arc::new(config);
     let seed = foldhash::quality::RandomState::default().hash_one(std::process::id());
-    let (mesh, ports, inbox) = Mesh::new(shards, config.lane_parcels, seed);
+    let mut bridges = Bridges::default();
+    let inbox = bridges.build(BridgeId::Control, VISITORS_WAITING_MAX);
+    let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed, &bridges);
+    // An inbox ends when the last shard has dropped its end of the bridge.
+    drop(bridges);
     let handle = Handle::new(mesh, address, &config);
     let notices = notice::start()
         .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use crossbeam_channel::Receiver;
 
-use super::bridge::BridgeLane;
+use super::bridge::Bridges;
 use super::parcel::{Ask, Deliver, Parcel};
 use super::{End, Mesh};
 use crate::model::id::{ShardId, shards_of};
@@ -38,8 +38,8 @@ pub(crate) struct Port {
     /// are at most a few for each seat and claim of the clients that the stage closed.
     own_asks: VecDeque<Ask>,
     own_delivers: VecDeque<Deliver>,
-    /// The bridge to the control plane.
-    pub(crate) control: BridgeLane,
+    /// The ways to threads that are no shard.
+    pub(crate) bridges: Bridges,
 }
 
 /// The receiving ends of a shard's lanes.
@@ -56,7 +56,7 @@ impl Port {
         mesh: Mesh,
         lane_parcels: usize,
         Receivers { asks, delivers }: Receivers,
-        control: BridgeLane,
+        bridges: Bridges,
     ) -> Self {
         let owed = (0..mesh.shards()).map(|_| VecDeque::new()).collect();
         Self {
@@ -76,7 +76,7 @@ impl Port {
             rings: 0,
             own_asks: VecDeque::new(),
             own_delivers: VecDeque::new(),
-            control,
+            bridges,
         }
     }
 

@@ -47,6 +47,8 @@ macro_rules! numbers {
                 publish_lane_depth: Gauge, "Parcels waiting in the publish lane";
                 deliver_lane_depth: Gauge, "Parcels waiting in the deliver lane";
                 rings: Counter, "Times that this shard woke another one";
+                bridge_refusals: Counter,
+                    "Parcels for the control plane or another thread that found no room there";
                 forgotten_channels: Counter,
                     "Idle channels forgotten, with their offsets, to make room for others";
                 busy_microseconds: CounterMicroseconds, "Time that the shard spent in its turns";

@@ -49,6 +49,7 @@ impl<N: Net> Shard<N> {
             publish_lane_depth: publish_lane_depth as u64,
             deliver_lane_depth: deliver_lane_depth as u64,
             rings: self.port.rings(),
+            bridge_refusals: self.port.bridges.refused(),
             forgotten_channels: self.rooms.channels.forgotten(),
             busy_microseconds: tally.busy_ns / 1000,
         };
