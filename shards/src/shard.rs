@@ -135,6 +135,7 @@ impl<N: Net> Shard<N> {
         self.bury();
         self.settle();
         self.forget_emptied();
+        debug_assert!(self.port.is_settled(), "no parcel to itself waits for the next turn");
         self.port.ring();
         let tally = &mut self.clients.tally;
         tally.turns += 1;
@@ -201,6 +202,7 @@ impl<N: Net> Shard<N> {
         {
             taken += 1;
             self.take_ask(ask);
+            self.settle();
             self.fan_out_if_full();
         }
         if taken > 0 {

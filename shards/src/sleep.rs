@@ -4,9 +4,9 @@
 //! one call. A shard that naps in vain parks in the runtime's ring, for as long as nothing happens.
 //! Parking and waking there takes four calls and a cancelled timer; it was a third of an accept.
 //!
-//! Without `io_uring` the nap is the only way of sleeping, and lasts for as long as nothing happens.
-//! The bell's event is one of the watched descriptors, so another shard ends the nap as well. The
-//! shard waits for nothing else and needs no executor.
+//! Without `io_uring` the nap is the only way of sleeping, and lasts for as long as nothing
+//! happens. The bell's event is one of the watched descriptors, so another shard ends the nap as
+//! well. The shard waits for nothing else and needs no executor.
 //!
 //! In both cases the shard tells its bell before it sleeps that it must be rung (`Port::park`).
 

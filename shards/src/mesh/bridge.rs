@@ -1,9 +1,9 @@
 //! Bridges: the ports of threads that are no shard, such as the control plane's.
 //!
 //! Such a thread asks shards through the mesh and collects their answers as [`Answers`], without
-//! blocking a shard. In the other direction each bridge has one bounded lane, into which every shard
-//! sends: a parcel that finds the lane full is returned and counted, as no shard waits for a thread
-//! that may be slow. A further bridge is one line in [`BridgeId`] and one call of
+//! blocking a shard. In the other direction each bridge has one bounded lane, into which every
+//! shard sends: a parcel that finds the lane full is returned and counted, as no shard waits for a
+//! thread that may be slow. A further bridge is one line in [`BridgeId`] and one call of
 //! [`Bridges::build`] where its thread starts.
 //!
 //! [`Answers`]: super::reply::Answers

@@ -122,6 +122,13 @@ pub(crate) enum Deliver {
     Instruction(Instruction),
 }
 
+impl Deliver {
+    /// Returns `true` if connections that wait may become clients by it, or be refused.
+    pub(crate) fn lets_in(&self) -> bool {
+        matches!(self, Self::Subscribed { .. } | Self::Unsubscribable { .. } | Self::Claimed { .. })
+    }
+}
+
 /// The control plane's wish, for the shard itself.
 #[derive(Debug)]
 pub(crate) enum Instruction {
