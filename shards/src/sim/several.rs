@@ -1,4 +1,4 @@
-//! One turn brings a client the ticks of many channels, and one message clients of several shapes.
+//! A turn for clients of several channels and shapes, and for several requests of one client.
 
 use super::books::check_books;
 use super::client::{Client, Wish};
@@ -68,7 +68,13 @@ fn one_message_reaches_clients_of_every_shape() {
     shards.come_to_rest(|| {});
     assert_eq!(told(&speaker, "\"clients\":5"), 1, "{:?}", speaker.frames());
     for client in &clients {
-        assert_eq!(told(client, "for ann alone"), 1, "{:?}", client.wish);
+        let said = match client.wish {
+            Wish { json: true, .. } => "\"body\":\"for ann alone\"",
+            _ => "for ann alone",
+        };
+        assert_eq!(told(client, said), 1, "{:?}", client.wish);
+        let bare = client.frames().iter().filter(|frame| frame.text() == "for ann alone").count();
+        assert_eq!(bare == 1, !client.wish.json && !client.wish.lines, "{:?}", client.wish);
     }
     check_books(&shards.all);
 }
@@ -89,4 +95,24 @@ fn watchers_of_every_dialect_hear_of_a_newcomer_and_others_do_not() {
     let id = format!("\"{}\"", shards.all[1].clients.roster.id(id));
     assert_eq!([&first, &second, &other].map(|client| told(client, &id)), [1, 1, 0]);
     assert!(newcomer.stayed());
+}
+
+#[test]
+fn a_client_is_answered_in_the_order_of_its_requests() {
+    let mut shards = shards(|_| {});
+    let mesh = &shards.all[0].port.mesh;
+    let mut names = (0..100).map(|number| format!("room{number}"));
+    let own = names.find(|name| mesh.home_of(&**name).index() == 0).unwrap();
+    let json = Wish { json: true, channel: Some(own.leak()), ..Wish::default() };
+    let client = come(&mut shards, 0, json);
+    shards.come_to_rest(|| {});
+    // One look brings both. The first one is answered by its home, on the same shard.
+    client.ask(r#"{"type":"publish","body":1,"id":1}"#);
+    client.ask("x");
+    shards.turn(0);
+    let answers: Vec<String> =
+        client.frames().iter().map(|frame| frame.text().to_owned()).collect();
+    let place = |kind: &str| answers.iter().position(|answer| answer.contains(kind));
+    let [ack, error] = ["\"ack\"", "\"error\""].map(place);
+    assert!(ack.is_some() && ack < error, "{answers:?}");
 }
