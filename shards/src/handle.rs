@@ -1,4 +1,4 @@
-//! The bridge of the control plane: its port of the mesh. Every call returns at once.
+//! The control plane's calls to shards, through the mesh. Every call returns at once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub struct Handle {
     draining: Arc<AtomicBool>,
 }
 
-/// Bounds that the handle checks before it bothers a shard.
+/// Bounds that the handle checks before it asks a shard.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     name_bytes: usize,

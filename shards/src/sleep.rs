@@ -42,7 +42,7 @@ pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance, mut bed
     }
 }
 
-/// Where a shard sleeps.
+/// The place where a shard sleeps.
 pub(crate) enum Bed {
     /// In short naps on its sockets, then in the runtime's ring.
     Ring { alarm: rt::Alarm, poll: rt::RingPoll },
@@ -70,7 +70,7 @@ impl Bed {
         };
         let nap = longest.map_or(NAP, |longest| longest.min(NAP));
         if shard.clients.net.look(nap) || !poll.begin(shard.clients.net.descriptor()) {
-            // Where descriptors are out there are only naps.
+            // Without a free descriptor there are only naps.
             return;
         }
         if let Some(longest) = longest {

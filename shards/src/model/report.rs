@@ -38,7 +38,7 @@ pub struct ConnectionInfo {
     pub user: Option<Arc<str>>,
     /// The other end of its connection; `None` if it has no address, or none any more.
     pub peer: Option<SocketAddr>,
-    /// Where it comes from, if that other end is a proxy that says so.
+    /// The client's address, if that other end is a proxy that told it.
     pub behind_proxy: Option<IpAddr>,
     /// The number of channels it is subscribed to.
     pub channels: u32,

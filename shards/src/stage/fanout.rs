@@ -30,7 +30,7 @@ const LISTS_KEPT: usize = 4096;
 struct Frames {
     shape: Shape,
     bytes: Range<usize>,
-    /// Where in the list of ends those of these frames are. An end counts from the buffer's start.
+    /// The place of their ends in the list of ends. An end counts from the buffer's start.
     ends: Range<usize>,
     /// The frames for clients that wait for them, made when the first one must.
     kept: OnceCell<Vec<Bytes>>,
@@ -41,11 +41,11 @@ struct Frames {
 struct Tick {
     channel: ChannelIndex,
     publications: Vec<Arc<Publication>>,
-    /// Where in the list of frames those of this tick are, one for each shape.
+    /// The place of its frames in the list of frames, one for each shape.
     frames: Range<usize>,
 }
 
-/// A member of several channels, and a tick that it is to get.
+/// A client that is sent its ticks after the walk over all members, and one of these ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Several {
     slot: Slot,
@@ -273,7 +273,7 @@ impl<N: Net> Shard<N> {
         fan.forget_latest();
     }
 
-    /// Closes the books on the ticks that were fanned out.
+    /// Counts the ticks that were fanned out, and makes their memory ready for the next ones.
     fn settle_ticks(&mut self, fan: &mut FanOut) {
         let done = Now::read();
         let tally = &mut self.clients.tally;
@@ -379,7 +379,7 @@ impl<N: Net> Clients<N> {
                     self.tally.deliveries += 1;
                     self.begin_outbox(slot, frame.clone(), share.channel, begun);
                 } else if !self.queue(slot, frame.clone(), share.channel) {
-                    // It is to be closed: the rest is for nobody.
+                    // The client is to be closed: nobody reads the rest.
                     return;
                 }
             }

@@ -129,7 +129,7 @@ impl<N: Net> Shard<N> {
         self.abandon(slot);
         let response = refusal.response();
         let hot = self.clients.roster.hot(slot);
-        // A part that does not fit into a fresh socket's buffer is not worth waiting for.
+        // A part that does not fit into the buffer of a new socket is lost: nobody waits for it.
         let _ = N::send(hot.fd, &response);
         N::shutdown_write(hot.fd);
         self.clients.roster.state_mut(slot).linger();
@@ -148,8 +148,8 @@ impl<N: Net> Shard<N> {
             self.clients.outboxes.bytes -= outbox.bytes();
         }
         let fd = N::fd(&client.stream);
-        // A last look: closing a socket with unread bytes resets the connection, and the close
-        // frame would be lost. For a client that never ends it is.
+        // Closing a socket with unread bytes resets the connection, and the close frame would be
+        // lost. So these bytes are read, except for a client that never stops sending.
         let mut rest = [0; 4096];
         for _ in 0..LAST_READS_MAX {
             let Poll::Ready(Ok(1..)) = N::read(fd, &mut rest) else { break };
