@@ -49,6 +49,7 @@ handlers that throw
 locked memory
   e2e host::locked_memory_is_counted_for_all_shards_and_for_the_whole_user
   bin host::findings::tests::locked_memory_is_asked_for_all_shards_at_once
+  bin host::findings::tests::a_take_over_that_lacks_locked_memory_is_foretold
 lines that a publishing command loses
   e2e publishing::every_line_is_published_whatever_it_says
   e2e publishing::lines_that_cannot_be_published_are_told_and_the_rest_goes

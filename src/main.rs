@@ -168,6 +168,9 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         Err(invalid) => return invalid.into(),
     };
     let fingerprint = takeover::fingerprint(&settings);
+    // Sockets of the service manager are its own: they pass to no other process.
+    let sockets_stay = activated.is_some();
+    settings.take_over &= !sockets_stay;
     let host = Host::read();
     let verdict = host.judge(&settings);
     if let Some(why) = verdict.refusal() {
@@ -177,8 +180,6 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     settings.shards.ring = verdict.ring;
     open_log(&settings, warnings, &verdict);
 
-    // Sockets of the service manager are its own: they pass to no other process.
-    let sockets_stay = activated.is_some();
     let mut claim = match claim(&mut settings, activated, fingerprint) {
         Ok(claim) => claim,
         Err(end) => return end,
@@ -202,7 +203,7 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     let listeners = run.take_listeners();
     let relieved = Arc::new(AtomicBool::new(false));
     // A Unix socket passes to no other process either: its file cannot be in two hands.
-    if let Some(address) = handle.address().filter(|_| settings.take_over && !sockets_stay) {
+    if let Some(address) = handle.address().filter(|_| settings.take_over) {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let what = Offer { sockets, fingerprint, settling: claim.settling };
