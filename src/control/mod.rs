@@ -3,7 +3,6 @@
 mod admin;
 mod ask;
 mod api;
-mod hgrm;
 mod metrics;
 mod numbers;
 mod pages;

@@ -7,7 +7,6 @@ pub(crate) mod figure;
 pub(crate) mod hist;
 pub(crate) mod json;
 pub(crate) mod csv;
-pub(crate) mod hgrm;
 pub(crate) mod hlog;
 pub(crate) mod threshold;
 pub(crate) mod summary;
@@ -96,7 +95,8 @@ pub(crate) fn export_one(run: &Run, ending: &str) -> Result<String, String> {
     match ending {
         "hgrm" => {
             let (_, latency) = figure::main_latency(run).ok_or("the run measured no latency")?;
-            Ok(hgrm::write(&hist::decode(&latency.histogram)?))
+            let histogram = hist::decode(&latency.histogram)?;
+            Ok(stentor_hgrm::write(&histogram, stentor_hgrm::Unit::Nanoseconds))
         }
         "hlog" => hlog::write(run),
         "csv" => csv::write(run),
