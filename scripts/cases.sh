@@ -35,7 +35,10 @@ two servers of one address
   faults two::many_that_start_at_once_are_one_server
   bin takeover::holder::
   bin takeover::meet::
+  bin takeover::end::
+  bin takeover::offer::
   slow faults two::a_process_that_hangs_is_not_served_beside
+  slow faults two::a_process_that_hangs_is_ended_where_that_is_asked_for
 supervisors that always restart
   faults two::a_process_that_has_just_taken_over_is_left_alone
   bin takeover::settle::

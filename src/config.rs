@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) cores: Vec<usize>,
     /// `true` to take the place of the process that serves the address, and to yield it.
     pub(crate) take_over: bool,
+    /// `true` to end a process that does not answer, and to serve in its place.
+    pub(crate) take_over_is_forced: bool,
     /// The time for which a process that has taken over does not yield.
     pub(crate) take_over_settle: Duration,
     /// The exit code of a process that another one has taken over from.
@@ -69,6 +71,7 @@ impl Default for Settings {
             shard_count: None,
             cores: Vec::new(),
             take_over: true,
+            take_over_is_forced: false,
             take_over_settle: Duration::from_secs(30),
             relieved_exit_code: crate::exit::RELIEVED,
             drain_delay: Duration::ZERO,

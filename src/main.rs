@@ -29,7 +29,7 @@ use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
 use host::{Host, Verdict};
 use signals::Departure;
-use takeover::{Claim, Offer, Refused, Sockets};
+use takeover::{Claim, Newcomer, Offer, Refused, Sockets};
 
 /// How much longer than its times a process may take to go after another one has taken over.
 const GOING_SLACK: Duration = Duration::from_secs(10);
@@ -312,8 +312,12 @@ fn claim(
     if !settings.take_over {
         return Ok(Claim::shared(Sockets::default()));
     }
-    let claimed = takeover::claim(settings.shards.listen, fingerprint, settings.take_over_settle);
-    claimed.map_err(|refused| {
+    let newcomer = Newcomer {
+        fingerprint,
+        base: settings.take_over_settle,
+        is_forced: settings.take_over_is_forced,
+    };
+    takeover::claim(settings.shards.listen, newcomer).map_err(|refused| {
         let code = match refused {
             Refused::Settling { .. } => exit::HELD,
             _ => exit::RUN,

@@ -288,9 +288,13 @@ pub(crate) const KEYS: &[Key] = &[
 
     time_key!("Lifecycle", "drain-spread", drain_spread, Duration::ZERO, "Over how long a drain spreads its closes"),
     time_key!("Lifecycle", "drain-timeout", drain_timeout, Duration::ZERO, "How long a drain waits for outboxes after that"),
-    key!("Lifecycle", "take-over", "BOOL", "Take the place of the process that serves the address, and yield it to the next; else share the port",
-        |s| s.take_over.to_string(),
-        |s, text| { s.take_over = read_switch(text)?; Ok(()) }),
+    key!("Lifecycle", "take-over", "HOW", "Take the place of the process that serves the address, and yield it to the next: true, false = share the port, or force = also end a process that does not answer",
+        |s| if s.take_over_is_forced { "force".into() } else { s.take_over.to_string() },
+        |s, text| {
+            s.take_over_is_forced = text.eq_ignore_ascii_case("force");
+            s.take_over = s.take_over_is_forced || read_switch(text).map_err(|why| format!("{why} nor force"))?;
+            Ok(())
+        }),
     key!("Lifecycle", "take-over-settle", "TIME", "How long a process that has taken over yields to no other; 0 = at once",
         |s| show_time(s.take_over_settle), |s, text| { s.take_over_settle = time(text, Duration::ZERO, HOUR)?; Ok(()) }),
     key!("Lifecycle", "relieved-exit-code", "CODE", "Exit code of a process that another one has taken over from",
