@@ -44,7 +44,7 @@ enum End {
 
 impl From<Invalid> for End {
     fn from(invalid: Invalid) -> Self {
-        Self::Failed(exit::CONFIG, exit::one_line(&invalid.to_string()))
+        Self::Failed(exit::CONFIG, exit::harmless_line(&invalid.to_string()))
     }
 }
 
@@ -113,7 +113,8 @@ fn with_settings(cli: &Cli) -> End {
     let settings = &layered.settings;
     if !matches!(cli.task, Task::Serve) {
         for warning in &layered.warnings {
-            let _ = writeln!(std::io::stderr(), "stentor: warning: {}", exit::one_line(warning));
+            let _ =
+                writeln!(std::io::stderr(), "stentor: warning: {}", exit::harmless_line(warning));
         }
     }
     match &cli.task {
