@@ -84,6 +84,21 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Refuses an admin address that others can reach and that asks nobody for a key.
+    ///
+    /// # Errors
+    /// One line that names the address.
+    pub(crate) fn check_admin(&self, admin: SocketAddr) -> Result<(), Invalid> {
+        if self.api_key.is_some() || admin.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(Invalid(format!(
+            "admin is {admin}, which others can reach: set api-key, or use a loopback address"
+        )))
+    }
+}
+
 /// Where the value of a key comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -179,14 +194,7 @@ impl Layered {
                     .into(),
             );
         }
-        if let (Some(admin), None) = (self.settings.admin, &self.settings.api_key)
-            && !admin.ip().is_loopback()
-        {
-            return fail(format!(
-                "admin is {admin}, which others can reach: set api-key, or use a loopback address"
-            ));
-        }
-        Ok(())
+        self.settings.admin.map_or(Ok(()), |admin| self.settings.check_admin(admin))
     }
 }
 

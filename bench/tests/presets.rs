@@ -1,4 +1,4 @@
-//! The figures of the README: each preset runs once, tiny, against the bare loop.
+//! The figures of the README: each preset runs once, with few clients, against the bare loop.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use std::net::{SocketAddr, TcpListener, TcpStream};

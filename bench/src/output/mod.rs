@@ -1,4 +1,4 @@
-//! What is made of a run: text, files for other tools, comparisons and a report.
+//! The outputs of a run: text, files for other tools, comparisons and a report.
 //!
 //! All but the two subcommands here is pure: a [`Run`] goes in, text comes out.
 
@@ -31,7 +31,7 @@ use crate::run::Run;
 /// The exit code where files cannot be read or written, as for other misuse.
 const USAGE: u8 = 2;
 
-/// What can be made of runs that were kept as JSON.
+/// The commands over runs that were kept as JSON.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Compare kept runs: medians, and ratios to the first label.

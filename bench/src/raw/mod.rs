@@ -2,7 +2,8 @@
 //! with nothing around it.
 //!
 //! It answers every handshake alike, with the accept value of the one key that the generator sends.
-//! What the loops touch is dense: one slot of eight bytes a client, and buffers that are made once.
+//! The memory of the loops is dense: one slot of eight bytes a client, and buffers that are made
+//! once.
 
 mod way;
 mod ring;
