@@ -87,6 +87,15 @@ fn a_process_that_hangs_is_not_served_beside() {
 fn a_process_that_hangs_is_ended_where_that_is_asked_for() {
     let mut hung = Server::start(&["--shards", "1"]);
     hung.signal("STOP");
+    let tasks = format!("/proc/{}/task", hung.pid());
+    // The signal reaches one thread after the other; until then they still answer.
+    eventually("it stands still", || {
+        let mut tasks = std::fs::read_dir(&tasks).unwrap().flatten();
+        tasks.all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        })
+    });
     let mut waits = TcpStream::connect(hung.address).unwrap();
     waits.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     waits.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
