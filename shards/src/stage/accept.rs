@@ -38,6 +38,10 @@ pub(crate) fn listen(config: &Config, address: SocketAddr, core: usize) -> io::R
     if config.steer_by_core {
         socket.set_cpu_affinity(core)?;
     }
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // All addresses are those of both families, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(backlog(config))?;
     Ok(socket.into())
