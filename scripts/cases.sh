@@ -16,6 +16,7 @@ cd "$(dirname "$0")/.."
 CASES='
 logs that cannot be written
   e2e logs::
+  bin log::tests::
 io_uring blocked
   e2e host::where_the_ring_is_blocked_shards_sleep_in_epoll
   e2e host::a_required_ring_that_is_blocked_is_refused_in_one_line
@@ -28,6 +29,7 @@ last bucket of the histogram
 environment of somebody else
   e2e environment::a_pod_beside_a_service_of_its_name_starts
   bin config::env::tests::variables_of_services_are_passed_over_in_silence
+  bin config::env::tests::what_only_resembles_variables_of_services_is_told
   bin config::env::tests::mistyped_names_are_errors_and_other_names_are_warnings
 two servers of one address
   faults two::another_form_of_the_address_is_the_same_address
@@ -35,7 +37,10 @@ two servers of one address
   faults two::many_that_start_at_once_are_one_server
   bin takeover::holder::
   bin takeover::meet::
+  bin takeover::end::
+  bin takeover::offer::
   slow faults two::a_process_that_hangs_is_not_served_beside
+  slow faults two::a_process_that_hangs_is_ended_where_that_is_asked_for
 supervisors that always restart
   faults two::a_process_that_has_just_taken_over_is_left_alone
   bin takeover::settle::
@@ -49,6 +54,7 @@ handlers that throw
 locked memory
   e2e host::locked_memory_is_counted_for_all_shards_and_for_the_whole_user
   bin host::findings::tests::locked_memory_is_asked_for_all_shards_at_once
+  bin host::findings::tests::a_take_over_that_lacks_locked_memory_is_foretold
 lines that a publishing command loses
   e2e publishing::every_line_is_published_whatever_it_says
   e2e publishing::lines_that_cannot_be_published_are_told_and_the_rest_goes
@@ -104,6 +110,7 @@ pings in time
   e2e heartbeat::a_client_that_pongs_stays
 forms of a listening address
   e2e publishing::a_server_listens_by_name_and_by_port
+  e2e publishing::all_addresses_are_those_of_both_families_whatever_the_kernel_is_set_to
   bin config::listen::
 slashes in paths
   e2e paths::doubled_slashes_make_no_difference

@@ -12,4 +12,7 @@ echo "check: docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 echo "check: dependencies"
 scripts/deny.sh
+scripts/setup.sh
+echo "check: quick tests of known faults"
+scripts/cases.sh
 scripts/test.sh

@@ -45,7 +45,7 @@ pub(crate) fn take(settings: &Settings) -> Result<Option<Sockets>, Invalid> {
         listener.set_nonblocking(true).map_err(|error| wrong(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| wrong(error.to_string()))?;
         if is_for_admin(names.get(index).copied(), address, settings) {
-            check_admin(address, settings).map_err(wrong)?;
+            settings.check_admin(address).map_err(|Invalid(why)| wrong(why))?;
             if sockets.admin.replace(listener.into()).is_some() {
                 return Err(wrong("a second socket for the admin address".into()));
             }
@@ -75,14 +75,6 @@ fn count(count: Option<String>, pid: Option<String>) -> Result<usize, Invalid> {
 
 fn is_for_admin(name: Option<&str>, address: SocketAddr, settings: &Settings) -> bool {
     name.is_some_and(|name| ADMIN_NAMES.contains(&name)) || settings.admin == Some(address)
-}
-
-/// The rule of the setting holds for a socket too.
-fn check_admin(address: SocketAddr, settings: &Settings) -> Result<(), String> {
-    if settings.api_key.is_none() && !address.ip().is_loopback() {
-        return Err(format!("admin is {address}, which others can reach: set api-key"));
-    }
-    Ok(())
 }
 
 /// Gives each shard a socket where there are fewer sockets than shards. A socket of another user,
@@ -137,7 +129,8 @@ mod tests {
         assert!(is_for_admin(Some("stentor.socket"), admin, &settings));
         assert!(!is_for_admin(Some("stentor.socket"), public, &settings));
         assert!(!is_for_admin(None, public, &settings));
-        assert!(check_admin(admin, &settings).is_ok() && check_admin(public, &settings).is_err());
+        // The rule of the setting holds for a socket too.
+        assert!(settings.check_admin(admin).is_ok() && settings.check_admin(public).is_err());
     }
 
     #[test]

@@ -169,9 +169,11 @@ fn manual(of: Option<&str>) -> String {
     let mut command = command();
     command.build();
     let page = of.and_then(|name| command.find_subcommand(name)).unwrap_or(&command);
+    // Commands have no version of their own, and every page shows one.
+    let page = page.clone().version(env!("CARGO_PKG_VERSION"));
     let mut out = Vec::new();
     // Writing to memory does not fail.
-    let _ = clap_mangen::Man::new(page.clone()).render(&mut out);
+    let _ = clap_mangen::Man::new(page).render(&mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) cores: Vec<usize>,
     /// `true` to take the place of the process that serves the address, and to yield it.
     pub(crate) take_over: bool,
+    /// `true` to end a process that does not answer, and to serve in its place.
+    pub(crate) take_over_is_forced: bool,
     /// The time for which a process that has taken over does not yield.
     pub(crate) take_over_settle: Duration,
     /// The exit code of a process that another one has taken over from.
@@ -69,6 +71,7 @@ impl Default for Settings {
             shard_count: None,
             cores: Vec::new(),
             take_over: true,
+            take_over_is_forced: false,
             take_over_settle: Duration::from_secs(30),
             relieved_exit_code: crate::exit::RELIEVED,
             drain_delay: Duration::ZERO,
@@ -78,6 +81,21 @@ impl Default for Settings {
             log_format: LogFormat::Auto,
             log_level: "info".into(),
         }
+    }
+}
+
+impl Settings {
+    /// Refuses an admin address that others can reach and that asks nobody for a key.
+    ///
+    /// # Errors
+    /// One line that names the address.
+    pub(crate) fn check_admin(&self, admin: SocketAddr) -> Result<(), Invalid> {
+        if self.api_key.is_some() || admin.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(Invalid(format!(
+            "admin is {admin}, which others can reach: set api-key, or use a loopback address"
+        )))
     }
 }
 
@@ -176,14 +194,7 @@ impl Layered {
                     .into(),
             );
         }
-        if let (Some(admin), None) = (self.settings.admin, &self.settings.api_key)
-            && !admin.ip().is_loopback()
-        {
-            return fail(format!(
-                "admin is {admin}, which others can reach: set api-key, or use a loopback address"
-            ));
-        }
-        Ok(())
+        self.settings.admin.map_or(Ok(()), |admin| self.settings.check_admin(admin))
     }
 }
 

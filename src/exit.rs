@@ -18,7 +18,7 @@ const COMPLAINT_CHARS_MAX: usize = 1000;
 
 /// A complaint as one line that does nothing to a terminal: it may quote paths and variables, in
 /// which anything can stand.
-pub(crate) fn one_line(text: &str) -> String {
+pub(crate) fn harmless_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(COMPLAINT_CHARS_MAX));
     for (count, c) in text.chars().enumerate() {
         if count == COMPLAINT_CHARS_MAX {

@@ -2,13 +2,15 @@
 //! slow, full or gone costs lines, and nothing else.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Settings};
@@ -21,6 +23,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The longest time that a line waits for room where the reader's pipe does not block.
 const ROOM_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// `true` after a line of which only a part was written: the next one must not continue it.
+/// Relaxed: the thread that writes sets it, and the last words of the process come after all else.
+static TORN: AtomicBool = AtomicBool::new(false);
 
 /// Lines that nobody could be given. Relaxed: a count, which orders nothing.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -83,7 +89,7 @@ fn write_all(entries: &Receiver<Entry>) {
             Entry::Mark(written) => {
                 let _ = written.try_send(());
             }
-            Entry::Line(line) if write(&line) => {
+            Entry::Line(line) if write(&io::stderr(), &line) => {
                 let lost = lines_lost();
                 if lost > told {
                     told = lost;
@@ -99,24 +105,38 @@ fn lose() {
     LOST.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Writes one line; `false` where it could not be written whole.
-fn write(mut line: &[u8]) -> bool {
-    let mut stderr = io::stderr();
-    while !line.is_empty() {
-        match stderr.write(line) {
-            Ok(0) => return false,
-            Ok(count) => line = &line[count..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
+/// Writes one line; `false` where it could not be written whole. What was written of an earlier
+/// line is ended first.
+fn write(to: &impl AsFd, line: &[u8]) -> bool {
+    if TORN.load(Ordering::Relaxed) {
+        if write_all_of(to, b"\n") == 0 {
+            return false;
+        }
+        TORN.store(false, Ordering::Relaxed);
+    }
+    let written = write_all_of(to, line);
+    TORN.store(written > 0 && written < line.len(), Ordering::Relaxed);
+    written == line.len()
+}
+
+/// Returns the number of bytes that could be written.
+fn write_all_of(to: &impl AsFd, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes.len() {
+        match rustix::io::write(to, &bytes[written..]) {
+            Ok(0) => break,
+            Ok(count) => written += count,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let mut room = [PollFd::new(to, PollFlags::OUT)];
                 if !matches!(poll(&mut room, Some(&ROOM_TIMEOUT)), Ok(1..)) {
-                    return false;
+                    break;
                 }
             }
-            Err(_) => return false,
+            Err(_) => break,
         }
     }
-    true
+    written
 }
 
 /// Waits until everything logged so far is written, for a moment at most.
@@ -141,7 +161,8 @@ pub(crate) fn last_words(text: &str) {
     // Its descriptor alone: the thread that writes may hold the lock.
     let stderr = io::stderr();
     for line in text.lines() {
-        let mut line = format!("stentor: {line}\n");
+        let begin = if TORN.swap(false, Ordering::Relaxed) { "\n" } else { "" };
+        let mut line = format!("{begin}stentor: {line}\n");
         // A pipe with room takes so much at once.
         line.truncate(line.floor_char_boundary(4096));
         let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
@@ -158,7 +179,7 @@ impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let taken = match QUEUE.get() {
             Some(queue) => queue.try_send(Entry::Line(line.to_vec())).is_ok(),
-            None => write(line),
+            None => write(&io::stderr(), line),
         };
         if !taken {
             lose();
@@ -190,4 +211,30 @@ pub(crate) fn end_with_a_shard() {
             std::process::exit(crate::exit::INTERNAL.into());
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_torn_is_ended_before_the_next_one() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut long = vec![b'x'; 8 << 20];
+        long.push(b'\n');
+        assert!(!write(&ours, &long), "nobody reads");
+        assert!(!write(&ours, b"lost\n"), "there is no room yet");
+        let mut room = vec![0; 4 << 20];
+        let torn = theirs.read(&mut room).unwrap();
+        assert!(room[..torn].iter().all(|byte| *byte == b'x'));
+        theirs.set_nonblocking(true).unwrap();
+        while theirs.read(&mut room).is_ok_and(|count| count > 0) {}
+        assert!(write(&ours, b"one\n") && write(&ours, b"two\n"));
+        let count = theirs.read(&mut room).unwrap();
+        assert_eq!(String::from_utf8_lossy(&room[..count]), "\none\ntwo\n");
+    }
 }

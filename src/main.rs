@@ -29,7 +29,7 @@ use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
 use host::{Host, Verdict};
 use signals::Departure;
-use takeover::{Claim, Offer, Refused, Sockets};
+use takeover::{Claim, Newcomer, Offer, Refused, Sockets};
 
 /// How much longer than its times a process may take to go after another one has taken over.
 const GOING_SLACK: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ enum End {
 
 impl From<Invalid> for End {
     fn from(invalid: Invalid) -> Self {
-        Self::Failed(exit::CONFIG, exit::one_line(&invalid.to_string()))
+        Self::Failed(exit::CONFIG, exit::harmless_line(&invalid.to_string()))
     }
 }
 
@@ -113,7 +113,8 @@ fn with_settings(cli: &Cli) -> End {
     let settings = &layered.settings;
     if !matches!(cli.task, Task::Serve) {
         for warning in &layered.warnings {
-            let _ = writeln!(std::io::stderr(), "stentor: warning: {}", exit::one_line(warning));
+            let _ =
+                writeln!(std::io::stderr(), "stentor: warning: {}", exit::harmless_line(warning));
         }
     }
     match &cli.task {
@@ -168,6 +169,9 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         Err(invalid) => return invalid.into(),
     };
     let fingerprint = takeover::fingerprint(&settings);
+    // Sockets of the service manager are its own: they pass to no other process.
+    let sockets_stay = activated.is_some();
+    settings.take_over &= !sockets_stay;
     let host = Host::read();
     let verdict = host.judge(&settings);
     if let Some(why) = verdict.refusal() {
@@ -177,8 +181,6 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     settings.shards.ring = verdict.ring;
     open_log(&settings, warnings, &verdict);
 
-    // Sockets of the service manager are its own: they pass to no other process.
-    let sockets_stay = activated.is_some();
     let mut claim = match claim(&mut settings, activated, fingerprint) {
         Ok(claim) => claim,
         Err(end) => return end,
@@ -202,7 +204,7 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     let listeners = run.take_listeners();
     let relieved = Arc::new(AtomicBool::new(false));
     // A Unix socket passes to no other process either: its file cannot be in two hands.
-    if let Some(address) = handle.address().filter(|_| settings.take_over && !sockets_stay) {
+    if let Some(address) = handle.address().filter(|_| settings.take_over) {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let what = Offer { sockets, fingerprint, settling: claim.settling };
@@ -311,8 +313,12 @@ fn claim(
     if !settings.take_over {
         return Ok(Claim::shared(Sockets::default()));
     }
-    let claimed = takeover::claim(settings.shards.listen, fingerprint, settings.take_over_settle);
-    claimed.map_err(|refused| {
+    let newcomer = Newcomer {
+        fingerprint,
+        base: settings.take_over_settle,
+        is_forced: settings.take_over_is_forced,
+    };
+    takeover::claim(settings.shards.listen, newcomer).map_err(|refused| {
         let code = match refused {
             Refused::Settling { .. } => exit::HELD,
             _ => exit::RUN,

@@ -128,7 +128,7 @@ fn keep_telling(shards: &Handle, watched: Option<Duration>) {
 /// The status that the shards' answers make, if all have come in time.
 async fn within(time: Duration, answers: impl Future<Output = Vec<Report>>) -> Option<String> {
     let reports = tokio::time::timeout(time, answers).await.ok()?;
-    let clients = reports.iter().map(|report| report.clients_now).sum();
+    let clients = reports.iter().map(|report| report.clients).sum();
     Some(status(clients, reports.len()))
 }
 
@@ -165,7 +165,7 @@ mod tests {
     async fn shards_that_do_not_answer_are_no_sign_of_life() {
         let time = Duration::from_millis(20);
         assert_eq!(within(time, std::future::pending()).await, None);
-        let reports = || Report { clients_now: 2, ..Report::default() };
+        let reports = || Report { clients: 2, ..Report::default() };
         let answers = std::future::ready(vec![reports(), reports()]);
         assert_eq!(within(time, answers).await.as_deref(), Some("4 clients on 2 shards"));
     }

@@ -10,23 +10,26 @@
 //! No process serves an address beside another one by accident: a process that can neither take
 //! over nor have the address alone does not start.
 
+mod end;
 mod holder;
 mod meet;
+mod offer;
 mod pass;
 mod settle;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::unix;
-use meet::{ANSWER_TIMEOUT, Peer, START_TIMEOUT, Turn};
+use meet::{ANSWER_TIMEOUT, Peer, Turn};
 use pass::{Answer, FREE, SERVING};
 
 pub(crate) use holder::describe;
+pub(crate) use offer::{Offer, offer};
 pub(crate) use pass::{SOCKETS_MAX, Sockets};
 pub(crate) use settle::{Settling, fingerprint};
 
@@ -39,8 +42,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 const REFUSED_WAIT: Duration = Duration::from_secs(5);
 const REFUSED_ASK: Duration = Duration::from_millis(500);
 
-/// The time after which the older process tries again to get its name from a process that hangs.
-const NAME_AGAIN: Duration = Duration::from_secs(1);
+/// The longest time that the sockets of a process which has been ended may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why this process cannot have the address.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +56,8 @@ pub(crate) enum Refused {
     Settling { address: SocketAddr, who: String, left: Duration },
     /// Another process serves it and hangs.
     #[error(
-        "{address} is served by {who}, which does not answer within {}s: end it first",
+        "{address} is served by {who}, which does not answer within {}s: end it first, \
+         or --take-over force",
         ANSWER_TIMEOUT.as_secs()
     )]
     Silent { address: SocketAddr, who: String },
@@ -63,6 +67,16 @@ pub(crate) enum Refused {
     /// It could not be found out.
     #[error("cannot listen on {address}: {source}")]
     Failed { address: SocketAddr, source: io::Error },
+}
+
+/// The process that would like to take over, as the older one is told of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Newcomer {
+    pub(crate) fingerprint: u64,
+    /// The time for which it yields to no other process once it has taken over.
+    pub(crate) base: Duration,
+    /// `true` if it ends a process that does not answer.
+    pub(crate) is_forced: bool,
 }
 
 /// An address that is this process's to serve.
@@ -89,30 +103,40 @@ enum Asked {
     Nobody,
     Yields(Claim),
     Settling(Peer, Duration),
-    Silent(String),
+    /// It does not answer; `None` for one that does not even take the connection.
+    Silent(Option<Predecessor>),
 }
 
 /// Claims `address`: takes the sockets of the process of this user that serves it, or finds that
-/// nobody does. `base` is for how long this process yields to no other once it has taken over.
+/// nobody does.
 ///
 /// # Errors
 /// Another process has the address, or one that takes its connections, and keeps it.
-pub(crate) fn claim(
-    address: SocketAddr,
-    fingerprint: u64,
-    base: Duration,
-) -> Result<Claim, Refused> {
+pub(crate) fn claim(address: SocketAddr, newcomer: Newcomer) -> Result<Claim, Refused> {
     let failed = |source| Refused::Failed { address, source };
     if address.port() == 0 {
         // A port that is still to be chosen is nobody's.
         return Ok(Claim::alone(None));
     }
     let until = Instant::now() + REFUSED_WAIT;
+    let mut ended = None;
     loop {
         let turn = Turn::wait(address.port()).map_err(failed)?;
-        match ask(address, fingerprint, base).map_err(failed)? {
+        match ask(address, newcomer).map_err(failed)? {
             Asked::Yields(claim) => return Ok(Claim { turn: Some(turn), ..claim }),
-            Asked::Silent(who) => return Err(Refused::Silent { address, who }),
+            // Once: where each next one hangs too, another process is no cure.
+            Asked::Silent(Some(hung)) if newcomer.is_forced && ended.is_none() => {
+                end::end(&hung.stream, hung.who).map_err(failed)?;
+                tracing::warn!(pid = hung.who.pid, "ended a process that did not answer");
+                ended = Some(Instant::now());
+            }
+            Asked::Silent(hung) => {
+                let who = hung.map_or_else(
+                    || "a process that takes nobody in".into(),
+                    |hung| hung.who.to_string(),
+                );
+                return Err(Refused::Silent { address, who });
+            }
             Asked::Settling(peer, left) if Instant::now() >= until => {
                 return Err(Refused::Settling { address, who: peer.to_string(), left });
             }
@@ -121,24 +145,23 @@ pub(crate) fn claim(
                 drop(turn);
                 thread::park_timeout(REFUSED_ASK);
             }
-            Asked::Nobody => {
-                return match holder::of(address) {
-                    Some(who) => Err(Refused::InUse { address, who }),
-                    None => Ok(Claim::alone(Some(turn))),
-                };
-            }
+            Asked::Nobody => match holder::of(address) {
+                Some(_) if ended.is_some_and(|at| at.elapsed() < CLOSE_TIMEOUT) => {
+                    thread::park_timeout(ASK_AGAIN);
+                }
+                Some(who) => return Err(Refused::InUse { address, who }),
+                None => return Ok(Claim::alone(Some(turn))),
+            },
         }
     }
 }
 
-fn ask(address: SocketAddr, fingerprint: u64, base: Duration) -> io::Result<Asked> {
+fn ask(address: SocketAddr, newcomer: Newcomer) -> io::Result<Asked> {
     for _ in 0..ASKS_MAX {
         let stream = match meet::knock(&meet::place(address)) {
             Ok(Some(stream)) => stream,
             Ok(None) => return Ok(Asked::Nobody),
-            Err(error) if meet::is_timeout(&error) => {
-                return Ok(Asked::Silent("a process that takes nobody in".into()));
-            }
+            Err(error) if meet::is_timeout(&error) => return Ok(Asked::Silent(None)),
             Err(error) => return Err(error),
         };
         let who = meet::peer(&stream)?;
@@ -146,32 +169,31 @@ fn ask(address: SocketAddr, fingerprint: u64, base: Duration) -> io::Result<Aske
             // The kernel says whether another user has the port too.
             return Ok(Asked::Nobody);
         }
-        match ask_peer(stream, who, fingerprint, base) {
+        let mut asked = Predecessor { stream, who };
+        match pass::ask(&mut asked.stream, newcomer.fingerprint) {
+            Ok(answer) => return Ok(asked.answered(answer, newcomer.base)),
             Err(error) if is_gone(&error) => thread::park_timeout(ASK_AGAIN),
-            Err(error) if meet::is_timeout(&error) => return Ok(Asked::Silent(who.to_string())),
-            asked => return asked,
+            Err(error) if meet::is_timeout(&error) => return Ok(Asked::Silent(Some(asked))),
+            Err(error) => return Err(error),
         }
     }
     // It has gone, and its place has not been taken.
     Ok(Asked::Nobody)
 }
 
-fn ask_peer(
-    mut stream: UnixStream,
-    who: Peer,
-    fingerprint: u64,
-    base: Duration,
-) -> io::Result<Asked> {
-    Ok(match pass::ask(&mut stream, fingerprint)? {
-        Answer::Refuses(left) => Asked::Settling(who, left),
-        Answer::Yields { sockets, from, settle } => Asked::Yields(Claim {
-            sockets,
-            settling: Settling::after(base, from, settle),
-            predecessor: Some(Predecessor { stream, who }),
-            place: None,
-            turn: None,
-        }),
-    })
+impl Predecessor {
+    fn answered(self, answer: Answer, base: Duration) -> Asked {
+        match answer {
+            Answer::Refuses(left) => Asked::Settling(self.who, left),
+            Answer::Yields { sockets, from, settle } => Asked::Yields(Claim {
+                sockets,
+                settling: Settling::after(base, from, settle),
+                predecessor: Some(self),
+                place: None,
+                turn: None,
+            }),
+        }
+    }
 }
 
 impl Claim {
@@ -211,91 +233,6 @@ impl Claim {
     }
 }
 
-/// The sockets that the older process passes on, and the process that gets them.
-#[derive(Debug)]
-pub(crate) struct Offer {
-    pub(crate) sockets: Sockets,
-    pub(crate) fingerprint: u64,
-    pub(crate) settling: Settling,
-}
-
-/// Waits, on a thread of its own, for a process that takes over; `yield_place` then lets this one
-/// go.
-///
-/// # Errors
-/// The thread cannot be started.
-pub(crate) fn offer(
-    address: SocketAddr,
-    offer: Offer,
-    yield_place: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
-    let place = meet::place(address);
-    // At once, so that the next one to start finds this one.
-    let door = meet::open(&place);
-    thread::Builder::new().name("takeover".into()).spawn(move || {
-        let door = door.unwrap_or_else(|error| open_later(&place, &error));
-        let (mut stream, who) = wait(&door, &offer);
-        // The name must be free before the newer process is told so.
-        drop(door);
-        tracing::info!(pid = who.pid, "another process has taken over: draining");
-        yield_place();
-        let _ = stream.write_all(&[FREE]);
-    })?;
-    Ok(())
-}
-
-/// Takes the name once the process that has it is gone.
-fn open_later(place: &str, error: &io::Error) -> UnixListener {
-    tracing::warn!(%error, "no other process can take over from this one yet");
-    loop {
-        thread::park_timeout(NAME_AGAIN);
-        if let Ok(door) = meet::open(place) {
-            return door;
-        }
-    }
-}
-
-/// Lends the sockets to every process that asks and may have them, until one of them serves.
-fn wait(door: &UnixListener, offer: &Offer) -> (UnixStream, Peer) {
-    loop {
-        let served = door.accept().and_then(|(stream, _)| serve(stream, offer));
-        match served {
-            Ok(Some(found)) => return found,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "a process asked for the listeners and did not take over");
-                thread::park_timeout(ASK_AGAIN);
-            }
-        }
-    }
-}
-
-fn serve(mut stream: UnixStream, offer: &Offer) -> io::Result<Option<(UnixStream, Peer)>> {
-    let who = meet::peer(&stream)?;
-    if !who.is_trusted {
-        // Anybody on this host can connect here: that is not worth a line, nor a pause.
-        tracing::debug!(pid = who.pid, "another user's process asked for the listeners");
-        return Ok(None);
-    }
-    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    let newcomer = pass::hear(&mut stream)?;
-    let now = Instant::now();
-    // A process that goes anyhow keeps nobody waiting.
-    if let Some(left) = offer.settling.left(newcomer, now)
-        && !crate::signals::is_leaving()
-    {
-        tracing::debug!(pid = who.pid, ?left, "a process asked for the listeners too early");
-        pass::refuse(&mut stream, left)?;
-        return Ok(None);
-    }
-    let again = offer.settling.proposal(newcomer, now);
-    pass::send(&stream, &offer.sockets, offer.fingerprint, again)?;
-    stream.set_read_timeout(Some(START_TIMEOUT))?;
-    pass::expect(&mut stream, SERVING)?;
-    Ok(Some((stream, who)))
-}
-
 fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
@@ -311,6 +248,10 @@ mod tests {
 
     const BASE: Duration = Duration::from_secs(30);
 
+    fn newcomer(fingerprint: u64) -> Newcomer {
+        Newcomer { fingerprint, base: BASE, is_forced: false }
+    }
+
     fn offered(address: SocketAddr, settling: Settling) -> mpsc::Receiver<()> {
         let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
         let sockets = Sockets { listeners: vec![listener], admin: None };
@@ -324,17 +265,17 @@ mod tests {
     fn a_process_that_dies_on_the_way_changes_nothing() {
         let address = "127.0.0.9:1".parse().unwrap();
         let gone = offered(address, Settling::none());
-        let dies = claim(address, 2, BASE).unwrap();
+        let dies = claim(address, newcomer(2)).unwrap();
         assert_eq!(dies.sockets.listeners.len(), 1);
         drop(dies);
-        let mut takes = claim(address, 2, BASE).unwrap();
+        let mut takes = claim(address, newcomer(2)).unwrap();
         assert_eq!(takes.sockets.listeners.len(), 1);
         assert!(gone.try_recv().is_err(), "nobody has taken over yet");
         assert!(takes.settling.left(1, Instant::now()).is_some());
         takes.relieve();
         takes.settle();
         gone.recv_timeout(Duration::from_secs(20)).unwrap();
-        let free = claim(address, 2, BASE).unwrap();
+        let free = claim(address, newcomer(2)).unwrap();
         assert!(free.sockets.listeners.is_empty() && free.predecessor.is_none());
     }
 
@@ -343,7 +284,7 @@ mod tests {
         let address = "127.0.0.9:2".parse().unwrap();
         let gone = offered(address, Settling::after(BASE, 7, BASE));
         let began = Instant::now();
-        let refused = claim(address, 7, BASE).unwrap_err();
+        let refused = claim(address, newcomer(7)).unwrap_err();
         assert!(matches!(refused, Refused::Settling { .. }), "{refused}");
         assert!(refused.to_string().contains(&format!("process {}", std::process::id())));
         assert!(began.elapsed() >= REFUSED_WAIT, "a restart loop must be slow");
@@ -363,7 +304,7 @@ mod tests {
             pass::send(&stream, &sockets, 1, Duration::ZERO).unwrap();
             (door, stream)
         });
-        let mut takes = claim(address, 2, BASE).unwrap();
+        let mut takes = claim(address, newcomer(2)).unwrap();
         let hung = hangs.join().unwrap();
         let began = Instant::now();
         takes.relieve();
@@ -388,7 +329,7 @@ mod tests {
     fn a_process_that_hangs_is_given_up() {
         let address: SocketAddr = "127.0.0.9:3".parse().unwrap();
         let _hangs = meet::open(&meet::place(address)).unwrap();
-        let refused = claim(address, 1, BASE).unwrap_err();
+        let refused = claim(address, newcomer(1)).unwrap_err();
         assert!(matches!(refused, Refused::Silent { .. }), "{refused}");
     }
 }

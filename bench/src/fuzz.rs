@@ -1,5 +1,5 @@
-//! What any bytes from a server must leave true of the generator's reading; the target `reader` of
-//! `tests/fuzz`, whose seeds are replayed here.
+//! Facts about the generator's reading that any bytes from a server must leave true; the target
+//! `reader` of `tests/fuzz`, whose seeds are replayed here.
 
 use crate::frame::{PAYLOAD_BYTES_MAX, Reader, TooLong, put_masked, put_unmasked};
 use crate::load::stamp::{Halves, STAMP_BYTES, Stamp, Stamper};

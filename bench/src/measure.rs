@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use serde::de::DeserializeOwned;
+
 use crate::agents;
-use crate::load::{AnyLoad, Echo, Failed, Idle, Plan, Setup, Storm, messages};
+use crate::load::{
+    AnyLoad, Echo, Failed, Idle, LoadResult, Plan, Schedule, Setup, Storm, messages,
+};
 use crate::run::Run;
 
 /// A load that can be run again and again, against one server or another.
@@ -19,6 +23,20 @@ pub(crate) trait Measure: Clone {
 
     /// Runs it, from the first connect to the last receipt.
     fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed>;
+}
+
+/// Runs a load on its agents, or here where it has none.
+fn gather<T: DeserializeOwned + Send>(
+    (setup, schedule): (&Setup, &Schedule),
+    stopped: &AtomicBool,
+    of_agents: impl FnOnce() -> AnyLoad,
+    here: impl FnOnce() -> Result<LoadResult<T>, Failed>,
+) -> Result<LoadResult<T>, Failed> {
+    if setup.agents.count() > 0 {
+        agents::lead(setup, schedule, stopped, &of_agents())
+    } else {
+        here()
+    }
 }
 
 impl Measure for Plan {
@@ -36,16 +54,9 @@ impl Measure for Plan {
     }
 
     fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let gathered = if self.setup.agents.count() > 0 {
-            agents::lead(
-                &self.setup,
-                &self.schedule(),
-                stopped,
-                &AnyLoad::Traffic(Box::new(self.clone())),
-            )?
-        } else {
-            messages::work(self, stopped, None)?
-        };
+        let of_agents = || AnyLoad::Traffic(Box::new(self.clone()));
+        let here = || messages::work(self, stopped, None);
+        let gathered = gather((&self.setup, &self.schedule()), stopped, of_agents, here)?;
         messages::record(self, gathered)
     }
 }
@@ -79,11 +90,9 @@ impl Measure for Idle {
     }
 
     fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let gathered = if self.setup.agents.count() > 0 {
-            agents::lead(&self.setup, &self.schedule(), stopped, &AnyLoad::Idle(self.clone()))?
-        } else {
-            self.work(stopped, None)?
-        };
+        let of_agents = || AnyLoad::Idle(self.clone());
+        let here = || self.work(stopped, None);
+        let gathered = gather((&self.setup, &self.schedule()), stopped, of_agents, here)?;
         self.record(gathered)
     }
 }
@@ -98,11 +107,9 @@ impl Measure for Storm {
     }
 
     fn run(&self, stopped: &Arc<AtomicBool>) -> Result<Run, Failed> {
-        let gathered = if self.setup.agents.count() > 0 {
-            agents::lead(&self.setup, &Self::SCHEDULE, stopped, &AnyLoad::Connect(self.clone()))?
-        } else {
-            self.work(stopped, None)?
-        };
+        let of_agents = || AnyLoad::Connect(self.clone());
+        let here = || self.work(stopped, None);
+        let gathered = gather((&self.setup, &Self::SCHEDULE), stopped, of_agents, here)?;
         self.record(gathered)
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Pair {
     /// Where the second server is, if not at the same URL.
     #[arg(long, value_name = "URL", requires = "pair", value_parser = Url::read)]
     pair_url: Option<Url>,
-    /// What tables call them, as a,b; without it their commands.
+    /// Their names in tables, as a,b; without it their commands.
     #[arg(long, value_name = "A,B", requires = "pair", value_parser = labels)]
     pair_labels: Option<[String; 2]>,
 }
@@ -48,7 +48,7 @@ struct Side<'a> {
 }
 
 impl Pair {
-    /// Whether two servers are to be compared.
+    /// Returns `true` if two servers are to be compared.
     pub(crate) fn is_asked(&self) -> bool {
         !self.pair.is_empty()
     }
@@ -114,12 +114,12 @@ fn one_run<L: Measure>(
     Ok(run)
 }
 
-/// Who is first changes with every repeat.
+/// Returns the order of a repeat: the first one changes with every repeat.
 fn order(repeat: usize) -> [usize; 2] {
     if repeat.is_multiple_of(2) { [0, 1] } else { [1, 0] }
 }
 
-/// What to call them: their programs if these differ, their commands if not.
+/// Returns their names: their programs if these differ, their commands if not.
 fn named(first: &str, second: &str) -> [String; 2] {
     let program = |command: &str| {
         let mut words = command.split_whitespace().filter(|word| *word != "exec");

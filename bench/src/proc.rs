@@ -1,4 +1,4 @@
-//! What the kernel says of a process: CPU time to the nanosecond, and private memory.
+//! The kernel's figures of a process: CPU time to the nanosecond, and private memory.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::{fs, io};
 /// A tick of `/proc/PID/stat`: `USER_HZ` is 100 on every architecture that runs these servers.
 const TICK_NS: u64 = 10_000_000;
 
-/// What a process's threads have run until some moment.
+/// The running times of a process's threads until some moment.
 ///
 /// A running thread's time lags by up to a scheduler tick, so look when the process sleeps.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ impl CpuTime {
     }
 }
 
-/// What a process holds, in bytes, user space.
+/// The memory of a process in user space, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
     pub(crate) rss: u64,
@@ -71,7 +71,7 @@ impl Memory {
     }
 }
 
-/// Whether a process runs: one that has ended and waits for its parent does not.
+/// Returns `true` if a process runs. One that has ended and waits for its parent does not.
 pub(crate) fn is_there(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
@@ -115,8 +115,8 @@ pub(crate) fn cpu_ticks(pid: u32) -> Option<(u64, u64)> {
     split_ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// What the calling thread has run for outside of the kernel, in nanoseconds, as the kernel's ticks
-/// divide its time.
+/// Returns the time in nanoseconds for which the calling thread has run outside of the kernel, as
+/// the kernel's ticks divide its time.
 pub(crate) fn thread_user_ns() -> u64 {
     let stat = fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
     split_ticks_of(&stat).map_or(0, |(user, _)| user * TICK_NS)

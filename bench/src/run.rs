@@ -1,4 +1,4 @@
-//! What a run found: the record that every output is made of, and the schema of its JSON.
+//! The record of a run, from which every output is made, and the schema of its JSON.
 //!
 //! Times are in nanoseconds where a field ends in `_ns`, in seconds where it ends in `_s`. Shares
 //! are of one core, from 0. A histogram is stored whole, as the base64 of `HdrHistogram`'s
@@ -19,7 +19,7 @@ pub(crate) struct Run {
     pub(crate) command: String,
     /// As typed, to repeat it.
     pub(crate) command_line: Vec<String>,
-    /// What a chart calls it; the file's name if empty.
+    /// The name of the run in charts; the file's name if empty.
     #[serde(default)]
     pub(crate) label: String,
     /// Of this tool.
@@ -41,7 +41,7 @@ pub(crate) struct Run {
     /// Of the measured server, if its process is known.
     pub(crate) server: Option<ServerCost>,
     pub(crate) generator: Generator,
-    /// What became of clients whose connections ended, where they were to come back.
+    /// The outcome for clients whose connections ended, where they were to come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) returns: Option<Returns>,
     /// The processes that drove the load, where those were several.
@@ -50,7 +50,7 @@ pub(crate) struct Run {
     /// The same load against the bare loop in the same run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<Box<Run>>,
-    /// What a search has tried; the rest is a run of its answer.
+    /// The loads that a search has tried; the rest is a run of its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) search: Option<Box<Search>>,
     /// One entry a second.
@@ -61,7 +61,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether someone ended it early.
+    /// Returns `true` if someone ended the run early.
     pub(crate) fn was_cut_short(&self) -> bool {
         self.totals.seconds < 0.99 * self.load.seconds
     }
@@ -81,17 +81,17 @@ pub(crate) struct Host {
     pub(crate) steal: f64,
 }
 
-/// What was measured.
+/// The server that was measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) url: String,
     /// `tcp` or `tls`.
     pub(crate) transport: String,
-    /// What a message looks like there: `plain`, the subprotocol, or the template.
+    /// The form of a message there: `plain`, the subprotocol, or the template.
     pub(crate) dialect: String,
 }
 
-/// What was asked of it.
+/// The load that was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Load {
     pub(crate) clients: u64,
@@ -206,7 +206,7 @@ pub(crate) struct Latency {
     pub(crate) histogram: String,
 }
 
-/// What the server's process used.
+/// The resources that the server's process used.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ServerCost {
     pub(crate) pid: u32,
@@ -227,7 +227,7 @@ pub(crate) struct ServerCost {
     pub(crate) memory_untold: Option<String>,
 }
 
-/// What the generator used, and whether it kept up.
+/// The resources that the generator used, and its lateness.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Generator {
     pub(crate) threads: u32,
@@ -252,7 +252,8 @@ pub(crate) struct Agent {
     pub(crate) threads: u32,
     /// The most files and sockets that it may have open.
     pub(crate) descriptors: u64,
-    /// What it added to its clock; 0 on the coordinator's host, whose clock is the run's.
+    /// The offset that it added to its clock; 0 on the coordinator's host, whose clock is the
+    /// run's.
     pub(crate) clock_offset_ns: i64,
     /// How much more would have been right when the run was over.
     pub(crate) clock_drift_ns: i64,
@@ -278,12 +279,12 @@ pub(crate) struct Second {
     pub(crate) histogram: String,
 }
 
-/// What came of one `--threshold`.
+/// The outcome of one `--threshold`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     /// As typed.
     pub(crate) threshold: String,
-    /// What was found, in the threshold's unit; `None`: the run has no such figure.
+    /// The value that was found, in the threshold's unit; `None`: the run has no such figure.
     pub(crate) found: Option<f64>,
     pub(crate) met: bool,
 }
@@ -291,18 +292,18 @@ pub(crate) struct Verdict {
 /// Why a run proves nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Fault {
-    /// What is wrong, in a few words.
+    /// The fault, in a few words.
     pub(crate) what: String,
-    /// What would cure it.
+    /// The remedy.
     pub(crate) remedy: String,
 }
 
 /// A search for the greatest load that holds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Search {
-    /// What was raised.
+    /// The quantity that was raised.
     pub(crate) by: By,
-    /// What had to hold, as thresholds.
+    /// The thresholds that had to hold.
     pub(crate) slos: Vec<String>,
     /// The least load that was tried, and the greatest that would have been.
     pub(crate) start: f64,
@@ -318,13 +319,13 @@ pub(crate) struct Search {
     pub(crate) ended: Ended,
     /// Why it ended before it was through: what was wrong, and what would cure it.
     pub(crate) fault: Option<Fault>,
-    /// What moved between the two, the first one first.
+    /// The figures that moved between the two, the first one first.
     pub(crate) moved: Vec<Moved>,
     /// In the order in which they were tried.
     pub(crate) steps: Vec<Step>,
 }
 
-/// What a search raises.
+/// The quantity that a search raises.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum By {
@@ -360,7 +361,7 @@ pub(crate) struct Step {
     pub(crate) load: f64,
     /// `held`, `missed` or `unproven`.
     pub(crate) verdict: String,
-    /// What was missed, or what proves nothing.
+    /// The thresholds that were missed, or the faults by which the run proves nothing.
     pub(crate) why: Vec<String>,
     /// Its repeats, whole. One that ended without a record is missing.
     pub(crate) runs: Vec<Run>,

@@ -10,14 +10,14 @@ use crate::host::thread_cpu_ns;
 use crate::output::hist;
 use crate::proc::thread_user_ns;
 
-/// What one thread saw in one second.
+/// The counts of one thread in one second.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Interval {
     /// Seconds since the measuring began.
     pub(crate) second: u64,
     pub(crate) published: u64,
     pub(crate) received: u64,
-    /// What the thread ran for, and of it outside of the kernel.
+    /// The running time of the thread, in all and outside of the kernel.
     pub(crate) cpu_ns: u64,
     pub(crate) user_ns: u64,
     #[serde(with = "hist::text")]
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(kept, costs);
     }
 
-    /// What a coordinator has of an agent's seconds.
+    /// Returns an agent's seconds as the coordinator has them.
     fn told(intervals: Intervals) -> Vec<Interval> {
         let text = serde_json::to_string(&intervals).unwrap();
         let read: Intervals = serde_json::from_str(&text).unwrap();

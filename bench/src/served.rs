@@ -199,7 +199,7 @@ mod tests {
         assert!(name.starts_with("python3"), "{name}");
         served.end().unwrap();
         for pid in [worker, shell] {
-            // Whoever has ended and is not looked after yet has no command line any more.
+            // A process that has ended and is not waited for yet has no command line any more.
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             assert!(line.is_empty(), "{pid} lives");
         }

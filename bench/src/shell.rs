@@ -1,4 +1,4 @@
-//! What a shell and `man` are told of this command line: completions and manual pages.
+//! Completions for shells and manual pages, made from this command line.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -55,6 +55,8 @@ impl Command {
                     Some(name) => command.find_subcommand(name)?.clone(),
                     None => command,
                 };
+                // Commands have no version of their own, and every page shows one.
+                let page = page.version(env!("CARGO_PKG_VERSION"));
                 // Writing to memory does not fail.
                 let _ = clap_mangen::Man::new(page).render(&mut out);
             }
@@ -83,6 +85,7 @@ mod tests {
         let page = text(Command::Man { of: Some("search".to_owned()) });
         assert!(page.contains("stentor\\-bench") && page.contains("slo"), "{page}");
         assert!(page.contains("Examples:"), "{page}");
+        assert!(page.contains(env!("CARGO_PKG_VERSION")), "{page}");
         assert!(bytes(Command::Man { of: Some("nothing".to_owned()) }).is_none());
     }
 }

@@ -11,7 +11,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use serde::{Deserialize, Serialize};
 
-/// What browsers offer for a WebSocket: servers that also speak HTTP/2 would choose that.
+/// The one protocol that browsers offer for a WebSocket: servers that also speak HTTP/2 would
+/// choose that.
 const ALPN: &[u8] = b"http/1.1";
 
 /// Names for which one client keeps what it needs to resume: it has one server.

@@ -36,7 +36,7 @@ const FLAGS: [&str; 14] = [
     "--quiet",
 ];
 
-/// What the server was told, and by whom.
+/// The messages that the server was sent, and their senders.
 struct Told {
     numbers: Vec<usize>,
     publications: usize,
@@ -171,7 +171,7 @@ fn a_protocol_within_the_frames_is_driven_by_flags() {
 
 /// A server that closes before it was ready has not let its clients in.
 #[test]
-fn who_is_not_let_in_is_not_connected() {
+fn clients_that_are_not_let_in_do_not_count_as_connected() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! What the tool says of a path that is late, held back, cut, ended or damaged, while its run goes
-//! on: it ends in time, and counts what it did not hear.
+//! Runs over a path that is late, held back, cut, ended or damaged meanwhile: the tool ends in
+//! time, and counts what it did not hear.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 #[path = "../../tests/faults/proxy.rs"]
@@ -129,7 +129,7 @@ fn a_cut_and_an_end_are_counted_for_every_client() {
 }
 
 #[test]
-fn what_damage_has_destroyed_is_counted_as_lost() {
+fn damaged_messages_are_counted_as_lost() {
     let (run, code) = run(|proxy, began| {
         at(began, Duration::from_secs(1));
         proxy.set(Way::Clear, Way::Corrupt(997));

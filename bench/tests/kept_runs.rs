@@ -33,7 +33,7 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// What the tool says of `arguments` that it must refuse.
+/// Returns the tool's complaint about `arguments` that it must refuse.
 fn refusal(arguments: &[&str], folder: &Path) -> String {
     let output = Command::new(TOOL).args(arguments).current_dir(folder).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
@@ -43,7 +43,7 @@ fn refusal(arguments: &[&str], folder: &Path) -> String {
 }
 
 #[test]
-fn pypi_hdrhistogram_reads_what_the_tool_writes() {
+fn pypi_hdrhistogram_reads_the_tools_files() {
     run(python("read_back.py").arg(TOOL).arg(folder("read_back")));
 }
 

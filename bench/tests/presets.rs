@@ -1,4 +1,4 @@
-//! The figures of the README: each preset runs once, tiny, against the bare loop.
+//! The figures of the README: each preset runs once, with few clients, against the bare loop.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -37,7 +37,8 @@ impl Bare {
     fn figure(&self, name: &str, flags: &[&str]) -> Value {
         let mut file = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         file.push(format!("preset-{name}-{}.json", self.address.port()));
-        let url = format!("ws://{}/ws", self.address);
+        let query = if name.contains("channels") { "?channel=c$C" } else { "" };
+        let url = format!("ws://{}/ws{query}", self.address);
         let (json, pid) = (file.to_str().unwrap(), self.child.id().to_string());
         let all = ["figure", name, &url, "--quiet", "--json", json, "--server-pid", &pid];
         let output = Command::new(TOOL).args(all).args(flags).output().unwrap();
@@ -74,6 +75,21 @@ fn message_presets_reach_all_clients() {
         let published = paced["totals"]["published"].as_u64().unwrap();
         assert!((29..=31).contains(&published), "{published} at 100/s in 300 ms");
         assert!(paced["latencies"]["last"]["p99_ns"].as_u64() > Some(0));
+    }
+}
+
+/// Each client has a channel of its own: it alone receives its messages.
+#[test]
+fn presets_of_many_channels_have_a_bare_loop() {
+    let tiny = ["--channels", "10", "-r", "200/s", "-d", "300ms", "--warmup", "100ms"];
+    let bare = Bare::start(&["--alone"]);
+    for name in ["channels-10k", "channels-40k", "json-channels-10k", "json-channels-40k"] {
+        let run = bare.figure(name, &tiny);
+        let totals = &run["totals"];
+        let (published, lost) = (totals["published"].as_u64().unwrap(), &totals["lost"]);
+        assert!((55..=65).contains(&published), "{name}: {totals}");
+        assert_eq!((totals["deliveries"].as_u64(), lost), (Some(published), &0.into()), "{name}");
+        assert_eq!(run["load"]["clients"], 10, "{name}");
     }
 }
 

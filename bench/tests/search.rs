@@ -1,5 +1,5 @@
-//! Whether a search finds what is known: servers with a knee, a bound, and a loss, and what it must
-//! say of each.
+//! A search finds limits that are known beforehand: servers with a knee, a bound, and a loss, and
+//! the answer that is right for each.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use std::collections::BTreeMap;
@@ -18,10 +18,10 @@ use serde_json::Value;
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// What a server cannot do.
+/// The limits of a server.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// What a message costs it: while it works on one, the others wait.
+    /// The time that a message takes: while the server works on one, the others wait.
     cost: Duration,
     /// Clients that it has room for.
     room: usize,
@@ -74,7 +74,7 @@ fn serve_and_count(limits: Limits) -> (SocketAddr, Arc<AtomicUsize>) {
                         thread::park_timeout(left);
                     }
                     for client in clients.values_mut().filter(|_| !soon) {
-                        // Whoever has gone is told of by the thread that reads.
+                        // The thread that reads notices clients that have gone.
                         let _ = client.write_all(&frame);
                     }
                 }
@@ -179,7 +179,7 @@ fn the_knee_of_a_server_is_found() {
     assert!((34.0..=46.0).contains(&held), "{table}");
     assert!(missed > held && missed <= 1.1 * held, "{table}");
     assert_eq!((&found["ended"], &found["by"]), (&"found".into(), &"rate".into()));
-    // What is shown is a run of the answer.
+    // The record shows a run of the answer.
     assert_eq!((&run["load"]["rate"], &run["command"]), (&found["held"], &"search".into()));
     assert_eq!(run["thresholds"][0]["met"], true);
     for step in found["steps"].as_array().unwrap() {
@@ -228,7 +228,7 @@ fn a_loss_is_always_a_miss() {
 }
 
 #[test]
-fn what_holds_everywhere_or_nowhere_is_said() {
+fn a_bound_that_holds_everywhere_or_nowhere_is_reported() {
     let address = serve(NONE);
     let base = "-c 100 -d 300ms --warmup 0 --repeats 1 --start 50/s --max 60/s";
     let (output, run) = search("max", address, &format!("{base} --slo p50<1s"));
@@ -278,9 +278,10 @@ fn a_search_that_cannot_begin_says_why() {
     assert_eq!(output.status.code(), Some(3));
 }
 
-/// What a server does not read waits in the generator, which ends before its memory does.
+/// Messages that a server does not read wait in the generator, which ends before its memory is
+/// full.
 #[test]
-fn a_server_that_does_not_read_is_told_of() {
+fn a_server_that_does_not_read_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -300,7 +301,7 @@ fn a_server_that_does_not_read_is_told_of() {
 
 /// Interrupted in its second step it keeps what it has.
 #[test]
-fn an_interrupted_search_ends_with_what_it_has() {
+fn an_interrupted_search_ends_with_its_steps_so_far() {
     let (address, came) = serve_and_count(NONE);
     let path = kept("interrupted");
     let _ = std::fs::remove_file(&path);

@@ -29,7 +29,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Who is the first changes from repeat to repeat, each server is looked at while it runs, and the
+/// The first one changes from repeat to repeat, each server is looked at while it runs, and the
 /// joining loop needs far less of its CPU where many publish at once.
 #[test]
 fn a_pair_is_two_servers_in_turn() {
@@ -68,7 +68,7 @@ fn a_pair_is_two_servers_in_turn() {
 }
 
 #[test]
-fn storms_and_silence_have_pairs_too() {
+fn storms_and_idle_clients_have_pairs_too() {
     let address = free_address();
     let url = format!("ws://{address}/ws");
     let raw = format!("{TOOL} raw --listen {address}");

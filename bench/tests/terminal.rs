@@ -1,4 +1,4 @@
-//! The tool on a pseudo terminal: what it draws there, and that all is as it was afterwards.
+//! The tool on a pseudo terminal: its drawing, and a terminal that is afterwards as it was.
 //!
 //! `terminal.py` is the terminal; each test is a function of it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]

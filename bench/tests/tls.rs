@@ -1,4 +1,4 @@
-//! Loads within TLS, with the real binary: what is counted, and what is said where it cannot be.
+//! Loads within TLS, with the real binary: the counts, and the message where TLS cannot be had.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use std::fs;
@@ -126,7 +126,7 @@ fn framed(payload: &[u8]) -> Vec<u8> {
     [&frame, payload].concat()
 }
 
-/// What the first one says goes to all, so many times.
+/// Sends messages of the first client to all of them.
 fn fan_out(mut clients: Vec<Stream>, messages: usize) -> Vec<Stream> {
     for _ in 0..messages {
         let Some(payload) = read_frame(&mut clients[0]) else { break };
@@ -161,7 +161,7 @@ fn complaint(output: &Output, code: i32) -> String {
 
 /// Short ones, and some that fill several records and reads.
 #[test]
-fn what_comes_within_tls_is_counted() {
+fn messages_within_tls_are_counted() {
     let identity = Identity::new("counted");
     for (size, rate) in [(64, 300), (200_000, 30)] {
         let address = identity.serve(|clients| drop(fan_out(clients, usize::MAX)));
@@ -232,7 +232,7 @@ fn sessions_are_resumed_only_where_that_is_asked() {
 
 /// A server that ends with a close frame, with TLS's own goodbye, or with neither.
 #[test]
-fn how_a_server_ends_is_told() {
+fn the_end_of_a_server_is_reported() {
     let identity = Identity::new("ends");
     for (ending, close, goodbye) in
         [("1001", true, true), ("1001", true, false), ("none", false, true)].into_iter().chain([(
@@ -262,12 +262,12 @@ fn how_a_server_ends_is_told() {
 }
 
 #[test]
-fn who_speaks_something_else_is_told_so() {
+fn a_server_without_tls_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let plain = listener.local_addr().unwrap();
     thread::spawn(move || {
         while let Ok((mut client, _)) = listener.accept() {
-            // Whoever has gone by then has heard enough.
+            // A client that has gone by then has heard enough.
             let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
             let _ = client.read(&mut [0; 1000]);
         }

@@ -1,4 +1,4 @@
-"""Stentor beside the bare loop: the figures of the README.
+"""Stentor beside the bare loop, or beside itself under another load: the figures of the README.
 
 A ratio is taken within each round; the median of the rounds' ratios is the figure.
 """
@@ -7,12 +7,13 @@ import statistics
 import time
 
 from figurelib.cross import cross
-from figurelib.report import kept, lost, median_told, number, row, spread
+from figurelib.report import NOT_TOLD, kept, lost, median_told, number, row, spread
 from figurelib.server import bare_loop, cpu_seconds, stentor
-from figurelib.table import FIGURES, PAIRED, timed
+from figurelib.table import FIGURES, MEMORY, beside, timed
+from figurelib.wire import json_message_bytes
 
-# Figures without a bare loop beside them.
-SINGLE = ["idle", "asleep", "cross"]
+# Figures that are no ratio.
+SINGLE = ["idle", "idle-json", "asleep", "cross"]
 
 
 class Bare:
@@ -26,29 +27,42 @@ class Bare:
 
     def compare(self, name):
         if name in SINGLE:
-            return getattr(self, name)()
+            return getattr(self, name.replace("-", "_"))()
         figure = FIGURES[name]
+        other = beside(figure, self.json_bytes) if figure.beside else figure
         resting = self.resting(figure) if name == "ping" else (0.0, 0.0)
         runs = []
-        with stentor(self.command, figure.flags) as ours, bare_loop(figure.bare_flags) as bare:
+        with self.server(figure) as ours, self.server(other) if figure.beside else bare_loop(figure.bare_flags) as bare:
+            loads = {ours: figure, bare: other}
             for turn in range(self.rounds * figure.runs):
                 # Each goes first as often as the other.
                 order = (ours, bare) if turn % 2 == 0 else (bare, ours)
-                records = {server: server.measure(timed(figure, self.seconds)) for server in order}
+                records = {server: self.run(server, loads[server]) for server in order}
                 runs.append((records[ours], records[bare]))
         pairs = [tuple(less(figure, record, share) for record, share in zip(run, resting)) for run in runs]
-        ratios = [value / beside for value, beside in pairs]
-        value, beside = (statistics.median(column) for column in zip(*pairs))
+        ratios = [ours / theirs for ours, theirs in pairs]
+        value, of_bare = (statistics.median(column) for column in zip(*pairs))
         ratio = statistics.median(ratios)
         count = sum(lost(record) for run in runs for record in run)
         asked, met = verdict(figure, value, ratio)
         met = met and count == 0
         text = f"lost {count}" if count else "" if not asked else "ok" if met else "over"
-        row(name, figure.unit, number(value), number(beside), f"{ratio:.3f}", spread(ratios), ", ".join(asked), text)
+        text += f"   beside {figure.beside[1]}, not the bare loop" if figure.beside else ""
+        row(name, figure.unit, number(value), number(of_bare), f"{ratio:.3f}", spread(ratios), ", ".join(asked), text)
         self.results.add(
-            name, unit=figure.unit, ours=value, bare=beside, ratio=ratio, ratios=ratios, met=met,
+            name, unit=figure.unit, ours=value, bare=of_bare, ratio=ratio, ratios=ratios, met=met,
             runs=[[kept(record) for record in run] for run in runs],
         )
+
+    def server(self, figure):
+        return stentor(self.command, figure.flags, figure.shards)
+
+    def run(self, server, figure):
+        return server.measure(timed(figure, self.seconds), figure.path)
+
+    def json_bytes(self):
+        with self.server(FIGURES["json-1k"]) as server:
+            return json_message_bytes(server.port, 64)
 
     def resting(self, figure):
         """The share of a core that as many clients cost while nobody pings: not the pings' cost."""
@@ -61,15 +75,32 @@ class Bare:
 
     def idle(self):
         """Private memory of idle clients, of a new server each time."""
-        figure, runs = PAIRED["idle-15k"], []
-        for _ in range(min(self.rounds, 3)):
-            with stentor(self.command) as server:
-                runs.append(server.measure(timed(figure, self.seconds)))
+        figure = MEMORY["idle-15k"]
+        runs = [self.of_new_server(figure) for _ in range(min(self.rounds, 3))]
         value = median_told(figure.value(run) for run in runs)
         share = statistics.median(run["server"]["cpu_share"] for run in runs) * 100
-        text = ("" if value is None else "ok" if value <= 900 else "over") + f"   {share:.3f} % of a core meanwhile"
+        text = within(value, figure.value_max) + f"   {share:.3f} % of a core meanwhile"
         row("idle-15k", figure.unit, number(value), "", "", "", "900, aim 500", text)
         self.results.add("idle-15k", bytes=value, cpu_share=share / 100, runs=[kept(run) for run in runs])
+
+    def idle_json(self):
+        """Private memory of idle JSON clients beyond that of plain ones."""
+        figure, runs = MEMORY["idle-json"], []
+        plain = beside(figure, self.json_bytes)
+        for _ in range(min(self.rounds, 3)):
+            runs.append([self.of_new_server(one) for one in (figure, plain)])
+        value, of_plain = (median_told(map(figure.value, column)) for column in zip(*runs))
+        beyond = None if None in (value, of_plain) else value - of_plain
+        text = f"{within(beyond, figure.value_max)}   {number(beyond)} beyond plain, not the bare loop"
+        row("idle-json", figure.unit, number(value), number(of_plain), "", "", f"plain + {figure.value_max}", text)
+        self.results.add(
+            "idle-json", bytes=value, plain_bytes=of_plain, beyond=beyond,
+            runs=[[kept(run) for run in pair] for pair in runs],
+        )
+
+    def of_new_server(self, figure):
+        with self.server(figure) as server:
+            return self.run(server, figure)
 
     def asleep(self):
         """CPU of a server without clients."""
@@ -87,6 +118,11 @@ def less(figure, record, resting):
     pings = record["totals"]["pings"]
     value = figure.value(record)
     return value - resting * record["totals"]["seconds"] * 1e6 / pings if resting else value
+
+
+def within(value, most):
+    """Returns a verdict in a word."""
+    return NOT_TOLD if value is None else "ok" if value <= most else "over"
 
 
 def verdict(figure, value, ratio):

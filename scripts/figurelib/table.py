@@ -61,21 +61,51 @@ class Figure(NamedTuple):
     fresh: bool = False
     # Path and query of the endpoint.
     path: str = "/ws"
-    # The figure whose load is run beside this one in every round of a pair, and the name of the ratio.
+    # The figure whose load is run beside this one in every round, in the place of the bare loop's, and the name of
+    # the ratio.
     beside: tuple = ()
 
 
 EACH = "us/delivery"
 JOINED = ("--joined",)
 
-# The figures that have a bare loop beside them.
+# A message goes back to its sender only.
+ALONE = ("--alone",)
+
+
+def of_channels(preset, ratio_max):
+    """Ten thousand channels of one client each, beside a bare loop that answers each client alone."""
+    return Figure((preset,), per_delivery, EACH, ratio_max, bare_flags=ALONE, path=CHANNEL_EACH, own_time=True)
+
+
+def of_two_shards(preset, beside):
+    """Two shards, beside one that has the same load."""
+    return Figure((preset,), per_delivery, EACH, 1.10, shards=2, beside=(beside, "one shard"))
+
+
+def of_json(preset, beside):
+    """JSON clients, beside plain ones that are sent frames of the same length."""
+    return Figure((preset,), per_delivery, EACH, 1.05, path=IN_LOBBY, beside=(beside, "plain"))
+
+
+# The figures that have the bare loop or another load beside them.
 FIGURES = {
     "one-1k": Figure(("one-1k",), per_delivery, EACH, 1.10),
     "one-15k": Figure(("one-15k",), per_delivery, EACH, 1.10),
     "joined-1k": Figure(("joined-1k",), per_delivery, EACH, 1.15, bare_flags=JOINED),
-    "joined-15k": Figure(("joined-15k",), per_delivery, EACH, 1.15, bare_flags=JOINED),
+    "joined-15k": Figure(("joined-15k",), per_delivery, EACH, 1.05, bare_flags=JOINED),
+    "large-16": Figure(("large-16",), per_delivery, EACH, 1.05, bare_flags=JOINED),
+    "rate-1k": Figure(("rate-1k",), per_delivery, EACH, 1.03, own_time=True),
     "all-200": Figure(("all-200",), per_delivery, EACH, 0.19),
     "all-joined": Figure(("all-200",), per_delivery, EACH, bare_flags=JOINED),
+    "channels-10k": of_channels("channels-10k", 1.10),
+    "channels-40k": of_channels("channels-40k", 1.10),
+    "json-channels-10k": of_channels("json-channels-10k", 1.15),
+    "json-channels-40k": of_channels("json-channels-40k", 1.15),
+    "shards-15k": of_two_shards("joined-15k", "joined-15k"),
+    "shards-200": of_two_shards("all-200", "all-200"),
+    "json-1k": of_json("json-1k", "plain-1k"),
+    "json-1k-16": of_json("json-1k-16", "plain-1k-16"),
     "accept": Figure(("accept",), per_connect, "us/accept", 1.30, 12, runs=3, own_time=True),
     "latency": Figure(("latency",), last_p99, "us-p99", 1.10, own_time=True),
     "ping": Figure(
@@ -84,24 +114,21 @@ FIGURES = {
     ),
 }
 
-# The figures that only two binaries are compared by.
-PAIRED = {
-    "rate-1k": Figure(("rate-1k",), per_delivery, EACH, own_time=True),
-    "large-16": Figure(("large-16",), per_delivery, EACH),
-    "json-1k": Figure(("json-1k",), per_delivery, EACH, path=IN_LOBBY, beside=("plain-1k", "plain")),
-    "json-1k-16": Figure(("json-1k-16",), per_delivery, EACH, path=IN_LOBBY, beside=("plain-1k-16", "plain")),
-    "shards-15k": Figure(("joined-15k",), per_delivery, EACH, shards=2, beside=("joined-15k", "one shard")),
-    "shards-200": Figure(("all-200",), per_delivery, EACH, shards=2, beside=("all-200", "one shard")),
-    "channels-10k": Figure(("channels-10k",), per_delivery, EACH, path=CHANNEL_EACH, own_time=True),
-    "channels-40k": Figure(("channels-40k",), per_delivery, EACH, path=CHANNEL_EACH, own_time=True),
-    "json-channels-10k": Figure(("json-channels-10k",), per_delivery, EACH, path=CHANNEL_EACH, own_time=True),
-    "json-channels-40k": Figure(("json-channels-40k",), per_delivery, EACH, path=CHANNEL_EACH, own_time=True),
-    "idle-15k": Figure(("idle-15k",), memory_per_client, "bytes/client", fresh=True),
+# Figures of memory. Without --pair they have rows of their own.
+MEMORY = {
+    "idle-15k": Figure(("idle-15k",), memory_per_client, "bytes/client", value_max=900, fresh=True),
     "idle-json": Figure(
         ("idle-json",), memory_per_client, "bytes/client",
-        fresh=True, path=IN_LOBBY, beside=("idle-15k", "plain"),
+        value_max=250, fresh=True, path=IN_LOBBY, beside=("idle-15k", "plain"),
     ),
 }
+
+
+def beside(figure, json_bytes):
+    """Returns the figure whose load runs beside another one's. `json_bytes` returns the length of the messages that
+    JSON clients are sent."""
+    name = figure.beside[0]
+    return plain_as_json(name, json_bytes()) if name.startswith("plain-1k") else {**FIGURES, **MEMORY}[name]
 
 
 def plain_as_json(name, message_bytes):

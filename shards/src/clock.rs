@@ -1,4 +1,4 @@
-//! The only file that reads clocks; every stage is handed `now`.
+//! The only file that reads clocks; every stage gets `now` as an argument.
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -28,6 +28,8 @@ pub(crate) enum CloseReason {
     ShardFull,
     /// It did not answer a ping.
     Silent,
+    /// The history that it was being told lost the rest, and its dialect cannot say so.
+    Overtaken,
     /// Its user connected again.
     Replaced,
     /// The server's API asked for it.
@@ -35,7 +37,7 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Goodbye,
         Self::Gone,
         Self::Drain,
@@ -48,6 +50,7 @@ impl CloseReason {
         Self::Stalled,
         Self::ShardFull,
         Self::Silent,
+        Self::Overtaken,
         Self::Replaced,
         Self::Disconnected,
     ];
@@ -71,6 +74,7 @@ impl CloseReason {
             Self::Stalled => (Some(3008), "too slow", "stalled"),
             Self::ShardFull => (Some(3008), "too slow", "shard_full"),
             Self::Silent => (Some(3012), "no answer to ping", "silent"),
+            Self::Overtaken => (Some(3010), "history overtaken", "overtaken"),
             Self::Replaced => (Some(3500), "replaced", "replaced"),
             Self::Disconnected => (Some(3501), "disconnected", "disconnected"),
         }

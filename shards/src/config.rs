@@ -1,5 +1,4 @@
-//! What a shard set is told at start: validated values with their units; every bound has its name
-//! here.
+//! The settings of all shards: validated values with their units. Each bound has its name here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use crate::rules::{Rules, SlowClients};
 use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
 use crate::wire::origin::Origins;
 
-/// What happens when a user connects who is connected already.
+/// The policy for a user that connects while it is connected already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DuplicateUser {
     /// Close the older client with 3500.
@@ -20,7 +19,7 @@ pub enum DuplicateUser {
     Allow,
 }
 
-/// Whether a tick's text messages are joined into one WebSocket message for plain clients.
+/// The form in which plain clients get the text messages of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinMessages {
     /// One WebSocket message each.
@@ -29,22 +28,22 @@ pub enum JoinMessages {
     Newline,
 }
 
-/// Whether connections begin with a header of the PROXY protocol; only trusted proxies are
-/// believed.
+/// The policy for headers of the PROXY protocol at the beginning of a connection. Only those of
+/// trusted proxies are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyProtocol {
-    /// None does: such a header is no HTTP request.
+    /// No connection begins with one: the header is refused, as it is no HTTP request.
     Off,
-    /// Those of trusted proxies may.
+    /// Connections of trusted proxies may begin with one.
     Optional,
-    /// All do; others are refused.
+    /// Each connection begins with one, or is refused.
     Required,
 }
 
-/// Where a shard that has no work sleeps.
+/// The way in which a shard without work sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ring {
-    /// In the runtime's `io_uring`, and in epoll where that cannot be had.
+    /// In the runtime's `io_uring`, and in epoll if there is no `io_uring`.
     Auto,
     /// In the runtime's `io_uring`; without one the run does not start.
     Required,
@@ -60,73 +59,73 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The core of each shard, in order; its length is the number of shards, 1 to 64.
     pub cores: Vec<usize>,
-    /// Where a shard that has no work sleeps.
+    /// The way in which a shard without work sleeps.
     pub ring: Ring,
     /// The accept queue of each listener, in connections; the kernel caps it at somaxconn.
     pub backlog: u32,
     /// The channel of plain clients that name none.
     pub default_channel: Arc<str>,
-    /// Which origins may open a client.
+    /// The origins whose pages may connect.
     pub origins: Origins,
-    /// Under which path a proxy shows this server, such as `/chat`; empty for none.
+    /// The path under which a proxy shows this server, such as `/chat`; empty for none.
     pub path_prefix: Arc<str>,
-    /// Who is believed to speak for clients.
+    /// The proxies whose word on the addresses of clients is believed.
     pub trusted_proxies: TrustedProxies,
-    /// The header in which trusted proxies write for whom they speak.
+    /// The header in which trusted proxies write the addresses of clients.
     pub forwarded_header: ForwardedHeader,
-    /// Whether proxies speak the PROXY protocol.
+    /// The policy for headers of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
-    /// What a second client of a user does to the first.
+    /// The policy for a second client of a user.
     pub duplicate_user: DuplicateUser,
-    /// Whether a client must name a user.
+    /// A client must name a user.
     pub require_user: bool,
 
     /// The time between two pings of a client; zero turns the sweep off.
     pub ping_interval: Duration,
-    /// How long after a ping something must be heard, 100 ms or more.
+    /// The longest time from a ping to the next sign of life, 100 ms or more.
     pub pong_timeout: Duration,
-    /// Whether text `ping` and `{"heartbeat":true}` are answered on the plain endpoint.
+    /// The texts `ping` and `{"heartbeat":true}` are answered on the plain endpoint.
     pub text_ping: bool,
 
-    /// Most bytes one client's outbox holds.
+    /// The most bytes one client's outbox holds.
     pub outbox_bytes: usize,
-    /// Most bytes all outboxes of one shard hold together.
+    /// The most bytes all outboxes of one shard hold together.
     pub outbox_total_bytes: usize,
-    /// How long an outbox may hold frames without moving.
+    /// The longest time that an outbox may hold frames without moving.
     pub write_timeout: Duration,
-    /// What happens to a client that is over either.
+    /// The policy for a client that is over one of these bounds.
     pub slow_clients: SlowClients,
-    /// Whether plain clients get a tick's texts joined unless they say otherwise.
+    /// The form in which plain clients get the texts of a tick unless they ask for another one.
     pub join_messages: JoinMessages,
-    /// Whether line breaks in plain text become spaces and its ends are trimmed.
+    /// Line breaks in plain text become spaces, and its ends are trimmed.
     pub trim_text: bool,
 
-    /// Most bytes of one message from a client.
+    /// The most bytes of one message from a client.
     pub message_bytes: usize,
-    /// Most bytes of a request head.
+    /// The most bytes of a request head.
     pub head_bytes: usize,
-    /// How long a handshake may take.
+    /// The longest time that a handshake may take.
     pub handshake_timeout: Duration,
-    /// How long a closing client may take to answer a close frame.
+    /// The longest time that a client may take to answer a close frame.
     pub close_timeout: Duration,
-    /// Most clients of one shard.
+    /// The most clients of one shard.
     pub clients_per_shard: usize,
-    /// Most clients of the process.
+    /// The most clients of the process.
     pub clients: usize,
-    /// Most clients of one address; zero for no limit.
+    /// The most clients of one address; zero for no limit.
     pub clients_per_ip: u32,
-    /// How many bits of an IPv6 address count as one address there, 0 to 128.
+    /// The number of leading bits of an IPv6 address that count as one address there, 0 to 128.
     pub ipv6_prefix: u8,
     /// Messages a second from one client, as a token bucket of one second's depth; zero for no
     /// limit.
     pub messages_per_second: u32,
-    /// Bytes a second from one client, likewise; zero for no limit.
+    /// Bytes a second from one client, as a bucket of the same kind; zero for no limit.
     pub bytes_per_second: u32,
-    /// Most bytes of a channel's or user's name.
+    /// The most bytes of a channel's or user's name.
     pub name_bytes: usize,
-    /// Most channels of one client.
+    /// The most channels of one client.
     pub channels_per_client: usize,
-    /// Most channels one shard knows, as home or as subscriber.
+    /// The most channels one shard knows, as home or as subscriber.
     pub channels_per_shard: usize,
     /// The rules of channels at start; a reload hands shards others.
     pub rules: Arc<Rules>,
@@ -137,7 +136,7 @@ pub struct Config {
 
     /// Parcels in each lane.
     pub lane_parcels: usize,
-    /// How long accepting pauses when descriptors are out.
+    /// The time for which accepting pauses when no descriptor is left.
     pub accept_pause: Duration,
     /// The buffer into which a shard reads, in bytes; one per shard, not per client.
     pub read_buffer_bytes: usize,
@@ -145,12 +144,12 @@ pub struct Config {
     pub send_buffer_bytes: u32,
     /// `SO_RCVBUF` of client sockets in bytes; zero leaves it to the kernel.
     pub receive_buffer_bytes: u32,
-    /// Whether the kernel steers connections to the shard on whose core they arrive.
+    /// The kernel steers connections to the shard on whose core they arrive.
     pub steer_by_core: bool,
 
-    /// Over how long a drain spreads its closes.
+    /// The time over which a drain spreads its closes.
     pub drain_spread: Duration,
-    /// How long a drain waits for outboxes and answers, after the spread.
+    /// The longest time that a drain waits for outboxes and answers after that.
     pub drain_timeout: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! The bridge of the control plane: its port of the mesh. Every call returns at once.
+//! The control plane's calls to shards, through the mesh. Every call returns at once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use crate::mesh::Mesh;
 use crate::mesh::parcel::{Ask, Asker, Deliver, Instruction};
 use crate::mesh::reply::{Answers, Reply, ReplyTo};
 use crate::model::channel::NoRoom;
-use crate::model::history::{HistoryFault, HistoryPage, Query, Since};
+use crate::model::history::Query;
 use crate::model::id::{ClientId, ShardId};
 use crate::model::message::{Details, Payload, Position, Publication};
+use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 use crate::wire::name::check_name;
 
@@ -62,7 +63,7 @@ pub struct Handle {
     draining: Arc<AtomicBool>,
 }
 
-/// Bounds that the handle checks before it bothers a shard.
+/// Bounds that the handle checks before it asks a shard.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     name_bytes: usize,
@@ -75,8 +76,8 @@ impl Handle {
         Self { mesh, address, limits, draining: Arc::default() }
     }
 
-    /// Publishes to a channel, with its details if it has any. The answer of its home is the publication's position, or that there
-    /// is no room for another channel.
+    /// Publishes to a channel, with its details if it has any. The answer of its home is the
+    /// publication's position, or that there is no room for another channel.
     ///
     /// # Errors
     /// A bad name, a body over the bound for messages, or a full lane.
@@ -108,8 +109,8 @@ impl Handle {
         Ok(answers)
     }
 
-    /// Reads a part of a channel's history. The answer of its home is that part, or the reason why
-    /// there is none.
+    /// Reads a part of a channel's history. The answer of its home is that part, or the reason for
+    /// which there is none.
     ///
     /// # Errors
     /// A bad name, or a full lane.

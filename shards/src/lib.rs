@@ -44,8 +44,9 @@ pub use handle::{Body, Handle, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Visitor};
 pub use mesh::reply::Answers;
 pub use model::channel::NoRoom;
-pub use model::history::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
+pub use model::counters::{NUMBERS, Number, NumberKind};
 pub use model::message::{Details, Epoch, Position, Version};
+pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
 pub use model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 pub use rules::{
     ChannelRules, Denied, HistoryRules, Marks, Publish, Rules, RulesFault, SlowClients, Standing,

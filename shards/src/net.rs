@@ -1,6 +1,6 @@
 //! The interface between a shard and its sockets: the kernel implements it, and the simulation.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::task::Poll;
@@ -15,6 +15,33 @@ pub(crate) struct Ready {
     pub(crate) ended: bool,
 }
 
+/// The most slices that one send takes.
+pub(crate) const SLICES_MAX: usize = 64;
+
+/// The outcome of a send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Sent {
+    /// The socket took all bytes.
+    All,
+    /// The socket took this number of bytes, fewer than all: the rest must wait.
+    Part(usize),
+    /// The connection is broken.
+    Gone,
+}
+
+impl Sent {
+    /// The outcome for `all` bytes of which the kernel took `taken`.
+    #[inline]
+    fn of(taken: io::Result<usize>, all: usize) -> Self {
+        match taken {
+            Ok(taken) if taken == all => Self::All,
+            Ok(taken) => Self::Part(taken),
+            Err(_) => Self::Gone,
+        }
+    }
+}
+
 /// The sockets of one shard. No call waits.
 pub(crate) trait Net: 'static {
     /// A client's socket; dropping it closes it.
@@ -24,10 +51,30 @@ pub(crate) trait Net: 'static {
     fn peer(stream: &Self::Stream) -> Option<SocketAddr>;
     /// Reads what is there.
     fn read(fd: RawFd, into: &mut [u8]) -> Poll<io::Result<usize>>;
-    /// Sends what the socket takes now; zero if it takes nothing.
-    fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes what the socket takes now. Returns the number of bytes; zero if it takes nothing.
+    fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize>;
     /// The same from several slices.
-    fn send_vectored(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
+    fn write_vectored(fd: RawFd, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Sends `bytes` as far as the socket takes them.
+    #[inline]
+    fn send(fd: RawFd, bytes: &[u8]) -> Sent {
+        Sent::of(Self::write(fd, bytes), bytes.len())
+    }
+
+    /// Sends the first [`SLICES_MAX`] of `slices` in one call: these are the bytes that the outcome
+    /// is about.
+    fn send_several<'a>(fd: RawFd, slices: impl Iterator<Item = &'a [u8]>) -> Sent {
+        let mut several = [IoSlice::new(&[]); SLICES_MAX];
+        let (mut count, mut all) = (0, 0);
+        for (place, slice) in several.iter_mut().zip(slices) {
+            *place = IoSlice::new(slice);
+            count += 1;
+            all += slice.len();
+        }
+        Sent::of(Self::write_vectored(fd, &several[..count]), all)
+    }
+
     /// Ends both directions at once.
     fn shutdown(fd: RawFd);
     /// Ends the sending direction.

@@ -1,5 +1,5 @@
-//! Notices: events that an operator should hear of and no counter can tell. They are logged on a
-//! thread of its own, so that no shard waits for a log, and each one once a minute at most.
+//! Notices: events that an operator must know with more detail than a counter has. A thread of its
+//! own logs them, so that no shard waits for the log, and each one at most once a minute.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,10 +14,10 @@ const NOTICES_WAITING_MAX: usize = 64;
 /// The most different notices that are told apart within a minute.
 const KEYS_MAX: usize = 256;
 
-/// For how long the same thing is not said again.
+/// The time for which the same notice is not logged again.
 const QUIET_S: u32 = 60;
 
-/// The most of a client's text that a line repeats.
+/// The most characters of a client's text in a line of the log.
 const SHOWN_MAX: usize = 200;
 
 /// Something that happened on a shard.
@@ -25,7 +25,7 @@ const SHOWN_MAX: usize = 200;
 pub(crate) enum Notice {
     /// A browser's origin is not allowed.
     OriginRefused { origin: String, host: String, client: Option<IpAddr> },
-    /// A proxy that is not trusted speaks for others, and clients are limited by address.
+    /// A proxy that is not trusted forwards clients, while clients are limited by address.
     ProxyNotTrusted { proxy: Option<IpAddr> },
 }
 
@@ -33,12 +33,12 @@ pub(crate) enum Notice {
 #[derive(Debug, Default)]
 struct Said {
     at_s: HashMap<String, u32>,
-    /// Things left out since the last one that was said, as there were too many.
+    /// The number of notices left out since the last one, because there were too many.
     left_out: u64,
 }
 
 impl Said {
-    /// Returns `true` if something is to be said now.
+    /// Returns `true` if the notice of `key` is to be logged now.
     fn is_due(&mut self, key: String, now_s: u32) -> bool {
         if self.at_s.len() >= KEYS_MAX {
             self.at_s.retain(|_, at_s| now_s.saturating_sub(*at_s) < QUIET_S);

@@ -136,7 +136,7 @@ fn lock_for_a_moment(ring: &OwnedFd, bytes: u64) -> Result<(), NoRing> {
 /// # Errors
 /// The ring or the core cannot be had; the text says why.
 pub fn executor(name: &str, core: Option<usize>) -> Result<LocalExecutor, String> {
-    // Where it gets no ring the runtime panics, once with a guess and then for good.
+    // Without a ring the runtime panics: the first time with a guess at the reason, then always.
     try_ring(0).map_err(|why| why.to_string())?;
     MAKING.set(true);
     let made = std::panic::catch_unwind(|| {
@@ -158,8 +158,8 @@ pub fn executor(name: &str, core: Option<usize>) -> Result<LocalExecutor, String
     }
 }
 
-/// Keeps panics in the making of an executor from the panic hook that is set now: they are answered
-/// as failures to start.
+/// Hides panics in the making of an executor from the current panic hook: they are returned as
+/// failures to start.
 pub fn hide_failed_starts() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -246,8 +246,8 @@ pub struct RingPoll {
 }
 
 impl RingPoll {
-    /// Begins a wait for `fd`, always the same one, unless one is under way. `false`: descriptors
-    /// are out.
+    /// Begins a wait for `fd`, always the same one, unless one is under way. Returns `false` if no
+    /// descriptor is left.
     pub fn begin(&mut self, fd: &OwnedFd) -> bool {
         if self.waiting.is_some() && !self.over {
             return true;
@@ -288,7 +288,7 @@ pub(crate) fn receive(fd: RawFd, into: &mut [u8]) -> Poll<io::Result<usize>> {
     }
 }
 
-/// Sends without waiting. `WouldBlock` comes back as zero bytes.
+/// Sends without waiting. Returns zero for `WouldBlock`.
 pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     use rustix::net::SendFlags;
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -299,7 +299,7 @@ pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Sends several slices in one call without waiting. `WouldBlock` comes back as zero bytes.
+/// Sends several slices in one call without waiting. Returns zero for `WouldBlock`.
 pub(crate) fn send_vectored(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags};
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;

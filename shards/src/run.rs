@@ -15,7 +15,7 @@ use crate::client::Shared;
 use crate::config::Config;
 use crate::error::RunError;
 use crate::handle::Handle;
-use crate::mesh::bridge::Inbox;
+use crate::mesh::bridge::{BridgeId, Bridges, Inbox};
 use crate::mesh::{Mesh, Port};
 use crate::model::id::SHARDS_MAX;
 use crate::model::report::Report;
@@ -25,6 +25,9 @@ use crate::shard::Shard;
 use crate::sleep;
 use crate::stage::accept::{self, Entrance};
 use crate::watch::Watch;
+
+/// The most visitors that may wait for the control plane.
+const VISITORS_WAITING_MAX: usize = 256;
 
 /// The running shards.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl Run {
         std::mem::take(&mut self.listeners)
     }
 
-    /// Waits until every shard has been drained, and gives their last reports.
+    /// Waits until every shard has been drained, and returns their last reports.
     ///
     /// # Errors
     /// The first shard that panicked. The others may still run: the process must end.
@@ -62,11 +65,11 @@ impl Run {
 /// Binds the listeners, starts one shard per core of `config` and returns when all of them serve.
 ///
 /// Visitors, that is requests which are not upgrades, come out of the inbox. `inherited` are
-/// sockets on which another process listens to the same address: whoever waits at them is served
-/// here.
+/// sockets on which another process listens to the same address: the connections that wait at them
+/// are served here.
 ///
 /// # Errors
-/// What keeps a shard from starting.
+/// The reason for which a shard could not start.
 pub fn run(config: Config, inherited: Vec<OwnedFd>) -> Result<(Handle, Inbox, Run), RunError> {
     let shards = config.cores.len();
     if shards == 0 || shards > SHARDS_MAX {
@@ -77,7 +80,11 @@ pub fn run(config: Config, inherited: Vec<OwnedFd>) -> Result<(Handle, Inbox, Ru
 
     let config = Arc::new(config);
     let seed = foldhash::quality::RandomState::default().hash_one(std::process::id());
-    let (mesh, ports, inbox) = Mesh::new(shards, config.lane_parcels, seed);
+    let mut bridges = Bridges::default();
+    let inbox = bridges.build(BridgeId::Control, VISITORS_WAITING_MAX);
+    let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed, &bridges);
+    // An inbox ends when the last shard has dropped its end of the bridge.
+    drop(bridges);
     let handle = Handle::new(mesh, address, &config);
     let notices = notice::start()
         .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;
@@ -131,7 +138,7 @@ fn first_error(run: &Run) -> RunError {
     RunError::Executor { shard: 0, cause: "it ended before it served".into() }
 }
 
-/// What a shard's thread begins with.
+/// Everything that the thread of a shard starts with.
 struct Start {
     config: Arc<Config>,
     port: Port,
@@ -165,8 +172,8 @@ impl Start {
 /// The address (a Unix socket has none), the listeners of each shard, and all of them once more.
 type Listening = (Option<SocketAddr>, Vec<Vec<OwnedFd>>, Vec<OwnedFd>);
 
-/// Gives every shard a listener: an inherited one, or several where there are more than shards, or
-/// one of its own.
+/// Makes the listeners of each shard: an inherited one, several if there are more of these than
+/// shards, or a new one.
 fn listen(config: &Config, inherited: Vec<OwnedFd>) -> io::Result<Listening> {
     let shards = config.cores.len();
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
@@ -179,7 +186,7 @@ fn listen(config: &Config, inherited: Vec<OwnedFd>) -> io::Result<Listening> {
         if own.is_empty() {
             own.push(accept::listen(config, address, core)?);
         }
-        // Port 0 was a wish for any free one: the others take the same.
+        // Port 0 means any free port: the other shards take the one that the first shard got.
         let local = SockRef::from(&own[0]).local_addr()?;
         bound = local.as_socket();
         address = bound.unwrap_or(address);

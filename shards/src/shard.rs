@@ -18,7 +18,7 @@ use crate::model::rooms::Rooms;
 use crate::net::{Net, Ready};
 use crate::stage::drain::Drain;
 use crate::stage::fanout::FanOut;
-use crate::stage::join::LastPage;
+use crate::stage::recall::LastPage;
 use crate::wire::machine::Machine;
 
 /// The most parcels of one lane that a turn takes.
@@ -146,6 +146,7 @@ impl<N: Net> Shard<N> {
         self.bury();
         self.settle();
         self.forget_emptied();
+        debug_assert!(self.port.is_settled(), "no parcel to itself waits for the next turn");
         self.port.ring();
         let tally = &mut self.clients.tally;
         tally.turns += 1;
@@ -213,6 +214,7 @@ impl<N: Net> Shard<N> {
         {
             taken += 1;
             self.take_ask(ask);
+            self.settle();
             self.fan_out_if_full();
         }
         if taken > 0 {

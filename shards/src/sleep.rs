@@ -4,9 +4,11 @@
 //! one call. A shard that naps in vain parks in the runtime's ring, for as long as nothing happens.
 //! Parking and waking there takes four calls and a cancelled timer; it was a third of an accept.
 //!
-//! Where `io_uring` cannot be had, a shard does not park: it naps for as long as nothing happens.
-//! The bell's event is one of the watched descriptors, so another shard wakes it from there as
-//! well, and its loop never waits for anything else: it needs no executor.
+//! Without `io_uring` the nap is the only way of sleeping, and lasts for as long as nothing
+//! happens. The bell's event is one of the watched descriptors, so another shard ends the nap as
+//! well. The shard waits for nothing else and needs no executor.
+//!
+//! In both cases the shard tells its bell before it sleeps that it must be rung (`Port::park`).
 
 use std::task::Poll;
 use std::time::Duration;
@@ -18,11 +20,11 @@ use crate::shard::Shard;
 use crate::stage::accept::Entrance;
 use crate::watch::Watch;
 
-/// The longest sleep in epoll. It is bounded only because a time-out has to be named.
+/// The longest sleep in epoll: the call needs some bound.
 const NIGHT: Duration = Duration::from_hours(1);
 
-/// Runs a shard on this thread until it is drained. In epoll it never waits elsewhere than in
-/// `bed`: the first poll of this future completes it.
+/// Runs a shard on this thread until it is drained. Without the ring it waits only in `bed`, which
+/// blocks the thread: the first poll of this future completes it.
 pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance, mut bed: Bed) -> Report {
     loop {
         if shard.has_work() || entrance.is_due(&shard.clients.net) {
@@ -40,7 +42,7 @@ pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance, mut bed
     }
 }
 
-/// Where a shard sleeps.
+/// The place where a shard sleeps.
 pub(crate) enum Bed {
     /// In short naps on its sockets, then in the runtime's ring.
     Ring { alarm: rt::Alarm, poll: rt::RingPoll },
@@ -68,7 +70,7 @@ impl Bed {
         };
         let nap = longest.map_or(NAP, |longest| longest.min(NAP));
         if shard.clients.net.look(nap) || !poll.begin(shard.clients.net.descriptor()) {
-            // Where descriptors are out there are only naps.
+            // Without a free descriptor there are only naps.
             return;
         }
         if let Some(longest) = longest {

@@ -1,9 +1,9 @@
 //! A shard's sockets as the kernel serves them: one epoll descriptor watches all of them.
 //!
-//! Edge-triggered, so a client is registered once and costs nothing until it speaks. The runtime's
-//! ring watches that one descriptor while the shard sleeps. A poll in the ring for every client
-//! must be asked for anew after each message and costs 700 bytes more: a ping and its pong took 2.5
-//! times a bare loop's CPU with it, an accept 1.8 times.
+//! It is edge-triggered: a client is registered once and costs nothing until it sends something.
+//! The runtime's ring watches that one descriptor while the shard sleeps. A poll in the ring for
+//! each client would have to be made anew after each message, and would cost 700 bytes more: with
+//! it a ping and its pong took 2.5 times a bare loop's CPU, and an accept 1.8 times.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,15 +21,15 @@ use crate::rt;
 /// The most events that one look takes; the next look takes the rest.
 const EVENTS_MAX: usize = 1024;
 
-/// What an event of the listener carries instead of a slot, and of the bell.
+/// The data of the listeners' events and of the bell's, in the place of a slot.
 const LISTENER: u64 = u64::MAX;
 const BELL: u64 = u64::MAX - 1;
 
-/// What a client's socket is watched for at all times.
+/// The events for which a client's socket is always watched.
 const SPEECH: epoll::EventFlags =
     epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
 
-/// What says that the peer will say no more.
+/// The events after which the peer sends nothing more.
 const END: epoll::EventFlags =
     epoll::EventFlags::RDHUP.union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR);
 
@@ -44,18 +44,18 @@ impl Wake for BellRope {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // It cannot be full: that takes 2^64 rings. Each is an edge, so nobody reads them.
+        // The count overflows only after 2^64 rings. Each ring is an edge, so nobody reads it.
         let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
     }
 }
 
-/// The kernel's sockets, and which of them are ready.
+/// The kernel's sockets, and the list of those that are ready.
 pub(crate) struct Watch {
     epoll: OwnedFd,
     rope: Waker,
     events: Vec<epoll::Event>,
     ready: Vec<Ready>,
-    /// Someone knocked at the listener.
+    /// A connection came to a listener.
     pub(crate) knocked: bool,
 }
 
@@ -90,17 +90,17 @@ impl Watch {
         &self.rope
     }
 
-    /// What is ready when something is.
+    /// The descriptor of the set: it is readable when a socket in it is ready.
     pub(crate) fn descriptor(&self) -> &OwnedFd {
         &self.epoll
     }
 
-    /// Puts the slots whose sockets have become ready on the list. Waits for one, or for the bell,
-    /// no longer than `patience`; says whether there was any.
+    /// Puts the slots whose sockets have become ready on the list. Waits for one or for the bell,
+    /// no longer than `patience`. Returns `true` if there was an event.
     pub(crate) fn look(&mut self, patience: Duration) -> bool {
         let patience = Timespec::try_from(patience).unwrap_or_default();
         let room = rustix::buffer::spare_capacity(&mut self.events);
-        // Only a signal can interrupt it; the next look finds what this one did not.
+        // A signal may interrupt the wait; the next look finds the events then.
         let found = epoll::wait(&self.epoll, room, Some(&patience)).unwrap_or(0);
         for event in self.events.drain(..) {
             match u32::try_from(event.data.u64()) {
@@ -131,11 +131,11 @@ impl Net for Watch {
         rt::receive(fd, into)
     }
 
-    fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
         rt::send(fd, bytes)
     }
 
-    fn send_vectored(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    fn write_vectored(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         rt::send_vectored(fd, slices)
     }
 

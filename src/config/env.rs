@@ -1,6 +1,7 @@
 //! The variables `STENTOR_*`: settings, variables of other programs, and mistyped names.
 
 use std::ffi::{OsStr, OsString};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 
 use super::{Invalid, Layered, Source, hint, keys, variable};
@@ -57,27 +58,34 @@ fn take(name: &OsStr, value: &OsStr, layered: &mut Layered) -> Result<(), Invali
 }
 
 /// Returns `true` for the variables that Kubernetes sets in every pod beside a Service whose name
-/// begins with `stentor`, and Docker beside a link of such a name.
+/// begins with `stentor`: their names together with their values, as either alone could be meant
+/// for this program.
 fn is_of_a_service(short: &str, value: &str) -> bool {
     let words: Vec<&str> = short.split('_').collect();
-    let ends = |with: &[&str]| words.ends_with(with);
-    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|kind| value.starts_with(kind));
-    let is_path = value.starts_with('/');
-    let begins = |with: &[&str]| words.windows(with.len()).any(|part| part == with);
-    ends(&["SERVICE", "HOST"])
-        || begins(&["SERVICE", "PORT"])
-        || (ends(&["PORT"]) && is_url)
-        || (ends(&["NAME"]) && is_path)
-        || begins(&["ENV"])
-        || (0..words.len()).any(|at| is_port_of_a_service(&words[at..]))
+    let is_number = |text: &str| text.parse::<u16>().is_ok();
+    let is_address = value.parse::<IpAddr>().is_ok();
+    let places = || (0..words.len()).map(|at| &words[at..]);
+    places().any(|words| match words {
+        ["SERVICE", "HOST"] => is_address,
+        // The name of a port may follow, which may be any words.
+        ["SERVICE", "PORT", ..] => is_number(value),
+        ["PORT"] => is_url(value),
+        ["PORT", number, "TCP" | "UDP" | "SCTP", rest @ ..] if is_number(number) => match rest {
+            [] => is_url(value),
+            ["PROTO"] => matches!(value, "tcp" | "udp" | "sctp"),
+            ["PORT"] => value == *number,
+            ["ADDR"] => is_address,
+            _ => false,
+        },
+        _ => false,
+    })
 }
 
-/// `PORT_9001_TCP`, and the same with `PROTO`, `PORT` or `ADDR` behind it.
-fn is_port_of_a_service(words: &[&str]) -> bool {
-    let ["PORT", number, kind, rest @ ..] = words else { return false };
-    number.parse::<u16>().is_ok()
-        && matches!(*kind, "TCP" | "UDP" | "SCTP")
-        && matches!(rest, [] | ["PROTO" | "PORT" | "ADDR"])
+/// Returns `true` for `tcp://10.96.0.12:9001`.
+fn is_url(value: &str) -> bool {
+    let kinds = ["tcp://", "udp://", "sctp://"];
+    let address = kinds.iter().find_map(|kind| value.strip_prefix(kind));
+    address.is_some_and(|address| address.parse::<SocketAddr>().is_ok())
 }
 
 #[cfg(test)]
@@ -113,12 +121,34 @@ mod tests {
             ("STENTOR_ADMIN_PORT", b"udp://10.96.0.13:9002"),
             ("STENTOR_ADMIN_PORT_9002_UDP_ADDR", address),
             ("STENTOR_SHARDS_OF_EUROPE_PORT_9_SCTP", b"sctp://10.96.0.13:9"),
-            ("STENTOR_NAME", b"/web/stentor"),
-            ("STENTOR_ENV_PATH", b"/bin"),
+            ("STENTOR_PORT_9001_TCP_ADDR", b"fd00::12"),
+            ("STENTOR_SIX_PORT", b"tcp://[fd00::12]:9001"),
         ])
         .unwrap();
         assert!(layered.warnings.is_empty(), "{:?}", layered.warnings);
         assert!(layered.sources.is_empty());
+    }
+
+    /// Either the name or the value alone is no reason to pass a variable over in silence.
+    #[test]
+    fn what_only_resembles_variables_of_services_is_told() {
+        for (name, value) in [
+            ("SERVICE_HOST", "10.96.0"),
+            ("SERVICE_HOST_NAME", "10.96.0.12"),
+            ("SERVICE_PORT", "tcp"),
+            ("SERVICE_PORT_WS", "ws"),
+            ("WEB_PORT", "9001"),
+            ("WEB_PORT", "tcp://web"),
+            ("PORT_9001_TCP_PORT", "9002"),
+            ("PORT_9001_TCP_PROTO", "quic"),
+            ("PORT_99999_TCP", "tcp://10.96.0.12:9001"),
+            ("PORT_9001_TCP_NAME", "x"),
+            ("NAME", "/web/stentor"),
+            ("MY_ENV_PATH", "/bin"),
+        ] {
+            let layered = load(&[(&format!("STENTOR_{name}"), value.as_bytes())]).unwrap();
+            assert_eq!(layered.warnings.len(), 1, "{name}: {:?}", layered.warnings);
+        }
     }
 
     #[test]

@@ -33,8 +33,9 @@ fn text_in(path: &Path) -> io::Result<String> {
 
 /// The error says at which byte.
 fn lay(text: &str, layered: &mut Layered) -> Result<(), (usize, String)> {
-    let table = DeTable::parse(text)
-        .map_err(|error| (error.span().map_or(0, |span| span.start), one_line(error.message())))?;
+    let table = DeTable::parse(text).map_err(|error| {
+        (error.span().map_or(0, |span| span.start), joined_lines(error.message()))
+    })?;
     for (name, value) in table.get_ref() {
         let wanted = name.get_ref().replace('_', "-");
         let Some(key) = keys::find(&wanted) else {
@@ -68,7 +69,8 @@ fn text_of(value: &DeValue<'_>) -> Result<String, String> {
     }
 }
 
-fn one_line(text: &str) -> String {
+/// Joins the lines of a message of the parser.
+fn joined_lines(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

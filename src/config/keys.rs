@@ -183,7 +183,7 @@ pub(crate) const KEYS: &[Key] = &[
             if s.unix.is_none() { s.shards.listen = address(text)?; }
             Ok(())
         }),
-    key!("Listening", "unix-mode", "MODE", "Mode of the Unix socket's file: who may write may connect", |s| format!("{:04o}", s.unix_mode),
+    key!("Listening", "unix-mode", "MODE", "Mode of the Unix socket's file; a user who may write to it may connect", |s| format!("{:04o}", s.unix_mode),
         |s, text| { s.unix_mode = unix::mode(text)?; Ok(()) }),
     key!("Listening", "unix-owner", "USER:GROUP", "Owner of the Unix socket's file, by names or numbers: user, user:group or :group",
         |s| s.unix_owner.as_ref().map(|owner| owner.text.clone()).unwrap_or_default(),
@@ -209,13 +209,13 @@ pub(crate) const KEYS: &[Key] = &[
         },
         |s, text| { s.shards.origins = origins(text)?; Ok(()) }),
 
-    key!("Behind proxies", "path-prefix", "PATH", "Path under which a proxy shows this server, such as /chat; without it everything works as well",
+    key!("Behind proxies", "path-prefix", "PATH", "Path under which a proxy shows this server, such as /chat; paths without it work as well",
         |s| s.shards.path_prefix.to_string(),
         |s, text| { stentor_shards::check_path_prefix(text)?; s.shards.path_prefix = text.into(); Ok(()) }),
     key!("Behind proxies", "trusted-proxies", "LIST", "Networks of proxies that are believed when they name a client, such as 10.0.0.0/8,::1; unix for a Unix socket",
         |s| show_proxies(&s.shards.trusted_proxies),
         |s, text| { s.shards.trusted_proxies = proxies(text)?; Ok(()) }),
-    key!("Behind proxies", "forwarded-header", "NAME", "Header in which they name it: x-forwarded-for or forwarded; the other one is not read",
+    key!("Behind proxies", "forwarded-header", "NAME", "Header in which trusted proxies name the client: x-forwarded-for or forwarded; the other one is not read",
         |s| s.shards.forwarded_header.name().into(),
         |s, text| {
             s.shards.forwarded_header = choice!(text, "x-forwarded-for" => ForwardedHeader::XForwardedFor, "forwarded" => ForwardedHeader::Forwarded)?;
@@ -237,7 +237,7 @@ pub(crate) const KEYS: &[Key] = &[
             Ok(())
         }),
     switch_key!("Clients and heartbeats", "require-user", require_user, "Refuse clients that name no user"),
-    key!("Clients and heartbeats", "on-duplicate-user", "RULE", "What a second client of a user does: replace, refuse or allow",
+    key!("Clients and heartbeats", "on-duplicate-user", "RULE", "Effect of a second client of a user: replace, refuse or allow",
         |s| match s.shards.duplicate_user {
             DuplicateUser::Replace => "replace", DuplicateUser::Refuse => "refuse", DuplicateUser::Allow => "allow",
         }.into(),
@@ -246,7 +246,7 @@ pub(crate) const KEYS: &[Key] = &[
             Ok(())
         }),
     time_key!("Clients and heartbeats", "ping-interval", ping_interval, Duration::ZERO, "Time between two pings of a client; 0 = never"),
-    time_key!("Clients and heartbeats", "pong-timeout", pong_timeout, MS(100), "Close a client that is silent for so long after a ping"),
+    time_key!("Clients and heartbeats", "pong-timeout", pong_timeout, MS(100), "Close a client that is silent for this long after a ping"),
     switch_key!("Clients and heartbeats", "text-ping", text_ping, "Answer text `ping` and {\"heartbeat\":true} of plain clients"),
     switch_key!("Clients and heartbeats", "trim-text", trim_text, "Turn line breaks in plain text into spaces and trim its ends"),
     key!("Clients and heartbeats", "join-messages", "HOW", "Join a tick's texts for plain clients: none or newline; ?join= overrides it",
@@ -256,7 +256,7 @@ pub(crate) const KEYS: &[Key] = &[
             Ok(())
         }),
 
-    key!("Slow clients", "slow-clients", "RULE", "What happens to a client over its outbox: disconnect, drop or conflate",
+    key!("Slow clients", "slow-clients", "RULE", "Treatment of a client whose outbox is full: disconnect, drop or conflate",
         |s| match s.shards.slow_clients {
             SlowClients::Disconnect => "disconnect", SlowClients::Drop => "drop", SlowClients::Conflate => "conflate",
         }.into(),
@@ -264,41 +264,45 @@ pub(crate) const KEYS: &[Key] = &[
             s.shards.slow_clients = choice!(text, "disconnect" => SlowClients::Disconnect, "drop" => SlowClients::Drop, "conflate" => SlowClients::Conflate)?;
             Ok(())
         }),
-    size_key!("Slow clients", "outbox-bytes", outbox_bytes, 1024, GIB, "Most bytes that wait for one client"),
-    size_key!("Slow clients", "outbox-total-bytes", outbox_total_bytes, 1024, 1024 * GIB, "Most bytes that wait for all clients of a shard; over it the slowest go"),
-    time_key!("Slow clients", "write-timeout", write_timeout, MS(100), "Close a client whose outbox has not moved for so long"),
+    size_key!("Slow clients", "outbox-bytes", outbox_bytes, 1024, GIB, "Bytes that may wait for one client"),
+    size_key!("Slow clients", "outbox-total-bytes", outbox_total_bytes, 1024, 1024 * GIB, "Bytes that may wait for all clients of a shard together; beyond it the slowest are closed"),
+    time_key!("Slow clients", "write-timeout", write_timeout, MS(100), "Close a client whose outbox has not moved for this long"),
     size_key!("Slow clients", "send-buffer-bytes", send_buffer_bytes, 0, GIB, "SO_SNDBUF of clients; 0 = the kernel's choice"),
     size_key!("Slow clients", "receive-buffer-bytes", receive_buffer_bytes, 0, GIB, "SO_RCVBUF of clients; 0 = the kernel's choice"),
 
-    size_key!("Limits", "message-bytes", message_bytes, 1, GIB, "Most bytes of one message from a client"),
-    size_key!("Limits", "head-bytes", head_bytes, 256, 1 << 20, "Most bytes of a request head"),
-    time_key!("Limits", "handshake-timeout", handshake_timeout, MS(100), "How long a handshake may take"),
+    size_key!("Limits", "message-bytes", message_bytes, 1, GIB, "Largest message from a client, in bytes"),
+    size_key!("Limits", "head-bytes", head_bytes, 256, 1 << 20, "Largest request head, in bytes"),
+    time_key!("Limits", "handshake-timeout", handshake_timeout, MS(100), "Time that a handshake may take"),
     count_key!("Limits", "max-clients", clients, 1, usize::MAX, "Most clients of the process"),
     count_key!("Limits", "max-clients-per-shard", clients_per_shard, 1, 1 << 30, "Most clients of one shard"),
     count_key!("Limits", "max-clients-per-ip", clients_per_ip, 0, u32::MAX, "Most clients of one address; 0 = no limit"),
-    count_key!("Limits", "ipv6-prefix", ipv6_prefix, 0, 128, "Bits of an IPv6 address that count as one address there"),
+    count_key!("Limits", "ipv6-prefix", ipv6_prefix, 0, 128, "Length of the IPv6 prefix that counts as one address for max-clients-per-ip"),
     count_key!("Limits", "messages-per-second", messages_per_second, 0, 1 << 24, "Messages a second from one client; 0 = no limit"),
     size_key!("Limits", "bytes-per-second", bytes_per_second, 0, GIB, "Bytes a second from one client; 0 = no limit"),
-    count_key!("Limits", "name-bytes", name_bytes, 1, 1024, "Most bytes of a channel's or user's name"),
+    count_key!("Limits", "name-bytes", name_bytes, 1, 1024, "Longest name of a channel or a user, in bytes"),
     count_key!("Limits", "channels-per-client", channels_per_client, 1, 1 << 16, "Most channels of one client"),
     count_key!("Limits", "channels-per-shard", channels_per_shard, 1, 1 << 26, "Most channels that one shard knows"),
-    count_key!("Limits", "errors-max", errors_max, 1, 1 << 16, "Errors a JSON client may make; one is forgiven a second"),
+    count_key!("Limits", "errors-max", errors_max, 1, 1 << 16, "Errors that a JSON client may make; one per second is forgiven"),
     count_key!("Limits", "lane-parcels", lane_parcels, 1, 1 << 20, "Parcels in each lane between shards"),
     size_key!("Limits", "read-buffer-bytes", read_buffer_bytes, 1024, 64 << 20, "Buffer into which a shard reads its sockets"),
 
-    time_key!("Lifecycle", "drain-spread", drain_spread, Duration::ZERO, "Over how long a drain spreads its closes"),
-    time_key!("Lifecycle", "drain-timeout", drain_timeout, Duration::ZERO, "How long a drain waits for outboxes after that"),
-    key!("Lifecycle", "take-over", "BOOL", "Take the place of the process that serves the address, and yield it to the next; else share the port",
-        |s| s.take_over.to_string(),
-        |s, text| { s.take_over = read_switch(text)?; Ok(()) }),
-    key!("Lifecycle", "take-over-settle", "TIME", "How long a process that has taken over yields to no other; 0 = at once",
+    time_key!("Lifecycle", "drain-spread", drain_spread, Duration::ZERO, "Time over which a drain spreads its closes"),
+    time_key!("Lifecycle", "drain-timeout", drain_timeout, Duration::ZERO, "Time for which a drain waits for outboxes after that"),
+    key!("Lifecycle", "take-over", "HOW", "Take the place of the process that serves the address, and yield it to the next: true, false = share the port, or force = also end a process that does not answer",
+        |s| if s.take_over_is_forced { "force".into() } else { s.take_over.to_string() },
+        |s, text| {
+            s.take_over_is_forced = text.eq_ignore_ascii_case("force");
+            s.take_over = s.take_over_is_forced || read_switch(text).map_err(|why| format!("{why} nor force"))?;
+            Ok(())
+        }),
+    key!("Lifecycle", "take-over-settle", "TIME", "Time for which a process that has taken over yields to no other; 0 = it yields at once",
         |s| show_time(s.take_over_settle), |s, text| { s.take_over_settle = time(text, Duration::ZERO, HOUR)?; Ok(()) }),
     key!("Lifecycle", "relieved-exit-code", "CODE", "Exit code of a process that another one has taken over from",
         |s| s.relieved_exit_code.to_string(), |s, text| { s.relieved_exit_code = number(text, 0, 125)?; Ok(()) }),
-    key!("Lifecycle", "drain-delay", "TIME", "How long to go on serving after SIGTERM, with /ready at 503, before the drain",
+    key!("Lifecycle", "drain-delay", "TIME", "Time for which the server goes on serving after SIGTERM, with /ready at 503, before it drains",
         |s| show_time(s.drain_delay), |s, text| { s.drain_delay = time(text, Duration::ZERO, HOUR)?; Ok(()) }),
-    time_key!("Lifecycle", "close-timeout", close_timeout, MS(100), "How long a client may take to answer a close frame"),
-    time_key!("Lifecycle", "accept-pause", accept_pause, MS(1), "How long accepting pauses when descriptors are out"),
+    time_key!("Lifecycle", "close-timeout", close_timeout, MS(100), "Time in which a client must answer a close frame"),
+    time_key!("Lifecycle", "accept-pause", accept_pause, MS(1), "Pause of accepting when no descriptor is free"),
 
     key!("Control plane", "admin", "ADDR", "Address of the admin API and metrics, or off",
         |s| s.admin.map_or_else(|| "off".into(), |admin| admin.to_string()),

@@ -31,6 +31,11 @@ pub(crate) fn in_force(layered: &Layered) -> String {
             Source::Flag => "flag",
         };
         let value = value_of(key, &layered.settings);
+        if key.secret && layered.settings.api_key_file.is_some() {
+            // As a comment: the file names either the key or its file.
+            let _ = writeln!(out, "# {} = \"***\" # from api_key_file", toml_name(key));
+            continue;
+        }
         // An unset key has no value that the file could state.
         let mark = if (key.get)(&layered.settings).is_empty() { "# " } else { "" };
         let _ = writeln!(out, "{mark}{} = {value} # {source}", toml_name(key));
@@ -86,6 +91,14 @@ mod tests {
         assert!(shown.contains("shards = 2 # flag") && shown.contains("# default"));
         assert!(toml::from_str::<toml::Table>(&shown).is_ok(), "{shown}");
         assert!(environment(&layered).contains("STENTOR_SHARDS=2"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        std::fs::write(&file, "secret\n").unwrap();
+        let flags = BTreeMap::from([("api-key-file", file.display().to_string())]);
+        let layered = Layered::load(None, std::iter::empty(), &flags).unwrap();
+        let shown = in_force(&layered);
+        assert!(shown.contains("# api_key = \"***\" # from api_key_file"), "{shown}");
+        assert!(!shown.contains("secret") && toml::from_str::<toml::Table>(&shown).is_ok());
         let defaults = default_file();
         assert!(all_keys().iter().all(|key| defaults.contains(&toml_name(key))));
     }

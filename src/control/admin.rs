@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use hdrhistogram::Histogram;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::api::answer::Fault;
-use super::{State, api, ask, hgrm, metrics, pages, stats};
+use super::{State, api, ask, metrics, pages, stats};
 
 /// The bytes by which an API request may be larger than the message in it.
 const ENVELOPE_BYTES: usize = 64 << 10;
@@ -234,16 +235,39 @@ fn same(shown: &[u8], key: &[u8]) -> bool {
 async fn latency(Has(state): Has<State>) -> Response {
     match ask::ask(|| state.shards.latency()).await {
         Err(unanswered) => Fault::from(unanswered).into_response(),
-        Ok(parts) => match hgrm::merged(&parts) {
-            Some(whole) => hgrm::write(&whole).into_response(),
+        Ok(parts) => match merged(&parts) {
+            Some(whole) => {
+                stentor_hgrm::write(&whole, stentor_hgrm::Unit::Microseconds).into_response()
+            }
             None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         },
     }
 }
 
+/// Returns one histogram of all shards' ones.
+fn merged(parts: &[(usize, Histogram<u64>)]) -> Option<Histogram<u64>> {
+    let mut parts = parts.iter().map(|(_, part)| part);
+    let mut whole = parts.next()?.clone();
+    for part in parts {
+        whole.add(part).ok()?;
+    }
+    Some(whole)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn latencies_of_all_shards_are_one_histogram() {
+        let mut one = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
+        let mut other = one.clone();
+        (1..=500).for_each(|us| one.record(us).unwrap());
+        (501..=1000).for_each(|us| other.record(us).unwrap());
+        let whole = merged(&[(0, one), (1, other)]).unwrap();
+        assert_eq!((whole.len(), whole.value_at_quantile(0.5)), (1000, 500));
+        assert!(merged(&[]).is_none());
+    }
 
     #[test]
     fn only_the_key_is_the_key() {

@@ -16,7 +16,7 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stentor_shards::Target;
+use stentor_shards::{ChannelInfo, Target};
 
 use self::answer::{Answer, Fault, Mode, read};
 pub(super) use self::once::{Counts as OnceCounts, Once};
@@ -190,21 +190,23 @@ async fn disconnect(state: &State, params: &[u8]) -> Answer {
 async fn info(state: &State, params: &[u8]) -> Answer {
     let Nothing {} = read(params)?;
     let reports = ask(|| state.shards.reports()).await?;
-    let listed = ask(|| state.shards.channels(LIST_MAX)).await?;
+    let (listed, is_truncated) = channels_of_all(state).await?;
     let occupied = || listed.iter().flatten().filter(|info| info.clients > 0);
     let channels: HashSet<&str> = occupied().map(|info| &*info.channel).collect();
-    let clients: u64 = reports.iter().map(|report| report.clients_now).sum();
+    let clients: u64 = reports.iter().map(|report| report.clients).sum();
     let subscriptions: u64 = occupied().map(|info| info.clients).sum();
-    Ok(json!({ "nodes": [{
+    let mut node = json!({
         "uid": std::process::id().to_string(),
         "name": "stentor",
         "version": env!("CARGO_PKG_VERSION"),
         "num_clients": clients,
-        "num_users": reports.iter().map(|report| report.users_now).sum::<u64>(),
+        "num_users": reports.iter().map(|report| report.users).sum::<u64>(),
         "num_subs": subscriptions,
         "num_channels": channels.len(),
         "uptime": state.began.elapsed().as_secs(),
-    }] }))
+    });
+    mark_truncated(&mut node, is_truncated);
+    Ok(json!({ "nodes": [node] }))
 }
 
 async fn presence_stats(state: &State, params: &[u8]) -> Answer {
@@ -227,7 +229,7 @@ async fn channels(state: &State, params: &[u8]) -> Answer {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(Fault::bad(format!("the pattern is longer than {PATTERN_BYTES_MAX} bytes")));
     }
-    let listed = ask(|| state.shards.channels(LIST_MAX)).await?;
+    let (listed, is_truncated) = channels_of_all(state).await?;
     let mut channels = serde_json::Map::new();
     for info in listed.iter().flatten().filter(|info| info.clients > 0) {
         if !pattern.is_empty() && !pattern::matches(&pattern, &info.channel) {
@@ -238,12 +240,51 @@ async fn channels(state: &State, params: &[u8]) -> Answer {
         let before = entry["num_clients"].as_u64().unwrap_or(0);
         entry["num_clients"] = Value::from(before + info.clients);
     }
-    Ok(json!({ "channels": channels }))
+    let mut answer = json!({ "channels": channels });
+    mark_truncated(&mut answer, is_truncated);
+    Ok(answer)
+}
+
+/// Returns the channels of each shard, and `true` if a shard has more than a list holds.
+async fn channels_of_all(state: &State) -> Result<(Vec<Vec<ChannelInfo>>, bool), Fault> {
+    // One more than is told shows that there are more.
+    let mut listed = ask(|| state.shards.channels(LIST_MAX + 1)).await?;
+    let is_truncated = truncate(&mut listed, LIST_MAX);
+    Ok((listed, is_truncated))
+}
+
+/// Shortens each list to `max` entries; `true` if one was longer.
+fn truncate<T>(listed: &mut [Vec<T>], max: usize) -> bool {
+    let is_truncated = listed.iter().any(|list| list.len() > max);
+    for list in listed {
+        list.truncate(max);
+    }
+    is_truncated
+}
+
+/// Says in an answer that it does not hold everything. A complete one has no such member, as
+/// Centrifugo's has none.
+fn mark_truncated(answer: &mut Value, is_truncated: bool) {
+    if is_truncated {
+        answer["truncated"] = true.into();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_is_cut_says_so() {
+        for (counts, is_cut) in [([3, 2], false), ([4, 2], true), ([0, 9], true)] {
+            let mut listed = counts.map(|count| vec!["a channel"; count]);
+            assert_eq!(truncate(&mut listed, 3), is_cut, "{counts:?}");
+            assert!(listed.iter().all(|list| list.len() <= 3));
+            let mut answer = json!({ "channels": {} });
+            mark_truncated(&mut answer, is_cut);
+            assert_eq!(answer.get("truncated"), is_cut.then_some(&Value::Bool(true)));
+        }
+    }
 
     #[test]
     fn the_page_lists_every_method_and_every_bound() {

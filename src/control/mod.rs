@@ -3,7 +3,6 @@
 mod admin;
 mod ask;
 mod api;
-mod hgrm;
 mod metrics;
 mod numbers;
 mod pages;
@@ -18,8 +17,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use stentor_shards::{Handle, Inbox};
 use tokio::sync::{oneshot, watch};
+
+/// The connections that wait at the admin address until they are accepted.
+const BACKLOG: i32 = 128;
 
 /// How long the end waits for those who are being answered.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -142,7 +145,20 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let named = |error: io::Error| {
         io::Error::new(error.kind(), format!("admin address {address}: {error}"))
     };
-    let listener = TcpListener::bind(address).map_err(named)?;
+    let listener = TcpListener::from(open(address).map_err(|errno| named(errno.into()))?);
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+fn open(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // All addresses are those of both families, whatever net.ipv6.bindv6only says.
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
 }

@@ -62,7 +62,7 @@ impl Verdict {
         let shards = if cores.is_empty() { host.cores.len() } else { cores.len() };
         let mut ring = settings.shards.ring;
         if ring != Ring::Off
-            && let Err(missing) = ring::missing(host, Needs::of(shards, ring), try_ring)
+            && let Err(missing) = ring::missing(host, Needs::of(shards, ring), &try_ring)
         {
             findings.push(without_ring(ring, missing));
             if ring == Ring::Auto {
@@ -70,6 +70,7 @@ impl Verdict {
             }
         }
         let needs = Needs::of(shards, ring);
+        findings.extend(take_over(host, settings, needs, try_ring));
         findings.extend(descriptors(host, needs));
         findings.extend(watches(host, needs));
         findings.extend(quota(host, settings, shards));
@@ -97,6 +98,38 @@ fn without_ring(ring: Ring, (cause, cure): (String, String)) -> Finding {
     }
     let cause = format!("without io_uring shards sleep in epoll; {cause}");
     Finding::warning("io_uring", cause, format!("{cure}; --ring off says that it is meant so"))
+}
+
+/// Finds memory to lock that is enough for this server and not for the next one, which runs beside
+/// it during a take-over. The limit alone decides if it is large enough: beside a running server an
+/// attempt would ask for room for a third one. Where it is not, the attempt tells whether it binds
+/// this user at all.
+fn take_over(
+    host: &Host,
+    settings: &Settings,
+    needs: Needs,
+    try_ring: impl Fn(u64) -> Result<(), NoRing>,
+) -> Option<Finding> {
+    let (own, both) = (needs.locked_bytes(), needs.two_servers_locked_bytes());
+    let yields = settings.take_over && settings.unix.is_none();
+    if !needs.ring || !yields || host.memlock >= both {
+        return None;
+    }
+    (try_ring(both) == Err(NoRing::Memory)).then(|| {
+        let outcome = if settings.shards.ring == Ring::Required {
+            "could not start"
+        } else {
+            "would sleep in epoll"
+        };
+        let cause = format!(
+            "memlock is {} for all of a user's io_urings together: {} shards lock {}, and a second \
+             server that takes over {outcome}",
+            show_bytes(host.memlock),
+            needs.shards,
+            show_bytes(own)
+        );
+        Finding::warning("memlock", cause, format!("{}, or --take-over=false", ring::cure(both)))
+    })
 }
 
 fn descriptors(host: &Host, needs: Needs) -> Option<Finding> {
@@ -236,6 +269,33 @@ mod tests {
         };
         Verdict::of(&host(), &settings(Ring::Auto), try_ring);
         assert_eq!(asked.get(), 2 * stentor_shards::rt::RING_BYTES);
+    }
+
+    #[test]
+    fn a_take_over_that_lacks_locked_memory_is_foretold() {
+        let lines = |host: &Host, settings: &Settings, room: u64| {
+            let try_ring = |bytes| if bytes <= room { Ok(()) } else { Err(NoRing::Memory) };
+            let verdict = Verdict::of(host, settings, try_ring);
+            assert_eq!(verdict.refusal(), None);
+            verdict.findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n")
+        };
+        let small = Host { memlock: 700 << 10, ..host() };
+        for (ring, outcome) in
+            [(Ring::Auto, "would sleep in epoll"), (Ring::Required, "could not start")]
+        {
+            let line = lines(&small, &settings(ring), 700 << 10);
+            assert!(line.contains("memlock is 700KiB") && line.contains(outcome), "{line}");
+            assert!(line.contains("LimitMEMLOCK=1048576"), "{line}");
+            assert_eq!(line.lines().count(), 1, "{line}");
+        }
+        // A limit that does not bind a privileged user, and one with room for both, which the
+        // server that runs already may have used up.
+        assert_eq!(lines(&small, &settings(Ring::Auto), u64::MAX), "");
+        let enough = Host { memlock: 1 << 20, ..host() };
+        assert_eq!(lines(&enough, &settings(Ring::Auto), 512 << 10), "");
+        let stays = Settings { take_over: false, ..settings(Ring::Auto) };
+        assert_eq!(lines(&small, &stays, 700 << 10), "");
+        assert_eq!(lines(&small, &settings(Ring::Off), 0), "");
     }
 
     #[test]

@@ -45,6 +45,12 @@ impl Needs {
         if self.ring { self.shards * rt::RING_BYTES } else { 0 }
     }
 
+    /// Bytes of memory that the rings of two servers lock, which run beside each other while one
+    /// takes over from the other. Each of them asks for a least limit, too.
+    pub(crate) fn two_servers_locked_bytes(self) -> u64 {
+        if self.ring { (2 * self.locked_bytes()).max(rt::MEMLOCK_MIN) } else { 0 }
+    }
+
     /// Watches that are no client's.
     pub(crate) fn watches(self) -> u64 {
         self.shards * SHARD_WATCHES

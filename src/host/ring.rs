@@ -85,7 +85,8 @@ fn memory(host: &Host, needs: Needs) -> (String, String) {
     )
 }
 
-fn cure(bytes: u64) -> String {
+/// The line that raises the limit to `bytes`.
+pub(super) fn cure(bytes: u64) -> String {
     format!(
         "LimitMEMLOCK={bytes} in a unit, docker run --ulimit memlock={bytes}, or ulimit -l {}",
         bytes.div_ceil(1024)

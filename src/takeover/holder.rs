@@ -27,6 +27,10 @@ pub(crate) fn of(address: SocketAddr) -> Option<String> {
     let probe = socket(family, SocketType::STREAM, None).ok()?;
     // Connections of an earlier process that are still ending are in nobody's way.
     sockopt::set_socket_reuseaddr(&probe, true).ok()?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // As the listeners are: of both families.
+        sockopt::set_ipv6_v6only(&probe, false).ok()?;
+    }
     match bind(&probe, &address) {
         Err(Errno::ADDRINUSE) => Some(describe(address)),
         _ => None,

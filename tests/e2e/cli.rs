@@ -33,7 +33,11 @@ fn exit_codes_and_one_line_on_stderr() {
         (vec!["serve", "--admin", "0.0.0.0:0"], 78, "set api-key, or use a loopback address"),
         (vec!["serve", "--admin", "[::]:0"], 78, "set api-key, or use a loopback address"),
         (vec!["serve", "--admin", "192.0.2.1:0", "--api-key", ""], 78, "api-key: it is empty"),
-        (vec!["serve", "--listen", "203.0.113.1:1"], 1, "cannot listen on 203.0.113.1:1"),
+        (
+            vec!["serve", "--admin", "off", "--listen", "203.0.113.1:1"],
+            1,
+            "cannot listen on 203.0.113.1:1",
+        ),
         (vec!["pub", "x", "y", "--url", "ws://127.0.0.1:1/ws"], 1, "127.0.0.1:1"),
         (vec!["doctor"], 0, ""),
         (vec!["config", "default"], 0, ""),
@@ -61,6 +65,25 @@ fn config_show_tells_where_a_value_comes_from() {
     assert!(shown.contains("shards = 1 # flag"), "{shown}");
     assert!(shown.contains("name_bytes = 32 # environment"), "{shown}");
     assert!(shown.contains("admin = \"127.0.0.1:9002\" # default"), "{shown}");
+}
+
+#[test]
+fn every_manual_page_shows_the_version() {
+    for page in [&[][..], &["pub"], &["doctor"], &["config"]] {
+        let output = stentor(&[&["man"], page].concat());
+        let shown = text(&output.stdout);
+        let head = shown.lines().find(|line| line.starts_with(".TH")).unwrap_or_default();
+        assert!(head.contains(env!("CARGO_PKG_VERSION")), "{page:?}: {head}");
+    }
+}
+
+/// A user in an address is not dropped in silence.
+#[test]
+fn a_user_in_an_address_is_refused() {
+    let output = stentor(&["pub", "lobby", "x", "--url", "ws://ann:secret@127.0.0.1:1/ws"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("not supported") && said.lines().count() == 1, "{said}");
 }
 
 #[test]

@@ -13,9 +13,8 @@ fn joined_since(
     epoch: &Value,
     offset: u64,
 ) -> (Vec<u64>, Value) {
-    client.send(&format!(
-        r#"{{"type":"join","channel":"{channel}","id":1,"since":{{"epoch":{epoch},"offset":{offset}}}}}"#
-    ));
+    let since = format!(r#"{{"epoch":{epoch},"offset":{offset}}}"#);
+    client.send(&format!(r#"{{"type":"join","channel":"{channel}","id":1,"since":{since}}}"#));
     let mut missed = Vec::new();
     loop {
         let told = client.next_json();
@@ -133,10 +132,9 @@ fn history_is_read_in_pages_and_removed() {
         (bodies(&page), &page["more"], &page["offset"]),
         (vec![1, 2, 3], &true.into(), &20.into())
     );
-    client.send(&format!(
-        r#"{{"type":"history","channel":"room","limit":2,"reverse":true,"id":2,"since":{{"epoch":{},"offset":10}}}}"#,
-        page["epoch"]
-    ));
+    let since = format!(r#"{{"epoch":{},"offset":10}}"#, page["epoch"]);
+    let asked = r#""type":"history","channel":"room","limit":2,"reverse":true,"id":2"#;
+    client.send(&format!(r#"{{{asked},"since":{since}}}"#));
     assert_eq!(bodies(&client.next_json()), [9, 8]);
     client.send(
         r#"{"type":"history","channel":"room","id":3,"since":{"epoch":"0badc0de","offset":1}}"#,

@@ -166,6 +166,7 @@ fn locked_memory_is_counted_for_all_shards_and_for_the_whole_user() {
     let enough = 700 << 10;
     assert_eq!(check(enough), (Some(0), String::new()));
 
+    is_foretold_by_all(user + 10_000, &program);
     let mut command = limited(user, enough, &program);
     command.args(["--shards", "2", "--ring", "required"]);
     let server = Server::start_as(command);
@@ -174,6 +175,29 @@ fn locked_memory_is_counted_for_all_shards_and_for_the_whole_user() {
         let (code, line) = check(enough);
         assert_eq!(code, Some(78), "{line}");
         assert!(line.contains("beside what this user's other processes have locked"), "{line}");
+    }
+}
+
+/// All three commands tell of a take-over for which the memory to lock does not suffice.
+fn is_foretold_by_all(user: u32, program: &std::path::Path) {
+    let told = |task: &str, memlock: u64| {
+        let mut command = limited(user, memlock, program);
+        command.args([task, "--shards", "2", "--ring", "required"]);
+        let text = text(&command.output().unwrap().stdout);
+        text.lines().find(|line| line.contains("takes over")).map(str::to_owned)
+    };
+    let line = told("check", 700 << 10).expect("check tells of it");
+    let finding = &line[line.find("memlock is").unwrap()..];
+    let cure = "LimitMEMLOCK=1048576";
+    assert!(finding.contains("takes over could not start") && finding.contains(cure), "{line}");
+    assert!(told("doctor", 700 << 10).is_some_and(|line| line.ends_with(finding)));
+    let mut command = limited(user, 700 << 10, program);
+    command.args(["--shards", "2", "--ring", "required"]);
+    let server = Server::start_as(command);
+    let log = messages(server.start_log());
+    assert!(log.iter().any(|line| line == finding), "{log:?}");
+    for task in ["check", "doctor"] {
+        assert_eq!(told(task, 1 << 20), None, "{task} beside a server, with room for two");
     }
 }
 

@@ -230,6 +230,34 @@ fn all_addresses_of_a_name_are_tried() {
     }
 }
 
+/// In a network namespace whose IPv6 sockets take IPv6 only, unless they say otherwise.
+#[test]
+fn all_addresses_are_those_of_both_families_whatever_the_kernel_is_set_to() {
+    let script = r#"
+        ip link set lo up || exit 77
+        echo 1 >/proc/sys/net/ipv6/bindv6only || exit 77
+        STENTOR_API_KEY=k "$0" --listen :9001 --admin :9002 --shards 1 2>/dev/null &
+        server=$!
+        for at in 127.0.0.1/9001 ::1/9001 127.0.0.1/9002 ::1/9002; do
+            until exec 3<>/dev/tcp/$at; do
+                [ $SECONDS -lt 15 ] && kill -0 $server || { echo "nobody at $at"; break; }
+                read -t 0.05 <> <(:)
+            done 2>/dev/null
+        done
+        kill $server
+        wait $server
+    "#;
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--user", "--map-root-user", "bash", "-c", script]);
+    let output = command.arg(env!("CARGO_BIN_EXE_stentor")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if matches!(output.status.code(), Some(1 | 77)) && said.is_empty() {
+        eprintln!("skipped: no network namespaces for this user");
+        return;
+    }
+    assert_eq!((said.as_str(), output.status.code()), ("", Some(0)));
+}
+
 #[test]
 fn a_server_listens_by_name_and_by_port() {
     for listen in ["localhost:0", ":0", "0"] {

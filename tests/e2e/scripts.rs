@@ -72,7 +72,7 @@ fn named(line: &str) -> (Vec<PathBuf>, String) {
     let (place, name) = line.split_once(' ').unwrap();
     let folders: &[&str] = match place {
         "bin" => &["src"],
-        "lib" => &["shards/src", "src/units/src"],
+        "lib" => &["shards/src", "src/units/src", "src/hgrm/src"],
         "e2e" => &["tests/e2e"],
         "faults" => &["tests/faults"],
         "hostile" => &["tests/hostile"],

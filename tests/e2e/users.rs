@@ -1,5 +1,6 @@
 //! A user is reached on any shard, and a second connection of a user does what the rule says.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -25,6 +26,26 @@ fn chat_core_a_second_connection_of_a_user_closes_the_first() {
     assert_eq!(server.by_reason("disconnects", "replaced"), 20);
     let accepts = server.by_shard("accepts_total");
     assert!(accepts.iter().all(|count| *count > 0), "all met on one shard: {accepts:?}");
+}
+
+/// Publishes numbers until it is stopped, with so many of them under way that lanes stay full.
+/// Without a bound they would fill the sockets as well: where another process has the cores, each
+/// parcel of a short lane waits for its shard's turn, and the last message for longer than any
+/// client waits.
+fn talk(to: SocketAddr, channel: &'static str, stop: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
+    const UNDER_WAY_MAX: i64 = 64;
+    let stopped = Arc::clone(stop);
+    thread::spawn(move || {
+        let mut talker = Client::plain(to, &format!("/ws?channel={channel}"));
+        let mut number = 0;
+        while !stopped.load(Ordering::Relaxed) {
+            talker.send(&number.to_string());
+            number += 1;
+            if number > UNDER_WAY_MAX {
+                assert_eq!(talker.next_text(), (number - 1 - UNDER_WAY_MAX).to_string());
+            }
+        }
+    })
 }
 
 /// Reads numbers from `first` on until the server closes, and gives the last.
@@ -54,18 +75,10 @@ fn a_message_that_the_older_connection_misses_reaches_the_newer_one() {
     let address = server.address;
     for channel in ["lobby", "news", "north", "south"] {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let talker = thread::spawn(move || {
-            let mut talker = Client::plain(address, &format!("/ws?channel={channel}&echo=false"));
-            let mut number = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                talker.send(&number.to_string());
-                number += 1;
-            }
-        });
+        let talker = talk(address, channel, &stop);
         let target = format!("/ws?channel={channel}&user=bob");
         let mut older: Option<thread::JoinHandle<i64>> = None;
-        for _ in 0..12 {
+        for _ in 0..150 {
             let mut newer = Client::plain(address, &target);
             let first: i64 = newer.next_text().parse().unwrap();
             if let Some(older) = older.take() {
@@ -86,15 +99,7 @@ fn the_newer_connection_misses_nothing_from_its_opening_on() {
     let server = Server::start(&["--shards", "2"]);
     let address = server.address;
     let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let talker = thread::spawn(move || {
-        let mut talker = Client::plain(address, "/ws?channel=news&echo=false");
-        let mut number = 0;
-        while !stopped.load(Ordering::Relaxed) {
-            talker.send(&number.to_string());
-            number += 1;
-        }
-    });
+    let talker = talk(address, "news", &stop);
     let mut older: Option<Client> = None;
     for _ in 0..10 {
         let mut newer = Client::plain(address, "/ws?channel=news&user=bob");

@@ -2,7 +2,8 @@
 //! there. Supervisors that restart both for ever, processes that hang and namespaces change nothing
 //! about it.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -80,6 +81,39 @@ fn a_process_that_hangs_is_not_served_beside() {
     assert_eq!(get(server.address, "/ready").0, 200);
 }
 
+/// A client that waits at a process which hangs is reset when that process is ended, and finds the
+/// newer one when it comes again.
+#[test]
+fn a_process_that_hangs_is_ended_where_that_is_asked_for() {
+    let mut hung = Server::start(&["--shards", "1"]);
+    hung.signal("STOP");
+    let tasks = format!("/proc/{}/task", hung.pid());
+    // The signal reaches one thread after the other; until then they still answer.
+    eventually("it stands still", || {
+        let mut tasks = std::fs::read_dir(&tasks).unwrap().flatten();
+        tasks.all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        })
+    });
+    let mut waits = TcpStream::connect(hung.address).unwrap();
+    waits.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    waits.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let began = Instant::now();
+    let newer = Server::start_beside(&hung, &["--shards", "1", "--take-over", "force"]);
+    assert!(began.elapsed() > Duration::from_secs(4), "it has the time to answer");
+    assert_eq!(hung.wait().code(), None, "it was killed");
+    let reset = waits.read(&mut [0; 64]).unwrap_err();
+    assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
+    let log = newer.start_log().join("\n");
+    assert!(log.contains("ended a process that did not answer"), "{log}");
+    Client::plain(newer.address, "/ws").goodbye();
+    // A process that answers is taken over from as ever.
+    let mut newer = newer;
+    let _next = Server::start_beside(&newer, &["--shards", "1", "--take-over", "force"]);
+    assert_eq!(newer.wait().code(), Some(3));
+}
+
 #[test]
 fn a_process_that_has_just_taken_over_is_left_alone() {
     let mut first = Server::start(&["--shards", "1", "--drain-spread", "100ms"]);
@@ -125,7 +159,7 @@ fn two_copies_that_are_always_restarted_do_not_fight() {
         (starts, std::thread::spawn(move || supervise(address, &over, &counted)))
     };
     let (blue, first) = copy();
-    eventually("the first serves", || std::net::TcpStream::connect(address).is_ok());
+    eventually("the first serves", || TcpStream::connect(address).is_ok());
     let mut thrown_off = Client::plain(address, "/ws");
     let (green, second) = copy();
     assert_eq!(thrown_off.close_code(), Some(1001), "the second takes over");

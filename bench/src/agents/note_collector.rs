@@ -56,7 +56,7 @@ impl NoteCollector {
         awaited.parties = awaited.parties.saturating_sub(1);
         awaited.took_ns = awaited.took_ns.max(note.took_ns);
         let whole = *awaited;
-        // What was lost on its way is given up in the end: it holds up nobody.
+        // A message that was lost on its way is given up in the end, and holds up nobody.
         while row.awaited.front().is_some_and(|front| front.parties == 0)
             || row.awaited.len() > AWAITED_MAX
         {

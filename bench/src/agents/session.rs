@@ -46,7 +46,7 @@ pub(super) fn run(
     let LoadOrder { mut load, share } = ordered?;
     host::set_run_offset(share.offset_ns);
     let setup = load.setup_mut();
-    // What there is to say is the coordinator's to say.
+    // The coordinator alone says what there is to say.
     let shows = !setup.quiet;
     (setup.agent_share, setup.quiet) = (share, true);
     let link = Link { reader, writer, ends_with, shows };
@@ -147,7 +147,7 @@ impl Link {
             let reader = hearing.join().map_err(joined)?;
             found.and(reader).map(|reader| (reader, writer))
         })?;
-        // What it asks now is the time, until it has enough.
+        // Now the coordinator asks for the time, until it has enough samples.
         loop {
             match reader.hear() {
                 Ok(Order::Time) => writer.say(&Report::<()>::Time { at_ns: host::own_ns() })?,

@@ -1,5 +1,5 @@
-//! What the threads of an agent and its link to the coordinator tell each other: moments and
-//! counts, without a lock.
+//! State that the threads of an agent share with its link to the coordinator: moments and counts,
+//! without a lock.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};

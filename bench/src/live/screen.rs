@@ -57,7 +57,7 @@ impl Screen {
         let entered = execute!(stderr, EnterAlternateScreen)
             .and_then(|()| Terminal::new(CrosstermBackend::new(BufWriter::new(io::stderr()))));
         drop(stderr);
-        // What could be taken half only is given back.
+        // A terminal that could be set up only in part is restored.
         entered.map(|terminal| Self { terminal }).inspect_err(|_| restore())
     }
 

@@ -17,8 +17,8 @@ pub(crate) struct Flags {
     pub(crate) no_tui: bool,
 }
 
-/// What people see of a run. What cannot be drawn, because a terminal has gone, ends the view and
-/// not the run.
+/// The view that people have of a run. If it cannot be drawn, because a terminal has gone, the view
+/// ends, and the run goes on.
 pub(crate) enum View {
     /// Nothing.
     Silent,

@@ -9,9 +9,9 @@ use super::stamp::Stamp;
 use super::worker_task::{Room, WorkerTask};
 use crate::coordination::Heard;
 
-/// What a thread waits at most while messages are on their way that end on other threads: none is
-/// woken for them.
-pub(super) const OTHERS: Duration = Duration::from_micros(200);
+/// The longest wait of a thread while messages are on their way that end on other threads: no
+/// thread is woken for them.
+const OTHERS: Duration = Duration::from_micros(200);
 
 /// One thread's account of what its clients hear. A place is that of a publisher among the
 /// thread's own.
@@ -57,16 +57,44 @@ pub(super) trait Account {
     }
 }
 
+/// One thread's publishers, whose messages have listeners on other threads too.
+pub(super) struct Shared<'a> {
+    pub(super) board: &'a Board<'a>,
+    /// The numbers of this thread's publishers in the whole run.
+    pub(super) publishers: Vec<usize>,
+    pub(super) publishers_in_all: usize,
+    /// No other thread has a listener.
+    pub(super) alone: bool,
+}
+
+impl Shared<'_> {
+    pub(super) fn complete(&self, place: usize) -> u32 {
+        self.board.complete(self.publishers[place])
+    }
+
+    pub(super) fn moved(&self, places: &mut Vec<usize>) {
+        // Other threads move them too, so all are looked at.
+        places.extend(0..self.publishers.len());
+    }
+
+    /// A thread without publishers stays until those of others are through, or its patience ends.
+    pub(super) fn is_through(&self, sent: &[u32]) -> bool {
+        let all_here = self.publishers.len() == self.publishers_in_all;
+        let mut places = sent.iter().enumerate();
+        all_here && places.all(|(place, sent)| self.complete(place) >= *sent)
+    }
+
+    /// A thread without a window waits for none to move.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        (!self.alone && !self.publishers.is_empty()).then_some(OTHERS)
+    }
+}
+
 /// A fan-out: every client waits for every message.
 pub(super) struct Fan<'a> {
     ledger: Ledger,
-    board: &'a Board<'a>,
-    /// The numbers of this thread's publishers in the whole run.
-    publishers: Vec<usize>,
-    publishers_in_all: usize,
+    shared: Shared<'a>,
     strays: u64,
-    /// No other thread has a listener.
-    alone: bool,
 }
 
 impl<'a> Fan<'a> {
@@ -74,11 +102,13 @@ impl<'a> Fan<'a> {
         let WorkerTask { clients, publishers_in_all, .. } = *task;
         Self {
             ledger: Ledger::new(clients, publishers_in_all),
-            board,
-            publishers: task.publishers.clone(),
-            publishers_in_all,
+            shared: Shared {
+                board,
+                publishers: task.publishers.clone(),
+                publishers_in_all,
+                alone: board.is_of_one_thread(),
+            },
             strays: 0,
-            alone: board.is_of_one_thread(),
         }
     }
 }
@@ -87,14 +117,14 @@ impl Account for Fan<'_> {
     fn hear(&mut self, client: usize, stamp: &Stamp, took_ns: Option<u64>) -> Receipt {
         let counts = took_ns.is_some();
         let publisher = stamp.publisher as usize;
-        if publisher >= self.publishers_in_all {
+        if publisher >= self.shared.publishers_in_all {
             self.strays += u64::from(counts);
             return Receipt::Stray;
         }
         match self.ledger.receive(client, publisher, stamp.number, counts) {
             Receipt::Fresh { last: true } => {
                 let heard = Heard { number: stamp.number, took_ns };
-                Receipt::Fresh { last: self.board.heard_by_thread(publisher, heard) }
+                Receipt::Fresh { last: self.shared.board.heard_by_thread(publisher, heard) }
             }
             receipt => receipt,
         }
@@ -105,24 +135,19 @@ impl Account for Fan<'_> {
     }
 
     fn complete(&self, place: usize) -> u32 {
-        self.board.complete(self.publishers[place])
+        self.shared.complete(place)
     }
 
     fn moved(&mut self, places: &mut Vec<usize>) {
-        // Other threads move them too, so all are looked at.
-        places.extend(0..self.publishers.len());
+        self.shared.moved(places);
     }
 
-    /// A thread without publishers stays until those of others are through, or its patience ends.
     fn is_through(&self, sent: &[u32]) -> bool {
-        let all_here = self.publishers.len() == self.publishers_in_all;
-        let mut places = sent.iter().enumerate();
-        all_here && places.all(|(place, sent)| self.complete(place) >= *sent)
+        self.shared.is_through(sent)
     }
 
     fn patience(&self) -> Option<Duration> {
-        // Who has no window waits for none to move.
-        (!self.alone && !self.publishers.is_empty()).then_some(OTHERS)
+        self.shared.patience()
     }
 
     fn settle(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::account::{Account, OTHERS};
+use super::account::{Account, Shared};
 use super::board::Board;
 use super::ledger::{Order, Receipt};
 use super::place::{Arrival, Place, Tally};
@@ -17,18 +17,13 @@ pub(super) fn addressee(publisher: usize, number: u32, clients: usize) -> usize 
 
 /// One thread's account of what was meant for its clients.
 pub(super) struct Direct<'a> {
-    board: &'a Board<'a>,
-    /// The numbers of this thread's publishers in the whole run.
-    publishers: Vec<usize>,
-    publishers_in_all: usize,
+    shared: Shared<'a>,
     /// The number of its first client in the whole run.
     first: usize,
     clients_in_all: usize,
     /// The place of each client in each publisher's row, of the messages for that client.
     places: Vec<Place>,
     tally: Tally,
-    /// No other thread has a listener.
-    alone: bool,
 }
 
 impl<'a> Direct<'a> {
@@ -40,14 +35,16 @@ impl<'a> Direct<'a> {
         alone: bool,
     ) -> Self {
         Self {
-            board,
-            publishers: task.publishers.clone(),
-            publishers_in_all: task.publishers_in_all,
+            shared: Shared {
+                board,
+                publishers: task.publishers.clone(),
+                publishers_in_all: task.publishers_in_all,
+                alone,
+            },
             first: task.request.first,
             clients_in_all,
             places: vec![Place::default(); task.clients * task.publishers_in_all],
             tally: Tally::default(),
-            alone,
         }
     }
 }
@@ -57,7 +54,7 @@ impl Account for Direct<'_> {
         let counts = took_ns.is_some();
         let (publisher, number) = (stamp.publisher as usize, stamp.number);
         let own = self.first + client;
-        if publisher >= self.publishers_in_all
+        if publisher >= self.shared.publishers_in_all
             || addressee(publisher, number, self.clients_in_all) != own
         {
             self.tally.strays += u64::from(counts);
@@ -65,39 +62,35 @@ impl Account for Direct<'_> {
         }
         // Every client is the one in turn once in so many.
         let turn = number / u32::try_from(self.clients_in_all).unwrap_or(u32::MAX);
-        let arrival = self.places[client * self.publishers_in_all + publisher].take(turn);
+        let arrival = self.places[client * self.shared.publishers_in_all + publisher].take(turn);
         self.tally.count(arrival, counts);
         if arrival == Arrival::Again {
             return Receipt::Again;
         }
-        self.board.heard_by_thread(publisher, Heard { number, took_ns });
+        self.shared.board.heard_by_thread(publisher, Heard { number, took_ns });
         Receipt::Fresh { last: false }
     }
 
     fn leave(&mut self, client: usize) {
-        let begin = client * self.publishers_in_all;
-        let own = &mut self.places[begin..begin + self.publishers_in_all];
+        let in_all = self.shared.publishers_in_all;
+        let own = &mut self.places[client * in_all..][..in_all];
         own.iter_mut().for_each(Place::leave);
     }
 
     fn complete(&self, place: usize) -> u32 {
-        self.board.complete(self.publishers[place])
+        self.shared.complete(place)
     }
 
     fn moved(&mut self, places: &mut Vec<usize>) {
-        // Other threads move them too, so all are looked at.
-        places.extend(0..self.publishers.len());
+        self.shared.moved(places);
     }
 
-    /// A thread without publishers stays until those of others are through, or its patience ends.
     fn is_through(&self, sent: &[u32]) -> bool {
-        let all_here = self.publishers.len() == self.publishers_in_all;
-        let mut places = sent.iter().enumerate();
-        all_here && places.all(|(place, sent)| self.complete(place) >= *sent)
+        self.shared.is_through(sent)
     }
 
     fn patience(&self) -> Option<Duration> {
-        (!self.alone && !self.publishers.is_empty()).then_some(OTHERS)
+        self.shared.patience()
     }
 
     fn settle(&mut self) {
@@ -128,14 +121,16 @@ mod tests {
     fn only_the_addressee_may_hear_a_message() {
         let board = Board::new(1, 2, None);
         let mut direct = Direct {
-            board: &board,
-            publishers: vec![0, 1],
-            publishers_in_all: 2,
+            shared: Shared {
+                board: &board,
+                publishers: vec![0, 1],
+                publishers_in_all: 2,
+                alone: true,
+            },
             first: 3,
             clients_in_all: 5,
             places: vec![Place::default(); 2 * 2],
             tally: Tally::default(),
-            alone: true,
         };
         let stamp = |publisher, number| Stamp { publisher, number, intended_ns: 0, late_us: 0 };
         let mut hear = |client, publisher, number, counts: Option<u64>| {

@@ -115,7 +115,7 @@ impl Account for Echoes {
     }
 
     fn settle(&mut self) {
-        // What nobody but itself waits for is lost with it.
+        // A message that nobody else waits for is lost with its client.
     }
 
     fn tally(&self) -> Tally {

@@ -100,14 +100,14 @@ pub(super) fn run_of(plan: &Plan, gathered: LoadResult<Found>) -> io::Result<Run
     let p99_ns = heard.value_at_quantile(0.99);
     run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));
     run.faults.extend(gone(&sampler, run.returns.is_some()));
-    // Who hears only itself compares moments of one clock.
+    // A client that hears only itself compares moments of one clock.
     let across = (plan.hears == Hears::All).then_some(p99_ns);
     run.faults.extend(coordination::faults(&run.agents, across));
     Ok(run)
 }
 
-/// What all threads counted, where so many wait for each message, and so many receipts are missed
-/// by who was away.
+/// Returns the counts of all threads together. `hearers` wait for each message, and clients that
+/// were away missed `missed` receipts.
 fn totals_of(found: &[Found], hearers: u64, missed: u64) -> Totals {
     let tallies = || found.iter().map(|found| &found.tally);
     let orders: Vec<_> = found.iter().flat_map(|found| found.orders.iter().copied()).collect();
@@ -139,7 +139,7 @@ fn late_p99_of(found: &[Found], threads: usize) -> io::Result<u64> {
     Ok(latest)
 }
 
-/// What every record says, whatever was measured.
+/// Returns the part that every record has, whatever was measured.
 pub(super) fn head_of(command: &str, setup: &Setup, sampler: &Sampler) -> Run {
     Run {
         schema_version: SCHEMA_VERSION,
@@ -158,7 +158,7 @@ pub(super) fn head_of(command: &str, setup: &Setup, sampler: &Sampler) -> Run {
 struct Together {
     published: u64,
     received: u64,
-    /// What the busiest thread ran for.
+    /// The running time of the busiest thread.
     busiest_ns: u64,
     latency: Histogram<u64>,
 }
@@ -256,7 +256,8 @@ pub(super) fn gone(sampler: &Sampler, returning: bool) -> Option<Fault> {
     })
 }
 
-/// What a thread of the generator ran for in the measured time, and of it outside of the kernel.
+/// The running time of one thread of the generator in the measured time, in all and outside of the
+/// kernel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spent {
     cpu_ns: u64,
@@ -272,7 +273,7 @@ impl Spent {
     }
 }
 
-/// What the generator's threads ran for in the measured time.
+/// Returns the running times of the generator's threads in the measured time.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn generator_of(setup: &Setup, threads: &[Spent], totals: &Totals) -> Generator {
     let busiest = threads.iter().map(|spent| spent.cpu_ns).max().unwrap_or(0);

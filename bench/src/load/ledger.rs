@@ -1,5 +1,5 @@
-//! What each client has heard of each publisher: losses, repetitions and disorder, without a
-//! socket.
+//! A ledger of what each client has heard of each publisher: losses, repetitions and disorder,
+//! without a socket.
 
 use std::collections::VecDeque;
 
@@ -56,7 +56,7 @@ impl Row {
         let waiting = &mut self.waiting[ahead];
         let last = *waiting == 1;
         *waiting = waiting.saturating_sub(1);
-        // What was lost on its way is given up in the end: it holds up nobody.
+        // A message that was lost on its way is given up in the end, and holds up nobody.
         while self.waiting.front() == Some(&0) || self.waiting.len() > AWAITED_MAX {
             self.waiting.pop_front();
             self.oldest += 1;

@@ -10,8 +10,8 @@ const MESSAGE: &str = "$MSG";
 /// The placeholder of the number of the message's bytes.
 const LENGTH: &str = "$LEN";
 
-/// What stands for the number of the client: in what it publishes, and in all that it says and asks
-/// for when it comes.
+/// Stands for the number of the client: in its publications, and in everything that it says and
+/// asks for when it connects.
 const NUMBER: &str = "$N";
 
 /// The placeholder of the number of the client's channel.

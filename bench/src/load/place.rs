@@ -38,7 +38,7 @@ impl Place {
             self.next = number + 1;
             let skipped = ahead - 1;
             if std::mem::take(&mut self.away) {
-                // What came before is not awaited, as if it had been heard.
+                // Earlier messages are not awaited, as if they had been heard.
                 self.seen = u64::MAX;
                 Arrival::Back { skipped }
             } else {

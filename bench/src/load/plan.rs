@@ -86,7 +86,7 @@ pub(crate) struct Traffic {
         value_parser = Sizes::read
     )]
     pub(crate) sizes: Sizes,
-    /// What a publication looks like to the server; $MSG stands for the message, $LEN for the
+    /// The form of a publication for the server; $MSG stands for the message, $LEN for the
     /// number of its bytes, $N for that of the client, $C for its channel's and $TO for that of
     /// the client that it is for.
     #[arg(long, value_name = "TEXT", default_value = "$MSG", value_parser = Template::read)]

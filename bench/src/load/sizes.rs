@@ -62,7 +62,7 @@ impl Sizes {
             }
             drawn -= share;
         }
-        // What division left over is the first one's.
+        // The remainder of the division goes to the first one.
         first.0
     }
 

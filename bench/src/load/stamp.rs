@@ -75,8 +75,8 @@ impl Stamper {
     }
 }
 
-/// What the last messages of clients ended in, where that may be half a stamp: servers may cut what
-/// they send into frames wherever they like.
+/// The ends of clients' last messages, where such an end may be half a stamp: servers may cut their
+/// messages into frames wherever they like.
 #[derive(Debug, Default)]
 pub(crate) struct Halves(BTreeMap<usize, Vec<u8>>);
 
@@ -134,8 +134,8 @@ fn hex(digits: &[u8]) -> Option<u64> {
     (all < 16).then_some(number)
 }
 
-/// What each byte is worth as a digit; 255: it is none. Digits are looked up, as to guess what
-/// comes next fails too often.
+/// The value of each byte as a digit, and 255 for a byte that is none. Digits are looked up in a
+/// table, because a prediction of the next byte fails too often.
 const VALUES: [u8; 256] = {
     let mut values = [255; 256];
     let mut value = 0;

@@ -220,7 +220,7 @@ impl<'a, A: Account> Worker<'a, A> {
             let wait = if now < begin_ns {
                 Duration::from_nanos(begin_ns - now)
             } else if now < self.end_ns || self.pace.is_some() {
-                // What was due before the end leaves, however late the thread is.
+                // A message that was due before the end is sent, however late the thread is.
                 self.publish(now)?
             } else {
                 TURN

@@ -1,4 +1,4 @@
-//! What workers share while they run: moments, counts, and the point where they meet.
+//! State that workers share while they run: moments, counts, and the point where they meet.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

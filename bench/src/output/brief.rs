@@ -5,7 +5,7 @@ use super::units::time;
 use crate::meter::real;
 use crate::run::Run;
 
-/// What stands behind the latency, of what the run has.
+/// The figures behind the latency, if the run has them.
 const FIGURES: [(&str, &str); 6] = [
     ("deliveries_per_s", "deliveries"),
     ("connects_per_s", "connects"),

@@ -1,4 +1,4 @@
-//! What the report draws of a run: a curve of percentiles, and its seconds.
+//! The charts of the report: a curve of percentiles, and the seconds of a run.
 
 use std::collections::BTreeMap;
 

@@ -50,7 +50,7 @@ pub(crate) fn write_figures(runs: &[Run], figures: impl Iterator<Item = Figure>)
     out
 }
 
-/// Whether so many runs of a side prove nothing that their median does not either: half or more.
+/// Returns `true` if the median of a side proves nothing: half or more of its runs prove nothing.
 pub(crate) fn proves_nothing(runs: &[Run]) -> bool {
     let faulty = |side: &Side<'_>| side.runs.iter().filter(|run| !run.faults.is_empty()).count();
     sides(runs).iter().any(|side| 2 * faulty(side) >= side.runs.len())
@@ -115,7 +115,7 @@ fn ratio(first: &[f64], values: &[f64]) -> (String, String) {
     (format!("{ratio:.3}×"), interval)
 }
 
-/// What a reader must know before believing it.
+/// Adds the notes that a reader must know before believing the figures.
 fn notes(out: &mut String, sides: &[Side<'_>], asks_memory: bool) {
     let mut notes = Vec::new();
     for side in sides {
@@ -163,7 +163,7 @@ fn counted<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<(T, usize)> {
     counts
 }
 
-/// What was asked of a server. A storm lasts as long as it takes.
+/// Returns the load that a server was given. A storm lasts as long as it takes.
 fn asked(run: &Run) -> Load {
     let measured = run.command == "connect";
     let seconds = if measured { 0.0 } else { run.load.seconds };

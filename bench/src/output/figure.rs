@@ -8,10 +8,10 @@ use crate::run::{Latency, Returns, Run, ServerCost};
 pub(crate) const LATENCIES: [&str; 7] =
     ["delivery", "last", "echo", "handshake", "service", "late", "return"];
 
-/// What stands before the name of a figure that is divided by that of the bare loop.
+/// The beginning of the name of a figure that is divided by that of the bare loop.
 const RATIO: &str = "ratio.";
 
-/// What a figure is a number of.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// Nanoseconds.
@@ -125,7 +125,7 @@ const PLAIN: [(&str, Unit, Of); 35] = [
     ("host.steal", Unit::Share, |run| Some(run.host.steal)),
 ];
 
-/// What comparisons and reports show, of what the runs have.
+/// The figures that comparisons and reports show, if the runs have them.
 const MAIN: [&str; 30] = [
     "search.held",
     "delivery.p50",
@@ -182,18 +182,18 @@ impl Figure {
         MAIN.into_iter().filter_map(Self::named)
     }
 
-    /// What there is, for who named another.
+    /// Returns the names of all figures, for a message about an unknown one.
     pub(crate) fn names() -> String {
         let plain = PLAIN.map(|(name, ..)| name).join(", ");
         format!("{}.<min|mean|max|p50|p99.9|...>, {plain}, {RATIO}<any>", LATENCIES.join("|"))
     }
 
-    /// Whether it is a time from a message's intended moment, or from its sending.
+    /// Returns `true` for a time from a message's intended moment, or from its sending.
     pub(crate) fn is_of_messages(&self) -> bool {
         matches!(self.source, Source::Latency("delivery" | "last" | "service" | "echo", _))
     }
 
-    /// What the run has of it.
+    /// Returns the figure of a run.
     pub(crate) fn of(&self, run: &Run) -> Option<f64> {
         let value = match &self.source {
             Source::Plain(index) => PLAIN[*index].2(run),
@@ -275,7 +275,7 @@ fn server(run: &Run, figure: fn(&ServerCost) -> f64) -> Option<f64> {
     run.server.as_ref().map(figure)
 }
 
-/// What a run measured above all: its name and its distribution.
+/// Returns the main latency of a run: its name and its distribution.
 pub(crate) fn main_latency(run: &Run) -> Option<(&'static str, &Latency)> {
     LATENCIES
         .into_iter()

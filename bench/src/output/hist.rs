@@ -31,7 +31,7 @@ pub(crate) fn encode(histogram: &Histogram<impl Counter>) -> String {
     STANDARD.encode(bytes)
 }
 
-/// What [`encode`] made, or any other writer of the V2 form.
+/// Reads the output of [`encode`], or of any other writer of the V2 form.
 pub(crate) fn decode(text: &str) -> Result<Histogram<u64>, String> {
     decode_of(text)
 }
@@ -70,7 +70,7 @@ pub(crate) mod text {
 /// One histogram of all.
 pub(crate) fn merged<'a>(parts: impl IntoIterator<Item = &'a Histogram<u64>>) -> Histogram<u64> {
     let mut whole = empty();
-    // What others wrote may go further than an hour.
+    // A histogram of another writer may reach further than an hour.
     whole.auto(true);
     for part in parts {
         whole.add(part).expect("one that resizes itself has room for every value");
@@ -79,7 +79,7 @@ pub(crate) fn merged<'a>(parts: impl IntoIterator<Item = &'a Histogram<u64>>) ->
 }
 
 impl Latency {
-    /// What a run says of a histogram of nanoseconds.
+    /// Returns a run's summary of a histogram of nanoseconds.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
         Self {
             count: histogram.len(),

@@ -23,7 +23,7 @@ pub(crate) fn write(run: &Run) -> Result<String, String> {
     let began = SystemTime::UNIX_EPOCH + Duration::from_millis(run.began_unix_ms);
     let mut codec = V2DeflateSerializer::new();
     IntervalLogWriterBuilder::new()
-        .add_comment(&format!("[Logged with stentor-bench {}]", one_line(&run.version)))
+        .add_comment(&format!("[Logged with stentor-bench {}]", without_controls(&run.version)))
         .add_comment("[Histogram log format version 1.3]")
         .with_start_time(began)
         .with_base_time(began)
@@ -44,12 +44,13 @@ pub(crate) fn write(run: &Run) -> Result<String, String> {
     String::from_utf8(out).map_err(|error| failed(&error))
 }
 
-/// What is no length of time is none.
+/// A number that is no length of time stands for none.
 fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-fn one_line(text: &str) -> String {
+/// A comment is one line, in which no control character may stand.
+fn without_controls(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).collect()
 }
 

@@ -10,7 +10,7 @@ use crate::run::{Run, SCHEMA_VERSION};
 /// The most that is read: an hour's series is a few MB.
 const FILE_BYTES_MAX: u64 = 1 << 28;
 
-/// What is looked at first, as another version may lack the rest.
+/// The members that are read first, because another version may lack the rest.
 #[derive(Clone, Copy, Deserialize)]
 struct Head {
     schema_version: u64,
@@ -26,7 +26,7 @@ pub(crate) fn write_all(runs: &[Run]) -> String {
     serde_json::to_string_pretty(runs).expect("a run has only text for keys") + "\n"
 }
 
-/// What [`write()`] or [`write_all()`] made. The error is one line.
+/// Reads the output of [`write()`] or [`write_all()`]. The error is one line.
 pub(crate) fn parse(text: &str) -> Result<Vec<Run>, String> {
     let not = |error: serde_json::Error| format!("not a run: {error}");
     let several = text.trim_start().starts_with('[');

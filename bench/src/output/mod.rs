@@ -1,4 +1,4 @@
-//! What is made of a run: text, files for other tools, comparisons and a report.
+//! The outputs of a run: text, files for other tools, comparisons and a report.
 //!
 //! All but the two subcommands here is pure: a [`Run`] goes in, text comes out.
 
@@ -7,7 +7,6 @@ pub(crate) mod figure;
 pub(crate) mod hist;
 pub(crate) mod json;
 pub(crate) mod csv;
-pub(crate) mod hgrm;
 pub(crate) mod hlog;
 pub(crate) mod threshold;
 pub(crate) mod summary;
@@ -32,7 +31,7 @@ use crate::run::Run;
 /// The exit code where files cannot be read or written, as for other misuse.
 const USAGE: u8 = 2;
 
-/// What can be made of runs that were kept as JSON.
+/// The commands over runs that were kept as JSON.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Compare kept runs: medians, and ratios to the first label.
@@ -96,7 +95,8 @@ pub(crate) fn export_one(run: &Run, ending: &str) -> Result<String, String> {
     match ending {
         "hgrm" => {
             let (_, latency) = figure::main_latency(run).ok_or("the run measured no latency")?;
-            Ok(hgrm::write(&hist::decode(&latency.histogram)?))
+            let histogram = hist::decode(&latency.histogram)?;
+            Ok(stentor_hgrm::write(&histogram, stentor_hgrm::Unit::Nanoseconds))
         }
         "hlog" => hlog::write(run),
         "csv" => csv::write(run),

@@ -13,7 +13,7 @@ use crate::run::Run;
 
 type Told = fn(&Run) -> String;
 
-/// What is told of where a run came from.
+/// The facts that are shown about the origin of a run.
 const FACTS: [(&str, Told); 12] = [
     ("Load", load),
     ("Server", |run| run.target.url.clone()),
@@ -68,7 +68,7 @@ pub(crate) fn write(runs: &[Run]) -> Result<String, String> {
     Ok(fill(include_str!("report.html"), &values))
 }
 
-/// What the runs have so many of a second.
+/// Returns the name of the rate that all runs have.
 fn rates(runs: &[Run]) -> &'static str {
     let all = |command| runs.iter().all(|run| run.command == command);
     if all("connect") {

@@ -8,7 +8,7 @@ use super::ratio::median;
 use super::units::{count, digits, plain, share};
 use crate::run::{By, Ended, Run, Search, Step};
 
-/// What the table shows of a step: the median of its repeats.
+/// The figures that the table shows of a step: the median of its repeats.
 const FIGURES: [(&str, &str); 6] = [
     ("delivery.p50", "p50"),
     ("delivery.p99", "p99"),
@@ -18,7 +18,7 @@ const FIGURES: [(&str, &str); 6] = [
     ("generator.cpu_share", "generator"),
 ];
 
-/// What a load is called.
+/// Returns the name of a load.
 pub(crate) fn load(by: By, load: f64) -> String {
     match by {
         By::Rate if load < 1000.0 => format!("{}/s", digits(load)),
@@ -27,7 +27,7 @@ pub(crate) fn load(by: By, load: f64) -> String {
     }
 }
 
-/// What was searched for.
+/// Returns the purpose of the search in one line.
 pub(crate) fn headline(search: &Search) -> String {
     let what = match search.by {
         By::Rate => "greatest rate",

@@ -18,7 +18,7 @@ const GREEN: &str = "32";
 const RED: &str = "31";
 const FAINT: &str = "2";
 
-/// What a run's latencies are called, in the order in which they are shown.
+/// The titles of a run's latencies, in the order in which they are shown.
 const LATENCIES: [(&str, &str); 7] = [
     ("delivery", "publish to each receipt"),
     ("last", "publish to last receipt"),
@@ -37,7 +37,7 @@ const RATIOS: [(&str, &str); 4] = [
     ("deliveries/s", "ratio.deliveries_per_s"),
 ];
 
-/// Whether standard output shows colours, and its reader wants them.
+/// Returns `true` if standard output shows colours, and its reader wants them.
 pub(crate) fn wants_colour() -> bool {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !forbidden && std::io::stdout().is_terminal()
@@ -251,7 +251,7 @@ impl Page {
     }
 }
 
-/// What was asked, in one line.
+/// Returns the load in one line.
 pub(crate) fn headline(run: &Run) -> String {
     let Load { clients, publishers, bytes: size, window, rate, seconds, warm_up_s, .. } = &run.load;
     let mut out = format!("{}  {}", plain(&run.command), several(*clients, "client"));

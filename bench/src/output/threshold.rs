@@ -45,7 +45,7 @@ impl Threshold {
         self.figure.is_of_messages().then_some(self.bound.value)
     }
 
-    /// Whether `run` meets it. A figure that the run does not have is not met.
+    /// Judges `run`. A figure that the run does not have is not met.
     pub(crate) fn judge(&self, run: &Run) -> Verdict {
         let found = self.figure.of(run);
         let met = found.is_some_and(|found| self.operator.holds(found, self.bound.value));

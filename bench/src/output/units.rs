@@ -28,7 +28,7 @@ pub(crate) fn count(count: f64) -> String {
     out
 }
 
-/// What is many times the first: `1.23×`.
+/// Writes a ratio: `1.23×`.
 pub(crate) fn times(ratio: f64) -> String {
     format!("{}×", digits(ratio))
 }
@@ -55,7 +55,7 @@ pub(crate) fn plain(text: &str) -> String {
 fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
     let mut units = units.iter();
     let mut unit = units.next().expect("there is a unit");
-    // What would be rounded up to a whole step is one of the next unit.
+    // A value that would be rounded up to a whole step is one of the next unit.
     while value.abs() >= step - 0.5 {
         let Some(next) = units.next() else { break };
         (value, unit) = (value / step, next);

@@ -2,7 +2,8 @@
 //! with nothing around it.
 //!
 //! It answers every handshake alike, with the accept value of the one key that the generator sends.
-//! What the loops touch is dense: one slot of eight bytes a client, and buffers that are made once.
+//! The memory of the loops is dense: one slot of eight bytes a client, and buffers that are made
+//! once.
 
 mod way;
 mod ring;
@@ -11,6 +12,7 @@ mod wake;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -47,6 +49,10 @@ pub(crate) struct Args {
     /// Join what one round brought into one send for each client.
     #[arg(long)]
     pub(crate) joined: bool,
+    /// Send each message only to the client that it came from, as a server does whose channels have
+    /// one client each.
+    #[arg(long, conflicts_with = "joined")]
+    pub(crate) alone: bool,
     /// Send through `io_uring`: what one message says to all clients is one batch of it.
     #[arg(long, conflicts_with = "joined")]
     pub(crate) uring: bool,
@@ -92,6 +98,7 @@ pub(crate) struct Server<W: Way> {
     out: Vec<u8>,
     ends: Vec<usize>,
     joined: bool,
+    alone: bool,
     pings: Option<Pings>,
 }
 
@@ -133,23 +140,27 @@ impl<W: Way> Server<W> {
             out: Vec::new(),
             ends: Vec::new(),
             joined: args.joined,
+            alone: args.alone,
             pings: (!interval.is_zero()).then_some(pings),
         })
     }
 
-    /// One round: waits, for at most `longest`, then accepts, reads, and sends what came to
-    /// everyone.
+    /// One round: waits, for at most `longest`, then accepts, reads, and sends on what came.
     pub(crate) fn turn(&mut self, longest: Option<Duration>) -> io::Result<()> {
         let longest = if self.pings.is_some() { Some(PING_SLICE) } else { longest };
         host::wait(&self.epoll, &mut self.events, longest)?;
         let events = std::mem::take(&mut self.events);
         for event in &events {
             match usize::try_from(event.data.u64()) {
-                Ok(index) if index < self.slots.len() => self.read(index),
+                Ok(index) if index < self.slots.len() => {
+                    self.read(index);
+                    match (self.joined, self.alone) {
+                        (true, _) => {}
+                        (_, true) => self.send_each(index..index + 1)?,
+                        _ => self.send_each(0..self.slots.len())?,
+                    }
+                }
                 _ => self.accept()?,
-            }
-            if !self.joined {
-                self.send_each()?;
             }
         }
         self.events = events;
@@ -214,11 +225,11 @@ impl<W: Way> Server<W> {
         self.free.push(index);
     }
 
-    /// The bare loop: one send for each message and client.
-    fn send_each(&mut self) -> io::Result<()> {
+    /// The bare loop: one send for each message and each of these clients.
+    fn send_each(&mut self, slots: Range<usize>) -> io::Result<()> {
         let mut begin = 0;
         for end in &self.ends {
-            self.way.send_to_all(&self.slots, &self.out[begin..*end])?;
+            self.way.send_to_all(&self.slots[slots.clone()], &self.out[begin..*end])?;
             begin = *end;
         }
         self.clear();

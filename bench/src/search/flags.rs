@@ -24,8 +24,8 @@ const OTHER_DESCRIPTORS: u64 = 100;
 pub(crate) struct Search {
     #[command(flatten)]
     pub(crate) plan: Plan,
-    /// What must hold: p99<20ms of delivery, or any threshold; may be given several times. That
-    /// nothing is lost, and that no queue grows, must hold always.
+    /// A threshold that must hold: p99<20ms of delivery, or any other; may be given several times.
+    /// In addition nothing may be lost, and no queue may grow.
     #[arg(long, required = true, value_name = "FIGURE<BOUND")]
     pub(super) slo: Vec<Threshold>,
     /// The quantity to raise: the rate with as many clients, or the clients at one rate.
@@ -117,7 +117,7 @@ impl Search {
             )]
             By::Clients => plan.setup.clients = load as usize,
         }
-        // What makes no sense of it was said before.
+        // Flags that make no sense together were refused before.
         plan.settled().unwrap_or(plan)
     }
 

@@ -1,5 +1,5 @@
-//! What moved first: the figures of the greatest load that held beside those of the least that did
-//! not, and which of them stands at a limit.
+//! The figures that moved first: those of the greatest load that held beside those of the least
+//! that did not, and which of them stands at a limit.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +24,8 @@ struct Move {
     before: bool,
 }
 
-/// What moved from the runs that held to those that did not: what stood at its limit already comes
-/// first, then causes before effects.
+/// Returns the figures that moved from the runs that held to those that did not: a figure that
+/// stood at its limit already comes first, then causes come before effects.
 pub(super) fn moved(held: &[&Run], missed: &[&Run]) -> Vec<Moved> {
     let mut moves: Vec<Move> = counts(held, missed);
     moves.extend(shares(held, missed));

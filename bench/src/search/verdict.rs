@@ -48,8 +48,8 @@ pub(crate) fn excuse(run: &mut Run, slos: &[Threshold]) {
     }
 }
 
-/// What a run says. Whatever it proves nothing by, a server that is the limit itself is not excused
-/// by a generator that is late as well.
+/// Returns the outcome of a run. A server that is itself the limit is not excused by a generator
+/// that is late as well.
 pub(crate) fn outcome_of(run: &Run, slos: &[Threshold]) -> Outcome {
     let absent = run.load.clients.saturating_sub(run.totals.connected);
     if absent > 0 {
@@ -83,8 +83,8 @@ fn absence(run: &Run, absent: u64) -> Outcome {
     Outcome::Unproven(run.faults.first().cloned().unwrap_or_default())
 }
 
-/// Whether what a faulty run missed is beyond doubt the server's: one of its threads had no more to
-/// give, or what is missing of the samples are messages that it lost.
+/// Returns `true` if the server is beyond doubt the reason for what a faulty run missed: one of its
+/// threads was busy all the time, or the missing samples are messages that it lost.
 fn server_is_limit(run: &Run) -> bool {
     let saturated = |share: f64| share >= SATURATED;
     let few = run.totals.deliveries < SAMPLES_MIN;
@@ -134,7 +134,7 @@ pub(crate) enum Decision {
     Unproven,
 }
 
-/// What the outcomes so far come to, as soon as it is certain: more than half of the asked repeats
+/// Returns the outcome of all repeats as soon as it is certain: more than half of the asked repeats
 /// for held, half for missed. Runs that prove nothing are repeated, until they too are more than
 /// half.
 pub(crate) fn decide<'a>(
@@ -216,7 +216,7 @@ mod tests {
         let mut late = run();
         late.faults = vec![fault()];
         assert_eq!(of(&late), Outcome::Unproven(fault()));
-        // What it loses then may be lost because the generator does not read.
+        // Its losses may then come from a generator that does not read.
         late.totals.lost = 7;
         assert_eq!(of(&late), Outcome::Unproven(fault()));
     }

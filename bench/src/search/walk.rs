@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
     }
 
     fn repeat(&self, plan: &Plan, stopped: &Arc<AtomicBool>) -> Result<Repeat, Cut> {
-        // What the last run left with the server is not this one's.
+        // Work that the last run left with the server is not part of this one.
         match plan.setup.server_pid {
             Some(pid) => meter::settle(pid).map_err(|error| Cut::Failed(error.into()))?,
             None => std::thread::park_timeout(PAUSE),

@@ -45,7 +45,7 @@ impl Ramp {
     #[expect(clippy::cast_precision_loss, reason = "a count of clients")]
     fn due(self, number: usize) -> Duration {
         let before = number * self.threads + self.place;
-        // What is no time any more lies behind every run.
+        // A number that is no time any more lies behind every run.
         let due = Duration::try_from_secs_f64(before as f64 / self.rate);
         due.unwrap_or(Duration::from_hours(1 << 20))
     }
@@ -143,7 +143,8 @@ impl Swarm {
                 break;
             }
         }
-        // What came to open clients meanwhile has told its event: watched anew, it tells it again.
+        // Events of open clients that came meanwhile are used up: watched anew, sockets tell them
+        // again.
         for (index, client) in self.clients.iter().enumerate().skip(first) {
             if let Some(client) = client {
                 self.sender.watch(index, client)?;
@@ -195,7 +196,7 @@ impl Swarm {
             self.sender.flush(index, client)?;
         }
         if client.step == Step::Open {
-            // What comes behind the answer waits in its socket until it is asked for.
+            // Bytes behind the answer wait in the socket until they are asked for.
             return Ok(went);
         }
         let before = client.step;

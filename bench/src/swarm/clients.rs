@@ -193,7 +193,8 @@ impl Swarm {
         }
         let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
         let mut head = std::mem::take(&mut client.head);
-        // What came meanwhile has told its event: watched anew, it tells it again.
+        // The event of bytes that came meanwhile is used up: watched anew, the socket tells it
+        // again.
         self.sender.watch(index, client)?;
         self.hear(index, &mut head, each)
     }
@@ -251,7 +252,7 @@ impl Swarm {
         if !sealed.is_empty() {
             self.sender.put_sealed(index, client)?;
         }
-        // What came before nonsense counts all the same.
+        // Messages before the invalid bytes count all the same.
         let heard = self.hear(index, &mut plain, each);
         self.plain = plain;
         if let Err(error) = taken {

@@ -101,7 +101,8 @@ impl Client {
         taken.map(|()| true)
     }
 
-    /// Whether a message that has come has `ready` in it; what is behind it is not kept either.
+    /// Returns `true` if a message that has come has `ready` in it. Bytes behind it are not kept
+    /// either.
     fn is_ready(&mut self, ready: &str) -> io::Result<bool> {
         let mut is_ready = false;
         let mut bytes = std::mem::take(&mut self.head);

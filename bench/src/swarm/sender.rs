@@ -1,4 +1,5 @@
-//! What clients send: sealed where they speak TLS, to the socket at once, or when it takes more.
+//! The sending of clients: sealed where they speak TLS, to the socket at once, or when it takes
+//! more.
 
 use std::io;
 use std::os::fd::OwnedFd;

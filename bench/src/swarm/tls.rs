@@ -139,7 +139,7 @@ impl Tls {
     fn object(&mut self, rest: &mut [u8], out: &mut Vec<u8>) {
         let UnbufferedStatus { state, .. } = self.connection.process_tls_records(rest);
         if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
-            // Whoever makes no sense need not be told at any price.
+            // A peer that sends invalid records is told so only if that is possible at once.
             let _ = grown(out, FLIGHT_BYTES, |room| data.encode(room).map_err(Short::from));
         }
     }

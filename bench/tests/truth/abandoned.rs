@@ -1,4 +1,4 @@
-//! Whom an agent obeys, what strangers do, and what becomes of a run that loses a process.
+//! Agents obey their coordinator alone, strangers do no harm, and a run that loses a process fails.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -85,7 +85,7 @@ fn agents_end_with_their_coordinator() {
 }
 
 #[test]
-fn an_interrupted_run_of_agents_says_what_it_has() {
+fn an_interrupted_run_of_agents_reports_its_receipts_so_far() {
     let (run, agents) = under_way();
     // As a terminal does: to all processes of the group.
     signal(&format!("-{}", run.id()), "-INT");
@@ -100,7 +100,7 @@ fn an_interrupted_run_of_agents_says_what_it_has() {
 }
 
 #[test]
-fn only_who_knows_the_token_orders_load() {
+fn only_a_coordinator_with_the_token_orders_load() {
     let token = "a token of the test";
     let (_one, first) = agent(&["--token", token]);
     let (_two, second) = agent(&["--token", token]);
@@ -136,7 +136,7 @@ fn only_who_knows_the_token_orders_load() {
     assert!(String::from_utf8_lossy(&open.stderr).contains("--token"));
 }
 
-/// What a stranger hears of an agent that it says something to.
+/// Returns the answer of an agent to a stranger's words.
 fn answer_to(address: &str, words: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -192,7 +192,7 @@ fn bench_with(agent: &str) -> Output {
 
 /// A coordinator is not led astray by what is no agent.
 #[test]
-fn what_is_no_agent_is_named() {
+fn an_address_without_an_agent_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let web = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {

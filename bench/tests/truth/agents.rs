@@ -1,4 +1,4 @@
-//! Several processes that drive one load must say what one would.
+//! Several processes that drive one load report the figures of one process.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Loads that are not for everyone: channels, direct messages, and messages of several lengths,
-//! against servers that mix them up now and then.
+//! Loads whose messages are not for all clients: channels, direct messages, and messages of several
+//! lengths, against servers that mix them up now and then.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -86,7 +86,7 @@ fn channels_hear_their_own_and_nothing_else() {
 
 /// One message in a hundred is lost to a channel, and another one goes to all channels.
 #[test]
-fn what_a_channel_lacks_and_what_leaks_into_others_is_counted() {
+fn losses_of_a_channel_and_leaks_into_others_are_counted() {
     let (address, _) = serve(|number, targets, client, _| match number % 100 {
         30 => Vec::new(),
         60 => (0..targets.len()).collect(),

@@ -1,4 +1,4 @@
-//! What the tool says of servers that echo.
+//! Figures of servers that echo.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn a_closed_loop_finds_the_same_share() {
     assert_eq!((&load["window"], &load["publishers"]), (&1.into(), &CLIENTS.into()));
 }
 
-/// What is said in the last moment counts as any other.
+/// A message of the last moment counts as any other.
 #[test]
 fn the_end_of_a_busy_loop_loses_nothing() {
     for _ in 0..5 {
@@ -79,7 +79,7 @@ fn a_stall_shows_in_an_open_loop() {
 }
 
 #[test]
-fn what_is_lost_is_counted() {
+fn lost_messages_are_counted() {
     let rule: EchoRule = Box::new(|number| (Duration::ZERO, usize::from(number % 100 != 50)));
     let output = bench_echo(echo(rule, false), "-r 600/s -d 2s --threshold lost==0");
     let run = found(&output);
@@ -102,7 +102,7 @@ fn a_loss_holds_up_one_client_for_a_second() {
 }
 
 #[test]
-fn what_comes_twice_is_counted() {
+fn duplicates_are_counted() {
     let rule: EchoRule = Box::new(|number| (Duration::ZERO, 1 + usize::from(number % 100 == 50)));
     let run = found(&bench_echo(echo(rule, false), "-r 600/s -d 2s"));
     let totals = &run["totals"];

@@ -1,4 +1,4 @@
-//! Whether the tool tells the truth: servers with known faults, and what it must say of each.
+//! The tool tells the truth: servers with known faults, and the figures that are right for each.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod abandoned;
@@ -69,7 +69,7 @@ fn a_known_delay_is_found_where_it_is() {
 }
 
 #[test]
-fn what_is_lost_is_counted() {
+fn lost_messages_are_counted() {
     let rule: Rule =
         Box::new(|number, frame| if number % 100 == 50 { Vec::new() } else { vec![frame] });
     let output = bench(serve(rule), "-r 500/s -d 2s --threshold lost==0");
@@ -91,7 +91,7 @@ fn a_loss_does_not_end_a_closed_loop() {
 }
 
 #[test]
-fn what_comes_twice_is_counted() {
+fn duplicates_are_counted() {
     let rule: Rule = Box::new(|number, frame| {
         let times = if number % 100 == 50 { 2 } else { 1 };
         vec![frame; times]
@@ -151,9 +151,9 @@ fn idle_clients_are_there_and_measured() {
     assert_eq!(seconds.len(), 2, "{seconds:?}");
 }
 
-/// What there is by then counts, and for the time that was measured.
+/// The receipts until then count, and for the time that was measured.
 #[test]
-fn an_interrupted_run_ends_early_and_says_what_it_has() {
+fn an_interrupted_run_ends_early_and_reports_its_receipts_so_far() {
     let child =
         command(serve(Box::new(|_, frame| vec![frame])), "fanout", "--size 64 --warmup 0 -r 1k/s")
             .args(["-d", "1h"])

@@ -1,4 +1,4 @@
-//! Clients that come back by themselves: how often, how soon, and what they heard of it all.
+//! Clients that come back by themselves: how often, how soon, and the messages that they heard.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -76,7 +76,7 @@ fn a_death_is_measured() {
     assert!(ms(&run, "return", "min_ns") >= 600.0 && ms(&run, "return", "count") * 1e6 > 9.0);
     assert!(count(&returns["failures"]["Connection refused (os error 111)"]) >= 10, "{returns}");
 
-    // What was due while the publisher was away was not said, and that is said.
+    // Messages that were due while the publisher was away were not sent, and the record says so.
     let (published, unsaid) = (count(&totals["published"]), count(&totals["unsaid"]));
     assert_eq!(published + unsaid, 400);
     assert!(unsaid >= 50, "{unsaid}");

@@ -13,7 +13,7 @@ pub(crate) const CLIENTS: usize = 10;
 pub(crate) const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// What a server does with the message of a number, given the frame that says it.
+/// The rule by which a server treats the message of a number, given the frame of that message.
 pub(crate) type Rule = Box<dyn FnMut(usize, Vec<u8>) -> Vec<Vec<u8>> + Send>;
 
 /// A server for one run: every client is answered, then what the first one says goes to all.
@@ -133,7 +133,7 @@ pub(crate) fn ms(run: &Value, latency: &str, figure: &str) -> f64 {
     run["latencies"][latency][figure].as_f64().unwrap_or(f64::NAN) / 1e6
 }
 
-/// What becomes of the message of a number, over all clients: how long it is held, and how often it
+/// The rule for the message of a number, over all clients: how long it is held, and how often it
 /// comes back. While the rule itself waits, everyone does.
 pub(crate) type EchoRule = Box<dyn FnMut(usize) -> (Duration, usize) + Send>;
 
@@ -163,11 +163,11 @@ pub(crate) fn echo(rule: EchoRule, everyone: bool) -> SocketAddr {
                     let frame = unmasked(&payload).repeat(times);
                     let answer = move |mut hearers: Vec<TcpStream>| {
                         hold(held);
-                        // Who has gone hears nothing.
+                        // A client that has gone hears nothing.
                         hearers.retain_mut(|hearer| hearer.write_all(&frame).is_ok());
                     };
                     let hearers = hearers.iter().map(|one| one.try_clone().unwrap()).collect();
-                    // What is held holds up nothing that comes after it.
+                    // A message that is held holds up none that comes after it.
                     if held.is_zero() {
                         answer(hearers);
                     } else {

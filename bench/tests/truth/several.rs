@@ -30,7 +30,7 @@ pub(crate) fn fan(count: usize, pause: Duration, mut rule: Rule) -> SocketAddr {
         drop(say);
         for (number, payload) in said.iter().enumerate() {
             for frame in rule(number, unmasked(&payload)) {
-                // Who has gone hears nothing.
+                // A client that has gone hears nothing.
                 clients.retain_mut(|client| {
                     let heard = client.write_all(&frame).is_ok();
                     hold(pause);

@@ -1,4 +1,4 @@
-//! Storms: who comes, who does not, and when.
+//! Storms: the clients that come, those that do not, and the times at which they come.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::server::{CLIENTS, answer, answered, by_second, command_of, found, hold, ms, run};
 
 #[test]
-fn storms_count_who_came_and_who_did_not() {
+fn storms_count_clients_that_came_and_that_did_not() {
     let output = run(answer(2 * CLIENTS), "connect", "--rounds 2 --hold 0 --threads 2");
     let whole = found(&output);
     assert_eq!(whole["totals"]["connected"], 2 * CLIENTS);

@@ -32,7 +32,7 @@ pub(crate) const TOLD_PER_TURN: usize = 1024;
 pub(crate) struct Shared {
     /// Clients open in the whole process.
     clients: AtomicUsize,
-    /// Shards that have nobody left.
+    /// Shards without clients.
     drained: AtomicUsize,
     /// The log of notices for the operator.
     notices: Option<Sender<Notice>>,
@@ -52,7 +52,7 @@ pub(crate) struct Doomed {
     pub(crate) reason: CloseReason,
 }
 
-/// When a connection that is on its way in, or out, must be done.
+/// The time by which a connection must have come in, or gone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     pub(crate) due_ms: u32,
@@ -127,7 +127,7 @@ impl<N: Net> Clients<N> {
         self.doomed.push(Doomed { client: self.roster.id(slot), reason });
     }
 
-    /// Sets when a connection that is on its way in or out must be done.
+    /// Sets the time by which a connection must have come in, or gone.
     pub(crate) fn set_deadline(&mut self, slot: Slot, after: Duration) {
         let after = u32::try_from(after.as_millis()).unwrap_or(u32::MAX / 4);
         let due_ms = self.now.ms().wrapping_add(after);
@@ -135,7 +135,7 @@ impl<N: Net> Clients<N> {
         self.deadlines.push(Deadline { due_ms, client: self.roster.id(slot), leaving });
     }
 
-    /// Logs a notice, unless too many wait for that already.
+    /// Logs a notice, unless too many wait already.
     pub(crate) fn notice(&self, notice: impl FnOnce() -> Notice) {
         if let Some(notices) = self.shared.notices.as_ref().filter(|notices| !notices.is_full()) {
             let _ = notices.try_send(notice());
@@ -164,13 +164,13 @@ impl<N: Net> Clients<N> {
         self.shared.clients.load(Ordering::Relaxed)
     }
 
-    /// This shard has nobody left. Returns the number of shards of which that is true by now.
+    /// Counts this shard as one without clients. Returns the number of such shards.
     pub(crate) fn count_drained(&self) -> usize {
-        // Relaxed: what the shards said to each other passed through lanes.
+        // Relaxed: a count, which orders nothing; parcels between shards pass through lanes.
         self.shared.drained.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Returns `true` once no shard of the process has anybody left.
+    /// Returns `true` once no shard of the process has a client left.
     pub(crate) fn all_are_drained(&self) -> bool {
         self.shared.drained.load(Ordering::Relaxed) >= self.config.cores.len()
     }

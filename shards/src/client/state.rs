@@ -104,6 +104,7 @@ impl State {
     pub(crate) fn wait(&mut self) {
         debug_assert_eq!(self.phase(), Phase::Handshake);
         self.go_to(Phase::Waiting);
+        self.check();
     }
 
     /// The client is admitted.
@@ -141,6 +142,7 @@ impl State {
     /// The outbox is empty. The client stays on the list until the next sweep.
     pub(crate) fn unblock(&mut self) {
         self.put(Flags::BLOCKED, false);
+        self.check();
     }
 
     /// The client was taken off the list of the blocked.
@@ -153,6 +155,7 @@ impl State {
     pub(crate) fn want_room(&mut self) -> bool {
         let before = self.is_any(Flags::ROOM);
         self.put(Flags::ROOM, true);
+        self.check();
         !before
     }
 
@@ -165,6 +168,7 @@ impl State {
     /// There may be room again.
     pub(crate) fn release(&mut self) {
         self.put(Flags::HELD, false);
+        self.check();
     }
 
     /// Notes whether something that the client sent waits for another turn.
@@ -184,12 +188,14 @@ impl State {
         let before = self.is_any(Flags::SERVED);
         self.put(Flags::SERVED, true);
         self.0 |= if ended { Flags::ENDED.0 } else { 0 };
+        self.check();
         before
     }
 
     /// The turn is over.
     pub(crate) fn end_turn(&mut self) {
         self.put(Flags::SERVED, false);
+        self.check();
     }
 
     /// The client broke a rule.
@@ -207,6 +213,7 @@ impl State {
     /// Something was heard.
     pub(crate) fn hear(&mut self) {
         self.put(Flags::PINGED, false);
+        self.check();
     }
 
     fn go_to(&mut self, phase: Phase) {

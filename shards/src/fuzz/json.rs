@@ -7,9 +7,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::request::decoded;
-use crate::model::history::Since;
 use crate::model::id::{ClientId, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
+use crate::model::past::Since;
 use crate::sim::reader::read_frames;
 use crate::wire::command::{Command, ErrorCode, Said};
 use crate::wire::dialect::{Dialect, Reading};

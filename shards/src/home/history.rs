@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::Home;
 use crate::mesh::parcel::{Deliver, Outcome, Recall, Recalled};
 use crate::mesh::reply::ReplyTo;
-use crate::model::history::{Behind, HistoryFault, HistoryPage, Page, Query, Since};
+use crate::model::history::{Page, Query};
 use crate::model::message::Position;
+use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
 
 impl Home<'_> {
     /// Answers a client that comes back with a page of what it missed. The answer travels behind

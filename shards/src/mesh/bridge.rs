@@ -1,9 +1,10 @@
 //! Bridges: the ports of threads that are no shard, such as the control plane's.
 //!
 //! Such a thread asks shards through the mesh and collects their answers as [`Answers`], without
-//! blocking a shard. In the other direction a bridge has one bounded lane, into which every shard
-//! sends: a parcel that finds it full is given back, as no shard waits for a thread that may be
-//! slow.
+//! blocking a shard. In the other direction each bridge has one bounded lane, into which every
+//! shard sends: a parcel that finds the lane full is returned and counted, as no shard waits for a
+//! thread that may be slow. A further bridge is one line in [`BridgeId`] and one call of
+//! [`Bridges::build`] where its thread starts.
 //!
 //! [`Answers`]: super::reply::Answers
 
@@ -31,9 +32,28 @@ pub enum Crossing {
     Visitor(Visitor),
 }
 
-/// The shards' end of a bridge; each port has one.
+/// The bridges of a process, one line each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BridgeId {
+    /// To the control plane: visitors to be answered.
+    Control,
+    /// To a thread of the tests.
+    #[cfg(test)]
+    Test,
+}
+
+/// The shards' ends of all bridges; each port has its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bridges {
+    lanes: Vec<BridgeLane>,
+    /// Parcels that found no room.
+    refused: u64,
+}
+
+/// The shards' end of one bridge.
 #[derive(Debug)]
-pub(crate) struct BridgeLane {
+struct BridgeLane {
+    to: BridgeId,
     /// `None` only while it is dropped.
     sender: Option<Sender<Crossing>>,
     waker: Arc<AtomicWaker>,
@@ -46,17 +66,35 @@ pub struct Inbox {
     waker: Arc<AtomicWaker>,
 }
 
-/// Makes a bridge whose lane holds `parcels` parcels.
-pub(crate) fn bridge(parcels: usize) -> (BridgeLane, Inbox) {
-    let (sender, receiver) = bounded(parcels);
-    let waker = Arc::new(AtomicWaker::new());
-    let lane = BridgeLane { sender: Some(sender), waker: Arc::clone(&waker) };
-    (lane, Inbox { receiver, waker })
+impl Bridges {
+    /// Builds the bridge `to` a thread, whose lane holds `parcels` parcels. Returns the thread's
+    /// end. Call it before the ports are made: each of them has the bridges of that time.
+    pub(crate) fn build(&mut self, to: BridgeId, parcels: usize) -> Inbox {
+        debug_assert!(self.lanes.iter().all(|lane| lane.to != to), "{to:?} is built once");
+        let (sender, receiver) = bounded(parcels);
+        let waker = Arc::new(AtomicWaker::new());
+        self.lanes.push(BridgeLane { to, sender: Some(sender), waker: Arc::clone(&waker) });
+        Inbox { receiver, waker }
+    }
+
+    /// Sends a parcel, or returns it and counts that: the lane is full, or nobody is there.
+    pub(crate) fn send(&mut self, to: BridgeId, parcel: Crossing) -> Result<(), Crossing> {
+        let sent = match self.lanes.iter().find(|lane| lane.to == to) {
+            Some(lane) => lane.send(parcel),
+            None => Err(parcel),
+        };
+        self.refused += u64::from(sent.is_err());
+        sent
+    }
+
+    /// Returns the number of parcels that found no room, on all bridges together.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
+    }
 }
 
 impl BridgeLane {
-    /// Sends a parcel, or returns it: the lane is full, or nobody is there any more.
-    pub(crate) fn send(&self, parcel: Crossing) -> Result<(), Crossing> {
+    fn send(&self, parcel: Crossing) -> Result<(), Crossing> {
         let Some(sender) = &self.sender else { return Err(parcel) };
         let sent = sender.try_send(parcel).map_err(crossbeam_channel::TrySendError::into_inner);
         // After the push: the receiver looks once more after it has registered.
@@ -67,7 +105,7 @@ impl BridgeLane {
 
 impl Clone for BridgeLane {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
+        Self { to: self.to, sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
     }
 }
 
@@ -123,18 +161,39 @@ mod tests {
     }
 
     #[test]
-    fn a_full_bridge_returns_the_parcel() {
-        let (lane, mut inbox) = bridge(1);
-        assert!(lane.send(visitor(b"first")).is_ok());
-        let Err(Crossing::Visitor(back)) = lane.send(visitor(b"second")) else { panic!("no room") };
+    fn a_full_bridge_returns_the_parcel_and_counts_it() {
+        let mut bridges = Bridges::default();
+        let mut inbox = bridges.build(BridgeId::Control, 1);
+        let mut send = |head: &[u8]| bridges.send(BridgeId::Control, visitor(head));
+        assert!(send(b"first").is_ok());
+        let Err(Crossing::Visitor(back)) = send(b"second") else { panic!("no room") };
         assert_eq!(back.head, b"second");
         assert_eq!(head(block_on(inbox.receive())), Some(b"first".to_vec()));
+        assert!(send(b"third").is_ok());
+        assert_eq!(bridges.refused(), 1);
+    }
+
+    #[test]
+    fn each_bridge_has_a_lane_of_its_own() {
+        let mut bridges = Bridges::default();
+        assert!(bridges.send(BridgeId::Test, visitor(b"early")).is_err(), "it is not built");
+        let [mut control, mut test] =
+            [BridgeId::Control, BridgeId::Test].map(|to| bridges.build(to, 1));
+        let mut ports = [bridges.clone(), bridges];
+        assert!(ports[0].send(BridgeId::Control, visitor(b"to control")).is_ok());
+        assert!(ports[1].send(BridgeId::Test, visitor(b"to test")).is_ok(), "this lane has room");
+        assert!(ports[1].send(BridgeId::Control, visitor(b"late")).is_err(), "all ports share it");
+        assert_eq!(ports.each_ref().map(Bridges::refused), [1, 2], "the early one counts for both");
+        assert_eq!(head(block_on(control.receive())), Some(b"to control".to_vec()));
+        assert_eq!(head(block_on(test.receive())), Some(b"to test".to_vec()));
+        drop(ports);
+        assert_eq!([control, test].map(|mut inbox| head(block_on(inbox.receive()))), [None, None]);
     }
 
     #[test]
     fn the_receiver_is_woken_by_parcels_and_by_the_end() {
-        let (lane, mut inbox) = bridge(8);
-        let other = lane.clone();
+        let mut bridges = Bridges::default();
+        let mut inbox = bridges.build(BridgeId::Control, 8);
         let receiver = std::thread::spawn(move || {
             let mut heads = Vec::new();
             while let Some(one) = head(block_on(inbox.receive())) {
@@ -142,10 +201,10 @@ mod tests {
             }
             heads
         });
-        for (lane, name) in [(lane, b"a"), (other, b"b")] {
-            assert!(lane.send(visitor(name)).is_ok());
+        for (mut port, name) in [(bridges.clone(), b"a"), (bridges, b"b")] {
+            assert!(port.send(BridgeId::Control, visitor(name)).is_ok());
         }
-        // Both lanes have been dropped.
+        // The ends of all ports have been dropped.
         assert_eq!(receiver.join().unwrap(), [b"a".to_vec(), b"b".to_vec()]);
     }
 }

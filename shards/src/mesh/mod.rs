@@ -22,14 +22,11 @@ use foldhash::quality::SeedableRandomState;
 use crate::model::id::ShardId;
 use crate::model::message::Epoch;
 use bell::Bell;
-use bridge::Inbox;
+use bridge::Bridges;
 use lane::Lane;
 use parcel::{Ask, Deliver};
 pub(crate) use port::Port;
 use port::Receivers;
-
-/// The most visitors that may wait for the control plane.
-const VISITORS_WAITING_MAX: usize = 256;
 
 /// The sending ends of one shard's lanes, and its bell.
 #[derive(Debug)]
@@ -47,9 +44,14 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// A mesh of `shards` shards, each one's port, and the control plane's end of its bridge. Names
-    /// are spread over homes by `seed`, which outsiders must not know.
-    pub(crate) fn new(shards: usize, lane_parcels: usize, seed: u64) -> (Self, Vec<Port>, Inbox) {
+    /// A mesh of `shards` shards, and the port of each, with its ends of the bridges. Names are
+    /// spread over homes by `seed`, which outsiders must not know.
+    pub(crate) fn new(
+        shards: usize,
+        lane_parcels: usize,
+        seed: u64,
+        bridges: &Bridges,
+    ) -> (Self, Vec<Port>) {
         let mut ends = Vec::with_capacity(shards);
         let mut receivers = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -60,22 +62,16 @@ impl Mesh {
         }
         let homes = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         let mesh = Self { ends: ends.into(), homes };
-        let (control, inbox) = bridge::bridge(VISITORS_WAITING_MAX);
         let ports = receivers
             .into_iter()
             .enumerate()
             .map(|(index, (asks, delivers))| {
                 let receivers = Receivers { asks, delivers };
-                Port::new(
-                    ShardId::at(index),
-                    mesh.clone(),
-                    lane_parcels,
-                    receivers,
-                    control.clone(),
-                )
+                let (me, mesh) = (ShardId::at(index), mesh.clone());
+                Port::new(me, mesh, lane_parcels, receivers, bridges.clone())
             })
             .collect();
-        (mesh, ports, inbox)
+        (mesh, ports)
     }
 
     pub(crate) fn shards(&self) -> usize {

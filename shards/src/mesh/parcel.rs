@@ -9,9 +9,10 @@ use super::reply::{Reply, ReplyTo};
 use crate::close::CloseReason;
 use crate::model::channel::NoRoom;
 use crate::model::directory::Verdict;
-use crate::model::history::{Behind, HistoryFault, HistoryPage, Query, Since};
+use crate::model::history::Query;
 use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Position, Publication};
+use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 
 /// A client's claim, which its owner grants or refuses.
@@ -165,6 +166,13 @@ pub(crate) enum Deliver {
     Presence(Arc<Presence>),
     Recalled(Box<Recalled>),
     Instruction(Instruction),
+}
+
+impl Deliver {
+    /// Returns `true` if connections that wait may become clients by it, or be refused.
+    pub(crate) fn lets_in(&self) -> bool {
+        matches!(self, Self::Subscribed { .. } | Self::Unsubscribable { .. } | Self::Claimed { .. })
+    }
 }
 
 /// The control plane's wish, for the shard itself.

@@ -5,10 +5,14 @@ use std::task::Waker;
 
 use crossbeam_channel::Receiver;
 
-use super::bridge::BridgeLane;
+use super::bridge::Bridges;
 use super::parcel::{Ask, Deliver, Parcel};
 use super::{End, Mesh};
 use crate::model::id::{ShardId, shards_of};
+
+/// A home may wait for room with so many parcels and let connections in all the same, however small
+/// the lanes are: publications alone may make it wait all the time.
+const STALLED_MIN: usize = 1024;
 
 /// One shard's ends of the mesh. It never blocks: a parcel that finds its lane full waits here, in
 /// order.
@@ -21,10 +25,13 @@ pub(crate) struct Port {
     /// are never lost.
     owed: Vec<VecDeque<Ask>>,
     owed_count: usize,
-    /// With this number of them waiting, clients here may not cause more.
+    /// With this number of parcels waiting, clients here may not cause more.
     owed_max: usize,
-    /// Parcels that this shard sends as home. While one waits here no ask is taken, so the answers
-    /// to a single ask bound the queue.
+    /// Parcels that this shard sends as home, in order. While one waits no ask is taken from the
+    /// lane, and each client is held after one more request. So the queue holds at most the answers
+    /// to one ask, and what one request of each client here and its coming to and leaving of each
+    /// channel cause: one parcel for each shard that watches the channel. With `owed_max` or
+    /// `STALLED_MIN` waiting, the larger of them, no connection is accepted.
     stalled: VecDeque<(ShardId, Deliver)>,
     /// The shards whose lanes were full since the last retry.
     short_of_asks: u64,
@@ -34,12 +41,13 @@ pub(crate) struct Port {
     crowded_delivers: u64,
     to_ring: u64,
     rings: u64,
-    /// Parcels of this shard to itself. The caller of a stage takes them before it goes on: there
-    /// are at most a few for each seat and claim of the clients that the stage closed.
+    /// Parcels of this shard to itself, which it takes after each stage that may cause some and
+    /// after each message of a client. So there are at most those of one stage: two for each seat
+    /// and one for each claim of the clients that it closed, and then the answers to one of these.
     own_asks: VecDeque<Ask>,
     own_delivers: VecDeque<Deliver>,
-    /// The bridge to the control plane.
-    pub(crate) control: BridgeLane,
+    /// The ways to threads that are no shard.
+    pub(crate) bridges: Bridges,
 }
 
 /// The receiving ends of a shard's lanes.
@@ -56,7 +64,7 @@ impl Port {
         mesh: Mesh,
         lane_parcels: usize,
         Receivers { asks, delivers }: Receivers,
-        control: BridgeLane,
+        bridges: Bridges,
     ) -> Self {
         let owed = (0..mesh.shards()).map(|_| VecDeque::new()).collect();
         Self {
@@ -76,7 +84,7 @@ impl Port {
             rings: 0,
             own_asks: VecDeque::new(),
             own_delivers: VecDeque::new(),
-            control,
+            bridges,
         }
     }
 
@@ -154,9 +162,9 @@ impl Port {
         self.owed_count
     }
 
-    /// Returns `true` if so many asks wait that no more accepted connections should add to them.
+    /// Returns `true` if so many parcels wait that no more accepted connections should add to them.
     pub(crate) fn owes_much(&self) -> bool {
-        self.owed_count >= self.owed_max
+        self.owed_count >= self.owed_max || self.stalled.len() >= self.owed_max.max(STALLED_MIN)
     }
 
     /// Returns `true` if clients here must wait before they cause more parcels.
@@ -207,10 +215,18 @@ impl Port {
         self.own_delivers.pop_front()
     }
 
+    /// Returns `true` if this shard has taken all parcels to itself.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.own_asks.is_empty() && self.own_delivers.is_empty()
+    }
+
+    /// The next ask of another thread. A home that is stalled takes none.
     pub(crate) fn next_ask(&mut self) -> Option<Ask> {
+        debug_assert!(!self.is_stalled(), "its answers would wait behind those that wait already");
         self.mesh.ends[self.me.index()].asks.take(&self.asks)
     }
 
+    /// The next delivery of another thread.
     pub(crate) fn next_deliver(&mut self) -> Option<Deliver> {
         self.mesh.ends[self.me.index()].delivers.take(&self.delivers)
     }
@@ -267,5 +283,31 @@ impl Port {
 
     pub(crate) fn unpark(&self) {
         self.mesh.ends[self.me.index()].bell.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::bridge::Bridges;
+
+    #[test]
+    fn a_home_that_waits_for_room_with_many_parcels_lets_nobody_in() {
+        let (_, ports) = Mesh::new(2, 2, 1, &Bridges::default());
+        let mut ports = ports.into_iter();
+        let (mut home, mut other) = (ports.next().unwrap(), ports.next().unwrap());
+        let watched = || Deliver::Watched { channel: "hall".into(), on: true };
+        for _ in 0..2 + STALLED_MIN - 1 {
+            home.deliver(other.me, watched());
+        }
+        assert!(home.is_stalled() && !home.owes_much(), "publications may do as much");
+        home.deliver(other.me, watched());
+        assert_eq!(home.stalled.len(), STALLED_MIN);
+        assert!(home.owes_much() && home.is_settled());
+        assert!(other.next_deliver().is_some());
+        home.retry();
+        assert!(home.is_stalled() && !home.owes_much(), "one of them has left");
+        home.deliver(home.me, watched());
+        assert!(!home.is_settled());
     }
 }

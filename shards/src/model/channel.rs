@@ -7,10 +7,11 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use slab::Slab;
 
-use super::history::{History, Since};
+use super::history::History;
 use super::id::{ChannelIndex, ClientId, RequestId, ShardId};
 use super::members::Members;
 use super::message::{Epoch, Position, Publication, Version};
+use super::past::Since;
 use crate::rules::{ChannelRules, Rules};
 
 /// The facts that only the home of a channel keeps.

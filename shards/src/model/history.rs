@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::message::{Epoch, Payload, Position, Publication};
+use super::message::Publication;
 use crate::rules::HistoryRules;
 
 /// The memory of a kept publication beside its payload: the structure itself, its place in the
@@ -48,99 +48,6 @@ pub(crate) fn cost(publication: &Publication) -> usize {
     publication.payload.len() + KEPT_OVERHEAD_BYTES
 }
 
-/// The last publication that a client has heard, as it says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Since {
-    /// The numbering; `None` for one that cannot be this server's.
-    pub epoch: Option<Epoch>,
-    /// The offset in it; zero before the first publication.
-    pub offset: u64,
-}
-
-/// The publications that a client is told before the live ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Behind {
-    /// All behind the one that it heard last.
-    Since(Since),
-    /// The newest ones, this many at most.
-    Last(u32),
-}
-
-/// A part of a channel's history, as it was when its home answered.
-#[derive(Debug, Clone)]
-pub struct HistoryPage {
-    pub(crate) publications: Vec<Arc<Publication>>,
-    /// The newest position of the channel.
-    pub newest: Position,
-    /// There are more in the direction of the query.
-    pub more: bool,
-}
-
-/// A kept publication, for the control plane.
-#[derive(Debug, Clone, Copy)]
-pub struct Kept<'a>(&'a Publication);
-
-impl HistoryPage {
-    /// Returns the publications in the order that was asked for.
-    pub fn publications(&self) -> impl Iterator<Item = Kept<'_>> {
-        self.publications.iter().map(|publication| Kept(publication))
-    }
-}
-
-impl<'a> Kept<'a> {
-    /// Returns its offset.
-    pub fn offset(self) -> u64 {
-        self.0.offset
-    }
-
-    /// Returns the time at which its home numbered it, in milliseconds since 1970.
-    pub fn time_ms(self) -> u64 {
-        self.0.time_ms
-    }
-
-    /// Returns the id and the user of the client that published it; `None` for the API.
-    pub fn from(self) -> Option<(String, Option<&'a str>)> {
-        let from = self.0.from.as_ref()?;
-        Some((from.client.to_string(), from.user.as_deref()))
-    }
-
-    /// Returns its tags as a JSON object.
-    pub fn tags(self) -> Option<&'a str> {
-        self.0.tags()
-    }
-
-    /// Returns its body.
-    pub fn body(self) -> KeptBody<'a> {
-        match &self.0.payload {
-            Payload::Text(text) => KeptBody::Text(text),
-            Payload::Binary(bytes) => KeptBody::Binary(bytes),
-            Payload::Json(json) => KeptBody::Json(json),
-        }
-    }
-}
-
-/// The body of a kept publication.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeptBody<'a> {
-    /// A plain client's text.
-    Text(&'a str),
-    /// Bytes.
-    Binary(&'a [u8]),
-    /// One JSON value.
-    Json(&'a str),
-}
-
-/// The reason why a history cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum HistoryFault {
-    /// The rules of the channel keep nothing.
-    #[error("no history is kept here")]
-    Off,
-    /// Its offsets began again since.
-    #[error("the epoch is not the channel's")]
-    OtherEpoch,
-}
-
 /// A part of a history to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Query {
@@ -167,6 +74,7 @@ impl History {
         Self { kept: VecDeque::new(), payload_bytes: 0, floor, place }
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.kept.len()
     }
@@ -176,6 +84,7 @@ impl History {
     }
 
     /// The memory of all that is kept, as [`cost`] counts it.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn bytes(&self) -> usize {
         self.payload_bytes + self.kept.len() * KEPT_OVERHEAD_BYTES
     }

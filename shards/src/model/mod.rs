@@ -3,6 +3,7 @@
 
 pub(crate) mod id;
 pub(crate) mod message;
+pub(crate) mod past;
 pub(crate) mod history;
 pub(crate) mod keepers;
 pub(crate) mod shape;
@@ -13,3 +14,4 @@ pub(crate) mod directory;
 pub(crate) mod outbox;
 pub(crate) mod bucket;
 pub(crate) mod report;
+pub(crate) mod counters;

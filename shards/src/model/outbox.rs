@@ -2,7 +2,6 @@
 //! at which the first one last moved.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 
 use bytes::Bytes;
 
@@ -10,9 +9,6 @@ use super::id::ChannelIndex;
 
 /// The cost of a queued frame beside its bytes, so that tiny frames cannot outgrow the bound.
 pub(crate) const FRAME_COST: usize = size_of::<Queued>();
-
-/// The most slices that one send takes.
-pub(crate) const SLICES_MAX: usize = 64;
 
 /// A frame in an outbox: a publication of a channel, which a newer one may overtake, or with `None`
 /// an answer, a pong or a close frame.
@@ -119,20 +115,10 @@ impl Outbox {
         lost as u64
     }
 
-    /// The next bytes to leave as at most [`SLICES_MAX`] slices.
-    pub(crate) fn slices<'a>(&'a self, into: &mut Vec<IoSlice<'a>>) {
-        let mut open: Option<&'a [u8]> = None;
-        for (index, queued) in self.frames.iter().enumerate() {
-            let bytes: &'a [u8] =
-                if index == 0 { &queued.bytes[self.head_sent..] } else { &queued.bytes };
-            if let Some(ready) = open.replace(bytes) {
-                into.push(IoSlice::new(ready));
-                if into.len() == SLICES_MAX {
-                    return;
-                }
-            }
-        }
-        into.extend(open.map(IoSlice::new));
+    /// The next bytes to leave, frame by frame.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let head = std::iter::once(self.head_sent).chain(std::iter::repeat(0));
+        self.frames.iter().zip(head).map(|(queued, sent)| &queued.bytes[sent..])
     }
 
     /// Takes note that `sent` bytes have left.
@@ -178,9 +164,7 @@ mod tests {
     }
 
     fn waiting(outbox: &Outbox) -> Vec<u8> {
-        let mut slices = Vec::new();
-        outbox.slices(&mut slices);
-        slices.iter().flat_map(|slice| slice.to_vec()).collect()
+        outbox.slices().flatten().copied().collect()
     }
 
     #[test]
@@ -281,7 +265,7 @@ mod tests {
                 let flat: Vec<u8> = list.iter().flat_map(|(b, _)| b.clone()).skip(gone).collect();
                 let seen = waiting(&outbox);
                 prop_assert!(flat.starts_with(&seen));
-                prop_assert!(seen.len() == flat.len() || list.len() > SLICES_MAX);
+                prop_assert_eq!(seen.len(), flat.len());
                 prop_assert!(outbox.bytes() <= 2_000);
             }
         }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::counters::numbers;
 use super::message::Position;
 
 /// The members of a channel on one shard.
@@ -37,7 +38,7 @@ pub struct ConnectionInfo {
     pub user: Option<Arc<str>>,
     /// The other end of its connection; `None` if it has no address, or none any more.
     pub peer: Option<SocketAddr>,
-    /// Where it comes from, if that other end is a proxy that says so.
+    /// The client's address, if that other end is a proxy that told it.
     pub behind_proxy: Option<IpAddr>,
     /// The number of channels it is subscribed to.
     pub channels: u32,
@@ -53,81 +54,31 @@ pub struct ConnectionInfo {
     pub connected_s: u64,
 }
 
-/// One shard's counters since its start; all are totals unless they say `now`.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// Which shard.
-    pub shard: usize,
-    /// The core it is pinned to.
-    pub core: usize,
-    /// Clients connected now.
-    pub clients_now: u64,
-    /// Users that this shard owns, connected anywhere, now.
-    pub users_now: u64,
-    /// Channels known now.
-    pub channels_now: u64,
-    /// Handshakes under way now.
-    pub handshakes_now: u64,
-    /// Connections accepted.
-    pub accepts: u64,
-    /// Times accepting paused because descriptors were out.
-    pub accept_pauses: u64,
-    /// Requests handed to the control plane.
-    pub visitors: u64,
-    /// Those of them that were closed because too many waited for the control plane.
-    pub visitors_turned_away: u64,
-    /// Handshakes refused, by reason.
-    pub refusals: Vec<(&'static str, u64)>,
-    /// Clients gone, by reason.
-    pub closes: Vec<(&'static str, u64)>,
-    /// Messages from clients.
-    pub messages_in: u64,
-    /// Bytes of them.
-    pub bytes_in: u64,
-    /// Frames that left to clients or entered their outboxes.
-    pub deliveries: u64,
-    /// Bytes of them.
-    pub bytes_out: u64,
-    /// Sends that carried them (deliveries / sends is what joining brought).
-    pub sends: u64,
-    /// Ticks fanned out.
-    pub ticks: u64,
-    /// Publications that they carried (over ticks: how many came together).
-    pub tick_publications: u64,
-    /// Publications numbered here as home.
-    pub publications: u64,
-    /// Bytes in outboxes now.
-    pub outbox_bytes_now: u64,
-    /// Clients with something in the outbox now.
-    pub blocked_now: u64,
-    /// Frames lost to `drop`.
-    pub dropped: u64,
-    /// Frames overtaken under `conflate`.
-    pub conflated: u64,
-    /// Pings sent by the sweep.
-    pub pings: u64,
-    /// Parcels waiting in the publish lane now.
-    pub publish_depth_now: u64,
-    /// Parcels waiting in the deliver lane now.
-    pub deliver_depth_now: u64,
-    /// Times this shard rang another one's bell.
-    pub rings: u64,
-    /// Times a publisher was held back because a lane was full.
-    pub holds: u64,
-    /// Publishers held back now.
-    pub held_now: u64,
-    /// Turns in which this shard, as home, waited for room.
-    pub stalls: u64,
-    /// Times it was stopped, or without its core, for so long that no client's time ran on.
-    pub absences: u64,
-    /// Idle channels forgotten, with their offsets, to make room for others.
-    pub forgotten_channels: u64,
-    /// Turns of the shard's loop.
-    pub turns: u64,
-    /// Time spent in them, in microseconds.
-    pub busy_us: u64,
-    /// Messages over a rate limit.
-    pub rate_limited: u64,
-    /// Protocol-level errors answered to JSON clients.
-    pub errors: u64,
+macro_rules! report {
+    (
+        measured { $($measured:ident: $kind:ident, $help:literal;)* }
+        counted { $($counted:ident: $counter:ident, $meaning:literal;)* }
+    ) => {
+        /// One shard's numbers: gauges at the moment of the report, counters since the start.
+        #[derive(Debug, Clone, Default)]
+        pub struct Report {
+            /// The number of the shard.
+            pub shard: usize,
+            /// The core that the shard is pinned to.
+            pub core: usize,
+            /// Handshakes refused, by reason.
+            pub refusals: Vec<(&'static str, u64)>,
+            /// Clients gone, by reason.
+            pub closes: Vec<(&'static str, u64)>,
+            $(#[doc = concat!($help, ".")] pub $measured: u64,)*
+            $(#[doc = concat!($meaning, ".")] pub $counted: u64,)*
+        }
+
+        /// The numbers that are read from the parts of a shard when it reports.
+        #[derive(Debug)]
+        pub(crate) struct Measured {
+            $(pub(crate) $measured: u64,)*
+        }
+    };
 }
+numbers!(report);

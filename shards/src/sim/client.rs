@@ -142,9 +142,8 @@ impl Client {
         let id = self.sinces.len();
         self.sinces.push(offset);
         self.ask(&format!(r#"{{"type":"leave","channel":"{channel}"}}"#));
-        self.ask(&format!(
-            r#"{{"type":"join","channel":"{channel}","id":{id},"since":{{"epoch":"{epoch}","offset":{offset}}}}}"#
-        ));
+        let since = format!(r#"{{"epoch":"{epoch}","offset":{offset}}}"#);
+        self.ask(&format!(r#"{{"type":"join","channel":"{channel}","id":{id},"since":{since}}}"#));
     }
 
     /// Goes without a word.

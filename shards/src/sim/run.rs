@@ -12,6 +12,7 @@ use crate::client::Shared;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::mesh::Mesh;
+use crate::mesh::bridge::Bridges;
 use crate::model::message::Epoch;
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, SlowClients};
 use crate::shard::Shard;
@@ -32,7 +33,7 @@ impl Shards {
         World::reset(count);
         config.cores = vec![0; count];
         let config = Arc::new(config);
-        let (_, ports, _) = Mesh::new(count, config.lane_parcels, seed);
+        let (_, ports) = Mesh::new(count, config.lane_parcels, seed, &Bridges::default());
         let shared = Arc::new(Shared::default());
         let shards = ports.into_iter().enumerate().map(|(shard, port)| {
             let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));

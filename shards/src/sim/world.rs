@@ -161,11 +161,11 @@ impl Net for SimNet {
         })
     }
 
-    fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
         World::with(fd, |socket| socket.take(bytes))
     }
 
-    fn send_vectored(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    fn write_vectored(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let flat: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         World::with(fd, |socket| socket.take(&flat))
     }

@@ -17,15 +17,15 @@ use crate::shard::Shard;
 use crate::watch::Watch;
 use crate::wire::refusal::Refusal;
 
-/// How many connections may wait for the shard's next turn.
+/// The most connections that may wait for the shard's next turn.
 const FRESH_MAX: usize = 256;
 
-/// How many connections a shard takes at one look from a socket that all shards share, so that each
-/// gets some of a crowd.
+/// The most connections that a shard takes at one look from a socket that all shards share, so that
+/// each shard gets some of many.
 const SHARED_MAX: usize = 4;
 
-/// How long the kernel keeps a connection whose peer acknowledges nothing. Beyond any write
-/// timeout; for peers that vanished.
+/// The time for which the kernel keeps a connection whose peer acknowledges nothing. It is longer
+/// than any write timeout, and ends connections to peers that vanished.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Binds one listening socket. `address` with port 0 takes a free one.
@@ -38,22 +38,26 @@ pub(crate) fn listen(config: &Config, address: SocketAddr, core: usize) -> io::R
     if config.steer_by_core {
         socket.set_cpu_affinity(core)?;
     }
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // All addresses are those of both families, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(backlog(config))?;
     Ok(socket.into())
 }
 
-/// Makes a socket on which another process listens, or has listened, one of our own. What it has
-/// been set to and we leave to the kernel, such as buffer sizes, stays.
+/// Makes a socket on which another process listens, or has listened, one of this process. Settings
+/// that this process leaves to the kernel, such as buffer sizes, stay as they are.
 pub(crate) fn adopt(listener: &OwnedFd, config: &Config, core: usize) -> io::Result<()> {
     let socket = SockRef::from(listener);
     if is_unix(listener) {
-        // Neither TCP's settings nor its spreading by cores are known there.
+        // A Unix socket has neither TCP's settings nor its spreading by cores.
         return socket.listen(backlog(config));
     }
-    // No core: minus one in the kernel's eyes.
+    // The kernel takes minus one for no core.
     socket.set_cpu_affinity(if config.steer_by_core { core } else { usize::MAX })?;
-    // Listening once more changes the backlog, and neither loses nor refuses anyone.
+    // Listening once more changes the backlog, and neither loses nor refuses a connection.
     socket.listen(backlog(config))?;
     furnish(socket, config)
 }
@@ -79,19 +83,19 @@ fn furnish(socket: SockRef<'_>, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// A shard's listeners, and whether anyone waits at them.
+/// A shard's listeners, and the time of the next look at them.
 #[derive(Debug)]
 pub(crate) struct Entrance {
     /// One, or several of a process with more shards.
     listeners: Vec<OwnedFd>,
-    /// At which of them the next look begins.
+    /// The place of the listener at which the next look begins.
     next: usize,
-    /// Connections may wait that were not announced again: the last look did not take all.
+    /// Connections may wait without another event: the last look did not take all.
     more: bool,
-    /// Descriptors were out, or other shards are behind: no look before then.
+    /// No look before then: no descriptor was left, or other shards were behind.
     not_before: Option<Now>,
     pause: Duration,
-    /// How many connections may wait for the shard's next turn.
+    /// The most connections that may wait for the shard's next turn.
     fresh_max: usize,
 }
 
@@ -104,17 +108,18 @@ impl Entrance {
         Self { listeners, next: 0, more: false, not_before: None, pause, fresh_max }
     }
 
-    /// Whether to look before the shard sleeps.
+    /// Returns `true` if the shard must look at its listeners before it sleeps.
     pub(crate) fn is_due(&self, net: &Watch) -> bool {
         self.not_before.is_none() && (net.knocked || self.more)
     }
 
-    /// How long the shard may sleep at most.
+    /// The longest time that the shard may sleep; `None` for any time.
     pub(crate) fn patience(&self) -> Option<Duration> {
         self.not_before.map(|_| self.pause)
     }
 
-    /// Accepts who waits, up to a bound. Where descriptors are out it pauses instead of spinning.
+    /// Accepts the connections that wait, up to a bound. Pauses if no descriptor is left, as the
+    /// listener would stay ready.
     pub(crate) fn accept(&mut self, shard: &mut Shard<Watch>, now: Now) {
         let due =
             self.not_before.map_or_else(|| self.is_due(&shard.clients.net), |then| now >= then);
@@ -154,11 +159,11 @@ impl Entrance {
         self.not_before = Some(Now { ns: now.ns + nanoseconds(self.pause) });
     }
 
-    /// Who waits at the listeners is another process's from here on. They stay in its hands, so
-    /// nobody at them is refused.
+    /// Leaves the listeners, and the connections that wait at them, to another process. That
+    /// process holds the same sockets, so no connection is refused.
     fn leave(&mut self, net: &mut Watch) {
         for listener in self.listeners.drain(..) {
-            // The kernel would go on telling of a socket that others hold.
+            // The kernel reports events of a socket as long as another process holds it.
             net.forget(&listener);
         }
         (self.not_before, self.more, net.knocked) = (None, false, false);
@@ -169,7 +174,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
-/// Whether accepting failed because of that one connection, which is gone.
+/// Returns `true` if accepting failed because of one connection, which is gone.
 fn is_the_peers(error: Errno) -> bool {
     matches!(error, Errno::CONNABORTED | Errno::CONNRESET | Errno::INTR | Errno::TIMEDOUT)
 }
@@ -182,7 +187,7 @@ impl<N: Net> Shard<N> {
         while let Some(stream) = self.fresh.pop_front() {
             clients.tally.accepts += 1;
             if clients.roster.len() >= slots_max {
-                // Not even a refusal can be afforded: a slot for it would be one over the bound.
+                // There is no slot for a refusal either: it would be one over the bound.
                 clients.count_refusal(&Refusal::Full);
                 N::shutdown(N::fd(&stream));
                 continue;
@@ -190,7 +195,7 @@ impl<N: Net> Shard<N> {
             let slot = clients.roster.add(stream, clients.now.ms(), clients.now.seconds());
             let Some(client) = clients.roster.get(slot) else { continue };
             if clients.net.watch(&client.stream, slot).is_err() {
-                // The kernel's bound on watched sockets, or its memory. Dropping closes the socket.
+                // The kernel is out of memory or watches too many. Dropping closes the socket.
                 clients.count_refusal(&Refusal::Full);
                 clients.roster.remove(slot);
                 continue;

@@ -9,27 +9,17 @@ use crate::mesh::parcel::Ask;
 use crate::mesh::reply::ReplyTo;
 use crate::model::bucket::Bucket;
 use crate::model::channel::{JoinRequest, NoRoom};
-use crate::model::history::{Query, Since};
+use crate::model::history::Query;
 use crate::model::id::{RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
+use crate::model::past::Since;
 use crate::net::Net;
 use crate::shard::Shard;
-use crate::stage::submit::Flow;
+use crate::stage::submit::{Flow, Weight};
 use crate::stage::who::TooMany;
 use crate::wire::command::{Command, ErrorCode, Mistake};
 use crate::wire::event::Event;
 use crate::wire::name::check_name;
-
-/// The cost of a command to other clients and shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Weight {
-    /// As much as a publication, for which its home has room.
-    Light,
-    /// Sends to many single clients, or parcels to all shards.
-    Heavy,
-    /// Names by the thousand that are gathered, sorted and written: one for each turn.
-    Heaviest,
-}
 
 impl Weight {
     fn of(command: &Command<'_>) -> Self {
@@ -52,8 +42,9 @@ struct Target {
 }
 
 impl<N: Net> Shard<N> {
-    /// Performs a command. A mistake is told to the client, and counted against it.
-    pub(crate) fn perform(&mut self, slot: Slot, command: Command<'_>) -> Flow {
+    /// Performs a command. A mistake is told to the client, and counted against it. The caller
+    /// settles what the command caused, and weighs it.
+    pub(crate) fn perform(&mut self, slot: Slot, command: Command<'_>) -> (Flow, Weight) {
         let weight = Weight::of(&command);
         let done = match command {
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
@@ -82,14 +73,7 @@ impl<N: Net> Shard<N> {
             }
         };
         let flow = done.unwrap_or_else(|mistake| self.tell_mistake(slot, &mistake));
-        if weight == Weight::Light {
-            return flow;
-        }
-        self.settle();
-        match (self.weigh(slot, flow), weight) {
-            (Flow::On, Weight::Heaviest) => Flow::Later,
-            (flow, _) => flow,
-        }
+        (flow, weight)
     }
 
     /// Tells a client that it is wrong; too often, and it is closed.
@@ -225,7 +209,10 @@ impl<N: Net> Shard<N> {
             return Some(Target { channel, home });
         }
         // A client without requests never leaves its channel.
-        let channel = self.rooms.channels.get(client.seat?.channel);
+        let seat = client.seat.map(|seat| seat.channel);
+        // It may be on its way there.
+        let index = seat.or_else(|| client.recalls().next().map(|one| one.channel))?;
+        let channel = self.rooms.channels.get(index);
         Some(Target { channel: Arc::clone(&channel.name), home: channel.home })
     }
 

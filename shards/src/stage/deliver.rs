@@ -1,14 +1,14 @@
 //! The receiver's side of both lanes: each parcel is taken to the stage that it is for.
 //!
-//! A home's answers to its own shard travel as parcels as well. Every stage that may have caused
-//! some is followed by [`Shard::settle`].
+//! A home's answers to its own shard travel as parcels as well. The caller of a stage that may have
+//! caused some calls [`Shard::settle`] after it.
 
 use crate::client::state::Phase;
 use crate::mesh::parcel::{Ask, Deliver, Outcome};
 use crate::model::channel::{Subscription, Waiter};
-use crate::model::history::HistoryFault;
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::Position;
+use crate::model::past::HistoryFault;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::command::ErrorCode;
@@ -16,26 +16,23 @@ use crate::wire::event::Event;
 use crate::wire::refusal::Refusal;
 
 impl<N: Net> Shard<N> {
-    /// Takes what this shard has sent to itself, and what follows from it.
+    /// Takes the parcels that this shard has sent to itself, and those that follow from them.
     pub(crate) fn settle(&mut self) {
         loop {
             if let Some(parcel) = self.port.next_own_deliver() {
+                let speaks = self.clients.speaker.slot.is_some();
+                debug_assert!(!speaks || !parcel.lets_in(), "nobody comes in while another speaks");
                 self.take_deliver(parcel);
             } else if let Some(ask) = self.port.next_own_ask() {
-                self.answer(ask);
+                self.take_ask(ask);
             } else {
                 return;
             }
         }
     }
 
-    /// Takes one parcel of the publish lane. The caller has seen that this home is not stalled.
+    /// Answers one ask. The answers to this shard itself wait for [`settle`](Self::settle).
     pub(crate) fn take_ask(&mut self, ask: Ask) {
-        self.answer(ask);
-        self.settle();
-    }
-
-    fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::Who { channel, asker } => self.answer_who(&channel, asker),
             other => self.home().answer(other),

@@ -1,4 +1,4 @@
-//! Leaving on purpose: no new clients, closes spread over time, outboxes flushed, then the end.
+//! Drain: the shard admits no new clients, spreads its closes over time, flushes outboxes and ends.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) struct Drain {
     clients: usize,
     closed: usize,
     next_slot: usize,
-    /// This shard has said that its own drain is over.
+    /// This shard is counted among those whose own drain is over.
     counted: bool,
 }
 
@@ -87,9 +87,9 @@ impl<N: Net> Shard<N> {
         open
     }
 
-    /// Returns `true` if the drain is over on every shard: everybody has gone, or has had the time
-    /// to. A shard that has nobody left is still the home of channels and users whose clients are
-    /// on their way out of other shards, and accepts at its listener.
+    /// Returns `true` if the drain is over on every shard: all clients have gone, or their time is
+    /// up. A shard without clients is still the home of channels and users of clients that are on
+    /// their way out of other shards, and accepts at its listener.
     pub(crate) fn is_drained(&mut self) -> bool {
         let Some(drain) = &mut self.drain else { return false };
         let config = &self.clients.config;

@@ -2,7 +2,6 @@
 //! per client.
 
 use std::cell::OnceCell;
-use std::io::IoSlice;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
@@ -16,12 +15,9 @@ use crate::close::CloseReason;
 use crate::model::id::{ChannelIndex, ClientId, Slot};
 use crate::model::message::{Publication, Publications};
 use crate::model::shape::Shape;
-use crate::net::Net;
+use crate::net::{Net, SLICES_MAX, Sent};
 use crate::shard::Shard;
 use crate::wire::dialect::Dialect;
-
-/// The most ticks that leave in one send: the kernel takes 1,024 slices.
-const SHARES_PER_SEND: usize = 1024;
 
 /// A buffer that has grown beyond this is given back after the fan-out that needed it.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
@@ -34,7 +30,7 @@ const LISTS_KEPT: usize = 4096;
 struct Frames {
     shape: Shape,
     bytes: Range<usize>,
-    /// Where in the list of ends those of these frames are. An end counts from the buffer's start.
+    /// The place of their ends in the list of ends. An end counts from the buffer's start.
     ends: Range<usize>,
     /// The frames for clients that wait for them, made when the first one must.
     kept: OnceCell<Vec<Bytes>>,
@@ -45,11 +41,11 @@ struct Frames {
 struct Tick {
     channel: ChannelIndex,
     publications: Vec<Arc<Publication>>,
-    /// Where in the list of frames those of this tick are, one for each shape.
+    /// The place of its frames in the list of frames, one for each shape.
     frames: Range<usize>,
 }
 
-/// A member of several channels, and a tick that it is to get.
+/// A client that is sent its ticks after the walk over all members, and one of these ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Several {
     slot: Slot,
@@ -64,40 +60,59 @@ pub(crate) struct FanOut {
     frames: Vec<Frames>,
     ticks: Vec<Tick>,
     several: Vec<Several>,
+    shares: Vec<Share>,
 }
 
 /// Frames of a channel for one client.
 #[derive(Debug, Clone, Copy)]
-struct Share<'a> {
+struct Share {
+    /// `None` for a direct message.
     channel: Option<ChannelIndex>,
-    frames: &'a Frames,
+    /// The place in the list of frames.
+    frames: usize,
 }
 
 impl FanOut {
-    fn encode(&mut self, shape: Shape, publications: Publications<'_>) -> Frames {
+    /// Encodes publications in a shape. Returns the place of their frames.
+    fn encode(&mut self, shape: Shape, publications: Publications<'_>) -> usize {
         let (begin, first) = (self.buffer.len(), self.ends.len());
         Dialect::write_publications(shape, &mut self.buffer, &mut self.ends, publications);
-        Frames {
+        self.frames.push(Frames {
             shape,
             bytes: begin..self.buffer.len(),
             ends: first..self.ends.len(),
             kept: OnceCell::new(),
-        }
+        });
+        self.frames.len() - 1
     }
 
     /// Takes back what the latest call of [`encode`](Self::encode) wrote.
-    fn forget(&mut self, frames: &Frames) {
-        self.buffer.truncate(frames.bytes.start);
-        self.ends.truncate(frames.ends.start);
+    fn forget_latest(&mut self) {
+        if let Some(frames) = self.frames.pop() {
+            self.buffer.truncate(frames.bytes.start);
+            self.ends.truncate(frames.ends.start);
+        }
     }
 
-    fn frames_of(&self, tick: &Tick, shape: Shape) -> &Frames {
-        let frames = &self.frames[tick.frames.clone()];
-        frames.iter().find(|frames| frames.shape == shape).expect("each shape here is encoded")
+    /// The share of a client of `shape` in a tick.
+    fn share(&self, tick: &Tick, shape: Shape) -> Share {
+        let place = self.frames[tick.frames.clone()].iter().position(|of| of.shape == shape);
+        let place = place.expect("each shape here is encoded");
+        Share { channel: Some(tick.channel), frames: tick.frames.start + place }
     }
 
     fn bytes(&self, frames: &Frames) -> &[u8] {
         &self.buffer[frames.bytes.clone()]
+    }
+
+    /// The bytes of a share.
+    fn bytes_of(&self, share: Share) -> &[u8] {
+        self.bytes(&self.frames[share.frames])
+    }
+
+    /// The number of frames in some shares.
+    fn count(&self, shares: &[Share]) -> u64 {
+        shares.iter().map(|share| self.frames[share.frames].ends.len() as u64).sum()
     }
 
     /// The frames one by one, shared by all clients that wait, each with memory of its own: a small
@@ -121,6 +136,7 @@ impl FanOut {
             self.frames.shrink_to(LISTS_KEPT);
             self.ticks.shrink_to(LISTS_KEPT);
             self.several.shrink_to(LISTS_KEPT);
+            self.shares.shrink_to(LISTS_KEPT);
         }
         self.buffer.clear();
         self.ends.clear();
@@ -169,8 +185,7 @@ impl<N: Net> Shard<N> {
         let publications = std::mem::take(&mut channel.tick);
         let first = fan.frames.len();
         for (shape, _) in channel.members.groups() {
-            let frames = fan.encode(shape, Publications::all(&publications));
-            fan.frames.push(frames);
+            fan.encode(shape, Publications::all(&publications));
         }
         fan.ticks.push(Tick { channel: index, publications, frames: first..fan.frames.len() });
     }
@@ -185,20 +200,20 @@ impl<N: Net> Shard<N> {
         // No member comes or goes meanwhile: accepted connections wait for the next turn, and a
         // client that must go is only marked.
         let members = &self.rooms.channels.get(channel).members;
-        for (group, frames) in members.groups().zip(tick.frames.clone()) {
-            let (frames, slots) = (&fan.frames[frames], group.1);
+        for (group, place_of_frames) in members.groups().zip(tick.frames.clone()) {
+            let (frames, slots) = (&fan.frames[place_of_frames], group.1);
             debug_assert_eq!(frames.shape, group.0, "groups are encoded in their order");
             let bytes = fan.bytes(frames);
             let frames_each = frames.ends.len() as u64;
-            let share = Share { channel: Some(channel), frames };
+            let share = Share { channel: Some(channel), frames: place_of_frames };
             let mut sends = 0;
             for &slot in slots {
                 let hot = self.clients.roster.hot(slot);
                 if hot.state.is_open_without(special) {
                     match N::send(hot.fd, bytes) {
-                        Ok(sent) if sent == bytes.len() => sends += 1,
-                        Ok(sent) => self.clients.put_rest(fan, slot, &[share], sent),
-                        Err(_) => self.clients.doom(slot, CloseReason::Gone),
+                        // Booked below, for the whole group.
+                        Sent::All => sends += 1,
+                        less => self.clients.book(fan, slot, &[share], less),
                     }
                 } else if !hot.state.is_open() {
                     debug_assert!(false, "only open clients are members");
@@ -222,6 +237,7 @@ impl<N: Net> Shard<N> {
     /// Sends the noted clients everything of this turn at once, without the words that they do not
     /// want back.
     fn fan_out_to_several(&mut self, fan: &mut FanOut, several: &mut [Several]) {
+        let mut shares = std::mem::take(&mut fan.shares);
         several.sort_unstable();
         for group in several.chunk_by(|a, b| a.slot == b.slot) {
             let slot = group[0].slot;
@@ -235,32 +251,29 @@ impl<N: Net> Shard<N> {
                 }
                 continue;
             }
-            let share = |noted: &Several| {
-                let tick = &fan.ticks[noted.tick];
-                let frames = fan.frames_of(tick, hot.shape);
-                Share { channel: Some(tick.channel), frames }
-            };
-            let shares: Vec<Share<'_>> = group.iter().map(share).collect();
+            shares.clear();
+            shares.extend(group.iter().map(|noted| fan.share(&fan.ticks[noted.tick], hot.shape)));
             self.clients.send_shares(fan, slot, &shares);
         }
+        fan.shares = shares;
     }
 
     /// Sends a tick to a client that does not want its own words back.
     fn send_without_own(&mut self, fan: &mut FanOut, slot: Slot, place: usize) {
         let (id, shape) = (self.clients.roster.id(slot), self.clients.roster.hot(slot).shape);
-        let channel = Some(fan.ticks[place].channel);
-        if !self.clients.has_own_words(&fan.ticks[place], slot) {
-            let frames = fan.frames_of(&fan.ticks[place], shape);
-            return self.clients.send_shares(fan, slot, &[Share { channel, frames }]);
+        let tick = &fan.ticks[place];
+        if !self.clients.has_own_words(tick, slot) {
+            return self.clients.send_shares(fan, slot, &[fan.share(tick, shape)]);
         }
+        let channel = Some(tick.channel);
         let publications = std::mem::take(&mut fan.ticks[place].publications);
         let frames = fan.encode(shape, Publications::not_from(&publications, id));
         fan.ticks[place].publications = publications;
-        self.clients.send_shares(fan, slot, &[Share { channel, frames: &frames }]);
-        fan.forget(&frames);
+        self.clients.send_shares(fan, slot, &[Share { channel, frames }]);
+        fan.forget_latest();
     }
 
-    /// Closes the books on the ticks that were fanned out.
+    /// Counts the ticks that were fanned out, and makes their memory ready for the next ones.
     fn settle_ticks(&mut self, fan: &mut FanOut) {
         let done = Now::read();
         let tally = &mut self.clients.tally;
@@ -291,16 +304,20 @@ impl<N: Net> Shard<N> {
     pub(crate) fn deliver_direct(&mut self, to: &[ClientId], publication: &Arc<Publication>) {
         self.clients.told += to.len();
         let mut fan = std::mem::take(&mut self.fan);
+        debug_assert!(fan.frames.is_empty(), "a fan-out leaves nothing behind");
         for &client in to {
             let Some(slot) = self.clients.listener(client) else { continue };
             let shape = self.clients.roster.hot(slot).shape;
-            let frames = fan.encode(shape, Publications::all(slice::from_ref(publication)));
+            let known = fan.frames.iter().position(|frames| frames.shape == shape);
+            let frames = known.unwrap_or_else(|| {
+                fan.encode(shape, Publications::all(slice::from_ref(publication)))
+            });
             if self.clients.speaker.slot == Some(slot) {
                 self.clients.send_replies();
             }
-            self.clients.send_shares(&fan, slot, &[Share { channel: None, frames: &frames }]);
-            fan.forget(&frames);
+            self.clients.send_shares(&fan, slot, &[Share { channel: None, frames }]);
         }
+        fan.clear();
         self.fan = fan;
     }
 }
@@ -311,43 +328,47 @@ impl<N: Net> Clients<N> {
         tick.publications.iter().any(|publication| publication.is_from(id))
     }
 
-    /// Sends frames to one client in one call, behind what waits for it already.
-    fn send_shares(&mut self, fan: &FanOut, slot: Slot, shares: &[Share<'_>]) {
+    /// Sends frames to one client, behind what waits for it already.
+    fn send_shares(&mut self, fan: &FanOut, slot: Slot, mut shares: &[Share]) {
         let hot = self.roster.hot(slot);
         if hot.state.is_any(Flags::BLOCKED) {
             return self.put_rest(fan, slot, shares, 0);
         }
-        let total: usize = shares.iter().map(|share| share.frames.bytes.len()).sum();
-        if total == 0 {
-            return;
-        }
-        let sent = if let [share] = shares {
-            N::send(hot.fd, fan.bytes(share.frames))
-        } else {
-            // Slices beyond the kernel's bound wait as if the socket had not taken them.
-            let some = shares.iter().take(SHARES_PER_SEND);
-            let slices: Vec<IoSlice<'_>> =
-                some.map(|share| IoSlice::new(fan.bytes(share.frames))).collect();
-            N::send_vectored(hot.fd, &slices)
-        };
-        match sent {
-            Ok(sent) if sent == total => {
-                self.tally.sends += 1;
-                self.tally.bytes_out += sent as u64;
-                self.tally.deliveries +=
-                    shares.iter().map(|share| share.frames.ends.len() as u64).sum::<u64>();
+        // A client whose own words are all that was said gets no bytes.
+        while shares.iter().any(|share| !fan.bytes_of(*share).is_empty()) {
+            let (first, later) = shares.split_at(shares.len().min(SLICES_MAX));
+            let sent = match *first {
+                [share] => N::send(hot.fd, fan.bytes_of(share)),
+                _ => N::send_several(hot.fd, first.iter().map(|share| fan.bytes_of(*share))),
+            };
+            if sent != Sent::All {
+                return self.book(fan, slot, shares, sent);
             }
-            Ok(sent) => self.put_rest(fan, slot, shares, sent),
-            Err(_) => self.doom(slot, CloseReason::Gone),
+            self.book(fan, slot, first, sent);
+            shares = later;
+        }
+    }
+
+    /// Counts a send of shares, and does what follows from its outcome.
+    fn book(&mut self, fan: &FanOut, slot: Slot, shares: &[Share], sent: Sent) {
+        match sent {
+            Sent::All => {
+                self.tally.sends += 1;
+                self.tally.deliveries += fan.count(shares);
+                let bytes = shares.iter().map(|share| fan.bytes_of(*share).len() as u64);
+                self.tally.bytes_out += bytes.sum::<u64>();
+            }
+            Sent::Part(sent) => self.put_rest(fan, slot, shares, sent),
+            Sent::Gone => self.doom(slot, CloseReason::Gone),
         }
     }
 
     /// Puts what a socket did not take into the client's outbox: behind `sent` bytes, frame by
     /// frame.
-    fn put_rest(&mut self, fan: &FanOut, slot: Slot, shares: &[Share<'_>], mut sent: usize) {
+    fn put_rest(&mut self, fan: &FanOut, slot: Slot, shares: &[Share], mut sent: usize) {
         self.tally.bytes_out += sent as u64;
         for share in shares {
-            for frame in fan.each(share.frames) {
+            for frame in fan.each(&fan.frames[share.frames]) {
                 if sent >= frame.len() {
                     sent -= frame.len();
                     self.tally.deliveries += 1;
@@ -358,7 +379,7 @@ impl<N: Net> Clients<N> {
                     self.tally.deliveries += 1;
                     self.begin_outbox(slot, frame.clone(), share.channel, begun);
                 } else if !self.queue(slot, frame.clone(), share.channel) {
-                    // It is to be closed: the rest is for nobody.
+                    // The client is to be closed: nobody reads the rest.
                     return;
                 }
             }

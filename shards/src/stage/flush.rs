@@ -1,16 +1,14 @@
 //! Flush: bytes that a socket did not take wait in its client's outbox, bounded, and leave when the
 //! socket takes more.
 
-use std::io::IoSlice;
-
 use bytes::Bytes;
 
 use crate::client::Clients;
 use crate::client::state::Flags;
 use crate::close::CloseReason;
 use crate::model::id::{ChannelIndex, Slot};
-use crate::model::outbox::{Outbox, SLICES_MAX};
-use crate::net::Net;
+use crate::model::outbox::Outbox;
+use crate::net::{Net, SLICES_MAX, Sent};
 use crate::rules::SlowClients;
 
 /// Replies are sent when they come to this: a send is as good with so much as with more.
@@ -44,18 +42,23 @@ impl<N: Net> Clients<N> {
     }
 
     fn emit_now(&mut self, slot: Slot, frames: &[u8]) {
-        let hot = self.roster.hot(slot);
-        if hot.state.is_any(Flags::BLOCKED) {
+        if self.roster.state(slot).is_any(Flags::BLOCKED) {
             self.queue(slot, Bytes::copy_from_slice(frames), None);
-            return;
+        } else {
+            self.send_own(slot, frames);
         }
-        match N::send(hot.fd, frames) {
-            Ok(sent) if sent == frames.len() => {}
-            Ok(sent) => {
+    }
+
+    /// Sends frames that are for one client alone, and for which nothing waits before them. The
+    /// part that the socket does not take begins the client's outbox.
+    pub(crate) fn send_own(&mut self, slot: Slot, frames: &[u8]) {
+        match N::send(self.roster.hot(slot).fd, frames) {
+            Sent::All => {}
+            Sent::Part(sent) => {
                 self.begin_outbox(slot, Bytes::copy_from_slice(frames), None, sent);
                 self.arm(slot);
             }
-            Err(_) => self.doom(slot, CloseReason::Gone),
+            Sent::Gone => self.doom(slot, CloseReason::Gone),
         }
     }
 
@@ -67,12 +70,12 @@ impl<N: Net> Clients<N> {
             return self.queue_always(slot, frames);
         }
         match N::send(hot.fd, &frames) {
-            Ok(sent) if sent == frames.len() => self.tally.sends += 1,
-            Ok(sent) => {
+            Sent::All => self.tally.sends += 1,
+            Sent::Part(sent) => {
                 self.begin_outbox(slot, frames, None, sent);
                 self.arm(slot);
             }
-            Err(_) => self.doom(slot, CloseReason::Gone),
+            Sent::Gone => self.doom(slot, CloseReason::Gone),
         }
     }
 
@@ -161,15 +164,17 @@ impl<N: Net> Clients<N> {
         let fd = N::fd(&client.stream);
         let before = outbox.bytes();
         let mut failed = loop {
-            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES_MAX);
-            outbox.slices(&mut slices);
-            if slices.is_empty() {
+            if outbox.is_empty() {
                 break false;
             }
-            match N::send_vectored(fd, &slices) {
-                Err(_) => break true,
-                Ok(0) => break false,
-                Ok(sent) => outbox.advance(sent, now_ms),
+            match N::send_several(fd, outbox.slices()) {
+                Sent::All => {
+                    let all = outbox.slices().take(SLICES_MAX).map(<[u8]>::len).sum();
+                    outbox.advance(all, now_ms);
+                }
+                Sent::Part(0) => break false,
+                Sent::Part(sent) => outbox.advance(sent, now_ms),
+                Sent::Gone => break true,
             }
         };
         let after = outbox.bytes();

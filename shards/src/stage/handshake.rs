@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::client::roster::{Answer, Pending};
-use crate::mesh::bridge::{Crossing, Visitor};
+use crate::mesh::bridge::{BridgeId, Crossing, Visitor};
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
@@ -64,7 +64,7 @@ impl<N: Net> Shard<N> {
         if let Ok(socket) = self.clients.net.hand_over(client.stream) {
             let visitor = Crossing::Visitor(Visitor { socket, head: head.to_vec() });
             // Where the control plane has no room the socket closes: the visitor tries again.
-            let turned_away = self.port.control.send(visitor).is_err();
+            let turned_away = self.port.bridges.send(BridgeId::Control, visitor).is_err();
             self.clients.tally.visitors_turned_away += u64::from(turned_away);
         }
     }

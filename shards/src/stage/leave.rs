@@ -99,17 +99,11 @@ impl<N: Net> Shard<N> {
         }
         let mut frame = BytesMut::new();
         put_close(&mut frame, code, text);
-        let hot = clients.roster.hot(slot);
-        if hot.state.is_any(Flags::BLOCKED) {
+        if clients.roster.state(slot).is_any(Flags::BLOCKED) {
             clients.queue_always(slot, frame.freeze());
             clients.arm(slot);
         } else {
-            // An error here is one that reading will meet as well.
-            let sent = N::send(hot.fd, &frame).unwrap_or(0);
-            if sent < frame.len() {
-                clients.begin_outbox(slot, frame.freeze(), None, sent);
-                clients.arm(slot);
-            }
+            clients.send_own(slot, &frame);
         }
         clients.end_if_over(slot);
         clients.set_deadline(slot, clients.config.close_timeout);
@@ -136,7 +130,7 @@ impl<N: Net> Shard<N> {
         self.abandon(slot);
         let response = refusal.response();
         let hot = self.clients.roster.hot(slot);
-        // A part that does not fit into a fresh socket's buffer is not worth waiting for.
+        // A part that does not fit into the buffer of a new socket is lost: nobody waits for it.
         let _ = N::send(hot.fd, &response);
         N::shutdown_write(hot.fd);
         self.clients.roster.state_mut(slot).linger();
@@ -155,8 +149,8 @@ impl<N: Net> Shard<N> {
             self.clients.outboxes.bytes -= outbox.bytes();
         }
         let fd = N::fd(&client.stream);
-        // A last look: closing a socket with unread bytes resets the connection, and the close
-        // frame would be lost. For a client that never ends it is.
+        // Closing a socket with unread bytes resets the connection, and the close frame would be
+        // lost. So these bytes are read, except for a client that never stops sending.
         let mut rest = [0; 4096];
         for _ in 0..LAST_READS_MAX {
             let Poll::Ready(Ok(1..)) = N::read(fd, &mut rest) else { break };

@@ -5,10 +5,9 @@ use crate::clock::since_ms;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Instruction;
 use crate::model::id::Slot;
-use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
+use crate::model::report::{ChannelInfo, ConnectionInfo, Measured, Report};
 use crate::net::Net;
 use crate::shard::Shard;
-use crate::wire::refusal::Refusal;
 
 impl<N: Net> Shard<N> {
     pub(crate) fn obey(&mut self, instruction: Instruction) {
@@ -37,51 +36,29 @@ impl<N: Net> Shard<N> {
     }
 
     pub(crate) fn report(&self) -> Report {
-        let tally = &self.clients.tally;
-        let (publish_depth, deliver_depth) = self.port.depths();
-        Report {
-            shard: self.port.me.index(),
-            core: self.core,
-            clients_now: self.clients.open as u64,
-            users_now: self.directory.users() as u64,
-            channels_now: self.rooms.channels.len() as u64,
-            handshakes_now: (self.clients.roster.len() - self.clients.open) as u64,
-            accepts: tally.accepts,
-            accept_pauses: self.clients.tally.accept_pauses,
-            visitors: tally.visitors,
-            visitors_turned_away: tally.visitors_turned_away,
-            refusals: Refusal::LABELS.into_iter().zip(tally.refusals).collect(),
-            closes: CloseReason::ALL
-                .iter()
-                .map(|reason| reason.label())
-                .zip(tally.closes)
-                .collect(),
-            messages_in: tally.messages_in,
-            bytes_in: tally.bytes_in,
-            deliveries: tally.deliveries,
-            bytes_out: tally.bytes_out,
-            sends: tally.sends,
-            ticks: tally.ticks,
-            tick_publications: tally.tick_publications,
-            publications: tally.publications,
-            outbox_bytes_now: self.clients.outboxes.bytes as u64,
-            blocked_now: self.blocked_count() as u64,
-            dropped: tally.dropped,
-            conflated: tally.conflated,
-            pings: tally.pings,
-            publish_depth_now: publish_depth as u64,
-            deliver_depth_now: deliver_depth as u64,
+        let (clients, tally) = (&self.clients, &self.clients.tally);
+        let kept = self.rooms.kept_now();
+        let (publish_lane_depth, deliver_lane_depth) = self.port.depths();
+        let measured = Measured {
+            clients: clients.open as u64,
+            users: self.directory.users() as u64,
+            channels: self.rooms.channels.len() as u64,
+            handshakes: (clients.roster.len() - clients.open) as u64,
+            outbox_bytes: clients.outboxes.bytes as u64,
+            blocked_clients: self.blocked_count() as u64,
+            held_clients: self.held.len() as u64,
+            publish_lane_depth: publish_lane_depth as u64,
+            deliver_lane_depth: deliver_lane_depth as u64,
+            history_channels: kept.channels as u64,
+            history_publications: kept.publications as u64,
+            history_bytes: kept.bytes as u64,
+            history_pressed_out: kept.pressed_out,
             rings: self.port.rings(),
-            holds: tally.holds,
-            held_now: self.held.len() as u64,
-            stalls: tally.stalls,
-            absences: tally.absences,
+            bridge_refusals: self.port.bridges.refused(),
             forgotten_channels: self.rooms.channels.forgotten(),
-            turns: tally.turns,
-            busy_us: tally.busy_ns / 1000,
-            rate_limited: tally.rate_limited,
-            errors: tally.errors,
-        }
+            busy_microseconds: tally.busy_ns / 1000,
+        };
+        tally.report(self.port.me.index(), self.core, &measured)
     }
 
     fn list_channels(&self, limit: usize) -> Vec<ChannelInfo> {

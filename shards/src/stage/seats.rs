@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::client::roster::Seat;
+use crate::client::roster::{Client, Seat};
 use crate::mesh::parcel::{Ask, Presence};
 use crate::model::channel::{NoRoom, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
@@ -193,13 +193,12 @@ impl<N: Net> Shard<N> {
             user: presence.user.as_deref(),
         };
         self.clients.told += channel.members.len();
-        for slot in channel.members.iter() {
-            let client = self.clients.roster.get_mut(slot);
-            let seat = client.and_then(|client| client.seat_mut(index).copied());
-            let watches = seat.is_some_and(|seat| seat.presence);
-            if watches && self.clients.roster.id(slot) != presence.client {
-                self.clients.tell(slot, &event);
-            }
+        for group in channel.members.groups() {
+            self.clients.tell_each(group, &event, |roster, slot| {
+                let mut seats = roster.get(slot).into_iter().flat_map(Client::seats);
+                seats.any(|seat| seat.channel == index && seat.presence)
+                    && roster.id(slot) != presence.client
+            });
         }
     }
 

@@ -16,7 +16,7 @@ impl<N: Net> Shard<N> {
         if self.clients.roster.phase(slot) == Phase::Vacant {
             return;
         }
-        // A client that floods rings more than once in a turn, and gets no more of it for that.
+        // A client that floods may ring several times in a turn, and is served once all the same.
         let again = self.clients.roster.state_mut(slot).serve(ended);
         if again && !ended {
             return;

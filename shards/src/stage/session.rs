@@ -7,7 +7,7 @@ use crate::model::bucket::Bucket;
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
-use crate::stage::submit::Flow;
+use crate::stage::submit::{Flow, Weight};
 use crate::wire::command::{ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 use crate::wire::machine::{Machine, Memory, Step};
@@ -54,6 +54,7 @@ impl<N: Net> Shard<N> {
                 None if self.port.is_short() => self.hold(slot),
                 None => Flow::On,
             };
+            self.settle();
             if !matches!(flow, Flow::On) {
                 continue;
             }
@@ -62,6 +63,7 @@ impl<N: Net> Shard<N> {
                 client.shed();
             }
             self.go_on(slot);
+            self.settle();
             self.fan_out_if_full();
         }
         resumed
@@ -136,7 +138,14 @@ impl<N: Net> Shard<N> {
     fn listen(&mut self, slot: Slot, machine: &mut Machine, memory: &mut Memory<'_>) -> Flow {
         loop {
             let flow = match machine.step(memory) {
-                Step::Message(said) => self.take_message(slot, said),
+                Step::Message(said) => {
+                    let (flow, weight) = self.take_message(slot, said);
+                    // Not only after the look: a client is answered in the order of its requests,
+                    // and the next one may have to wait for what this one causes. Nobody comes in
+                    // meanwhile: what a client asks for lets no other one in.
+                    self.settle();
+                    self.weigh(slot, flow, weight)
+                }
                 Step::Control => Flow::On,
                 Step::Wanting => return Flow::On,
                 Step::Over(reason) => return Flow::Over(reason),
@@ -147,10 +156,10 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    fn take_message(&mut self, slot: Slot, mut said: Said) -> Flow {
+    fn take_message(&mut self, slot: Slot, mut said: Said) -> (Flow, Weight) {
         if !self.clients.roster.state(slot).is_open() {
             // Its close frame is still to come; what it says before that is said to nobody.
-            return Flow::On;
+            return (Flow::On, Weight::Light);
         }
         let bytes = said.len();
         let tally = &mut self.clients.tally;
@@ -160,16 +169,16 @@ impl<N: Net> Shard<N> {
         if !self.is_within_rate(slot, bytes) {
             self.clients.tally.rate_limited += 1;
             if !dialect.has_requests() {
-                return Flow::Over(CloseReason::RateLimited);
+                return (Flow::Over(CloseReason::RateLimited), Weight::Light);
             }
             let mistake = Mistake::new(ErrorCode::Rate, "too many messages", None);
-            return self.tell_mistake(slot, &mistake);
+            return (self.tell_mistake(slot, &mistake), Weight::Light);
         }
         let config = &self.clients.config;
         let reading = Reading { text_ping: config.text_ping, trim_text: config.trim_text };
         match dialect.read(&mut said, reading) {
             Ok(command) => self.perform(slot, command),
-            Err(mistake) => self.tell_mistake(slot, &mistake),
+            Err(mistake) => (self.tell_mistake(slot, &mistake), Weight::Light),
         }
     }
 

@@ -21,6 +21,17 @@ pub(crate) enum Flow {
     Over(CloseReason),
 }
 
+/// The cost of a request to other clients and shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// As much as a publication, for which its home has room.
+    Light,
+    /// Sends to many single clients, or parcels to all shards.
+    Heavy,
+    /// Names by the thousand that are gathered, sorted and written: one for each turn.
+    Heaviest,
+}
+
 impl<N: Net> Shard<N> {
     /// Sends a client's request to its home, or holds the client until there is room.
     pub(crate) fn submit(&mut self, slot: Slot, to: ShardId, ask: Ask) -> Flow {
@@ -47,12 +58,14 @@ impl<N: Net> Shard<N> {
         Flow::Held
     }
 
-    /// Holds or puts off a client whose request was one of those that cost others much.
-    pub(crate) fn weigh(&mut self, slot: Slot, flow: Flow) -> Flow {
-        match flow {
-            Flow::On if self.port.is_short() => self.hold(slot),
-            Flow::On if self.clients.told >= TOLD_PER_TURN => Flow::Later,
-            other => other,
+    /// Holds or puts off a client whose request costs others much. Call it when the parcels that
+    /// the request caused have been settled.
+    pub(crate) fn weigh(&mut self, slot: Slot, flow: Flow, weight: Weight) -> Flow {
+        match (flow, weight) {
+            (Flow::On, Weight::Heavy | Weight::Heaviest) if self.port.is_short() => self.hold(slot),
+            (Flow::On, Weight::Heavy) if self.clients.told >= TOLD_PER_TURN => Flow::Later,
+            (Flow::On, Weight::Heaviest) => Flow::Later,
+            (flow, _) => flow,
         }
     }
 }

@@ -13,15 +13,15 @@ use crate::shard::Shard;
 use crate::wire::event::Event;
 use crate::wire::refusal::Refusal;
 
-/// Between these lies the time from one slice to the next.
+/// The bounds of the time from one slice to the next.
 const PERIOD_MIN: Duration = Duration::from_millis(10);
 const PERIOD_MAX: Duration = Duration::from_millis(50);
 
-/// An absence shorter than this is a busy host's, and no client's time is measured so finely.
+/// A shorter absence is normal on a busy host, and no time limit of a client is so fine.
 const ABSENCE_MIN: Duration = Duration::from_millis(250);
 
-/// Every client is looked at this often within the shorter of interval and timeout, and once in so
-/// long at least: clients may wait for a ping, and take a server for gone that is a second late.
+/// Each client is looked at `LOOKS` times within the shorter of interval and timeout, and at least
+/// once in `LOOK_MAX`: some clients give a server up whose ping is a second late.
 const LOOKS: u32 = 4;
 const LOOK_MAX: Duration = Duration::from_millis(500);
 
@@ -40,14 +40,14 @@ impl<N: Net> Shard<N> {
         shorter.clamp(PERIOD_MIN, PERIOD_MAX)
     }
 
-    /// Adds to everyone's time what the shard itself was away since its turn at `before`: stopped,
-    /// or without its core. Messages that clients sent meanwhile lie unread: they were not silent.
+    /// Adds the time for which the shard was stopped or had no core since its turn at `before` to
+    /// the time limits of all clients: their messages lie unread meanwhile.
     pub(crate) fn excuse_absence(&mut self, before: Now) {
         let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(before.ns));
         if passed < ABSENCE_MIN {
             return;
         }
-        // Where nothing has a time to keep it may have slept for hours.
+        // A shard without any time limit may have slept for hours.
         let Some(nap) = self.nap() else { return };
         let away = passed.saturating_sub(nap);
         if away < ABSENCE_MIN {
@@ -72,7 +72,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Looks after what time has run out for, once a period.
+    /// Acts on the time limits that have passed, once a period.
     pub(crate) fn sweep(&mut self) {
         let period = self.sweep_period();
         let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(self.swept.ns));
@@ -97,7 +97,7 @@ impl<N: Net> Shard<N> {
         deadlines.retain(|&Deadline { due_ms, client, leaving }| {
             let Some(slot) = self.clients.roster.slot_of(client) else { return false };
             let state = self.clients.roster.state(slot);
-            // One that has come in has no deadline, and one that goes again has another.
+            // A client that is open has no deadline, and one that leaves has another one.
             if state.is_open() || state.is_leaving() != leaving {
                 return false;
             }
@@ -147,14 +147,14 @@ impl<N: Net> Shard<N> {
             }
             true
         });
-        // The watchers of a closed client were told, and may not have taken that at once.
+        // Watchers were told of the clients closed here, and their sockets may have been full.
         blocked.append(&mut self.clients.outboxes.listed);
         self.clients.outboxes.listed = blocked;
     }
 
-    /// Pings those whose last ping is an interval ago and closes the silent, among the next slots.
-    /// Clients that talk are pinged as well: some hear nothing else, and end a connection without
-    /// pings.
+    /// Goes through the next slots: pings the clients whose last ping is an interval ago, and
+    /// closes those that have not answered one. Clients that send messages are pinged as well: some
+    /// receive nothing else, and end a connection without pings.
     fn sweep_slice(&mut self, passed: Duration) {
         let config = &self.clients.config;
         let pass = (config.ping_interval.min(config.pong_timeout) / LOOKS).min(LOOK_MAX);
@@ -178,7 +178,7 @@ impl<N: Net> Shard<N> {
                 continue;
             }
             if hot.state.is_any(Flags::PINGED) {
-                // While the shard itself does not read the client its silence proves nothing.
+                // The silence of a client that the shard does not read proves nothing.
                 let deaf = hot.state.is_any(Flags::HELD);
                 if since_ms(now_ms, hot.pinged_ms) >= timeout_ms && !deaf {
                     self.close(slot, CloseReason::Silent);

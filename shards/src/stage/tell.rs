@@ -1,8 +1,12 @@
-//! One event to one client, in its dialect: the only way in which a stage tells a client anything.
+//! One event to one client, or to several of one shape, in their dialect: the only way in which a
+//! stage tells a client anything.
 
 use crate::client::Clients;
+use crate::client::roster::Roster;
 use crate::model::id::{ClientId, Slot};
+use crate::model::shape::Shape;
 use crate::net::Net;
+use crate::wire::dialect::Dialect;
 use crate::wire::event::Event;
 
 impl<N: Net> Clients<N> {
@@ -13,6 +17,24 @@ impl<N: Net> Clients<N> {
         self.dialect(slot).write(&mut frame, event);
         if !frame.is_empty() {
             self.emit(slot, &frame);
+        }
+        self.scratch = frame;
+    }
+
+    /// Tells the same to those clients of one shape that `wants` selects. It is encoded once.
+    pub(crate) fn tell_each(
+        &mut self,
+        (shape, slots): (Shape, &[Slot]),
+        event: &Event<'_>,
+        wants: impl Fn(&Roster<N>, Slot) -> bool,
+    ) {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        Dialect::of(shape).0.write(&mut frame, event);
+        for &slot in slots {
+            if !frame.is_empty() && wants(&self.roster, slot) {
+                self.emit(slot, &frame);
+            }
         }
         self.scratch = frame;
     }

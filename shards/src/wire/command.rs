@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use async_tungstenite::tungstenite::Utf8Bytes;
 use bytes::Bytes;
 
-use crate::model::history::Since;
 use crate::model::id::RequestId;
 use crate::model::message::Payload;
+use crate::model::past::Since;
 
 /// One whole message of a client, before its dialect reads it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::dialect::Dialect;
-use crate::model::history::Behind;
+use crate::model::past::Behind;
 
 /// The facts that one client states when it comes, and those that its request shows.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::ErrorCode;
-use crate::model::history::HistoryPage;
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::Position;
+use crate::model::past::HistoryPage;
 
 /// A greeting.
 #[derive(Debug)]

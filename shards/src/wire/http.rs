@@ -11,8 +11,8 @@ use super::name::{check_name, percent_decoded};
 use super::path::{local_path, shown_path};
 use super::refusal::Refusal;
 use super::route;
-use crate::model::history::{Behind, Since};
 use crate::model::message::Position;
+use crate::model::past::{Behind, Since};
 
 /// The most messages that a URL can ask for before the live ones.
 const HISTORY_MAX: u32 = 1000;

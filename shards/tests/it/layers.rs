@@ -29,14 +29,15 @@ const EXCEPTIONS: [(&str, &str, &str); 2] = [
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
-const STAGES: [&[&str]; 9] = [
+const STAGES: [&[&str]; 10] = [
     &["accept", "serve", "sweep"],
     &["handshake", "session"],
     &["commands"],
     &["submit"],
     &["deliver"],
-    &["report", "admit", "who"],
+    &["report", "admit", "who", "join"],
     &["introduce", "conclude", "fanout", "drain"],
+    &["recall"],
     &["leave"],
     &["seats"],
 ];

@@ -8,11 +8,11 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
-use stentor_shards::Report;
+use stentor_shards::{NUMBERS, NumberKind, Report};
 
 use super::buckets::bucketed;
 use crate::control::api::OnceCounts;
-use crate::control::numbers::{Kind, NUMBERS};
+use crate::control::numbers::family;
 use crate::control::process::Process;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -108,20 +108,22 @@ impl Scrape {
     fn encode_numbers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for number in NUMBERS {
             let (kind, unit) = match number.kind {
-                Kind::Gauge => (MetricType::Gauge, None),
-                Kind::GaugeBytes => (MetricType::Gauge, Some(&Unit::Bytes)),
-                Kind::Counter => (MetricType::Counter, None),
-                Kind::CounterMicroseconds => (MetricType::Counter, Some(&Unit::Seconds)),
+                NumberKind::Gauge => (MetricType::Gauge, None),
+                NumberKind::GaugeBytes => (MetricType::Gauge, Some(&Unit::Bytes)),
+                NumberKind::Counter => (MetricType::Counter, None),
+                NumberKind::CounterMicroseconds => (MetricType::Counter, Some(&Unit::Seconds)),
             };
-            let name = number.family();
+            let name = family(number);
             let mut metric = encoder.encode_descriptor(&name, number.help, unit, kind)?;
             for report in &self.reports {
                 let (labels, value) = (shard(report.shard), (number.of)(report));
                 let mut one = metric.encode_family(&labels)?;
                 match number.kind {
-                    Kind::Gauge | Kind::GaugeBytes => one.encode_gauge(&value)?,
-                    Kind::Counter => one.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
-                    Kind::CounterMicroseconds => {
+                    NumberKind::Gauge | NumberKind::GaugeBytes => one.encode_gauge(&value)?,
+                    NumberKind::Counter => {
+                        one.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+                    }
+                    NumberKind::CounterMicroseconds => {
                         let seconds = value as f64 / 1e6;
                         one.encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
                     }
@@ -264,8 +266,8 @@ mod tests {
         latency.record(50_000_000).unwrap();
         Scrape {
             reports: vec![Report {
-                clients_now: 3,
-                busy_us: 1_500_000,
+                clients: 3,
+                busy_microseconds: 1_500_000,
                 refusals: vec![("full", 2)],
                 closes: vec![("slow", 1)],
                 ..Report::default()
@@ -315,29 +317,51 @@ mod tests {
         found
     }
 
+    /// The rows of a table for the families whose name `wants` selects.
+    fn rows(families: &[[String; 4]], wants: impl Fn(&str) -> bool) -> String {
+        let wanted = families.iter().filter(|[name, ..]| wants(name));
+        let rows = wanted.map(|[name, kind, unit, help]| {
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            format!("| `{name}{suffix}` | {kind} | {unit} | {help} |\n")
+        });
+        rows.collect()
+    }
+
+    /// With `WRITE_PAGES=1` in the environment the test writes the page.
     #[test]
     fn the_metrics_page_lists_exactly_the_families_of_a_scrape() {
         let page = include_str!("../METRICS.md");
-        let listed: Vec<Vec<String>> = page
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .map(|row| {
-                let cells = row.trim_matches('|').split('|');
-                cells.map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
-            })
-            .collect();
-        let told: Vec<Vec<String>> = families(&scrape().write().unwrap())
-            .into_iter()
-            .map(|[name, kind, unit, help]| {
-                let suffix = if kind == "counter" { "_total" } else { "" };
-                vec![format!("{name}{suffix}"), kind, unit, help]
-            })
-            .collect();
-        for row in &told {
-            assert!(listed.contains(row), "METRICS.md lacks | `{}` |", row.join(" | "));
+        let text = scrape().write().unwrap();
+        let families = families(&text);
+        let of_shard = |name: &str| {
+            text.contains(&format!("\n{name}_bucket{{le=\"+Inf\",shard="))
+                || ["{", "_total{"].iter().any(|end| text.contains(&format!("\n{name}{end}shard=")))
+        };
+        let tables = [
+            ("## Of each shard\n", rows(&families, of_shard)),
+            (
+                "## Of the server\n",
+                rows(&families, |name| name.starts_with("stentor_") && !of_shard(name)),
+            ),
+            ("## Of the process\n", rows(&families, |name| name.starts_with("process_"))),
+        ];
+        let mut expected = page.to_owned();
+        for (title, rows) in tables {
+            let head = "| --- | --- | --- | --- |\n";
+            let section = expected.find(title).expect(title);
+            let begin = section + expected[section..].find(head).expect(title) + head.len();
+            let length: usize = expected[begin..]
+                .split_inclusive('\n')
+                .take_while(|line| line.starts_with("| `"))
+                .map(str::len)
+                .sum();
+            expected.replace_range(begin..begin + length, &rows);
         }
-        for row in &listed {
-            assert!(told.contains(row), "METRICS.md lists {row:?}, which is not there");
+        if std::env::var_os("WRITE_PAGES").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/control/METRICS.md");
+            std::fs::write(path, &expected).unwrap();
+        } else {
+            assert!(page == expected, "METRICS.md must read (WRITE_PAGES=1):\n{expected}");
         }
     }
 }

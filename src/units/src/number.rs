@@ -48,10 +48,13 @@ impl Number {
         Some((Self { digits, decimals, exponent }, rest.trim_start()))
     }
 
-    /// So many times `units`, if that is a whole number and not beyond all bounds.
+    /// So many times `units`, if that is a whole number. A product beyond all bounds is the
+    /// greatest number.
     pub(crate) fn times(self, units: u64) -> Option<u128> {
-        let all = self.digits.checked_mul(u128::from(units))?;
-        let all = all.checked_mul(10_u128.pow(self.exponent))?;
+        let all = self.digits.checked_mul(u128::from(units));
+        let Some(all) = all.and_then(|all| all.checked_mul(10_u128.pow(self.exponent))) else {
+            return Some(u128::MAX);
+        };
         let parts = 10_u128.pow(self.decimals);
         all.is_multiple_of(parts).then(|| all / parts)
     }

@@ -46,6 +46,10 @@ impl Url {
             _ => return Err(wrong("the scheme is ws or wss")),
         };
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("no host"))?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            // Without the text, which may go into a log: it would show the password there.
+            return Err("a user or a password in an address is not supported".into());
+        }
         let numbered = uri.authority().is_some_and(|authority| {
             let port =
                 authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, port)| port);
@@ -98,7 +102,7 @@ impl Url {
         }
     }
 
-    /// Connects to the first address that answers: each in turn, as RFC 8305 orders them, and none
+    /// Connects to the first address that answers: each in turn, in the resolver's order, and none
     /// but the last may take long.
     ///
     /// # Errors
@@ -210,6 +214,15 @@ mod tests {
         let why = first_that_answers(&[closed, closed]).unwrap_err();
         assert_eq!(why.matches(&closed.to_string()).count(), 2, "{why}");
         assert!(!why.contains('\n'));
+    }
+
+    #[test]
+    fn a_user_in_an_address_is_refused_and_not_shown() {
+        for text in ["ws://ann@x/ws", "ws://ann:secret@x:1", "ann@x", "wss://:secret@[::1]/"] {
+            let why = Url::read(text).unwrap_err();
+            assert!(why.contains("is not supported") && !why.contains("secret"), "{text}: {why}");
+        }
+        assert!(Url::read("ws://x/ws?user=a@b").is_ok());
     }
 
     #[test]

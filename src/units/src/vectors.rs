@@ -102,3 +102,11 @@ proptest! {
         let _ = (quantity::rate(&text), quantity::share(&text), crate::Url::read(&text));
     }
 }
+
+#[test]
+fn a_time_beyond_all_bounds_is_too_long_and_not_too_fine() {
+    for text in ["31d", "1e18d", "999999999999999999e18d", "999999999999999999e18ns"] {
+        assert_eq!(time(text), Err(format!("{text} is more than 30 days")));
+    }
+    assert_eq!(time("0.5ns"), Err("0.5ns is finer than a nanosecond".to_owned()));
+}

@@ -68,7 +68,7 @@ impl<A: Account> Worker<'_, A> {
                     self.say(place, now, now)?;
                     self.moved_ns[place] = now;
                 } else if now.saturating_sub(self.moved_ns[place]) > LOST_NS {
-                    // What is lost holds up nobody for good: it is counted, and the loop goes on.
+                    // A loss holds up nobody for good: it is counted, and the loop goes on.
                     self.given_up[place] += under_way;
                 } else {
                     break;

@@ -6,9 +6,9 @@ use async_tungstenite::tungstenite::Utf8Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::history::Since;
 use crate::model::id::RequestId;
 use crate::model::message::Payload;
+use crate::model::past::Since;
 use crate::wire::command::{Command, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 use crate::wire::plain::read::is_heartbeat;

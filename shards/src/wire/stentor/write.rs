@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
-use crate::model::history::HistoryPage;
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::{Payload, Position, Publication};
+use crate::model::past::HistoryPage;
 use crate::wire::command::ErrorCode;
 use crate::wire::event::{Event, Welcome};
 use crate::wire::frame::{Opcode, begin_frame, end_frame, put_frame};

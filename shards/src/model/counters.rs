@@ -1,0 +1,131 @@
+//! Every number that a shard reports, in one table: the counters of a shard, its reports, the names
+//! in `/api/stats` and `/metrics`, and the page METRICS.md follow from it.
+
+use super::report::Report;
+
+/// The behaviour of a number, and its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumberKind {
+    /// Rises and falls.
+    Gauge,
+    /// Bytes that are held now.
+    GaugeBytes,
+    /// Only rises while the process lives.
+    Counter,
+    /// Time in microseconds, which only rises.
+    CounterMicroseconds,
+}
+
+/// One number of a report.
+#[derive(Debug)]
+pub struct Number {
+    /// Its name. That of a counter ends in `_total`, that of a gauge does not.
+    pub name: &'static str,
+    /// Its behaviour.
+    pub kind: NumberKind,
+    /// Its meaning.
+    pub help: &'static str,
+    /// Its value in a report.
+    pub of: fn(&Report) -> u64,
+}
+
+/// Passes the table to the macro `$to`. A row is a field of [`Report`] with its kind and meaning.
+///
+/// A `counted` number is a field of the shard's tally as well, and needs nothing else. A `measured`
+/// one is read from the parts of the shard when it reports (`stage/report.rs`).
+macro_rules! numbers {
+    ($to:ident) => {
+        $to! {
+            measured {
+                clients: Gauge, "Clients connected";
+                users: Gauge, "Connected users that this shard keeps the list of";
+                channels: Gauge, "Channels known to this shard";
+                handshakes: Gauge, "Handshakes under way";
+                outbox_bytes: GaugeBytes, "Bytes waiting in the outboxes of slow clients";
+                blocked_clients: Gauge, "Clients with something in their outbox";
+                held_clients: Gauge, "Publishers held back";
+                publish_lane_depth: Gauge, "Parcels waiting in the publish lane";
+                deliver_lane_depth: Gauge, "Parcels waiting in the deliver lane";
+                history_channels: Gauge, "Channels whose history this shard keeps";
+                history_publications: Gauge, "Publications kept in those histories";
+                history_bytes: GaugeBytes, "Memory of those publications";
+                history_pressed_out: Counter,
+                    "Publications that left a history because all of them were too large";
+                rings: Counter, "Times that this shard woke another one";
+                bridge_refusals: Counter,
+                    "Parcels for the control plane or another thread that found no room there";
+                forgotten_channels: Counter,
+                    "Idle channels forgotten, with their offsets, to make room for others";
+                busy_microseconds: CounterMicroseconds, "Time that the shard spent in its turns";
+            }
+            counted {
+                accepts: Counter, "Connections accepted";
+                accept_pauses: Counter,
+                    "Times that accepting paused because no file descriptor was left";
+                visitors: Counter, "HTTP requests that are no WebSocket handshake";
+                visitors_turned_away: Counter,
+                    "HTTP requests that were closed because too many waited";
+                messages_in: Counter, "Messages received from clients";
+                bytes_in: Counter, "Bytes of the messages received from clients";
+                deliveries: Counter, "Frames that left for clients or were put into their outboxes";
+                bytes_out: Counter, "Bytes of those frames";
+                sends: Counter, "Calls of send that carried those frames";
+                ticks: Counter, "Batches of publications that were fanned out";
+                tick_publications: Counter, "Publications in those batches";
+                publications: Counter, "Publications numbered by this shard";
+                dropped: Counter, "Frames that slow clients lost (policy drop)";
+                conflated: Counter,
+                    "Frames that a newer one replaced for slow clients (policy conflate)";
+                recoveries: Counter, "Clients that came back and were told all that they missed";
+                failed_recoveries: Counter,
+                    "Clients that came back for more than the history holds";
+                recovered_publications: Counter, "Publications told to clients that came back";
+                pings: Counter, "Pings sent";
+                holds: Counter, "Times that a publisher was held back by a full lane";
+                stalls: Counter,
+                    "Turns in which this shard waited for room to pass publications on";
+                absences: Counter, "Times that this shard was stopped or had no core for too long";
+                rate_limited: Counter, "Messages over a rate limit";
+                errors: Counter, "Errors that JSON clients were answered with";
+                turns: Counter, "Turns of the shard's loop";
+            }
+        }
+    };
+}
+pub(crate) use numbers;
+
+macro_rules! name {
+    (Counter $field:ident) => {
+        concat!(stringify!($field), "_total")
+    };
+    (CounterMicroseconds $field:ident) => {
+        concat!(stringify!($field), "_total")
+    };
+    ($gauge:ident $field:ident) => {
+        stringify!($field)
+    };
+}
+
+macro_rules! list {
+    (
+        measured { $($measured:ident: $kind:ident, $help:literal;)* }
+        counted { $($counted:ident: $counter:ident, $meaning:literal;)* }
+    ) => {
+        /// All of them, in the order in which they are shown.
+        pub const NUMBERS: &[Number] = &[
+            $(Number {
+                name: name!($kind $measured),
+                kind: NumberKind::$kind,
+                help: $help,
+                of: |report| report.$measured,
+            },)*
+            $(Number {
+                name: name!($counter $counted),
+                kind: NumberKind::$counter,
+                help: $meaning,
+                of: |report| report.$counted,
+            },)*
+        ];
+    };
+}
+numbers!(list);

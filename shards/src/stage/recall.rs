@@ -1,0 +1,134 @@
+//! Recall: a client's questions for what it missed go to homes, a page at a time, and the pages go
+//! to the client.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::client::roster::Recalling;
+use crate::client::state::Flags;
+use crate::mesh::parcel::{Ask, Recall};
+use crate::model::channel::JoinRequest;
+use crate::model::id::{ChannelIndex, Slot};
+use crate::model::message::{Publication, Publications};
+use crate::model::past::Behind;
+use crate::model::shape::Shape;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::wire::dialect::Dialect;
+
+/// The questions for missed publications that one client may have under way; further ones wait.
+const RECALLS_AT_ONCE: usize = 4;
+
+/// The most bytes of payload in a page. So few in unit tests that the simulation turns pages.
+const PAGE_BYTES: usize = if cfg!(any(test, fuzzing)) { 24 } else { 64 << 10 };
+
+/// The page that was encoded last. Clients that were cut at once miss the same publications: they
+/// get slices of one encoding.
+#[derive(Debug, Default)]
+pub(crate) struct LastPage {
+    shape: Shape,
+    publications: Vec<Arc<Publication>>,
+    bytes: Bytes,
+    ends: Vec<usize>,
+}
+
+impl LastPage {
+    /// Returns the frames of some publications in a shape.
+    fn frames(&mut self, shape: Shape, publications: &[Arc<Publication>]) -> Bytes {
+        if let Some(frames) = self.part(shape, publications) {
+            return frames;
+        }
+        let mut bytes = BytesMut::new();
+        self.ends.clear();
+        let each = Publications::all(publications);
+        Dialect::write_publications(shape, &mut bytes, &mut self.ends, each);
+        self.shape = shape;
+        self.publications = publications.to_vec();
+        self.bytes = bytes.freeze();
+        self.bytes.clone()
+    }
+
+    fn part(&self, shape: Shape, publications: &[Arc<Publication>]) -> Option<Bytes> {
+        let (first, last) = (publications.first()?, publications.last()?);
+        let at = self.publications.partition_point(|known| known.offset < first.offset);
+        let known = self.publications.get(at..at + publications.len())?;
+        // The same publications at both ends: the same channel, numbering and page.
+        let same = Arc::ptr_eq(known.first()?, first) && Arc::ptr_eq(known.last()?, last);
+        if shape != self.shape || !same {
+            return None;
+        }
+        if known.len() == self.publications.len() {
+            return Some(self.bytes.clone());
+        }
+        // Joined texts are one frame, which cannot be cut.
+        let apart = self.ends.len() == self.publications.len();
+        let begin = if at == 0 { 0 } else { self.ends[at - 1] };
+        apart.then(|| self.bytes.slice(begin..self.ends[at + known.len() - 1]))
+    }
+}
+
+impl<N: Net> Shard<N> {
+    /// Asks for the publications that a client missed, before it sits down.
+    pub(crate) fn begin_recall(
+        &mut self,
+        slot: Slot,
+        index: ChannelIndex,
+        behind: Behind,
+        join: JoinRequest,
+    ) {
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        self.rooms.channels.at(index).recalling += 1;
+        let brief = client.brief();
+        brief.requests = brief.requests.wrapping_add(1);
+        let request = brief.requests;
+        let (asked, admits) = (false, brief.pending.is_some());
+        brief.recalls.push(Recalling { request, channel: index, behind, join, asked, admits });
+        self.recall_on(slot);
+    }
+
+    /// Asks for the next pages of a client, unless it has not taken the ones before.
+    pub(crate) fn recall_on(&mut self, slot: Slot) {
+        if self.clients.roster.state(slot).is_any(Flags::BLOCKED) {
+            return;
+        }
+        let to = self.clients.roster.id(slot);
+        let Some(brief) = self.clients.roster.get_mut(slot).and_then(|one| one.brief_mut()) else {
+            return;
+        };
+        let asked = brief.recalls.iter().filter(|recalling| recalling.asked).count();
+        let room = RECALLS_AT_ONCE.saturating_sub(asked);
+        for recalling in brief.recalls.iter_mut().filter(|recalling| !recalling.asked).take(room) {
+            recalling.asked = true;
+            let channel = self.rooms.channels.get(recalling.channel);
+            let recall = Recall {
+                channel: Arc::clone(&channel.name),
+                to,
+                request: recalling.request,
+                behind: recalling.behind,
+                bytes: PAGE_BYTES,
+            };
+            self.port.owe(channel.home, Ask::Recall(recall));
+        }
+    }
+
+    /// Tells a client publications that left before it came.
+    pub(crate) fn tell_missed(&mut self, slot: Slot, publications: &[Arc<Publication>]) {
+        if publications.is_empty() {
+            return;
+        }
+        if self.clients.speaker.slot == Some(slot) {
+            self.clients.send_replies();
+        }
+        let shape = self.clients.roster.hot(slot).shape;
+        let frames = self.last_page.frames(shape, publications);
+        self.clients.tally.deliveries += publications.len() as u64;
+        self.clients.tally.recovered_publications += publications.len() as u64;
+        self.clients.emit_page(slot, frames);
+    }
+
+    /// Forgets the encoding that was made last, once nobody comes back for a while.
+    pub(crate) fn forget_page(&mut self) {
+        self.last_page = LastPage::default();
+    }
+}

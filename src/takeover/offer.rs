@@ -1,0 +1,178 @@
+//! The older process's side of a take-over: it lends its sockets to the process that asks, and goes
+//! when that one serves.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::meet::{ANSWER_TIMEOUT, Peer, START_TIMEOUT};
+use super::pass::{FREE, SERVING};
+use super::{ASK_AGAIN, Settling, Sockets, meet, pass};
+
+/// The time after which the older process tries again to get its name from a process that hangs.
+const NAME_AGAIN: Duration = Duration::from_secs(1);
+
+/// The most connections whose request is waited for at once. The oldest one makes room for more.
+const ASKING_MAX: usize = 32;
+
+/// The longest time for a request that has begun to come: it is one write of a few bytes.
+const HEAR_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The sockets that the older process passes on, and the process that gets them.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) sockets: Sockets,
+    pub(crate) fingerprint: u64,
+    pub(crate) settling: Settling,
+}
+
+/// Waits, on a thread of its own, for a process that takes over; `yield_place` then lets this one
+/// go.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(crate) fn offer(
+    address: SocketAddr,
+    offer: Offer,
+    yield_place: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let place = meet::place(address);
+    // At once, so that the next one to start finds this one.
+    let door = meet::open(&place);
+    thread::Builder::new().name("takeover".into()).spawn(move || {
+        let door = door.unwrap_or_else(|error| open_later(&place, &error));
+        let (mut stream, who) = wait(&door, &offer);
+        // The name must be free before the newer process is told so.
+        drop(door);
+        tracing::info!(pid = who.pid, "another process has taken over: draining");
+        yield_place();
+        let _ = stream.write_all(&[FREE]);
+    })?;
+    Ok(())
+}
+
+/// Takes the name once the process that has it is gone.
+fn open_later(place: &str, error: &io::Error) -> UnixListener {
+    tracing::warn!(%error, "no other process can take over from this one yet");
+    loop {
+        thread::park_timeout(NAME_AGAIN);
+        if let Ok(door) = meet::open(place) {
+            return door;
+        }
+    }
+}
+
+/// A connection whose request has not come yet.
+struct Asking {
+    stream: UnixStream,
+    who: Peer,
+    since: Instant,
+}
+
+/// Lends the sockets to every process that asks and may have them, until one of them serves.
+/// Connections that ask for nothing keep nobody waiting.
+fn wait(door: &UnixListener, offer: &Offer) -> (UnixStream, Peer) {
+    let mut asking: Vec<Asking> = Vec::new();
+    loop {
+        let served = take(door, &mut asking).and_then(|next| match next {
+            Some(Asking { stream, who, .. }) => serve(stream, who, offer),
+            None => Ok(None),
+        });
+        match served {
+            Ok(Some(found)) => return found,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a process asked for the listeners and did not take over");
+                thread::park_timeout(ASK_AGAIN);
+            }
+        }
+    }
+}
+
+/// Waits for something to happen, and returns a connection whose request has come.
+fn take(door: &UnixListener, asking: &mut Vec<Asking>) -> io::Result<Option<Asking>> {
+    let mut waits = vec![PollFd::new(door, PollFlags::IN)];
+    waits.extend(asking.iter().map(|one| PollFd::new(&one.stream, PollFlags::IN)));
+    let oldest = asking.first().map(|one| ANSWER_TIMEOUT.saturating_sub(one.since.elapsed()));
+    let longest = oldest.and_then(|left| Timespec::try_from(left).ok());
+    match poll(&mut waits, longest.as_ref()) {
+        Err(rustix::io::Errno::INTR) => return Ok(None),
+        polled => polled?,
+    };
+    let happened: Vec<bool> = waits.iter().map(|one| !one.revents().is_empty()).collect();
+    if let Some(place) = happened[1..].iter().position(|happened| *happened) {
+        return Ok(Some(asking.remove(place)));
+    }
+    asking.retain(|one| one.since.elapsed() < ANSWER_TIMEOUT);
+    if happened[0] {
+        let (stream, _) = door.accept()?;
+        let who = meet::peer(&stream)?;
+        if !who.is_trusted {
+            // Anybody on this host can connect here: that is not worth a line, nor a pause.
+            tracing::debug!(pid = who.pid, "another user's process asked for the listeners");
+            return Ok(None);
+        }
+        if asking.len() == ASKING_MAX {
+            asking.remove(0);
+        }
+        asking.push(Asking { stream, who, since: Instant::now() });
+    }
+    Ok(None)
+}
+
+fn serve(
+    mut stream: UnixStream,
+    who: Peer,
+    offer: &Offer,
+) -> io::Result<Option<(UnixStream, Peer)>> {
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_read_timeout(Some(HEAR_TIMEOUT))?;
+    // A connection that ends or says something else only looks at the name, as other processes do.
+    let Ok(newcomer) = pass::hear(&mut stream) else { return Ok(None) };
+    let now = Instant::now();
+    // A process that goes anyhow keeps nobody waiting.
+    if let Some(left) = offer.settling.left(newcomer, now)
+        && !crate::signals::is_leaving()
+    {
+        tracing::debug!(pid = who.pid, ?left, "a process asked for the listeners too early");
+        pass::refuse(&mut stream, left)?;
+        return Ok(None);
+    }
+    let again = offer.settling.proposal(newcomer, now);
+    pass::send(&stream, &offer.sockets, offer.fingerprint, again)?;
+    stream.set_read_timeout(Some(START_TIMEOUT))?;
+    pass::expect(&mut stream, SERVING)?;
+    Ok(Some((stream, who)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::takeover::{Newcomer, claim};
+
+    #[test]
+    fn connections_that_ask_for_nothing_keep_no_newcomer_waiting() {
+        let address: SocketAddr = "127.0.0.9:5".parse().unwrap();
+        let listener = OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let sockets = Sockets { listeners: vec![listener], admin: None };
+        offer(address, Offer { sockets, fingerprint: 1, settling: Settling::none() }, || {})
+            .unwrap();
+        let knock = |_| meet::knock(&meet::place(address)).unwrap().unwrap();
+        let mut silent: Vec<UnixStream> = (0..50).map(knock).collect();
+        // Some say a part of a request, or nonsense, or go.
+        silent[7].write_all(b"A").unwrap();
+        silent[8].write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        silent.truncate(49);
+        let began = Instant::now();
+        let newcomer = Newcomer { fingerprint: 2, base: Duration::ZERO, is_forced: false };
+        let taken = claim(address, newcomer).unwrap();
+        assert_eq!(taken.sockets.listeners.len(), 1);
+        assert!(began.elapsed() < ANSWER_TIMEOUT, "{:?}", began.elapsed());
+    }
+}
