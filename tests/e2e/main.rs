@@ -17,7 +17,6 @@ mod drain;
 mod environment;
 mod handshake;
 mod heartbeat;
-mod history;
 mod host;
 mod json;
 mod limits;
