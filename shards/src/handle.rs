@@ -85,7 +85,7 @@ impl Handle {
         &self,
         channel: &str,
         body: Body,
-        details: &Option<Arc<Details>>,
+        details: Option<&Arc<Details>>,
     ) -> Result<Answers<Result<Position, NoRoom>>, Untaken> {
         let channel = self.name(channel)?;
         let home = self.mesh.home_of(&*channel);
@@ -103,7 +103,7 @@ impl Handle {
     pub fn direct(&self, user: &str, body: Body) -> Result<Answers<u64>, Untaken> {
         let user = self.name(user)?;
         let owner = self.mesh.home_of(&*user);
-        let publication = self.publication("".into(), body, &None)?;
+        let publication = self.publication("".into(), body, None)?;
         let (reply, answers) = Answers::expect(1);
         self.ask(owner, Ask::Direct { user, publication, reply: ReplyTo::Bridge(reply) })?;
         Ok(answers)
@@ -287,7 +287,7 @@ impl Handle {
         &self,
         channel: Arc<str>,
         body: Body,
-        details: &Option<Arc<Details>>,
+        details: Option<&Arc<Details>>,
     ) -> Result<Arc<Publication>, Untaken> {
         let payload = match body {
             Body::Text(text) => Payload::Text(text.into()),
@@ -302,7 +302,7 @@ impl Handle {
             offset: 0,
             time_ms: unix_ms(),
             ingress_ns: Now::read().ns,
-            details: details.clone(),
+            details: details.cloned(),
             from: None,
             payload,
         }))

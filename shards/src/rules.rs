@@ -51,7 +51,7 @@ pub enum Publish {
     Nobody,
 }
 
-/// What happens to a client whose outbox is full or does not move.
+/// The policy for a client whose outbox is full or does not move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlowClients {
     /// Close it with 3008.

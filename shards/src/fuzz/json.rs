@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::request::decoded;
 use crate::model::id::{ClientId, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
-use crate::model::past::Since;
+use crate::model::past::{Since, Wanted};
 use crate::sim::reader::read_frames;
 use crate::wire::command::{Command, ErrorCode, Said};
 use crate::wire::dialect::{Dialect, Reading};
@@ -197,7 +197,8 @@ fn check_request(text: &str) {
             ("leave", Some(channel.into_owned()), None, None, None, id(of))
         }
         Ok(Command::Who { channel, id: of }) => ("who", owned(channel), None, None, None, id(of)),
-        Ok(Command::History { channel, since, limit, newest_first, id: of }) => {
+        Ok(Command::History { channel, wanted, id: of }) => {
+            let Wanted { since, limit, newest_first } = wanted;
             let request = expected(text).unwrap();
             assert_eq!((since, limit), (request.since, request.limit));
             assert_eq!(newest_first, request.reverse);

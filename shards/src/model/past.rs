@@ -22,6 +22,16 @@ pub(crate) enum Behind {
     Last(u32),
 }
 
+/// The part of a history that a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Only what lies behind this publication; in front of it, if the newest come first.
+    pub(crate) since: Option<Since>,
+    /// The most publications.
+    pub(crate) limit: usize,
+    pub(crate) newest_first: bool,
+}
+
 /// A part of a channel's history, as it was when its home answered.
 #[derive(Debug, Clone)]
 pub struct HistoryPage {

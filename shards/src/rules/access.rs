@@ -38,6 +38,14 @@ pub enum Denied {
     Nobody,
 }
 
+/// The state of a channel's namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Namespace {
+    There,
+    /// A reload took it away.
+    Gone,
+}
+
 /// All that rules say about one channel: those of its namespace, and what its name says.
 ///
 /// A shard keeps the terms of every channel that it knows, so that a publication costs no look-up.
@@ -49,8 +57,7 @@ pub struct Terms {
     private: bool,
     /// Its name lists users.
     limited: bool,
-    /// Its namespace went with a reload.
-    gone: bool,
+    namespace: Namespace,
     /// Any client may publish.
     publish_is_open: bool,
 }
@@ -63,14 +70,14 @@ impl Terms {
 
     /// Returns `true` if the namespace exists no longer.
     pub fn is_gone(&self) -> bool {
-        self.gone
+        self.namespace == Namespace::Gone
     }
 
     /// The terms of a channel whose namespace is there no longer: its rules stay for the members
     /// that it has, and nobody else comes in.
     #[must_use]
     pub fn gone(self) -> Self {
-        Self { gone: true, publish_is_open: false, ..self }
+        Self { namespace: Namespace::Gone, publish_is_open: false, ..self }
     }
 }
 
@@ -81,7 +88,8 @@ impl Rules {
         let private = self.marks.is_private(channel);
         let limited = self.marks.users(channel).is_some();
         let publish_is_open = rules.publish == Publish::Anyone && !private && !limited;
-        Some(Terms { rules, private, limited, gone: false, publish_is_open })
+        let namespace = Namespace::There;
+        Some(Terms { rules, private, limited, namespace, publish_is_open })
     }
 
     /// Decides about a subscription.
@@ -136,7 +144,7 @@ impl Rules {
 
     /// What the name of a channel says about anybody who wants something of it.
     fn check_name(&self, terms: &Terms, channel: &str, client: Standing<'_>) -> Result<(), Denied> {
-        if terms.gone {
+        if terms.is_gone() {
             return Err(Denied::UnknownNamespace);
         }
         if terms.limited

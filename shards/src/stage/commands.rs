@@ -12,7 +12,7 @@ use crate::model::channel::{JoinRequest, NoRoom};
 use crate::model::history::Query;
 use crate::model::id::{RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
-use crate::model::past::Since;
+use crate::model::past::Wanted;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::stage::submit::{Flow, Weight};
@@ -54,14 +54,8 @@ impl<N: Net> Shard<N> {
             }
             Command::Leave { channel, id } => self.leave(slot, &channel, id),
             Command::Who { channel, id } => self.who(slot, channel, id),
-            Command::History { channel, since, limit, newest_first, id } => {
-                let query = Query {
-                    beyond: None,
-                    newest_first,
-                    limit: limit.min(HISTORY_MAX),
-                    bytes: HISTORY_BYTES_MAX,
-                };
-                self.read_history(slot, channel, since, query, id)
+            Command::History { channel, wanted, id } => {
+                self.read_history(slot, channel, wanted, id)
             }
             Command::Ping { id } => {
                 self.clients.tell(slot, &Event::Pong { id: id.as_ref() });
@@ -165,8 +159,7 @@ impl<N: Net> Shard<N> {
         &mut self,
         slot: Slot,
         channel: Option<Cow<'_, str>>,
-        since: Option<Since>,
-        query: Query,
+        wanted: Wanted,
         id: Option<RequestId>,
     ) -> Result<Flow, Mistake> {
         let (Target { channel, home }, id) = self.target(slot, channel.as_deref(), id)?;
@@ -175,6 +168,9 @@ impl<N: Net> Shard<N> {
             return Err(Mistake::new(ErrorCode::MissingField, "id is missing", None));
         };
         let reply = ReplyTo::Client(self.clients.roster.id(slot), id);
+        let Wanted { since, limit, newest_first } = wanted;
+        let limit = limit.min(HISTORY_MAX);
+        let query = Query { beyond: None, newest_first, limit, bytes: HISTORY_BYTES_MAX };
         Ok(self.submit(slot, home, Ask::History { channel, since, query, reply }))
     }
 

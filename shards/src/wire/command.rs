@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::model::id::RequestId;
 use crate::model::message::Payload;
-use crate::model::past::Since;
+use crate::model::past::{Since, Wanted};
 
 /// One whole message of a client, before its dialect reads it.
 #[derive(Debug)]
@@ -41,13 +41,7 @@ pub(crate) enum Command<'a> {
     /// Ask who is in a channel; without a name, in the one of the client's URL.
     Who { channel: Option<Cow<'a, str>>, id: Option<RequestId> },
     /// Read what a channel has kept; without a name, the one of the client's URL.
-    History {
-        channel: Option<Cow<'a, str>>,
-        since: Option<Since>,
-        limit: usize,
-        newest_first: bool,
-        id: Option<RequestId>,
-    },
+    History { channel: Option<Cow<'a, str>>, wanted: Wanted, id: Option<RequestId> },
     /// Ask for a sign of life in the dialect's own words.
     Ping { id: Option<RequestId> },
     /// Ask for a Pong frame.

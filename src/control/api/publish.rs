@@ -121,17 +121,18 @@ async fn publish_to(
     state: &State,
     channel: &str,
     body: &Body,
-    details: &Option<Arc<Details>>,
+    details: Option<&Arc<Details>>,
     key: Option<&str>,
 ) -> Answer {
     let published: Published<Position> = match key {
         None => placed(ask_one(|| state.shards.publish(channel, body.clone(), details)).await),
         Some(key) => {
             let (shards, channel, body) = (state.shards.clone(), channel.to_owned(), body.clone());
-            let (key, details) = ((channel.clone(), key.to_owned()), details.clone());
+            let (key, details) = ((channel.clone(), key.to_owned()), details.cloned());
             let order = async move {
                 placed(
-                    ask_until_answered(|| shards.publish(&channel, body.clone(), &details)).await,
+                    ask_until_answered(|| shards.publish(&channel, body.clone(), details.as_ref()))
+                        .await,
                 )
             };
             state.once.publish(key, order).await
@@ -149,7 +150,9 @@ pub(crate) async fn publish(state: &State, params: &[u8]) -> Answer {
     let said: Said<'_> = read(params)?;
     let (body, key) = said.accept()?;
     match (&said.channel, &said.channels) {
-        (Some(channel), None) => publish_to(state, channel, &body, &said.details(), key).await,
+        (Some(channel), None) => {
+            publish_to(state, channel, &body, said.details().as_ref(), key).await
+        }
         _ => Err(Fault::bad("publish takes one channel, in the parameter channel")),
     }
 }
@@ -171,7 +174,7 @@ pub(crate) async fn broadcast(state: &State, params: &[u8]) -> Answer {
         let published = if busy {
             Err(Fault::Busy)
         } else {
-            publish_to(state, channel, &body, &details, key).await
+            publish_to(state, channel, &body, details.as_ref(), key).await
         };
         busy |= published == Err(Fault::Busy);
         responses.push(match published {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::model::id::RequestId;
 use crate::model::message::Payload;
-use crate::model::past::Since;
+use crate::model::past::{Since, Wanted};
 use crate::wire::command::{Command, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 use crate::wire::plain::read::is_heartbeat;
@@ -153,17 +153,17 @@ fn command<'a>(
         (Some("direct"), _, _, None) => Err(missing("user", id)),
         (Some("publish" | "direct"), None, ..) => Err(missing("body", id)),
         (Some("join"), _, Some(channel), _) => {
-            let since = field::<Heard<'_>>("since", since, &id)?.map(|heard| heard.since());
+            let since = field::<Heard<'_>>("since", since, id.as_ref())?.map(|heard| heard.since());
             Ok(Command::Join { channel, presence, since, id })
         }
         (Some("leave"), _, Some(channel), _) => Ok(Command::Leave { channel, id }),
         (Some("join" | "leave"), _, None, _) => Err(missing("channel", id)),
         (Some("who"), _, channel, _) => Ok(Command::Who { channel, id }),
         (Some("history"), _, channel, _) => {
-            let since = field::<Heard<'_>>("since", since, &id)?.map(|heard| heard.since());
-            let limit = field("limit", limit, &id)?.unwrap_or(HISTORY_DEFAULT);
-            let newest_first = field("reverse", reverse, &id)?.unwrap_or(false);
-            Ok(Command::History { channel, since, limit, newest_first, id })
+            let since = field::<Heard<'_>>("since", since, id.as_ref())?.map(|heard| heard.since());
+            let limit = field("limit", limit, id.as_ref())?.unwrap_or(HISTORY_DEFAULT);
+            let newest_first = field("reverse", reverse, id.as_ref())?.unwrap_or(false);
+            Ok(Command::History { channel, wanted: Wanted { since, limit, newest_first }, id })
         }
         (Some("ping"), ..) => Ok(Command::Ping { id }),
         (None, ..) if is_heartbeat(text) => Ok(Command::Heartbeat),
@@ -179,12 +179,12 @@ fn command<'a>(
 fn field<'a, T: Deserialize<'a>>(
     name: &'static str,
     raw: Option<&'a RawValue>,
-    id: &Option<RequestId>,
+    id: Option<&RequestId>,
 ) -> Result<Option<T>, Mistake> {
     let Some(raw) = raw else { return Ok(None) };
     serde_json::from_str(raw.get()).map_err(|_| {
         let text = format!("{name} is not as the protocol has it");
-        Mistake::new(ErrorCode::Malformed, text, id.clone())
+        Mistake::new(ErrorCode::Malformed, text, id.cloned())
     })
 }
 

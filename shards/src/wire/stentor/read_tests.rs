@@ -58,11 +58,9 @@ fn requests_are_read() {
     let text = r#"{"type":"join","channel":"a","since":{"epoch":"0000000a","offset":7}}"#;
     assert!(matches!(read(text), Ok(Command::Join { since: Some(read), .. }) if read == since));
     let text = r#"{"type":"history","since":{"epoch":"?","offset":7},"limit":2,"reverse":true}"#;
-    let Ok(Command::History { since: Some(since), limit: 2, newest_first: true, .. }) = read(text)
-    else {
-        panic!()
-    };
-    assert_eq!(since, Since { epoch: None, offset: 7 });
+    let Ok(Command::History { wanted, .. }) = read(text) else { panic!() };
+    let since = Some(Since { epoch: None, offset: 7 });
+    assert_eq!(wanted, Wanted { since, limit: 2, newest_first: true });
     assert!(matches!(read(r#"{"type":"who"}"#), Ok(Command::Who { channel: None, id: None })));
     assert!(matches!(read(r#"{"heartbeat": true}"#), Ok(Command::Heartbeat)));
 }
