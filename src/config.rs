@@ -53,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) relieved_exit_code: u8,
     /// The time to go on serving after SIGTERM, with `/ready` at 503.
     pub(crate) drain_delay: Duration,
+    /// The folder of the file in which histories outlive the process.
+    pub(crate) history_file: Option<PathBuf>,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) api_key: Option<String>,
     /// The file that the key was read from.
@@ -75,6 +77,7 @@ impl Default for Settings {
             take_over_settle: Duration::from_secs(30),
             relieved_exit_code: crate::exit::RELIEVED,
             drain_delay: Duration::ZERO,
+            history_file: None,
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9002))),
             api_key: None,
             api_key_file: None,

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod doctor;
 mod exit;
+mod history_file;
 mod host;
 mod log;
 mod notify;
@@ -27,9 +28,10 @@ use std::time::Duration;
 
 use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
+use history_file::HistoryFile;
 use host::{Host, Verdict};
 use signals::Departure;
-use takeover::{Claim, Newcomer, Offer, Refused, Sockets};
+use takeover::{Claim, Newcomer, Offer, Prepare, Refused, Sockets};
 
 /// How much longer than its times a process may take to go after another one has taken over.
 const GOING_SLACK: Duration = Duration::from_secs(10);
@@ -191,8 +193,12 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         Err(error) => return End::Failed(exit::RUN, format!("inherited sockets: {error}")),
     };
 
-    let Running { handle, mut run, mut control, signals } = match start(&settings, listeners, admin)
-    {
+    let history = match open_history(&mut settings) {
+        Ok(history) => history,
+        Err(end) => return end,
+    };
+    let started = start(&settings, listeners, admin, history.as_ref());
+    let Running { handle, mut run, mut control, signals } = match started {
         Ok(running) => running,
         Err(end) => return end,
     };
@@ -207,8 +213,15 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     if let Some(address) = handle.address().filter(|_| settings.take_over) {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
-        let what = Offer { sockets, fingerprint, settling: claim.settling };
-        let leave = Relief { relieved: Arc::clone(&relieved), admin_over, departure };
+        let file = history.clone().map(|file| (file, handle.clone()));
+        let prepare = file.map(|(file, handle)| Prepare(Box::new(move || file.pass_on(&handle))));
+        let what = Offer { sockets, fingerprint, settling: claim.settling, prepare };
+        let leave = Relief {
+            relieved: Arc::clone(&relieved),
+            admin_over,
+            departure,
+            history: history.clone(),
+        };
         let code = settings.relieved_exit_code;
         if let Err(error) = takeover::offer(address, what, move || leave.go(code)) {
             tracing::warn!(%error, "no other process can take over from this one");
@@ -220,8 +233,11 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     let ended = run.wait();
     drop((control, place));
     match ended {
-        Ok(reports) => {
-            let served: u64 = reports.iter().map(|report| report.accepts).sum();
+        Ok(endings) => {
+            if let Some(history) = history {
+                history.end(&endings);
+            }
+            let served: u64 = endings.iter().map(|ending| ending.report.accepts).sum();
             tracing::info!(accepts = served, "drained");
             let relieved = relieved.load(Ordering::Relaxed);
             if relieved { End::Relieved(settings.relieved_exit_code) } else { End::Done }
@@ -243,6 +259,7 @@ fn start(
     settings: &Settings,
     listeners: Vec<OwnedFd>,
     admin: Option<OwnedFd>,
+    history: Option<&HistoryFile>,
 ) -> Result<Running, End> {
     let refused = |why: String| End::Failed(exit::RUN, why);
     let signals = signals::catch().map_err(|error| refused(format!("signals: {error}")))?;
@@ -251,11 +268,27 @@ fn start(
     // would be reset.
     let admin =
         control::listen(&asked, admin).map_err(|error| refused(who_has_admin(&error, settings)))?;
-    let (handle, inbox, run) =
-        stentor_shards::run(settings.shards.clone(), listeners).map_err(|error| failed(&error))?;
+    let past = history.map(HistoryFile::read).unwrap_or_default();
+    let (handle, inbox, run) = stentor_shards::run(settings.shards.clone(), listeners, past)
+        .map_err(|error| failed(&error))?;
+    if let Some(history) = history {
+        history
+            .keep(handle.clone())
+            .map_err(|error| refused(format!("history thread: {error}")))?;
+    }
     let control = control::start(handle.clone(), asked, admin, inbox)
         .map_err(|error| refused(format!("control thread: {error}")))?;
     Ok(Running { handle, run, control, signals })
+}
+
+/// Opens the file of histories, if there is to be one.
+fn open_history(settings: &mut Settings) -> Result<Option<HistoryFile>, End> {
+    let Some(folder) = &settings.history_file else { return Ok(None) };
+    settings.shards.saves_history = true;
+    let opened = HistoryFile::open(folder).map_err(|error| {
+        End::Failed(exit::CONFIG, format!("--history-file {}: {error}", folder.display()))
+    })?;
+    Ok(Some(opened))
 }
 
 /// Begins to log, with what is to be said about the settings and this host.
@@ -276,6 +309,7 @@ struct Relief {
     relieved: Arc<AtomicBool>,
     admin_over: tokio::sync::watch::Sender<bool>,
     departure: Departure,
+    history: Option<HistoryFile>,
 }
 
 impl Relief {
@@ -283,6 +317,9 @@ impl Relief {
         // Relaxed: the process's end, which reads it, comes long after it.
         self.relieved.store(true, Ordering::Relaxed);
         self.admin_over.send_replace(true);
+        if let Some(history) = &self.history {
+            history.give_up();
+        }
         // First: the order to drain may wait for a shard that hangs.
         end_later(&self.departure, code);
         self.departure.drain(true);

@@ -29,7 +29,7 @@ use meet::{ANSWER_TIMEOUT, Peer, Turn};
 use pass::{Answer, FREE, SERVING};
 
 pub(crate) use holder::describe;
-pub(crate) use offer::{Offer, offer};
+pub(crate) use offer::{Offer, Prepare, offer};
 pub(crate) use pass::{SOCKETS_MAX, Sockets};
 pub(crate) use settle::{Settling, fingerprint};
 
@@ -256,7 +256,7 @@ mod tests {
         let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
         let sockets = Sockets { listeners: vec![listener], admin: None };
         let (went, gone) = mpsc::channel();
-        let what = Offer { sockets, fingerprint: 1, settling };
+        let what = Offer { sockets, fingerprint: 1, settling, prepare: None };
         offer(address, what, move || went.send(()).unwrap()).unwrap();
         gone
     }

@@ -131,6 +131,8 @@ pub struct Config {
     pub rules: Arc<Rules>,
     /// Most bytes that the histories of all channels of one shard hold together.
     pub history_total_bytes: usize,
+    /// `true` to keep the histories for the end of the run.
+    pub saves_history: bool,
     /// Errors a JSON client may make before it is closed; one is forgiven a second.
     pub errors_max: u32,
 
@@ -193,6 +195,7 @@ impl Config {
             channels_per_shard: 100_000,
             rules: Arc::default(),
             history_total_bytes: 64 << 20,
+            saves_history: false,
             errors_max: 20,
             lane_parcels: 4096,
             accept_pause: Duration::from_millis(20),

@@ -19,6 +19,7 @@ use crate::model::id::{ClientId, ShardId};
 use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+use crate::model::snapshot::Saved;
 use crate::wire::name::check_name;
 
 /// The body of a publication from the API.
@@ -215,6 +216,18 @@ impl Handle {
     /// A full lane.
     pub fn latency(&self) -> Result<Answers<(usize, Histogram<u64>)>, Untaken> {
         self.order_all(Instruction::Latency)
+    }
+
+    /// Asks a shard to save its histories from a place on: zero, and then what the answer says.
+    ///
+    /// # Errors
+    /// There is no such shard, or its lane is full.
+    pub fn save(&self, shard: usize, place: usize) -> Result<Answers<Saved>, Untaken> {
+        let shard = self.shards().nth(shard).ok_or(Untaken::BadName)?;
+        let (reply, answers) = Answers::expect(1);
+        let order = Deliver::Instruction(Instruction::Save { place, reply });
+        self.mesh.deliver(shard, order).map_err(|_| Untaken::Busy)?;
+        Ok(answers)
     }
 
     /// Makes a shard panic, in builds for tests only.

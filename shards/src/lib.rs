@@ -47,7 +47,11 @@ pub use model::channel::NoRoom;
 pub use model::counters::{NUMBERS, Number, NumberKind};
 pub use model::message::{Details, Epoch, Position, Version};
 pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
-pub use model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Here, Report};
+pub mod snapshot {
+    //! The histories of channels as bytes.
+    pub use crate::model::snapshot::{ChannelPast, Damaged, MAGIC, Saved, put_end, read};
+}
 pub use rules::{
     ChannelRules, Denied, HistoryRules, Marks, Publish, Rules, RulesFault, SlowClients, Standing,
     Subscribe, Terms, check_namespace,

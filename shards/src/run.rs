@@ -18,7 +18,8 @@ use crate::handle::Handle;
 use crate::mesh::bridge::{BridgeId, Bridges, Inbox};
 use crate::mesh::{Mesh, Port};
 use crate::model::id::SHARDS_MAX;
-use crate::model::report::Report;
+use crate::model::report::Ending;
+use crate::model::snapshot::ChannelPast;
 use crate::notice;
 use crate::rt;
 use crate::shard::Shard;
@@ -33,7 +34,7 @@ const VISITORS_WAITING_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Run {
     threads: Vec<JoinHandle<()>>,
-    ended: Receiver<Result<Report, RunError>>,
+    ended: Receiver<Result<Ending, RunError>>,
     listeners: Vec<OwnedFd>,
 }
 
@@ -43,22 +44,22 @@ impl Run {
         std::mem::take(&mut self.listeners)
     }
 
-    /// Waits until every shard has been drained, and returns their last reports.
+    /// Waits until every shard has been drained, and returns their ends, in the order of the shards.
     ///
     /// # Errors
     /// The first shard that panicked. The others may still run: the process must end.
-    pub fn wait(self) -> Result<Vec<Report>, RunError> {
-        let mut reports = Vec::with_capacity(self.threads.len());
+    pub fn wait(self) -> Result<Vec<Ending>, RunError> {
+        let mut endings = Vec::with_capacity(self.threads.len());
         for _ in 0..self.threads.len() {
             // Every thread says how it ended before it ends.
             let Ok(ended) = self.ended.recv() else { break };
-            reports.push(ended?);
+            endings.push(ended?);
         }
         for thread in self.threads {
             let _ = thread.join();
         }
-        reports.sort_by_key(|report| report.shard);
-        Ok(reports)
+        endings.sort_by_key(|ending| ending.report.shard);
+        Ok(endings)
     }
 }
 
@@ -66,11 +67,15 @@ impl Run {
 ///
 /// Visitors, that is requests which are not upgrades, come out of the inbox. `inherited` are
 /// sockets on which another process listens to the same address: the connections that wait at them
-/// are served here.
+/// are served here. `past` is what channels kept in an earlier process.
 ///
 /// # Errors
 /// The reason for which a shard could not start.
-pub fn run(config: Config, inherited: Vec<OwnedFd>) -> Result<(Handle, Inbox, Run), RunError> {
+pub fn run(
+    config: Config,
+    inherited: Vec<OwnedFd>,
+    past: Vec<ChannelPast>,
+) -> Result<(Handle, Inbox, Run), RunError> {
     let shards = config.cores.len();
     if shards == 0 || shards > SHARDS_MAX {
         return Err(RunError::Shards { asked: shards, max: SHARDS_MAX });
@@ -85,6 +90,10 @@ pub fn run(config: Config, inherited: Vec<OwnedFd>) -> Result<(Handle, Inbox, Ru
     let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed, &bridges);
     // An inbox ends when the last shard has dropped its end of the bridge.
     drop(bridges);
+    let mut pasts: Vec<Vec<ChannelPast>> = (0..shards).map(|_| Vec::new()).collect();
+    for channel in past {
+        pasts[mesh.home_of(&*channel.name).index()].push(channel);
+    }
     let handle = Handle::new(mesh, address, &config);
     let notices = notice::start()
         .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;
@@ -92,12 +101,13 @@ pub fn run(config: Config, inherited: Vec<OwnedFd>) -> Result<(Handle, Inbox, Ru
     let (started, starts) = bounded(shards);
     let (endings, ended) = bounded(shards);
     let mut threads = Vec::with_capacity(shards);
-    for (port, listeners) in ports.into_iter().zip(listeners) {
+    for ((port, listeners), past) in ports.into_iter().zip(listeners).zip(pasts) {
         let start = Start {
             config: Arc::clone(&config),
             port,
             shared: Arc::clone(&shared),
             listeners,
+            past,
             started: started.clone(),
         };
         let endings = endings.clone();
@@ -144,16 +154,17 @@ struct Start {
     port: Port,
     shared: Arc<Shared>,
     listeners: Vec<OwnedFd>,
+    past: Vec<ChannelPast>,
     started: Sender<()>,
 }
 
 impl Start {
-    fn serve(self) -> Result<Report, RunError> {
+    fn serve(self) -> Result<Ending, RunError> {
         let shard = self.port.me.index();
         let core = self.config.cores[shard];
         let runner = rt::Runner::new(&format!("shard-{shard}"), core, self.config.ring)
             .map_err(|cause| RunError::Executor { shard, cause })?;
-        let Self { config, port, shared, listeners, started } = self;
+        let Self { config, port, shared, listeners, past, started } = self;
         let net = Watch::open(&listeners).map_err(|error| {
             let cause = format!("its set of watched sockets: {error}");
             RunError::Executor { shard, cause }
@@ -161,7 +172,8 @@ impl Start {
         let entrance = Entrance::new(listeners, config.accept_pause);
         let bed = sleep::Bed::of(&runner);
         Ok(runner.run(async move {
-            let shard = Shard::new(net, config, core, port, shared);
+            let mut shard = Shard::new(net, config, core, port, shared);
+            shard.restore(past);
             let _ = started.send(());
             drop(started);
             sleep::run(shard, entrance, bed).await

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::client::{Clients, Shared, TOLD_PER_TURN};
-use crate::clock::Now;
+use crate::clock::{Now, unix_ms};
 use crate::config::Config;
 use crate::home::Home;
 use crate::mesh::Port;
@@ -15,6 +15,7 @@ use crate::model::channel::Subscription;
 use crate::model::directory::Directory;
 use crate::model::id::ClientId;
 use crate::model::rooms::Rooms;
+use crate::model::snapshot::ChannelPast;
 use crate::net::{Net, Ready};
 use crate::stage::drain::Drain;
 use crate::stage::fanout::FanOut;
@@ -113,6 +114,12 @@ impl<N: Net> Shard<N> {
             let live = self.rooms.channels.get(index).subscription == Subscription::Live;
             debug_assert!(live || self.rooms.channels.get(index).home != self.port.me);
         }
+    }
+
+    /// Goes on with what channels of this home kept in an earlier process, before the first turn.
+    pub(crate) fn restore(&mut self, past: Vec<ChannelPast>) {
+        let times = (self.clients.now.long_ms(), unix_ms());
+        self.rooms.restore(past, self.port.me, times);
     }
 
     /// The parts of this shard that a home and owner works on.

@@ -14,7 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::model::report::Report;
+use crate::model::report::Ending;
 use crate::rt::{self, NAP};
 use crate::shard::Shard;
 use crate::stage::accept::Entrance;
@@ -25,7 +25,7 @@ const NIGHT: Duration = Duration::from_hours(1);
 
 /// Runs a shard on this thread until it is drained. Without the ring it waits only in `bed`, which
 /// blocks the thread: the first poll of this future completes it.
-pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance, mut bed: Bed) -> Report {
+pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance, mut bed: Bed) -> Ending {
     loop {
         if shard.has_work() || entrance.is_due(&shard.clients.net) {
             shard.clients.net.look(Duration::ZERO);
@@ -37,7 +37,7 @@ pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance, mut bed
         entrance.accept(&mut shard, now);
         shard.turn(now);
         if shard.is_drained() {
-            return shard.report();
+            return shard.end();
         }
     }
 }

@@ -285,6 +285,13 @@ pub(crate) const KEYS: &[Key] = &[
     count_key!("Limits", "errors-max", errors_max, 1, 1 << 16, "Errors that a JSON client may make; one per second is forgiven"),
     count_key!("Limits", "lane-parcels", lane_parcels, 1, 1 << 20, "Parcels in each lane between shards"),
     size_key!("Limits", "read-buffer-bytes", read_buffer_bytes, 1024, 64 << 20, "Buffer into which a shard reads its sockets"),
+    key!("Limits", "history-file", "DIR", "Folder of a file in which histories outlive the process; written once a minute and at the end",
+        |s| s.history_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        |s, text| {
+            if text.is_empty() { return Err("it is empty".into()); }
+            s.history_file = Some(text.into());
+            Ok(())
+        }),
 
     time_key!("Lifecycle", "drain-spread", drain_spread, Duration::ZERO, "Time over which a drain spreads its closes"),
     time_key!("Lifecycle", "drain-timeout", drain_timeout, Duration::ZERO, "Time for which a drain waits for outboxes after that"),

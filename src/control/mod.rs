@@ -1,7 +1,7 @@
 //! The control plane: one ordinary thread for everything that is not a WebSocket byte.
 
 mod admin;
-mod ask;
+pub(crate) mod ask;
 mod api;
 mod metrics;
 mod numbers;

@@ -22,12 +22,22 @@ const ASKING_MAX: usize = 32;
 /// The longest time for a request that has begun to come: it is one write of a few bytes.
 const HEAR_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// What the older process does before it passes its sockets on.
+pub(crate) struct Prepare(pub(crate) Box<dyn Fn() + Send>);
+
+impl std::fmt::Debug for Prepare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Prepare")
+    }
+}
+
 /// The sockets that the older process passes on, and the process that gets them.
 #[derive(Debug)]
 pub(crate) struct Offer {
     pub(crate) sockets: Sockets,
     pub(crate) fingerprint: u64,
     pub(crate) settling: Settling,
+    pub(crate) prepare: Option<Prepare>,
 }
 
 /// Waits, on a thread of its own, for a process that takes over; `yield_place` then lets this one
@@ -143,6 +153,9 @@ fn serve(
         return Ok(None);
     }
     let again = offer.settling.proposal(newcomer, now);
+    if let Some(Prepare(prepare)) = &offer.prepare {
+        prepare();
+    }
     pass::send(&stream, &offer.sockets, offer.fingerprint, again)?;
     stream.set_read_timeout(Some(START_TIMEOUT))?;
     pass::expect(&mut stream, SERVING)?;
@@ -161,8 +174,12 @@ mod tests {
         let address: SocketAddr = "127.0.0.9:5".parse().unwrap();
         let listener = OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let sockets = Sockets { listeners: vec![listener], admin: None };
-        offer(address, Offer { sockets, fingerprint: 1, settling: Settling::none() }, || {})
-            .unwrap();
+        offer(
+            address,
+            Offer { sockets, fingerprint: 1, settling: Settling::none(), prepare: None },
+            || {},
+        )
+        .unwrap();
         let knock = |_| meet::knock(&meet::place(address)).unwrap().unwrap();
         let mut silent: Vec<UnixStream> = (0..50).map(knock).collect();
         // Some say a part of a request, or nonsense, or go.

@@ -37,7 +37,7 @@ impl Home<'_> {
                 history.map_or(newest.offset, |history| history.before_last(count as usize))
             }
             Behind::Since(Since { epoch, offset }) => {
-                let known = epoch == Some(newest.epoch) && offset <= newest.offset;
+                let known = channel.order.knows(epoch, offset);
                 if !known || !channel.rules.recovery && offset < newest.offset {
                     return (newest, None);
                 }
@@ -91,7 +91,12 @@ impl Home<'_> {
         }
         let order = index.map(|index| &self.rooms.channels.get(index).order);
         let newest = order.map_or_else(|| self.rooms.channels.start(), |order| order.newest);
-        if since.is_some_and(|since| since.epoch.is_some_and(|epoch| epoch != newest.epoch)) {
+        // A position without an epoch is taken for one of this numbering.
+        let is_other = |since: Since| {
+            since.epoch.is_some()
+                && order.is_none_or(|order| !order.knows(since.epoch, since.offset))
+        };
+        if since.is_some_and(is_other) {
             return Err(HistoryFault::OtherEpoch);
         }
         let query = Query { beyond: since.map(|since| since.offset), ..*query };

@@ -14,6 +14,7 @@ use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Position, Publication};
 use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+use crate::model::snapshot::Saved;
 
 /// A client's claim, which its owner grants or refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +190,11 @@ pub(crate) enum Instruction {
         reply: Reply<Vec<ConnectionInfo>>,
     },
     Latency(Reply<(usize, Histogram<u64>)>),
+    /// Save histories from a place on.
+    Save {
+        place: usize,
+        reply: Reply<Saved>,
+    },
     Disconnect {
         client: ClientId,
         reply: Reply<u64>,

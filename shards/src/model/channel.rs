@@ -25,11 +25,32 @@ pub(crate) struct Order {
     pub(crate) watchers: u64,
     /// The publications that are kept; `None` while there are none.
     pub(crate) history: Option<Box<History>>,
+    /// Earlier numberings that went before this one, in a process before this, each with the last
+    /// offset that belongs to it.
+    ancestors: Option<Box<[Position]>>,
     /// The newest version that a publication has told, if any did.
     version: Option<Box<Version>>,
 }
 
 impl Order {
+    /// Goes on where an earlier process ended: its offsets, in a numbering of this one.
+    pub(crate) fn go_on(&mut self, newest: Position, ancestors: &[Position]) {
+        let all = ancestors.iter().copied().chain([newest]);
+        self.ancestors = Some(all.collect());
+        self.newest.offset = newest.offset;
+    }
+
+    /// Earlier numberings, the oldest first.
+    pub(crate) fn ancestors(&self) -> &[Position] {
+        self.ancestors.as_deref().unwrap_or_default()
+    }
+
+    /// Returns `true` if a publication of this numbering, or of one before it, had that position.
+    pub(crate) fn knows(&self, epoch: Option<Epoch>, offset: u64) -> bool {
+        let had = |known: &Position| epoch == Some(known.epoch) && offset <= known.offset;
+        had(&self.newest) || self.ancestors().iter().any(had)
+    }
+
     /// Takes note of a publication's version. Returns `false` if the channel has had it already, or
     /// a newer one.
     pub(crate) fn takes(&mut self, version: &Version) -> bool {
@@ -203,6 +224,12 @@ impl Channels {
         &self.slab[index.index()]
     }
 
+    /// The known channels from a place on, each with the place of the next one.
+    pub(crate) fn iter_from(&self, place: usize) -> impl Iterator<Item = (usize, &Channel)> {
+        let rest = place..self.slab.capacity();
+        rest.filter_map(|place| Some((place + 1, self.slab.get(place)?)))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.slab.iter().map(|(_, channel)| channel)
     }
@@ -228,6 +255,7 @@ impl Channels {
                 shards: 0,
                 watchers: 0,
                 history: None,
+                ancestors: None,
                 version: None,
             },
             rules: Arc::clone(rules_of(&self.rules, name)),

@@ -89,6 +89,16 @@ impl History {
         self.payload_bytes + self.kept.len() * KEPT_OVERHEAD_BYTES
     }
 
+    /// Returns the offset above which everything that was to be kept is here.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// All publications, the oldest first.
+    pub(crate) fn publications(&self) -> impl Iterator<Item = &Arc<Publication>> {
+        self.kept.iter().map(|kept| &kept.publication)
+    }
+
     /// Returns `true` if everything that was to be kept behind `offset` is here.
     pub(crate) fn reaches_back_to(&self, offset: u64) -> bool {
         offset >= self.floor

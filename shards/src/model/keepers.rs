@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::history::{Evicted, History, cost};
-use super::id::ChannelIndex;
+use super::id::{ChannelIndex, ShardId};
 use super::message::Publication;
 use super::rooms::Rooms;
+use super::snapshot::{self, ChannelPast};
 
 /// The histories that one sweep looks at for publications whose time is over, at least.
 const LOOKS_MIN: usize = 64;
@@ -52,6 +53,12 @@ impl Keepers {
         }
     }
 
+    /// Begins the history of a channel, behind an offset.
+    fn begin(&mut self, index: ChannelIndex, floor: u64) -> Box<History> {
+        self.list.push(index);
+        Box::new(History::new(floor, self.list.len() - 1))
+    }
+
     fn let_go(&mut self, evicted: Evicted) {
         self.bytes -= evicted.bytes;
         self.publications -= usize::try_from(evicted.publications).unwrap_or(usize::MAX);
@@ -65,10 +72,10 @@ impl Rooms {
         let keepers = &mut self.keepers;
         keepers.bytes += cost(&publication);
         keepers.publications += 1;
-        let history = channel.order.history.get_or_insert_with(|| {
-            keepers.list.push(index);
-            Box::new(History::new(publication.offset - 1, keepers.list.len() - 1))
-        });
+        let history = channel
+            .order
+            .history
+            .get_or_insert_with(|| keepers.begin(index, publication.offset - 1));
         let evicted = history.keep(publication, now_ms, &channel.rules.history);
         self.settle_history(index, evicted);
         while self.keepers.bytes > self.keepers.bytes_max {
@@ -138,6 +145,61 @@ impl Rooms {
         {
             history.place = place;
         }
+    }
+
+    /// Goes on with the channels of an earlier process, of which this shard is the home. Those that
+    /// find no room are left out. `now_ms` is this process's time, `unix_ms` that of all.
+    pub(crate) fn restore(
+        &mut self,
+        past: Vec<ChannelPast>,
+        me: ShardId,
+        (now_ms, unix_ms): (u64, u64),
+    ) {
+        for ChannelPast { name, newest, floor, ancestors, publications } in past {
+            let Ok(index) = self.channels.find_or_add(&name, me) else { continue };
+            let channel = self.channels.at(index);
+            if channel.order.newest.offset > 0 {
+                continue;
+            }
+            channel.order.go_on(newest, &ancestors);
+            channel.fanned.offset = newest.offset;
+            if !channel.rules.history.is_on() || publications.is_empty() {
+                continue;
+            }
+            channel.order.history = Some(self.keepers.begin(index, floor));
+            for publication in publications {
+                let age_ms = unix_ms.saturating_sub(publication.time_ms);
+                self.keep(index, publication, now_ms.saturating_sub(age_ms));
+            }
+            self.trim_history(index, now_ms);
+        }
+    }
+
+    /// Appends the records of channels whose home this is, from a place on, until there are some
+    /// bytes. Returns the number of records and the next place; `None`: these were all.
+    pub(crate) fn save(
+        &self,
+        me: ShardId,
+        place: usize,
+        bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> (u32, Option<usize>) {
+        let mut records = 0;
+        for (next, channel) in self.channels.iter_from(place) {
+            let order = &channel.order;
+            if channel.home != me || order.newest.offset == 0 || !channel.rules.history.is_on() {
+                continue;
+            }
+            let history = order.history.as_deref();
+            let floor = history.map_or(order.newest.offset, History::floor);
+            let kept = history.into_iter().flat_map(History::publications).cloned();
+            snapshot::put(out, (&channel.name, order.newest, floor), order.ancestors(), kept);
+            records += 1;
+            if out.len() >= bytes {
+                return (records, Some(next));
+            }
+        }
+        (records, None)
     }
 
     /// Returns `true` if any channel keeps something.

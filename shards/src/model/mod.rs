@@ -6,6 +6,7 @@ pub(crate) mod message;
 pub(crate) mod past;
 pub(crate) mod history;
 pub(crate) mod keepers;
+pub(crate) mod snapshot;
 pub(crate) mod shape;
 pub(crate) mod members;
 pub(crate) mod channel;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::counters::numbers;
 use super::message::Position;
+use super::snapshot::Saved;
 
 /// The members of a channel on one shard.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,15 @@ pub struct Here {
     pub users: Vec<Arc<str>>,
     /// There are more users than are named.
     pub more: bool,
+}
+
+/// The end of a shard: its last report, and the histories that it leaves if they are to be saved.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    /// Its last report.
+    pub report: Report,
+    /// What its channels have kept.
+    pub saved: Saved,
 }
 
 /// One channel on one shard.

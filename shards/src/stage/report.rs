@@ -5,9 +5,13 @@ use crate::clock::since_ms;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Instruction;
 use crate::model::id::Slot;
-use crate::model::report::{ChannelInfo, ConnectionInfo, Measured, Report};
+use crate::model::report::{ChannelInfo, ConnectionInfo, Ending, Measured, Report};
+use crate::model::snapshot::Saved;
 use crate::net::Net;
 use crate::shard::Shard;
+
+/// After so many bytes a shard does other work before it saves more.
+const SAVE_BYTES: usize = 1 << 20;
 
 impl<N: Net> Shard<N> {
     pub(crate) fn obey(&mut self, instruction: Instruction) {
@@ -20,6 +24,7 @@ impl<N: Net> Shard<N> {
             Instruction::Latency(reply) => {
                 reply.send((self.port.me.index(), self.clients.tally.latency.clone()));
             }
+            Instruction::Save { place, reply } => reply.send(self.save(place, SAVE_BYTES)),
             Instruction::Disconnect { client, reply } => {
                 let slot = self.clients.roster.slot_of(client);
                 let open = slot.filter(|slot| self.clients.roster.state(*slot).is_open());
@@ -33,6 +38,19 @@ impl<N: Net> Shard<N> {
             #[cfg(debug_assertions)]
             Instruction::Panic => panic!("a fault on purpose"),
         }
+    }
+
+    /// Saves histories from a place on, until there are some bytes.
+    fn save(&self, place: usize, bytes_min: usize) -> Saved {
+        let mut bytes = Vec::new();
+        let (records, next) = self.rooms.save(self.port.me, place, bytes_min, &mut bytes);
+        Saved { bytes, records, next }
+    }
+
+    /// The last words of a shard.
+    pub(crate) fn end(&self) -> Ending {
+        let saved = self.clients.config.saves_history.then(|| self.save(0, usize::MAX));
+        Ending { report: self.report(), saved: saved.unwrap_or_default() }
     }
 
     pub(crate) fn report(&self) -> Report {

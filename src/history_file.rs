@@ -1,0 +1,202 @@
+//! `--history-file`: histories that outlive the process. They are read at the start, written once a
+//! minute and before a take-over, and once more at the end.
+//!
+//! A client recovers over a restart as far as the file goes: positions up to the newest one in it
+//! are understood, and offsets go on behind them in a new epoch. A position behind it, of a message
+//! that only the earlier process knew, is not taken for one of this process.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use stentor_shards::snapshot::{self, ChannelPast, Saved};
+use stentor_shards::{Ending, Handle};
+
+use crate::control::ask::ask_one;
+
+const NAME: &str = "history.stentor";
+
+/// The time from one writing to the next.
+const PERIOD: Duration = Duration::from_mins(1);
+
+/// A take-over waits so long for the file at most: the other process waits for the answer.
+const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The file of this process, until another process or the end has it.
+#[derive(Debug, Clone)]
+pub(crate) struct HistoryFile {
+    path: PathBuf,
+    /// `false` once this process writes it no more. Held while the file changes its contents.
+    is_ours: Arc<Mutex<bool>>,
+}
+
+impl HistoryFile {
+    /// The file in a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// The folder can neither be used nor made.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let file = Self { path: folder.join(NAME), is_ours: Arc::new(Mutex::new(true)) };
+        // Found out now, not in a minute.
+        drop(File::create(file.draft())?);
+        fs::remove_file(file.draft())?;
+        Ok(file)
+    }
+
+    /// Reads the file. One that is damaged is put aside, named in the log, and not used.
+    pub(crate) fn read(&self) -> Vec<ChannelPast> {
+        let path = self.path.display();
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => {
+                tracing::error!(%path, %error, "the history file cannot be read");
+                return Vec::new();
+            }
+        };
+        match snapshot::read(&bytes) {
+            Ok(channels) => {
+                tracing::info!(%path, channels = channels.len(), "histories of an earlier process");
+                channels
+            }
+            Err(damaged) => {
+                let aside = self.path.with_extension("damaged");
+                let kept = fs::rename(&self.path, &aside).is_ok();
+                let aside = kept.then(|| aside.display().to_string());
+                tracing::error!(%path, %damaged, aside, "the history file is not used");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Writes the file once a minute, on a thread of its own.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn keep(&self, handle: Handle) -> io::Result<()> {
+        let file = self.clone();
+        thread::Builder::new().name("history".into()).spawn(move || {
+            loop {
+                let until = Instant::now() + PERIOD;
+                while let Some(left) = until.checked_duration_since(Instant::now()) {
+                    thread::park_timeout(left);
+                }
+                if !file.is_ours() {
+                    return;
+                }
+                file.report(file.save(&handle));
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Writes what the shards have now, and leaves the file to the process that takes over.
+    pub(crate) fn pass_on(&self, handle: &Handle) {
+        let (file, handle) = (self.clone(), handle.clone());
+        let (done, written) = std::sync::mpsc::channel();
+        let spawned = thread::Builder::new().name("history".into()).spawn(move || {
+            file.report(file.save(&handle));
+            let _ = done.send(());
+        });
+        let waited = spawned.map(|_| written.recv_timeout(TAKE_OVER_PATIENCE));
+        if !matches!(waited, Ok(Ok(()))) {
+            tracing::warn!("the history file is not written in time for the process that comes");
+        }
+    }
+
+    /// The process that takes over writes the file from now on.
+    pub(crate) fn give_up(&self) {
+        *self.lock() = false;
+    }
+
+    /// Writes what the shards have left, unless another process has taken over.
+    pub(crate) fn end(&self, endings: &[Ending]) {
+        if self.is_ours() {
+            self.report(self.write(endings.iter().map(|ending| Ok(ending.saved.clone()))));
+        }
+        self.give_up();
+    }
+
+    fn save(&self, handle: &Handle) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let mut next = (0, Some(0));
+        let parts = std::iter::from_fn(|| {
+            loop {
+                match next {
+                    (shard, _) if shard == handle.shard_count() => return None,
+                    (shard, None) => next = (shard + 1, Some(0)),
+                    (shard, Some(place)) => {
+                        let saved = runtime.block_on(ask_one(|| handle.save(shard, place)));
+                        next.1 = saved.as_ref().ok().and_then(|saved| saved.next);
+                        let busy = || io::Error::other(format!("shard {shard} does not answer"));
+                        return Some(saved.map_err(|_| busy()));
+                    }
+                }
+            }
+        });
+        self.write(parts)
+    }
+
+    /// Writes another file, and puts it in the place of the one that is there.
+    fn write(&self, parts: impl Iterator<Item = io::Result<Saved>>) -> io::Result<()> {
+        let is_ours = self.lock();
+        if !*is_ours {
+            return Ok(());
+        }
+        let mut out = BufWriter::new(File::create(self.draft())?);
+        out.write_all(snapshot::MAGIC)?;
+        let mut records = 0;
+        for part in parts {
+            let Saved { bytes, records: more, .. } = part?;
+            out.write_all(&bytes)?;
+            records += more;
+        }
+        let mut end = Vec::new();
+        snapshot::put_end(&mut end, records);
+        out.write_all(&end)?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(self.draft(), &self.path)
+    }
+
+    fn report(&self, written: io::Result<()>) {
+        if let Err(error) = written {
+            let path = self.path.display();
+            tracing::error!(%path, %error, "the history file is not written");
+        }
+    }
+
+    fn draft(&self) -> PathBuf {
+        self.path.with_extension("draft")
+    }
+
+    fn is_ours(&self) -> bool {
+        *self.lock()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, bool> {
+        // The flag is sound whatever happened to its holder.
+        self.is_ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_is_put_aside_and_named() {
+        let folder = std::env::temp_dir().join(format!("stentor-history-{}", std::process::id()));
+        let file = HistoryFile::open(&folder).unwrap();
+        assert!(file.read().is_empty(), "there is none yet");
+        file.end(&[Ending::default()]);
+        assert!(file.read().is_empty() && folder.join(NAME).exists());
+        fs::write(folder.join(NAME), b"STENTOR1 and nothing of it").unwrap();
+        assert!(file.read().is_empty());
+        assert!(!folder.join(NAME).exists() && folder.join("history.damaged").exists());
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
