@@ -4,19 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::rules::{Rules, SlowClients};
 use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
 use crate::wire::origin::Origins;
-
-/// The policy for a client whose outbox is full or does not move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlowClients {
-    /// Close it with 3008.
-    Disconnect,
-    /// Lose the newest frames for this client, and count them.
-    Drop,
-    /// Keep only the newest frame of each channel.
-    Conflate,
-}
 
 /// The policy for a user that connects while it is connected already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +127,10 @@ pub struct Config {
     pub channels_per_client: usize,
     /// The most channels one shard knows, as home or as subscriber.
     pub channels_per_shard: usize,
+    /// The rules of channels at start; a reload hands shards others.
+    pub rules: Arc<Rules>,
+    /// The most bytes that the histories of all channels of one shard hold together.
+    pub history_total_bytes: usize,
     /// Errors a JSON client may make before it is closed; one is forgiven a second.
     pub errors_max: u32,
 
@@ -197,6 +191,8 @@ impl Config {
             name_bytes: 64,
             channels_per_client: 128,
             channels_per_shard: 100_000,
+            rules: Arc::default(),
+            history_total_bytes: 64 << 20,
             errors_max: 20,
             lane_parcels: 4096,
             accept_pause: Duration::from_millis(20),

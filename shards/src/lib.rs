@@ -10,6 +10,7 @@
 //! leaves in one send per client.
 
 mod config;
+mod rules;
 pub mod descriptors;
 mod error;
 mod handle;
@@ -37,7 +38,7 @@ mod sim;
 #[allow(clippy::unwrap_used, reason = "a test of what must be so")]
 pub mod fuzz;
 
-pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, SlowClients};
+pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring};
 pub use error::{RunError, Untaken};
 pub use handle::{Body, Handle, Target};
 pub use mesh::bridge::{Crossing, Inbox, Visitor};
@@ -46,6 +47,10 @@ pub use model::channel::NoRoom;
 pub use model::counters::{NUMBERS, Number, NumberKind};
 pub use model::message::{Epoch, Position};
 pub use model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+pub use rules::{
+    ChannelRules, Denied, HistoryRules, Marks, Publish, Rules, RulesFault, SlowClients, Standing,
+    Subscribe, Terms, check_namespace,
+};
 pub use run::{Run, run};
 pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};
 pub use wire::origin::{OriginPattern, Origins, Site};

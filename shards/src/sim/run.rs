@@ -10,9 +10,10 @@ use super::world::World;
 pub(crate) use super::world::{SimNet, SimStream};
 use crate::client::Shared;
 use crate::clock::Now;
-use crate::config::{Config, SlowClients};
+use crate::config::Config;
 use crate::mesh::Mesh;
 use crate::mesh::bridge::Bridges;
+use crate::rules::SlowClients;
 use crate::shard::Shard;
 
 pub(crate) const CHANNELS: [&str; 3] = ["lobby", "north", "south"];

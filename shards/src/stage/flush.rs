@@ -6,10 +6,10 @@ use bytes::Bytes;
 use crate::client::Clients;
 use crate::client::state::Flags;
 use crate::close::CloseReason;
-use crate::config::SlowClients;
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::outbox::Outbox;
 use crate::net::{Net, SLICES_MAX, Sent};
+use crate::rules::SlowClients;
 
 /// Replies are sent when they come to this: a send is as good with so much as with more.
 const REPLIES_BYTES_MAX: usize = 16 << 10;

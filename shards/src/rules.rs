@@ -1,0 +1,316 @@
+//! Rules of channels: what a namespace allows and keeps. Pure, immutable and shared by count; a
+//! reload makes new ones.
+
+mod access;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::quality::RandomState;
+
+pub use access::{Denied, Standing, Terms};
+
+/// What stands between a namespace and the rest of a channel's name.
+const NAMESPACE_END: char = ':';
+
+/// The most namespaces of a server.
+const NAMESPACES_MAX: usize = 1000;
+
+/// The most bytes of a namespace's name.
+const NAME_BYTES_MAX: usize = 64;
+
+/// The most bytes of a prefix or separator in names.
+const MARK_BYTES_MAX: usize = 8;
+
+/// The clients that may subscribe to a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscribe {
+    /// All of them.
+    Anyone,
+    /// Those with a user.
+    Users,
+    /// Those with a token that allows it.
+    Token,
+    /// None of them: only the server's side subscribes clients.
+    Nobody,
+}
+
+/// The clients that may publish to a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publish {
+    /// All of them.
+    Anyone,
+    /// Those with a user.
+    Users,
+    /// Those that are subscribed to the channel.
+    Subscribers,
+    /// Those with a token that allows it.
+    Token,
+    /// None of them: only the API publishes.
+    Nobody,
+}
+
+/// The policy for a client whose outbox is full or does not move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowClients {
+    /// Close it with 3008.
+    Disconnect,
+    /// Lose the newest frames for this client, and count them.
+    Drop,
+    /// Keep only the newest frame of each channel.
+    Conflate,
+}
+
+/// Bounds of the history of one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryRules {
+    /// The most publications that are kept; zero keeps none.
+    pub size: u32,
+    /// How long a publication is kept.
+    pub ttl: Duration,
+    /// The most bytes of payload that are kept.
+    pub bytes: usize,
+}
+
+impl HistoryRules {
+    /// Returns `true` if any publication is kept.
+    pub fn is_on(&self) -> bool {
+        self.size > 0
+    }
+}
+
+/// The rules of all channels of one namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRules {
+    /// The namespace; empty for channels without one.
+    pub name: Arc<str>,
+    /// Who may subscribe.
+    pub subscribe: Subscribe,
+    /// Who may publish.
+    pub publish: Publish,
+    /// The publications that are kept.
+    pub history: HistoryRules,
+    /// Whether a client that comes back gets what it missed.
+    pub recovery: bool,
+    /// Whether clients may ask who is in a channel.
+    pub presence: bool,
+    /// Whether clients may hear of joins and leaves.
+    pub join_leave: bool,
+    /// What happens to a slow client; `None`: what `slow-clients` of the server says.
+    pub slow_clients: Option<SlowClients>,
+    /// Most bytes that wait for a client when a message of this namespace is added; `None`: as many
+    /// as for the server.
+    pub outbox_bytes: Option<usize>,
+    /// Most bytes of one message; `None`: as many as for the server.
+    pub message_bytes: Option<usize>,
+    /// Messages a second from one client into this namespace; `None`: no limit beside the
+    /// server's.
+    pub messages_per_second: Option<u32>,
+}
+
+impl ChannelRules {
+    /// The rules that a server has without any configuration: everything is allowed and nothing is
+    /// kept.
+    pub fn open(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            subscribe: Subscribe::Anyone,
+            publish: Publish::Anyone,
+            history: HistoryRules { size: 0, ttl: Duration::from_mins(5), bytes: 256 << 10 },
+            recovery: false,
+            presence: true,
+            join_leave: true,
+            slow_clients: None,
+            outbox_bytes: None,
+            message_bytes: None,
+            messages_per_second: None,
+        }
+    }
+}
+
+/// The marks in a channel's name that limit who may subscribe, whatever its rules say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marks {
+    /// A channel whose name begins so needs a subscription token; empty: none does.
+    pub private_prefix: String,
+    /// The users behind the last of these may subscribe, and nobody else; empty: names list no
+    /// users.
+    pub user_boundary: String,
+    /// What stands between two such users.
+    pub user_separator: String,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { private_prefix: "$".into(), user_boundary: "#".into(), user_separator: ",".into() }
+    }
+}
+
+/// A fault of rules taken together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RulesFault {
+    /// Two namespaces have one name.
+    #[error("the namespace {0:?} stands twice")]
+    Twice(String),
+    /// The name of a namespace is none.
+    #[error(
+        "{0:?} is not a name of a namespace: 1 to {NAME_BYTES_MAX} of the characters \
+         a-z A-Z 0-9 - _ ."
+    )]
+    BadName(String),
+    /// There are too many namespaces.
+    #[error("{0} namespaces are more than {NAMESPACES_MAX}")]
+    TooMany(usize),
+    /// A mark in names cannot be told from something else.
+    #[error("{name} is {mark:?}: {why}")]
+    BadMark {
+        /// The name of the setting.
+        name: &'static str,
+        /// Its value.
+        mark: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Recovery is on, and nothing is kept.
+    #[error("{0} has recovery without history: set its history-size as well")]
+    RecoveryOfNothing(String),
+}
+
+/// The rules of a server: those of channels without a namespace, and those of every namespace.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rules {
+    marks: Marks,
+    default: Arc<ChannelRules>,
+    namespaces: HashMap<Arc<str>, Arc<ChannelRules>, RandomState>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            marks: Marks::default(),
+            default: Arc::new(ChannelRules::open("")),
+            namespaces: HashMap::default(),
+        }
+    }
+}
+
+impl Rules {
+    /// Rules of a default namespace and of the others, checked together.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn new(
+        marks: Marks,
+        default: ChannelRules,
+        namespaces: Vec<ChannelRules>,
+    ) -> Result<Self, RulesFault> {
+        check_marks(&marks)?;
+        if namespaces.len() > NAMESPACES_MAX {
+            return Err(RulesFault::TooMany(namespaces.len()));
+        }
+        check_history("[channels]", &default)?;
+        let mut named: HashMap<_, _, RandomState> = HashMap::default();
+        for rules in namespaces {
+            check_namespace(&rules.name)?;
+            check_history(&format!("the namespace {:?}", rules.name), &rules)?;
+            let name = Arc::clone(&rules.name);
+            if named.insert(Arc::clone(&name), Arc::new(rules)).is_some() {
+                return Err(RulesFault::Twice(name.to_string()));
+            }
+        }
+        Ok(Self { marks, default: Arc::new(default), namespaces: named })
+    }
+
+    /// Returns the rules of a channel; `None` for a namespace that does not exist.
+    ///
+    /// While no namespace exists at all, `:` is a letter like any other.
+    pub fn of(&self, channel: &str) -> Option<&Arc<ChannelRules>> {
+        if self.namespaces.is_empty() {
+            return Some(&self.default);
+        }
+        match self.namespace_of(channel) {
+            None => Some(&self.default),
+            Some(name) => self.namespaces.get(name),
+        }
+    }
+
+    /// Returns the rules of channels without a namespace.
+    pub fn default_rules(&self) -> &Arc<ChannelRules> {
+        &self.default
+    }
+
+    /// Returns the rules of every namespace, in the order of their names.
+    pub fn namespaces(&self) -> Vec<&Arc<ChannelRules>> {
+        let mut all: Vec<_> = self.namespaces.values().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Returns the marks in names that limit who may subscribe.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// The part of a channel's name that names its namespace. The prefix of private channels is no
+    /// part of it.
+    fn namespace_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        let name = match self.marks.private_prefix.as_str() {
+            "" => channel,
+            prefix => channel.strip_prefix(prefix).unwrap_or(channel),
+        };
+        name.split_once(NAMESPACE_END).map(|(namespace, _)| namespace)
+    }
+}
+
+/// Checks the name of a namespace.
+///
+/// # Errors
+/// It is none.
+pub fn check_namespace(name: &str) -> Result<(), RulesFault> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_allowed) {
+        return Err(RulesFault::BadName(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_history(of: &str, rules: &ChannelRules) -> Result<(), RulesFault> {
+    if rules.recovery && !rules.history.is_on() {
+        return Err(RulesFault::RecoveryOfNothing(of.to_owned()));
+    }
+    Ok(())
+}
+
+/// Checks that marks can be told from each other and from what stands around them.
+fn check_marks(marks: &Marks) -> Result<(), RulesFault> {
+    let Marks { private_prefix, user_boundary, user_separator } = marks;
+    let fail =
+        |name, mark: &str, why| Err(RulesFault::BadMark { name, mark: mark.to_owned(), why });
+    let all = [
+        ("private-prefix", private_prefix),
+        ("user-boundary", user_boundary),
+        ("user-separator", user_separator),
+    ];
+    for (name, mark) in all {
+        if mark.len() > MARK_BYTES_MAX {
+            return fail(name, mark, "it is longer than 8 bytes");
+        }
+        if mark.contains(NAMESPACE_END) {
+            return fail(name, mark, "a colon ends the name of a namespace");
+        }
+        if mark.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return fail(name, mark, "it holds a space or a control character");
+        }
+    }
+    if user_separator.is_empty() && !user_boundary.is_empty() {
+        return fail("user-separator", user_separator, "several users could not be told apart");
+    }
+    if !user_boundary.is_empty() && user_separator.contains(user_boundary.as_str()) {
+        return fail("user-separator", user_separator, "it holds the user-boundary");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
