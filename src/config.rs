@@ -213,6 +213,12 @@ impl Layered {
     fn check_channels(&mut self) -> Result<(), Invalid> {
         let settings = &mut self.settings;
         let rules = settings.channels.rules(&settings.shards).map_err(Invalid)?;
+        let default_channel = &settings.shards.default_channel;
+        if rules.of(default_channel).is_none() {
+            return Err(Invalid(format!(
+                "default-channel is {default_channel:?}, and its namespace is not configured"
+            )));
+        }
         settings.shards.rules = Arc::new(rules);
         let listen = settings.shards.listen;
         if settings.unix.is_none()

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
+use control::reload::Origin;
 use host::{Host, Verdict};
 use signals::Departure;
 use takeover::{Claim, Newcomer, Offer, Refused, Sockets};
@@ -122,7 +123,7 @@ fn with_settings(cli: &Cli) -> End {
         Task::Config(_) => print(&config::show::in_force(&layered)),
         Task::Check => check(settings),
         Task::Doctor { json } => examine(settings, *json),
-        _ => serve(settings.clone(), &layered.warnings),
+        _ => serve(cli, layered),
     }
 }
 
@@ -162,7 +163,10 @@ fn examine(settings: &Settings, json: bool) -> End {
     }
 }
 
-fn serve(mut settings: Settings, warnings: &[String]) -> End {
+fn serve(cli: &Cli, layered: Layered) -> End {
+    let Layered { mut settings, warnings, .. } = layered;
+    let (file, flags) = (file_of(cli), cli.flags.clone());
+    let origin = Origin { file, flags, settings: settings.clone() };
     // Before anything else is opened: it could take a number that is not there.
     let activated = match activation::take(&settings) {
         Ok(activated) => activated,
@@ -179,7 +183,7 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     }
     settings.shards.cores.clone_from(&verdict.cores);
     settings.shards.ring = verdict.ring;
-    open_log(&settings, warnings, &verdict);
+    open_log(&settings, &warnings, &verdict);
 
     let mut claim = match claim(&mut settings, activated, fingerprint) {
         Ok(claim) => claim,
@@ -191,13 +195,13 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         Err(error) => return End::Failed(exit::RUN, format!("inherited sockets: {error}")),
     };
 
-    let Running { handle, mut run, mut control, signals } = match start(&settings, listeners, admin)
-    {
-        Ok(running) => running,
-        Err(end) => return end,
-    };
+    let Running { handle, mut run, mut control, signals } =
+        match start(&settings, origin, listeners, admin) {
+            Ok(running) => running,
+            Err(end) => return end,
+        };
     let departure = Departure::new(handle.clone(), &settings, sockets_stay);
-    if let Err(error) = departure.begin_at(signals) {
+    if let Err(error) = departure.begin_at(signals, control.reloads()) {
         return End::Failed(exit::RUN, format!("signals: {error}"));
     }
     claim.relieve();
@@ -241,6 +245,7 @@ struct Running {
 /// Starts shards and control plane.
 fn start(
     settings: &Settings,
+    origin: Origin,
     listeners: Vec<OwnedFd>,
     admin: Option<OwnedFd>,
 ) -> Result<Running, End> {
@@ -253,7 +258,7 @@ fn start(
         control::listen(&asked, admin).map_err(|error| refused(who_has_admin(&error, settings)))?;
     let (handle, inbox, run) =
         stentor_shards::run(settings.shards.clone(), listeners).map_err(|error| failed(&error))?;
-    let control = control::start(handle.clone(), asked, admin, inbox)
+    let control = control::start(handle.clone(), asked, admin, inbox, origin)
         .map_err(|error| refused(format!("control thread: {error}")))?;
     Ok(Running { handle, run, control, signals })
 }

@@ -32,10 +32,12 @@ pub(crate) enum CloseReason {
     Replaced,
     /// The server's API asked for it.
     Disconnected,
+    /// It published where rules do not let it, in a dialect that has no errors.
+    Denied,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Goodbye,
         Self::Gone,
         Self::Drain,
@@ -50,6 +52,7 @@ impl CloseReason {
         Self::Silent,
         Self::Replaced,
         Self::Disconnected,
+        Self::Denied,
     ];
 
     pub(crate) fn index(self) -> usize {
@@ -73,6 +76,7 @@ impl CloseReason {
             Self::Silent => (Some(3012), "no answer to ping", "silent"),
             Self::Replaced => (Some(3500), "replaced", "replaced"),
             Self::Disconnected => (Some(3501), "disconnected", "disconnected"),
+            Self::Denied => (Some(3507), "permission denied", "denied"),
         }
     }
 

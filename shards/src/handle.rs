@@ -13,10 +13,11 @@ use crate::error::Untaken;
 use crate::mesh::Mesh;
 use crate::mesh::parcel::{Ask, Asker, Deliver, Instruction};
 use crate::mesh::reply::{Answers, Reply, ReplyTo};
-use crate::model::channel::NoRoom;
+use crate::model::channel::NoChannel;
 use crate::model::id::{ClientId, ShardId};
 use crate::model::message::{Payload, Position, Publication};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+use crate::rules::Rules;
 use crate::wire::name::check_name;
 
 /// The body of a publication from the API.
@@ -61,8 +62,8 @@ impl Handle {
         Self { mesh, address, limits, draining: Arc::default() }
     }
 
-    /// Publishes to a channel. The answer of its home is the publication's position, or that there
-    /// is no room for another channel.
+    /// Publishes to a channel. The answer of its home is the publication's position, or why the
+    /// channel cannot be had.
     ///
     /// # Errors
     /// A bad name, a body over the bound for messages, or a full lane.
@@ -70,7 +71,7 @@ impl Handle {
         &self,
         channel: &str,
         body: Body,
-    ) -> Result<Answers<Result<Position, NoRoom>>, Untaken> {
+    ) -> Result<Answers<Result<Position, NoChannel>>, Untaken> {
         let channel = self.name(channel)?;
         let home = self.mesh.home_of(&*channel);
         let publication = self.publication(channel, body)?;
@@ -167,6 +168,14 @@ impl Handle {
     /// A full lane.
     pub fn latency(&self) -> Result<Answers<(usize, Histogram<u64>)>, Untaken> {
         self.order_all(Instruction::Latency)
+    }
+
+    /// Puts other rules of channels in force on every shard, which answers when they are.
+    ///
+    /// # Errors
+    /// A full lane: some shards may have got them. Call it again.
+    pub fn set_rules(&self, rules: &Arc<Rules>) -> Result<Answers<()>, Untaken> {
+        self.order_all(|reply| Instruction::Rules { rules: Arc::clone(rules), reply })
     }
 
     /// Makes a shard panic, in builds for tests only.

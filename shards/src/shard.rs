@@ -73,7 +73,11 @@ impl<N: Net> Shard<N> {
             .max_message_size(Some(config.message_bytes))
             .max_frame_size(Some(config.message_bytes));
         let mut shard = Self {
-            rooms: Rooms::new(config.channels_per_shard, port.mesh.epoch()),
+            rooms: Rooms::new(
+                config.channels_per_shard,
+                port.mesh.epoch(),
+                Arc::clone(&config.rules),
+            ),
             directory: Directory::default(),
             fan: FanOut::default(),
             core,

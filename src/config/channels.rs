@@ -240,6 +240,11 @@ impl Channels {
     }
 }
 
+/// Returns `true` if a reload reads this key again.
+pub(crate) fn is_reloaded(key: &Key) -> bool {
+    key.group == GROUP || MARKS.iter().any(|mark| mark.name == key.name)
+}
+
 /// The most namespaces that a warning names.
 const NAMED_MAX: usize = 5;
 

@@ -51,8 +51,9 @@ pub(super) fn lay(
     place: &dyn Fn(usize) -> String,
     layered: &mut Layered,
 ) -> Result<(), Fault> {
-    let table = DeTable::parse(text)
-        .map_err(|error| (error.span().map_or(0, |span| span.start), joined_lines(error.message())))?;
+    let table = DeTable::parse(text).map_err(|error| {
+        (error.span().map_or(0, |span| span.start), joined_lines(error.message()))
+    })?;
     for (name, value) in table.get_ref() {
         let at = value.span().start;
         match (name.get_ref().as_ref(), value.get_ref()) {

@@ -111,7 +111,13 @@ pub(super) async fn method(
     let known = reads
         || matches!(
             &*method,
-            "publish" | "broadcast" | "direct" | "disconnect" | "presence_stats" | "batch"
+            "publish"
+                | "broadcast"
+                | "direct"
+                | "disconnect"
+                | "presence_stats"
+                | "reload"
+                | "batch"
         )
         || NOT_AVAILABLE.contains(&&*method);
     let is_read = reads && matches!(*request.method(), Method::GET | Method::HEAD);
@@ -143,6 +149,7 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
         "info" => info(state, params).await,
         "channels" => channels(state, params).await,
         "presence_stats" => presence_stats(state, params).await,
+        "reload" => reload(state, params).await,
         _ if NOT_AVAILABLE.contains(&method) => Err(Fault::NotAvailable(method.to_owned())),
         _ => Err(Fault::Unknown(method.chars().take(64).collect())),
     }
@@ -177,6 +184,13 @@ async fn disconnect(state: &State, params: &[u8]) -> Answer {
     let clients = ask_one(|| state.shards.disconnect(&target)).await;
     let clients = clients.map_err(|why| Fault::about(parameter, why))?;
     Ok(json!({ "clients": clients }))
+}
+
+/// Reads the rules of channels again.
+async fn reload(state: &State, params: &[u8]) -> Answer {
+    let Nothing {} = read(params)?;
+    let outcome = state.reloads.outcome().await.ok_or(Fault::Busy)?;
+    outcome.map(|namespaces| json!({ "namespaces": namespaces })).map_err(Fault::bad)
 }
 
 async fn info(state: &State, params: &[u8]) -> Answer {
@@ -288,6 +302,7 @@ mod tests {
             "disconnect",
             "channels",
             "presence_stats",
+            "reload",
             "info",
             "batch",
         ];

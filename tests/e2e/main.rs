@@ -29,6 +29,7 @@ mod paths;
 mod proxies;
 mod publishing;
 mod real_clients;
+mod rules;
 mod scripts;
 mod slow;
 mod unix;

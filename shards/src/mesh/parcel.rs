@@ -7,11 +7,12 @@ use hdrhistogram::Histogram;
 
 use super::reply::{Reply, ReplyTo};
 use crate::close::CloseReason;
-use crate::model::channel::NoRoom;
+use crate::model::channel::NoChannel;
 use crate::model::directory::Verdict;
 use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Position, Publication};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+use crate::rules::Rules;
 
 /// A client's claim, which its owner grants or refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(crate) enum Asker {
 pub(crate) enum Ask {
     Publish {
         publication: Arc<Publication>,
-        reply: ReplyTo<Result<Position, NoRoom>>,
+        reply: ReplyTo<Result<Position, NoChannel>>,
     },
     Direct {
         user: Arc<str>,
@@ -102,8 +103,8 @@ pub(crate) enum Outcome {
     },
     /// A direct message was delivered to so many clients.
     Reached(u64),
-    /// The home has no room for another channel.
-    NoRoom,
+    /// The home cannot have the channel.
+    NoChannel(NoChannel),
 }
 
 /// On the deliver lane, whose receiver never waits for anything.
@@ -113,7 +114,7 @@ pub(crate) enum Deliver {
     Direct { to: Vec<ClientId>, publication: Arc<Publication> },
     Answer { to: ClientId, id: Option<RequestId>, outcome: Outcome },
     Subscribed { channel: Arc<str>, newest: Position, watched: bool },
-    Unsubscribable { channel: Arc<str> },
+    Unsubscribable { channel: Arc<str>, why: NoChannel },
     Claimed { client: ClientId, claim: Claim, verdict: Verdict },
     Close { client: ClientId, reason: CloseReason },
     Here { to: ClientId, request: u32, here: Here },
@@ -143,6 +144,11 @@ pub(crate) enum Instruction {
         reply: Reply<Vec<ConnectionInfo>>,
     },
     Latency(Reply<(usize, Histogram<u64>)>),
+    /// Puts other rules of channels in force.
+    Rules {
+        rules: Arc<Rules>,
+        reply: Reply<()>,
+    },
     Disconnect {
         client: ClientId,
         reply: Reply<u64>,

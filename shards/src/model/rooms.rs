@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::channel::Channels;
 use super::id::ChannelIndex;
 use super::message::{Epoch, Publication};
+use crate::rules::Rules;
 
 /// A tick is fanned out when a channel's publications reach this: joining costs little up to here,
 /// and more beyond.
@@ -28,9 +29,9 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    pub(crate) fn new(channels_max: usize, epoch: Epoch) -> Self {
+    pub(crate) fn new(channels_max: usize, epoch: Epoch, rules: Arc<Rules>) -> Self {
         Self {
-            channels: Channels::new(channels_max, epoch),
+            channels: Channels::new(channels_max, epoch, rules),
             dirty: Vec::new(),
             tick_is_full: false,
             open_bytes: 0,

@@ -14,6 +14,7 @@ mod deliver;
 mod report;
 mod admit;
 mod who;
+mod permit;
 mod introduce;
 mod conclude;
 pub(crate) mod fanout;

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     TooLarge,
     /// A method of Centrifugo's API that this server does not have.
     NotAvailable(String),
+    /// No rules know channels of this namespace.
+    UnknownNamespace,
     /// No method of this name is known.
     Unknown(String),
     /// The method is asked for by another verb.
@@ -53,6 +55,7 @@ impl Fault {
     fn code(&self) -> u32 {
         match self {
             Self::Busy => 100,
+            Self::UnknownNamespace => 102,
             Self::Unknown(_) => 104,
             Self::Bad(_) | Self::Malformed(_) | Self::TooLarge | Self::Verb(_) => 107,
             Self::NotAvailable(_) => 108,
@@ -65,6 +68,7 @@ impl Fault {
             Self::Bad(why) | Self::Malformed(why) => format!("bad request: {why}"),
             Self::TooLarge => "bad request: the request is too large".into(),
             Self::NotAvailable(method) => format!("not available: {method}"),
+            Self::UnknownNamespace => "unknown channel: its namespace is not configured".into(),
             Self::Unknown(method) => format!("method not found: {method}"),
             Self::Verb(allowed) => format!("bad request: this method is asked for by {allowed}"),
         }
@@ -83,10 +87,14 @@ impl Fault {
             (Self::Busy, Mode::Transport) => StatusCode::INTERNAL_SERVER_ERROR,
             (Self::Malformed(_), _) | (Self::Bad(_), Mode::Transport) => StatusCode::BAD_REQUEST,
             (Self::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
-            (Self::Unknown(_), _) => StatusCode::NOT_FOUND,
+            (Self::Unknown(_), _) | (Self::UnknownNamespace, Mode::Transport) => {
+                StatusCode::NOT_FOUND
+            }
             (Self::Verb(_), _) => StatusCode::METHOD_NOT_ALLOWED,
             (Self::NotAvailable(_), Mode::Transport) => StatusCode::NOT_IMPLEMENTED,
-            (Self::Bad(_) | Self::NotAvailable(_), Mode::Plain) => StatusCode::OK,
+            (Self::Bad(_) | Self::NotAvailable(_) | Self::UnknownNamespace, Mode::Plain) => {
+                StatusCode::OK
+            }
         }
     }
 
@@ -118,6 +126,7 @@ impl From<Unanswered> for Fault {
             Unanswered::Busy => Self::Busy,
             Unanswered::BadName => Self::bad("the name is not valid"),
             Unanswered::NoRoom => Self::bad("there is no room for another channel"),
+            Unanswered::UnknownNamespace => Self::UnknownNamespace,
             Unanswered::TooLarge => Self::bad("the data is larger than a message may be"),
         }
     }

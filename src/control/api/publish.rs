@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stentor_shards::{Body, NoRoom, Position};
+use stentor_shards::{Body, NoChannel, Position};
 
 use super::answer::{Answer, Fault, read};
 use super::once::{KEY_BYTES_MAX, Published};
@@ -111,8 +111,8 @@ async fn publish_to(state: &State, channel: &str, body: &Body, key: Option<&str>
     Ok(json!({ "offset": position.offset, "epoch": position.epoch.to_string() }))
 }
 
-fn placed(answer: Result<Result<Position, NoRoom>, Unanswered>) -> Published<Position> {
-    answer.and_then(|placed| placed.map_err(|NoRoom| Unanswered::NoRoom))
+fn placed(answer: Result<Result<Position, NoChannel>, Unanswered>) -> Published<Position> {
+    answer.and_then(|placed| placed.map_err(Unanswered::from))
 }
 
 pub(crate) async fn publish(state: &State, params: &[u8]) -> Answer {

@@ -92,6 +92,10 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::NotJoined => "not_joined",
         ErrorCode::TooManyChannels => "too_many_channels",
         ErrorCode::NoRoom => "no_room",
+        ErrorCode::UnknownNamespace => "unknown_namespace",
+        ErrorCode::Denied => "denied",
+        ErrorCode::NotAvailable => "not_available",
+        ErrorCode::TooLarge => "too_large",
     }
 }
 
