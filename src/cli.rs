@@ -104,7 +104,7 @@ impl Cli {
             check("config", self.file.is_some())?;
             self.file = file_of(from);
         }
-        for key in all_keys().iter().filter(|key| is_typed(key.name)) {
+        for key in all_keys().filter(|key| is_typed(key.name)) {
             check(key.name, self.flags.contains_key(key.name))?;
             self.flags.insert(key.name, one(from, key.name).unwrap_or_default());
         }

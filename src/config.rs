@@ -1,12 +1,16 @@
 //! Settings in four layers: defaults, `stentor.toml`, `STENTOR_*`, flags. The later one wins, and
 //! each is checked alike.
 
+pub(crate) mod channels;
 mod env;
 pub(crate) mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod keys;
 mod listen;
 mod secret;
 pub(crate) mod show;
+mod tables;
 mod unix;
 pub(crate) mod units;
 
@@ -14,11 +18,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use stentor_shards::{Config, ProxyProtocol};
 
-use keys::{KEYS, Key};
+use channels::Channels;
+use keys::Key;
 pub(crate) use unix::{Owner, UnixName};
 
 /// The format of the log.
@@ -34,6 +40,8 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) shards: Config,
+    /// The rules of channels as they were set; `shards` has them checked.
+    pub(crate) channels: Channels,
     /// The Unix socket that clients come to, instead of the shards' address.
     pub(crate) unix: Option<UnixName>,
     /// The mode of its file.
@@ -67,6 +75,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             shards: Config::with_cores(Vec::new()),
+            channels: Channels::default(),
             unix: None,
             unix_mode: 0o660,
             unix_owner: None,
@@ -146,6 +155,7 @@ impl Layered {
         }
         layered.read_secrets()?;
         layered.check_together()?;
+        layered.check_channels()?;
         Ok(layered)
     }
 
@@ -201,6 +211,32 @@ impl Layered {
     }
 }
 
+impl Layered {
+    /// Checks the rules of channels, and warns of what others may do.
+    fn check_channels(&mut self) -> Result<(), Invalid> {
+        let settings = &mut self.settings;
+        let rules = settings.channels.rules(&settings.shards).map_err(Invalid)?;
+        let default_channel = &settings.shards.default_channel;
+        if rules.of(default_channel).is_none() {
+            return Err(Invalid(format!(
+                "default-channel is {default_channel:?}, and its namespace is not configured"
+            )));
+        }
+        settings.shards.rules = Arc::new(rules);
+        let listen = settings.shards.listen;
+        if settings.unix.is_none()
+            && !listen.ip().is_loopback()
+            && let Some(open) = settings.channels.open_to_anyone()
+        {
+            self.warnings.push(format!(
+                "listen is {listen}, which others can reach, and ANYONE MAY PUBLISH to {open}: \
+                 publish = \"users\", \"subscribers\", \"token\" or \"nobody\" limits that"
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// The variable of a key.
 pub(crate) fn variable(name: &str) -> String {
     format!("STENTOR_{}", name.to_ascii_uppercase().replace('-', "_"))
@@ -211,8 +247,8 @@ fn hint(near: &str) -> String {
 }
 
 /// All keys, in the order in which people read them.
-pub(crate) fn all_keys() -> &'static [Key] {
-    KEYS
+pub(crate) fn all_keys() -> impl Iterator<Item = &'static Key> {
+    keys::all()
 }
 
 #[cfg(test)]
@@ -273,7 +309,7 @@ mod tests {
     #[test]
     fn every_key_reads_back_what_it_shows() {
         let settings = Settings::default();
-        for key in KEYS {
+        for key in all_keys() {
             let shown = (key.get)(&settings);
             let mut other = Settings::default();
             if !shown.is_empty() {

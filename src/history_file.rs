@@ -8,14 +8,17 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use stentor_shards::snapshot::{self, ChannelPast, Saved};
 use stentor_shards::{Ending, Handle};
+use tokio::sync::{Mutex, MutexGuard};
 
+use crate::config::Settings;
 use crate::control::ask::ask_one;
+use crate::takeover::Prepare;
 
 const NAME: &str = "history.stentor";
 
@@ -34,11 +37,22 @@ pub(crate) struct HistoryFile {
 }
 
 impl HistoryFile {
+    /// The file that the settings ask for, if they do. The shards keep their histories for it then.
+    ///
+    /// # Errors
+    /// Its folder can neither be used nor made.
+    pub(crate) fn of(settings: &mut Settings) -> Result<Option<Self>, String> {
+        let Some(folder) = &settings.history_file else { return Ok(None) };
+        settings.shards.saves_history = true;
+        let opened = Self::open(folder);
+        opened.map(Some).map_err(|error| format!("--history-file {}: {error}", folder.display()))
+    }
+
     /// The file in a folder, which is made if it is not there.
     ///
     /// # Errors
     /// The folder can neither be used nor made.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+    fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let file = Self { path: folder.join(NAME), is_ours: Arc::new(Mutex::new(true)) };
         // Found out now, not in a minute.
@@ -94,8 +108,14 @@ impl HistoryFile {
         Ok(())
     }
 
+    /// What is done before another process takes over.
+    pub(crate) fn prepare(&self, handle: &Handle) -> Prepare {
+        let (file, handle) = (self.clone(), handle.clone());
+        Prepare(Box::new(move || file.pass_on(&handle)))
+    }
+
     /// Writes what the shards have now, and leaves the file to the process that takes over.
-    pub(crate) fn pass_on(&self, handle: &Handle) {
+    fn pass_on(&self, handle: &Handle) {
         let (file, handle) = (self.clone(), handle.clone());
         let (done, written) = std::sync::mpsc::channel();
         let spawned = thread::Builder::new().name("history".into()).spawn(move || {
@@ -177,9 +197,9 @@ impl HistoryFile {
         *self.lock()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, bool> {
-        // The flag is sound whatever happened to its holder.
-        self.is_ours.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Called on threads of its own, which may wait.
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.is_ours.blocking_lock()
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod announce;
 mod cli;
 mod config;
 mod control;
@@ -26,12 +27,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use announce::{announce, where_clients_come};
 use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
+use control::reload::Origin;
 use history_file::HistoryFile;
 use host::{Host, Verdict};
 use signals::Departure;
-use takeover::{Claim, Newcomer, Offer, Prepare, Refused, Sockets};
+use takeover::{Claim, Newcomer, Offer, Refused, Sockets};
 
 /// How much longer than its times a process may take to go after another one has taken over.
 const GOING_SLACK: Duration = Duration::from_secs(10);
@@ -124,7 +127,7 @@ fn with_settings(cli: &Cli) -> End {
         Task::Config(_) => print(&config::show::in_force(&layered)),
         Task::Check => check(settings),
         Task::Doctor { json } => examine(settings, *json),
-        _ => serve(settings.clone(), &layered.warnings),
+        _ => serve(cli, layered),
     }
 }
 
@@ -164,7 +167,10 @@ fn examine(settings: &Settings, json: bool) -> End {
     }
 }
 
-fn serve(mut settings: Settings, warnings: &[String]) -> End {
+fn serve(cli: &Cli, layered: Layered) -> End {
+    let Layered { mut settings, warnings, .. } = layered;
+    let (file, flags) = (file_of(cli), cli.flags.clone());
+    let origin = Origin { file, flags, settings: settings.clone() };
     // Before anything else is opened: it could take a number that is not there.
     let activated = match activation::take(&settings) {
         Ok(activated) => activated,
@@ -181,7 +187,7 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     }
     settings.shards.cores.clone_from(&verdict.cores);
     settings.shards.ring = verdict.ring;
-    open_log(&settings, warnings, &verdict);
+    open_log(&settings, &warnings, &verdict);
 
     let mut claim = match claim(&mut settings, activated, fingerprint) {
         Ok(claim) => claim,
@@ -193,17 +199,17 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
         Err(error) => return End::Failed(exit::RUN, format!("inherited sockets: {error}")),
     };
 
-    let history = match open_history(&mut settings) {
+    let history = match HistoryFile::of(&mut settings) {
         Ok(history) => history,
-        Err(end) => return end,
+        Err(why) => return End::Failed(exit::CONFIG, why),
     };
-    let started = start(&settings, listeners, admin, history.as_ref());
+    let started = start(&settings, origin, (listeners, admin), history.as_ref());
     let Running { handle, mut run, mut control, signals } = match started {
         Ok(running) => running,
         Err(end) => return end,
     };
     let departure = Departure::new(handle.clone(), &settings, sockets_stay);
-    if let Err(error) = departure.begin_at(signals) {
+    if let Err(error) = departure.begin_at(signals, control.reloads()) {
         return End::Failed(exit::RUN, format!("signals: {error}"));
     }
     claim.relieve();
@@ -213,8 +219,7 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     if let Some(address) = handle.address().filter(|_| settings.take_over) {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
-        let file = history.clone().map(|file| (file, handle.clone()));
-        let prepare = file.map(|(file, handle)| Prepare(Box::new(move || file.pass_on(&handle))));
+        let prepare = history.as_ref().map(|file| file.prepare(&handle));
         let what = Offer { sockets, fingerprint, settling: claim.settling, prepare };
         let leave = Relief {
             relieved: Arc::clone(&relieved),
@@ -232,18 +237,26 @@ fn serve(mut settings: Settings, warnings: &[String]) -> End {
     notify::ready(&handle, &where_clients_come(&handle, &settings));
     let ended = run.wait();
     drop((control, place));
-    match ended {
-        Ok(endings) => {
-            if let Some(history) = history {
-                history.end(&endings);
-            }
-            let served: u64 = endings.iter().map(|ending| ending.report.accepts).sum();
-            tracing::info!(accepts = served, "drained");
-            let relieved = relieved.load(Ordering::Relaxed);
-            if relieved { End::Relieved(settings.relieved_exit_code) } else { End::Done }
-        }
-        Err(error) => failed(&error),
+    let relieved = relieved.load(Ordering::Relaxed);
+    conclude(ended, history, relieved.then_some(settings.relieved_exit_code))
+}
+
+/// The end of a run: what the shards have left is kept, and the exit code says how they ended.
+fn conclude(
+    ended: Result<Vec<stentor_shards::Ending>, stentor_shards::RunError>,
+    history: Option<HistoryFile>,
+    relieved: Option<u8>,
+) -> End {
+    let endings = match ended {
+        Ok(endings) => endings,
+        Err(error) => return failed(&error),
+    };
+    if let Some(history) = history {
+        history.end(&endings);
     }
+    let served: u64 = endings.iter().map(|ending| ending.report.accepts).sum();
+    tracing::info!(accepts = served, "drained");
+    relieved.map_or(End::Done, End::Relieved)
 }
 
 /// The parts of a running server.
@@ -257,8 +270,8 @@ struct Running {
 /// Starts shards and control plane.
 fn start(
     settings: &Settings,
-    listeners: Vec<OwnedFd>,
-    admin: Option<OwnedFd>,
+    origin: Origin,
+    (listeners, admin): (Vec<OwnedFd>, Option<OwnedFd>),
     history: Option<&HistoryFile>,
 ) -> Result<Running, End> {
     let refused = |why: String| End::Failed(exit::RUN, why);
@@ -272,23 +285,11 @@ fn start(
     let (handle, inbox, run) = stentor_shards::run(settings.shards.clone(), listeners, past)
         .map_err(|error| failed(&error))?;
     if let Some(history) = history {
-        history
-            .keep(handle.clone())
-            .map_err(|error| refused(format!("history thread: {error}")))?;
+        history.keep(handle.clone()).map_err(|error| refused(error.to_string()))?;
     }
-    let control = control::start(handle.clone(), asked, admin, inbox)
+    let control = control::start(handle.clone(), asked, admin, inbox, origin)
         .map_err(|error| refused(format!("control thread: {error}")))?;
     Ok(Running { handle, run, control, signals })
-}
-
-/// Opens the file of histories, if there is to be one.
-fn open_history(settings: &mut Settings) -> Result<Option<HistoryFile>, End> {
-    let Some(folder) = &settings.history_file else { return Ok(None) };
-    settings.shards.saves_history = true;
-    let opened = HistoryFile::open(folder).map_err(|error| {
-        End::Failed(exit::CONFIG, format!("--history-file {}: {error}", folder.display()))
-    })?;
-    Ok(Some(opened))
 }
 
 /// Begins to log, with what is to be said about the settings and this host.
@@ -395,37 +396,4 @@ fn failed(error: &stentor_shards::RunError) -> End {
         _ => exit::RUN,
     };
     End::Failed(code, error.to_string())
-}
-
-fn where_clients_come(handle: &stentor_shards::Handle, settings: &Settings) -> String {
-    let unix = || settings.unix.as_ref().map(ToString::to_string);
-    handle.address().map(|address| format!("http://{address}/")).or_else(unix).unwrap_or_default()
-}
-
-/// Says where the page is, how the shards lie, and what this host can carry.
-fn announce(
-    host: &Host,
-    verdict: &Verdict,
-    settings: &Settings,
-    (handle, control): (&stentor_shards::Handle, &control::Control),
-) {
-    let cores = config::units::show_cores(&settings.shards.cores);
-    let (shards, sleeps_in) = (settings.shards.cores.len(), doctor::sleeps_in(verdict.ring));
-    let cpu_quota = host.quota();
-    tracing::info!(shards, cores, cpu_quota, sleeps_in, "one shard on each of these cores");
-    let capacity = host.capacity(verdict.needs);
-    if let Some((limit, clients)) = capacity.first() {
-        tracing::info!(clients, limit, "this host carries about so many clients; the first limit");
-        let asked = settings.shards.clients.min(settings.shards.clients_per_shard * shards);
-        let defaults = stentor_shards::Config::with_cores(Vec::new());
-        if settings.shards.clients != defaults.clients && asked as u64 > *clients {
-            tracing::warn!(asked, clients, limit, "max-clients is more than this host carries");
-        }
-    }
-    if u64::from(settings.shards.backlog) > host.somaxconn {
-        tracing::warn!(somaxconn = host.somaxconn, "the kernel caps the backlog at somaxconn");
-    }
-    let url = where_clients_come(handle, settings);
-    let admin = control.admin().map(|admin| format!("http://{admin}/"));
-    tracing::info!(url, admin, "ready");
 }

@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT drain, after a delay where one is set; the next one does not wait for the
-//! delay, and the one after the drain's begin ends at once. SIGHUP says that settings are read at
-//! start.
+//! delay, and the one after the drain's begin ends at once. SIGHUP reads the rules of channels
+//! again.
 
 use std::io;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stentor_shards::{Handle, Untaken};
 
+use crate::control::reload::Reloads;
 use crate::notify;
 
 /// `true` if this process has been asked to stop. Relaxed: it orders nothing.
@@ -67,11 +68,15 @@ impl Departure {
     }
 
     /// Handles caught signals on a thread of its own until the process ends.
-    pub(crate) fn begin_at(&self, mut signals: Signals) -> io::Result<()> {
+    pub(crate) fn begin_at(&self, mut signals: Signals, reloads: Reloads) -> io::Result<()> {
         let departure = self.clone();
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
-                departure.take(signal);
+                if signal == SIGHUP {
+                    reloads.ask();
+                } else {
+                    departure.take(signal);
+                }
             }
         })?;
         Ok(())
@@ -81,9 +86,6 @@ impl Departure {
         // Relaxed: the stage is all that passes between the threads.
         let stage = self.stage.load(Ordering::Relaxed);
         match signal {
-            SIGHUP => {
-                tracing::info!("SIGHUP: settings are read at start; restart to change them");
-            }
             // The drain has begun because another process took over: the first signal asks for what
             // is under way.
             _ if stage == DRAINING && !LEAVING.swap(true, Ordering::Relaxed) => {

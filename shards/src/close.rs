@@ -34,10 +34,12 @@ pub(crate) enum CloseReason {
     Replaced,
     /// The server's API asked for it.
     Disconnected,
+    /// It published where rules do not let it, in a dialect that has no errors.
+    Denied,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Goodbye,
         Self::Gone,
         Self::Drain,
@@ -53,6 +55,7 @@ impl CloseReason {
         Self::Overtaken,
         Self::Replaced,
         Self::Disconnected,
+        Self::Denied,
     ];
 
     pub(crate) fn index(self) -> usize {
@@ -77,6 +80,7 @@ impl CloseReason {
             Self::Overtaken => (Some(3010), "history overtaken", "overtaken"),
             Self::Replaced => (Some(3500), "replaced", "replaced"),
             Self::Disconnected => (Some(3501), "disconnected", "disconnected"),
+            Self::Denied => (Some(3507), "permission denied", "denied"),
         }
     }
 

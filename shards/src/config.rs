@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rules::{Rules, SlowClients};
+use crate::rules::{ChannelRules, Rules, SlowClients, SlowRules};
 use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
 use crate::wire::origin::Origins;
 
@@ -206,5 +206,18 @@ impl Config {
             drain_spread: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(10),
         }
+    }
+
+    /// What happens to slow clients of channels with these rules.
+    pub(crate) fn slow_rules(&self, rules: &ChannelRules) -> SlowRules {
+        SlowRules {
+            policy: rules.slow_clients.unwrap_or(self.slow_clients),
+            outbox_bytes: rules.outbox_bytes.unwrap_or(self.outbox_bytes),
+        }
+    }
+
+    /// What happens to slow clients where no channel is concerned.
+    pub(crate) fn slow_rules_of_server(&self) -> SlowRules {
+        SlowRules { policy: self.slow_clients, outbox_bytes: self.outbox_bytes }
     }
 }

@@ -13,13 +13,14 @@ use crate::error::Untaken;
 use crate::mesh::Mesh;
 use crate::mesh::parcel::{Ask, Asker, Deliver, Instruction};
 use crate::mesh::reply::{Answers, Reply, ReplyTo};
-use crate::model::channel::NoRoom;
+use crate::model::channel::NoChannel;
 use crate::model::history::Query;
 use crate::model::id::{ClientId, ShardId};
 use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 use crate::model::snapshot::Saved;
+use crate::rules::Rules;
 use crate::wire::name::check_name;
 
 /// The body of a publication from the API.
@@ -78,7 +79,7 @@ impl Handle {
     }
 
     /// Publishes to a channel, with its details if it has any. The answer of its home is the
-    /// publication's position, or that there is no room for another channel.
+    /// publication's position, or why the channel cannot be had.
     ///
     /// # Errors
     /// A bad name, a body over the bound for messages, or a full lane.
@@ -87,7 +88,7 @@ impl Handle {
         channel: &str,
         body: Body,
         details: Option<&Arc<Details>>,
-    ) -> Result<Answers<Result<Position, NoRoom>>, Untaken> {
+    ) -> Result<Answers<Result<Position, NoChannel>>, Untaken> {
         let channel = self.name(channel)?;
         let home = self.mesh.home_of(&*channel);
         let publication = self.publication(channel, body, details)?;
@@ -228,6 +229,14 @@ impl Handle {
         let order = Deliver::Instruction(Instruction::Save { place, reply });
         self.mesh.deliver(shard, order).map_err(|_| Untaken::Busy)?;
         Ok(answers)
+    }
+
+    /// Puts other rules of channels in force on every shard, which answers when they are.
+    ///
+    /// # Errors
+    /// A full lane: some shards may have got them. Call it again.
+    pub fn set_rules(&self, rules: &Arc<Rules>) -> Result<Answers<()>, Untaken> {
+        self.order_all(|reply| Instruction::Rules { rules: Arc::clone(rules), reply })
     }
 
     /// Makes a shard panic, in builds for tests only.

@@ -43,7 +43,7 @@ pub use error::{RunError, Untaken};
 pub use handle::{Body, Handle, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Visitor};
 pub use mesh::reply::Answers;
-pub use model::channel::NoRoom;
+pub use model::channel::NoChannel;
 pub use model::counters::{NUMBERS, Number, NumberKind};
 pub use model::message::{Details, Epoch, Position, Version};
 pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Since};

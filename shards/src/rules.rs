@@ -62,6 +62,15 @@ pub enum SlowClients {
     Conflate,
 }
 
+/// What happens to a client that does not take its frames, and when it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlowRules {
+    /// What happens.
+    pub(crate) policy: SlowClients,
+    /// Most bytes that wait for the client.
+    pub(crate) outbox_bytes: usize,
+}
+
 /// Bounds of the history of one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryRules {

@@ -80,6 +80,7 @@ impl<N: Net> Shard<N> {
             rooms: Rooms::new(
                 config.channels_per_shard,
                 port.mesh.epoch(),
+                Arc::clone(&config.rules),
                 config.history_total_bytes,
             ),
             directory: Directory::default(),
@@ -100,8 +101,6 @@ impl<N: Net> Shard<N> {
             clients: Clients::new(net, config, shared, port.me),
             port,
         };
-        let rules = Arc::clone(&shard.clients.config.rules);
-        shard.rooms.channels.set_rules(rules);
         shard.pin_default_channel();
         shard
     }
@@ -118,8 +117,9 @@ impl<N: Net> Shard<N> {
 
     /// Goes on with what channels of this home kept in an earlier process, before the first turn.
     pub(crate) fn restore(&mut self, past: Vec<ChannelPast>) {
-        let times = (self.clients.now.long_ms(), unix_ms());
-        self.rooms.restore(past, self.port.me, times);
+        // The one clock that both processes have: it says how old the publications are.
+        let time_ms = unix_ms();
+        self.rooms.restore(past, self.port.me, (self.clients.now.long_ms(), time_ms));
     }
 
     /// The parts of this shard that a home and owner works on.

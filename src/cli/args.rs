@@ -134,7 +134,7 @@ fn file_arg() -> Arg {
 
 fn key_args() -> impl Iterator<Item = Arg> {
     let defaults = crate::config::Settings::default();
-    all_keys().iter().map(move |key| {
+    all_keys().map(move |key| {
         let default = (key.get)(&defaults);
         let help = if default.is_empty() {
             key.help.to_owned()

@@ -1,13 +1,23 @@
 //! `stentor.toml`: keys as in `--help`, with underscores or dashes. Errors name the line and the
 //! column.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::keys::Key;
+use super::tables::{lay_channels, lay_namespaces};
 use super::{Invalid, Layered, Source, hint, keys};
+
+/// A name in a file, and where it stands.
+pub(super) type Word<'a> = Spanned<Cow<'a, str>>;
+
+/// A value in a file, and where it stands.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
 /// The most bytes that such a file may hold.
 const BYTES_MAX: u64 = 1 << 20;
@@ -15,10 +25,11 @@ const BYTES_MAX: u64 = 1 << 20;
 /// Lays a file over the settings.
 pub(crate) fn read(path: &Path, layered: &mut Layered) -> Result<(), Invalid> {
     let text = text_in(path).map_err(|error| Invalid(format!("{}: {error}", path.display())))?;
-    lay(&text, layered).map_err(|(at, why)| {
+    let place = |at| {
         let (line, column) = position(&text, at);
-        Invalid(format!("{}:{line}:{column}: {why}", path.display()))
-    })
+        format!("{}:{line}:{column}", path.display())
+    };
+    lay(&text, &place, layered).map_err(|(at, why)| Invalid(format!("{}: {why}", place(at))))
 }
 
 /// Reads a file that may be a device, which never ends.
@@ -31,28 +42,69 @@ fn text_in(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The error says at which byte.
-fn lay(text: &str, layered: &mut Layered) -> Result<(), (usize, String)> {
+/// A fault, and the byte at which it stands.
+pub(super) type Fault = (usize, String);
+
+/// Lays the text of a file over the settings; `place` says where a byte of it stands.
+pub(super) fn lay(
+    text: &str,
+    place: &dyn Fn(usize) -> String,
+    layered: &mut Layered,
+) -> Result<(), Fault> {
     let table = DeTable::parse(text).map_err(|error| {
         (error.span().map_or(0, |span| span.start), joined_lines(error.message()))
     })?;
     for (name, value) in table.get_ref() {
-        let wanted = name.get_ref().replace('_', "-");
-        let Some(key) = keys::find(&wanted) else {
-            let near = keys::nearest(&wanted).map(|key| key.name.replace('-', "_"));
-            let why =
-                format!("unknown key {:?}{}", name.get_ref(), hint(&near.unwrap_or_default()));
-            return Err((name.span().start, why));
-        };
         let at = value.span().start;
-        let value = text_of(value.get_ref()).map_err(|why| (at, format!("{wanted}: {why}")))?;
-        layered.set(key, &value, Source::File).map_err(|why| (at, why))?;
+        match (name.get_ref().as_ref(), value.get_ref()) {
+            ("channels", DeValue::Table(table)) => lay_channels(table, layered)?,
+            ("channels", _) => {
+                return Err((at, "channels is a table: write [channels] above its keys".into()));
+            }
+            ("namespace", DeValue::Array(list)) => lay_namespaces(list, place, layered)?,
+            ("namespace", _) => {
+                let why = "a namespace is one of several: write [[namespace]], in two brackets";
+                return Err((at, why.into()));
+            }
+            _ => lay_key(name, value, layered)?,
+        }
     }
     Ok(())
 }
 
+/// Takes a key that stands above all tables.
+fn lay_key(name: &Word<'_>, value: &Value<'_>, layered: &mut Layered) -> Result<(), Fault> {
+    let wanted = name.get_ref().replace('_', "-");
+    let Some(key) = keys::find(&wanted) else {
+        let table = ["channels", "namespace"].into_iter().find(|table| {
+            // A plural or a letter off.
+            strsim::osa_distance(table, &wanted) <= 2
+        });
+        let near = table.map(str::to_owned);
+        let near = near.or_else(|| keys::nearest(&wanted).map(|key| key.name.replace('-', "_")));
+        let why = format!("unknown key {:?}{}", name.get_ref(), hint(&near.unwrap_or_default()));
+        return Err((name.span().start, why));
+    };
+    set(key, name, value, layered)
+}
+
+/// Sets a key that a file sets once.
+pub(super) fn set(
+    key: &'static Key,
+    name: &Word<'_>,
+    value: &Value<'_>,
+    layered: &mut Layered,
+) -> Result<(), Fault> {
+    if layered.source(key) == Source::File {
+        return Err((name.span().start, format!("{} is set twice in this file", key.name)));
+    }
+    let at = value.span().start;
+    let text = text_of(value.get_ref()).map_err(|why| (at, format!("{}: {why}", key.name)))?;
+    layered.set(key, &text, Source::File).map_err(|why| (at, why))
+}
+
 /// A value as a flag would have it.
-fn text_of(value: &DeValue<'_>) -> Result<String, String> {
+pub(super) fn text_of(value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Integer(number) => Ok(number.to_string()),
@@ -85,8 +137,13 @@ fn position(text: &str, at: usize) -> (usize, usize) {
 mod tests {
     use super::*;
 
+    fn lay_text(text: &str, layered: &mut Layered) -> Result<(), Fault> {
+        let place = |at| format!("line {}", position(text, at).0);
+        lay(text, &place, layered)
+    }
+
     fn error(text: &str) -> String {
-        let (at, why) = lay(text, &mut Layered::default()).unwrap_err();
+        let (at, why) = lay_text(text, &mut Layered::default()).unwrap_err();
         let (line, column) = position(text, at);
         format!("{line}:{column}: {why}")
     }
@@ -96,7 +153,7 @@ mod tests {
         let mut layered = Layered::default();
         let text = "listen = '127.0.0.1:8000'\nping_interval = \"3s\"\ntext-ping = false\n\
                     max-clients = 5\npong_timeout = 2.5\ncores = [0, 1]\nadmin = 'off'\n";
-        lay(text, &mut layered).unwrap();
+        lay_text(text, &mut layered).unwrap();
         assert_eq!(layered.settings.shards.listen.port(), 8000);
         assert_eq!(layered.settings.cores, [0, 1]);
         assert!(!layered.settings.shards.text_ping && layered.settings.admin.is_none());

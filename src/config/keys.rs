@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stentor_shards::{
     DuplicateUser, ForwardedHeader, JoinMessages, Network, OriginPattern, Origins, ProxyProtocol,
-    Ring, SlowClients, TrustedProxies,
+    Ring, TrustedProxies,
 };
 
 use stentor_units::quantity::show_size;
@@ -14,7 +14,7 @@ use stentor_units::time::show as show_time;
 
 use super::listen::address;
 use super::units::{read_cores, read_switch, show_cores};
-use super::{LogFormat, Settings, unix};
+use super::{LogFormat, Settings, channels, unix};
 
 /// One setting.
 #[derive(Debug)]
@@ -29,15 +29,20 @@ pub(crate) struct Key {
     pub(crate) set: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
+/// All settings, in the order of `--help`.
+pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(channels::KEYS).chain(channels::MARKS)
+}
+
 /// Finds a key by its name.
 pub(crate) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 /// The key whose name is most like `name`, if any is like it at all.
 pub(crate) fn nearest(name: &str) -> Option<&'static Key> {
     let like = |key: &Key| strsim::jaro_winkler(key.name, name);
-    KEYS.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|key| like(key) > 0.8)
+    all().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|key| like(key) > 0.8)
 }
 
 /// The key that `name` was most likely meant to be: a letter off, words in another order, or a key
@@ -49,7 +54,7 @@ pub(crate) fn mistyped(name: &str) -> Option<&'static Key> {
         distance <= (key.name.len() / 4).max(1) || sorted(key.name) == sorted(name) || begins
     };
     let like = |key: &Key| strsim::jaro_winkler(key.name, name);
-    KEYS.iter().filter(is_meant).max_by(|a, b| like(a).total_cmp(&like(b)))
+    all().filter(is_meant).max_by(|a, b| like(a).total_cmp(&like(b)))
 }
 
 fn sorted(name: &str) -> Vec<&str> {
@@ -59,7 +64,7 @@ fn sorted(name: &str) -> Vec<&str> {
 }
 
 /// A count, such as 10k, from `min` to `max`.
-fn number<T>(text: &str, min: T, max: T) -> Result<T, String>
+pub(super) fn number<T>(text: &str, min: T, max: T) -> Result<T, String>
 where
     T: TryFrom<u64> + PartialOrd + Display + Copy,
 {
@@ -77,7 +82,7 @@ fn between<T: PartialOrd + Display>(value: T, min: T, max: T, text: &str) -> Res
     }
 }
 
-fn size(text: &str, min: usize, max: usize) -> Result<usize, String> {
+pub(super) fn size(text: &str, min: usize, max: usize) -> Result<usize, String> {
     let value = usize::try_from(stentor_units::size(text)?).unwrap_or(usize::MAX);
     let wrong = |bound, word| Err(format!("{text} is {word} than {}", show_size(bound as u64)));
     match value {
@@ -87,7 +92,7 @@ fn size(text: &str, min: usize, max: usize) -> Result<usize, String> {
     }
 }
 
-fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+pub(super) fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     let value = stentor_units::time(text)?;
     if value < min {
         Err(format!("{text} is less than {}", show_time(min)))
@@ -99,7 +104,7 @@ fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
 }
 
 /// A size of either of the types that sizes have.
-fn show_bytes(bytes: impl TryInto<u64>) -> String {
+pub(super) fn show_bytes(bytes: impl TryInto<u64>) -> String {
     show_size(bytes.try_into().unwrap_or(u64::MAX))
 }
 
@@ -117,6 +122,7 @@ macro_rules! choice {
         }
     };
 }
+pub(super) use choice;
 
 /// One row of the table.
 macro_rules! key {
@@ -173,9 +179,9 @@ macro_rules! switch_key {
     };
 }
 
-/// All settings, in the order of `--help`.
+/// Settings of the whole server.
 #[rustfmt::skip]
-pub(crate) const KEYS: &[Key] = &[
+const KEYS: &[Key] = &[
     key!("Listening", "listen", "ADDR", "Address for clients, the page and health: 127.0.0.1:9001, localhost:9001, or :9001 for all of this host; unix:/run/stentor.sock or unix:@NAME for a proxy on it",
         |s| s.unix.as_ref().map_or_else(|| s.shards.listen.to_string(), ToString::to_string),
         |s, text| {
@@ -257,13 +263,8 @@ pub(crate) const KEYS: &[Key] = &[
         }),
 
     key!("Slow clients", "slow-clients", "RULE", "Treatment of a client whose outbox is full: disconnect, drop or conflate",
-        |s| match s.shards.slow_clients {
-            SlowClients::Disconnect => "disconnect", SlowClients::Drop => "drop", SlowClients::Conflate => "conflate",
-        }.into(),
-        |s, text| {
-            s.shards.slow_clients = choice!(text, "disconnect" => SlowClients::Disconnect, "drop" => SlowClients::Drop, "conflate" => SlowClients::Conflate)?;
-            Ok(())
-        }),
+        |s| channels::show_slow(s.shards.slow_clients).into(),
+        |s, text| { s.shards.slow_clients = channels::read_slow(text)?; Ok(()) }),
     size_key!("Slow clients", "outbox-bytes", outbox_bytes, 1024, GIB, "Bytes that may wait for one client"),
     size_key!("Slow clients", "outbox-total-bytes", outbox_total_bytes, 1024, 1024 * GIB, "Bytes that may wait for all clients of a shard together; beyond it the slowest are closed"),
     time_key!("Slow clients", "write-timeout", write_timeout, MS(100), "Close a client whose outbox has not moved for this long"),
@@ -282,6 +283,7 @@ pub(crate) const KEYS: &[Key] = &[
     count_key!("Limits", "name-bytes", name_bytes, 1, 1024, "Longest name of a channel or a user, in bytes"),
     count_key!("Limits", "channels-per-client", channels_per_client, 1, 1 << 16, "Most channels of one client"),
     count_key!("Limits", "channels-per-shard", channels_per_shard, 1, 1 << 26, "Most channels that one shard knows"),
+    size_key!("Limits", "history-total-bytes", history_total_bytes, 0, 1024 * GIB, "Most bytes that a shard keeps as history, of all channels together"),
     count_key!("Limits", "errors-max", errors_max, 1, 1 << 16, "Errors that a JSON client may make; one per second is forgiven"),
     count_key!("Limits", "lane-parcels", lane_parcels, 1, 1 << 20, "Parcels in each lane between shards"),
     size_key!("Limits", "read-buffer-bytes", read_buffer_bytes, 1024, 64 << 20, "Buffer into which a shard reads its sockets"),

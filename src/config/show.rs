@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use stentor_shards::ChannelRules;
+
+use super::channels::{GROUP, RULES, Rule};
 use super::keys::Key;
 use super::{Layered, Settings, Source, all_keys, variable};
 
@@ -10,11 +13,22 @@ pub(crate) fn default_file() -> String {
     let settings = Settings::default();
     let mut out = String::from("# stentor.toml: every key, at its default.\n");
     let mut group = "";
-    for key in all_keys() {
+    for key in keys_of_the_top() {
         begin_group(&mut out, &mut group, key);
         let _ =
             writeln!(out, "# {}\n# {} = {}", key.help, toml_name(key), value_of(key, &settings));
     }
+    // The table itself is no comment: a key below it would else belong to nothing.
+    let _ = write!(out, "\n# {GROUP}\n[channels]\n");
+    for rule in RULES {
+        let _ =
+            write!(out, "# {}\n# {}\n", rule.help, rule_line(rule, &settings.channels.default.0));
+    }
+    out.push_str(
+        "\n# A namespace, here that of channels such as chat:1; there may be many. The keys are \
+         those of\n# [channels], and one that is left out has the value above.\n\
+         # [[namespace]]\n# name = \"chat\"\n",
+    );
     out
 }
 
@@ -22,14 +36,8 @@ pub(crate) fn default_file() -> String {
 pub(crate) fn in_force(layered: &Layered) -> String {
     let mut out = String::new();
     let mut group = "";
-    for key in all_keys() {
+    for key in keys_of_the_top() {
         begin_group(&mut out, &mut group, key);
-        let source = match layered.source(key) {
-            Source::Default => "default",
-            Source::File => "file",
-            Source::Environment => "environment",
-            Source::Flag => "flag",
-        };
         let value = value_of(key, &layered.settings);
         if key.secret && layered.settings.api_key_file.is_some() {
             // As a comment: the file names either the key or its file.
@@ -38,9 +46,49 @@ pub(crate) fn in_force(layered: &Layered) -> String {
         }
         // An unset key has no value that the file could state.
         let mark = if (key.get)(&layered.settings).is_empty() { "# " } else { "" };
+        let source = source_of(layered, key);
         let _ = writeln!(out, "{mark}{} = {value} # {source}", toml_name(key));
     }
+    let channels = &layered.settings.channels;
+    let _ = write!(out, "\n# {GROUP}\n[channels]\n");
+    for rule in RULES {
+        let set = !(rule.get)(&channels.default.0).is_empty();
+        let source = match rule.key() {
+            Some(key) => source_of(layered, key),
+            None if set => "file",
+            None => "default",
+        };
+        let mark = if set { "" } else { "# " };
+        let _ = writeln!(out, "{mark}{} # {source}", rule_line(rule, &channels.default.0));
+    }
+    for namespace in &channels.namespaces {
+        let name = toml::Value::String(namespace.rules.name.to_string());
+        let _ = write!(out, "\n[[namespace]]\nname = {name} # {}\n", namespace.place);
+        for rule in RULES {
+            let set = !(rule.get)(&namespace.rules).is_empty();
+            let mark = if set { "" } else { "# " };
+            let _ = writeln!(out, "{mark}{}", rule_line(rule, &namespace.rules));
+        }
+    }
     out
+}
+
+/// The keys that stand above the tables of the file.
+fn keys_of_the_top() -> impl Iterator<Item = &'static Key> {
+    all_keys().filter(|key| key.group != GROUP)
+}
+
+fn source_of(layered: &Layered, key: &Key) -> &'static str {
+    match layered.source(key) {
+        Source::Default => "default",
+        Source::File => "file",
+        Source::Environment => "environment",
+        Source::Flag => "flag",
+    }
+}
+
+fn rule_line(rule: &Rule, rules: &ChannelRules) -> String {
+    format!("{} = {}", rule.name.replace('-', "_"), toml_value((rule.get)(rules)))
 }
 
 /// The variables with the values in force.
@@ -70,6 +118,10 @@ fn value_of(key: &Key, settings: &Settings) -> String {
     if key.secret && !value.is_empty() {
         return "\"***\"".into();
     }
+    toml_value(value)
+}
+
+fn toml_value(value: String) -> String {
     // A mode such as 0660 is no number in this format.
     let is_number = value.parse::<u64>().is_ok_and(|number| number.to_string() == value);
     let bare = value == "true" || value == "false" || is_number;
@@ -100,6 +152,6 @@ mod tests {
         assert!(shown.contains("# api_key = \"***\" # from api_key_file"), "{shown}");
         assert!(!shown.contains("secret") && toml::from_str::<toml::Table>(&shown).is_ok());
         let defaults = default_file();
-        assert!(all_keys().iter().all(|key| defaults.contains(&toml_name(key))));
+        assert!(all_keys().all(|key| defaults.contains(&toml_name(key))));
     }
 }

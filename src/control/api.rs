@@ -115,9 +115,10 @@ pub(super) async fn method(
                 | "direct"
                 | "disconnect"
                 | "presence_stats"
-                | "batch"
                 | "history"
                 | "history_remove"
+                | "reload"
+                | "batch"
         )
         || NOT_AVAILABLE.contains(&&*method);
     let is_read = reads && matches!(*request.method(), Method::GET | Method::HEAD);
@@ -151,6 +152,7 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
         "presence_stats" => presence_stats(state, params).await,
         "history" => history::history(state, params).await,
         "history_remove" => history::history_remove(state, params).await,
+        "reload" => reload(state, params).await,
         _ if NOT_AVAILABLE.contains(&method) => Err(Fault::NotAvailable(method.to_owned())),
         _ => Err(Fault::Unknown(method.chars().take(64).collect())),
     }
@@ -185,6 +187,13 @@ async fn disconnect(state: &State, params: &[u8]) -> Answer {
     let clients = ask_one(|| state.shards.disconnect(&target)).await;
     let clients = clients.map_err(|why| Fault::about(parameter, why))?;
     Ok(json!({ "clients": clients }))
+}
+
+/// Reads the rules of channels again.
+async fn reload(state: &State, params: &[u8]) -> Answer {
+    let Nothing {} = read(params)?;
+    let outcome = state.reloads.outcome().await.ok_or(Fault::Busy)?;
+    outcome.map(|namespaces| json!({ "namespaces": namespaces })).map_err(Fault::bad)
 }
 
 async fn info(state: &State, params: &[u8]) -> Answer {
@@ -296,6 +305,7 @@ mod tests {
             "disconnect",
             "channels",
             "presence_stats",
+            "reload",
             "info",
             "batch",
             "history",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use stentor_shards::{Answers, Untaken};
+use stentor_shards::{Answers, NoChannel, Untaken};
 
 /// The longest wait for room in a full lane.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,6 +20,17 @@ pub(crate) enum Unanswered {
     TooLarge,
     /// There is no room for another channel.
     NoRoom,
+    /// No rules know channels of its namespace.
+    UnknownNamespace,
+}
+
+impl From<NoChannel> for Unanswered {
+    fn from(why: NoChannel) -> Self {
+        match why {
+            NoChannel::NoRoom => Self::NoRoom,
+            NoChannel::UnknownNamespace => Self::UnknownNamespace,
+        }
+    }
 }
 
 /// Asks until there is room, then waits for the answers of all shards asked.

@@ -7,6 +7,7 @@ mod metrics;
 mod numbers;
 mod pages;
 mod process;
+pub(crate) mod reload;
 mod stats;
 mod visitors;
 
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use stentor_shards::{Handle, Inbox};
 use tokio::sync::{oneshot, watch};
+
+use self::reload::{Origin, Reloads};
 
 /// The connections that wait at the admin address until they are accepted.
 const BACKLOG: i32 = 128;
@@ -57,6 +60,7 @@ pub(crate) struct State {
     settings: Arc<Settings>,
     began: Instant,
     once: api::Once<stentor_shards::Position>,
+    reloads: Reloads,
 }
 
 /// The running thread; dropping it ends it when those whom it has accepted are answered.
@@ -67,6 +71,7 @@ pub(crate) struct Control {
     /// Whether another process serves the admin address, or nobody will.
     admin_over: watch::Sender<bool>,
     stop: Option<oneshot::Sender<()>>,
+    reloads: Reloads,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -74,6 +79,11 @@ impl Control {
     /// The address of the admin listener, if there is one.
     pub(crate) fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Where to ask for a reload.
+    pub(crate) fn reloads(&self) -> Reloads {
+        self.reloads.clone()
     }
 
     /// The admin listener for another process, and whom to tell when that one serves it; once.
@@ -117,6 +127,7 @@ pub(crate) fn start(
     settings: Settings,
     listener: Option<TcpListener>,
     inbox: Inbox,
+    origin: Origin,
 ) -> io::Result<Control> {
     let admin = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let lent = listener.as_ref().map(TcpListener::try_clone).transpose()?.map(OwnedFd::from);
@@ -124,11 +135,16 @@ pub(crate) fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     let settings = Arc::new(settings);
-    let state = State { shards, settings, began: Instant::now(), once: api::Once::new() };
+    let (reloads, requests) = Reloads::new();
+    let kept = reloads.clone();
+    let once = api::Once::new();
+    let state = State { shards, settings, began: Instant::now(), once, reloads: reloads.clone() };
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async move {
             let public = visitors::receive(inbox, state.clone());
-            let private = admin::serve(listener, is_over, state);
+            let private = admin::serve(listener, is_over, state.clone());
+            let again = reload::serve(requests, reloads, origin, state.shards);
+            tokio::spawn(again);
             let served = async { tokio::join!(public, private) };
             tokio::pin!(served);
             tokio::select! {
@@ -138,7 +154,8 @@ pub(crate) fn start(
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, served).await;
         });
     })?;
-    Ok(Control { admin, lent, admin_over, stop: Some(stop), thread: Some(thread) })
+    let (stop, thread) = (Some(stop), Some(thread));
+    Ok(Control { admin, lent, admin_over, stop, reloads: kept, thread })
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -19,6 +19,7 @@ use crate::model::past::Behind;
 use crate::model::report::Here;
 use crate::model::shape::Shape;
 use crate::net::Net;
+use crate::rules::ChannelRules;
 use crate::wire::entry::Entry;
 use crate::wire::machine::Machine;
 
@@ -104,6 +105,13 @@ pub(crate) struct Extra {
     brief: Option<Box<Brief>>,
 }
 
+/// What a client may still publish into a namespace that has a rate of its own.
+#[derive(Debug)]
+pub(crate) struct NamespaceRate {
+    pub(crate) rules: Arc<ChannelRules>,
+    pub(crate) bucket: Bucket,
+}
+
 /// The part of a client that is there for a short time: while it shakes hands or waits for
 /// something, or has lately used up some of a limit.
 #[derive(Default)]
@@ -114,6 +122,8 @@ pub(crate) struct Brief {
     pub(crate) messages: Option<Bucket>,
     pub(crate) bytes: Option<Bucket>,
     pub(crate) errors: Option<Bucket>,
+    /// Of namespaces with a rate of their own; there are never more of these than namespaces.
+    pub(crate) rates: Vec<NamespaceRate>,
     pub(crate) held: Option<(ShardId, Ask)>,
     /// Joins that wait for a home.
     pub(crate) joining: usize,
@@ -130,6 +140,7 @@ impl Brief {
             && self.messages.is_none()
             && self.bytes.is_none()
             && self.errors.is_none()
+            && self.rates.is_empty()
             && self.held.is_none()
             && self.joining == 0
             && self.gatherings.is_empty()

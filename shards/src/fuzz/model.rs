@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::input::Input;
 use crate::config::DuplicateUser;
 use crate::model::bucket::Bucket;
-use crate::model::channel::{Channels, NoRoom};
+use crate::model::channel::{Channels, NoChannel};
 use crate::model::directory::{Directory, Verdict};
 use crate::model::id::{ChannelIndex, ClientId, Place, ShardId, Slot};
 use crate::model::message::Epoch;
@@ -161,7 +161,7 @@ fn directory(input: &mut Input<'_>) {
 /// Channels are a map from names to lists of members; under pressure an idle one goes.
 fn channels(input: &mut Input<'_>) {
     const COUNT_MAX: usize = 4;
-    let mut channels = Channels::new(COUNT_MAX, Epoch(1));
+    let mut channels = Channels::new(COUNT_MAX, Epoch(1), Arc::default());
     let mut map: BTreeMap<Arc<str>, Vec<Slot>> = BTreeMap::new();
     while !input.rest.is_empty() {
         let name: Arc<str> = ["a", "b", "c", "d", "e", "f"][input.below(6)].into();
@@ -174,7 +174,7 @@ fn channels(input: &mut Input<'_>) {
                 let room = known || map.len() < COUNT_MAX || idle > 0;
                 let index = channels.find_or_add(&name, ShardId(0));
                 assert_eq!(index.is_err(), !room);
-                assert_eq!(index, channels.find(&name).ok_or(NoRoom));
+                assert_eq!(index, channels.find(&name).ok_or(NoChannel::NoRoom));
                 let pressed = !known && map.len() >= COUNT_MAX && idle > 0;
                 assert_eq!(channels.forgotten() - before, u64::from(pressed));
                 map.retain(|name, members| !members.is_empty() || channels.find(name).is_some());

@@ -38,7 +38,7 @@ impl Home<'_> {
             }
             Behind::Since(Since { epoch, offset }) => {
                 let known = channel.order.knows(epoch, offset);
-                if !known || !channel.rules.recovery && offset < newest.offset {
+                if !known || !channel.terms.rules.recovery && offset < newest.offset {
                     return (newest, None);
                 }
                 offset

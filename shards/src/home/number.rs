@@ -6,7 +6,7 @@ use super::Home;
 use crate::clock::unix_ms;
 use crate::mesh::parcel::{Deliver, Outcome};
 use crate::mesh::reply::ReplyTo;
-use crate::model::channel::NoRoom;
+use crate::model::channel::NoChannel;
 use crate::model::id::{ShardId, shards_of};
 use crate::model::message::{Position, Publication};
 
@@ -15,14 +15,18 @@ impl Home<'_> {
     pub(super) fn number(
         &mut self,
         mut publication: Arc<Publication>,
-        reply: ReplyTo<Result<Position, NoRoom>>,
+        reply: ReplyTo<Result<Position, NoChannel>>,
     ) {
         let me = self.port.me;
-        let Ok(index) = self.rooms.channels.find_or_add(&publication.channel, me) else {
-            return self.refuse(reply);
+        let index = match self.rooms.channels.find_or_add(&publication.channel, me) {
+            Ok(index) if self.rooms.channels.get(index).terms.is_gone() => {
+                return self.refuse(reply, NoChannel::UnknownNamespace);
+            }
+            Ok(index) => index,
+            Err(why) => return self.refuse(reply, why),
         };
         let channel = self.rooms.channels.at(index);
-        let keeps = channel.rules.history.is_on() && !publication.skips_history();
+        let keeps = channel.terms.rules.history.is_on() && !publication.skips_history();
         let order = &mut channel.order;
         if publication.version().is_some_and(|version| !order.takes(version)) {
             let newest = order.newest;
@@ -53,7 +57,7 @@ impl Home<'_> {
         &mut self,
         channel: &Arc<str>,
         position: Position,
-        reply: ReplyTo<Result<Position, NoRoom>>,
+        reply: ReplyTo<Result<Position, NoChannel>>,
     ) {
         match reply {
             ReplyTo::Nobody => {}
@@ -65,13 +69,13 @@ impl Home<'_> {
         }
     }
 
-    fn refuse(&mut self, reply: ReplyTo<Result<Position, NoRoom>>) {
+    fn refuse(&mut self, reply: ReplyTo<Result<Position, NoChannel>>, why: NoChannel) {
         match reply {
             ReplyTo::Nobody => {}
-            ReplyTo::Bridge(reply) => reply.send(Err(NoRoom)),
+            ReplyTo::Bridge(reply) => reply.send(Err(why)),
             ReplyTo::Client(to, id) => {
-                let parcel = Deliver::Answer { to, id: Some(id), outcome: Outcome::NoRoom };
-                self.port.deliver(to.shard, parcel);
+                let outcome = Outcome::NoChannel(why);
+                self.port.deliver(to.shard, Deliver::Answer { to, id: Some(id), outcome });
             }
         }
     }
@@ -80,7 +84,7 @@ impl Home<'_> {
     pub(super) fn admit_shard(&mut self, channel: &Arc<str>, by: ShardId) {
         let channel = Arc::clone(channel);
         let answer = match self.rooms.channels.find_or_add(&channel, self.port.me) {
-            Err(NoRoom) => Deliver::Unsubscribable { channel },
+            Err(why) => Deliver::Unsubscribable { channel, why },
             Ok(index) => {
                 let order = &mut self.rooms.channels.at(index).order;
                 order.shards |= by.bit();

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::reply::{Reply, ReplyTo};
 use crate::close::CloseReason;
-use crate::model::channel::NoRoom;
+use crate::model::channel::NoChannel;
 use crate::model::directory::Verdict;
 use crate::model::history::Query;
 use crate::model::id::{ClientId, RequestId, ShardId};
@@ -15,6 +15,7 @@ use crate::model::message::{Position, Publication};
 use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 use crate::model::snapshot::Saved;
+use crate::rules::Rules;
 
 /// A client's claim, which its owner grants or refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub(crate) enum Asker {
 pub(crate) enum Ask {
     Publish {
         publication: Arc<Publication>,
-        reply: ReplyTo<Result<Position, NoRoom>>,
+        reply: ReplyTo<Result<Position, NoChannel>>,
     },
     Direct {
         user: Arc<str>,
@@ -148,8 +149,8 @@ pub(crate) enum Outcome {
         channel: Arc<str>,
         found: Result<HistoryPage, HistoryFault>,
     },
-    /// The home has no room for another channel.
-    NoRoom,
+    /// The home cannot have the channel.
+    NoChannel(NoChannel),
 }
 
 /// On the deliver lane, whose receiver never waits for anything.
@@ -159,7 +160,7 @@ pub(crate) enum Deliver {
     Direct { to: Vec<ClientId>, publication: Arc<Publication> },
     Answer { to: ClientId, id: Option<RequestId>, outcome: Outcome },
     Subscribed { channel: Arc<str>, newest: Position, watched: bool },
-    Unsubscribable { channel: Arc<str> },
+    Unsubscribable { channel: Arc<str>, why: NoChannel },
     Claimed { client: ClientId, claim: Claim, verdict: Verdict },
     Close { client: ClientId, reason: CloseReason },
     Here { to: ClientId, request: u32, here: Here },
@@ -194,6 +195,11 @@ pub(crate) enum Instruction {
     Save {
         place: usize,
         reply: Reply<Saved>,
+    },
+    /// Puts other rules of channels in force.
+    Rules {
+        rules: Arc<Rules>,
+        reply: Reply<()>,
     },
     Disconnect {
         client: ClientId,

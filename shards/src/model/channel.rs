@@ -12,7 +12,7 @@ use super::id::{ChannelIndex, ClientId, RequestId, ShardId};
 use super::members::Members;
 use super::message::{Epoch, Position, Publication, Version};
 use super::past::Since;
-use crate::rules::{ChannelRules, Rules};
+use crate::rules::{ChannelRules, Rules, Terms};
 
 /// The facts that only the home of a channel keeps.
 #[derive(Debug)]
@@ -94,9 +94,9 @@ pub(crate) struct JoinRequest {
 pub(crate) struct Channel {
     pub(crate) name: Arc<str>,
     pub(crate) home: ShardId,
+    /// All that the rules in force say about it.
+    pub(crate) terms: Terms,
     pub(crate) order: Order,
-    /// The rules of its namespace.
-    pub(crate) rules: Arc<ChannelRules>,
     pub(crate) subscription: Subscription,
     /// The default channel stays subscribed: its clients never wait.
     pub(crate) pinned: bool,
@@ -138,15 +138,15 @@ impl Channel {
     }
 }
 
-/// The shard has no room for another channel.
+/// A channel cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no room for another channel")]
-pub struct NoRoom;
-
-/// The rules of a channel. Requests for a namespace that does not exist are refused before a shard
-/// meets its channels; one that a reload took away leaves its channels under the default rules.
-fn rules_of<'a>(rules: &'a Rules, name: &str) -> &'a Arc<ChannelRules> {
-    rules.of(name).unwrap_or_else(|| rules.default_rules())
+pub enum NoChannel {
+    /// The shard has no room for another one.
+    #[error("no room for another channel")]
+    NoRoom,
+    /// No rules say anything about channels of its namespace.
+    #[error("unknown namespace")]
+    UnknownNamespace,
 }
 
 /// All channels of a shard, by name and by index.
@@ -168,7 +168,7 @@ const LOOKS_MAX: usize = 64;
 
 impl Channels {
     /// A table for at most `count_max` channels, whose numberings begin with `epoch`.
-    pub(crate) fn new(count_max: usize, epoch: Epoch) -> Self {
+    pub(crate) fn new(count_max: usize, epoch: Epoch, rules: Arc<Rules>) -> Self {
         Self {
             names: HashMap::default(),
             slab: Slab::new(),
@@ -176,13 +176,17 @@ impl Channels {
             look_at: 0,
             forgotten: 0,
             epoch,
-            rules: Arc::default(),
+            rules,
         }
+    }
+
+    pub(crate) fn rules(&self) -> &Arc<Rules> {
+        &self.rules
     }
 
     /// The rules of a channel that this shard may not know.
     pub(crate) fn rules_of(&self, name: &str) -> &Arc<ChannelRules> {
-        rules_of(&self.rules, name)
+        self.rules.of(name).unwrap_or_else(|| self.rules.default_rules())
     }
 
     /// The position at which a channel begins that is met now.
@@ -190,10 +194,14 @@ impl Channels {
         Position::start(self.epoch)
     }
 
-    /// Puts all channels under other rules, from now on.
+    /// Puts other rules in force. A channel whose namespace is there no longer keeps the terms that
+    /// it had for the members that it has, and is closed to all else.
     pub(crate) fn set_rules(&mut self, rules: Arc<Rules>) {
         for (_, channel) in &mut self.slab {
-            channel.rules = Arc::clone(rules_of(&rules, &channel.name));
+            channel.terms = match rules.terms(&channel.name) {
+                Some(terms) => terms,
+                None => channel.terms.clone().gone(),
+            };
         }
         self.rules = rules;
     }
@@ -235,21 +243,23 @@ impl Channels {
     }
 
     /// The channel of that name, known from now on. Under pressure an idle channel is forgotten for
-    /// it.
+    /// it. The name of an unknown namespace costs nothing.
     pub(crate) fn find_or_add(
         &mut self,
         name: &Arc<str>,
         home: ShardId,
-    ) -> Result<ChannelIndex, NoRoom> {
+    ) -> Result<ChannelIndex, NoChannel> {
         if let Some(index) = self.find(name) {
             return Ok(index);
         }
+        let terms = self.rules.terms(name).ok_or(NoChannel::UnknownNamespace)?;
         if self.slab.len() >= self.count_max {
             self.forget_an_idle_one()?;
         }
         let index = self.slab.insert(Channel {
             name: Arc::clone(name),
             home,
+            terms,
             order: Order {
                 newest: Position::start(self.epoch),
                 shards: 0,
@@ -258,7 +268,6 @@ impl Channels {
                 ancestors: None,
                 version: None,
             },
-            rules: Arc::clone(rules_of(&self.rules, name)),
             subscription: Subscription::None,
             pinned: false,
             waiting: Vec::new(),
@@ -277,7 +286,7 @@ impl Channels {
 
     /// Looks at a few channels for one that is idle, and next time at the next few: among many
     /// that are in use, a look at all of them for each new name would be a way to stop the shard.
-    fn forget_an_idle_one(&mut self) -> Result<(), NoRoom> {
+    fn forget_an_idle_one(&mut self) -> Result<(), NoChannel> {
         for _ in 0..LOOKS_MAX.min(self.slab.len()) {
             let index = self.look_at;
             // Room is used again before the slab grows, so no index is beyond the bound.
@@ -290,7 +299,7 @@ impl Channels {
                 return Ok(());
             }
         }
-        Err(NoRoom)
+        Err(NoChannel::NoRoom)
     }
 
     pub(crate) fn remove(&mut self, index: ChannelIndex) {
@@ -305,10 +314,49 @@ mod tests {
     use super::*;
     use crate::model::id::Slot;
     use crate::model::shape::Shape;
+    use crate::rules::{ChannelRules, Denied, Marks, Standing};
+
+    fn channels(count_max: usize, epoch: Epoch) -> Channels {
+        Channels::new(count_max, epoch, Arc::default())
+    }
+
+    fn rules_of(namespaces: &[&str]) -> Arc<Rules> {
+        let namespaces = namespaces.iter().map(|name| ChannelRules::open(name)).collect();
+        Arc::new(Rules::new(Marks::default(), ChannelRules::open(""), namespaces).unwrap())
+    }
+
+    #[test]
+    fn a_channel_of_an_unknown_namespace_takes_no_room() {
+        let mut channels = Channels::new(1, Epoch(1), rules_of(&["chat"]));
+        let home = ShardId(0);
+        let unknown = channels.find_or_add(&"news:1".into(), home);
+        assert_eq!(unknown, Err(NoChannel::UnknownNamespace));
+        assert_eq!((channels.len(), channels.forgotten()), (0, 0));
+        assert!(channels.find_or_add(&"chat:1".into(), home).is_ok());
+        // An unknown one makes nobody go either.
+        assert_eq!(channels.find_or_add(&"news:1".into(), home), unknown);
+        assert_eq!((channels.len(), channels.forgotten()), (1, 0));
+    }
+
+    #[test]
+    fn other_rules_reach_the_channels_that_are_known() {
+        let mut channels = Channels::new(4, Epoch(1), rules_of(&["chat", "news"]));
+        let home = ShardId(0);
+        let chat = channels.find_or_add(&"chat:1".into(), home).unwrap();
+        let news = channels.find_or_add(&"news:1".into(), home).unwrap();
+        channels.set_rules(rules_of(&["chat"]));
+        assert!(channels.get(chat).terms.publish_is_free());
+        let terms = &channels.get(news).terms;
+        assert!(terms.is_gone() && !terms.publish_is_free() && &*terms.rules.name == "news");
+        let verdict = channels.rules().may_subscribe(terms, "news:1", Standing::default());
+        assert_eq!(verdict, Err(Denied::UnknownNamespace));
+        channels.set_rules(rules_of(&["chat", "news"]));
+        assert!(!channels.get(news).terms.is_gone());
+    }
 
     #[test]
     fn under_pressure_only_idle_channels_are_forgotten() {
-        let mut channels = Channels::new(2, Epoch(1));
+        let mut channels = channels(2, Epoch(1));
         let home = ShardId(0);
         let busy = channels.find_or_add(&"busy".into(), home).unwrap();
         channels.at(busy).members.add(Slot(3), Shape(0));
@@ -317,7 +365,7 @@ mod tests {
         assert_eq!(channels.find("idle"), None);
         assert_eq!(channels.find("third"), Some(third));
         channels.at(third).members.add(Slot(4), Shape(2));
-        assert_eq!(channels.find_or_add(&"fourth".into(), home), Err(NoRoom));
+        assert_eq!(channels.find_or_add(&"fourth".into(), home), Err(NoChannel::NoRoom));
         assert_eq!(channels.find_or_add(&"busy".into(), home), Ok(busy));
     }
 
@@ -325,7 +373,7 @@ mod tests {
     #[test]
     fn a_full_table_is_looked_through_in_parts() {
         let count = 4 * LOOKS_MAX;
-        let mut channels = Channels::new(count, Epoch(1));
+        let mut channels = channels(count, Epoch(1));
         for number in 0..count {
             let name: Arc<str> = number.to_string().into();
             let index = channels.find_or_add(&name, ShardId(0)).unwrap();
@@ -340,17 +388,17 @@ mod tests {
 
     #[test]
     fn a_channel_whose_home_still_counts_on_this_shard_is_not_forgotten() {
-        let mut channels = Channels::new(1, Epoch(1));
+        let mut channels = channels(1, Epoch(1));
         let index = channels.find_or_add(&"left".into(), ShardId(1)).unwrap();
         channels.at(index).subscription = Subscription::Live;
-        assert_eq!(channels.find_or_add(&"next".into(), ShardId(1)), Err(NoRoom));
+        assert_eq!(channels.find_or_add(&"next".into(), ShardId(1)), Err(NoChannel::NoRoom));
         channels.at(index).subscription = Subscription::None;
         assert!(channels.find_or_add(&"next".into(), ShardId(1)).is_ok());
     }
 
     #[test]
     fn a_channel_that_comes_back_after_it_was_forgotten_has_another_epoch() {
-        let mut channels = Channels::new(1, Epoch(u32::MAX));
+        let mut channels = channels(1, Epoch(u32::MAX));
         let home = ShardId(0);
         let index = channels.find_or_add(&"room".into(), home).unwrap();
         let before = channels.get(index).order.newest.epoch;

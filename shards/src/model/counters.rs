@@ -85,6 +85,7 @@ macro_rules! numbers {
                 stalls: Counter,
                     "Turns in which this shard waited for room to pass publications on";
                 absences: Counter, "Times that this shard was stopped or had no core for too long";
+                denied: Counter, "Requests that the rules of channels did not allow";
                 rate_limited: Counter, "Messages over a rate limit";
                 errors: Counter, "Errors that JSON clients were answered with";
                 turns: Counter, "Turns of the shard's loop";

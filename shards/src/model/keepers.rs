@@ -54,9 +54,9 @@ impl Keepers {
     }
 
     /// Begins the history of a channel, behind an offset.
-    fn begin(&mut self, index: ChannelIndex, floor: u64) -> Box<History> {
+    fn begin(&mut self, index: ChannelIndex, floor: u64) -> History {
         self.list.push(index);
-        Box::new(History::new(floor, self.list.len() - 1))
+        History::new(floor, self.list.len() - 1)
     }
 
     fn let_go(&mut self, evicted: Evicted) {
@@ -75,8 +75,8 @@ impl Rooms {
         let history = channel
             .order
             .history
-            .get_or_insert_with(|| keepers.begin(index, publication.offset - 1));
-        let evicted = history.keep(publication, now_ms, &channel.rules.history);
+            .get_or_insert_with(|| Box::new(keepers.begin(index, publication.offset - 1)));
+        let evicted = history.keep(publication, now_ms, &channel.terms.rules.history);
         self.settle_history(index, evicted);
         while self.keepers.bytes > self.keepers.bytes_max {
             self.press_one_out();
@@ -105,7 +105,7 @@ impl Rooms {
     pub(crate) fn trim_history(&mut self, index: ChannelIndex, now_ms: u64) {
         let channel = self.channels.at(index);
         if let Some(history) = &mut channel.order.history {
-            let evicted = history.trim(now_ms, &channel.rules.history);
+            let evicted = history.trim(now_ms, &channel.terms.rules.history);
             self.settle_history(index, evicted);
         }
     }
@@ -163,10 +163,10 @@ impl Rooms {
             }
             channel.order.go_on(newest, &ancestors);
             channel.fanned.offset = newest.offset;
-            if !channel.rules.history.is_on() || publications.is_empty() {
+            if !channel.terms.rules.history.is_on() || publications.is_empty() {
                 continue;
             }
-            channel.order.history = Some(self.keepers.begin(index, floor));
+            channel.order.history = Some(Box::new(self.keepers.begin(index, floor)));
             for publication in publications {
                 let age_ms = unix_ms.saturating_sub(publication.time_ms);
                 self.keep(index, publication, now_ms.saturating_sub(age_ms));
@@ -187,7 +187,10 @@ impl Rooms {
         let mut records = 0;
         for (next, channel) in self.channels.iter_from(place) {
             let order = &channel.order;
-            if channel.home != me || order.newest.offset == 0 || !channel.rules.history.is_on() {
+            if channel.home != me
+                || order.newest.offset == 0
+                || !channel.terms.rules.history.is_on()
+            {
                 continue;
             }
             let history = order.history.as_deref();
@@ -249,9 +252,8 @@ mod tests {
     fn rooms(size: u32, bytes_max: usize) -> Rooms {
         let history = HistoryRules { size, ttl: Duration::from_secs(1), bytes: 1 << 20 };
         let rules = ChannelRules { history, ..ChannelRules::open("") };
-        let mut rooms = Rooms::new(100, Epoch(1), bytes_max);
-        rooms.channels.set_rules(Arc::new(Rules::new(Marks::default(), rules, vec![]).unwrap()));
-        rooms
+        let rules = Arc::new(Rules::new(Marks::default(), rules, vec![]).unwrap());
+        Rooms::new(100, Epoch(1), rules, bytes_max)
     }
 
     fn publish(rooms: &mut Rooms, channel: &str, bytes: usize, now_ms: u64) -> ChannelIndex {

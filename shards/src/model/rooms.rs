@@ -6,6 +6,7 @@ use super::channel::Channels;
 use super::id::ChannelIndex;
 use super::keepers::Keepers;
 use super::message::{Epoch, Publication};
+use crate::rules::Rules;
 
 /// A tick is fanned out when a channel's publications reach this: joining costs little up to here,
 /// and more beyond.
@@ -31,11 +32,16 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    /// Rooms for so many channels, whose histories take `history_bytes` of memory together at
-    /// most.
-    pub(crate) fn new(channels_max: usize, epoch: Epoch, history_bytes: usize) -> Self {
+    /// Rooms for so many channels, under some rules. Their histories take `history_bytes` of memory
+    /// together at most.
+    pub(crate) fn new(
+        channels_max: usize,
+        epoch: Epoch,
+        rules: Arc<Rules>,
+        history_bytes: usize,
+    ) -> Self {
         Self {
-            channels: Channels::new(channels_max, epoch),
+            channels: Channels::new(channels_max, epoch, rules),
             dirty: Vec::new(),
             tick_is_full: false,
             open_bytes: 0,

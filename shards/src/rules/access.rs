@@ -58,14 +58,15 @@ pub struct Terms {
     /// Its name lists users.
     limited: bool,
     namespace: Namespace,
-    /// Any client may publish.
-    publish_is_open: bool,
+    /// Any client may publish what the server itself takes.
+    publish_is_free: bool,
 }
 
 impl Terms {
-    /// Returns `true` if any client may publish.
-    pub fn publish_is_open(&self) -> bool {
-        self.publish_is_open
+    /// Returns `true` if any client may publish all that the server itself takes, as often as that
+    /// allows.
+    pub fn publish_is_free(&self) -> bool {
+        self.publish_is_free
     }
 
     /// Returns `true` if the namespace exists no longer.
@@ -77,7 +78,7 @@ impl Terms {
     /// that it has, and nobody else comes in.
     #[must_use]
     pub fn gone(self) -> Self {
-        Self { namespace: Namespace::Gone, publish_is_open: false, ..self }
+        Self { namespace: Namespace::Gone, publish_is_free: false, ..self }
     }
 }
 
@@ -87,9 +88,13 @@ impl Rules {
         let rules = Arc::clone(self.of(channel)?);
         let private = self.marks.is_private(channel);
         let limited = self.marks.users(channel).is_some();
-        let publish_is_open = rules.publish == Publish::Anyone && !private && !limited;
+        let publish_is_free = rules.publish == Publish::Anyone
+            && !private
+            && !limited
+            && rules.message_bytes.is_none()
+            && rules.messages_per_second.is_none();
         let namespace = Namespace::There;
-        Some(Terms { rules, private, limited, namespace, publish_is_open })
+        Some(Terms { rules, private, limited, namespace, publish_is_free })
     }
 
     /// Decides about a subscription.
@@ -125,7 +130,7 @@ impl Rules {
         channel: &str,
         client: Standing<'_>,
     ) -> Result<(), Denied> {
-        if terms.publish_is_open {
+        if terms.publish_is_free {
             return Ok(());
         }
         self.check_name(terms, channel, client)?;

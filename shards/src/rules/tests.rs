@@ -96,7 +96,7 @@ fn who_may_publish() {
         assert_eq!(rules.publish("n:1", user("ana")), with_user, "{who:?}");
         assert_eq!(rules.publish("n:1", SUBSCRIBER), subscriber, "{who:?}");
         assert_eq!(rules.publish("n:1", WITH_TOKEN), with_token, "{who:?}");
-        let open = rules.terms("n:1").unwrap().publish_is_open();
+        let open = rules.terms("n:1").unwrap().publish_is_free();
         assert_eq!(open, who == Publish::Anyone);
     }
 }
@@ -109,7 +109,7 @@ fn a_private_channel_needs_a_token_whatever_its_rules_say() {
         assert_eq!(rules.subscribe(channel, WITH_TOKEN), Ok(()), "{channel}");
         assert_eq!(rules.publish(channel, user("ana")), Err(Denied::NeedsToken), "{channel}");
         assert_eq!(rules.publish(channel, SUBSCRIBER), Ok(()), "{channel}");
-        assert!(!rules.terms(channel).unwrap().publish_is_open(), "{channel}");
+        assert!(!rules.terms(channel).unwrap().publish_is_free(), "{channel}");
     }
     for channel in ["room$", "chat:$1", "chat$:1"] {
         let allowed = rules.subscribe(channel, ANONYMOUS);
@@ -165,14 +165,14 @@ fn marks_can_be_others_or_none() {
     };
     let none = Rules::new(none, ChannelRules::open(""), Vec::new()).unwrap();
     assert_eq!(none.subscribe("$a#1", ANONYMOUS), Ok(()));
-    assert!(none.terms("$a#1").unwrap().publish_is_open());
+    assert!(none.terms("$a#1").unwrap().publish_is_free());
 }
 
 #[test]
 fn channels_of_a_namespace_that_went_are_closed() {
     let rules = rules(vec![ChannelRules::open("chat")]);
     let gone = rules.terms("chat:1").unwrap().gone();
-    assert!(gone.is_gone() && !gone.publish_is_open());
+    assert!(gone.is_gone() && !gone.publish_is_free());
     assert_eq!(rules.may_publish(&gone, "chat:1", SUBSCRIBER), Err(Denied::UnknownNamespace));
     assert_eq!(rules.may_subscribe(&gone, "chat:1", WITH_TOKEN), Err(Denied::UnknownNamespace));
 }

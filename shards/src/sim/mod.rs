@@ -16,6 +16,8 @@ pub(crate) mod dice;
 #[cfg(test)]
 mod entries;
 pub(crate) mod reader;
+#[cfg(test)]
+mod rules;
 pub(crate) mod run;
 #[cfg(test)]
 mod several;

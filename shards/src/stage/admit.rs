@@ -10,13 +10,14 @@ use std::sync::Arc;
 use crate::client::state::Phase;
 use crate::home::claims::owner_of;
 use crate::mesh::parcel::{Ask, Claim};
-use crate::model::channel::{NoRoom, Subscription, Waiter};
+use crate::model::channel::{Subscription, Waiter};
 use crate::model::directory::Verdict;
 use crate::model::id::{ClientId, Slot};
 use crate::net::Net;
 use crate::notice::Notice;
 use crate::shard::Shard;
 use crate::stage::conclude::Admission;
+use crate::stage::permit::Barred;
 use crate::wire::entry::Entry;
 use crate::wire::forwarded::limit_key;
 use crate::wire::origin::origin_allowed;
@@ -35,10 +36,17 @@ impl<N: Net> Shard<N> {
         if entry.channels.is_empty() && !entry.dialect.has_requests() {
             entry.channels.push(Arc::clone(&self.clients.config.default_channel));
         }
+        for channel in &entry.channels {
+            if let Err(Barred::Denied(why)) =
+                self.permit_subscribe(channel, entry.user.as_deref(), false)
+            {
+                return Admission::Refused(Refusal::Denied { channel: (**channel).into(), why });
+            }
+        }
         self.clients.roster.state_mut(slot).wait();
         let claims = self.claim(slot, entry);
         match self.await_channels(slot, entry) {
-            Err(NoRoom) => Admission::Refused(Refusal::ChannelRoom),
+            Err(refusal) => Admission::Refused(refusal),
             Ok(channels) if claims + channels == 0 => Admission::Admitted,
             Ok(channels) => Admission::Waiting(claims + channels),
         }
@@ -162,11 +170,11 @@ impl<N: Net> Shard<N> {
 
     /// Subscribes to the channels of an entry. Returns the number of those for which the client
     /// waits now.
-    fn await_channels(&mut self, slot: Slot, entry: &Entry) -> Result<usize, NoRoom> {
+    fn await_channels(&mut self, slot: Slot, entry: &Entry) -> Result<usize, Refusal> {
         let client = self.clients.roster.id(slot);
         let mut awaited = 0;
         for name in &entry.channels {
-            let index = self.subscribe(name)?;
+            let index = self.subscribe(name).map_err(|why| Refusal::of(why, name))?;
             let channel = self.rooms.channels.at(index);
             if channel.subscription != Subscription::Live {
                 channel.waiting.push(Waiter { client, join: None });
@@ -184,7 +192,7 @@ impl<N: Net> Shard<N> {
             return;
         };
         let outcome = match self.await_channels(slot, &pending.entry) {
-            Err(NoRoom) => Admission::Refused(Refusal::ChannelRoom),
+            Err(refusal) => Admission::Refused(refusal),
             Ok(0) => Admission::Admitted,
             Ok(awaited) => Admission::Waiting(awaited),
         };

@@ -8,13 +8,15 @@ use crate::close::CloseReason;
 use crate::mesh::parcel::Ask;
 use crate::mesh::reply::ReplyTo;
 use crate::model::bucket::Bucket;
-use crate::model::channel::{JoinRequest, NoRoom};
+use crate::model::channel::{Channel, JoinRequest};
 use crate::model::history::Query;
-use crate::model::id::{RequestId, ShardId, Slot};
+use crate::model::id::{ChannelIndex, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
 use crate::model::past::Wanted;
 use crate::net::Net;
+use crate::rules::Terms;
 use crate::shard::Shard;
+use crate::stage::permit::Barred;
 use crate::stage::submit::{Flow, Weight};
 use crate::stage::who::TooMany;
 use crate::wire::command::{Command, ErrorCode, Mistake};
@@ -39,6 +41,8 @@ const HISTORY_BYTES_MAX: usize = 64 << 10;
 struct Target {
     channel: Arc<str>,
     home: ShardId,
+    /// Its place here, if it is known here.
+    index: Option<ChannelIndex>,
 }
 
 impl<N: Net> Shard<N> {
@@ -93,6 +97,17 @@ impl<N: Net> Shard<N> {
         id: Option<RequestId>,
     ) -> Result<Flow, Mistake> {
         let (target, id) = self.target(slot, channel.as_deref(), id)?;
+        let terms = target.index.map(|index| &self.rooms.channels.get(index).terms);
+        if !terms.is_some_and(Terms::publish_is_free) {
+            let Target { channel, index, .. } = &target;
+            if let Err(barred) = self.permit_publish(slot, channel, *index, payload.len()) {
+                return if self.clients.dialect(slot).has_requests() {
+                    Err(barred_mistake(barred, id))
+                } else {
+                    Ok(Flow::Over(barred.close_reason()))
+                };
+            }
+        }
         let publication = self.publication(slot, target.channel, payload);
         let reply = self.reply_to(slot, id);
         Ok(self.submit(slot, target.home, Ask::Publish { publication, reply }))
@@ -126,8 +141,11 @@ impl<N: Net> Shard<N> {
             return Err(Mistake::new(ErrorCode::TooManyChannels, text, join.id));
         }
         let id = join.id.clone();
+        let user = self.clients.roster.get(slot).and_then(|client| client.user.clone());
+        self.permit_subscribe(name, user.as_deref(), join.presence)
+            .map_err(|barred| barred_mistake(barred, id.clone()))?;
         self.join_channel(slot, &name.into(), join)
-            .map_err(|NoRoom| Mistake::new(ErrorCode::NoRoom, "no room for another channel", id))?;
+            .map_err(|why| Mistake::new(ErrorCode::of(why), why.to_string(), id))?;
         Ok(Flow::On)
     }
 
@@ -149,6 +167,8 @@ impl<N: Net> Shard<N> {
         id: Option<RequestId>,
     ) -> Result<Flow, Mistake> {
         let (target, id) = self.target(slot, channel.as_deref(), id)?;
+        self.permit_who(slot, &target.channel)
+            .map_err(|barred| barred_mistake(barred, id.clone()))?;
         let again = id.clone();
         self.ask_who(slot, target.channel, id)
             .map_err(|TooMany| Mistake::new(ErrorCode::Rate, "too many requests at once", again))?;
@@ -162,7 +182,15 @@ impl<N: Net> Shard<N> {
         wanted: Wanted,
         id: Option<RequestId>,
     ) -> Result<Flow, Mistake> {
-        let (Target { channel, home }, id) = self.target(slot, channel.as_deref(), id)?;
+        let (Target { channel, home, .. }, id) = self.target(slot, channel.as_deref(), id)?;
+        if let Err(barred) = self.permit_history(slot, &channel) {
+            let (code, text) = barred.error();
+            return Err(Mistake::new(code, text, id));
+        }
+        if wanted.since.is_some_and(|since| since.epoch.is_none()) {
+            let text = "the epoch is none of this server's";
+            return Err(Mistake::new(ErrorCode::WrongEpoch, text, id));
+        }
         // Without an id nobody could tell which question is answered.
         let Some(id) = id else {
             return Err(Mistake::new(ErrorCode::MissingField, "id is missing", None));
@@ -190,26 +218,34 @@ impl<N: Net> Shard<N> {
         if let Some(index) = self.rooms.channels.find(name) {
             // A known name is shared instead of copied, and was checked when it became known.
             let known = self.rooms.channels.get(index);
-            return Ok((Target { channel: Arc::clone(&known.name), home: known.home }, id));
+            return Ok((known_target(index, known), id));
         }
         let id = self.check_name(name, id)?;
-        Ok((Target { channel: name.into(), home: self.port.mesh.home_of(name) }, id))
+        let home = self.port.mesh.home_of(name);
+        Ok((Target { channel: name.into(), home, index: None }, id))
     }
 
     /// The channel of a client's URL.
     fn own_channel(&self, slot: Slot) -> Option<Target> {
         let client = self.clients.roster.get(slot)?;
-        if self.clients.dialect(slot).has_requests() {
-            let channel = Arc::clone(client.extra.as_ref()?.url_channel.as_ref()?);
-            let home = self.port.mesh.home_of(&*channel);
-            return Some(Target { channel, home });
+        let at = |index| known_target(index, self.rooms.channels.get(index));
+        let first = client.seat.map(|seat| seat.channel);
+        if !self.clients.dialect(slot).has_requests() {
+            // It never leaves its channel, and may be on its way there.
+            let way = || client.recalls().next().map(|one| one.channel);
+            return first.or_else(way).map(at);
         }
-        // A client without requests never leaves its channel.
-        let seat = client.seat.map(|seat| seat.channel);
-        // It may be on its way there.
-        let index = seat.or_else(|| client.recalls().next().map(|one| one.channel))?;
-        let channel = self.rooms.channels.get(index);
-        Some(Target { channel: Arc::clone(&channel.name), home: channel.home })
+        let name = client.extra.as_ref()?.url_channel.as_ref()?;
+        // Most clients sit there still, which spares the look for its name.
+        let same = |index| Arc::ptr_eq(&self.rooms.channels.get(index).name, name);
+        if let Some(index) = first.filter(|index| same(*index)) {
+            return Some(at(index));
+        }
+        if let Some(index) = self.rooms.channels.find(name) {
+            return Some(at(index));
+        }
+        let home = self.port.mesh.home_of(&**name);
+        Some(Target { channel: Arc::clone(name), home, index: None })
     }
 
     fn check_name(&self, name: &str, id: Option<RequestId>) -> Result<Option<RequestId>, Mistake> {
@@ -235,4 +271,13 @@ impl<N: Net> Shard<N> {
             payload,
         })
     }
+}
+
+fn known_target(index: ChannelIndex, known: &Channel) -> Target {
+    Target { channel: Arc::clone(&known.name), home: known.home, index: Some(index) }
+}
+
+fn barred_mistake(barred: Barred, id: Option<RequestId>) -> Mistake {
+    let (code, text) = barred.error();
+    Mistake::new(code, text, id)
 }

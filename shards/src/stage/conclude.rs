@@ -4,6 +4,8 @@
 //! Admission decides and writes nothing. Here is the only place that knows in which form its
 //! outcome leaves.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::client::Clients;
@@ -109,7 +111,10 @@ impl<N: Net> Shard<N> {
         self.clients.count_open();
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         if let Some(first) = entry.channels.first().filter(|_| entry.dialect.has_requests()) {
-            client.extra().url_channel = Some(first.clone());
+            // The channel's own name: it is shared, and tells the channel without a look-up.
+            let known = self.rooms.channels.find(first);
+            let known = known.map(|index| &self.rooms.channels.get(index).name);
+            client.extra().url_channel = Some(Arc::clone(known.unwrap_or(first)));
         }
         client.shed();
         let user = client.user.clone();
@@ -122,7 +127,8 @@ impl<N: Net> Shard<N> {
         });
         let channels: Vec<(&str, Position)> = channels.collect();
         let keeps = |index: &&ChannelIndex| {
-            self.rooms.channels.get(**index).rules.history.is_on() && !entry.dialect.has_requests()
+            self.rooms.channels.get(**index).terms.rules.history.is_on()
+                && !entry.dialect.has_requests()
         };
         let live =
             indices.first().filter(keeps).map(|&index| self.rooms.channels.get(index).fanned);

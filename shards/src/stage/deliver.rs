@@ -5,7 +5,7 @@
 
 use crate::client::state::Phase;
 use crate::mesh::parcel::{Ask, Deliver, Outcome};
-use crate::model::channel::{Subscription, Waiter};
+use crate::model::channel::{NoChannel, Subscription, Waiter};
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::Position;
 use crate::model::past::HistoryFault;
@@ -54,7 +54,7 @@ impl<N: Net> Shard<N> {
             Deliver::Subscribed { channel, newest, watched } => {
                 self.let_in(&channel, newest, watched);
             }
-            Deliver::Unsubscribable { channel } => self.turn_away(&channel),
+            Deliver::Unsubscribable { channel, why } => self.turn_away(&channel, why),
             Deliver::Claimed { client, claim, verdict } => {
                 self.take_claimed(client, &claim, verdict);
             }
@@ -93,19 +93,19 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Tells the clients that waited for a channel that there is no room for it.
-    fn turn_away(&mut self, channel: &str) {
+    /// Tells the clients that waited for a channel that it cannot be had.
+    fn turn_away(&mut self, channel: &str, why: NoChannel) {
         for Waiter { client, join } in self.take_unsubscribable(channel) {
             let Some(slot) = self.clients.roster.slot_of(client) else { continue };
             match join {
                 // It may have been refused for another reason meanwhile.
                 None if self.clients.roster.phase(slot) == Phase::Waiting => {
-                    self.refuse(slot, &Refusal::ChannelRoom);
+                    self.refuse(slot, &Refusal::of(why, channel));
                 }
                 None => {}
                 Some(join) => {
                     self.count_joining(slot, -1);
-                    self.tell_outcome(client, join.id.as_ref(), &Outcome::NoRoom);
+                    self.tell_outcome(client, join.id.as_ref(), &Outcome::NoChannel(why));
                 }
             }
         }
@@ -115,9 +115,13 @@ impl<N: Net> Shard<N> {
     /// the client's mistake.
     fn tell_outcome(&mut self, to: ClientId, id: Option<&RequestId>, outcome: &Outcome) {
         let Some(slot) = self.clients.listener(to) else { return };
+        let no_channel;
         let error = |code, text| Event::Error { code, text, id };
         let event = match (outcome, id) {
-            (Outcome::NoRoom, _) => error(ErrorCode::NoRoom, "no room for another channel"),
+            (Outcome::NoChannel(why), _) => {
+                no_channel = why.to_string();
+                error(ErrorCode::of(*why), &no_channel)
+            }
             (Outcome::Reached(0), _) => {
                 error(ErrorCode::UnknownUser, "nobody of that name is here")
             }

@@ -16,6 +16,7 @@ use crate::model::id::{ChannelIndex, ClientId, Slot};
 use crate::model::message::{Publication, Publications};
 use crate::model::shape::Shape;
 use crate::net::{Net, SLICES_MAX, Sent};
+use crate::rules::SlowRules;
 use crate::shard::Shard;
 use crate::wire::dialect::Dialect;
 
@@ -29,6 +30,8 @@ const LISTS_KEPT: usize = 4096;
 #[derive(Debug)]
 struct Frames {
     shape: Shape,
+    /// What happens to a client that is too slow for them.
+    slow: SlowRules,
     bytes: Range<usize>,
     /// The place of their ends in the list of ends. An end counts from the buffer's start.
     ends: Range<usize>,
@@ -74,11 +77,12 @@ struct Share {
 
 impl FanOut {
     /// Encodes publications in a shape. Returns the place of their frames.
-    fn encode(&mut self, shape: Shape, publications: Publications<'_>) -> usize {
+    fn encode(&mut self, shape: Shape, slow: SlowRules, publications: Publications<'_>) -> usize {
         let (begin, first) = (self.buffer.len(), self.ends.len());
         Dialect::write_publications(shape, &mut self.buffer, &mut self.ends, publications);
         self.frames.push(Frames {
             shape,
+            slow,
             bytes: begin..self.buffer.len(),
             ends: first..self.ends.len(),
             kept: OnceCell::new(),
@@ -182,10 +186,11 @@ impl<N: Net> Shard<N> {
     fn encode(&mut self, fan: &mut FanOut, index: ChannelIndex) {
         let channel = self.rooms.channels.at(index);
         channel.tick_bytes = 0;
+        let slow = self.clients.config.slow_rules(&channel.terms.rules);
         let publications = std::mem::take(&mut channel.tick);
         let first = fan.frames.len();
         for (shape, _) in channel.members.groups() {
-            fan.encode(shape, Publications::all(&publications));
+            fan.encode(shape, slow, Publications::all(&publications));
         }
         fan.ticks.push(Tick { channel: index, publications, frames: first..fan.frames.len() });
     }
@@ -266,8 +271,9 @@ impl<N: Net> Shard<N> {
             return self.clients.send_shares(fan, slot, &[fan.share(tick, shape)]);
         }
         let channel = Some(tick.channel);
+        let slow = fan.frames[tick.frames.start].slow;
         let publications = std::mem::take(&mut fan.ticks[place].publications);
-        let frames = fan.encode(shape, Publications::not_from(&publications, id));
+        let frames = fan.encode(shape, slow, Publications::not_from(&publications, id));
         fan.ticks[place].publications = publications;
         self.clients.send_shares(fan, slot, &[Share { channel, frames }]);
         fan.forget_latest();
@@ -305,13 +311,13 @@ impl<N: Net> Shard<N> {
         self.clients.told += to.len();
         let mut fan = std::mem::take(&mut self.fan);
         debug_assert!(fan.frames.is_empty(), "a fan-out leaves nothing behind");
+        let slow = self.clients.config.slow_rules_of_server();
         for &client in to {
             let Some(slot) = self.clients.listener(client) else { continue };
             let shape = self.clients.roster.hot(slot).shape;
             let known = fan.frames.iter().position(|frames| frames.shape == shape);
-            let frames = known.unwrap_or_else(|| {
-                fan.encode(shape, Publications::all(slice::from_ref(publication)))
-            });
+            let publication = Publications::all(slice::from_ref(publication));
+            let frames = known.unwrap_or_else(|| fan.encode(shape, slow, publication));
             if self.clients.speaker.slot == Some(slot) {
                 self.clients.send_replies();
             }
@@ -368,7 +374,8 @@ impl<N: Net> Clients<N> {
     fn put_rest(&mut self, fan: &FanOut, slot: Slot, shares: &[Share], mut sent: usize) {
         self.tally.bytes_out += sent as u64;
         for share in shares {
-            for frame in fan.each(&fan.frames[share.frames]) {
+            let frames = &fan.frames[share.frames];
+            for frame in fan.each(frames) {
                 if sent >= frame.len() {
                     sent -= frame.len();
                     self.tally.deliveries += 1;
@@ -378,7 +385,7 @@ impl<N: Net> Clients<N> {
                 if begun > 0 {
                     self.tally.deliveries += 1;
                     self.begin_outbox(slot, frame.clone(), share.channel, begun);
-                } else if !self.queue(slot, frame.clone(), share.channel) {
+                } else if !self.queue(slot, frame.clone(), share.channel, frames.slow) {
                     // The client is to be closed: nobody reads the rest.
                     return;
                 }

@@ -9,7 +9,7 @@ use crate::close::CloseReason;
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::outbox::Outbox;
 use crate::net::{Net, SLICES_MAX, Sent};
-use crate::rules::SlowClients;
+use crate::rules::{SlowClients, SlowRules};
 
 /// Replies are sent when they come to this: a send is as good with so much as with more.
 const REPLIES_BYTES_MAX: usize = 16 << 10;
@@ -43,7 +43,8 @@ impl<N: Net> Clients<N> {
 
     fn emit_now(&mut self, slot: Slot, frames: &[u8]) {
         if self.roster.state(slot).is_any(Flags::BLOCKED) {
-            self.queue(slot, Bytes::copy_from_slice(frames), None);
+            let slow = self.config.slow_rules_of_server();
+            self.queue(slot, Bytes::copy_from_slice(frames), None, slow);
         } else {
             self.send_own(slot, frames);
         }
@@ -86,9 +87,9 @@ impl<N: Net> Clients<N> {
         slot: Slot,
         frame: Bytes,
         channel: Option<ChannelIndex>,
+        slow: SlowRules,
     ) -> bool {
-        let policy = self.config.slow_clients;
-        let bytes_max = self.config.outbox_bytes;
+        let SlowRules { policy, outbox_bytes: bytes_max } = slow;
         let now_ms = self.now.ms();
         let Some(client) = self.roster.get_mut(slot) else { return false };
         let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::close::CloseReason;
 use crate::mesh::parcel::Recalled;
-use crate::model::channel::{JoinRequest, NoRoom, Subscription, Waiter};
+use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::model::past::{Behind, Since};
@@ -38,7 +38,7 @@ impl<N: Net> Shard<N> {
         slot: Slot,
         name: &Arc<str>,
         join: JoinRequest,
-    ) -> Result<(), NoRoom> {
+    ) -> Result<(), NoChannel> {
         let index = self.subscribe(name)?;
         if self.rooms.channels.get(index).subscription == Subscription::Live {
             self.enter(slot, index, join);

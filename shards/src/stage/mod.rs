@@ -15,6 +15,7 @@ mod join;
 mod report;
 mod admit;
 mod who;
+mod permit;
 mod introduce;
 mod conclude;
 pub(crate) mod fanout;

@@ -17,6 +17,10 @@ impl<N: Net> Shard<N> {
     pub(crate) fn obey(&mut self, instruction: Instruction) {
         match instruction {
             Instruction::Report(reply) => reply.send(self.report()),
+            Instruction::Rules { rules, reply } => {
+                self.rooms.channels.set_rules(rules);
+                reply.send(());
+            }
             Instruction::Channels { limit, reply } => reply.send(self.list_channels(limit)),
             Instruction::Connections { queued, limit, reply } => {
                 reply.send(self.list_connections(queued, limit));

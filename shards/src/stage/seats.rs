@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::client::roster::{Client, Seat};
 use crate::mesh::parcel::{Ask, Presence};
-use crate::model::channel::{NoRoom, Subscription, Waiter};
+use crate::model::channel::{NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::net::Net;
@@ -13,7 +13,7 @@ use crate::wire::event::Event;
 
 impl<N: Net> Shard<N> {
     /// Makes sure that this shard is, or will be, a subscriber of a channel. Returns its index.
-    pub(crate) fn subscribe(&mut self, name: &Arc<str>) -> Result<ChannelIndex, NoRoom> {
+    pub(crate) fn subscribe(&mut self, name: &Arc<str>) -> Result<ChannelIndex, NoChannel> {
         let home = self.port.mesh.home_of(&**name);
         let index = self.rooms.channels.find_or_add(name, home)?;
         let me = self.port.me;

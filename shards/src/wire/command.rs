@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use async_tungstenite::tungstenite::Utf8Bytes;
 use bytes::Bytes;
 
+use crate::model::channel::NoChannel;
 use crate::model::id::RequestId;
 use crate::model::message::Payload;
 use crate::model::past::{Since, Wanted};
@@ -64,6 +65,24 @@ pub(crate) enum ErrorCode {
     NoRoom,
     NoHistory,
     WrongEpoch,
+    /// No rules know channels of its namespace.
+    UnknownNamespace,
+    /// The rules of the channel do not allow it.
+    Denied,
+    /// The rules of the channel have it turned off.
+    NotAvailable,
+    /// The message is larger than the rules of the channel allow.
+    TooLarge,
+}
+
+impl ErrorCode {
+    /// The code for a channel that cannot be had.
+    pub(crate) fn of(why: NoChannel) -> Self {
+        match why {
+            NoChannel::NoRoom => Self::NoRoom,
+            NoChannel::UnknownNamespace => Self::UnknownNamespace,
+        }
+    }
 }
 
 /// A request that cannot be performed, and why.

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use crate::model::channel::NoChannel;
+use crate::rules::Denied;
+
 /// A handshake that is answered with something else than 101.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -20,6 +23,11 @@ pub(crate) enum Refusal {
     Full,
     Draining,
     ChannelRoom,
+    /// The rules of a channel do not let the client in.
+    Denied {
+        channel: Box<str>,
+        why: Denied,
+    },
     /// The client sent no request in time. It is not answered: the next request on such a
     /// connection would take the answer for its own.
     NoRequest,
@@ -30,7 +38,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 impl Refusal {
     /// The counters' names, by [`index`](Self::index).
-    pub(crate) const LABELS: [&'static str; 14] = [
+    pub(crate) const LABELS: [&'static str; 15] = [
         "bad_request",
         "user_required",
         "origin",
@@ -45,7 +53,18 @@ impl Refusal {
         "draining",
         "channel_room",
         "no_request",
+        "denied",
     ];
+
+    /// The refusal for a channel that cannot be had.
+    pub(crate) fn of(why: NoChannel, channel: &str) -> Self {
+        match why {
+            NoChannel::NoRoom => Self::ChannelRoom,
+            NoChannel::UnknownNamespace => {
+                Self::Denied { channel: channel.into(), why: Denied::UnknownNamespace }
+            }
+        }
+    }
 
     pub(crate) fn index(&self) -> usize {
         match self {
@@ -63,6 +82,7 @@ impl Refusal {
             Self::Draining => 11,
             Self::ChannelRoom => 12,
             Self::NoRequest => 13,
+            Self::Denied { .. } => 14,
         }
     }
 
@@ -103,6 +123,9 @@ impl Refusal {
             Self::Draining => ("503 Service Unavailable", "draining", retry()),
             Self::ChannelRoom => {
                 ("503 Service Unavailable", "no room for another channel", retry())
+            }
+            Self::Denied { channel, why } => {
+                return ("403 Forbidden", format!("{channel}: {why}").into(), String::new());
             }
             Self::NoRequest => ("", "", String::new()),
         };
@@ -146,6 +169,7 @@ mod tests {
             Refusal::Draining,
             Refusal::ChannelRoom,
             Refusal::NoRequest,
+            Refusal::Denied { channel: "a:b".into(), why: Denied::UnknownNamespace },
         ];
         for (index, refusal) in all.into_iter().enumerate() {
             assert_eq!(refusal.index(), index);

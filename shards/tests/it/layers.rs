@@ -29,13 +29,14 @@ const EXCEPTIONS: [(&str, &str, &str); 2] = [
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
-const STAGES: [&[&str]; 10] = [
+const STAGES: [&[&str]; 11] = [
     &["accept", "serve", "sweep"],
     &["handshake", "session"],
     &["commands"],
     &["submit"],
     &["deliver"],
     &["report", "admit", "who", "join"],
+    &["permit"],
     &["introduce", "conclude", "fanout", "drain"],
     &["recall"],
     &["leave"],
@@ -46,12 +47,13 @@ const STAGES: [&[&str]; 10] = [
 const OF_CLIENTS: [&[&str]; 2] = [&["tell"], &["flush"]];
 
 /// The parts of a shard that a stage may touch; a stage that is not listed may touch all.
-const PARTS: [(&str, &[&str]); 6] = [
+const PARTS: [(&str, &[&str]); 7] = [
     ("submit", &["clients", "port", "held"]),
     ("handshake", &["clients", "port"]),
     ("seats", &["clients", "rooms", "port"]),
     ("fanout", &["clients", "rooms", "port", "fan"]),
     ("who", &["clients", "rooms", "port"]),
+    ("permit", &["clients", "rooms"]),
     ("serve", &["clients", "read_buffer"]),
 ];
 

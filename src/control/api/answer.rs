@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     Unrecoverable,
     /// A method of Centrifugo's API that this server does not have, or a feature that is off.
     NotAvailable(String),
+    /// No rules know channels of this namespace.
+    UnknownNamespace,
     /// No method of this name is known.
     Unknown(String),
     /// The method is asked for by another verb.
@@ -55,6 +57,7 @@ impl Fault {
     fn code(&self) -> u32 {
         match self {
             Self::Busy => 100,
+            Self::UnknownNamespace => 102,
             Self::Unknown(_) => 104,
             Self::Bad(_) | Self::Malformed(_) | Self::TooLarge | Self::Verb(_) => 107,
             Self::NotAvailable(_) => 108,
@@ -69,6 +72,7 @@ impl Fault {
             Self::TooLarge => "bad request: the request is too large".into(),
             Self::NotAvailable(method) => format!("not available: {method}"),
             Self::Unrecoverable => "unrecoverable position".into(),
+            Self::UnknownNamespace => "unknown channel: its namespace is not configured".into(),
             Self::Unknown(method) => format!("method not found: {method}"),
             Self::Verb(allowed) => format!("bad request: this method is asked for by {allowed}"),
         }
@@ -89,12 +93,15 @@ impl Fault {
                 StatusCode::BAD_REQUEST
             }
             (Self::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
-            (Self::Unknown(_), _) => StatusCode::NOT_FOUND,
+            (Self::Unknown(_), _) | (Self::UnknownNamespace, Mode::Transport) => {
+                StatusCode::NOT_FOUND
+            }
             (Self::Verb(_), _) => StatusCode::METHOD_NOT_ALLOWED,
             (Self::NotAvailable(_), Mode::Transport) => StatusCode::NOT_IMPLEMENTED,
-            (Self::Bad(_) | Self::NotAvailable(_) | Self::Unrecoverable, Mode::Plain) => {
-                StatusCode::OK
-            }
+            (
+                Self::Bad(_) | Self::NotAvailable(_) | Self::Unrecoverable | Self::UnknownNamespace,
+                Mode::Plain,
+            ) => StatusCode::OK,
         }
     }
 
@@ -126,6 +133,7 @@ impl From<Unanswered> for Fault {
             Unanswered::Busy => Self::Busy,
             Unanswered::BadName => Self::bad("the name is not valid"),
             Unanswered::NoRoom => Self::bad("there is no room for another channel"),
+            Unanswered::UnknownNamespace => Self::UnknownNamespace,
             Unanswered::TooLarge => Self::bad("the data is larger than a message may be"),
         }
     }

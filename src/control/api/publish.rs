@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::RawValue;
-use stentor_shards::{Body, Details, NoRoom, Position, Version};
+use stentor_shards::{Body, Details, NoChannel, Position, Version};
 
 use super::answer::{Answer, Fault, read};
 use super::once::{KEY_BYTES_MAX, Published};
@@ -142,8 +142,8 @@ async fn publish_to(
     Ok(json!({ "offset": position.offset, "epoch": position.epoch.to_string() }))
 }
 
-fn placed(answer: Result<Result<Position, NoRoom>, Unanswered>) -> Published<Position> {
-    answer.and_then(|placed| placed.map_err(|NoRoom| Unanswered::NoRoom))
+fn placed(answer: Result<Result<Position, NoChannel>, Unanswered>) -> Published<Position> {
+    answer.and_then(|placed| placed.map_err(Unanswered::from))
 }
 
 pub(crate) async fn publish(state: &State, params: &[u8]) -> Answer {

@@ -37,6 +37,8 @@ pub(super) struct Scrape {
     pub(super) reports: Vec<Report>,
     pub(super) latencies: Vec<(usize, Histogram<u64>)>,
     pub(super) once: OnceCounts,
+    /// Those that were done, and those that failed.
+    pub(super) reloads: (u64, u64),
     pub(super) process: Process,
     pub(super) uptime_s: u64,
 }
@@ -194,6 +196,13 @@ impl Scrape {
         let help = "Lines of the log that could not be written";
         let lost = Value::Whole(crate::log::lines_lost());
         single(encoder, ("stentor_log_lines_lost", None), help, MetricType::Counter, lost)?;
+        let (done, failed) = self.reloads;
+        let mut counter = |name, help, value| {
+            single(encoder, (name, None), help, MetricType::Counter, Value::Whole(value))
+        };
+        counter("stentor_reloads", "Times that the rules of channels were read again", done)?;
+        let help = "Times that they could not be, and stayed as they were";
+        counter("stentor_reload_failures", help, failed)?;
         let version = Version { version: env!("CARGO_PKG_VERSION") };
         let help = "Always 1; the label says which version runs";
         encoder
@@ -274,6 +283,7 @@ mod tests {
             }],
             latencies: vec![(3, latency)],
             once: OnceCounts { keys: 4, replays: 5, evictions: 6 },
+            reloads: (7, 8),
             process: crate::control::process::read(),
             uptime_s: 1,
         }

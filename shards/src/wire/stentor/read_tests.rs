@@ -145,6 +145,10 @@ fn the_protocol_page_lists_every_error_code() {
         ErrorCode::NotJoined,
         ErrorCode::TooManyChannels,
         ErrorCode::NoRoom,
+        ErrorCode::UnknownNamespace,
+        ErrorCode::Denied,
+        ErrorCode::NotAvailable,
+        ErrorCode::TooLarge,
     ] {
         assert!(page.contains(&format!("`{}`", name_of(code))), "{code:?}");
     }

@@ -100,6 +100,10 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::NoRoom => "no_room",
         ErrorCode::NoHistory => "no_history",
         ErrorCode::WrongEpoch => "wrong_epoch",
+        ErrorCode::UnknownNamespace => "unknown_namespace",
+        ErrorCode::Denied => "denied",
+        ErrorCode::NotAvailable => "not_available",
+        ErrorCode::TooLarge => "too_large",
     }
 }
 

@@ -1,0 +1,189 @@
+//! Reload: the settings are read again, for SIGHUP or for the API, and the rules of channels that
+//! they hold are put in force. All else is read at start.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use stentor_shards::{Handle, Rules};
+use tokio::sync::{mpsc, oneshot};
+
+use super::ask::ask;
+use crate::config::{self, Layered};
+use crate::exit::harmless_line;
+
+/// The most requests that wait; one that finds no room would read what those before it read.
+const REQUESTS_MAX: usize = 16;
+
+/// The way in which this process came by its settings, to be gone once more.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) flags: BTreeMap<&'static str, String>,
+    /// The settings as they were read at start.
+    pub(crate) settings: config::Settings,
+}
+
+/// The outcome of a reload: the number of namespaces in force, or why the old rules still are.
+pub(crate) type Outcome = Result<usize, String>;
+
+/// A request to reload, and who hears of its outcome.
+type Request = Option<oneshot::Sender<Outcome>>;
+
+/// Where to ask for a reload, and the counts of those that were.
+#[derive(Debug, Clone)]
+pub(crate) struct Reloads {
+    requests: mpsc::Sender<Request>,
+    counts: Arc<Counts>,
+}
+
+/// Counters. Relaxed: they order nothing.
+#[derive(Debug, Default)]
+struct Counts {
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Reloads {
+    /// The requests come out of the receiver.
+    pub(super) fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        (Self { requests, counts: Arc::default() }, receiver)
+    }
+
+    /// Asks for a reload, from any thread. Its outcome is logged.
+    pub(crate) fn ask(&self) {
+        // A full queue holds one that has not begun, and reads all that is there now.
+        let _ = self.requests.try_send(None);
+    }
+
+    /// Asks for a reload and waits for its outcome; `None`: too many wait already.
+    pub(super) async fn outcome(&self) -> Option<Outcome> {
+        let (sender, outcome) = oneshot::channel();
+        self.requests.try_send(Some(sender)).ok()?;
+        outcome.await.ok()
+    }
+
+    /// Returns the numbers of reloads that were done, and that failed.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.counts.done), count(&self.counts.failed))
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let counter = if outcome.is_ok() { &self.counts.done } else { &self.counts.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Does the reloads that are asked for, one after the other.
+pub(super) async fn serve(
+    mut requests: mpsc::Receiver<Request>,
+    reloads: Reloads,
+    origin: Origin,
+    shards: Handle,
+) {
+    let origin = Arc::new(origin);
+    while let Some(request) = requests.recv().await {
+        let outcome = reload(&origin, &shards).await;
+        reloads.count(&outcome);
+        match &outcome {
+            Ok(namespaces) => tracing::info!(namespaces, "rules of channels were read again"),
+            Err(why) => tracing::error!("reload failed, the rules stay as they were: {why}"),
+        }
+        if let Some(asker) = request {
+            let _ = asker.send(outcome);
+        }
+    }
+}
+
+async fn reload(origin: &Arc<Origin>, shards: &Handle) -> Outcome {
+    let read = {
+        let origin = Arc::clone(origin);
+        // Reading a file may take its time, and so may looking up a name in it.
+        tokio::task::spawn_blocking(move || origin.read_again())
+    };
+    let (rules, warnings) = read.await.map_err(|_| "the reading failed".to_owned())??;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let namespaces = rules.namespaces().len();
+    let answers = ask(|| shards.set_rules(&rules)).await;
+    answers
+        .map_err(|_| "the shards are busy: some may have the new rules, ask again".to_owned())?;
+    Ok(namespaces)
+}
+
+impl Origin {
+    /// Reads all settings again. Returns the rules, and what is to be said about the rest.
+    fn read_again(&self) -> Result<(Arc<Rules>, Vec<String>), String> {
+        let layered = Layered::load(self.file.as_deref(), std::env::vars_os(), &self.flags)
+            .map_err(|invalid| harmless_line(&invalid.to_string()))?;
+        let rules = Arc::clone(&layered.settings.shards.rules);
+        let own = &self.settings.shards.default_channel;
+        if rules.of(own).is_none() {
+            return Err(format!(
+                "the namespace of {own:?}, the default channel of this process, is missing"
+            ));
+        }
+        let mut warnings = layered.warnings;
+        let changed = config::all_keys()
+            .filter(|key| !config::channels::is_reloaded(key))
+            .filter(|key| (key.get)(&layered.settings) != (key.get)(&self.settings))
+            .map(|key| key.name)
+            .collect::<Vec<_>>()
+            .join(", ");
+        if !changed.is_empty() {
+            warnings.push(format!("read at start only, and not changed by a reload: {changed}"));
+        }
+        Ok((rules, warnings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn origin(file: PathBuf) -> Origin {
+        let flags = BTreeMap::from([("log-level", "warn".to_owned())]);
+        let settings = Layered::load(Some(&file), std::iter::empty(), &flags).unwrap().settings;
+        Origin { file: Some(file), flags, settings }
+    }
+
+    #[test]
+    fn a_file_is_read_again_with_the_same_flags() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("stentor.toml");
+        fs::write(&file, "listen = '127.0.0.1:9001'\nhistory = 5\n").unwrap();
+        let origin = origin(file.clone());
+        let (rules, warnings) = origin.read_again().unwrap();
+        assert_eq!((rules.default_rules().history.size, warnings.len()), (5, 0));
+
+        fs::write(&file, "shards = 2\nhistory = 6\n[[namespace]]\nname = 'chat'\n").unwrap();
+        let (rules, warnings) = origin.read_again().unwrap();
+        assert_eq!((rules.default_rules().history.size, rules.namespaces().len()), (6, 1));
+        assert_eq!(warnings, ["read at start only, and not changed by a reload: shards"]);
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error_in_one_line_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("stentor.toml");
+        fs::write(&file, "default_channel = 'chat:a'\n[[namespace]]\nname = 'chat'\n").unwrap();
+        let origin = origin(file.clone());
+        for (text, part) in [
+            ("[channels]\nsubscribe = 'all'\n", "stentor.toml:2:13: channels: subscribe:"),
+            ("[[namespace]]\nname = 'news'\n", "the namespace of \"chat:a\", the default channel"),
+            ("= 5", "stentor.toml:1:1: "),
+        ] {
+            fs::write(&file, text).unwrap();
+            let why = origin.read_again().unwrap_err();
+            assert!(why.contains(part) && !why.contains('\n'), "{why}");
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(origin.read_again().unwrap_err().contains("No such file"));
+    }
+}
