@@ -29,6 +29,7 @@ mod run;
 mod clock;
 mod close;
 mod model;
+pub mod proof;
 mod wire;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, reason = "a test of what must be so")]
