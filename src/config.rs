@@ -7,6 +7,7 @@ pub(crate) mod keys;
 mod listen;
 mod secret;
 pub(crate) mod show;
+pub(crate) mod tokens;
 mod unix;
 pub(crate) mod units;
 
@@ -18,7 +19,8 @@ use std::time::Duration;
 
 use stentor_shards::{Config, ProxyProtocol};
 
-use keys::{KEYS, Key};
+use keys::Key;
+use tokens::Tokens;
 pub(crate) use unix::{Owner, UnixName};
 
 /// The format of the log.
@@ -57,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) api_key: Option<String>,
     /// The file that the key was read from.
     pub(crate) api_key_file: Option<PathBuf>,
+    pub(crate) tokens: Tokens,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -78,6 +81,7 @@ impl Default for Settings {
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9002))),
             api_key: None,
             api_key_file: None,
+            tokens: Tokens::default(),
             log_format: LogFormat::Auto,
             log_level: "info".into(),
         }
@@ -159,6 +163,7 @@ impl Layered {
     }
 
     fn read_secrets(&mut self) -> Result<(), Invalid> {
+        self.warnings.extend(self.settings.tokens.complete().map_err(Invalid)?);
         let Some(path) = &self.settings.api_key_file else { return Ok(()) };
         if self.settings.api_key.is_some() {
             return Err(Invalid("api-key and api-key-file are both set: leave one out".into()));
@@ -208,8 +213,8 @@ fn hint(near: &str) -> String {
 }
 
 /// All keys, in the order in which people read them.
-pub(crate) fn all_keys() -> &'static [Key] {
-    KEYS
+pub(crate) fn all_keys() -> impl Iterator<Item = &'static Key> {
+    keys::all()
 }
 
 #[cfg(test)]
@@ -270,7 +275,7 @@ mod tests {
     #[test]
     fn every_key_reads_back_what_it_shows() {
         let settings = Settings::default();
-        for key in KEYS {
+        for key in all_keys() {
             let shown = (key.get)(&settings);
             let mut other = Settings::default();
             if !shown.is_empty() {

@@ -13,6 +13,7 @@ mod notify;
 mod signals;
 mod speak;
 mod takeover;
+mod token;
 mod unix;
 
 use std::ffi::OsString;
@@ -121,6 +122,7 @@ fn with_settings(cli: &Cli) -> End {
         Task::Config(View::Env) => print(&config::show::environment(&layered)),
         Task::Config(_) => print(&config::show::in_force(&layered)),
         Task::Check => check(settings),
+        Task::Token(asked) => with_token(asked, settings),
         Task::Doctor { json } => examine(settings, *json),
         _ => serve(settings.clone(), &layered.warnings),
     }
@@ -134,6 +136,13 @@ fn print(text: &str) -> End {
             End::Failed(exit::RUN, format!("standard output: {error}"))
         }
         _ => End::Done,
+    }
+}
+
+fn with_token(asked: &token::Asked, settings: &Settings) -> End {
+    match token::perform(asked, &settings.tokens) {
+        Ok(text) => print(&text),
+        Err(token::Failed { code, why }) => End::Failed(code, exit::harmless_line(&why)),
     }
 }
 

@@ -39,6 +39,7 @@ mod sim;
 #[allow(clippy::unwrap_used, reason = "a test of what must be so")]
 pub mod fuzz;
 
+pub use clock::unix_ms;
 pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring};
 pub use error::{RunError, Untaken};
 pub use handle::{Body, Handle, Reading, Target};

@@ -1,7 +1,7 @@
 //! Proofs: what a verified token says about a client, and the trait of the part that verifies one.
 //! No cryptography is here: a shard holds a [`Prover`], and knows no key.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 /// The most patterns that all capabilities of one token may list together.
@@ -95,6 +95,13 @@ impl Pattern {
     }
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        f.write_str(if self.is_prefix { "*" } else { "" })
+    }
+}
+
 /// One thing that a client may do in a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
@@ -109,15 +116,24 @@ pub enum Right {
 }
 
 impl Right {
+    /// All of them, with their names.
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::Subscribe, "subscribe"),
+        (Self::Publish, "publish"),
+        (Self::Presence, "presence"),
+        (Self::History, "history"),
+    ];
+
     /// Reads the name of a right: the whole word, or the three letters that Centrifugo has for it.
     pub fn read(word: &str) -> Option<Self> {
-        match word {
-            "subscribe" | "sub" => Some(Self::Subscribe),
-            "publish" | "pub" => Some(Self::Publish),
-            "presence" | "prs" => Some(Self::Presence),
-            "history" | "hst" => Some(Self::History),
-            _ => None,
-        }
+        let whole = match word {
+            "sub" => "subscribe",
+            "pub" => "publish",
+            "prs" => "presence",
+            "hst" => "history",
+            whole => whole,
+        };
+        Self::ALL.into_iter().find(|(_, name)| *name == whole).map(|(right, _)| right)
     }
 }
 

@@ -14,7 +14,7 @@ use stentor_units::time::show as show_time;
 
 use super::listen::address;
 use super::units::{read_cores, read_switch, show_cores};
-use super::{LogFormat, Settings, unix};
+use super::{LogFormat, Settings, tokens, unix};
 
 /// One setting.
 #[derive(Debug)]
@@ -29,15 +29,20 @@ pub(crate) struct Key {
     pub(crate) set: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
+/// All settings, in the order of `--help`.
+pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(tokens::KEYS)
+}
+
 /// Finds a key by its name.
 pub(crate) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 /// The key whose name is most like `name`, if any is like it at all.
 pub(crate) fn nearest(name: &str) -> Option<&'static Key> {
     let like = |key: &Key| strsim::jaro_winkler(key.name, name);
-    KEYS.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|key| like(key) > 0.8)
+    all().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|key| like(key) > 0.8)
 }
 
 /// The key that `name` was most likely meant to be: a letter off, words in another order, or a key
@@ -49,7 +54,7 @@ pub(crate) fn mistyped(name: &str) -> Option<&'static Key> {
         distance <= (key.name.len() / 4).max(1) || sorted(key.name) == sorted(name) || begins
     };
     let like = |key: &Key| strsim::jaro_winkler(key.name, name);
-    KEYS.iter().filter(is_meant).max_by(|a, b| like(a).total_cmp(&like(b)))
+    all().filter(is_meant).max_by(|a, b| like(a).total_cmp(&like(b)))
 }
 
 fn sorted(name: &str) -> Vec<&str> {
@@ -87,7 +92,7 @@ fn size(text: &str, min: usize, max: usize) -> Result<usize, String> {
     }
 }
 
-fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+pub(super) fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     let value = stentor_units::time(text)?;
     if value < min {
         Err(format!("{text} is less than {}", show_time(min)))
@@ -173,9 +178,9 @@ macro_rules! switch_key {
     };
 }
 
-/// All settings, in the order of `--help`.
+/// The settings that need no file of their own.
 #[rustfmt::skip]
-pub(crate) const KEYS: &[Key] = &[
+const KEYS: &[Key] = &[
     key!("Listening", "listen", "ADDR", "Address for clients, the page and health: 127.0.0.1:9001, localhost:9001, or :9001 for all of this host; unix:/run/stentor.sock or unix:@NAME for a proxy on it",
         |s| s.unix.as_ref().map_or_else(|| s.shards.listen.to_string(), ToString::to_string),
         |s, text| {

@@ -3,6 +3,7 @@
 mod admin;
 mod ask;
 mod api;
+pub(crate) mod fetch;
 mod metrics;
 mod numbers;
 mod pages;
