@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use stentor_shards::{Config, ProxyProtocol};
+use stentor_shards::{Config, ProxyProtocol, UserFrom};
 
 use keys::Key;
 use tokens::Tokens;
@@ -164,6 +164,7 @@ impl Layered {
 
     fn read_secrets(&mut self) -> Result<(), Invalid> {
         self.warnings.extend(self.settings.tokens.complete().map_err(Invalid)?);
+        self.settings.shards.user_from = self.settings.tokens.user_from().map_err(Invalid)?;
         let Some(path) = &self.settings.api_key_file else { return Ok(()) };
         if self.settings.api_key.is_some() {
             return Err(Invalid("api-key and api-key-file are both set: leave one out".into()));
@@ -195,6 +196,13 @@ impl Layered {
         if shards.proxy_protocol != ProxyProtocol::Off && shards.trusted_proxies.is_empty() {
             return fail(
                 "proxy-protocol is on and trusted-proxies is empty: nobody would be believed; \
+                 name the proxies, such as trusted-proxies 10.0.0.0/8"
+                    .into(),
+            );
+        }
+        if matches!(shards.user_from, UserFrom::Header(_)) && shards.trusted_proxies.is_empty() {
+            return fail(
+                "user-from is a header and trusted-proxies is empty: nobody would be believed; \
                  name the proxies, such as trusted-proxies 10.0.0.0/8"
                     .into(),
             );
@@ -263,6 +271,10 @@ mod tests {
                 "api-key and api-key-file are both set",
             ),
             (vec![], vec![("proxy-protocol", "required")], "trusted-proxies is empty"),
+            (vec![], vec![("user-from", "header:X-User")], "trusted-proxies is empty"),
+            (vec![], vec![("user-from", "header:a b")], "is no name of a header"),
+            (vec![], vec![("user-from", "token")], "no key verifies one"),
+            (vec![], vec![("user-from", "cookie")], "is none of auto url token header:NAME"),
             (vec![], vec![("allowed-origins", "https://a/,null")], "ends after host and port"),
             (vec![], vec![("trusted-proxies", "10.0.0.1/8")], "meant is 10.0.0.0/8"),
             (vec![("STENTOR_PATH_PREFIX", "/chat/")], vec![], "without a slash at its end"),

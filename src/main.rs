@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
+use control::keyring::Keyring;
 use host::{Host, Verdict};
 use signals::Departure;
 use takeover::{Claim, Newcomer, Offer, Refused, Sockets};
@@ -255,13 +256,16 @@ fn start(
 ) -> Result<Running, End> {
     let refused = |why: String| End::Failed(exit::RUN, why);
     let signals = signals::catch().map_err(|error| refused(format!("signals: {error}")))?;
-    let asked = control::Settings::of(settings);
+    let keyring = Keyring::new(&settings.tokens);
+    let asked = control::Settings::of(settings, keyring.clone());
     // Before the shards: they accept as soon as they run, and clients of a process that then fails
     // would be reset.
     let admin =
         control::listen(&asked, admin).map_err(|error| refused(who_has_admin(&error, settings)))?;
+    let mut shards = settings.shards.clone();
+    shards.prover = keyring.prover().map_err(|why| End::Failed(exit::CONFIG, why))?;
     let (handle, inbox, run) =
-        stentor_shards::run(settings.shards.clone(), listeners).map_err(|error| failed(&error))?;
+        stentor_shards::run(shards, listeners).map_err(|error| failed(&error))?;
     let control = control::start(handle.clone(), asked, admin, inbox)
         .map_err(|error| refused(format!("control thread: {error}")))?;
     Ok(Running { handle, run, control, signals })

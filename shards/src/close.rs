@@ -34,10 +34,14 @@ pub(crate) enum CloseReason {
     Replaced,
     /// The server's API asked for it.
     Disconnected,
+    /// The time of its token is over.
+    Expired,
+    /// Its token was revoked.
+    Revoked,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Goodbye,
         Self::Gone,
         Self::Drain,
@@ -53,6 +57,8 @@ impl CloseReason {
         Self::Overtaken,
         Self::Replaced,
         Self::Disconnected,
+        Self::Expired,
+        Self::Revoked,
     ];
 
     pub(crate) fn index(self) -> usize {
@@ -77,6 +83,8 @@ impl CloseReason {
             Self::Overtaken => (Some(3010), "history overtaken", "overtaken"),
             Self::Replaced => (Some(3500), "replaced", "replaced"),
             Self::Disconnected => (Some(3501), "disconnected", "disconnected"),
+            Self::Expired => (Some(3005), "expired", "expired"),
+            Self::Revoked => (Some(3502), "revoked", "revoked"),
         }
     }
 

@@ -40,7 +40,7 @@ mod sim;
 pub mod fuzz;
 
 pub use clock::unix_ms;
-pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring};
+pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom};
 pub use error::{RunError, Untaken};
 pub use handle::{Body, Handle, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Visitor};
@@ -50,6 +50,7 @@ pub use model::counters::{NUMBERS, Number, NumberKind};
 pub use model::message::{Details, Epoch, Position, Version};
 pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
 pub use model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+pub use model::revoked::{REVOKED_MAX, Revocation};
 pub use rules::{
     ChannelRules, Denied, HistoryRules, Marks, Publish, Rules, RulesFault, SlowClients, Standing,
     Subscribe, Terms, check_namespace,

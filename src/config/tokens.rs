@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::Uri;
+use hyper::header::HeaderName;
 use stentor_auth::{Expected, Key as TokenKey, read_jwks};
+use stentor_shards::UserFrom;
 use stentor_units::time::show as show_time;
 
 use super::keys::{Key, time};
@@ -42,12 +44,31 @@ pub(crate) struct Tokens {
     pub(crate) issuer: Option<Box<str>>,
     pub(crate) leeway: Duration,
     pub(crate) user_claim: Option<Box<str>>,
+    /// The source of users; `None`: as the keys suggest.
+    pub(crate) user_from: Option<UserFrom>,
 }
 
 impl Tokens {
     /// Returns `true` if there is anything that verifies tokens.
     pub(crate) fn has_keys(&self) -> bool {
         self.hmac_secret.is_some() || self.public_key.is_some() || self.jwks.is_some()
+    }
+
+    /// The source of users.
+    ///
+    /// # Errors
+    /// Users are to come from tokens that nothing verifies.
+    pub(crate) fn user_from(&self) -> Result<UserFrom, String> {
+        match &self.user_from {
+            Some(UserFrom::Token) if !self.has_keys() => {
+                Err("user-from is token and no key verifies one: set token-hmac-secret, \
+                     token-public-key or token-jwks"
+                    .into())
+            }
+            Some(from) => Ok(from.clone()),
+            None if self.has_keys() => Ok(UserFrom::Token),
+            None => Ok(UserFrom::Url),
+        }
     }
 
     /// The demands on the claims of a token.
@@ -183,8 +204,40 @@ macro_rules! row {
     };
 }
 
+/// Reads the source of users; `None`: as the keys suggest.
+fn user_from(text: &str) -> Result<Option<UserFrom>, String> {
+    match text {
+        "auto" => Ok(None),
+        "url" => Ok(Some(UserFrom::Url)),
+        "token" => Ok(Some(UserFrom::Token)),
+        _ => match text.strip_prefix("header:") {
+            Some(name) if HeaderName::try_from(name).is_ok() => {
+                Ok(Some(UserFrom::Header(name.into())))
+            }
+            Some(name) => Err(format!("{name:?} is no name of a header")),
+            None => Err(format!("{text:?} is none of auto url token header:NAME")),
+        },
+    }
+}
+
 /// The settings of tokens, in the order of `--help`.
 pub(super) const KEYS: &[Key] = &[
+    row!(
+        "user-from",
+        "WHERE",
+        "Where a client's user comes from: url (?user=), token, or header:NAME of a trusted proxy; \
+         auto = token if a key is set, else url",
+        |s| match &s.tokens.user_from {
+            None => "auto".into(),
+            Some(UserFrom::Url) => "url".into(),
+            Some(UserFrom::Token) => "token".into(),
+            Some(UserFrom::Header(name)) => format!("header:{name}"),
+        },
+        |s, text| {
+            s.tokens.user_from = user_from(text)?;
+            Ok(())
+        }
+    ),
     Key {
         name: "token-hmac-secret",
         group: "Tokens",
@@ -282,67 +335,5 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_set_is_a_file_or_a_url_that_nobody_can_change_on_the_way() {
-        let url = |text: &str| Jwks::Url(text.parse().unwrap());
-        for text in [
-            "https://id.example/jwks.json",
-            "http://127.0.0.1:8000/jwks",
-            "http://localhost/jwks",
-            "http://[::1]:80/",
-        ] {
-            assert_eq!(jwks(text), Ok(url(text)), "{text}");
-        }
-        assert_eq!(jwks("/etc/keys.json"), Ok(Jwks::File("/etc/keys.json".into())));
-        for (text, why) in [
-            ("", "it is empty"),
-            ("http://id.example/jwks", "http is for this host only"),
-            ("ftp://id.example/jwks", "the scheme is https"),
-            ("https://", "it is not a URL"),
-            ("https://ana:secret@id.example/", "a user or a password"),
-        ] {
-            let found = jwks(text).unwrap_err();
-            assert!(found.contains(why), "{text}: {found}");
-        }
-    }
-
-    #[test]
-    fn keys_come_from_texts_and_files_with_their_setting_in_errors() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let vectors = include_str!("../auth/vectors.json");
-        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
-        let pem = vectors["tokens"][6]["pem"].as_str().unwrap();
-        let set = serde_json::json!({ "keys": [vectors["tokens"][6]["jwk"]] });
-        std::fs::write(path("key.pem"), pem).unwrap();
-        std::fs::write(path("jwks.json"), set.to_string()).unwrap();
-        std::fs::write(path("secret"), "s\n").unwrap();
-        let mut tokens = Tokens {
-            hmac_secret_file: Some(path("secret")),
-            public_key: Some(path("key.pem").display().to_string()),
-            jwks: Some(Jwks::File(path("jwks.json"))),
-            ..Tokens::default()
-        };
-        let warning = tokens.complete().unwrap();
-        assert!(warning.is_some_and(|text| text.contains("shorter than 32 bytes")));
-        assert_eq!((tokens.hmac_secret.as_deref(), tokens.keys().unwrap().len()), (Some("s"), 3));
-        assert!(tokens.complete().unwrap_err().contains("are both set"));
-        for (public_key, jwks, why) in [
-            (Some("/nowhere.pem".to_owned()), None, "token-public-key: /nowhere.pem: No such"),
-            (Some("-----BEGIN x".to_owned()), None, "token-public-key: this is not PEM"),
-            (None, Some("/dev/zero"), "token-jwks: /dev/zero: it is longer than"),
-            (None, Some("/dev/null"), "token-jwks: /dev/null: this is no key set"),
-        ] {
-            let jwks = jwks.map(|path| Jwks::File(path.into()));
-            let mut tokens = Tokens { public_key, jwks, ..Tokens::default() };
-            let found = tokens.complete().unwrap_err();
-            assert!(found.starts_with(why), "{found}");
-        }
-        let one_line = pem.trim_end().replace('\n', "\\n");
-        let mut tokens = Tokens { public_key: Some(one_line), ..Tokens::default() };
-        assert_eq!(tokens.complete(), Ok(None));
-    }
-}
+#[path = "tokens_tests.rs"]
+mod tests;

@@ -46,6 +46,7 @@ async fn collect(state: &State) -> Result<Scrape, Unanswered> {
         reports,
         latencies,
         once: state.once.counts().await,
+        keys: state.settings.keyring.counts(),
         process: process::read(),
         uptime_s: state.began.elapsed().as_secs(),
     })

@@ -4,6 +4,7 @@ mod admin;
 mod ask;
 mod api;
 pub(crate) mod fetch;
+pub(crate) mod keyring;
 mod metrics;
 mod numbers;
 mod pages;
@@ -37,16 +38,18 @@ pub(crate) struct Settings {
     is_unix: bool,
     message_bytes: usize,
     path_prefix: Arc<str>,
+    keyring: keyring::Keyring,
 }
 
 impl Settings {
-    pub(crate) fn of(settings: &crate::config::Settings) -> Self {
+    pub(crate) fn of(settings: &crate::config::Settings, keyring: keyring::Keyring) -> Self {
         Self {
             admin: settings.admin,
             api_key: settings.api_key.clone(),
             is_unix: settings.unix.is_some(),
             message_bytes: settings.shards.message_bytes,
             path_prefix: Arc::clone(&settings.shards.path_prefix),
+            keyring,
         }
     }
 }
@@ -129,8 +132,15 @@ pub(crate) fn start(
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async move {
             let public = visitors::receive(inbox, state.clone());
+            let keys = state.settings.keyring.clone().keep(state.shards.clone());
             let private = admin::serve(listener, is_over, state);
             let served = async { tokio::join!(public, private) };
+            let served = async {
+                tokio::select! {
+                    _ = served => {}
+                    () = keys => {}
+                }
+            };
             tokio::pin!(served);
             tokio::select! {
                 _ = &mut served => return,

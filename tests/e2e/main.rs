@@ -31,5 +31,6 @@ mod publishing;
 mod real_clients;
 mod scripts;
 mod slow;
+mod tokens;
 mod unix;
 mod users;

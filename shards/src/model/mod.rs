@@ -9,6 +9,7 @@ pub(crate) mod keepers;
 pub(crate) mod shape;
 pub(crate) mod members;
 pub(crate) mod channel;
+pub(crate) mod revoked;
 pub(crate) mod rooms;
 pub(crate) mod directory;
 pub(crate) mod outbox;

@@ -32,6 +32,14 @@ impl<N: Net> Shard<N> {
             self.notice_refusal(slot, &refusal, entry);
             return Admission::Refused(refusal);
         }
+        if let Err(refusal) = self.prove(slot, entry) {
+            return Admission::Refused(refusal);
+        }
+        if self.clients.config.require_user && entry.user.is_none() {
+            return Admission::Refused(Refusal::UserRequired(
+                self.clients.config.user_from.advice(),
+            ));
+        }
         if entry.channels.is_empty() && !entry.dialect.has_requests() {
             entry.channels.push(Arc::clone(&self.clients.config.default_channel));
         }
@@ -60,8 +68,6 @@ impl<N: Net> Shard<N> {
             [entry.host.as_deref(), entry.proxied_host.as_deref()],
         ) {
             Some(Refusal::Origin)
-        } else if config.require_user && entry.user.is_none() {
-            Some(Refusal::UserRequired)
         } else {
             None
         }

@@ -14,7 +14,9 @@ use crate::model::id::{RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
 use crate::model::past::Wanted;
 use crate::net::Net;
+use crate::proof::TokenFault;
 use crate::shard::Shard;
+use crate::stage::prove::RefreshFault;
 use crate::stage::submit::{Flow, Weight};
 use crate::stage::who::TooMany;
 use crate::wire::command::{Command, ErrorCode, Mistake};
@@ -26,7 +28,9 @@ impl Weight {
         match command {
             Command::Publish { .. } | Command::Ping { .. } | Command::Heartbeat => Self::Light,
             Command::Direct { .. } | Command::Join { .. } | Command::Leave { .. } => Self::Heavy,
-            Command::Who { .. } | Command::History { .. } => Self::Heaviest,
+            Command::Who { .. } | Command::History { .. } | Command::Refresh { .. } => {
+                Self::Heaviest
+            }
         }
     }
 }
@@ -57,6 +61,7 @@ impl<N: Net> Shard<N> {
             Command::History { channel, wanted, id } => {
                 self.read_history(slot, channel, wanted, id)
             }
+            Command::Refresh { token, id } => self.renew(slot, &token, id),
             Command::Ping { id } => {
                 self.clients.tell(slot, &Event::Pong { id: id.as_ref() });
                 Ok(Flow::On)
@@ -140,6 +145,29 @@ impl<N: Net> Shard<N> {
         }
         self.clients.tell(slot, &Event::Left { channel: name, id: id.as_ref() });
         Ok(Flow::On)
+    }
+
+    fn renew(&mut self, slot: Slot, token: &str, id: Option<RequestId>) -> Result<Flow, Mistake> {
+        let (code, text) = match self.refresh(slot, token) {
+            Ok(left_s) => {
+                self.clients.tell(slot, &Event::Refreshed { left_s, id: id.as_ref() });
+                return Ok(Flow::On);
+            }
+            Err(RefreshFault::NoToken) => {
+                (ErrorCode::BadToken, "a client that came without a token cannot refresh one")
+            }
+            Err(RefreshFault::TooOften) => (ErrorCode::Rate, "one refresh a second is enough"),
+            Err(RefreshFault::OtherUser) => (ErrorCode::BadToken, "the token is of another user"),
+            Err(RefreshFault::Token(fault)) => match fault {
+                TokenFault::Expired => (ErrorCode::BadToken, "the token has expired"),
+                TokenFault::Invalid => (ErrorCode::BadToken, "the token is not valid here"),
+                TokenFault::Revoked => (ErrorCode::BadToken, "the token was revoked"),
+                TokenFault::UnknownKey => {
+                    (ErrorCode::TryAgain, "the key of this token is not known yet")
+                }
+            },
+        };
+        Err(Mistake::new(code, text, id))
     }
 
     fn who(

@@ -16,6 +16,7 @@ mod report;
 mod admit;
 mod who;
 mod introduce;
+pub(crate) mod prove;
 mod conclude;
 pub(crate) mod fanout;
 pub(crate) mod drain;

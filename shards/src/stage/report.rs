@@ -29,6 +29,11 @@ impl<N: Net> Shard<N> {
                 }
                 reply.send(u64::from(open.is_some()));
             }
+            Instruction::Prover(prover) => self.trust.prover = Some(prover),
+            Instruction::Revoke { revocation, reply } => reply.send(self.revoke(&revocation)),
+            Instruction::Decide { whom, fate, reply } => {
+                reply.send(self.decide_about(&whom, fate));
+            }
             Instruction::Drain { successor } => self.begin_drain(successor),
             #[cfg(debug_assertions)]
             Instruction::Panic => panic!("a fault on purpose"),

@@ -42,6 +42,8 @@ pub(crate) enum Command<'a> {
     Who { channel: Option<Cow<'a, str>>, id: Option<RequestId> },
     /// Read what a channel has kept; without a name, the one of the client's URL.
     History { channel: Option<Cow<'a, str>>, wanted: Wanted, id: Option<RequestId> },
+    /// Go on with a newer token.
+    Refresh { token: Cow<'a, str>, id: Option<RequestId> },
     /// Ask for a sign of life in the dialect's own words.
     Ping { id: Option<RequestId> },
     /// Ask for a Pong frame.
@@ -64,6 +66,10 @@ pub(crate) enum ErrorCode {
     NoRoom,
     NoHistory,
     WrongEpoch,
+    /// The token is not one to go on with.
+    BadToken,
+    /// The same request may succeed a little later.
+    TryAgain,
 }
 
 /// A request that cannot be performed, and why.

@@ -2,12 +2,19 @@
 
 use std::borrow::Cow;
 
+use crate::proof::TokenFault;
+
 /// A handshake that is answered with something else than 101.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The request makes no sense; the text says why.
     BadRequest(&'static str),
-    UserRequired,
+    /// The text says where a user comes from.
+    UserRequired(&'static str),
+    /// The token is invalid, expired or revoked; the text says no more than this.
+    Token(&'static str),
+    /// The key of the token is not known yet.
+    TokenKey,
     Origin,
     /// Nothing is at the path that is named.
     NotFound(Box<str>),
@@ -30,7 +37,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 impl Refusal {
     /// The counters' names, by [`index`](Self::index).
-    pub(crate) const LABELS: [&'static str; 14] = [
+    pub(crate) const LABELS: [&'static str; 16] = [
         "bad_request",
         "user_required",
         "origin",
@@ -45,12 +52,24 @@ impl Refusal {
         "draining",
         "channel_room",
         "no_request",
+        "token",
+        "token_key",
     ];
+
+    /// The refusal of a connection for its token.
+    pub(crate) fn of_token(fault: TokenFault) -> Self {
+        match fault {
+            TokenFault::Expired => Self::Token("the token has expired"),
+            TokenFault::Invalid => Self::Token("the token is not valid here"),
+            TokenFault::Revoked => Self::Token("the token was revoked"),
+            TokenFault::UnknownKey => Self::TokenKey,
+        }
+    }
 
     pub(crate) fn index(&self) -> usize {
         match self {
             Self::BadRequest(_) => 0,
-            Self::UserRequired => 1,
+            Self::UserRequired(_) => 1,
             Self::Origin => 2,
             Self::NotFound(_) => 3,
             Self::Method => 4,
@@ -63,6 +82,8 @@ impl Refusal {
             Self::Draining => 11,
             Self::ChannelRoom => 12,
             Self::NoRequest => 13,
+            Self::Token(_) => 14,
+            Self::TokenKey => 15,
         }
     }
 
@@ -71,11 +92,18 @@ impl Refusal {
         let retry = || format!("Retry-After: {RETRY_AFTER_S}\r\n");
         let (status, text, headers) = match self {
             Self::BadRequest(why) => ("400 Bad Request", *why, String::new()),
-            Self::UserRequired => (
+            Self::UserRequired(how) => {
+                ("401 Unauthorized", *how, "WWW-Authenticate: user realm=\"stentor\"\r\n".into())
+            }
+            Self::Token(why) => (
                 "401 Unauthorized",
-                "a user is required: ?user=ID",
-                "WWW-Authenticate: user realm=\"stentor\"\r\n".into(),
+                *why,
+                "WWW-Authenticate: Bearer realm=\"stentor\", error=\"invalid_token\"\r\n".into(),
             ),
+            Self::TokenKey => {
+                let why = "the key of this token is not known yet: try again";
+                ("503 Service Unavailable", why, retry())
+            }
             Self::Origin => ("403 Forbidden", "this origin is not allowed", String::new()),
             Self::NotFound(path) => {
                 let text = format!("no WebSocket at {path}: try /ws");
@@ -133,7 +161,7 @@ mod tests {
         let page = include_str!("../../PROTOCOL.md");
         let all = [
             Refusal::BadRequest("a name is empty"),
-            Refusal::UserRequired,
+            Refusal::UserRequired("a user is required"),
             Refusal::Origin,
             Refusal::NotFound("/chat".into()),
             Refusal::Method,
@@ -146,6 +174,8 @@ mod tests {
             Refusal::Draining,
             Refusal::ChannelRoom,
             Refusal::NoRequest,
+            Refusal::of_token(TokenFault::Expired),
+            Refusal::of_token(TokenFault::UnknownKey),
         ];
         for (index, refusal) in all.into_iter().enumerate() {
             assert_eq!(refusal.index(), index);

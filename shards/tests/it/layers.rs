@@ -38,7 +38,7 @@ const STAGES: [&[&str]; 10] = [
     &["report", "admit", "who", "join"],
     &["introduce", "conclude", "fanout", "drain"],
     &["recall"],
-    &["leave"],
+    &["leave", "prove"],
     &["seats"],
 ];
 

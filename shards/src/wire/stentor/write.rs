@@ -76,6 +76,19 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_str(out, text);
             put_end(out, id);
         }
+        Event::Expiring { left_s } => {
+            put(out, "{\"type\":\"expiring\",\"in\":");
+            put_display(out, left_s);
+            put_end(out, None);
+        }
+        Event::Refreshed { left_s, id } => {
+            put(out, "{\"type\":\"refreshed\",\"expires\":");
+            match left_s {
+                Some(left_s) => put_display(out, left_s),
+                None => put(out, "null"),
+            }
+            put_end(out, id);
+        }
         Event::Pong { id } => {
             put(out, "{\"type\":\"pong\"");
             put_end(out, id);
@@ -100,6 +113,8 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::NoRoom => "no_room",
         ErrorCode::NoHistory => "no_history",
         ErrorCode::WrongEpoch => "wrong_epoch",
+        ErrorCode::BadToken => "bad_token",
+        ErrorCode::TryAgain => "try_again",
     }
 }
 
