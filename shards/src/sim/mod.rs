@@ -19,6 +19,8 @@ pub(crate) mod reader;
 pub(crate) mod run;
 #[cfg(test)]
 mod several;
+#[cfg(test)]
+mod tokens;
 mod world;
 
 use std::collections::{BTreeMap, HashMap};
