@@ -28,7 +28,6 @@ use std::time::Duration;
 
 use cli::{Cli, Task, View};
 use config::{Invalid, Layered, Settings};
-use control::keyring::Keyring;
 use host::{Host, Verdict};
 use signals::Departure;
 use takeover::{Claim, Newcomer, Offer, Refused, Sockets};
@@ -123,7 +122,8 @@ fn with_settings(cli: &Cli) -> End {
         Task::Config(View::Env) => print(&config::show::environment(&layered)),
         Task::Config(_) => print(&config::show::in_force(&layered)),
         Task::Check => check(settings),
-        Task::Token(asked) => with_token(asked, settings),
+        Task::Token(asked) => token::perform(asked, &settings.tokens)
+            .map_or_else(|failed| End::Failed(failed.code, failed.why), |text| print(&text)),
         Task::Doctor { json } => examine(settings, *json),
         _ => serve(settings.clone(), &layered.warnings),
     }
@@ -137,13 +137,6 @@ fn print(text: &str) -> End {
             End::Failed(exit::RUN, format!("standard output: {error}"))
         }
         _ => End::Done,
-    }
-}
-
-fn with_token(asked: &token::Asked, settings: &Settings) -> End {
-    match token::perform(asked, &settings.tokens) {
-        Ok(text) => print(&text),
-        Err(token::Failed { code, why }) => End::Failed(code, exit::harmless_line(&why)),
     }
 }
 
@@ -256,14 +249,13 @@ fn start(
 ) -> Result<Running, End> {
     let refused = |why: String| End::Failed(exit::RUN, why);
     let signals = signals::catch().map_err(|error| refused(format!("signals: {error}")))?;
-    let keyring = Keyring::new(&settings.tokens);
-    let asked = control::Settings::of(settings, keyring.clone());
+    let asked = control::Settings::of(settings);
     // Before the shards: they accept as soon as they run, and clients of a process that then fails
     // would be reset.
     let admin =
         control::listen(&asked, admin).map_err(|error| refused(who_has_admin(&error, settings)))?;
     let mut shards = settings.shards.clone();
-    shards.prover = keyring.prover().map_err(|why| End::Failed(exit::CONFIG, why))?;
+    shards.prover = asked.prover().map_err(|why| End::Failed(exit::CONFIG, why))?;
     let (handle, inbox, run) =
         stentor_shards::run(shards, listeners).map_err(|error| failed(&error))?;
     let control = control::start(handle.clone(), asked, admin, inbox)

@@ -35,7 +35,7 @@ pub(crate) struct Failed {
 }
 
 fn failed(code: u8) -> impl Fn(String) -> Failed {
-    move |why| Failed { code, why }
+    move |why| Failed { code, why: exit::harmless_line(&why) }
 }
 
 /// Returns the text for standard output.

@@ -213,8 +213,8 @@ impl Handle {
         self.order_all(|reply| Instruction::Decide { whom: whom.clone(), fate, reply })
     }
 
-    /// Revokes tokens, on every shard, and closes their clients with 3502. The answers add up to the
-    /// number of these.
+    /// Revokes tokens, on every shard, and closes their clients with 3502. The answers add up to
+    /// the number of these.
     ///
     /// # Errors
     /// A full lane: some shards may have been told. Call it again.

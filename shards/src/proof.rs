@@ -81,7 +81,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern. `None` if it is empty or too long, or a star stands anywhere but at the end.
+    /// Reads a pattern. `None` if it is empty or too long, or has a star before its end.
     pub fn read(text: &str) -> Option<Self> {
         let bare = text.strip_suffix('*');
         let name = bare.unwrap_or(text);

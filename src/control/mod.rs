@@ -4,7 +4,7 @@ mod admin;
 mod ask;
 mod api;
 pub(crate) mod fetch;
-pub(crate) mod keyring;
+mod keyring;
 mod metrics;
 mod numbers;
 mod pages;
@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+use stentor_shards::proof::Prover;
 use stentor_shards::{Handle, Inbox};
 use tokio::sync::{oneshot, watch};
 
@@ -42,15 +43,23 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn of(settings: &crate::config::Settings, keyring: keyring::Keyring) -> Self {
+    pub(crate) fn of(settings: &crate::config::Settings) -> Self {
         Self {
             admin: settings.admin,
             api_key: settings.api_key.clone(),
             is_unix: settings.unix.is_some(),
             message_bytes: settings.shards.message_bytes,
             path_prefix: Arc::clone(&settings.shards.path_prefix),
-            keyring,
+            keyring: keyring::Keyring::new(&settings.tokens),
         }
+    }
+
+    /// The verifier of tokens that the shards begin with, if there is a key.
+    ///
+    /// # Errors
+    /// A key cannot be read.
+    pub(crate) fn prover(&self) -> Result<Option<Arc<dyn Prover>>, String> {
+        self.keyring.prover()
     }
 }
 
@@ -143,7 +152,7 @@ pub(crate) fn start(
             };
             tokio::pin!(served);
             tokio::select! {
-                _ = &mut served => return,
+                () = &mut served => return,
                 _ = stopped => {}
             }
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, served).await;

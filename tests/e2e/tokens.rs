@@ -1,5 +1,5 @@
-//! Tokens prove users: each algorithm with PyJWT's tokens, in each way to show one, until they end
-//! or are revoked; and the log and the answers tell nothing of them.
+//! Tokens prove users: each algorithm with tokens of `PyJWT`, in each way to show one, until they
+//! end or are revoked; and the log and the answers tell nothing of them.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ fn token(wishes: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Keys in a folder, and PyJWT's tokens by algorithm.
+/// Keys in a folder, and tokens of `PyJWT` by algorithm.
 fn of_pyjwt(folder: &Path) -> BTreeMap<String, String> {
     let output = python("tokens.py").arg(folder).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -217,6 +217,7 @@ fn revoked_tokens_are_refused_and_their_clients_closed() {
     bob.send(r#"{"type":"ping"}"#);
     assert_eq!(bob.next_json()["type"], "pong");
     assert_eq!(server.by_reason("disconnects", "revoked"), 9);
+    assert_eq!(server.by_shard("revocations"), [2, 2]);
 }
 
 #[test]

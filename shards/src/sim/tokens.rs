@@ -1,5 +1,5 @@
-//! Clients with tokens under seeded schedules: they come, refresh, end and are revoked in any order,
-//! and the tables of the shards agree throughout.
+//! Clients with tokens under seeded schedules: they come, refresh, end and are revoked in any
+//! order, and the tables of the shards agree throughout.
 
 use std::sync::Arc;
 
@@ -95,6 +95,7 @@ fn a_client_ends_with_its_token_unless_it_refreshes() {
     stays.ask(r#"{"type":"refresh","token":"bob.100..."}"#);
     pass(&mut shards, 2);
     assert!(stays.frames().last().unwrap().text().contains("bad_token"), "another user");
+    pass(&mut shards, 1);
     stays.ask(r#"{"type":"refresh","token":"cid.100..."}"#);
     shards.come_to_rest(|| {});
     pass(&mut shards, 30);

@@ -61,6 +61,8 @@ impl<N: Net> Shard<N> {
             rings: self.port.rings(),
             bridge_refusals: self.port.bridges.refused(),
             forgotten_channels: self.rooms.channels.forgotten(),
+            revocations: self.trust.revoked.len() as u64,
+            forgotten_revocations: self.trust.revoked.forgotten(),
             busy_microseconds: tally.busy_ns / 1000,
         };
         tally.report(self.port.me.index(), self.core, &measured)

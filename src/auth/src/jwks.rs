@@ -42,8 +42,8 @@ struct Jwk {
     k: Option<String>,
 }
 
-/// Reads the public keys of a key set; with `secrets` also the secrets in it, which belong in no set
-/// that others can fetch.
+/// Reads the public keys of a key set; with `secrets` also the secrets in it, which belong in no
+/// set that others can fetch.
 ///
 /// # Errors
 /// It is not a key set, or no key in it is of use here.
