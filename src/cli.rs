@@ -10,12 +10,14 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap_complete::Shell;
+use stentor_auth::Wishes;
 use stentor_units::Url;
 
 use args::command;
 
 use crate::config::all_keys;
 use crate::speak::{Publish, Subscribe};
+use crate::token;
 
 /// The command to perform.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub(crate) enum Task {
     },
     Publish(Publish),
     Subscribe(Subscribe),
+    Token(Box<token::Asked>),
     /// A text that is printed as it is: completions, or a manual page.
     Print(String),
 }
@@ -67,6 +70,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::E
         }),
         "pub" => Task::Publish(publish(inner)),
         "sub" => Task::Subscribe(subscribe(inner)),
+        "token" => Task::Token(Box::new(token_of(inner))),
         "completions" => Task::Print(completions(inner)),
         _ => Task::Print(manual(one(inner, "of").as_deref())),
     };
@@ -149,6 +153,30 @@ fn subscribe(matches: &ArgMatches) -> Subscribe {
         json: matches.get_flag("json"),
         count: matches.get_one("count").copied(),
         once: matches.get_flag("once"),
+    }
+}
+
+fn token_of(matches: &ArgMatches) -> token::Asked {
+    let list = |name: &str| {
+        matches.get_many::<String>(name).into_iter().flatten().cloned().collect::<Vec<_>>()
+    };
+    let given = one(matches, "token").unwrap_or_else(|| "-".into());
+    let checks = one(matches, "action").as_deref() == Some("check");
+    let lasts = matches.get_one::<token::Lasting>("expires").copied();
+    token::Asked {
+        check: checks.then_some(given),
+        private_key: matches.get_one("private-key").cloned(),
+        wishes: Wishes {
+            user: one(matches, "user"),
+            lasts_s: lasts.unwrap_or_default().0,
+            channels: list("channel"),
+            joins: list("join"),
+            subscription: one(matches, "subscription"),
+            info: matches.get_one("info").cloned(),
+            id: one(matches, "id"),
+            kid: one(matches, "kid"),
+            ..Wishes::default()
+        },
     }
 }
 

@@ -11,6 +11,7 @@ mod listen;
 mod secret;
 pub(crate) mod show;
 mod tables;
+pub(crate) mod tokens;
 mod unix;
 pub(crate) mod units;
 
@@ -21,10 +22,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stentor_shards::{Config, ProxyProtocol};
+use stentor_shards::{Config, ProxyProtocol, UserFrom};
 
 use channels::Channels;
 use keys::Key;
+use tokens::Tokens;
 pub(crate) use unix::{Owner, UnixName};
 
 /// The format of the log.
@@ -67,6 +69,7 @@ pub(crate) struct Settings {
     pub(crate) api_key: Option<String>,
     /// The file that the key was read from.
     pub(crate) api_key_file: Option<PathBuf>,
+    pub(crate) tokens: Tokens,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -90,6 +93,7 @@ impl Default for Settings {
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9002))),
             api_key: None,
             api_key_file: None,
+            tokens: Tokens::default(),
             log_format: LogFormat::Auto,
             log_level: "info".into(),
         }
@@ -172,6 +176,8 @@ impl Layered {
     }
 
     fn read_secrets(&mut self) -> Result<(), Invalid> {
+        self.warnings.extend(self.settings.tokens.complete().map_err(Invalid)?);
+        self.settings.shards.user_from = self.settings.tokens.user_from().map_err(Invalid)?;
         let Some(path) = &self.settings.api_key_file else { return Ok(()) };
         if self.settings.api_key.is_some() {
             return Err(Invalid("api-key and api-key-file are both set: leave one out".into()));
@@ -203,6 +209,13 @@ impl Layered {
         if shards.proxy_protocol != ProxyProtocol::Off && shards.trusted_proxies.is_empty() {
             return fail(
                 "proxy-protocol is on and trusted-proxies is empty: nobody would be believed; \
+                 name the proxies, such as trusted-proxies 10.0.0.0/8"
+                    .into(),
+            );
+        }
+        if matches!(shards.user_from, UserFrom::Header(_)) && shards.trusted_proxies.is_empty() {
+            return fail(
+                "user-from is a header and trusted-proxies is empty: nobody would be believed; \
                  name the proxies, such as trusted-proxies 10.0.0.0/8"
                     .into(),
             );
@@ -297,6 +310,10 @@ mod tests {
                 "api-key and api-key-file are both set",
             ),
             (vec![], vec![("proxy-protocol", "required")], "trusted-proxies is empty"),
+            (vec![], vec![("user-from", "header:X-User")], "trusted-proxies is empty"),
+            (vec![], vec![("user-from", "header:a b")], "is no name of a header"),
+            (vec![], vec![("user-from", "token")], "no key verifies one"),
+            (vec![], vec![("user-from", "cookie")], "is none of auto url token header:NAME"),
             (vec![], vec![("allowed-origins", "https://a/,null")], "ends after host and port"),
             (vec![], vec![("trusted-proxies", "10.0.0.1/8")], "meant is 10.0.0.0/8"),
             (vec![("STENTOR_PATH_PREFIX", "/chat/")], vec![], "without a slash at its end"),

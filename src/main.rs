@@ -10,11 +10,13 @@ mod doctor;
 mod exit;
 mod history_file;
 mod host;
+mod inspect;
 mod log;
 mod notify;
 mod signals;
 mod speak;
 mod takeover;
+mod token;
 mod unix;
 
 use std::ffi::OsString;
@@ -33,6 +35,7 @@ use config::{Invalid, Layered, Settings};
 use control::reload::Origin;
 use history_file::HistoryFile;
 use host::{Host, Verdict};
+use inspect::{check, examine, print};
 use signals::Departure;
 use takeover::{Claim, Newcomer, Offer, Refused, Sockets};
 
@@ -126,44 +129,10 @@ fn with_settings(cli: &Cli) -> End {
         Task::Config(View::Env) => print(&config::show::environment(&layered)),
         Task::Config(_) => print(&config::show::in_force(&layered)),
         Task::Check => check(settings),
+        Task::Token(asked) => token::perform(asked, &settings.tokens)
+            .map_or_else(|failed| End::Failed(failed.code, failed.why), |text| print(&text)),
         Task::Doctor { json } => examine(settings, *json),
         _ => serve(cli, layered),
-    }
-}
-
-fn print(text: &str) -> End {
-    let mut out = std::io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // A reader that has seen enough is no failure.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            End::Failed(exit::RUN, format!("standard output: {error}"))
-        }
-        _ => End::Done,
-    }
-}
-
-fn check(settings: &Settings) -> End {
-    let verdict = Host::read().judge(settings);
-    for warning in verdict.warnings() {
-        print(&format!("warning: {warning}\n"));
-    }
-    match verdict.refusal() {
-        None => print("the configuration is valid\n"),
-        Some(why) => End::Failed(exit::CONFIG, why),
-    }
-}
-
-fn examine(settings: &Settings, json: bool) -> End {
-    let host = Host::read();
-    let verdict = host.judge(settings);
-    print(&if json {
-        doctor::record(&host, &verdict)
-    } else {
-        doctor::describe(&host, &verdict, settings)
-    });
-    match verdict.refusal() {
-        None => End::Done,
-        Some(why) => End::Failed(exit::CONFIG, why),
     }
 }
 
@@ -281,9 +250,11 @@ fn start(
     // would be reset.
     let admin =
         control::listen(&asked, admin).map_err(|error| refused(who_has_admin(&error, settings)))?;
+    let mut shards = settings.shards.clone();
+    shards.prover = asked.prover().map_err(|why| End::Failed(exit::CONFIG, why))?;
     let past = history.map(HistoryFile::read).unwrap_or_default();
-    let (handle, inbox, run) = stentor_shards::run(settings.shards.clone(), listeners, past)
-        .map_err(|error| failed(&error))?;
+    let (handle, inbox, run) =
+        stentor_shards::run(shards, listeners, past).map_err(|error| failed(&error))?;
     if let Some(history) = history {
         history.keep(handle.clone()).map_err(|error| refused(error.to_string()))?;
     }

@@ -39,8 +39,9 @@ pub(crate) fn since_ms(now_ms: u32, then_ms: u32) -> u32 {
     if distance > u32::MAX / 2 { 0 } else { distance }
 }
 
-/// Wall-clock milliseconds since 1970, for people and for `time` in messages only.
-pub(crate) fn unix_ms() -> u64 {
+/// Wall-clock milliseconds since 1970: for people, for `time` in messages, and for the times in
+/// tokens.
+pub fn unix_ms() -> u64 {
     let time = clock_gettime(ClockId::Realtime);
     nanoseconds(time.tv_sec, time.tv_nsec) / 1_000_000
 }

@@ -36,10 +36,14 @@ pub(crate) enum CloseReason {
     Disconnected,
     /// It published where rules do not let it, in a dialect that has no errors.
     Denied,
+    /// The time of its token is over.
+    Expired,
+    /// Its token was revoked.
+    Revoked,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Goodbye,
         Self::Gone,
         Self::Drain,
@@ -56,6 +60,8 @@ impl CloseReason {
         Self::Replaced,
         Self::Disconnected,
         Self::Denied,
+        Self::Expired,
+        Self::Revoked,
     ];
 
     pub(crate) fn index(self) -> usize {
@@ -81,6 +87,8 @@ impl CloseReason {
             Self::Replaced => (Some(3500), "replaced", "replaced"),
             Self::Disconnected => (Some(3501), "disconnected", "disconnected"),
             Self::Denied => (Some(3507), "permission denied", "denied"),
+            Self::Expired => (Some(3005), "expired", "expired"),
+            Self::Revoked => (Some(3502), "revoked", "revoked"),
         }
     }
 

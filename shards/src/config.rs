@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proof::Prover;
 use crate::rules::{ChannelRules, Rules, SlowClients, SlowRules};
 use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
 use crate::wire::origin::Origins;
@@ -38,6 +39,28 @@ pub enum ProxyProtocol {
     Optional,
     /// Each connection begins with one, or is refused.
     Required,
+}
+
+/// The source of a client's user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserFrom {
+    /// The parameter `user`, which nobody proves, or a token.
+    Url,
+    /// A token, and nothing else.
+    Token,
+    /// This header of trusted proxies, or a token.
+    Header(Arc<str>),
+}
+
+impl UserFrom {
+    /// Says where a user comes from, for a client that has named none.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self {
+            Self::Url => "a user is required: ?user=ID",
+            Self::Token => "a token is required",
+            Self::Header(_) => "a user is required, and a trusted proxy names it",
+        }
+    }
 }
 
 /// The way in which a shard without work sleeps.
@@ -77,6 +100,10 @@ pub struct Config {
     pub proxy_protocol: ProxyProtocol,
     /// The policy for a second client of a user.
     pub duplicate_user: DuplicateUser,
+    /// The source of a client's user.
+    pub user_from: UserFrom,
+    /// The part that verifies tokens; without one they are not read.
+    pub prover: Option<Arc<dyn Prover>>,
     /// A client must name a user.
     pub require_user: bool,
 
@@ -170,6 +197,8 @@ impl Config {
             forwarded_header: ForwardedHeader::XForwardedFor,
             proxy_protocol: ProxyProtocol::Off,
             duplicate_user: DuplicateUser::Replace,
+            user_from: UserFrom::Url,
+            prover: None,
             require_user: false,
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 
 use crate::clock::{Now, unix_ms};
+use crate::close::CloseReason;
 use crate::config::Config;
 use crate::error::Untaken;
 use crate::mesh::Mesh;
-use crate::mesh::parcel::{Ask, Asker, Deliver, Instruction};
+use crate::mesh::parcel::{Ask, Asker, Deliver, Fate, Instruction, Whom};
 use crate::mesh::reply::{Answers, Reply, ReplyTo};
 use crate::model::channel::NoChannel;
 use crate::model::history::Query;
@@ -19,7 +20,9 @@ use crate::model::id::{ClientId, ShardId};
 use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+use crate::model::revoked::Revocation;
 use crate::model::snapshot::Saved;
+use crate::proof::Prover;
 use crate::rules::Rules;
 use crate::wire::name::check_name;
 
@@ -41,6 +44,8 @@ pub enum Target {
     User(String),
     /// One client by its id as `welcome` told it.
     Client(String),
+    /// The clients that came with the token of this id.
+    Token(String),
 }
 
 /// A part of a channel's history to read.
@@ -157,7 +162,7 @@ impl Handle {
         Ok(answers)
     }
 
-    /// Closes clients with 3501. The answer is the number of clients.
+    /// Closes clients with 3501. The answers add up to the number of clients.
     ///
     /// # Errors
     /// A bad name or client id, or a full lane.
@@ -167,6 +172,9 @@ impl Handle {
             Target::User(user) => {
                 let user = self.name(user)?;
                 self.ask(self.mesh.home_of(&*user), Ask::DisconnectUser { user, reply })?;
+            }
+            Target::Token(_) => {
+                return self.decide(target, Fate::Close(CloseReason::Disconnected));
             }
             Target::Client(id) => {
                 let client: ClientId = id.parse().map_err(|()| Untaken::BadName)?;
@@ -179,6 +187,53 @@ impl Handle {
             }
         }
         Ok(answers)
+    }
+
+    /// Sets when the time of clients is over, in Unix seconds; `None`: never. They close with 3005
+    /// then. The answers add up to the number of clients.
+    ///
+    /// # Errors
+    /// A bad name or client id, or a full lane.
+    pub fn set_end(&self, target: &Target, unix_s: Option<u64>) -> Result<Answers<u64>, Untaken> {
+        self.decide(target, Fate::End(unix_s))
+    }
+
+    /// Closes clients with 3005, as if their time were over. The answers add up to their number.
+    ///
+    /// # Errors
+    /// A bad name or client id, or a full lane.
+    pub fn expire(&self, target: &Target) -> Result<Answers<u64>, Untaken> {
+        self.decide(target, Fate::Close(CloseReason::Expired))
+    }
+
+    fn decide(&self, target: &Target, fate: Fate) -> Result<Answers<u64>, Untaken> {
+        let whom = match target {
+            Target::User(user) => Whom::User(self.name(user)?),
+            Target::Client(id) => Whom::Client(id.parse().map_err(|()| Untaken::BadName)?),
+            Target::Token(id) => Whom::Token(id.as_str().into()),
+        };
+        self.order_all(|reply| Instruction::Decide { whom: whom.clone(), fate, reply })
+    }
+
+    /// Revokes tokens, on every shard, and closes their clients with 3502. The answers add up to
+    /// the number of these.
+    ///
+    /// # Errors
+    /// A full lane: some shards may have been told. Call it again.
+    pub fn revoke(&self, revocation: &Revocation) -> Result<Answers<u64>, Untaken> {
+        self.order_all(|reply| Instruction::Revoke { revocation: revocation.clone(), reply })
+    }
+
+    /// Has tokens verified by `prover` from now on.
+    ///
+    /// # Errors
+    /// A full lane: some shards may have been told. Call it again.
+    pub fn set_prover(&self, prover: &Arc<dyn Prover>) -> Result<(), Untaken> {
+        for shard in self.shards() {
+            let order = Deliver::Instruction(Instruction::Prover(Arc::clone(prover)));
+            self.mesh.deliver(shard, order).map_err(|_| Untaken::Busy)?;
+        }
+        Ok(())
     }
 
     /// Asks for every shard's counters.

@@ -29,6 +29,7 @@ mod run;
 mod clock;
 mod close;
 mod model;
+pub mod proof;
 mod wire;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, reason = "a test of what must be so")]
@@ -38,7 +39,8 @@ mod sim;
 #[allow(clippy::unwrap_used, reason = "a test of what must be so")]
 pub mod fuzz;
 
-pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring};
+pub use clock::unix_ms;
+pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom};
 pub use error::{RunError, Untaken};
 pub use handle::{Body, Handle, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Visitor};
@@ -48,6 +50,7 @@ pub use model::counters::{NUMBERS, Number, NumberKind};
 pub use model::message::{Details, Epoch, Position, Version};
 pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
 pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Here, Report};
+pub use model::revoked::{REVOKED_MAX, Revocation};
 pub mod snapshot {
     //! The histories of channels as bytes.
     pub use crate::model::snapshot::{ChannelPast, Damaged, MAGIC, Saved, put_end, read};

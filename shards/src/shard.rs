@@ -19,6 +19,7 @@ use crate::model::snapshot::ChannelPast;
 use crate::net::{Net, Ready};
 use crate::stage::drain::Drain;
 use crate::stage::fanout::FanOut;
+use crate::stage::prove::Trust;
 use crate::stage::recall::LastPage;
 use crate::wire::machine::Machine;
 
@@ -39,6 +40,8 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) fan: FanOut,
     /// Frames for clients that come back.
     pub(crate) last_page: LastPage,
+    /// Keys and revocations.
+    pub(crate) trust: Trust,
 
     pub(crate) core: usize,
     /// Accepted connections on their way into the roster.
@@ -86,6 +89,7 @@ impl<N: Net> Shard<N> {
             directory: Directory::default(),
             fan: FanOut::default(),
             last_page: LastPage::default(),
+            trust: Trust { prover: config.prover.clone(), ..Trust::default() },
             core,
             fresh: VecDeque::new(),
             ready: Vec::new(),
@@ -175,6 +179,7 @@ impl<N: Net> Shard<N> {
             || !self.clients.deadlines.is_empty()
             || !self.clients.outboxes.listed.is_empty()
             || self.rooms.keeps_any()
+            || self.clients.has_ends()
             || (self.clients.open > 0 && !self.clients.config.ping_interval.is_zero());
         timed.then(|| self.sweep_period())
     }

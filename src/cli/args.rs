@@ -7,9 +7,10 @@ use clap_complete::Shell;
 use stentor_units::Url;
 
 use crate::config::all_keys;
+use crate::token::Lasting;
 
-pub(super) const COMMANDS: [&str; 8] =
-    ["serve", "check", "config", "doctor", "pub", "sub", "completions", "man"];
+pub(super) const COMMANDS: [&str; 9] =
+    ["serve", "check", "config", "doctor", "pub", "sub", "token", "completions", "man"];
 
 pub(super) fn command() -> Command {
     let settings = |name: &'static str, about: &'static str| {
@@ -49,7 +50,7 @@ pub(super) fn command() -> Command {
                     .help("Print them for programs, with what the server needs"),
             ),
         )
-        .subcommands([pub_command(), sub_command()])
+        .subcommands([pub_command(), sub_command(), token_command()])
         .subcommand(Command::new("completions").about("Print completions for a shell").arg(
             Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)),
         ))
@@ -110,6 +111,44 @@ fn sub_command() -> Command {
         .args([url, user])
 }
 
+fn token_command() -> Command {
+    let value = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let list = |name, value_name, help| value(name, value_name, help).action(ArgAction::Append);
+    Command::new("token")
+        .about("Make a token for trying out, or check one")
+        .long_about(
+            "Make a token for trying out, or check one.\n\n\
+             `stentor token --user ana` prints a token that is signed with --private-key, or else \
+             with token-hmac-secret. `stentor token check TOKEN` says what a token proves: exit 0; \
+             or why a server with these settings refuses it: exit 1.",
+        )
+        .arg(
+            Arg::new("action")
+                .value_parser(["make", "check"])
+                .default_value("make")
+                .help("What to do"),
+        )
+        .arg(Arg::new("token").value_name("TOKEN").help("The token to check; -: standard input"))
+        .args([
+            value("user", "ID", "User whom the token names"),
+            value("expires", "TIME", "How long it is good, or never")
+                .default_value("1h")
+                .value_parser(read_lasting),
+            list("channel", "PATTERN", "Channels in which all is allowed, such as news or chat:*"),
+            list("join", "CHANNEL", "Channel that the server subscribes the client to"),
+            value("subscription", "CHANNEL", "Channel of a subscription token"),
+            value("info", "JSON", "What presence shows").value_parser(read_json),
+            value("id", "ID", "Id of the token; default a random one"),
+            value("private-key", "FILE", "File with the private key in PEM")
+                .value_parser(value_parser!(PathBuf)),
+            value("kid", "NAME", "Name of the key, for a key set"),
+        ])
+        .args(key_args())
+        .arg(file_arg())
+}
+
 fn endpoint_args() -> [Arg; 3] {
     [
         Arg::new("channel").value_name("CHANNEL").required(true).help("Name of the channel"),
@@ -163,4 +202,16 @@ fn read_url(text: &str) -> Result<Url, String> {
         return Err(why.to_owned());
     }
     Ok(url)
+}
+
+/// Reads how many seconds a token lasts; `None` is for ever.
+fn read_lasting(text: &str) -> Result<Lasting, String> {
+    if text.eq_ignore_ascii_case("never") {
+        return Ok(Lasting(None));
+    }
+    stentor_units::time(text).map(|time| Lasting(Some(time.as_secs())))
+}
+
+fn read_json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }

@@ -14,7 +14,7 @@ use stentor_units::time::show as show_time;
 
 use super::listen::address;
 use super::units::{read_cores, read_switch, show_cores};
-use super::{LogFormat, Settings, channels, unix};
+use super::{LogFormat, Settings, channels, tokens, unix};
 
 /// One setting.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Key {
 
 /// All settings, in the order of `--help`.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(channels::KEYS).chain(channels::MARKS)
+    KEYS.iter().chain(channels::KEYS).chain(channels::MARKS).chain(tokens::KEYS)
 }
 
 /// Finds a key by its name.
@@ -179,7 +179,7 @@ macro_rules! switch_key {
     };
 }
 
-/// Settings of the whole server.
+/// The settings that need no file of their own.
 #[rustfmt::skip]
 const KEYS: &[Key] = &[
     key!("Listening", "listen", "ADDR", "Address for clients, the page and health: 127.0.0.1:9001, localhost:9001, or :9001 for all of this host; unix:/run/stentor.sock or unix:@NAME for a proxy on it",

@@ -7,8 +7,15 @@ use std::path::Path;
 /// The most bytes that such a file may hold.
 const BYTES_MAX: u64 = 4096;
 
-/// Reads a secret; one line end behind it is no part of it. The error names the file.
+/// Reads a key that a header carries. The error names the file.
 pub(super) fn read(path: &Path) -> Result<String, String> {
+    let text = text_in(path)?;
+    check(&text).map_err(|why| format!("{}: {why}", path.display()))?;
+    Ok(text)
+}
+
+/// Reads a secret; one line end behind it is no part of it. The error names the file.
+pub(super) fn text_in(path: &Path) -> Result<String, String> {
     let named = |why: String| format!("{}: {why}", path.display());
     let mut bytes = Vec::new();
     File::open(path)
@@ -20,8 +27,7 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
     let text = String::from_utf8(bytes).map_err(|_| named("it is not valid UTF-8".into()))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
-    check(text).map_err(named)?;
-    Ok(text.to_owned())
+    if text.is_empty() { Err(named("it is empty".into())) } else { Ok(text.to_owned()) }
 }
 
 /// Refuses keys that no request could show: a header holds no control characters.

@@ -136,21 +136,24 @@ mod tests {
 
     #[test]
     fn config_show_output_reads_back_and_hides_the_key() {
-        let flags = BTreeMap::from([("api-key", "secret".to_owned()), ("shards", "2".to_owned())]);
+        let flags = BTreeMap::from([("api-key", "hunter2".to_owned()), ("shards", "2".to_owned())]);
         let layered = Layered::load(None, std::iter::empty(), &flags).unwrap();
         let shown = in_force(&layered);
-        assert!(shown.contains("api_key = \"***\" # flag") && !shown.contains("secret"), "{shown}");
+        assert!(
+            shown.contains("api_key = \"***\" # flag") && !shown.contains("hunter2"),
+            "{shown}"
+        );
         assert!(shown.contains("shards = 2 # flag") && shown.contains("# default"));
         assert!(toml::from_str::<toml::Table>(&shown).is_ok(), "{shown}");
         assert!(environment(&layered).contains("STENTOR_SHARDS=2"));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
-        std::fs::write(&file, "secret\n").unwrap();
+        std::fs::write(&file, "hunter3\n").unwrap();
         let flags = BTreeMap::from([("api-key-file", file.display().to_string())]);
         let layered = Layered::load(None, std::iter::empty(), &flags).unwrap();
         let shown = in_force(&layered);
         assert!(shown.contains("# api_key = \"***\" # from api_key_file"), "{shown}");
-        assert!(!shown.contains("secret") && toml::from_str::<toml::Table>(&shown).is_ok());
+        assert!(!shown.contains("hunter3") && toml::from_str::<toml::Table>(&shown).is_ok());
         let defaults = default_file();
         assert!(all_keys().all(|key| defaults.contains(&toml_name(key))));
     }

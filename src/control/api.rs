@@ -4,6 +4,7 @@
 pub(super) mod answer;
 mod batch;
 mod history;
+mod identity;
 mod once;
 mod pattern;
 mod publish;
@@ -16,12 +17,12 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stentor_shards::{ChannelInfo, Target};
+use stentor_shards::ChannelInfo;
 
 use self::answer::{Answer, Fault, Mode, read};
 pub(super) use self::once::{Counts as OnceCounts, Once};
 use super::State;
-use super::ask::{ask, ask_one};
+use super::ask::ask;
 
 pub(super) use self::batch::old_form;
 
@@ -32,11 +33,10 @@ const PATTERN_BYTES_MAX: usize = 1024;
 const LIST_MAX: usize = 100_000;
 
 /// Methods of Centrifugo's API, and of its PRO variant, that are not there.
-const NOT_AVAILABLE: [&str; 24] = [
+const NOT_AVAILABLE: [&str; 23] = [
     "presence",
     "subscribe",
     "unsubscribe",
-    "refresh",
     "rpc",
     "connections",
     "update_user_status",
@@ -58,26 +58,6 @@ const NOT_AVAILABLE: [&str; 24] = [
     "update_push_status",
     "cancel_push",
 ];
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Farewell {
-    user: Option<String>,
-    client: Option<String>,
-    session: Option<String>,
-    whitelist: Option<Vec<String>>,
-    disconnect: Option<Goodbye>,
-}
-
-/// The close code and reason that a disconnect may wish for.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Goodbye {
-    #[serde(default)]
-    code: u32,
-    #[serde(default)]
-    reason: String,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +94,8 @@ pub(super) async fn method(
                 | "broadcast"
                 | "direct"
                 | "disconnect"
+                | "refresh"
+                | "revoke"
                 | "presence_stats"
                 | "history"
                 | "history_remove"
@@ -146,7 +128,9 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
         "publish" => publish::publish(state, params).await,
         "broadcast" => publish::broadcast(state, params).await,
         "direct" => publish::direct(state, params).await,
-        "disconnect" => disconnect(state, params).await,
+        "disconnect" => identity::disconnect(state, params).await,
+        "refresh" => identity::refresh(state, params).await,
+        "revoke" => identity::revoke(state, params).await,
         "info" => info(state, params).await,
         "channels" => channels(state, params).await,
         "presence_stats" => presence_stats(state, params).await,
@@ -156,37 +140,6 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
         _ if NOT_AVAILABLE.contains(&method) => Err(Fault::NotAvailable(method.to_owned())),
         _ => Err(Fault::Unknown(method.chars().take(64).collect())),
     }
-}
-
-/// Returns the clients that a disconnect selects. An empty name is none: libraries send one beside
-/// the other.
-fn target(asked: Farewell) -> Result<Target, Fault> {
-    let given = |name: Option<String>| name.filter(|name| !name.is_empty());
-    if given(asked.session).is_some() {
-        return Err(Fault::bad("session is not supported"));
-    }
-    if asked.whitelist.is_some_and(|clients| !clients.is_empty()) {
-        return Err(Fault::bad("whitelist is not supported"));
-    }
-    if asked.disconnect.is_some_and(|bye| bye.code != 0 || !bye.reason.is_empty()) {
-        return Err(Fault::bad("disconnect is not supported: the close code is always 3501"));
-    }
-    match (given(asked.user), given(asked.client)) {
-        (Some(user), None) => Ok(Target::User(user)),
-        (None, Some(client)) => Ok(Target::Client(client)),
-        (None, None) => Err(Fault::bad("user or client is needed")),
-        (Some(_), Some(_)) => Err(Fault::bad(
-            "user and client exclude each other: to close one client, leave out user",
-        )),
-    }
-}
-
-async fn disconnect(state: &State, params: &[u8]) -> Answer {
-    let target = target(read(params)?)?;
-    let parameter = if matches!(target, Target::User(_)) { "user" } else { "client" };
-    let clients = ask_one(|| state.shards.disconnect(&target)).await;
-    let clients = clients.map_err(|why| Fault::about(parameter, why))?;
-    Ok(json!({ "clients": clients }))
 }
 
 /// Reads the rules of channels again.
@@ -303,6 +256,8 @@ mod tests {
             "broadcast",
             "direct",
             "disconnect",
+            "refresh",
+            "revoke",
             "channels",
             "presence_stats",
             "reload",
@@ -323,33 +278,6 @@ mod tests {
             let digits: String = text.chars().filter(char::is_ascii_digit).collect();
             assert!(digits.ends_with(&bound.to_string()), "API.md says {text}, it is {bound}");
             assert!(page.contains(text), "API.md lacks \"{text}\"");
-        }
-    }
-
-    #[test]
-    fn a_disconnect_means_one_user_or_one_client() {
-        let read_target = |params: &str| read(params.as_bytes()).and_then(target);
-        for params in [
-            r#"{"user":"bob"}"#,
-            r#"{"user":"bob","client":"","session":"","whitelist":[]}"#,
-            r#"{"user":"bob","client":null,"disconnect":{"code":0,"reason":""}}"#,
-        ] {
-            let found = read_target(params);
-            assert!(matches!(&found, Ok(Target::User(user)) if user == "bob"), "{found:?}");
-        }
-        let found = read_target(r#"{"user":"","client":"1-2"}"#);
-        assert!(matches!(&found, Ok(Target::Client(client)) if client == "1-2"), "{found:?}");
-        for params in [
-            "{}",
-            r#"{"user":"bob","client":"1-2"}"#,
-            r#"{"user":"bob","session":"s"}"#,
-            r#"{"user":"bob","whitelist":["1-2"]}"#,
-            r#"{"user":"bob","disconnect":{"code":4000}}"#,
-            r#"{"user":"bob","disconnect":{"code":0,"reason":"x"}}"#,
-            r#"{"user":7}"#,
-            r#"{"user":"bob","reconnect":true}"#,
-        ] {
-            assert!(matches!(read_target(params), Err(Fault::Bad(_))), "{params}");
         }
     }
 }

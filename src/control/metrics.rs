@@ -47,6 +47,7 @@ async fn collect(state: &State) -> Result<Scrape, Unanswered> {
         latencies,
         once: state.once.counts().await,
         reloads: state.reloads.counts(),
+        keys: state.settings.keyring.counts(),
         process: process::read(),
         uptime_s: state.began.elapsed().as_secs(),
     })

@@ -3,6 +3,8 @@
 mod admin;
 pub(crate) mod ask;
 mod api;
+pub(crate) mod fetch;
+mod keyring;
 mod metrics;
 mod numbers;
 mod pages;
@@ -19,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+use stentor_shards::proof::Prover;
 use stentor_shards::{Handle, Inbox};
 use tokio::sync::{oneshot, watch};
 
@@ -39,6 +42,7 @@ pub(crate) struct Settings {
     is_unix: bool,
     message_bytes: usize,
     path_prefix: Arc<str>,
+    keyring: keyring::Keyring,
 }
 
 impl Settings {
@@ -49,7 +53,16 @@ impl Settings {
             is_unix: settings.unix.is_some(),
             message_bytes: settings.shards.message_bytes,
             path_prefix: Arc::clone(&settings.shards.path_prefix),
+            keyring: keyring::Keyring::new(&settings.tokens),
         }
+    }
+
+    /// The verifier of tokens that the shards begin with, if there is a key.
+    ///
+    /// # Errors
+    /// A key cannot be read.
+    pub(crate) fn prover(&self) -> Result<Option<Arc<dyn Prover>>, String> {
+        self.keyring.prover()
     }
 }
 
@@ -142,13 +155,20 @@ pub(crate) fn start(
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async move {
             let public = visitors::receive(inbox, state.clone());
+            let keys = state.settings.keyring.clone().keep(state.shards.clone());
             let private = admin::serve(listener, is_over, state.clone());
             let again = reload::serve(requests, reloads, origin, state.shards);
             tokio::spawn(again);
             let served = async { tokio::join!(public, private) };
+            let served = async {
+                tokio::select! {
+                    _ = served => {}
+                    () = keys => {}
+                }
+            };
             tokio::pin!(served);
             tokio::select! {
-                _ = &mut served => return,
+                () = &mut served => return,
                 _ = stopped => {}
             }
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, served).await;

@@ -22,7 +22,7 @@ from cent import (
 API, KEY, URL = sys.argv[1:4]
 
 # The methods that are there. All others of the library are answered with error 108.
-THERE = {"publish", "broadcast", "disconnect", "info", "channels", "presence_stats", "batch"}
+THERE = {"publish", "broadcast", "disconnect", "refresh", "info", "channels", "presence_stats", "batch"}
 
 # What each method that is not there is asked with: the least that the library lets pass.
 REQUESTS = {
@@ -31,7 +31,6 @@ REQUESTS = {
     "presence": cent.PresenceRequest(channel="news"),
     "history": cent.HistoryRequest(channel="news", limit=10),
     "history_remove": cent.HistoryRemoveRequest(channel="news"),
-    "refresh": cent.RefreshRequest(user="42"),
     "connections": cent.ConnectionsRequest(user="42", expression=""),
     "update_user_status": cent.UpdateUserStatusRequest(users=["42"]),
     "get_user_status": cent.GetUserStatusRequest(users=["42"]),
@@ -94,6 +93,7 @@ async def what_is_there(client, listener):
     assert info.nodes[0].num_clients == 1, info
     channels = await called(client.channels, ChannelsRequest(pattern="ne*"))
     assert channels.channels["news"].num_clients == 1, channels
+    await called(client.refresh, cent.RefreshRequest(user="42", expire_at=4_000_000_000))
 
 
 async def what_is_refused(client):

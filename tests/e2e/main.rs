@@ -33,5 +33,6 @@ mod real_clients;
 mod rules;
 mod scripts;
 mod slow;
+mod tokens;
 mod unix;
 mod users;

@@ -117,3 +117,37 @@ fn pages_of_other_sites_are_refused_before_the_101() {
     assert_eq!(status(siege.server.address, twice.as_bytes()), 400);
     assert_eq!(siege.server.by_reason("refusals", "origin"), 500);
 }
+
+#[test]
+fn floods_of_wrong_tokens_are_refused_and_harm_nobody() {
+    // Of all keys, those of this kind cost the server the most for each wrong signature.
+    let vectors = include_str!("../../src/auth/vectors.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+    let tokens = vectors["tokens"].as_array().unwrap();
+    let vector = tokens.iter().find(|vector| vector["algorithm"] == "ES384").unwrap();
+    let (pem, token) = (vector["pem"].as_str().unwrap(), vector["token"].as_str().unwrap());
+    let siege = Siege::begin(&["--token-public-key", pem, "--user-from", "url"]);
+    let other = tokens.iter().find(|vector| vector["algorithm"] == "ES256").unwrap();
+    let (_, signature) = token.rsplit_once('.').unwrap();
+    let (message, _) = token.rsplit_once('.').unwrap();
+    let wrong: String = signature.chars().rev().collect();
+    let cases = [
+        format!("{message}.{wrong}"),
+        other["token"].as_str().unwrap().to_owned(),
+        "eyJhbGciOiJub25lIn0.e30.".to_owned(),
+        "x".repeat(7_000),
+        format!("{}.{}.{}", "A".repeat(2_000), "A".repeat(2_000), "A".repeat(2_000)),
+        String::new(),
+    ];
+    siege.withstand("wrong tokens", 1 << 20, |server| {
+        for _ in 0..40 {
+            for token in &cases {
+                let request = head(&format!("/ws?token={token}"), "");
+                assert_eq!(status(server.address, request.as_bytes()), 401, "{token:.80}");
+            }
+        }
+    });
+    let good = head(&format!("/ws?token={token}"), "");
+    assert_eq!(status(siege.server.address, good.as_bytes()), 101);
+    assert_eq!(siege.server.by_reason("refusals", "token") % 240, 0);
+}

@@ -1,6 +1,7 @@
 //! The clients of a shard, and all that is needed to send to them: the part of a shard that knows
 //! sockets, and no channel.
 
+pub(crate) mod identity;
 pub(crate) mod state;
 pub(crate) mod roster;
 pub(crate) mod tally;
@@ -20,6 +21,7 @@ use crate::net::Net;
 use crate::notice::Notice;
 use crate::wire::dialect::Dialect;
 use crate::wire::refusal::Refusal;
+use identity::Expiries;
 use roster::Roster;
 use tally::Tally;
 
@@ -96,6 +98,8 @@ pub(crate) struct Clients<N: Net> {
     pub(crate) doomed: Vec<Doomed>,
     /// Handshakes, closes and lingering refusals, and when they end.
     pub(crate) deadlines: Vec<Deadline>,
+    /// Open clients whose time is limited.
+    expiries: Expiries,
 }
 
 impl<N: Net> Clients<N> {
@@ -114,6 +118,7 @@ impl<N: Net> Clients<N> {
             told: 0,
             doomed: Vec::new(),
             deadlines: Vec::new(),
+            expiries: Expiries::default(),
         }
     }
 
@@ -133,6 +138,11 @@ impl<N: Net> Clients<N> {
         let due_ms = self.now.ms().wrapping_add(after);
         let leaving = self.roster.state(slot).is_leaving();
         self.deadlines.push(Deadline { due_ms, client: self.roster.id(slot), leaving });
+    }
+
+    /// Returns `true` if the time of some client is limited.
+    pub(crate) fn has_ends(&self) -> bool {
+        !self.expiries.is_empty()
     }
 
     /// Logs a notice, unless too many wait already.
@@ -179,5 +189,6 @@ impl<N: Net> Clients<N> {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         self.roster.check();
+        self.check_ends();
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::identity::Identity;
 use super::state::{Phase, State};
 use crate::mesh::parcel::{Ask, Claim};
 use crate::model::bucket::Bucket;
@@ -102,6 +103,8 @@ pub(crate) struct Extra {
     pub(crate) seats: Vec<Seat>,
     /// The channel of the URL, for requests that name none.
     pub(crate) url_channel: Option<Arc<str>>,
+    /// The identity that it has proven, and the end of that.
+    pub(crate) identity: Option<Box<Identity>>,
     brief: Option<Box<Brief>>,
 }
 
@@ -190,7 +193,8 @@ impl<N: Net> Client<N> {
         let unused = extra.brief.is_none()
             && extra.claims.is_empty()
             && extra.seats.is_empty()
-            && extra.url_channel.is_none();
+            && extra.url_channel.is_none()
+            && extra.identity.is_none();
         if unused {
             self.extra = None;
         }

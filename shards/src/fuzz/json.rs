@@ -73,6 +73,7 @@ struct Request<'a> {
     since: Option<Since>,
     limit: usize,
     reverse: bool,
+    token: Option<String>,
     id: Option<&'a str>,
 }
 
@@ -82,20 +83,22 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
         return Err(malformed);
     }
     let Pairs(pairs) = serde_json::from_str(text).map_err(|_| malformed)?;
-    let known = ["type", "channel", "user", "body", "id", "presence", "since", "limit", "reverse"];
-    let mut values = [None; 9];
+    let known =
+        ["type", "channel", "user", "body", "id", "presence", "since", "limit", "reverse", "token"];
+    let mut values = [None; 10];
     for (key, value) in &pairs {
         let Some(place) = known.iter().position(|known| known == key) else { continue };
         if values[place].replace(value.get()).is_some() {
             return Err(malformed);
         }
     }
-    let [kind, channel, user, body, id, presence, since, limit, reverse] = values;
+    let [kind, channel, user, body, id, presence, since, limit, reverse, token] = values;
     let string = |raw: Option<&str>| match raw {
         None => Ok(None),
         Some(raw) => serde_json::from_str::<Option<String>>(raw).map_err(|_| malformed),
     };
-    let (kind, channel, user) = (string(kind)?, string(channel)?, string(user)?);
+    let (kind, channel) = (string(kind)?, string(channel)?);
+    let (user, token) = (string(user)?, string(token)?);
     let presence = match presence {
         None | Some("false") => false,
         Some("true") => true,
@@ -123,12 +126,13 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
         "publish" => (false, false, true),
         "direct" => (false, true, true),
         "join" | "leave" => (true, false, false),
-        "who" | "history" | "ping" | "heartbeat" => (false, false, false),
+        "who" | "history" | "ping" | "refresh" | "heartbeat" => (false, false, false),
         _ => return Err(ErrorCode::UnknownType),
     };
     let missing = needs_channel && channel.is_none()
         || needs_user && user.is_none()
-        || needs_body && body.is_none();
+        || needs_body && body.is_none()
+        || kind == "refresh" && token.is_none();
     if missing {
         return Err(ErrorCode::MissingField);
     }
@@ -139,7 +143,7 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
     let reverse = reverse.filter(|_| reads).map_or(Ok(None), serde_json::from_str::<Option<bool>>);
     let limit = limit.map_err(|_| malformed)?.unwrap_or(100);
     let reverse = reverse.map_err(|_| malformed)?.unwrap_or(false);
-    Ok(Request { kind, channel, user, body, presence, since, limit, reverse, id })
+    Ok(Request { kind, channel, user, body, presence, since, limit, reverse, token, id })
 }
 
 fn heard(text: &str) -> Result<Option<Since>, ErrorCode> {
@@ -189,7 +193,7 @@ fn check_request(text: &str) {
         Ok(Command::Direct { user, payload, id: of }) => {
             ("direct", None, Some(user.into_owned()), body(payload), None, id(of))
         }
-        Ok(Command::Join { channel, presence, since, id: of }) => {
+        Ok(Command::Join { channel, presence, since, id: of, .. }) => {
             assert_eq!(expected(text).ok().and_then(|request| request.since), since);
             ("join", Some(channel.into_owned()), None, None, Some(presence), id(of))
         }
@@ -203,6 +207,11 @@ fn check_request(text: &str) {
             assert_eq!((since, limit), (request.since, request.limit));
             assert_eq!(newest_first, request.reverse);
             ("history", owned(channel), None, None, None, id(of))
+        }
+        Ok(Command::Refresh { token, id: of }) => {
+            let wanted = expected(text).ok().and_then(|request| request.token);
+            assert_eq!(Some(&*token), wanted.as_deref(), "{text:?}");
+            ("refresh", None, None, None, None, id(of))
         }
         Ok(Command::Ping { id: of }) => ("ping", None, None, None, None, id(of)),
         Ok(Command::Heartbeat) => ("heartbeat", None, None, None, None, None),

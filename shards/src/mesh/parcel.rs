@@ -14,7 +14,9 @@ use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Position, Publication};
 use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+use crate::model::revoked::Revocation;
 use crate::model::snapshot::Saved;
+use crate::proof::Prover;
 use crate::rules::Rules;
 
 /// A client's claim, which its owner grants or refuses.
@@ -177,6 +179,23 @@ impl Deliver {
     }
 }
 
+/// The clients that a wish of the control plane is about.
+#[derive(Debug, Clone)]
+pub(crate) enum Whom {
+    User(Arc<str>),
+    Client(ClientId),
+    /// Those that came with the token of this id.
+    Token(Arc<str>),
+}
+
+/// The end of a client that the control plane wishes for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fate {
+    Close(CloseReason),
+    /// At a Unix time in seconds, or never.
+    End(Option<u64>),
+}
+
 /// The control plane's wish, for the shard itself.
 #[derive(Debug)]
 pub(crate) enum Instruction {
@@ -203,6 +222,18 @@ pub(crate) enum Instruction {
     },
     Disconnect {
         client: ClientId,
+        reply: Reply<u64>,
+    },
+    /// Tokens are verified by this from now on.
+    Prover(Arc<dyn Prover>),
+    Revoke {
+        revocation: Revocation,
+        reply: Reply<u64>,
+    },
+    /// Clients of this shard end, now or at a time.
+    Decide {
+        whom: Whom,
+        fate: Fate,
         reply: Reply<u64>,
     },
     /// With a successor, which holds the listeners from now on, or without.

@@ -56,6 +56,10 @@ macro_rules! numbers {
                     "Parcels for the control plane or another thread that found no room there";
                 forgotten_channels: Counter,
                     "Idle channels forgotten, with their offsets, to make room for others";
+                revocations: Gauge,
+                    "Users and tokens whose tokens are revoked; the same on each shard";
+                forgotten_revocations: Counter,
+                    "Revocations forgotten to make room for later ones; the same on each shard";
                 busy_microseconds: CounterMicroseconds, "Time that the shard spent in its turns";
             }
             counted {

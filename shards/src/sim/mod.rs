@@ -21,6 +21,8 @@ mod rules;
 pub(crate) mod run;
 #[cfg(test)]
 mod several;
+#[cfg(test)]
+mod tokens;
 mod world;
 
 use std::collections::{BTreeMap, HashMap};

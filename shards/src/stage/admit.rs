@@ -17,7 +17,7 @@ use crate::net::Net;
 use crate::notice::Notice;
 use crate::shard::Shard;
 use crate::stage::conclude::Admission;
-use crate::stage::permit::Barred;
+use crate::stage::permit::{Barred, Wish};
 use crate::wire::entry::Entry;
 use crate::wire::forwarded::limit_key;
 use crate::wire::origin::origin_allowed;
@@ -33,12 +33,20 @@ impl<N: Net> Shard<N> {
             self.notice_refusal(slot, &refusal, entry);
             return Admission::Refused(refusal);
         }
+        if let Err(refusal) = self.prove(slot, entry) {
+            return Admission::Refused(refusal);
+        }
+        if self.clients.config.require_user && entry.user.is_none() {
+            return Admission::Refused(Refusal::UserRequired(
+                self.clients.config.user_from.advice(),
+            ));
+        }
         if entry.channels.is_empty() && !entry.dialect.has_requests() {
             entry.channels.push(Arc::clone(&self.clients.config.default_channel));
         }
         for channel in &entry.channels {
             if let Err(Barred::Denied(why)) =
-                self.permit_subscribe(channel, entry.user.as_deref(), false)
+                self.permit_subscribe(slot, channel, entry.user.as_deref(), Wish::default())
             {
                 return Admission::Refused(Refusal::Denied { channel: (**channel).into(), why });
             }
@@ -68,8 +76,6 @@ impl<N: Net> Shard<N> {
             [entry.host.as_deref(), entry.proxied_host.as_deref()],
         ) {
             Some(Refusal::Origin)
-        } else if config.require_user && entry.user.is_none() {
-            Some(Refusal::UserRequired)
         } else {
             None
         }

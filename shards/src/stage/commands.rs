@@ -14,9 +14,11 @@ use crate::model::id::{ChannelIndex, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
 use crate::model::past::Wanted;
 use crate::net::Net;
+use crate::proof::TokenFault;
 use crate::rules::Terms;
 use crate::shard::Shard;
-use crate::stage::permit::Barred;
+use crate::stage::permit::{Barred, Wish};
+use crate::stage::prove::RefreshFault;
 use crate::stage::submit::{Flow, Weight};
 use crate::stage::who::TooMany;
 use crate::wire::command::{Command, ErrorCode, Mistake};
@@ -27,8 +29,12 @@ impl Weight {
     fn of(command: &Command<'_>) -> Self {
         match command {
             Command::Publish { .. } | Command::Ping { .. } | Command::Heartbeat => Self::Light,
+            // A signature costs as much to verify as many messages to send.
+            Command::Join { token: Some(_), .. } => Self::Heaviest,
             Command::Direct { .. } | Command::Join { .. } | Command::Leave { .. } => Self::Heavy,
-            Command::Who { .. } | Command::History { .. } => Self::Heaviest,
+            Command::Who { .. } | Command::History { .. } | Command::Refresh { .. } => {
+                Self::Heaviest
+            }
         }
     }
 }
@@ -45,6 +51,16 @@ struct Target {
     index: Option<ChannelIndex>,
 }
 
+/// The code and the text for a token that proves nothing.
+fn token_error(fault: TokenFault) -> (ErrorCode, &'static str) {
+    match fault {
+        TokenFault::Expired => (ErrorCode::BadToken, "the token has expired"),
+        TokenFault::Invalid => (ErrorCode::BadToken, "the token is not valid here"),
+        TokenFault::Revoked => (ErrorCode::BadToken, "the token was revoked"),
+        TokenFault::UnknownKey => (ErrorCode::TryAgain, "the key of this token is not known yet"),
+    }
+}
+
 impl<N: Net> Shard<N> {
     /// Performs a command. A mistake is told to the client, and counted against it. The caller
     /// settles what the command caused, and weighs it.
@@ -53,14 +69,16 @@ impl<N: Net> Shard<N> {
         let done = match command {
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
-            Command::Join { channel, presence, since, id } => {
-                self.join(slot, &channel, JoinRequest { id, presence, since })
+            Command::Join { channel, presence, since, token, id } => {
+                let join = JoinRequest { id, presence, since };
+                self.join(slot, &channel, token.as_deref(), join)
             }
             Command::Leave { channel, id } => self.leave(slot, &channel, id),
             Command::Who { channel, id } => self.who(slot, channel, id),
             Command::History { channel, wanted, id } => {
                 self.read_history(slot, channel, wanted, id)
             }
+            Command::Refresh { token, id } => self.renew(slot, &token, id),
             Command::Ping { id } => {
                 self.clients.tell(slot, &Event::Pong { id: id.as_ref() });
                 Ok(Flow::On)
@@ -129,8 +147,20 @@ impl<N: Net> Shard<N> {
         Ok(self.submit(slot, owner, Ask::Direct { user: user.into(), publication, reply }))
     }
 
-    fn join(&mut self, slot: Slot, name: &str, mut join: JoinRequest) -> Result<Flow, Mistake> {
+    fn join(
+        &mut self,
+        slot: Slot,
+        name: &str,
+        token: Option<&str>,
+        mut join: JoinRequest,
+    ) -> Result<Flow, Mistake> {
         join.id = self.check_name(name, join.id.take())?;
+        if let Some(token) = token
+            && let Err(fault) = self.prove_subscription(slot, name, token)
+        {
+            let (code, text) = token_error(fault);
+            return Err(Mistake::new(code, text, join.id));
+        }
         // Joins that a home has not answered count as well: they may all come true.
         let taken = self.clients.roster.get(slot).map_or(0, |client| {
             let under_way = client.brief_ref().map_or(0, |one| one.joining + one.recalls.len());
@@ -142,7 +172,8 @@ impl<N: Net> Shard<N> {
         }
         let id = join.id.clone();
         let user = self.clients.roster.get(slot).and_then(|client| client.user.clone());
-        self.permit_subscribe(name, user.as_deref(), join.presence)
+        let wish = Wish { presence: join.presence, has_token: token.is_some() };
+        self.permit_subscribe(slot, name, user.as_deref(), wish)
             .map_err(|barred| barred_mistake(barred, id.clone()))?;
         self.join_channel(slot, &name.into(), join)
             .map_err(|why| Mistake::new(ErrorCode::of(why), why.to_string(), id))?;
@@ -158,6 +189,22 @@ impl<N: Net> Shard<N> {
         }
         self.clients.tell(slot, &Event::Left { channel: name, id: id.as_ref() });
         Ok(Flow::On)
+    }
+
+    fn renew(&mut self, slot: Slot, token: &str, id: Option<RequestId>) -> Result<Flow, Mistake> {
+        let (code, text) = match self.refresh(slot, token) {
+            Ok(left_s) => {
+                self.clients.tell(slot, &Event::Refreshed { left_s, id: id.as_ref() });
+                return Ok(Flow::On);
+            }
+            Err(RefreshFault::NoToken) => {
+                (ErrorCode::BadToken, "a client that came without a token cannot refresh one")
+            }
+            Err(RefreshFault::TooOften) => (ErrorCode::Rate, "one refresh a second is enough"),
+            Err(RefreshFault::OtherUser) => (ErrorCode::BadToken, "the token is of another user"),
+            Err(RefreshFault::Token(fault)) => token_error(fault),
+        };
+        Err(Mistake::new(code, text, id))
     }
 
     fn who(

@@ -118,6 +118,7 @@ impl<N: Net> Shard<N> {
         }
         client.shed();
         let user = client.user.clone();
+        self.begin_time(slot);
 
         let indices = entry.channels.iter().filter_map(|name| self.rooms.channels.find(name));
         let indices: Vec<ChannelIndex> = indices.collect();
@@ -151,6 +152,11 @@ impl<N: Net> Shard<N> {
             http::put_switching(&mut head, accept, entry.dialect, start);
             clients.emit(slot, &head);
             clients.tell(slot, &welcome);
+            // The greeting names the first.
+            for &(channel, position) in channels.iter().skip(1) {
+                let (recovered, id) = (None, None);
+                clients.tell(slot, &Event::Joined { channel, position, recovered, id });
+            }
         });
 
         for index in indices.into_iter().skip(usize::from(back.is_some())) {

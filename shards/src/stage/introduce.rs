@@ -62,6 +62,8 @@ impl<N: Net> Shard<N> {
             name_bytes: config.name_bytes,
             path_prefix: &config.path_prefix,
             behind: trusted.then_some((proxies, config.forwarded_header)),
+            takes_tokens: self.trust.prover.is_some(),
+            user_from: &config.user_from,
         }
     }
 

@@ -51,6 +51,7 @@ impl<N: Net> Shard<N> {
         self.release_claims(slot);
         self.clients.roster.state_mut(slot).close();
         self.clients.count_gone();
+        self.clients.forget_end(slot);
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.extra = None;
         }

@@ -17,6 +17,7 @@ mod admit;
 mod who;
 mod permit;
 mod introduce;
+pub(crate) mod prove;
 mod conclude;
 pub(crate) mod fanout;
 pub(crate) mod drain;

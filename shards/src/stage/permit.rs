@@ -6,6 +6,7 @@ use crate::close::CloseReason;
 use crate::model::bucket::Bucket;
 use crate::model::id::{ChannelIndex, Slot};
 use crate::net::Net;
+use crate::proof::Right;
 use crate::rules::{Denied, Standing, Terms};
 use crate::shard::Shard;
 use crate::wire::command::ErrorCode;
@@ -58,17 +59,29 @@ impl Barred {
     }
 }
 
+/// A subscription as a client asks for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wish {
+    /// It wants to hear of joins and leaves.
+    pub(crate) presence: bool,
+    /// It has shown a token for this channel.
+    pub(crate) has_token: bool,
+}
+
 impl<N: Net> Shard<N> {
     /// Judges a subscription of a client, which is `user` if anybody. Somebody who hears of joins
     /// and leaves needs a channel that tells of them.
     pub(crate) fn permit_subscribe(
         &mut self,
+        slot: Slot,
         channel: &str,
         user: Option<&str>,
-        presence: bool,
+        wish: Wish,
     ) -> Result<(), Barred> {
+        let Wish { presence, has_token } = wish;
+        let token = has_token || self.is_proved(slot, channel, Right::Subscribe);
         let rules = self.rooms.channels.rules();
-        let standing = Standing { user, ..Standing::default() };
+        let standing = Standing { user, token, subscribed: false };
         let verdict = match rules.terms(channel) {
             None => Err(Denied::UnknownNamespace.into()),
             Some(terms) => match rules.may_subscribe(&terms, channel, standing) {
@@ -85,7 +98,7 @@ impl<N: Net> Shard<N> {
     /// some.
     pub(crate) fn permit_who(&mut self, slot: Slot, channel: &str) -> Result<(), Barred> {
         let index = self.rooms.channels.find(channel);
-        let standing = self.standing(slot, index);
+        let standing = self.standing(slot, index, channel, Right::Presence);
         let rules = self.rooms.channels.rules();
         let verdict = match rules.terms(channel) {
             None => Err(Denied::UnknownNamespace.into()),
@@ -101,7 +114,7 @@ impl<N: Net> Shard<N> {
     /// some.
     pub(crate) fn permit_history(&mut self, slot: Slot, channel: &str) -> Result<(), Barred> {
         let index = self.rooms.channels.find(channel);
-        let standing = self.standing(slot, index);
+        let standing = self.standing(slot, index, channel, Right::History);
         let rules = self.rooms.channels.rules();
         let verdict = match rules.terms(channel) {
             None => Err(Denied::UnknownNamespace.into()),
@@ -133,7 +146,7 @@ impl<N: Net> Shard<N> {
                 }
             },
         };
-        let standing = self.standing(slot, index);
+        let standing = self.standing(slot, index, channel, Right::Publish);
         if let Err(why) = rules.may_publish(terms, channel, standing) {
             return self.count_denied(why);
         }
@@ -155,11 +168,27 @@ impl<N: Net> Shard<N> {
     }
 
     /// The facts that rules ask for about a client and a channel.
-    fn standing(&self, slot: Slot, index: Option<ChannelIndex>) -> Standing<'_> {
+    fn standing(
+        &self,
+        slot: Slot,
+        index: Option<ChannelIndex>,
+        channel: &str,
+        right: Right,
+    ) -> Standing<'_> {
         let Some(client) = self.clients.roster.get(slot) else { return Standing::default() };
         let subscribed =
             index.is_some_and(|index| client.seats().any(|seat| seat.channel == index));
-        Standing { user: client.user.as_deref(), subscribed, token: false }
+        let token = self.is_proved(slot, channel, right);
+        Standing { user: client.user.as_deref(), subscribed, token }
+    }
+
+    /// Returns `true` if the token of a client's connection gives it a right in a channel. One that
+    /// subscribes the client gives it the right to subscribe.
+    fn is_proved(&self, slot: Slot, channel: &str, right: Right) -> bool {
+        let Some(proof) = self.clients.proof(slot) else { return false };
+        let subscribes =
+            || right == Right::Subscribe && proof.channels.iter().any(|known| **known == *channel);
+        proof.allows(channel, right) || subscribes()
     }
 
     /// Takes one message from what a client may publish into a namespace each second. Returns

@@ -38,6 +38,11 @@ impl<N: Net> Shard<N> {
                 }
                 reply.send(u64::from(open.is_some()));
             }
+            Instruction::Prover(prover) => self.trust.prover = Some(prover),
+            Instruction::Revoke { revocation, reply } => reply.send(self.revoke(&revocation)),
+            Instruction::Decide { whom, fate, reply } => {
+                reply.send(self.decide_about(&whom, fate));
+            }
             Instruction::Drain { successor } => self.begin_drain(successor),
             #[cfg(debug_assertions)]
             Instruction::Panic => panic!("a fault on purpose"),
@@ -78,6 +83,8 @@ impl<N: Net> Shard<N> {
             rings: self.port.rings(),
             bridge_refusals: self.port.bridges.refused(),
             forgotten_channels: self.rooms.channels.forgotten(),
+            revocations: self.trust.revoked.len() as u64,
+            forgotten_revocations: self.trust.revoked.forgotten(),
             busy_microseconds: tally.busy_ns / 1000,
         };
         tally.report(self.port.me.index(), self.core, &measured)

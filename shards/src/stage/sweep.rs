@@ -84,6 +84,7 @@ impl<N: Net> Shard<N> {
         self.sweep_blocked();
         self.rooms.sweep_histories(self.clients.now.long_ms());
         self.forget_page();
+        self.sweep_ends();
         if !self.clients.config.ping_interval.is_zero() && self.clients.open > 0 {
             // After a long turn several slices are due; more than all of them never are.
             self.sweep_slice(passed.min(self.clients.config.pong_timeout));

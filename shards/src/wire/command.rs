@@ -36,13 +36,22 @@ pub(crate) enum Command<'a> {
     Direct { user: Cow<'a, str>, payload: Payload, id: Option<RequestId> },
     /// Become a member of a channel, and with `presence` hear who comes and goes.
     /// Behind `since`, it is told what it missed first.
-    Join { channel: Cow<'a, str>, presence: bool, since: Option<Since>, id: Option<RequestId> },
+    Join {
+        channel: Cow<'a, str>,
+        presence: bool,
+        since: Option<Since>,
+        /// A token for this channel.
+        token: Option<Cow<'a, str>>,
+        id: Option<RequestId>,
+    },
     /// Be a member no longer.
     Leave { channel: Cow<'a, str>, id: Option<RequestId> },
     /// Ask who is in a channel; without a name, in the one of the client's URL.
     Who { channel: Option<Cow<'a, str>>, id: Option<RequestId> },
     /// Read what a channel has kept; without a name, the one of the client's URL.
     History { channel: Option<Cow<'a, str>>, wanted: Wanted, id: Option<RequestId> },
+    /// Go on with a newer token.
+    Refresh { token: Cow<'a, str>, id: Option<RequestId> },
     /// Ask for a sign of life in the dialect's own words.
     Ping { id: Option<RequestId> },
     /// Ask for a Pong frame.
@@ -73,6 +82,10 @@ pub(crate) enum ErrorCode {
     NotAvailable,
     /// The message is larger than the rules of the channel allow.
     TooLarge,
+    /// The token is not one to go on with.
+    BadToken,
+    /// The same request may succeed a little later.
+    TryAgain,
 }
 
 impl ErrorCode {

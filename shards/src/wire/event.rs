@@ -75,6 +75,15 @@ pub(crate) enum Event<'a> {
         text: &'a str,
         id: Option<&'a RequestId>,
     },
+    /// The client's token ends in so many seconds.
+    Expiring {
+        left_s: u32,
+    },
+    /// A newer token was taken, which ends in so many seconds, or never.
+    Refreshed {
+        left_s: Option<u64>,
+        id: Option<&'a RequestId>,
+    },
     /// The answer to a ping in the dialect's own words.
     Pong {
         id: Option<&'a RequestId>,

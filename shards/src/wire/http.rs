@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::credentials;
 use super::dialect::Dialect;
 use super::entry::Entry;
 use super::forwarded::{ForwardedHeader, TrustedProxies};
@@ -11,6 +12,7 @@ use super::name::{check_name, percent_decoded};
 use super::path::{local_path, shown_path};
 use super::refusal::Refusal;
 use super::route;
+use crate::config::UserFrom;
 use crate::model::message::Position;
 use crate::model::past::{Behind, Since};
 
@@ -29,6 +31,9 @@ pub(crate) struct Limits<'a> {
     pub(crate) path_prefix: &'a str,
     /// The proxies that are trusted and the header they write, if the peer is one of them.
     pub(crate) behind: Option<(&'a TrustedProxies, ForwardedHeader)>,
+    /// There is a key that verifies tokens; without one they are not read.
+    pub(crate) takes_tokens: bool,
+    pub(crate) user_from: &'a UserFrom,
 }
 
 /// A request for a WebSocket in which nothing is wrong by itself.
@@ -89,19 +94,19 @@ pub(crate) fn parse(head: &[u8], limits: &Limits<'_>) -> Parsed {
 }
 
 /// A complete head, with look-ups as RFC 9110 wants them.
-struct Head<'a> {
+pub(super) struct Head<'a> {
     request: &'a httparse::Request<'a, 'a>,
 }
 
 impl<'a> Head<'a> {
-    fn values(&self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+    pub(super) fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         let headers = self.request.headers.iter();
         headers
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
             .map(|header| header.value)
     }
 
-    fn tokens(&self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn tokens(&self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.values(name)
             .flat_map(|value| value.split(|byte| *byte == b','))
             .map(<[u8]>::trim_ascii)
@@ -176,7 +181,10 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
         let host = head.tokens("x-forwarded-host").last();
         entry.proxied_host = host.and_then(|host| std::str::from_utf8(host).ok()).map(Box::from);
     }
-    read_query(query, &mut entry, limits).map_err(Refusal::BadRequest)?;
+    read_query(query, &mut entry, limits)
+        .and_then(|()| credentials::take_token(head, &mut entry, limits))
+        .and_then(|()| credentials::take_user(head, &mut entry, limits))
+        .map_err(Refusal::BadRequest)?;
     Ok(Upgrade { head_len, accept: derive_accept_key(key), entry })
 }
 
@@ -199,7 +207,7 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 fn read_query(query: &str, entry: &mut Entry, limits: &Limits<'_>) -> Result<(), &'static str> {
-    let mut seen = [false; 6];
+    let mut seen = [false; 7];
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let place = match name {
@@ -209,6 +217,7 @@ fn read_query(query: &str, entry: &mut Entry, limits: &Limits<'_>) -> Result<(),
             "join" => 3,
             "since" => 4,
             "history" => 5,
+            "token" if limits.takes_tokens => 6,
             _ => continue,
         };
         if std::mem::replace(&mut seen[place], true) {
@@ -216,6 +225,10 @@ fn read_query(query: &str, entry: &mut Entry, limits: &Limits<'_>) -> Result<(),
         }
         let value = percent_decoded(value).ok_or("a parameter is not percent-encoded UTF-8")?;
         match name {
+            "token" => entry.token = Some(value.into()),
+            "user" if *limits.user_from != UserFrom::Url => {
+                return Err("the user comes from elsewhere here: leave out ?user=");
+            }
             "channel" | "user" => {
                 check_name(&value, limits.name_bytes)?;
                 let name = Arc::from(value);

@@ -4,8 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits<'_> =
-    Limits { head_bytes: 2048, name_bytes: 64, path_prefix: "", behind: None };
+const LIMITS: Limits<'_> = Limits {
+    head_bytes: 2048,
+    name_bytes: 64,
+    path_prefix: "",
+    behind: None,
+    takes_tokens: false,
+    user_from: &UserFrom::Url,
+};
 
 fn head(target: &str, headers: &[&str]) -> Vec<u8> {
     let mut head = format!("GET {target} HTTP/1.1\r\n");

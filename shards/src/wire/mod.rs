@@ -10,6 +10,7 @@ pub(crate) mod forwarded;
 pub(crate) mod proxy;
 pub(crate) mod path;
 pub(crate) mod entry;
+pub(crate) mod credentials;
 pub(crate) mod http;
 pub(crate) mod refusal;
 pub(crate) mod route;

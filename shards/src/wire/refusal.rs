@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::model::channel::NoChannel;
+use crate::proof::TokenFault;
 use crate::rules::Denied;
 
 /// A handshake that is answered with something else than 101.
@@ -10,7 +11,12 @@ use crate::rules::Denied;
 pub(crate) enum Refusal {
     /// The request makes no sense; the text says why.
     BadRequest(&'static str),
-    UserRequired,
+    /// The text says where a user comes from.
+    UserRequired(&'static str),
+    /// The token is invalid, expired or revoked; the text says no more than this.
+    Token(&'static str),
+    /// The key of the token is not known yet.
+    TokenKey,
     Origin,
     /// Nothing is at the path that is named.
     NotFound(Box<str>),
@@ -38,7 +44,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 impl Refusal {
     /// The counters' names, by [`index`](Self::index).
-    pub(crate) const LABELS: [&'static str; 15] = [
+    pub(crate) const LABELS: [&'static str; 17] = [
         "bad_request",
         "user_required",
         "origin",
@@ -54,6 +60,8 @@ impl Refusal {
         "channel_room",
         "no_request",
         "denied",
+        "token",
+        "token_key",
     ];
 
     /// The refusal for a channel that cannot be had.
@@ -66,10 +74,20 @@ impl Refusal {
         }
     }
 
+    /// The refusal of a connection for its token.
+    pub(crate) fn of_token(fault: TokenFault) -> Self {
+        match fault {
+            TokenFault::Expired => Self::Token("the token has expired"),
+            TokenFault::Invalid => Self::Token("the token is not valid here"),
+            TokenFault::Revoked => Self::Token("the token was revoked"),
+            TokenFault::UnknownKey => Self::TokenKey,
+        }
+    }
+
     pub(crate) fn index(&self) -> usize {
         match self {
             Self::BadRequest(_) => 0,
-            Self::UserRequired => 1,
+            Self::UserRequired(_) => 1,
             Self::Origin => 2,
             Self::NotFound(_) => 3,
             Self::Method => 4,
@@ -83,6 +101,8 @@ impl Refusal {
             Self::ChannelRoom => 12,
             Self::NoRequest => 13,
             Self::Denied { .. } => 14,
+            Self::Token(_) => 15,
+            Self::TokenKey => 16,
         }
     }
 
@@ -91,11 +111,18 @@ impl Refusal {
         let retry = || format!("Retry-After: {RETRY_AFTER_S}\r\n");
         let (status, text, headers) = match self {
             Self::BadRequest(why) => ("400 Bad Request", *why, String::new()),
-            Self::UserRequired => (
+            Self::UserRequired(how) => {
+                ("401 Unauthorized", *how, "WWW-Authenticate: user realm=\"stentor\"\r\n".into())
+            }
+            Self::Token(why) => (
                 "401 Unauthorized",
-                "a user is required: ?user=ID",
-                "WWW-Authenticate: user realm=\"stentor\"\r\n".into(),
+                *why,
+                "WWW-Authenticate: Bearer realm=\"stentor\", error=\"invalid_token\"\r\n".into(),
             ),
+            Self::TokenKey => {
+                let why = "the key of this token is not known yet: try again";
+                ("503 Service Unavailable", why, retry())
+            }
             Self::Origin => ("403 Forbidden", "this origin is not allowed", String::new()),
             Self::NotFound(path) => {
                 let text = format!("no WebSocket at {path}: try /ws");
@@ -156,7 +183,7 @@ mod tests {
         let page = include_str!("../../PROTOCOL.md");
         let all = [
             Refusal::BadRequest("a name is empty"),
-            Refusal::UserRequired,
+            Refusal::UserRequired("a user is required"),
             Refusal::Origin,
             Refusal::NotFound("/chat".into()),
             Refusal::Method,
@@ -170,6 +197,8 @@ mod tests {
             Refusal::ChannelRoom,
             Refusal::NoRequest,
             Refusal::Denied { channel: "a:b".into(), why: Denied::UnknownNamespace },
+            Refusal::of_token(TokenFault::Expired),
+            Refusal::of_token(TokenFault::UnknownKey),
         ];
         for (index, refusal) in all.into_iter().enumerate() {
             assert_eq!(refusal.index(), index);

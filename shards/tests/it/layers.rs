@@ -19,7 +19,7 @@ const ROOMS: [&[&str]; 10] = [
     &["mesh", "net", "notice"],
     &["wire"],
     &["model"],
-    &["close", "clock", "config", "rules", "error", "rt", "descriptors"],
+    &["close", "clock", "config", "rules", "error", "proof", "rt", "descriptors"],
 ];
 
 /// Imports that go up all the same, and why each may.
@@ -39,7 +39,7 @@ const STAGES: [&[&str]; 11] = [
     &["permit"],
     &["introduce", "conclude", "fanout", "drain"],
     &["recall"],
-    &["leave"],
+    &["leave", "prove"],
     &["seats"],
 ];
 

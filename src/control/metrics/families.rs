@@ -12,6 +12,7 @@ use stentor_shards::{NUMBERS, NumberKind, Report};
 
 use super::buckets::bucketed;
 use crate::control::api::OnceCounts;
+use crate::control::keyring::Counts as KeyCounts;
 use crate::control::numbers::family;
 use crate::control::process::Process;
 
@@ -39,6 +40,7 @@ pub(super) struct Scrape {
     pub(super) once: OnceCounts,
     /// Those that were done, and those that failed.
     pub(super) reloads: (u64, u64),
+    pub(super) keys: KeyCounts,
     pub(super) process: Process,
     pub(super) uptime_s: u64,
 }
@@ -60,6 +62,7 @@ impl Collector for Scrape {
         )?;
         self.encode_latency(&mut encoder)?;
         self.encode_once(&mut encoder)?;
+        self.encode_keys(&mut encoder)?;
         self.encode_server(&mut encoder)?;
         self.encode_process(&mut encoder)
     }
@@ -189,6 +192,16 @@ impl Scrape {
         )
     }
 
+    fn encode_keys(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut one = |name: &str, help: &str, value: u64| {
+            single(encoder, (name, None), help, MetricType::Counter, Value::Whole(value))
+        };
+        let help = "Times that the key set of tokens was asked for";
+        one("stentor_token_key_fetches", help, self.keys.fetches)?;
+        let help = "Times that the key set of tokens could not be had, so that the last one stayed";
+        one("stentor_token_key_fetch_failures", help, self.keys.failures)
+    }
+
     fn encode_server(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let name = ("stentor_uptime", Some(&Unit::Seconds));
         let uptime = Value::Whole(self.uptime_s);
@@ -284,6 +297,7 @@ mod tests {
             latencies: vec![(3, latency)],
             once: OnceCounts { keys: 4, replays: 5, evictions: 6 },
             reloads: (7, 8),
+            keys: KeyCounts { fetches: 7, failures: 1 },
             process: crate::control::process::read(),
             uptime_s: 1,
         }
@@ -304,6 +318,8 @@ mod tests {
             "# UNIT stentor_fanout_seconds seconds",
             "# TYPE process_cpu_seconds counter",
             "stentor_idempotency_evictions_total 6",
+            "stentor_token_key_fetches_total 7",
+            "stentor_token_key_fetch_failures_total 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }

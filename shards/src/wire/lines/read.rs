@@ -20,7 +20,13 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
             let channel = (!name.is_empty()).then(|| name.into());
             Ok(Command::Publish { channel, payload: Payload::Text(body), id: None })
         }
-        b'j' => Ok(Command::Join { channel: name.into(), presence: false, since: None, id: None }),
+        b'j' => Ok(Command::Join {
+            channel: name.into(),
+            presence: false,
+            since: None,
+            token: None,
+            id: None,
+        }),
         b'l' => Ok(Command::Leave { channel: name.into(), id: None }),
         _ => Err(Mistake::new(ErrorCode::UnknownType, "kind is none of p, j, l", None)),
     }

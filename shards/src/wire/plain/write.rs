@@ -22,6 +22,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::History { .. }
         | Event::Published { .. }
         | Event::Reached { .. }
+        | Event::Expiring { .. }
+        | Event::Refreshed { .. }
         | Event::Error { .. } => {}
     }
 }

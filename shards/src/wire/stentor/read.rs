@@ -37,6 +37,8 @@ struct Envelope<'a> {
     body: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "borrowed")]
+    token: Option<Cow<'a, str>>,
     #[serde(default)]
     presence: bool,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -143,7 +145,8 @@ fn command<'a>(
     let missing = |field: &'static str, id| {
         Mistake::new(ErrorCode::MissingField, format!("{field} is missing"), id)
     };
-    let Envelope { kind, channel, user, body, presence, since, limit, reverse, .. } = envelope;
+    let Envelope { kind, channel, user, body, token, presence, since, limit, reverse, .. } =
+        envelope;
     let payload = body.map(|body| Payload::Json(slice_of(text, body.get())));
     match (kind.as_deref(), payload, channel, user) {
         (Some("publish"), Some(payload), channel, _) => {
@@ -154,7 +157,7 @@ fn command<'a>(
         (Some("publish" | "direct"), None, ..) => Err(missing("body", id)),
         (Some("join"), _, Some(channel), _) => {
             let since = field::<Heard<'_>>("since", since, id.as_ref())?.map(|heard| heard.since());
-            Ok(Command::Join { channel, presence, since, id })
+            Ok(Command::Join { channel, presence, since, token, id })
         }
         (Some("leave"), _, Some(channel), _) => Ok(Command::Leave { channel, id }),
         (Some("join" | "leave"), _, None, _) => Err(missing("channel", id)),
@@ -165,11 +168,15 @@ fn command<'a>(
             let newest_first = field("reverse", reverse, id.as_ref())?.unwrap_or(false);
             Ok(Command::History { channel, wanted: Wanted { since, limit, newest_first }, id })
         }
+        (Some("refresh"), ..) => match token {
+            Some(token) => Ok(Command::Refresh { token, id }),
+            None => Err(missing("token", id)),
+        },
         (Some("ping"), ..) => Ok(Command::Ping { id }),
         (None, ..) if is_heartbeat(text) => Ok(Command::Heartbeat),
         (None, ..) => Err(missing("type", id)),
         (Some(_), ..) => {
-            let text = "type is none of publish, direct, join, leave, who, history, ping";
+            let text = "type is none of publish, direct, join, leave, who, history, refresh, ping";
             Err(Mistake::new(ErrorCode::UnknownType, text, id))
         }
     }

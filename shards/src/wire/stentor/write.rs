@@ -24,14 +24,7 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => put_welcome(out, welcome),
         Event::Joined { channel, position, recovered, id } => {
-            put(out, "{\"type\":\"joined\",\"channel\":");
-            put_str(out, channel);
-            put_position(out, position);
-            if let Some(recovered) = recovered {
-                put(out, ",\"recovered\":");
-                put_display(out, recovered);
-            }
-            put_end(out, id);
+            put_joined(out, (channel, position), recovered, id);
         }
         Event::Left { channel, id } => {
             put(out, "{\"type\":\"left\",\"channel\":");
@@ -76,6 +69,19 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_str(out, text);
             put_end(out, id);
         }
+        Event::Expiring { left_s } => {
+            put(out, "{\"type\":\"expiring\",\"in\":");
+            put_display(out, left_s);
+            put_end(out, None);
+        }
+        Event::Refreshed { left_s, id } => {
+            put(out, "{\"type\":\"refreshed\",\"expires\":");
+            match left_s {
+                Some(left_s) => put_display(out, left_s),
+                None => put(out, "null"),
+            }
+            put_end(out, id);
+        }
         Event::Pong { id } => {
             put(out, "{\"type\":\"pong\"");
             put_end(out, id);
@@ -104,6 +110,8 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::Denied => "denied",
         ErrorCode::NotAvailable => "not_available",
         ErrorCode::TooLarge => "too_large",
+        ErrorCode::BadToken => "bad_token",
+        ErrorCode::TryAgain => "try_again",
     }
 }
 
@@ -238,6 +246,22 @@ fn put_message(out: &mut BytesMut, publication: &Publication) {
             put(out, "\"");
         }
     }
+}
+
+fn put_joined(
+    out: &mut BytesMut,
+    (channel, position): (&str, Position),
+    recovered: Option<bool>,
+    id: Option<&RequestId>,
+) {
+    put(out, "{\"type\":\"joined\",\"channel\":");
+    put_str(out, channel);
+    put_position(out, position);
+    if let Some(recovered) = recovered {
+        put(out, ",\"recovered\":");
+        put_display(out, recovered);
+    }
+    put_end(out, id);
 }
 
 fn put_history(out: &mut BytesMut, channel: &str, page: &HistoryPage, id: Option<&RequestId>) {

@@ -1,0 +1,66 @@
+//! The facts that only the home of a channel keeps: its order, and the shards that hear of it.
+
+use super::history::History;
+use super::message::{Epoch, Position, Version};
+
+/// The facts that only the home of a channel keeps.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// The newest number given out, in the numbering that began when the home met the channel.
+    pub(crate) newest: Position,
+    /// The shards with subscribers.
+    pub(crate) shards: u64,
+    /// Those of them with a member that hears of joins and leaves.
+    pub(crate) watchers: u64,
+    /// The publications that are kept; `None` while there are none.
+    pub(crate) history: Option<Box<History>>,
+    /// Earlier numberings that went before this one, in a process before this, each with the last
+    /// offset that belongs to it.
+    ancestors: Option<Box<[Position]>>,
+    /// The newest version that a publication has told, if any did.
+    version: Option<Box<Version>>,
+}
+
+impl Order {
+    /// Before the first publication of a numbering.
+    pub(crate) fn new(epoch: Epoch) -> Self {
+        Self {
+            newest: Position::start(epoch),
+            shards: 0,
+            watchers: 0,
+            history: None,
+            ancestors: None,
+            version: None,
+        }
+    }
+
+    /// Goes on where an earlier process ended: its offsets, in a numbering of this one.
+    pub(crate) fn go_on(&mut self, newest: Position, ancestors: &[Position]) {
+        let all = ancestors.iter().copied().chain([newest]);
+        self.ancestors = Some(all.collect());
+        self.newest.offset = newest.offset;
+    }
+
+    /// Earlier numberings, the oldest first.
+    pub(crate) fn ancestors(&self) -> &[Position] {
+        self.ancestors.as_deref().unwrap_or_default()
+    }
+
+    /// Returns `true` if a publication of this numbering, or of one before it, had that position.
+    pub(crate) fn knows(&self, epoch: Option<Epoch>, offset: u64) -> bool {
+        let had = |known: &Position| epoch == Some(known.epoch) && offset <= known.offset;
+        had(&self.newest) || self.ancestors().iter().any(had)
+    }
+
+    /// Takes note of a publication's version. Returns `false` if the channel has had it already, or
+    /// a newer one.
+    pub(crate) fn takes(&mut self, version: &Version) -> bool {
+        let known = self.version.as_deref();
+        if known.is_some_and(|known| known.epoch == version.epoch && known.number >= version.number)
+        {
+            return false;
+        }
+        self.version = Some(Box::new(version.clone()));
+        true
+    }
+}

@@ -1,0 +1,209 @@
+//! Prove: the token of a client is verified, when it comes and when it refreshes, and its end is
+//! kept. Revoked tokens are refused, and their clients closed.
+
+use std::sync::Arc;
+
+use crate::client::identity::Due;
+use crate::clock::unix_ms;
+use crate::close::CloseReason;
+use crate::config::Config;
+use crate::mesh::parcel::{Fate, Whom};
+use crate::model::id::Slot;
+use crate::model::revoked::{Revocation, Revoked};
+use crate::net::Net;
+use crate::proof::{Asking, Proof, Prover, TokenFault};
+use crate::shard::Shard;
+use crate::wire::entry::Entry;
+use crate::wire::event::Event;
+use crate::wire::name::check_name;
+use crate::wire::refusal::Refusal;
+
+/// The fewest seconds between two refreshes of a client: each costs as much as many messages.
+const REFRESH_EVERY_S: u32 = 1;
+
+/// The parts by which a shard believes tokens.
+#[derive(Debug, Default)]
+pub(crate) struct Trust {
+    /// `None`: tokens are not read here.
+    pub(crate) prover: Option<Arc<dyn Prover>>,
+    pub(crate) revoked: Revoked,
+}
+
+/// The reason why a refresh is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefreshFault {
+    /// The client came without a token.
+    NoToken,
+    TooOften,
+    OtherUser,
+    Token(TokenFault),
+}
+
+impl Trust {
+    /// Verifies the token of a connection, and that all names in it are names here.
+    fn verify(&self, token: &str, config: &Config) -> Result<Proof, TokenFault> {
+        let prover = self.prover.as_ref().ok_or(TokenFault::Invalid)?;
+        let proof = prover.connection(token, unix_ms() / 1000)?;
+        if self.revoked.is_revoked(&proof) {
+            return Err(TokenFault::Revoked);
+        }
+        let mut names = proof.user.iter().chain(&proof.channels);
+        let sound = names.all(|name| check_name(name, config.name_bytes).is_ok());
+        if sound { Ok(proof) } else { Err(TokenFault::Invalid) }
+    }
+}
+
+impl<N: Net> Shard<N> {
+    /// Verifies the token of an entry. The user and the channels that it proves become the entry's.
+    pub(crate) fn prove(&mut self, slot: Slot, entry: &mut Entry) -> Result<(), Refusal> {
+        let Some(token) = entry.token.take() else { return Ok(()) };
+        let config = Arc::clone(&self.clients.config);
+        let proof = self.trust.verify(&token, &config).map_err(Refusal::of_token)?;
+        if proof.user.is_some() {
+            if entry.user.as_ref().is_some_and(|user| proof.user.as_ref() != Some(user)) {
+                return Err(Refusal::BadRequest("the user is not the one of the token"));
+            }
+            entry.user.clone_from(&proof.user);
+        }
+        for channel in &proof.channels {
+            if !entry.channels.contains(channel) {
+                entry.channels.push(Arc::clone(channel));
+            }
+        }
+        if entry.channels.len() > config.channels_per_client {
+            return Err(Refusal::BadRequest(
+                "the token names more channels than a client may have",
+            ));
+        }
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.extra().identity.get_or_insert_default().proof = Some(Arc::new(proof));
+        }
+        Ok(())
+    }
+
+    /// Verifies the token of one subscription.
+    pub(crate) fn prove_subscription(
+        &self,
+        slot: Slot,
+        channel: &str,
+        token: &str,
+    ) -> Result<(), TokenFault> {
+        let prover = self.trust.prover.as_ref().ok_or(TokenFault::Invalid)?;
+        let client = self.clients.roster.id(slot).to_string();
+        let user = self.clients.roster.get(slot).and_then(|client| client.user.as_deref());
+        let asking = Asking { channel, client: &client, user };
+        prover.subscription(token, asking, unix_ms() / 1000).map(drop)
+    }
+
+    /// A client that came with a token is open: its time begins.
+    pub(crate) fn begin_time(&mut self, slot: Slot) {
+        let Some(expires) = self.clients.proof(slot).map(|proof| proof.expires) else { return };
+        let over_s = expires.map(|expires| self.second_of(expires));
+        self.clients.set_end(slot, over_s);
+    }
+
+    /// The second of the shard's clock at a Unix time. Steps of the wall clock move nothing later.
+    fn second_of(&self, unix_s: u64) -> u32 {
+        let left = unix_s.saturating_sub(unix_ms() / 1000);
+        self.clients.now.seconds().saturating_add(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+
+    /// Takes a newer token of a client. Returns the seconds for which it is good, if they are
+    /// limited.
+    pub(crate) fn refresh(&mut self, slot: Slot, token: &str) -> Result<Option<u64>, RefreshFault> {
+        let now_s = self.clients.now.seconds();
+        let Some(client) = self.clients.roster.get_mut(slot) else {
+            return Err(RefreshFault::NoToken);
+        };
+        let user = client.user.clone();
+        let identity = client.extra.as_mut().and_then(|extra| extra.identity.as_mut());
+        let Some(identity) = identity.filter(|identity| identity.proof.is_some()) else {
+            return Err(RefreshFault::NoToken);
+        };
+        if identity.refreshed_s.is_some_and(|last| now_s < last + REFRESH_EVERY_S) {
+            return Err(RefreshFault::TooOften);
+        }
+        identity.refreshed_s = Some(now_s);
+        let proof = self.trust.verify(token, &self.clients.config).map_err(RefreshFault::Token)?;
+        if proof.user != user {
+            return Err(RefreshFault::OtherUser);
+        }
+        let expires = proof.expires;
+        let client = self.clients.roster.get_mut(slot);
+        if let Some(identity) = client.and_then(|client| client.extra().identity.as_mut()) {
+            identity.proof = Some(Arc::new(proof));
+        }
+        self.begin_time(slot);
+        Ok(expires.map(|expires| expires.saturating_sub(unix_ms() / 1000)))
+    }
+
+    /// Closes the clients whose time is over, and tells others that theirs ends soon.
+    pub(crate) fn sweep_ends(&mut self) {
+        while let Some((slot, due)) = self.clients.take_due() {
+            match due {
+                Due::Notice(left_s) => self.clients.tell(slot, &Event::Expiring { left_s }),
+                Due::Over => self.clients.doom(slot, CloseReason::Expired),
+            }
+        }
+    }
+
+    /// Remembers a revocation, and closes the clients that it is about. Returns their number.
+    pub(crate) fn revoke(&mut self, revocation: &Revocation) -> u64 {
+        self.trust.revoked.add(revocation);
+        self.doom_all(CloseReason::Revoked, |_, proof| {
+            proof.is_some_and(|proof| revocation.is_about(proof))
+        })
+    }
+
+    /// Decides about the clients that the API has selected. Returns their number.
+    pub(crate) fn decide_about(&mut self, whom: &Whom, fate: Fate) -> u64 {
+        let slots: Vec<Slot> = match whom {
+            Whom::Client(client) => self.clients.listener(*client).into_iter().collect(),
+            Whom::User(user) => self.open_slots(|client, _| client == Some(user)),
+            Whom::Token(id) => {
+                self.open_slots(|_, proof| proof.is_some_and(|proof| proof.id.as_ref() == Some(id)))
+            }
+        };
+        for &slot in &slots {
+            match fate {
+                Fate::Close(reason) => self.clients.doom(slot, reason),
+                Fate::End(unix_s) => {
+                    let over_s = unix_s.map(|unix_s| self.second_of(unix_s));
+                    self.clients.set_end(slot, over_s);
+                }
+            }
+        }
+        slots.len() as u64
+    }
+
+    fn doom_all(
+        &mut self,
+        reason: CloseReason,
+        is_meant: impl Fn(Option<&Arc<str>>, Option<&Proof>) -> bool,
+    ) -> u64 {
+        let mut slots = self.slots_of(is_meant);
+        slots.retain(|slot| !self.clients.roster.state(*slot).is_leaving());
+        for &slot in &slots {
+            self.clients.doom(slot, reason);
+        }
+        slots.len() as u64
+    }
+
+    fn open_slots(
+        &self,
+        is_meant: impl Fn(Option<&Arc<str>>, Option<&Proof>) -> bool,
+    ) -> Vec<Slot> {
+        let mut slots = self.slots_of(is_meant);
+        slots.retain(|slot| self.clients.roster.state(*slot).is_open());
+        slots
+    }
+
+    /// The clients of a user or with a proof, as `is_meant` selects them.
+    fn slots_of(&self, is_meant: impl Fn(Option<&Arc<str>>, Option<&Proof>) -> bool) -> Vec<Slot> {
+        let all = self.clients.roster.iter();
+        let meant = all.filter(|(slot, client)| {
+            is_meant(client.user.as_ref(), self.clients.proof(*slot).map(|proof| &**proof))
+        });
+        meant.map(|(slot, _)| slot).collect()
+    }
+}

@@ -1,0 +1,134 @@
+//! The keys of tokens: the verifier that shards begin with, and the key set that is fetched and
+//! refreshed while they run. The last good set stays in force whatever a fetch meets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::Uri;
+use stentor_auth::{AskForKeys, Key, Verifier, read_jwks};
+use stentor_shards::proof::Prover;
+use stentor_shards::{Handle, Untaken, unix_ms};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::fetch::fetch;
+use crate::config::tokens::{Jwks, Tokens};
+
+/// The time between two fetches, if no client needs one before.
+const REFRESH_EVERY: Duration = Duration::from_mins(5);
+
+/// The shortest time between two fetches, whoever asks for one.
+const FETCH_EVERY: Duration = Duration::from_secs(5);
+
+/// The time after which a failed fetch is tried again, if no client needs one before.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// The figures of fetches in `/metrics`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) fetches: u64,
+    pub(crate) failures: u64,
+}
+
+/// The settings of tokens, and what shards and control thread tell each other about the key set.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyring {
+    tokens: Arc<Tokens>,
+    news: Arc<News>,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    /// A shard has met a key that it does not know.
+    wanted: AtomicBool,
+    bell: Notify,
+    /// The Unix time in seconds of the set in force; zero before the first.
+    fetched_s: AtomicU64,
+    fetches: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl News {
+    /// Called by shards. Relaxed everywhere: these are hints, and order nothing.
+    fn ask(&self, now_s: u64) -> bool {
+        let fetched_s = self.fetched_s.load(Ordering::Relaxed);
+        if now_s < fetched_s.saturating_add(FETCH_EVERY.as_secs()) {
+            // The set is fresh, and this key is not in it.
+            return false;
+        }
+        if !self.wanted.swap(true, Ordering::Relaxed) {
+            self.bell.notify_one();
+        }
+        true
+    }
+}
+
+impl Keyring {
+    pub(crate) fn new(tokens: &Tokens) -> Self {
+        Self { tokens: Arc::new(tokens.clone()), news: Arc::default() }
+    }
+
+    /// The verifier before anything is fetched; `None` if nothing verifies tokens.
+    ///
+    /// # Errors
+    /// A key cannot be read.
+    pub(crate) fn prover(&self) -> Result<Option<Arc<dyn Prover>>, String> {
+        if !self.tokens.has_keys() {
+            return Ok(None);
+        }
+        self.prover_with(Vec::new()).map(Some)
+    }
+
+    fn prover_with(&self, fetched: Vec<Key>) -> Result<Arc<dyn Prover>, String> {
+        let mut keys = self.tokens.keys()?;
+        keys.extend(fetched);
+        let news = Arc::clone(&self.news);
+        let ask: AskForKeys = Arc::new(move |now_s| news.ask(now_s));
+        let ask = matches!(self.tokens.jwks, Some(Jwks::Url(_))).then_some(ask);
+        Ok(Arc::new(Verifier::new(keys, self.tokens.expected(), ask)?))
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts { fetches: read(&self.news.fetches), failures: read(&self.news.failures) }
+    }
+
+    /// Fetches the key set, now and from time to time, for as long as it is polled.
+    pub(crate) async fn keep(self, shards: Handle) {
+        let Some(Jwks::Url(uri)) = self.tokens.jwks.clone() else {
+            return std::future::pending().await;
+        };
+        loop {
+            let earliest = Instant::now() + FETCH_EVERY;
+            self.news.fetches.fetch_add(1, Ordering::Relaxed);
+            let pause = match self.renew(&uri, &shards).await {
+                Ok(keys) => {
+                    tracing::info!(keys, "token keys fetched");
+                    REFRESH_EVERY
+                }
+                Err(why) => {
+                    self.news.failures.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(%uri, why, "token keys not fetched: the last ones stay");
+                    RETRY_AFTER
+                }
+            };
+            self.news.wanted.store(false, Ordering::Relaxed);
+            sleep_until(earliest).await;
+            // Running out of time is as good a reason as a client's need.
+            let _ = timeout(pause, self.news.bell.notified()).await;
+        }
+    }
+
+    async fn renew(&self, uri: &Uri, shards: &Handle) -> Result<usize, String> {
+        let set = fetch(uri).await?;
+        let keys = read_jwks(&set, false)?;
+        let count = keys.len();
+        let prover = self.prover_with(keys)?;
+        while let Err(Untaken::Busy) = shards.set_prover(&prover) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        self.news.fetched_s.store(unix_ms() / 1000, Ordering::Relaxed);
+        Ok(count)
+    }
+}

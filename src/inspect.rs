@@ -1,0 +1,46 @@
+//! The commands that look and change nothing: `check` and `doctor`.
+
+use std::io::Write;
+
+use crate::config::Settings;
+use crate::host::Host;
+use crate::{End, doctor, exit};
+
+/// Prints a text, and says how that ended.
+pub(crate) fn print(text: &str) -> End {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            End::Failed(exit::RUN, format!("standard output: {error}"))
+        }
+        _ => End::Done,
+    }
+}
+
+/// Says whether a server could start with these settings.
+pub(crate) fn check(settings: &Settings) -> End {
+    let verdict = Host::read().judge(settings);
+    for warning in verdict.warnings() {
+        print(&format!("warning: {warning}\n"));
+    }
+    match verdict.refusal() {
+        None => print("the configuration is valid\n"),
+        Some(why) => End::Failed(exit::CONFIG, why),
+    }
+}
+
+/// Says what this host can carry.
+pub(crate) fn examine(settings: &Settings, json: bool) -> End {
+    let host = Host::read();
+    let verdict = host.judge(settings);
+    print(&if json {
+        doctor::record(&host, &verdict)
+    } else {
+        doctor::describe(&host, &verdict, settings)
+    });
+    match verdict.refusal() {
+        None => End::Done,
+        Some(why) => End::Failed(exit::CONFIG, why),
+    }
+}
