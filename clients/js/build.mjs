@@ -12,10 +12,10 @@ const MODULES = ['errors', 'timers', 'events', 'requests', 'token', 'order', 'ch
 const PUBLIC = ['Stentor', 'Stentor as Client', 'Stentor as default', 'StentorError', 'backoff',
   'isFinal'];
 
-const HEAD = `//! The client library: one WebSocket to a Stentor server that comes back by itself and misses nothing.
+const HEAD = `//! The client library: one WebSocket to a Stentor server that comes back by itself.
 // For browsers and Node (22 and up, or with {WebSocket}). stentor.d.ts says what each member does.
-// This file is made from clients/js/src by clients/js/build.mjs; the comments stand there. It is one
-// file, however long: people copy it, and load it from where nothing else lies.
+// This file is made from clients/js/src by clients/js/build.mjs; the comments are in its sources.
+// It is one file, so that people can copy it and load it from where nothing else lies.
 `;
 
 /** The text of the one file. */

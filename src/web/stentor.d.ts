@@ -406,8 +406,8 @@ export declare function backoff(attempt: number, random?: () => number): number;
  * A connection to a Stentor server that comes back by itself, joins its channels again and recovers
  * what was published meanwhile, where the server keeps history: each publication of a joined
  * channel is handed on once and in order. `joined` with `recovered: false`, and `gap`, tell of those
- * that were lost. Requests made while connecting wait in a bounded queue; those under way when a connection ends
- * are rejected with `lost` and never repeated.
+ * that were lost. Requests made while connecting wait in a bounded queue; those under way when a
+ * connection ends are rejected with `lost` and never repeated.
  */
 export declare class Stentor {
   /**

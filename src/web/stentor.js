@@ -1,7 +1,7 @@
-//! The client library: one WebSocket to a Stentor server that comes back by itself and misses nothing.
+//! The client library: one WebSocket to a Stentor server that comes back by itself.
 // For browsers and Node (22 and up, or with {WebSocket}). stentor.d.ts says what each member does.
-// This file is made from clients/js/src by clients/js/build.mjs; the comments stand there. It is one
-// file, however long: people copy it, and load it from where nothing else lies.
+// This file is made from clients/js/src by clients/js/build.mjs; the comments are in its sources.
+// It is one file, so that people can copy it and load it from where nothing else lies.
 
 // ---- errors: Failures of requests, by a code that programs can read.
 
@@ -208,6 +208,7 @@ function askToken(getToken, about, timers, ms) {
 const HELD_MAX = 1_024;
 const PAGE = 100;
 
+const isCount = (offset) => Number.isSafeInteger(offset) && offset >= 0;
 const sorted = (messages) => [...messages.keys()].sort((a, b) => a - b)
   .map((offset) => messages.get(offset));
 
@@ -266,6 +267,7 @@ class Order {
 
   answered({ epoch, offset, recovered = false }) {
     const [before, isFirst] = [this.#mode, !this.#wasIn];
+    if (!isCount(offset)) return verdict([], null, isFirst ? null : false);
     const isSame = recovered || (epoch === this.epoch && offset >= this.#away);
     this.#wasIn = true;
     this.#isOther = false;
@@ -289,7 +291,7 @@ class Order {
 
   take(message) {
     const { offset } = message;
-    if (!(offset > 0)) return [message];
+    if (!isCount(offset) || !offset) return [message];
     if (this.#mode === 'out') {
       this.#early.count += 1;
       this.#early.newest = Math.max(this.#early.newest, offset);
@@ -309,6 +311,7 @@ class Order {
   }
 
   gap({ from, to, epoch = this.epoch }) {
+    if (!isCount(from) || !isCount(to) || from > to) return [];
     const gone = [{ type: 'gap', from, to }];
     if (this.#mode === 'out' || epoch !== this.epoch) return gone;
     if (to <= this.offset) return this.#isStrict ? [] : gone;
@@ -336,7 +339,7 @@ class Order {
     if (epoch !== this.epoch) return this.giveUp();
     const items = [];
     for (const message of publications) {
-      if (!(message?.offset > this.offset)) continue;
+      if (!isCount(message?.offset) || message.offset <= this.offset) continue;
       items.push(...this.#skipTo(message.offset));
       if (message.offset > this.offset) items.push(...this.#step(message));
     }
@@ -531,7 +534,7 @@ class Channel {
     }, (error) => {
       if (!isCurrent()) return;
       this.#host.emit('error', error);
-      this.#retry('token', () => this.send());
+      this.#retry('token', ++this.#attempt, () => this.send());
     });
   }
 
@@ -544,10 +547,9 @@ class Channel {
     };
   }
 
-  #retry(what, run) {
+  #retry(what, attempt, run) {
     const { timers, opt } = this.#host;
-    this.#attempt += 1;
-    timers.arm(`${what} ${this.name}`, backoff(this.#attempt, opt.random), run);
+    timers.arm(`${what} ${this.name}`, backoff(attempt, opt.random), run);
   }
 
   #join(token) {
@@ -564,7 +566,7 @@ class Channel {
       this.#refusals += 1;
       if (!isAgain || this.#refusals > TOKEN_REFUSALS_MAX) return this.#refused(error);
       this.#order.left();
-      this.#retry('token', () => this.send());
+      this.#retry('token', ++this.#attempt, () => this.send());
     });
   }
 
@@ -589,7 +591,6 @@ class Channel {
   }
 
   gap(gap) {
-    if (!(gap.from > 0 && gap.to >= gap.from)) return;
     this.#handOn(this.#order.gap(gap));
     this.#catchUp();
   }
@@ -628,7 +629,7 @@ class Channel {
       if (!isCurrent()) return;
       if (IS_PASSING.has(error.code) && tries < HISTORY_TRIES_MAX) {
         this.#isFetching = true;
-        return this.#retry('history', () => {
+        return this.#retry('history', tries + 1, () => {
           this.#isFetching = false;
           this.#catchUp(tries + 1);
         });

@@ -59,8 +59,8 @@ test('what npm packs can be installed and imported by its name', async () => {
     run('npm', ['install', '--offline', '--no-audit', '--no-fund', `./${tarball}`]);
     await writeFile(join(folder, 'use.js'), `
       import Default, { Client, Stentor, StentorError, backoff, isFinal } from '${manifest.name}';
-      console.log([Default, Client].every((one) => one === Stentor), isFinal(3500), backoff(0, () => 1),
-        new StentorError('x', 'y').code);`);
+      console.log([Default, Client].every((one) => one === Stentor), isFinal(3500),
+        backoff(0, () => 1), new StentorError('x', 'y').code);`);
     assert.equal(run(process.execPath, ['use.js']), 'true true 500 x\n');
   } finally {
     await rm(folder, { recursive: true });

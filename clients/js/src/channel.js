@@ -107,7 +107,7 @@ export class Channel {
     }, (error) => {
       if (!isCurrent()) return;
       this.#host.emit('error', error);
-      this.#retry('token', () => this.send());
+      this.#retry('token', ++this.#attempt, () => this.send());
     });
   }
 
@@ -120,10 +120,9 @@ export class Channel {
     };
   }
 
-  #retry(what, run) {
+  #retry(what, attempt, run) {
     const { timers, opt } = this.#host;
-    this.#attempt += 1;
-    timers.arm(`${what} ${this.name}`, backoff(this.#attempt, opt.random), run);
+    timers.arm(`${what} ${this.name}`, backoff(attempt, opt.random), run);
   }
 
   #join(token) {
@@ -141,7 +140,7 @@ export class Channel {
       if (!isAgain || this.#refusals > TOKEN_REFUSALS_MAX) return this.#refused(error);
       // Its time may have passed on the way, or the keys have changed: a new one may do.
       this.#order.left();
-      this.#retry('token', () => this.send());
+      this.#retry('token', ++this.#attempt, () => this.send());
     });
   }
 
@@ -166,7 +165,6 @@ export class Channel {
   }
 
   gap(gap) {
-    if (!(gap.from > 0 && gap.to >= gap.from)) return;
     this.#handOn(this.#order.gap(gap));
     this.#catchUp();
   }
@@ -207,7 +205,7 @@ export class Channel {
       if (!isCurrent()) return;
       if (IS_PASSING.has(error.code) && tries < HISTORY_TRIES_MAX) {
         this.#isFetching = true;
-        return this.#retry('history', () => {
+        return this.#retry('history', tries + 1, () => {
           this.#isFetching = false;
           this.#catchUp(tries + 1);
         });

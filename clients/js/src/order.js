@@ -5,6 +5,7 @@
 const HELD_MAX = 1_024;
 const PAGE = 100;
 
+const isCount = (offset) => Number.isSafeInteger(offset) && offset >= 0;
 const sorted = (messages) => [...messages.keys()].sort((a, b) => a - b)
   .map((offset) => messages.get(offset));
 
@@ -70,6 +71,7 @@ export class Order {
   /** A join was answered. */
   answered({ epoch, offset, recovered = false }) {
     const [before, isFirst] = [this.#mode, !this.#wasIn];
+    if (!isCount(offset)) return verdict([], null, isFirst ? null : false); // Nothing to compare.
     const isSame = recovered || (epoch === this.epoch && offset >= this.#away);
     this.#wasIn = true;
     this.#isOther = false;
@@ -94,7 +96,7 @@ export class Order {
   /** A publication has come. */
   take(message) {
     const { offset } = message;
-    if (!(offset > 0)) return [message]; // One without a number cannot be compared.
+    if (!isCount(offset) || !offset) return [message]; // One without a number cannot be compared.
     if (this.#mode === 'out') {
       this.#early.count += 1;
       this.#early.newest = Math.max(this.#early.newest, offset);
@@ -115,6 +117,7 @@ export class Order {
 
   /** The server did not send the publications `from` to `to`. */
   gap({ from, to, epoch = this.epoch }) {
+    if (!isCount(from) || !isCount(to) || from > to) return [];
     const gone = [{ type: 'gap', from, to }];
     if (this.#mode === 'out' || epoch !== this.epoch) return gone;
     if (to <= this.offset) return this.#isStrict ? [] : gone;
@@ -147,7 +150,7 @@ export class Order {
     if (epoch !== this.epoch) return this.giveUp();
     const items = [];
     for (const message of publications) {
-      if (!(message?.offset > this.offset)) continue;
+      if (!isCount(message?.offset) || message.offset <= this.offset) continue;
       items.push(...this.#skipTo(message.offset));
       if (message.offset > this.offset) items.push(...this.#step(message));
     }
