@@ -1,10 +1,11 @@
 //! The chat room at `/`: what the page shows, over the client library beside it.
 import { add, note, openLog, save, toEnd } from './log.js';
 import { another, fault, guestName, hold, namesInUse, namesOfTabs, server } from './names.js';
+import { fill, recordOf } from './past.js';
 import { address, at, face, isolate, names, showPeople } from './people.js';
 import { Stentor } from './stentor.js';
 import { keep, recall } from './store.js';
-import { NOT_SENT, WHY } from './words.js';
+import { NOT_SENT, WHY, aboutMissed } from './words.js';
 
 const NOBODY = { clients: 0, users: [], more: false };
 const WHO_EVERY_MS = 10_000;
@@ -95,13 +96,13 @@ function enter(channel, user, guest = '') {
   writeTo(null);
   showPeople(NOBODY, me);
   showTitle();
-  openLog(room);
-  connect();
+  connect(openLog(room));
 }
 
 // ---- the connection ----
 
-function connect() {
+/** Connects as `me`, and enters the channel behind `since`, where the tab remembers its log. */
+function connect(since) {
   const c = (client = new Stentor(server, { user: me }));
   // What a client that was left behind still says is of no interest.
   const on = (type, run) => c.on(type, (detail) => c === client && run(detail));
@@ -114,6 +115,7 @@ function connect() {
   });
   on('joined', (joined) => (joined.own ? arrived(joined) : moved(joined, 'joined')));
   on('left', (left) => left.own || moved(left, 'left'));
+  on('gap', ({ from, to }) => note(aboutMissed(to - from + 1), { kept: true }));
   on('error', (error) => note(`The server says: ${error.message}`, { bad: true }));
   on('close', (close) => {
     ending = close;
@@ -122,21 +124,24 @@ function connect() {
     welcomed = isIn = false;
     if (close.code === 3500) keep('sessionStorage', 'name', '');
   });
-  c.join(room, { presence: true }).catch((error) => {
+  c.join(room, { presence: true, since }).catch((error) => {
     const isRefused = c === client && !['disconnected', 'left'].includes(error.code);
     if (isRefused) askWhere({ error: error.message });
   });
 }
 
-function arrived({ missed }) {
-  if (closedBefore) {
-    const lost = missed === 1 ? ' One message was missed.' : ` ${missed} messages were missed.`;
-    const unknown = ' The server has begun anew: what was missed is not known.';
-    note(`Connected again.${missed === null ? unknown : missed ? lost : ''}`, { kept: true });
-  }
+async function arrived(joined) {
+  const c = client;
+  const again = closedBefore ? 'Connected again.' : '';
   isIn = true;
   closedBefore = false;
   refresh();
+  // Also at the first join: the channel may have a past.
+  const isCurrent = () => c === client;
+  const missed = joined.recovered ? 0 : await fill(joined, { client, me, isCurrent });
+  if (!isCurrent()) return;
+  const lost = joined.recovered === false ? aboutMissed(missed) : '';
+  if (again || lost) note(`${again} ${lost}`.trim(), { kept: true });
 }
 
 function showState({ state, retryInMs }) {
@@ -245,21 +250,11 @@ function openSide(open) {
 
 // ---- hearing ----
 
-function hear({ from, body, direct, encoding, offset, time }) {
-  if (direct && from?.client === client.id) return; // Shown when it was sent.
-  const data = typeof body !== 'string';
+function hear(message) {
+  if (message.direct && message.from?.client === client.id) return; // Shown when it was sent.
   if (document.hidden) unread += 1;
   showTitle();
-  add({
-    name: from ? from.user ?? 'anonymous' : 'server',
-    mine: !!from && (from.client === client.id || (from.user !== null && from.user === me)),
-    direct: direct && 'to you alone',
-    text: encoding === 'base64' ? `${Math.floor(body.length * 3 / 4)} bytes of binary`
-      : data ? JSON.stringify(body, null, 2) : body,
-    data: data || encoding === 'base64',
-    offset,
-    time,
-  });
+  add(recordOf(message, { client, me, epoch: client.position(room)?.epoch }));
 }
 
 function showTitle() {
