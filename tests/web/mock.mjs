@@ -60,11 +60,15 @@ export async function serve(port = 0) {
       tell(channel, 'joined', client);
     },
     history(socket, client, { channel, since, limit = 100, reverse = false, id }) {
-      const all = ring(channel).filter(({ offset }) => offset > (since?.offset ?? 0));
+      if (since && since.epoch !== epoch) {
+        return say(socket, { type: 'error', id, code: 'wrong_epoch', text: 'another epoch' });
+      }
+      const all = ring(channel).slice(since?.offset ?? 0);
       const kept = (reverse ? all.reverse() : all).slice(0, limit);
       const publications = kept.map(({ type, channel: of, ...rest }) => rest);
       const more = all.length > limit;
-      say(socket, { type: 'history', id, channel, publications, offset: all.length, epoch, more });
+      const offset = ring(channel).length;
+      return say(socket, { type: 'history', id, channel, publications, offset, epoch, more });
     },
     leave(socket, client, { channel, id }) {
       client.channels.delete(channel);
@@ -80,13 +84,16 @@ export async function serve(port = 0) {
   };
 
   sockets.on('connection', (socket, request) => {
-    const user = new URL(request.url, 'http://x').searchParams.get('user');
+    const { searchParams } = new URL(request.url, 'http://x');
+    const [user, channel] = ['user', 'channel'].map((name) => searchParams.get(name));
     const older = [...clients].find(([, c]) => user && c.user === user);
     const client = { id: ++ids, user, channels: new Map() };
     clients.set(socket, client);
     older?.[0].close(3500, 'replaced');
     const heartbeat = { ping_interval: 25, pong_timeout: 10, message_bytes: 65_536 };
-    say(socket, { type: 'welcome', client: client.id, user, channel: null, ...heartbeat });
+    const named = channel === null ? {} : { epoch, offset: ring(channel).length };
+    if (channel !== null) client.channels.set(channel, false);
+    say(socket, { type: 'welcome', client: client.id, user, channel, ...named, ...heartbeat });
     socket.on('message', (data) => {
       const message = JSON.parse(data);
       answers[message.type]?.(socket, client, message);
