@@ -135,6 +135,8 @@ test('a skipped offset is a gap, too, unless own messages do not come back', asy
   silent.socket.say(publication(3));
   assert.deepEqual(silent.heard, [3]);
   assert.equal(silent.socket.asked('history').length, 0);
+  [2, 3, 4].forEach((offset) => silent.socket.say(publication(offset)));
+  assert.deepEqual(silent.heard, [3, 4]);
 });
 
 test('what the history has not got is told, and all else is handed on', async () => {
@@ -188,6 +190,33 @@ test('a gap that a cut leaves open is recovered with the rest', async () => {
   [1, 2, 3, 4].forEach((offset) => next.say(publication(offset)));
   joined({ offset: 4, recovered: true });
   assert.deepEqual(heard, [1, 2, 3, 4]);
+});
+
+test('a gap in what is brought again is asked for once the join is answered', async () => {
+  const { clock, heard, all } = await at(0);
+  const next = await reconnect(clock);
+  next.say(publication(1));
+  next.say({ type: 'gap', channel: 'x', from: 2, to: 3, epoch: 'a' });
+  next.say(publication(4));
+  assert.equal(next.asked('history').length, 0);
+  joined({ offset: 4, recovered: true });
+  history({ publications: kept(2, 3) });
+  assert.deepEqual(heard, [1, 2, 3, 4]);
+  assert.equal(all('gap').length, 0);
+});
+
+test('a channel of the address that counts anew is heard in its order', async () => {
+  const { client, clock } = await connected();
+  const heard = [];
+  client.join('x', { onmessage: (m) => heard.push(m.offset) });
+  joined({ offset: 1 });
+  Socket.last.say(publication(2));
+  const next = await reconnect(clock, { channel: 'x', epoch: 'b', offset: 1 });
+  [2, 3, 4].forEach((offset) => next.say(publication(offset)));
+  assert.deepEqual(heard, [2]);
+  joined({ offset: 4, epoch: 'b', recovered: false });
+  next.say(publication(5));
+  assert.deepEqual(heard, [2, 2, 3, 4, 5]);
 });
 
 test('what waits is bounded: the rest is asked for later', async () => {
@@ -254,14 +283,14 @@ test('a second join of a channel changes nothing of its order', async () => {
 });
 
 test('a handler that leaves in the middle of what was held hears no more', async () => {
-  const { client, socket } = await connected();
+  const { client, all, socket } = await connected();
   const heard = [];
   const onmessage = ({ offset }) => heard.push(offset) && offset === 2 && client.leave('x');
   client.join('x', { onmessage });
   joined({ offset: 0 });
   [2, 3].forEach((offset) => socket.say(publication(offset)));
   history({ publications: kept(1) });
-  assert.deepEqual(heard, [1, 2]);
+  assert.deepEqual([heard, all('message').length], [[1, 2], 2]);
 });
 
 test('history, presence and its counts are asked for and answered', async () => {

@@ -1,6 +1,7 @@
 //! Proves where tokens come from, when new ones are asked for, and when the client gives up.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Stentor } from '../../src/web/stentor.js';
 import { Socket, connected, refusal, settled, start } from './fake.mjs';
 
 const tokenOf = (socket = Socket.last) => new URL(socket.url).searchParams.get('token');
@@ -25,8 +26,12 @@ test('a token goes into the address of the socket and nowhere else', async () =>
   assert.match(Socket.last.url, /user=ana&token=a%2Bb%26c$/);
   assert.doesNotMatch(client.url, /token/);
   Socket.last.welcome();
-  const url = start({ token: 'new' }).client.url;
-  assert.equal(url, 'ws://host/ws');
+  Socket.all = [];
+  const options = { token: 'new', WebSocket: Socket, setTimeout() {}, clearTimeout() {} };
+  const other = new Stentor('ws://host/ws?token=old&echo=false', options);
+  await settled();
+  assert.equal(Socket.last.url, 'ws://host/ws?echo=false&token=new');
+  other.close();
 });
 
 test('getToken is asked once, and its token serves until it may have failed', async () => {
@@ -146,12 +151,16 @@ test('a refresh that fails is tried with the next token, until the connection en
   await clock.pass(2_000);
   assert.deepEqual(socket.asked('refresh').map(({ token }) => token), ['t2', 't3']);
   assert.deepEqual(all('error').map(({ code }) => code), ['no_token', 'bad_token']);
+  next.push(new Error('busy'));
+  socket.say({ type: 'expiring', in: 1 });
+  await settled();
   socket.end(3005, 'expired');
+  assert.equal(clock.pending, 1); // The next attempt, and nothing else.
   await clock.pass(500);
   Socket.last.welcome();
-  assert.equal(tokenOf(), 't4');
+  assert.equal(tokenOf(), 't5');
   await clock.pass(20_000);
-  assert.equal(asked.length, 4);
+  assert.equal(asked.length, 5);
 });
 
 test('a refresh that brings null closes for good', async () => {
