@@ -124,10 +124,13 @@ function connect(since) {
     welcomed = isIn = false;
     if (close.code === 3500) keep('sessionStorage', 'name', '');
   });
-  c.join(room, { presence: true, since }).catch((error) => {
+  const join = (presence) => c.join(room, { presence, since }).catch((error) => {
+    // A channel may keep to itself who comes and goes.
+    if (presence && error.code === 'not_available') return join(false);
     const isRefused = c === client && !['disconnected', 'left'].includes(error.code);
     if (isRefused) askWhere({ error: error.message });
   });
+  join(true);
 }
 
 async function arrived(joined) {

@@ -721,9 +721,14 @@ function addressOf(given, { user, echo, token, getToken }) {
   url.hash = '';
   if (user) url.searchParams.set('user', user);
   if (echo === false) url.searchParams.set('echo', 'false');
-  if (token || getToken) url.searchParams.delete('token');
-  url.search = url.search.replaceAll('+', '%20');
-  return url;
+  return without(url, ...(token || getToken ? ['token'] : []));
+}
+
+function without(url, ...names) {
+  const other = new URL(url);
+  names.forEach((name) => other.searchParams.delete(name));
+  other.search = other.search.replaceAll('+', '%20');
+  return other;
 }
 
 function withToken({ href, search }, token) {
@@ -977,12 +982,17 @@ class Stentor extends Events {
     emit(this, 'state', { state: 'connecting', attempt: this.#attempt, retryInMs: null });
   }
 
+  get #dialled() {
+    const isKnown = this.position(this.#url.searchParams.get('channel'));
+    return isKnown ? without(this.#url, 'channel') : this.#url;
+  }
+
   #dial() {
     let ws;
     try {
       const Socket = this.#opt.WebSocket ?? globalThis.WebSocket;
       if (!Socket) throw new Error('no WebSocket here: pass the option WebSocket');
-      ws = new Socket(withToken(this.#url, this.#token), [PROTOCOL]);
+      ws = new Socket(withToken(this.#dialled, this.#token), [PROTOCOL]);
     } catch (error) {
       this.#ended(1006, error.message, true);
       return false;

@@ -25,7 +25,7 @@ async function cutAtRandom() {
   const publisher = make(url);
   // Reconnects without a pause would hide how it goes on: a few are enough.
   const crowd = await Promise.all([...Array(Number(count)).keys()].map(async (n) => {
-    const query = n % 4 === 3 ? `?channel=${CHANNEL}` : ''; // Heard before the join is answered.
+    const query = n % 4 === 3 ? `?channel=${CHANNEL}` : ''; // The first connection is in it from the start.
     const client = new Stentor(`${proxy.url}/ws${query}`, {
       WebSocket, stableAfter: 0, connectTimeout: 3_000, random: () => Math.random() * 0.2,
     });

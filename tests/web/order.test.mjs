@@ -91,12 +91,16 @@ function account({ told }) {
 
 const bodies = (map) => [...map.values()];
 
-for (const inAddress of [false, true]) {
-  const place = inAddress ? 'a channel of the address' : 'a channel';
+const PLACES = { // Where the client is in the channel before it joins it: by its address, or always.
+  'a channel': {},
+  'a channel of the address': { inAddress: true },
+  'a channel of every connection': { inAdvance: true },
+};
+for (const [place, where] of Object.entries(PLACES)) {
   test(`${place}: with history, cuts and repeats lose and double nothing`, async () => {
     const odds = { cut: 0.03, again: 0.01, twice: 0.05 };
     for (const seed of SEEDS) {
-      const { world, told } = await run(seed, { odds, inAddress });
+      const { world, told } = await run(seed, { odds, ...where });
       const { messages } = account({ told });
       assert.deepEqual(messages.map((m) => m.body), bodies(world.all.get('e1')), `SEED=${seed}`);
       assert.ok(told.every(({ joined, gap }) => !gap && joined?.recovered !== false));
@@ -106,7 +110,7 @@ for (const inAddress of [false, true]) {
   test(`${place}: what a slow client was not sent comes from the history`, async () => {
     const odds = { cut: 0.01, slow: 0.05, twice: 0.02 };
     for (const seed of SEEDS) {
-      const { world, told } = await run(seed, { odds, inAddress });
+      const { world, told } = await run(seed, { odds, ...where });
       const { messages } = account({ told });
       assert.deepEqual(messages.map((m) => m.body), bodies(world.all.get('e1')), `SEED=${seed}`);
       assert.ok(told.every(({ joined, gap }) => !gap && joined?.recovered !== false));
@@ -117,7 +121,7 @@ for (const inAddress of [false, true]) {
     const odds = { cut: 0.03, slow: 0.05 };
     for (const seed of SEEDS) {
       for (const options of [{ kept: 5 }, { hasHistory: false }]) {
-        const { world, told } = await run(seed, { odds, inAddress, ...options });
+        const { world, told } = await run(seed, { odds, ...where, ...options });
         const { epochs, messages } = account({ told });
         const offsets = messages.map((m) => m.offset);
         assert.deepEqual(offsets, [...new Set(offsets)].sort((a, b) => a - b), `SEED=${seed}`);
@@ -131,7 +135,7 @@ for (const inAddress of [false, true]) {
   test(`${place}: a new epoch is told, and doubles nothing`, async () => {
     const odds = { cut: 0.02, anew: 0.01 };
     for (const seed of SEEDS) {
-      const { world, told } = await run(seed, { odds, inAddress });
+      const { world, told } = await run(seed, { odds, ...where });
       const { messages } = account({ told });
       const heard = messages.map((m) => m.body);
       assert.equal(new Set(heard).size, heard.length, `SEED=${seed}`);

@@ -1,6 +1,7 @@
 //! Proves what the library says to recover, and what it tells where that is not possible.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Stentor } from '../../src/web/stentor.js';
 import { Socket, connected, refusal, settled } from './fake.mjs';
 
 const publication = (offset, channel = 'x') =>
@@ -217,6 +218,27 @@ test('a channel of the address that counts anew is heard in its order', async ()
   joined({ offset: 4, epoch: 'b', recovered: false });
   next.say(publication(5));
   assert.deepEqual(heard, [2, 2, 3, 4, 5]);
+});
+
+test('an address names its channel until there is something to recover', async () => {
+  const { client, clock } = await at(0);
+  client.close();
+  Socket.all = [];
+  const { setTimeout, clearTimeout } = clock;
+  const url = 'ws://host/ws?channel=x%20y&user=ana%20b';
+  const other = new Stentor(url, { WebSocket: Socket, setTimeout, clearTimeout });
+  await settled();
+  assert.equal(Socket.last.url, url);
+  Socket.last.welcome({ channel: 'x y', epoch: 'a', offset: 7 });
+  await reconnect(clock);
+  assert.equal(Socket.last.url, url);
+  other.join('x y');
+  joined({ offset: 7 });
+  await reconnect(clock);
+  assert.equal(Socket.last.url, 'ws://host/ws?user=ana%20b');
+  assert.deepEqual(Socket.last.asked('join')[0].since, { epoch: 'a', offset: 7 });
+  assert.equal(other.url, url);
+  other.close();
 });
 
 test('what waits is bounded: the rest is asked for later', async () => {

@@ -22,12 +22,12 @@ export class World {
   ids = 0;
   all = new Map(); // epoch -> every offset that was ever published, with its body.
 
-  constructor({ kept = Infinity, hasHistory = true, inAddress = false, echo = true } = {}) {
-    Object.assign(this, { kept, hasHistory, inAddress, echo });
+  constructor({ kept = Infinity, hasHistory = true, inAddress, inAdvance, echo = true } = {}) {
+    Object.assign(this, { kept, hasHistory, inAddress, inAdvance, echo });
     this.all.set(this.epoch, new Map());
     const world = this;
     this.WebSocket = class extends WorldSocket {
-      constructor() { super(world); }
+      constructor(url) { super(world, new URL(url).searchParams.has('channel')); }
     };
   }
 
@@ -71,14 +71,14 @@ class WorldSocket {
   isSlow = false; // Publications are not sent now, and told as a gap later.
   skipped = null;
 
-  constructor(world) {
+  constructor(world, isNamed) {
     this.world = world;
     this.id = ++world.ids;
     world.sockets.add(this);
     const welcome = { type: 'welcome', client: this.id, user: null, message_bytes: 65_536 };
-    this.isMember = world.inAddress;
+    this.isMember = isNamed || world.inAdvance;
     const { epoch, top } = world;
-    this.down.push(world.inAddress ? { ...welcome, channel: 'x', epoch, offset: top }
+    this.down.push(this.isMember ? { ...welcome, channel: 'x', epoch, offset: top }
       : { ...welcome, channel: null });
   }
 
@@ -126,7 +126,7 @@ class WorldSocket {
     const { epoch, top: offset } = world;
     const answer = (fields) => this.down.push({ id: m.id, channel: 'x', ...fields });
     if (m.type === 'join') {
-      const missed = m.since && world.since(m.since);
+      const missed = m.since && (world.inAdvance || !this.isMember) && world.since(m.since);
       missed?.forEach((message) => this.down.push(message));
       const recovered = m.since ? { recovered: Boolean(missed) } : {};
       this.isMember = true;

@@ -31,10 +31,16 @@ export function addressOf(given, { user, echo, token, getToken }) {
   url.hash = ''; // No WebSocket may have one.
   if (user) url.searchParams.set('user', user);
   if (echo === false) url.searchParams.set('echo', 'false');
-  if (token || getToken) url.searchParams.delete('token');
+  return without(url, ...(token || getToken ? ['token'] : []));
+}
+
+/** `url` without some of its parameters. */
+export function without(url, ...names) {
+  const other = new URL(url);
+  names.forEach((name) => other.searchParams.delete(name));
   // The server decodes percent signs only; a plus that was meant is %2B by here.
-  url.search = url.search.replaceAll('+', '%20');
-  return url;
+  other.search = other.search.replaceAll('+', '%20');
+  return other;
 }
 
 export function withToken({ href, search }, token) {

@@ -3,7 +3,7 @@ import { Channel, withChannel } from './channel.js';
 import { StentorError, disconnected, ignore, lost, quiet } from './errors.js';
 import { Events, call, emit } from './events.js';
 import { messages } from './messages.js';
-import { addressOf, withDefaults, withToken } from './options.js';
+import { addressOf, withDefaults, withToken, without } from './options.js';
 import { Requests } from './requests.js';
 import { Timers, backoff, isFinal } from './timers.js';
 import { askToken } from './token.js';
@@ -217,13 +217,19 @@ export class Stentor extends Events {
     emit(this, 'state', { state: 'connecting', attempt: this.#attempt, retryInMs: null });
   }
 
+  // Who is in a channel from the start cannot recover it: the join that names `since` comes later.
+  get #dialled() {
+    const isKnown = this.position(this.#url.searchParams.get('channel'));
+    return isKnown ? without(this.#url, 'channel') : this.#url;
+  }
+
   /** Opens a socket, or ends for good where there is none. */
   #dial() {
     let ws;
     try {
       const Socket = this.#opt.WebSocket ?? globalThis.WebSocket;
       if (!Socket) throw new Error('no WebSocket here: pass the option WebSocket');
-      ws = new Socket(withToken(this.#url, this.#token), [PROTOCOL]);
+      ws = new Socket(withToken(this.#dialled, this.#token), [PROTOCOL]);
     } catch (error) {
       this.#ended(1006, error.message, true);
       return false;
