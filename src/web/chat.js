@@ -1,8 +1,10 @@
 //! The chat room at `/`: what the page shows, over the client library beside it.
 import { add, note, openLog, save, toEnd } from './log.js';
-import { another, fault, guestName, hold, namesInUse, namesOfTabs, server } from './names.js';
+import {
+  another, fault, guestName, hold, namesInUse, namesOfTabs, server, token,
+} from './names.js';
 import { fill, recordOf } from './past.js';
-import { address, at, face, isolate, names, showPeople } from './people.js';
+import { address, at, isolate, names, showMe, showPeople } from './people.js';
 import { Stentor } from './stentor.js';
 import { keep, recall } from './store.js';
 import { NOT_SENT, WHY, aboutMissed } from './words.js';
@@ -88,11 +90,10 @@ function enter(channel, user, guest = '') {
   me = user || guest || guestName();
   if (isGuest) keep('sessionStorage', 'guest', me); // Of this tab: two tabs are two guests.
   const query = new URLSearchParams({ channel, ...(user && { user }) });
-  history.replaceState(null, '', `?${query}`);
+  history.replaceState(null, '', `?${query}${location.hash}`);
   keep('localStorage', 'channel', channel);
   at('room').textContent = channel;
-  at('you').textContent = me;
-  face(at('you-face'), me);
+  showMe(me);
   writeTo(null);
   showPeople(NOBODY, me);
   showTitle();
@@ -103,13 +104,14 @@ function enter(channel, user, guest = '') {
 
 /** Connects as `me`, and enters the channel behind `since`, where the tab remembers its log. */
 function connect(since) {
-  const c = (client = new Stentor(server, { user: me }));
+  const c = (client = new Stentor(server, token ? { token } : { user: me }));
   // What a client that was left behind still says is of no interest.
   const on = (type, run) => c.on(type, (detail) => c === client && run(detail));
   on('state', showState);
   on('message', hear);
   on('welcome', () => {
     welcomed = everWelcomed = true;
+    if (token) me = showMe(c.user ?? 'anonymous');
     ending = null;
     keep('sessionStorage', 'name', me); // A reload takes it back without a question.
   });
@@ -394,5 +396,5 @@ const first = asked.get('channel') ?? 'lobby';
 const wrong = fault('Channel', first) || fault('Name', asked.get('user') ?? '');
 // An invitation names the channel only: the name is asked for, once a tab.
 if (!wrong && first && asked.has('user')) tryEnter(first, asked.get('user'), guest ?? '');
-else if (!wrong && asked.get('channel') && guest) tryEnter(first, '', guest);
+else if (!wrong && asked.get('channel') && (guest || token)) tryEnter(first, '', guest ?? '');
 else askWhere({ error: wrong });

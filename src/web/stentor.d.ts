@@ -32,7 +32,8 @@ export type State = 'disconnected' | 'connecting' | 'connected';
 export type ServerErrorCode =
   | 'malformed' | 'unknown_type' | 'missing_field' | 'bad_name' | 'bad_id' | 'binary' | 'rate'
   | 'unknown_user' | 'not_joined' | 'too_many_channels' | 'no_room' | 'no_history' | 'wrong_epoch'
-  | 'bad_token' | 'expired_token' | 'denied' | 'unknown_namespace' | 'not_available';
+  | 'bad_token' | 'expired_token' | 'denied' | 'unknown_namespace' | 'not_available'
+  | 'try_again';
 
 /**
  * `disconnected`: the client was closed, or ended for good. `lost`: the connection ended before
@@ -332,7 +333,7 @@ export interface PresenceStats {
 export interface Refreshed {
   type: 'refreshed';
   id: number;
-  /** Unix seconds; null for a token without an end. */
+  /** Seconds for which the token is valid; null for one without an end. */
   expires: number | null;
 }
 export interface Who {

@@ -242,6 +242,7 @@ class Order {
   }
 
   welcome({ epoch, offset }) {
+    if (this.isIn) return;
     this.#isOther = epoch !== this.epoch;
     if (this.offset !== null || !(offset >= 0)) return;
     this.#isOther = false;
@@ -256,6 +257,10 @@ class Order {
     this.#fresh.clear();
     this.#isOther = false;
     this.#wanted = 0;
+  }
+
+  again() {
+    this.#mode = 'out';
   }
 
   ask() {
@@ -441,7 +446,7 @@ const verdict = (items, missed, recovered) => ({ items, missed, recovered });
 
 const TOKEN_REFUSALS_MAX = 4;
 const HISTORY_TRIES_MAX = 4;
-const IS_TOKEN = new Set(['bad_token', 'expired_token']);
+const IS_TOKEN = new Set(['bad_token', 'expired_token', 'try_again']);
 const IS_PASSING = new Set(['rate', 'dropped', 'timeout']);
 
 class Channel {
@@ -455,6 +460,7 @@ class Channel {
   #isAsking = false;
   #isFetching = false;
   #hasHistory = true;
+  #isGiven = false;
 
   constructor(name, host, isStrict) {
     this.name = name;
@@ -505,12 +511,14 @@ class Channel {
     this.#turn += 1;
     this.#isAsking = this.#isFetching = false;
     this.#hasHistory = true;
+    this.#isGiven = false;
     this.#host.timers.disarm(`token ${this.name}`, `history ${this.name}`);
     this.#order.left();
   }
 
-  welcome(welcome) {
-    this.#order.welcome(welcome);
+  given(position) {
+    this.#isGiven = true;
+    this.#order.welcome(position);
   }
 
   send() {
@@ -559,7 +567,10 @@ class Channel {
     if (since) frame.since = since;
     if (token) frame.token = token;
     const isCurrent = this.#current();
-    this.#host.make(frame, {}, (answer) => isCurrent() && this.#joined(answer), (error) => {
+    this.#host.make(frame, {}, (answer) => {
+      if (!isCurrent()) return undefined;
+      return this.#isUnheard(answer, since) ? this.#joinAgain(token) : this.#joined(answer);
+    }, (error) => {
       if (error.code === 'lost' || !isCurrent()) return;
       if (error.code === 'timeout') return this.#host.drop('no answer to join');
       const isAgain = IS_TOKEN.has(error.code) && [...this.joins].some((join) => join.getToken);
@@ -568,6 +579,18 @@ class Channel {
       this.#order.left();
       this.#retry('token', ++this.#attempt, () => this.send());
     });
+  }
+
+  #isUnheard({ recovered, epoch, offset }, since) {
+    return this.#isGiven && since && recovered === false && epoch === since.epoch
+      && offset > since.offset;
+  }
+
+  #joinAgain(token) {
+    this.#isGiven = false;
+    this.#host.make({ type: 'leave', channel: this.name }, {}, ignore, ignore);
+    this.#order.again();
+    this.#join(token);
   }
 
   #refused(error) {
@@ -1063,7 +1086,10 @@ class Stentor extends Events {
       request ? request.fail(error) : emit(this, 'error', error);
     } else if (request) request.done(m);
     else if (m.type === 'left' && m.client === undefined) this.#sentAway(m);
-    else if (m.type === 'joined' || m.type === 'left') emit(this, m.type, { ...m, own: false });
+    else if (m.type === 'joined' && m.client === undefined) {
+      channel?.given(m);
+      if (!channel) emit(this, 'joined', { ...m, own: true, missed: null, recovered: null });
+    } else if (m.type === 'joined' || m.type === 'left') emit(this, m.type, { ...m, own: false });
   }
 
   #sentAway(left) {
@@ -1080,7 +1106,7 @@ class Stentor extends Events {
     this.#timers.arm('stable', this.#opt.stableAfter, () => { this.#attempt = 0; });
     this.#watch();
     const queued = this.#requests.all;
-    this.#channels.get(welcome.channel)?.welcome(welcome);
+    this.#channels.get(welcome.channel)?.given(welcome);
     this.#channels.forEach((channel) => channel.send());
     queued.forEach((request) => request.send());
     emit(this, 'welcome', welcome);

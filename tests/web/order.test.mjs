@@ -91,10 +91,10 @@ function account({ told }) {
 
 const bodies = (map) => [...map.values()];
 
-const PLACES = { // Where the client is in the channel before it joins it: by its address, or always.
+const PLACES = { // Where the client is in the channel before it joins it: by its address, or by its token.
   'a channel': {},
   'a channel of the address': { inAddress: true },
-  'a channel of every connection': { inAdvance: true },
+  'a channel of the token': { inAdvance: true },
 };
 for (const [place, where] of Object.entries(PLACES)) {
   test(`${place}: with history, cuts and repeats lose and double nothing`, async () => {

@@ -241,6 +241,24 @@ test('an address names its channel until there is something to recover', async (
   other.close();
 });
 
+test('a channel that the token names is entered again where something was missed', async () => {
+  const { clock, all, heard } = await at(3);
+  const next = await reconnect(clock);
+  next.say({ type: 'joined', channel: 'x', epoch: 'a', offset: 5 });
+  next.say({ type: 'joined', channel: 'y', epoch: 'b', offset: 1 });
+  assert.equal(all('joined').length, 2);
+  const { own, channel, recovered } = all('joined')[1];
+  assert.deepEqual([own, channel, recovered], [true, 'y', null]);
+  next.say(publication(6));
+  joined({ offset: 6, recovered: false });
+  assert.deepEqual(next.sent.map(({ type }) => type), ['join', 'leave', 'join']);
+  [4, 5, 6].forEach((offset) => next.say(publication(offset)));
+  joined({ offset: 6, recovered: true });
+  assert.deepEqual(heard, [4, 5, 6]);
+  assert.equal(all('joined').at(-1).recovered, true);
+  assert.equal(all('left').length, 0);
+});
+
 test('what waits is bounded: the rest is asked for later', async () => {
   const { socket, heard } = await at(0);
   socket.say({ type: 'gap', channel: 'x', from: 1, to: 1, epoch: 'a' });

@@ -78,8 +78,9 @@ class WorldSocket {
     const welcome = { type: 'welcome', client: this.id, user: null, message_bytes: 65_536 };
     this.isMember = isNamed || world.inAdvance;
     const { epoch, top } = world;
-    this.down.push(this.isMember ? { ...welcome, channel: 'x', epoch, offset: top }
+    this.down.push(isNamed ? { ...welcome, channel: 'x', epoch, offset: top }
       : { ...welcome, channel: null });
+    if (world.inAdvance) this.down.push({ type: 'joined', channel: 'x', epoch, offset: top });
   }
 
   send(text) { this.up.push(JSON.parse(text)); }
@@ -126,7 +127,8 @@ class WorldSocket {
     const { epoch, top: offset } = world;
     const answer = (fields) => this.down.push({ id: m.id, channel: 'x', ...fields });
     if (m.type === 'join') {
-      const missed = m.since && (world.inAdvance || !this.isMember) && world.since(m.since);
+      // A member is told nothing again.
+      const missed = m.since && !this.isMember ? world.since(m.since) : null;
       missed?.forEach((message) => this.down.push(message));
       const recovered = m.since ? { recovered: Boolean(missed) } : {};
       this.isMember = true;
@@ -141,6 +143,10 @@ class WorldSocket {
       else answer({ type: 'history', publications, offset, epoch, more: kept.length > m.limit });
     } else if (m.type === 'publish') {
       answer({ type: 'ack', offset: world.publish(m.body, this), epoch });
-    } else answer({ type: m.type === 'ping' ? 'pong' : 'left' });
+    } else if (m.type === 'leave') {
+      this.isMember = false;
+      this.skipped = null;
+      answer({ type: 'left' });
+    } else answer({ type: 'pong' });
   }
 }

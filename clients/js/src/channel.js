@@ -1,12 +1,12 @@
 //! One channel of a client: its joins with their handlers, and how it recovers what was missed.
-import { StentorError, quiet } from './errors.js';
+import { StentorError, ignore, quiet } from './errors.js';
 import { Order } from './order.js';
 import { backoff } from './timers.js';
 import { askToken } from './token.js';
 
 const TOKEN_REFUSALS_MAX = 4; // Each counts as an error of this client with the server.
 const HISTORY_TRIES_MAX = 4;
-const IS_TOKEN = new Set(['bad_token', 'expired_token']);
+const IS_TOKEN = new Set(['bad_token', 'expired_token', 'try_again']);
 const IS_PASSING = new Set(['rate', 'dropped', 'timeout']);
 
 /**
@@ -25,6 +25,7 @@ export class Channel {
   #isAsking = false; // For a token.
   #isFetching = false;
   #hasHistory = true; // As far as is known on this connection.
+  #isGiven = false; // The server has put this client into the channel by itself.
 
   constructor(name, host, isStrict) {
     this.name = name;
@@ -77,12 +78,15 @@ export class Channel {
     this.#turn += 1;
     this.#isAsking = this.#isFetching = false;
     this.#hasHistory = true;
+    this.#isGiven = false;
     this.#host.timers.disarm(`token ${this.name}`, `history ${this.name}`);
     this.#order.left();
   }
 
-  welcome(welcome) {
-    this.#order.welcome(welcome);
+  /** The server has put this client into the channel, for its address or its token. */
+  given(position) {
+    this.#isGiven = true;
+    this.#order.welcome(position);
   }
 
   /** Joins, with a token if one is needed. */
@@ -132,7 +136,10 @@ export class Channel {
     if (since) frame.since = since;
     if (token) frame.token = token;
     const isCurrent = this.#current();
-    this.#host.make(frame, {}, (answer) => isCurrent() && this.#joined(answer), (error) => {
+    this.#host.make(frame, {}, (answer) => {
+      if (!isCurrent()) return undefined;
+      return this.#isUnheard(answer, since) ? this.#joinAgain(token) : this.#joined(answer);
+    }, (error) => {
       if (error.code === 'lost' || !isCurrent()) return;
       if (error.code === 'timeout') return this.#host.drop('no answer to join');
       const isAgain = IS_TOKEN.has(error.code) && [...this.joins].some((join) => join.getToken);
@@ -142,6 +149,19 @@ export class Channel {
       this.#order.left();
       this.#retry('token', ++this.#attempt, () => this.send());
     });
+  }
+
+  // Who is in a channel already is not told what it missed. One that enters again is.
+  #isUnheard({ recovered, epoch, offset }, since) {
+    return this.#isGiven && since && recovered === false && epoch === since.epoch
+      && offset > since.offset;
+  }
+
+  #joinAgain(token) {
+    this.#isGiven = false;
+    this.#host.make({ type: 'leave', channel: this.name }, {}, ignore, ignore);
+    this.#order.again();
+    this.#join(token);
   }
 
   #refused(error) {

@@ -43,6 +43,7 @@ export class Order {
 
   /** The address names this channel: it is heard from now on. */
   welcome({ epoch, offset }) {
+    if (this.isIn) return;
     this.#isOther = epoch !== this.epoch;
     if (this.offset !== null || !(offset >= 0)) return;
     this.#isOther = false;
@@ -58,6 +59,11 @@ export class Order {
     this.#fresh.clear();
     this.#isOther = false;
     this.#wanted = 0;
+  }
+
+  /** The join is sent again: what has come since the first one stays. */
+  again() {
+    this.#mode = 'out';
   }
 
   /** A join is about to be sent. Returns what it must say as `since`, if anything. */

@@ -304,7 +304,10 @@ export class Stentor extends Events {
       request ? request.fail(error) : emit(this, 'error', error);
     } else if (request) request.done(m);
     else if (m.type === 'left' && m.client === undefined) this.#sentAway(m);
-    else if (m.type === 'joined' || m.type === 'left') emit(this, m.type, { ...m, own: false });
+    else if (m.type === 'joined' && m.client === undefined) {
+      channel?.given(m); // The token names it.
+      if (!channel) emit(this, 'joined', { ...m, own: true, missed: null, recovered: null });
+    } else if (m.type === 'joined' || m.type === 'left') emit(this, m.type, { ...m, own: false });
   }
 
   /** The server has ended this client's part in a channel. */
@@ -323,7 +326,7 @@ export class Stentor extends Events {
     this.#watch();
     // Joins first: what the queue publishes should be heard here too.
     const queued = this.#requests.all;
-    this.#channels.get(welcome.channel)?.welcome(welcome);
+    this.#channels.get(welcome.channel)?.given(welcome);
     this.#channels.forEach((channel) => channel.send());
     queued.forEach((request) => request.send());
     emit(this, 'welcome', welcome);
