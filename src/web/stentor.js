@@ -911,10 +911,15 @@ class Stentor extends Events {
   }
 
   refresh(token, options) {
+    const before = this.#token;
     this.#token = token;
     this.#isStale = false;
     if (!this.#up) return Promise.resolve(null);
-    return this.#requests.ask({ type: 'refresh', token }, options);
+    const refresh = this.#requests.ask({ type: 'refresh', token }, options);
+    return quiet(refresh.catch((error) => {
+      if (error.code !== 'lost' && this.#token === token) this.#token = before;
+      throw error;
+    }));
   }
 
   position(channel) {

@@ -163,6 +163,27 @@ test('a refresh that fails is tried with the next token, until the connection en
   assert.equal(asked.length, 5);
 });
 
+test('a token that the server refuses does not replace one that is good', async () => {
+  const { client, clock, socket } = await connected({ token: 'good' });
+  const refused = refusal(client.refresh('bad'));
+  const { id } = socket.asked('refresh')[0];
+  socket.say({ type: 'error', id, code: 'bad_token', text: 'no' });
+  assert.equal(await refused, 'bad_token');
+  const lost = refusal(client.refresh('newer'));
+  socket.end(1006);
+  assert.equal(await lost, 'lost');
+  await clock.pass(500);
+  assert.equal(tokenOf(), 'newer');
+  Socket.last.welcome();
+  const again = refusal(client.refresh('bad'));
+  const other = Socket.last.asked('refresh')[0].id;
+  Socket.last.say({ type: 'error', id: other, code: 'bad_token', text: 'no' });
+  await again;
+  Socket.last.end(1006);
+  await clock.pass(1_000);
+  assert.equal(tokenOf(), 'newer');
+});
+
 test('a refresh that brings null closes for good', async () => {
   const { client, all, socket } = await connected({ getToken: () => null, token: 'given' });
   socket.say({ type: 'expiring', in: 30 });

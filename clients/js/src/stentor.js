@@ -121,10 +121,16 @@ export class Stentor extends Events {
   }
 
   refresh(token, options) {
+    const before = this.#token;
     this.#token = token;
     this.#isStale = false;
     if (!this.#up) return Promise.resolve(null); // The next connection brings it along.
-    return this.#requests.ask({ type: 'refresh', token }, options);
+    const refresh = this.#requests.ask({ type: 'refresh', token }, options);
+    return quiet(refresh.catch((error) => {
+      // The one before is still good, unless nobody knows if the server has taken this one.
+      if (error.code !== 'lost' && this.#token === token) this.#token = before;
+      throw error;
+    }));
   }
 
   position(channel) {
