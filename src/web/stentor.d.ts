@@ -262,7 +262,7 @@ export interface LeaveOptions extends RequestOptions {
 }
 
 export interface HistoryOptions extends RequestOptions {
-  /** Only what was published after this position. */
+  /** Only what was published after this position, or with `reverse` before it. */
   since?: Position | null | undefined;
   /** The most that are wanted; the server may send fewer, and then says `more`. */
   limit?: number | undefined;

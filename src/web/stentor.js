@@ -444,7 +444,7 @@ const verdict = (items, missed, recovered) => ({ items, missed, recovered });
 
 // ---- channel: One channel of a client: its joins with their handlers, and how it recovers what was missed.
 
-const TOKEN_REFUSALS_MAX = 4;
+const REFUSALS_MAX = 4;
 const HISTORY_TRIES_MAX = 4;
 const IS_TOKEN = new Set(['bad_token', 'expired_token', 'try_again']);
 const IS_PASSING = new Set(['rate', 'dropped', 'timeout']);
@@ -573,10 +573,11 @@ class Channel {
     }, (error) => {
       if (error.code === 'lost' || !isCurrent()) return;
       if (error.code === 'timeout') return this.#host.drop('no answer to join');
-      const isAgain = IS_TOKEN.has(error.code) && [...this.joins].some((join) => join.getToken);
+      const isNew = IS_TOKEN.has(error.code) && [...this.joins].some((join) => join.getToken);
       this.#refusals += 1;
-      if (!isAgain || this.#refusals > TOKEN_REFUSALS_MAX) return this.#refused(error);
-      this.#order.left();
+      const isOver = this.#refusals > REFUSALS_MAX || !(isNew || error.code === 'rate');
+      if (isOver) return this.#refused(error);
+      if (since) this.#order.again();
       this.#retry('token', ++this.#attempt, () => this.send());
     });
   }

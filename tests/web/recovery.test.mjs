@@ -312,6 +312,28 @@ test('a page that kept its position goes on from there', async () => {
   assert.equal(all('joined')[0].recovered, true);
 });
 
+test('a join that comes too soon after another is sent again', async () => {
+  const { client, clock, heard } = await at(3);
+  const next = await reconnect(clock);
+  const second = client.join('x');
+  const [{ id: first }, { id, since }] = next.asked('join');
+  assert.equal(since, undefined);
+  next.say({ type: 'error', id, code: 'rate', text: 'a join of this channel is under way' });
+  next.say(publication(4));
+  next.say({ type: 'joined', id: first, channel: 'x', offset: 4, epoch: 'a', recovered: true });
+  await clock.pass(1_000);
+  assert.equal(next.asked('join').length, 3);
+  joined({ offset: 4 });
+  await second;
+  assert.deepEqual(heard, [4]);
+  // One that is refused with its position brings it along again.
+  const last = await reconnect(clock);
+  const [{ id: refused }] = last.asked('join');
+  last.say({ type: 'error', id: refused, code: 'rate', text: 'too fast' });
+  await clock.pass(1_000);
+  assert.deepEqual(last.asked('join')[1].since, { epoch: 'a', offset: 4 });
+});
+
 test('a second join of a channel changes nothing of its order', async () => {
   const { client, socket, heard, all } = await at(3);
   client.join('x');

@@ -4,7 +4,7 @@ import { Order } from './order.js';
 import { backoff } from './timers.js';
 import { askToken } from './token.js';
 
-const TOKEN_REFUSALS_MAX = 4; // Each counts as an error of this client with the server.
+const REFUSALS_MAX = 4; // Each counts as an error of this client with the server.
 const HISTORY_TRIES_MAX = 4;
 const IS_TOKEN = new Set(['bad_token', 'expired_token', 'try_again']);
 const IS_PASSING = new Set(['rate', 'dropped', 'timeout']);
@@ -142,11 +142,12 @@ export class Channel {
     }, (error) => {
       if (error.code === 'lost' || !isCurrent()) return;
       if (error.code === 'timeout') return this.#host.drop('no answer to join');
-      const isAgain = IS_TOKEN.has(error.code) && [...this.joins].some((join) => join.getToken);
+      // A token's time may have passed on the way, or the keys have changed: a new one may do.
+      const isNew = IS_TOKEN.has(error.code) && [...this.joins].some((join) => join.getToken);
       this.#refusals += 1;
-      if (!isAgain || this.#refusals > TOKEN_REFUSALS_MAX) return this.#refused(error);
-      // Its time may have passed on the way, or the keys have changed: a new one may do.
-      this.#order.left();
+      const isOver = this.#refusals > REFUSALS_MAX || !(isNew || error.code === 'rate');
+      if (isOver) return this.#refused(error);
+      if (since) this.#order.again();
       this.#retry('token', ++this.#attempt, () => this.send());
     });
   }
