@@ -83,7 +83,7 @@ async function pastAndPosition() {
   assert.deepEqual([newest.offset, newest.epoch, newest.more], [6, position.epoch, true]);
   const after = await three.history(PAST, { since: position });
   assert.deepEqual(after.publications.map(({ body }) => body), ['d', 'e', 'f']);
-  const wrong = { since: { epoch: 'none', offset: 1 } };
+  const wrong = { since: { epoch: '00000000', offset: 1 } };
   assert.equal(await three.history(PAST, wrong).catch((error) => error.code), 'wrong_epoch');
   // What cannot be recovered is said, and the client is a member all the same.
   const four = make(url);

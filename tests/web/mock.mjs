@@ -1,9 +1,11 @@
-//! A stand-in server to look at the page with: `npm install && node mock.mjs [PORT]`.
+//! A stand-in server to look at the page with: `node mock.mjs [PORT]`.
 // It speaks enough of stentor.v1 for a chat with history. It checks nothing, and forgets with its end.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { WebSocketServer } from 'ws';
+import { createRequire } from 'node:module';
 
+// Installed by scripts/setup.sh.
+const { WebSocketServer } = createRequire(new URL('../clients/', import.meta.url))('ws');
 const WEB = new URL('../../src/web/', import.meta.url);
 const TYPES = {
   html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml', ts: 'text/plain',
