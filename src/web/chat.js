@@ -1,10 +1,13 @@
 //! The chat room at `/`: what the page shows, over the client library beside it.
 import { add, note, openLog, save, toEnd } from './log.js';
-import { another, fault, guestName, hold, namesInUse, namesOfTabs, server } from './names.js';
-import { address, at, face, isolate, names, showPeople } from './people.js';
+import {
+  another, fault, guestName, hold, namesInUse, namesOfTabs, server, token,
+} from './names.js';
+import { fill, recordOf } from './past.js';
+import { address, at, isolate, names, showMe, showPeople } from './people.js';
 import { Stentor } from './stentor.js';
 import { keep, recall } from './store.js';
-import { NOT_SENT, WHY } from './words.js';
+import { NOT_SENT, WHY, aboutMissed } from './words.js';
 
 const NOBODY = { clients: 0, users: [], more: false };
 const WHO_EVERY_MS = 10_000;
@@ -87,33 +90,34 @@ function enter(channel, user, guest = '') {
   me = user || guest || guestName();
   if (isGuest) keep('sessionStorage', 'guest', me); // Of this tab: two tabs are two guests.
   const query = new URLSearchParams({ channel, ...(user && { user }) });
-  history.replaceState(null, '', `?${query}`);
+  history.replaceState(null, '', `?${query}${location.hash}`);
   keep('localStorage', 'channel', channel);
   at('room').textContent = channel;
-  at('you').textContent = me;
-  face(at('you-face'), me);
+  showMe(me);
   writeTo(null);
   showPeople(NOBODY, me);
   showTitle();
-  openLog(room);
-  connect();
+  connect(openLog(room));
 }
 
 // ---- the connection ----
 
-function connect() {
-  const c = (client = new Stentor(server, { user: me }));
+/** Connects as `me`, and enters the channel behind `since`, where the tab remembers its log. */
+function connect(since) {
+  const c = (client = new Stentor(server, token ? { token } : { user: me }));
   // What a client that was left behind still says is of no interest.
   const on = (type, run) => c.on(type, (detail) => c === client && run(detail));
   on('state', showState);
   on('message', hear);
   on('welcome', () => {
     welcomed = everWelcomed = true;
+    if (token) me = showMe(c.user ?? 'anonymous');
     ending = null;
     keep('sessionStorage', 'name', me); // A reload takes it back without a question.
   });
   on('joined', (joined) => (joined.own ? arrived(joined) : moved(joined, 'joined')));
   on('left', (left) => left.own || moved(left, 'left'));
+  on('gap', ({ from, to }) => note(aboutMissed(to - from + 1), { kept: true }));
   on('error', (error) => note(`The server says: ${error.message}`, { bad: true }));
   on('close', (close) => {
     ending = close;
@@ -122,21 +126,27 @@ function connect() {
     welcomed = isIn = false;
     if (close.code === 3500) keep('sessionStorage', 'name', '');
   });
-  c.join(room, { presence: true }).catch((error) => {
+  const join = (presence) => c.join(room, { presence, since }).catch((error) => {
+    // A channel may keep to itself who comes and goes.
+    if (presence && error.code === 'not_available') return join(false);
     const isRefused = c === client && !['disconnected', 'left'].includes(error.code);
     if (isRefused) askWhere({ error: error.message });
   });
+  join(true);
 }
 
-function arrived({ missed }) {
-  if (closedBefore) {
-    const lost = missed === 1 ? ' One message was missed.' : ` ${missed} messages were missed.`;
-    const unknown = ' The server has begun anew: what was missed is not known.';
-    note(`Connected again.${missed === null ? unknown : missed ? lost : ''}`, { kept: true });
-  }
+async function arrived(joined) {
+  const c = client;
+  const again = closedBefore ? 'Connected again.' : '';
   isIn = true;
   closedBefore = false;
   refresh();
+  // Also at the first join: the channel may have a past.
+  const isCurrent = () => c === client;
+  const missed = joined.recovered ? 0 : await fill(joined, { client, me, isCurrent });
+  if (!isCurrent()) return;
+  const lost = joined.recovered === false ? aboutMissed(missed) : '';
+  if (again || lost) note(`${again} ${lost}`.trim(), { kept: true });
 }
 
 function showState({ state, retryInMs }) {
@@ -245,21 +255,11 @@ function openSide(open) {
 
 // ---- hearing ----
 
-function hear({ from, body, direct, encoding, offset, time }) {
-  if (direct && from?.client === client.id) return; // Shown when it was sent.
-  const data = typeof body !== 'string';
+function hear(message) {
+  if (message.direct && message.from?.client === client.id) return; // Shown when it was sent.
   if (document.hidden) unread += 1;
   showTitle();
-  add({
-    name: from ? from.user ?? 'anonymous' : 'server',
-    mine: !!from && (from.client === client.id || (from.user !== null && from.user === me)),
-    direct: direct && 'to you alone',
-    text: encoding === 'base64' ? `${Math.floor(body.length * 3 / 4)} bytes of binary`
-      : data ? JSON.stringify(body, null, 2) : body,
-    data: data || encoding === 'base64',
-    offset,
-    time,
-  });
+  add(recordOf(message, { client, me, epoch: client.position(room)?.epoch }));
 }
 
 function showTitle() {
@@ -396,5 +396,5 @@ const first = asked.get('channel') ?? 'lobby';
 const wrong = fault('Channel', first) || fault('Name', asked.get('user') ?? '');
 // An invitation names the channel only: the name is asked for, once a tab.
 if (!wrong && first && asked.has('user')) tryEnter(first, asked.get('user'), guest ?? '');
-else if (!wrong && asked.get('channel') && guest) tryEnter(first, '', guest);
+else if (!wrong && asked.get('channel') && (guest || token)) tryEnter(first, '', guest ?? '');
 else askWhere({ error: wrong });

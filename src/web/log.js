@@ -12,7 +12,10 @@ let fresh = []; // Records that wait for the next frame of the screen.
 let saveTimer = null;
 let atEnd = true;
 
-/** Saves what is shown and shows what the tab remembers of `channel`. */
+/**
+ * Saves what is shown and shows what the tab remembers of `channel`. Returns how far that goes, as
+ * a position to join with, or null.
+ */
 export function openLog(channel) {
   if (fresh.length) flush();
   save();
@@ -29,9 +32,11 @@ export function openLog(channel) {
   at('messages').querySelectorAll('.fresh').forEach((item) => item.classList.remove('fresh'));
   toEnd();
   setTimeout(() => log.removeAttribute('aria-live'), 300);
+  const { epoch, offset } = records.findLast((r) => r.epoch) ?? {};
+  return epoch ? { epoch, offset } : null;
 }
 
-/** Adds a message: `{name, mine, direct, text, data, offset, time}`. */
+/** Adds a message: `{name, mine, direct, text, data, offset, epoch, time}`. */
 export function add(record) {
   fresh.push({ ...record, room });
   if (fresh.length > RECORDS_MAX) fresh.shift();
@@ -44,6 +49,35 @@ export function add(record) {
 /** Adds a line about the room itself; `kept` ones outlive a reload. */
 export const note = (text, { kept = false, bad = false } = {}) =>
   add({ note: true, text, kept, bad, time: Date.now() });
+
+/** Adds messages of the past where they belong. Returns those that are new here. */
+export function merge(past) {
+  if (fresh.length) flush();
+  const known = new Set(records.map((r) => `${r.epoch} ${r.offset}`));
+  const news = past.filter((r) => !known.has(`${r.epoch} ${r.offset}`))
+    .sort((a, b) => a.offset - b.offset).map((r) => ({ ...r, room }));
+  if (!news.length) return news;
+  const log = at('log');
+  const fromEnd = log.scrollHeight - log.scrollTop;
+  const [all, waiting] = [[], [...news]];
+  for (const record of records) {
+    while (waiting.length && isBefore(waiting[0], record)) all.push(waiting.shift());
+    all.push(record);
+  }
+  records = [...all, ...waiting].slice(-RECORDS_MAX);
+  log.setAttribute('aria-live', 'off');
+  const rows = records.map((record, n) => row(record, records[n - 1]));
+  rows.forEach((item) => item.classList.remove('fresh'));
+  at('messages').replaceChildren(...rows);
+  if (atEnd) toEnd();
+  else log.scrollTop = log.scrollHeight - fromEnd;
+  setTimeout(() => log.removeAttribute('aria-live'), 300);
+  saveTimer ??= setTimeout(save, 500);
+  return news;
+}
+
+// Offsets of one epoch are exact; times are of two clocks where a line is the page's own.
+const isBefore = (a, b) => (a.epoch && a.epoch === b.epoch ? a.offset < b.offset : a.time < b.time);
 
 export function toEnd() {
   at('log').scrollTop = at('log').scrollHeight;

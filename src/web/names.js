@@ -10,6 +10,12 @@ const GOODBYE_MS = 300;
 /** The server that this page came from, under whatever path. */
 export const server = new URL('ws', import.meta.url);
 
+/**
+ * A token to connect with, which says who the user is: from behind the `#` of the page's address,
+ * which no server and no log is told.
+ */
+export const token = new URLSearchParams(globalThis.location?.hash?.slice(1)).get('token');
+
 const bytes = (text) => new TextEncoder().encode(text).length;
 const random = () => Math.random().toString(36).slice(2);
 const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
@@ -91,6 +97,7 @@ async function namesOnServer(channel) {
  * somebody else's.
  */
 export async function namesInUse(channel, name) {
+  if (token) return new Set(); // Nobody else can have it.
   const tabs = await namesOfTabs();
   const isOwn = recall('sessionStorage', 'name') === name;
   if (tabs.has(name) || (isOwn && isReload())) return tabs;

@@ -53,6 +53,13 @@ export function address(text, user) {
   return { user: quoted ?? plain, body };
 }
 
+/** Shows whose page this is. Returns the name. */
+export function showMe(name) {
+  at('you').textContent = name;
+  face(at('you-face'), name);
+  return name;
+}
+
 /** Turns `node` into the badge of a name: its initials on its own colour. */
 export function face(node, name) {
   let hue = 7;

@@ -31,16 +31,19 @@ export type State = 'disconnected' | 'connecting' | 'connected';
 /** Codes of the server's `error` messages. */
 export type ServerErrorCode =
   | 'malformed' | 'unknown_type' | 'missing_field' | 'bad_name' | 'bad_id' | 'binary' | 'rate'
-  | 'unknown_user' | 'not_joined' | 'too_many_channels' | 'no_room';
+  | 'unknown_user' | 'not_joined' | 'too_many_channels' | 'no_room' | 'no_history' | 'wrong_epoch'
+  | 'bad_token' | 'expired_token' | 'denied' | 'unknown_namespace' | 'not_available'
+  | 'try_again';
 
 /**
  * `disconnected`: the client was closed, or ended for good. `lost`: the connection ended before
  * the answer, so whether it was done is unknown. `dropped`: the queue was full. `timeout`: no
  * answer in time. `left`: the channel was left before the join was answered. `too_large`: over the
- * server's `message_bytes`, and not sent.
+ * server's `message_bytes`, and not sent. `no_token`: `getToken` failed, took too long or, for a
+ * join, brought none.
  */
 export type LocalErrorCode =
-  | 'disconnected' | 'lost' | 'dropped' | 'timeout' | 'left' | 'too_large';
+  | 'disconnected' | 'lost' | 'dropped' | 'timeout' | 'left' | 'too_large' | 'no_token';
 
 /**
  * What a request rejects with; an aborted one rejects with its signal's reason, and one whose body
@@ -50,6 +53,12 @@ export declare class StentorError extends Error {
   constructor(code: ServerErrorCode | LocalErrorCode, text: string);
   readonly name: 'StentorError';
   readonly code: ServerErrorCode | LocalErrorCode | (string & {});
+}
+
+/** How far a channel was heard: an offset, and the numbering that it belongs to. */
+export interface Position {
+  epoch: string;
+  offset: number;
 }
 
 export interface Sender {
@@ -101,7 +110,7 @@ export interface Welcome {
   epoch?: string;
 }
 
-/** `joined` and `left` about this client. */
+/** `joined` and `left` about this client: `joined` comes after what was recovered. */
 export interface OwnJoined {
   own: true;
   channel: string;
@@ -110,8 +119,13 @@ export interface OwnJoined {
   /** Another one after a restart of the server, which then counts offsets anew. */
   epoch?: string;
   /**
-   * Publications that passed while this client was away; null at the first join and where the
-   * server has begun to count anew.
+   * After a reconnect, or with `since`: true if every publication since then was handed on, false
+   * if some were lost or nobody can tell. Null at a first join.
+   */
+  recovered: boolean | null;
+  /**
+   * Publications that passed while this client was away and were not recovered; null at the first
+   * join and where the server has begun to count anew.
    */
   missed: number | null;
 }
@@ -125,6 +139,23 @@ export interface Presence {
   channel: string;
   client: number | string;
   user: string | null;
+}
+
+/**
+ * Publications that the server did not send to this client, because it was too slow, and that the
+ * channel's history has not got. Those that it has are fetched and handed on in order.
+ */
+export interface Gap {
+  channel: string;
+  from: number;
+  to: number;
+  epoch?: string;
+}
+
+/** The token ends soon. With `getToken` a new one is on its way; else `refresh` takes one. */
+export interface Expiring {
+  /** Seconds. */
+  in: number;
 }
 
 export interface StateChange {
@@ -168,6 +199,8 @@ export interface StentorEvents {
   left: OwnLeft | Presence;
   /** What no request's promise tells. */
   error: StentorError;
+  gap: Gap;
+  expiring: Expiring;
   /** A request that the full queue refused, or a message an iterator's full buffer let go. */
   dropped: { type: string; [field: string]: any };
   close: Closed;
@@ -187,9 +220,33 @@ export interface SendOptions extends RequestOptions {
   ack?: boolean | undefined;
 }
 
-export interface JoinOptions {
+export interface SubscriptionOptions {
   /** Ask for `joined` and `left` events about others; kept for each rejoin. */
   presence?: boolean | undefined;
+  /**
+   * Where an earlier life of the page had come to (`position()`): what was published since then is
+   * handed on first, if the server still has it. Counts for the first join of a channel.
+   */
+  since?: Position | null | undefined;
+  /** A token for this channel, where it needs one. */
+  token?: string | undefined;
+  /**
+   * Asked for a token before every join of this channel, those after a reconnect included, but not
+   * where `token` still serves. One that fails is asked again after a pause; null gives up.
+   */
+  getToken?: ((about: ChannelTokenRequest) => Token) | undefined;
+}
+
+/** A token, or null for none; anything else counts as a failure. */
+export type Token = string | null | PromiseLike<string | null>;
+
+export interface ChannelTokenRequest {
+  channel: string;
+  /** This connection's id. */
+  client: number | string | null;
+}
+
+export interface JoinOptions extends SubscriptionOptions {
   /**
    * Called with each publication of this channel until this join ends: once a publication, however
    * many joins name it. What it throws, or rejects with, goes to `reportError`.
@@ -204,8 +261,16 @@ export interface LeaveOptions extends RequestOptions {
   onmessage?: ((message: Publication) => void) | undefined;
 }
 
-export interface MessagesOptions {
-  presence?: boolean | undefined;
+export interface HistoryOptions extends RequestOptions {
+  /** Only what was published after this position, or with `reverse` before it. */
+  since?: Position | null | undefined;
+  /** The most that are wanted; the server may send fewer, and then says `more`. */
+  limit?: number | undefined;
+  /** The newest first. */
+  reverse?: boolean | undefined;
+}
+
+export interface MessagesOptions extends SubscriptionOptions {
   signal?: Signal | undefined;
   /** Messages kept for a reader that fell behind; over it the oldest go. Default 1,024. */
   maxBuffered?: number | undefined;
@@ -229,6 +294,47 @@ export interface Joined {
   channel: string;
   offset: number;
   epoch?: string;
+  /** Only where the join had a `since`. */
+  recovered?: boolean;
+}
+export interface History<Body = any> {
+  type: 'history';
+  id: number;
+  channel: string;
+  publications: Publication<Body>[];
+  /** Of the channel's newest publication. */
+  offset: number;
+  epoch: string;
+  /** True if the history has more than this. */
+  more: boolean;
+}
+export interface Member {
+  client: number | string;
+  user: string | null;
+  /** What its token says about it. */
+  info?: any;
+}
+export interface PresenceList {
+  type: 'presence';
+  id: number;
+  channel: string;
+  clients: Member[];
+  /** True if `clients` was cut. */
+  more: boolean;
+}
+export interface PresenceStats {
+  type: 'presence_stats';
+  id: number;
+  channel: string;
+  clients: number;
+  /** Distinct ones. */
+  users: number;
+}
+export interface Refreshed {
+  type: 'refreshed';
+  id: number;
+  /** Seconds for which the token is valid; null for one without an end. */
+  expires: number | null;
 }
 export interface Who {
   type: 'who';
@@ -250,6 +356,14 @@ export interface StentorOptions {
   user?: string | undefined;
   /** `false`: own publications do not come back. */
   echo?: boolean | undefined;
+  /** Says to the server who this client is; in the address, as browsers can send no header. */
+  token?: string | undefined;
+  /**
+   * Asked for a token: for the first connection unless there is `token`, after an attempt that may
+   * have failed for its token, and before the one in use ends. One that fails is asked again after
+   * a pause; null closes the client for good.
+   */
+  getToken?: (() => Token) | undefined;
   /** Default true: connects right after the constructor has returned. */
   autoConnect?: boolean | undefined;
   /** Closes the client for good when aborted. */
@@ -260,7 +374,7 @@ export interface StentorOptions {
   maxBufferedBytes?: number | undefined;
   /** How long a request waits for its answer. Default 15,000. */
   requestTimeout?: Milliseconds | undefined;
-  /** How long the welcome may take. Default 10,000. */
+  /** How long the welcome may take, and `getToken` before it. Default 10,000. */
   connectTimeout?: Milliseconds | undefined;
   /** Silence after which the client asks for a sign of life; 0: never. Default 25,000. */
   pingInterval?: Milliseconds | undefined;
@@ -290,9 +404,11 @@ export declare function isFinal(code: number): boolean;
 export declare function backoff(attempt: number, random?: () => number): number;
 
 /**
- * A connection to a Stentor server that comes back by itself and then joins its channels again.
- * Requests made while connecting wait in a bounded queue; those under way when a connection ends
- * are rejected with `lost` and never repeated.
+ * A connection to a Stentor server that comes back by itself, joins its channels again and recovers
+ * what was published meanwhile, where the server keeps history: each publication of a joined
+ * channel is handed on once and in order. `joined` with `recovered: false`, and `gap`, tell of those
+ * that were lost. Requests made while connecting wait in a bounded queue; those under way when a
+ * connection ends are rejected with `lost` and never repeated.
  */
 export declare class Stentor {
   /**
@@ -301,7 +417,7 @@ export declare class Stentor {
    */
   constructor(url: string | { readonly href: string }, options?: StentorOptions);
 
-  /** The address in use, parameters included. */
+  /** The address in use, parameters included, but not the token. */
   readonly url: string;
   readonly state: State;
   /** This connection's id while connected, else null. */
@@ -331,6 +447,19 @@ export declare class Stentor {
   /** Ends all joins of the channel, or those with one handler, and leaves it with the last. */
   leave(channel: string, options?: LeaveOptions): Promise<{ channel: string }>;
   who(channel: string, options?: RequestOptions): Promise<Who>;
+  /** What the server keeps of the channel; rejects with `no_history` where it keeps nothing. */
+  history<Body = any>(channel: string, options?: HistoryOptions): Promise<History<Body>>;
+  /** Who is in the channel, with what their tokens say about them. */
+  presence(channel: string, options?: RequestOptions): Promise<PresenceList>;
+  /** How many are in the channel. */
+  presenceStats(channel: string, options?: RequestOptions): Promise<PresenceStats>;
+  /** How far the channel was heard, to be kept and given to `join` as `since`; null if unknown. */
+  position(channel: string): Position | null;
+  /**
+   * Replaces the token: at once if connected, with the server's answer, else from the next
+   * connection on, with null.
+   */
+  refresh(token: string, options?: RequestOptions): Promise<Refreshed | null>;
   /** The round trip in milliseconds. */
   ping(options?: RequestOptions): Promise<number>;
 

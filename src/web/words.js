@@ -1,4 +1,4 @@
-//! What the page says about ends of connections and about messages that were not sent.
+//! What the page says about ends of connections and about messages that were missed or not sent.
 
 /** By close code. */
 export const WHY = {
@@ -17,3 +17,9 @@ export const NOT_SENT = {
   unknown_user: 'Not sent, nobody of that name is connected',
   too_large: 'Not sent, too long for this server',
 };
+/** What is said of messages that nobody can bring; nothing if there are none. */
+export function aboutMissed(missed) {
+  if (missed === null) return 'The server has begun anew: what was missed is not known.';
+  if (missed > 0) return missed === 1 ? 'One message was missed.' : `${missed} messages were missed.`;
+  return '';
+}

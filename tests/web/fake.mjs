@@ -82,7 +82,8 @@ export function start(options = {}) {
     ...{ now: clock.now, setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout },
     ...options,
   });
-  for (const type of ['state', 'close', 'error', 'dropped', 'joined', 'left', 'message']) {
+  for (const type of ['state', 'close', 'error', 'dropped', 'joined', 'left', 'message',
+    'gap', 'expiring']) {
     client.on(type, (detail) => told.push([type, detail]));
   }
   const all = (type) => told.filter(([t]) => t === type).map(([, detail]) => detail);

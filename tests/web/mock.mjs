@@ -1,9 +1,11 @@
-//! A stand-in server to look at the page with: `npm install && node mock.mjs [PORT]`.
-// It speaks enough of stentor.v1 for a chat. It checks nothing and forgets everything.
+//! A stand-in server to look at the page with: `node mock.mjs [PORT]`.
+// It speaks enough of stentor.v1 for a chat with history. It checks nothing, and forgets with its end.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { WebSocketServer } from 'ws';
+import { createRequire } from 'node:module';
 
+// Installed by scripts/setup.sh.
+const { WebSocketServer } = createRequire(new URL('../clients/', import.meta.url))('ws');
 const WEB = new URL('../../src/web/', import.meta.url);
 const TYPES = {
   html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml', ts: 'text/plain',
@@ -12,7 +14,8 @@ const TYPES = {
 /** Listens on `port` of the loopback address; 0 takes any. */
 export async function serve(port = 0) {
   const clients = new Map(); // socket -> {id, user, channels: name -> presence}
-  const offsets = new Map();
+  const rings = new Map(); // channel -> its publications, all of them.
+  const epoch = `mock-${Date.now()}`;
   let ids = 0;
 
   const server = createServer(async (request, response) => {
@@ -29,6 +32,7 @@ export async function serve(port = 0) {
   });
   const sockets = new WebSocketServer({ server, handleProtocols: () => 'stentor.v1' });
   const say = (socket, message) => socket.send(JSON.stringify(message));
+  const ring = (channel) => rings.get(channel) ?? rings.set(channel, []).get(channel);
   const members = (channel) => [...clients].filter(([, c]) => c.channels.has(channel));
   const tell = (channel, type, { id, user }) => members(channel)
     .filter(([, c]) => c.channels.get(channel) && c.id !== id)
@@ -36,12 +40,12 @@ export async function serve(port = 0) {
 
   const answers = {
     publish(socket, client, { channel, body, id }) {
-      const offset = (offsets.get(channel) ?? 0) + 1;
-      offsets.set(channel, offset);
+      const offset = ring(channel).length + 1;
       const from = { client: client.id, user: client.user };
-      members(channel).forEach(([to]) =>
-        say(to, { type: 'message', channel, offset, from, time: Date.now(), body }));
-      if (id) say(socket, { type: 'ack', id, channel, offset });
+      const message = { type: 'message', channel, offset, from, time: Date.now(), body };
+      ring(channel).push(message);
+      members(channel).forEach(([to]) => say(to, message));
+      if (id) say(socket, { type: 'ack', id, channel, offset, epoch });
     },
     direct(socket, client, { user, body, id }) {
       const to = [...clients].filter(([, c]) => c.user === user);
@@ -50,10 +54,23 @@ export async function serve(port = 0) {
       if (to.length) say(socket, { type: 'ack', id, clients: to.length });
       else say(socket, { type: 'error', id, code: 'unknown_user', text: `no user ${user}` });
     },
-    join(socket, client, { channel, presence = false, id }) {
+    join(socket, client, { channel, presence = false, since, id }) {
+      const recovered = since && since.epoch === epoch;
+      if (recovered) ring(channel).slice(since.offset).forEach((message) => say(socket, message));
       client.channels.set(channel, presence);
-      say(socket, { type: 'joined', id, channel, offset: offsets.get(channel) ?? 0 });
+      say(socket, { type: 'joined', id, channel, offset: ring(channel).length, epoch, recovered });
       tell(channel, 'joined', client);
+    },
+    history(socket, client, { channel, since, limit = 100, reverse = false, id }) {
+      if (since && since.epoch !== epoch) {
+        return say(socket, { type: 'error', id, code: 'wrong_epoch', text: 'another epoch' });
+      }
+      const all = ring(channel).slice(since?.offset ?? 0);
+      const kept = (reverse ? all.reverse() : all).slice(0, limit);
+      const publications = kept.map(({ type, channel: of, ...rest }) => rest);
+      const more = all.length > limit;
+      const offset = ring(channel).length;
+      return say(socket, { type: 'history', id, channel, publications, offset, epoch, more });
     },
     leave(socket, client, { channel, id }) {
       client.channels.delete(channel);
@@ -69,13 +86,16 @@ export async function serve(port = 0) {
   };
 
   sockets.on('connection', (socket, request) => {
-    const user = new URL(request.url, 'http://x').searchParams.get('user');
+    const { searchParams } = new URL(request.url, 'http://x');
+    const [user, channel] = ['user', 'channel'].map((name) => searchParams.get(name));
     const older = [...clients].find(([, c]) => user && c.user === user);
     const client = { id: ++ids, user, channels: new Map() };
     clients.set(socket, client);
     older?.[0].close(3500, 'replaced');
     const heartbeat = { ping_interval: 25, pong_timeout: 10, message_bytes: 65_536 };
-    say(socket, { type: 'welcome', client: client.id, user, channel: null, ...heartbeat });
+    const named = channel === null ? {} : { epoch, offset: ring(channel).length };
+    if (channel !== null) client.channels.set(channel, false);
+    say(socket, { type: 'welcome', client: client.id, user, channel, ...named, ...heartbeat });
     socket.on('message', (data) => {
       const message = JSON.parse(data);
       answers[message.type]?.(socket, client, message);

@@ -1,7 +1,8 @@
 //! What an application writes against stentor.d.ts. It must compile with and without DOM types.
 import Default, { Client, Stentor, StentorError, backoff, isFinal } from '../../../src/web/stentor.js';
 import type {
-  Closed, Joined, Json, Message, Publication, Serialisable, StentorEvents, StentorOptions, Who,
+  Closed, Gap, History, Joined, Json, Member, Message, Position, PresenceStats, Publication, Refreshed,
+  Serialisable, StentorEvents, StentorOptions, Who,
 } from '../../../src/web/stentor.js';
 
 interface Chat {
@@ -86,6 +87,28 @@ export async function answers(): Promise<[number, string[], number, string | nul
     return [message.offset, [text, ...tags, epoch ?? ''], await client.ping(), client.user];
   }
   return [joined.offset, who.users, backoff(1), null];
+}
+
+export async function recovery(): Promise<(Position | null | number | boolean)[]> {
+  const since: Position | null = client.position('a');
+  await client.join('a', { since, token: 'x', getToken: async ({ channel }) => `${channel}` });
+  await client.join('b', { since: maybe === undefined ? undefined : null, getToken: () => null });
+  const { publications, more }: History<Chat> = await client.history<Chat>('a',
+    { limit: 10, reverse: true, since: { epoch: 'e', offset: 1 }, timeout: 5 });
+  void publications.map((one: Publication<Chat>) => one.body.text);
+  const { clients } = await client.presence('a');
+  const [first]: readonly Member[] = clients;
+  const { users }: PresenceStats = await client.presenceStats('a');
+  const refreshed: Refreshed | null = await client.refresh('token');
+  void new Stentor('ws', { getToken: async () => null, token: maybe });
+  // @ts-expect-error A token is text.
+  void new Stentor('ws', { getToken: () => 1 });
+  // @ts-expect-error A position has an epoch.
+  void client.join('a', { since: { offset: 1 } });
+  client.on('gap', (gap: Gap) => void (gap.to - gap.from));
+  client.on('expiring', (expiring) => void expiring.in.toFixed());
+  client.on('joined', (joined) => void (joined.own && joined.recovered === false));
+  return [since, more, users, refreshed?.expires ?? null, first?.info as boolean];
 }
 
 export function events(): () => void {
