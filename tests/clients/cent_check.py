@@ -22,15 +22,16 @@ from cent import (
 API, KEY, URL = sys.argv[1:4]
 
 # The methods that are there. All others of the library are answered with error 108.
-THERE = {"publish", "broadcast", "disconnect", "refresh", "info", "channels", "presence_stats", "batch"}
+THERE = {
+    "publish", "broadcast", "disconnect", "refresh", "info", "channels", "presence_stats", "batch",
+    "history", "history_remove",
+}
 
 # What each method that is not there is asked with: the least that the library lets pass.
 REQUESTS = {
     "subscribe": cent.SubscribeRequest(user="42", channel="news"),
     "unsubscribe": cent.UnsubscribeRequest(user="42", channel="news"),
     "presence": cent.PresenceRequest(channel="news"),
-    "history": cent.HistoryRequest(channel="news", limit=10),
-    "history_remove": cent.HistoryRemoveRequest(channel="news"),
     "connections": cent.ConnectionsRequest(user="42", expression=""),
     "update_user_status": cent.UpdateUserStatusRequest(users=["42"]),
     "get_user_status": cent.GetUserStatusRequest(users=["42"]),
@@ -96,9 +97,25 @@ async def what_is_there(client, listener):
     await called(client.refresh, cent.RefreshRequest(user="42", expire_at=4_000_000_000))
 
 
+async def what_is_kept(client):
+    """Publications 1 to 7 are there, of which the first was not to be kept."""
+    page = await called(client.history, cent.HistoryRequest(channel="news", limit=2))
+    assert [one.offset for one in page.publications] == [2, 3] and page.offset == 7, page
+    since = cent.StreamPosition(offset=5, epoch=page.epoch)
+    later = await called(client.history, cent.HistoryRequest(channel="news", limit=-1, since=since))
+    assert [one.offset for one in later.publications] == [6, 7], later
+    tagged = PublishRequest(channel="other", data=1, tags={"a": "b"})
+    await called(client.publish, tagged)
+    newest = await called(client.history, cent.HistoryRequest(channel="other", limit=1, reverse=True))
+    assert newest.publications[0].tags == {"a": "b"}, newest
+    await called(client.history_remove, cent.HistoryRemoveRequest(channel="news"))
+    page = await called(client.history, cent.HistoryRequest(channel="news", limit=10))
+    assert page.publications == [] and page.offset == 7, page
+
+
 async def what_is_refused(client):
     for request in (
-        PublishRequest(channel="news", data=1, tags={"a": "b"}),
+        PublishRequest(channel="news", data=1, delta=True),
         PublishRequest(channel="news", data=1, b64data="AP8="),
         PublishRequest(channel="", data=1),
     ):
@@ -122,6 +139,7 @@ async def main():
     client = Client(API, KEY)
     async with websockets.connect(URL + "/ws?channel=news&user=42") as listener:
         await what_is_there(client, listener)
+        await what_is_kept(client)
         await what_is_refused(client)
         await what_is_not_there(client)
         await called(client.disconnect, DisconnectRequest(user="42"))

@@ -46,9 +46,36 @@ fn real_clients_npm_ws_and_stentor_js() {
     run(command);
 }
 
+const KEPT: [&str; 5] = ["--shards", "2", "--history", "1000", "--recovery"];
+
+#[test]
+fn real_clients_stentor_js_recovers_over_cuts() {
+    let server = Server::start(&KEPT);
+    let mut command = node("recovery.mjs");
+    command.arg(format!("ws://{}", server.address));
+    run(command);
+}
+
+#[test]
+fn real_clients_stentor_js_refreshes_its_token() {
+    let secret = "a secret of the tests, which is long enough";
+    let server = Server::start(&["--token-hmac-secret", secret, "--token-leeway", "0"]);
+    let mut command = node("tokens.mjs");
+    command.arg(format!("ws://{}", server.address)).arg(secret);
+    run(command);
+}
+
+#[test]
+fn browser_page_shows_the_history() {
+    let server = Server::start(&KEPT);
+    let mut command = node("history_page.mjs");
+    command.arg(format!("http://{}/", server.address));
+    run(command);
+}
+
 #[test]
 fn real_clients_cent() {
-    let server = Server::start(&["--shards", "2", "--api-key", "secret"]);
+    let server = Server::start(&[&KEPT[..], &["--api-key", "secret"]].concat());
     let mut command = python("cent_check.py");
     command.arg(format!("http://{}/api", server.admin)).arg("secret");
     command.arg(format!("ws://{}", server.address));

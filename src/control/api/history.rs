@@ -107,7 +107,11 @@ fn publication(kept: Kept<'_>) -> Value {
             let data = serde_json::from_str(json).unwrap_or_else(|_| Value::from(json));
             entry.insert("data".into(), data)
         }
-        KeptBody::Binary(bytes) => entry.insert("b64data".into(), STANDARD.encode(bytes).into()),
+        KeptBody::Binary(bytes) => {
+            // Libraries insist on data.
+            entry.insert("data".into(), Value::Null);
+            entry.insert("b64data".into(), STANDARD.encode(bytes).into())
+        }
     };
     if let Some((client, user)) = kept.from() {
         let info = json!({ "client": client, "user": user.unwrap_or_default() });
