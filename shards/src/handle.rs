@@ -51,7 +51,8 @@ pub enum Target {
 /// A part of a channel's history to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Only what lies behind this publication; in front of it, if the newest come first.
+    /// Only what lies behind this publication; in front of it, if the newest come first. Without an
+    /// epoch its offset counts in the present one.
     pub since: Option<Since>,
     /// The most publications.
     pub limit: usize,
@@ -130,7 +131,9 @@ impl Handle {
         let home = self.mesh.home_of(&*channel);
         let (reply, answers) = Answers::expect(1);
         let Reading { since, limit, newest_first, bytes } = *reading;
-        let query = Query { beyond: None, newest_first, limit, bytes };
+        let beyond = since.filter(|since| since.epoch.is_none()).map(|since| since.offset);
+        let since = since.filter(|since| since.epoch.is_some());
+        let query = Query { beyond, newest_first, limit, bytes };
         let reply = ReplyTo::Bridge(reply);
         self.ask(home, Ask::History { channel, since, query, reply })?;
         Ok(answers)

@@ -93,6 +93,8 @@ pub(crate) struct Clients<N: Net> {
     pub(crate) speaker: Speaker,
     /// Room for one event on its way.
     pub(crate) scratch: BytesMut,
+    /// The number of the latest request whose answer comes in parcels.
+    requests: u32,
     /// Sends to single clients in this turn because others asked for them.
     pub(crate) told: usize,
     pub(crate) doomed: Vec<Doomed>,
@@ -115,6 +117,7 @@ impl<N: Net> Clients<N> {
             outboxes: Outboxes::default(),
             speaker: Speaker::default(),
             scratch: BytesMut::new(),
+            requests: 0,
             told: 0,
             doomed: Vec::new(),
             deadlines: Vec::new(),
@@ -125,6 +128,13 @@ impl<N: Net> Clients<N> {
     /// The dialect of an open client.
     pub(crate) fn dialect(&self, slot: Slot) -> Dialect {
         Dialect::of(self.roster.hot(slot).shape).0
+    }
+
+    /// Numbers a request whose answer comes in parcels. The numbers are the shard's: a client that
+    /// has given a request up may get its answer after the next request, and must not mistake it.
+    pub(crate) fn number_request(&mut self) -> u32 {
+        self.requests = self.requests.wrapping_add(1);
+        self.requests
     }
 
     /// Marks a client to be closed once no stage walks over clients.

@@ -132,7 +132,6 @@ pub(crate) struct Brief {
     pub(crate) joining: usize,
     pub(crate) gatherings: Vec<Gathering>,
     pub(crate) recalls: Vec<Recalling>,
-    pub(crate) requests: u32,
 }
 
 impl Brief {

@@ -36,9 +36,12 @@ impl Home<'_> {
             Behind::Last(count) => {
                 history.map_or(newest.offset, |history| history.before_last(count as usize))
             }
-            Behind::Since(Since { epoch, offset }) => {
+            Behind::Since(Since { epoch, offset }) | Behind::Rest(Since { epoch, offset }) => {
                 let known = channel.order.knows(epoch, offset);
-                if !known || !channel.terms.rules.recovery && offset < newest.offset {
+                // The rules were asked for the first page.
+                let recovery = channel.terms.rules.recovery;
+                let allowed = recovery || matches!(recall.behind, Behind::Rest(_));
+                if !known || !allowed && offset < newest.offset {
                     return (newest, None);
                 }
                 offset
@@ -91,15 +94,14 @@ impl Home<'_> {
         }
         let order = index.map(|index| &self.rooms.channels.get(index).order);
         let newest = order.map_or_else(|| self.rooms.channels.start(), |order| order.newest);
-        // A position without an epoch is taken for one of this numbering.
         let is_other = |since: Since| {
-            since.epoch.is_some()
-                && order.is_none_or(|order| !order.knows(since.epoch, since.offset))
+            order.is_none_or(|order| !order.knows(since.epoch, since.offset))
         };
         if since.is_some_and(is_other) {
             return Err(HistoryFault::OtherEpoch);
         }
-        let query = Query { beyond: since.map(|since| since.offset), ..*query };
+        let beyond = since.map(|since| since.offset).or(query.beyond);
+        let query = Query { beyond, ..*query };
         let history = order.and_then(|order| order.history.as_ref());
         let page = history.map(|history| history.page(&query));
         let Page { publications, more } = page.unwrap_or_default();

@@ -20,6 +20,8 @@ pub(crate) enum Behind {
     Since(Since),
     /// The newest ones, this many at most.
     Last(u32),
+    /// The rest of what it is being told, behind the page before.
+    Rest(Since),
 }
 
 /// The part of a history that a client asks for.

@@ -17,6 +17,8 @@ pub(crate) mod dice;
 mod entries;
 pub(crate) mod reader;
 #[cfg(test)]
+mod returns;
+#[cfg(test)]
 mod rules;
 pub(crate) mod run;
 #[cfg(test)]

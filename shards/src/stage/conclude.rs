@@ -25,7 +25,7 @@ use crate::wire::machine::Machine;
 use crate::wire::refusal::Refusal;
 
 /// No 101 is longer, unless a subprotocol has a long name.
-const HEAD_BYTES: usize = 192;
+const HEAD_BYTES: usize = 288;
 
 /// A client that comes back for what it missed.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ impl<N: Net> Shard<N> {
         }
         let since = match behind {
             Behind::Since(since) => Some(since),
-            Behind::Last(_) => None,
+            Behind::Last(_) | Behind::Rest(_) => None,
         };
         let join = JoinRequest { id: None, presence: false, since };
         self.begin_recall(slot, index, behind, join);
@@ -126,7 +126,10 @@ impl<N: Net> Shard<N> {
             let channel = self.rooms.channels.get(index);
             (&*channel.name, channel.fanned)
         });
-        let channels: Vec<(&str, Position)> = channels.collect();
+        let mut channels: Vec<(&str, Position)> = channels.collect();
+        if let (Some((_, position)), Some(back)) = (channels.first_mut(), back) {
+            *position = back.start;
+        }
         let keeps = |index: &&ChannelIndex| {
             self.rooms.channels.get(**index).terms.rules.history.is_on()
                 && !entry.dialect.has_requests()

@@ -25,7 +25,7 @@ const TOLD_PER_PAGE: usize = 8;
 /// The offset in front of the first publication of a page.
 fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
     match (behind, recalled.publications.first()) {
-        (Behind::Since(since), _) => since.offset,
+        (Behind::Since(since) | Behind::Rest(since), _) => since.offset,
         (Behind::Last(_), Some(first)) => first.offset - 1,
         (Behind::Last(_), None) => recalled.newest.offset,
     }
@@ -106,7 +106,7 @@ impl<N: Net> Shard<N> {
         let publications = &recalled.publications[..];
         if let Some(last) = publications.last().filter(|_| recalled.more) {
             let since = Since { epoch: Some(recalled.newest.epoch), offset: last.offset };
-            brief.recalls[place].behind = Behind::Since(since);
+            brief.recalls[place].behind = Behind::Rest(since);
             brief.recalls[place].asked = false;
             self.tell_missed(slot, publications);
         } else {

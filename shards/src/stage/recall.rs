@@ -77,11 +77,10 @@ impl<N: Net> Shard<N> {
         behind: Behind,
         join: JoinRequest,
     ) {
+        let request = self.clients.number_request();
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         self.rooms.channels.at(index).recalling += 1;
         let brief = client.brief();
-        brief.requests = brief.requests.wrapping_add(1);
-        let request = brief.requests;
         let (asked, admits) = (false, brief.pending.is_some());
         brief.recalls.push(Recalling { request, channel: index, behind, join, asked, admits });
         self.recall_on(slot);

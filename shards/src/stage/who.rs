@@ -31,13 +31,12 @@ impl<N: Net> Shard<N> {
     ) -> Result<(), TooMany> {
         let client = self.clients.roster.id(slot);
         let shards = self.port.mesh.shards();
+        let request = self.clients.number_request();
         let Some(asking) = self.clients.roster.get_mut(slot) else { return Ok(()) };
         let brief = asking.brief();
         if brief.gatherings.len() >= GATHERINGS_MAX {
             return Err(TooMany);
         }
-        brief.requests = brief.requests.wrapping_add(1);
-        let request = brief.requests;
         brief.gatherings.push(Gathering {
             request,
             id,

@@ -1,5 +1,6 @@
 //! The request head: an upgrade with its parameters, a visit for the control plane, or nonsense.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -291,10 +292,10 @@ pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, dialect: Dialect, s
         out.extend_from_slice(subprotocol.as_bytes());
     }
     if let Some(Position { epoch, offset }) = start.position {
-        out.extend_from_slice(format!("\r\nStentor-Position: {epoch}:{offset}").as_bytes());
+        let _ = write!(out, "\r\nStentor-Position: {epoch}:{offset}");
     }
     if let Some(recovered) = start.recovered {
-        out.extend_from_slice(format!("\r\nStentor-Recovered: {recovered}").as_bytes());
+        let _ = write!(out, "\r\nStentor-Recovered: {recovered}");
     }
     out.extend_from_slice(b"\r\n\r\n");
 }

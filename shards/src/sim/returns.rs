@@ -1,0 +1,151 @@
+//! Clients that come back for what they missed, and what a channel keeps for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::books::check_books;
+use super::client::{Client, Heard, Wish};
+use super::run::Shards;
+use crate::config::Config;
+use crate::model::channel::Channel;
+use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
+
+const JSON: Wish = Wish {
+    channel: None,
+    user: None,
+    json: true,
+    lines: false,
+    echoless: false,
+    joined: false,
+    since: None,
+    last: None,
+    peer: None,
+};
+
+/// Shards whose channels keep much, and let clients recover it if `recovery` says so.
+fn shards(count: usize, recovery: bool) -> Shards {
+    let history = HistoryRules { size: 1000, ttl: Duration::from_mins(5), bytes: 1 << 20 };
+    let rules = ChannelRules { history, recovery, ..ChannelRules::open("") };
+    let mut config = Config::with_cores(Vec::new());
+    config.rules = Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap());
+    config.ping_interval = Duration::from_secs(1);
+    config.pong_timeout = Duration::from_mins(1);
+    Shards::new(count, config, 1)
+}
+
+fn come(shards: &mut Shards, shard: usize, wish: Wish) -> Client {
+    let (stream, client) = Client::connect(wish, usize::MAX);
+    shards.accept(shard, stream);
+    shards.come_to_rest(|| {});
+    client
+}
+
+/// A channel whose home is this shard.
+fn channel_of(shards: &Shards, home: usize) -> &'static str {
+    let mesh = &shards.all[0].port.mesh;
+    let mut names = (0..100).map(|number| format!("room{number}"));
+    names.find(|name| mesh.home_of(&**name).index() == home).unwrap().leak()
+}
+
+fn publish(shards: &mut Shards, speaker: &Client, channel: &str, count: usize) {
+    for number in 0..count {
+        let body = format!("a message of 24 b {number:04}");
+        speaker.ask(&format!(r#"{{"type":"publish","channel":"{channel}","body":"{body}"}}"#));
+    }
+    shards.come_to_rest(|| {});
+}
+
+fn at_home<'a>(shards: &'a Shards, home: usize, channel: &str) -> &'a Channel {
+    let channels = &shards.all[home].rooms.channels;
+    channels.get(channels.find(channel).unwrap())
+}
+
+/// A request to join a channel for all behind an offset.
+fn join(shards: &Shards, home: usize, channel: &str, offset: u64) -> String {
+    let epoch = at_home(shards, home, channel).order.newest.epoch;
+    let since = format!(r#"{{"epoch":"{epoch}","offset":{offset}}}"#);
+    format!(r#"{{"type":"join","channel":"{channel}","since":{since}}}"#)
+}
+
+fn messages(client: &Client) -> Vec<u64> {
+    let heard = client.heard().into_iter();
+    heard
+        .filter_map(|one| if let Heard::Json { offset, .. } = one { Some(offset) } else { None })
+        .collect()
+}
+
+#[test]
+fn the_answer_to_an_abandoned_join_is_not_taken_for_that_of_the_next_one() {
+    let mut shards = shards(2, true);
+    let channel = channel_of(&shards, 1);
+    let member = come(&mut shards, 0, Wish { channel: Some(channel), ..JSON });
+    publish(&mut shards, &member, channel, 3);
+    let client = come(&mut shards, 0, JSON);
+    // The home does not answer yet.
+    client.ask(&join(&shards, 1, channel, 0));
+    client.ask(&format!(r#"{{"type":"leave","channel":"{channel}"}}"#));
+    // With the next ping the client's shard frees what it keeps of requests.
+    for _ in 0..40 {
+        shards.now.ns += 50_000_000;
+        shards.turn(0);
+    }
+    let keeps = |shards: &Shards| {
+        let mut clients = shards.all[0].clients.roster.iter();
+        clients.any(|(_, client)| client.brief_ref().is_some())
+    };
+    assert!(!keeps(&shards));
+    client.ask(&join(&shards, 1, channel, 3));
+    shards.come_to_rest(|| {});
+    let joined = |one: &Heard| matches!(one, Heard::Joined { recovered: Some((_, true)), .. });
+    assert!(client.heard().iter().any(joined), "{:?}", client.heard());
+    assert_eq!(messages(&client), [0_u64; 0], "nothing was missed behind the third one");
+    check_books(&shards.all);
+}
+
+#[test]
+fn the_newest_messages_come_in_pages_from_a_channel_that_recovers_nothing() {
+    let mut shards = shards(2, false);
+    for home in 0..2 {
+        let channel = channel_of(&shards, home);
+        let speaker = come(&mut shards, 0, JSON);
+        publish(&mut shards, &speaker, channel, 5);
+        let wish = Wish { channel: Some(channel), last: Some(4), json: false, ..JSON };
+        let client = come(&mut shards, 0, wish);
+        assert_eq!((client.heard().len(), client.start()), (4, Some(1)));
+        assert!(client.stayed());
+        // A position is not honoured here.
+        let json = come(&mut shards, 0, JSON);
+        json.ask(&join(&shards, home, channel, 1));
+        shards.come_to_rest(|| {});
+        assert_eq!(messages(&json), [0_u64; 0]);
+    }
+}
+
+#[test]
+fn a_welcome_tells_the_position_in_front_of_the_first_message() {
+    let mut shards = shards(1, true);
+    let speaker = come(&mut shards, 0, JSON);
+    publish(&mut shards, &speaker, "room", 5);
+    let epoch = at_home(&shards, 0, "room").order.newest.epoch;
+    let wish = Wish { channel: Some("room"), since: Some((epoch, 2)), ..JSON };
+    let client = come(&mut shards, 0, wish);
+    let welcome: serde_json::Value = serde_json::from_str(client.frames()[0].text()).unwrap();
+    assert_eq!((welcome["type"].as_str(), welcome["offset"].as_u64()), (Some("welcome"), Some(2)));
+    assert_eq!(messages(&client), [3, 4, 5]);
+}
+
+#[test]
+fn a_history_of_another_epoch_is_refused() {
+    let mut shards = shards(1, true);
+    let client = come(&mut shards, 0, JSON);
+    publish(&mut shards, &client, "room", 2);
+    for epoch in ["00000000", "nonsense", ""] {
+        let since = format!(r#"{{"epoch":"{epoch}","offset":0}}"#);
+        client.take_outbound();
+        client.ask(&format!(r#"{{"type":"history","channel":"room","id":1,"since":{since}}}"#));
+        shards.come_to_rest(|| {});
+        let answer = String::from_utf8_lossy(&client.take_outbound()).into_owned();
+        assert!(answer.contains("\"wrong_epoch\""), "{epoch}: {answer}");
+    }
+}
+
