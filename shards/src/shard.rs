@@ -40,6 +40,8 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) fan: FanOut,
     /// Frames for clients that come back.
     pub(crate) last_page: LastPage,
+    /// Clients whose next page waits for the next turn.
+    pub(crate) recall_later: Vec<ClientId>,
     /// Keys and revocations.
     pub(crate) trust: Trust,
 
@@ -89,6 +91,7 @@ impl<N: Net> Shard<N> {
             directory: Directory::default(),
             fan: FanOut::default(),
             last_page: LastPage::default(),
+            recall_later: Vec::new(),
             trust: Trust { prover: config.prover.clone(), ..Trust::default() },
             core,
             fresh: VecDeque::new(),
@@ -146,6 +149,8 @@ impl<N: Net> Shard<N> {
         self.excuse_absence(before);
         self.admit_fresh();
         self.port.retry();
+        self.resume_recalls();
+        self.settle();
         self.take_delivers();
         self.serve_publishers();
         self.read_ready();
@@ -168,6 +173,7 @@ impl<N: Net> Shard<N> {
     /// Returns `true` if something is left to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
         !self.clients.doomed.is_empty()
+            || !self.recall_later.is_empty()
             || self.clients.net.has_ready()
             || self.port.has_work()
             || !self.fresh.is_empty()

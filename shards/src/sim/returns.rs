@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::books::check_books;
 use super::client::{Client, Heard, Wish};
 use super::run::Shards;
+use crate::client::TOLD_PER_TURN;
 use crate::config::Config;
 use crate::model::channel::Channel;
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
@@ -119,6 +120,42 @@ fn the_newest_messages_come_in_pages_from_a_channel_that_recovers_nothing() {
         shards.come_to_rest(|| {});
         assert_eq!(messages(&json), [0_u64; 0]);
     }
+}
+
+#[test]
+fn a_client_that_takes_its_pages_at_once_shares_the_turns_of_their_home() {
+    const MISSED: usize = 400;
+    let mut shards = shards(1, true);
+    let speaker = come(&mut shards, 0, JSON);
+    publish(&mut shards, &speaker, "room", MISSED);
+    let client = come(&mut shards, 0, JSON);
+    let before = shards.all[0].clients.tally.bytes_out;
+    client.ask(&join(&shards, 0, "room", 0));
+    shards.turn(0);
+    let first = messages(&client).len();
+    assert!((1..=TOLD_PER_TURN / 8).contains(&first), "{first} pages in one turn");
+    shards.come_to_rest(|| {});
+    assert!(messages(&client).into_iter().eq(1..=MISSED as u64));
+    let texts = client.frames().into_iter().map(|frame| frame.text().to_owned());
+    let told = texts.filter(|text| text.contains("\"message\""));
+    let bytes: usize = told.map(|text| text.len() + if text.len() < 126 { 2 } else { 4 }).sum();
+    assert_eq!(shards.all[0].clients.tally.bytes_out - before, bytes as u64);
+}
+
+#[test]
+fn frames_that_wait_count_with_all_their_bytes() {
+    let mut shards = shards(1, true);
+    let wish = Wish { channel: Some("room"), ..JSON };
+    let [mut slow, speaker] = [(); 2].map(|()| come(&mut shards, 0, wish));
+    slow.stall();
+    let before = shards.all[0].clients.tally.bytes_out;
+    slow.take_outbound();
+    speaker.take_outbound();
+    publish(&mut shards, &speaker, "room", 3);
+    slow.take_up(usize::MAX);
+    shards.come_to_rest(|| {});
+    let bytes = slow.take_outbound().len() + speaker.take_outbound().len();
+    assert_eq!(shards.all[0].clients.tally.bytes_out - before, bytes as u64);
 }
 
 #[test]

@@ -384,6 +384,7 @@ impl<N: Net> Clients<N> {
                 let begun = std::mem::take(&mut sent);
                 if begun > 0 {
                     self.tally.deliveries += 1;
+                    self.tally.bytes_out += (frame.len() - begun) as u64;
                     self.begin_outbox(slot, frame.clone(), share.channel, begun);
                 } else if !self.queue(slot, frame.clone(), share.channel, frames.slow) {
                     // The client is to be closed: nobody reads the rest.

@@ -99,11 +99,15 @@ impl<N: Net> Clients<N> {
         {
             self.tally.conflated += outbox.overtake(channel);
         }
+        let bytes = frame.len();
         let full = outbox.push(frame, channel, bytes_max).is_err();
         let after = outbox.bytes();
         self.note_outbox(slot, before, after);
         if !full {
-            self.tally.deliveries += u64::from(channel.is_some());
+            if channel.is_some() {
+                self.tally.deliveries += 1;
+                self.tally.bytes_out += bytes as u64;
+            }
             return true;
         }
         if policy == SlowClients::Disconnect {

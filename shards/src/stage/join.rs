@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::client::TOLD_PER_TURN;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Recalled;
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
@@ -129,7 +130,12 @@ impl<N: Net> Shard<N> {
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.shed();
         }
-        self.recall_on(slot);
+        if self.clients.told < TOLD_PER_TURN {
+            self.recall_on(slot);
+        } else {
+            // A client that takes its pages at once would keep its own home from all else.
+            self.recall_later.push(recalled.to);
+        }
     }
 
     /// Sends the open ticks if the client has heard a part of them: it is to get the rest alone.

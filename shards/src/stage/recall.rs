@@ -111,6 +111,15 @@ impl<N: Net> Shard<N> {
         }
     }
 
+    /// Goes on with the clients that have had enough of the turn before.
+    pub(crate) fn resume_recalls(&mut self) {
+        for client in std::mem::take(&mut self.recall_later) {
+            if let Some(slot) = self.clients.roster.slot_of(client) {
+                self.recall_on(slot);
+            }
+        }
+    }
+
     /// Tells a client publications that left before it came.
     pub(crate) fn tell_missed(&mut self, slot: Slot, publications: &[Arc<Publication>]) {
         if publications.is_empty() {
@@ -123,6 +132,7 @@ impl<N: Net> Shard<N> {
         let frames = self.last_page.frames(shape, publications);
         self.clients.tally.deliveries += publications.len() as u64;
         self.clients.tally.recovered_publications += publications.len() as u64;
+        self.clients.tally.bytes_out += frames.len() as u64;
         self.clients.emit_page(slot, frames);
     }
 
