@@ -34,12 +34,15 @@ impl Home<'_> {
         }
         order.newest.offset += 1;
         let (position, shards) = (order.newest, order.shards);
+        let name = keeps.then(|| Arc::clone(&channel.name));
         // The publisher keeps no other reference, so this copies nothing.
         let numbered = Arc::make_mut(&mut publication);
         numbered.offset = position.offset;
         numbered.time_ms = unix_ms();
-        if keeps {
+        if let Some(name) = name {
             numbered.payload.detach();
+            // The publisher may have made a name of its own, which would be kept as well.
+            numbered.channel = name;
             self.rooms.keep(index, Arc::clone(&publication), self.now.long_ms());
         }
         self.tally.publications += 1;

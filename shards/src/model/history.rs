@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::message::Publication;
 use crate::rules::HistoryRules;
 
-/// The memory of a kept publication beside its payload: the structure itself, its place in the
-/// ring, and what the allocator adds to both.
+/// The memory of a kept publication beside its body and details: the structure itself, its place in
+/// the ring, and what the allocator adds to both.
 pub(crate) const KEPT_OVERHEAD_BYTES: usize = 208;
 
 /// The publications that one channel keeps.
 #[derive(Debug)]
 pub(crate) struct History {
     kept: VecDeque<Entry>,
-    /// Bytes of payload in all of them.
-    payload_bytes: usize,
+    /// Bytes of the bodies and details of all of them.
+    content_bytes: usize,
     /// Whatever was to be kept above this offset is here.
     floor: u64,
     /// The place of the channel in the list of those that keep something.
@@ -45,7 +45,7 @@ impl Evicted {
 
 /// The memory that a kept publication takes.
 pub(crate) fn cost(publication: &Publication) -> usize {
-    publication.payload.len() + KEPT_OVERHEAD_BYTES
+    publication.bytes() + KEPT_OVERHEAD_BYTES
 }
 
 /// A part of a history to read.
@@ -56,7 +56,7 @@ pub(crate) struct Query {
     pub(crate) newest_first: bool,
     /// The most publications.
     pub(crate) limit: usize,
-    /// The most bytes of payload; the first publication is taken whatever its size.
+    /// The most bytes of bodies and details; the first publication is taken whatever its size.
     pub(crate) bytes: usize,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Page {
 impl History {
     /// An empty history that begins behind the publication of offset `floor`.
     pub(crate) fn new(floor: u64, place: usize) -> Self {
-        Self { kept: VecDeque::new(), payload_bytes: 0, floor, place }
+        Self { kept: VecDeque::new(), content_bytes: 0, floor, place }
     }
 
     #[cfg(any(test, fuzzing))]
@@ -86,7 +86,7 @@ impl History {
     /// The memory of all that is kept, as [`cost`] counts it.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn bytes(&self) -> usize {
-        self.payload_bytes + self.kept.len() * KEPT_OVERHEAD_BYTES
+        self.content_bytes + self.kept.len() * KEPT_OVERHEAD_BYTES
     }
 
     /// Returns the offset above which everything that was to be kept is here.
@@ -112,7 +112,7 @@ impl History {
         rules: &HistoryRules,
     ) -> Evicted {
         debug_assert!(self.newest().is_none_or(|newest| newest < publication.offset));
-        self.payload_bytes += publication.payload.len();
+        self.content_bytes += publication.bytes();
         self.kept.push_back(Entry { publication, since_ms: now_ms });
         self.trim(now_ms, rules)
     }
@@ -123,7 +123,7 @@ impl History {
         let mut evicted = Evicted::default();
         while let Some(oldest) = self.kept.front() {
             let over = self.kept.len() > rules.size as usize
-                || self.payload_bytes > rules.bytes
+                || self.content_bytes > rules.bytes
                 || now_ms.saturating_sub(oldest.since_ms) > ttl_ms;
             if !over {
                 break;
@@ -151,7 +151,7 @@ impl History {
 
     fn let_go(&mut self, evicted: &mut Evicted) {
         let Some(Entry { publication, .. }) = self.kept.pop_front() else { return };
-        self.payload_bytes -= publication.payload.len();
+        self.content_bytes -= publication.bytes();
         self.floor = publication.offset;
         evicted.add(&publication);
         // A burst of once must not be paid for ever.
@@ -191,12 +191,12 @@ fn fill<'a>(from: impl Iterator<Item = &'a Arc<Publication>>, query: &Query) -> 
     let mut bytes = 0;
     for publication in from {
         let full = page.publications.len() >= query.limit
-            || !page.publications.is_empty() && bytes + publication.payload.len() > query.bytes;
+            || !page.publications.is_empty() && bytes + publication.bytes() > query.bytes;
         if full {
             page.more = true;
             break;
         }
-        bytes += publication.payload.len();
+        bytes += publication.bytes();
         page.publications.push(Arc::clone(publication));
     }
     page
@@ -209,7 +209,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::message::Payload;
+    use crate::model::message::{Details, Payload, Version};
     use crate::sim::dice::Dice;
 
     fn publication(offset: u64, bytes: usize) -> Arc<Publication> {
@@ -274,6 +274,26 @@ mod tests {
         assert_eq!((history.before_last(1), history.before_last(9)), (3, 0));
     }
 
+    #[test]
+    fn tags_and_versions_count_as_bytes_of_a_publication() {
+        let details = Details {
+            skip_history: false,
+            tags: Some("x".repeat(500).into()),
+            version: Some(Version { number: 1, epoch: "y".repeat(300).into() }),
+        };
+        let large =
+            Publication { details: Some(Arc::new(details)), ..(*publication(1, 10)).clone() };
+        assert_eq!(cost(&large), 810 + KEPT_OVERHEAD_BYTES);
+        let mut history = History::new(0, 0);
+        history.keep(Arc::new(large), 0, &rules(9, 1000));
+        assert_eq!(history.keep(publication(2, 200), 0, &rules(9, 1000)).bytes, cost_of(810));
+        assert_eq!(history.bytes(), cost_of(200));
+    }
+
+    fn cost_of(content: usize) -> usize {
+        content + KEPT_OVERHEAD_BYTES
+    }
+
     /// A history against a plain list that knows all publications ever made.
     #[test]
     fn a_history_agrees_with_a_plain_list() {
@@ -310,7 +330,7 @@ mod tests {
         let expected: Vec<u64> = all.iter().map(|one| one.offset).rev().take(kept.len()).collect();
         assert!(kept.iter().rev().eq(&expected), "the newest are kept, in their order");
         let bytes: usize = history.kept.iter().map(|kept| kept.publication.payload.len()).sum();
-        assert_eq!(history.payload_bytes, bytes);
+        assert_eq!(history.content_bytes, bytes);
         if history.reaches_back_to(since) {
             let missed: Vec<u64> =
                 all.iter().map(|one| one.offset).filter(|offset| *offset > since).collect();

@@ -103,6 +103,13 @@ pub struct Details {
     pub version: Option<Version>,
 }
 
+impl Details {
+    fn bytes(&self) -> usize {
+        let version = self.version.as_ref().map_or(0, |version| version.epoch.len());
+        self.tags.as_ref().map_or(0, |tags| tags.len()) + version
+    }
+}
+
 /// The version of the state that a publication tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
@@ -129,6 +136,12 @@ pub(crate) struct Publication {
 }
 
 impl Publication {
+    /// Returns the bytes of its body and of its details: the part of its size that has no bound but
+    /// those for messages.
+    pub(crate) fn bytes(&self) -> usize {
+        self.payload.len() + self.details.as_ref().map_or(0, |details| details.bytes())
+    }
+
     /// Returns `true` if it is not to be kept, whatever the rules of its channel.
     pub(crate) fn skips_history(&self) -> bool {
         self.details.as_ref().is_some_and(|details| details.skip_history)

@@ -23,7 +23,7 @@ pub(crate) struct Rooms {
     /// Channels with an open tick.
     dirty: Vec<ChannelIndex>,
     tick_is_full: bool,
-    /// Payload bytes in the open ticks of all channels.
+    /// Bytes of bodies and details in the open ticks of all channels.
     open_bytes: usize,
     /// Channels that may have lost their last member here.
     emptied: Vec<ChannelIndex>,
@@ -60,7 +60,7 @@ impl Rooms {
         if channel.tick.is_empty() {
             self.dirty.push(index);
         }
-        let bytes = publication.payload.len();
+        let bytes = publication.bytes();
         channel.tick_bytes += bytes;
         channel.tick.push(publication);
         self.open_bytes += bytes;

@@ -9,6 +9,7 @@ use super::run::Shards;
 use crate::client::TOLD_PER_TURN;
 use crate::config::Config;
 use crate::model::channel::Channel;
+use crate::model::history::Query;
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
 
 const JSON: Wish = Wish {
@@ -186,3 +187,15 @@ fn a_history_of_another_epoch_is_refused() {
     }
 }
 
+#[test]
+fn kept_publications_share_the_name_of_their_channel() {
+    let mut shards = shards(2, true);
+    let channel = channel_of(&shards, 1);
+    let speaker = come(&mut shards, 0, JSON);
+    publish(&mut shards, &speaker, channel, 2);
+    let channel = at_home(&shards, 1, channel);
+    let all = Query { beyond: None, newest_first: false, limit: 10, bytes: usize::MAX };
+    let page = channel.order.history.as_ref().unwrap().page(&all);
+    assert_eq!(page.publications.len(), 2);
+    assert!(page.publications.iter().all(|one| Arc::ptr_eq(&one.channel, &channel.name)));
+}

@@ -64,6 +64,10 @@ impl Said<'_> {
         {
             return Err(Fault::bad("version_epoch belongs to a version"));
         }
+        // A channel keeps the latest one for as long as it is known.
+        if self.version_epoch.as_ref().is_some_and(|epoch| epoch.len() > KEY_BYTES_MAX) {
+            return Err(Fault::bad(format!("version_epoch is longer than {KEY_BYTES_MAX} bytes")));
+        }
         let tags = self.tags.iter().flatten();
         let bytes: usize = tags.map(|(name, value)| name.len() + value.len()).sum();
         if bytes > TAGS_BYTES_MAX {
@@ -264,5 +268,10 @@ mod tests {
             |bytes: usize| refused(&format!(r#""idempotency_key":"{}""#, "k".repeat(bytes)));
         assert_eq!((with_key(0), with_key(KEY_BYTES_MAX)), (String::new(), String::new()));
         assert!(with_key(KEY_BYTES_MAX + 1).contains("idempotency_key"));
+        let with_epoch = |bytes: usize| {
+            refused(&format!(r#""version":1,"version_epoch":"{}""#, "e".repeat(bytes)))
+        };
+        assert_eq!(with_epoch(KEY_BYTES_MAX), "");
+        assert!(with_epoch(KEY_BYTES_MAX + 1).contains("version_epoch"));
     }
 }
