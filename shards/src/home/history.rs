@@ -94,9 +94,8 @@ impl Home<'_> {
         }
         let order = index.map(|index| &self.rooms.channels.get(index).order);
         let newest = order.map_or_else(|| self.rooms.channels.start(), |order| order.newest);
-        let is_other = |since: Since| {
-            order.is_none_or(|order| !order.knows(since.epoch, since.offset))
-        };
+        let is_other =
+            |since: Since| order.is_none_or(|order| !order.knows(since.epoch, since.offset));
         if since.is_some_and(is_other) {
             return Err(HistoryFault::OtherEpoch);
         }
