@@ -44,7 +44,7 @@ impl Run {
         std::mem::take(&mut self.listeners)
     }
 
-    /// Waits until every shard has been drained, and returns their ends, in the order of the shards.
+    /// Waits until every shard has been drained. Returns their ends, in the order of the shards.
     ///
     /// # Errors
     /// The first shard that panicked. The others may still run: the process must end.

@@ -52,7 +52,8 @@ fn requests_are_read() {
     assert_eq!(id, Some(RequestId("7".into())));
     assert!(matches!(
         read(r#"{"type":"join","channel":"\u0061","presence":true}"#),
-        Ok(Command::Join { channel, presence: true, since: None, token: None, id: None }) if channel == "a"
+        Ok(Command::Join { channel, presence: true, since: None, token: None, id: None })
+            if channel == "a"
     ));
     let since = Since { epoch: Some(Epoch(10)), offset: 7 };
     let text = r#"{"type":"join","channel":"a","since":{"epoch":"0000000a","offset":7}}"#;
