@@ -10,7 +10,7 @@ use stentor_units::time::show as show_time;
 use crate::config::Settings;
 use crate::config::units::show_cores;
 use crate::host::{
-    CLIENT_BYTES, Host, PROCESS_DESCRIPTORS, SPARE_DESCRIPTORS, Verdict, show_bytes,
+    CLIENT_BYTES, Finding, Host, PROCESS_DESCRIPTORS, SPARE_DESCRIPTORS, Verdict, show_bytes,
 };
 
 /// One line of the table.
@@ -29,7 +29,7 @@ const MANY_CLIENTS: u64 = 1_000_000;
 pub(crate) fn describe(host: &Host, verdict: &Verdict, settings: &Settings) -> String {
     let mut text = String::new();
     for row in rows(host, verdict, settings) {
-        let mark = if row.cure.is_some() { "low " } else { "ok  " };
+        let mark = mark(&row, verdict);
         let _ = writeln!(text, "{mark} {:<26} {:<24} {}", row.limit, row.value, row.allows);
         if let Some(cure) = &row.cure {
             let _ = writeln!(text, "       lift it: {cure}");
@@ -48,6 +48,17 @@ pub(crate) fn describe(host: &Host, verdict: &Verdict, settings: &Settings) -> S
         let _ = writeln!(text, "Lift it, and the next is {second} at about {later}.");
     }
     text
+}
+
+/// Returns the first word of a row: a limit that a finding blames is not in order.
+fn mark(row: &Row, verdict: &Verdict) -> &'static str {
+    let blamed = format!("{} is ", row.limit);
+    let blames = |finding: &&Finding| finding.limit == row.limit || finding.cause.contains(&blamed);
+    let mut found = verdict.findings.iter().filter(blames).peekable();
+    if found.peek().is_none() {
+        return if row.cure.is_some() { "low " } else { "ok  " };
+    }
+    if found.any(|finding| finding.fatal) { "FAIL" } else { "low " }
 }
 
 /// Returns the output of `doctor --json`. Sizes are in bytes, times in milliseconds; `null` is no
@@ -258,6 +269,23 @@ mod tests {
         }
         assert!(text.contains("sysctl -w net.core.somaxconn=4096"), "{text}");
         assert!(text.contains("LimitNOFILE=1048576"));
+    }
+
+    #[test]
+    fn no_row_says_ok_of_a_limit_that_a_finding_blames() {
+        let host = Host { nofile: 10, memlock: 0, ..Host::read() };
+        let first_word = |ring: Ring, limit: &str| {
+            let mut settings = Settings::default();
+            settings.shards.ring = ring;
+            let text = describe(&host, &host.judge(&settings), &settings);
+            let line = text.lines().find(|line| line[5..].starts_with(limit)).unwrap();
+            line.split_whitespace().next().unwrap().to_owned()
+        };
+        assert_eq!(first_word(Ring::Required, "nofile"), "FAIL");
+        assert_eq!(first_word(Ring::Required, "memlock"), "FAIL");
+        assert_eq!(first_word(Ring::Auto, "memlock"), "low");
+        assert_eq!(first_word(Ring::Off, "memlock"), "ok");
+        assert_eq!(first_word(Ring::Required, "net.ipv4.tcp_mem"), "ok");
     }
 
     #[test]

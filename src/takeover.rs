@@ -130,6 +130,11 @@ pub(crate) fn claim(address: SocketAddr, newcomer: Newcomer) -> Result<Claim, Re
                 tracing::warn!(pid = hung.who.pid, "ended a process that did not answer");
                 ended = Some(Instant::now());
             }
+            // The queue of the name is full, and nobody has the address: the name is kept by a
+            // process that does not serve it, which may be any user's.
+            Asked::Silent(None) if holder::of(address).is_none() => {
+                return Ok(Claim::alone(Some(turn)));
+            }
             Asked::Silent(hung) => {
                 let who = hung.map_or_else(
                     || "a process that takes nobody in".into(),
@@ -331,5 +336,12 @@ mod tests {
         let _hangs = meet::open(&meet::place(address)).unwrap();
         let refused = claim(address, newcomer(1)).unwrap_err();
         assert!(matches!(refused, Refused::Silent { .. }), "{refused}");
+    }
+
+    #[test]
+    fn a_name_with_a_full_queue_keeps_no_process_from_an_address_that_is_free() {
+        let address: SocketAddr = "127.0.0.9:7".parse().unwrap();
+        let _full = meet::full_queue(&meet::place(address));
+        assert!(claim(address, newcomer(1)).unwrap().predecessor.is_none());
     }
 }

@@ -106,7 +106,12 @@ impl Turn {
                 Err(_) => {}
             }
             let left = until.saturating_duration_since(Instant::now());
-            let Some(stream) = knock(&name)? else {
+            let knocked = match knock(&name) {
+                // The queue is full, as no process of ours lets it be: every user can take a name.
+                Err(error) if is_timeout(&error) => return Ok(Self { name: None }),
+                knocked => knocked?,
+            };
+            let Some(stream) = knocked else {
                 unanswered += 1;
                 if unanswered == UNANSWERED_MAX {
                     // The name is kept by a socket that nobody of ours would keep like this.
@@ -143,6 +148,30 @@ fn ends_within(stream: &UnixStream, left: Duration) -> io::Result<bool> {
 
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// Takes a name, and fills its queue.
+#[cfg(test)]
+pub(super) fn full_queue(name: &str) -> Vec<std::os::fd::OwnedFd> {
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+    let socket = || {
+        let flags = SocketFlags::NONBLOCK;
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap()
+    };
+    let door = socket();
+    rustix::net::bind(&door, &address).unwrap();
+    rustix::net::listen(&door, 0).unwrap();
+    let mut all = vec![door];
+    loop {
+        let caller = socket();
+        match connect(&caller, &address) {
+            Ok(()) => all.push(caller),
+            Err(error) => {
+                assert_eq!(error, rustix::io::Errno::AGAIN);
+                return all;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -182,5 +211,11 @@ mod tests {
         let freed = Instant::now();
         drop(first);
         assert!(second.join().unwrap().unwrap() >= freed);
+    }
+
+    #[test]
+    fn a_full_queue_keeps_nobody_from_starting() {
+        let _full = full_queue("stentor/2/start/3");
+        assert!(Turn::wait(3).unwrap().name.is_none());
     }
 }

@@ -116,3 +116,37 @@ fn a_client_is_answered_in_the_order_of_its_requests() {
     let [ack, error] = ["\"ack\"", "\"error\""].map(place);
     assert!(ack.is_some() && ack < error, "{answers:?}");
 }
+
+/// Also while the shard waits for the home: for its subscription, or for what the client missed.
+#[test]
+fn a_leave_behind_a_join_always_wins() {
+    let mut shards = shards(|_| {});
+    let json = Wish { json: true, ..Wish::default() };
+    let home = |name: &String| shards.all[0].port.mesh.home_of(&**name).index();
+    let names = (0..).map(|number| format!("room{number}"));
+    let names: Vec<String> = names.filter(|name| home(name) == 1).take(2).collect();
+    let member = come(&mut shards, 0, json);
+    member.ask(&format!(r#"{{"type":"join","channel":"{}"}}"#, names[1]));
+    shards.come_to_rest(|| {});
+    for name in &names {
+        let client = come(&mut shards, 0, json);
+        shards.come_to_rest(|| {});
+        let since = r#""since":{"epoch":"0","offset":0}"#;
+        let join = |id| format!(r#"{{"type":"join","channel":"{name}","id":{id},{since}}}"#);
+        client.ask(&join(1));
+        client.ask(&format!(r#"{{"type":"leave","channel":"{name}","id":2}}"#));
+        shards.come_to_rest(|| {});
+        let answers = |kind| told(&client, kind);
+        assert_eq!(answers(r#""id":1"#), 1, "the join is answered, too");
+        assert_eq!([answers("not_joined"), answers("\"left\""), answers("\"joined\"")], [1, 1, 0]);
+        client.ask(&join(3));
+        client.ask(&format!(r#"{{"type":"leave","channel":"{name}","id":4}}"#));
+        client.ask(&join(5));
+        shards.come_to_rest(|| {});
+        assert_eq!([answers("not_joined"), answers("\"left\""), answers("\"joined\"")], [2, 2, 1]);
+        client.ask(&format!(r#"{{"type":"leave","channel":"{name}","id":6}}"#));
+        shards.come_to_rest(|| {});
+        assert_eq!(answers("\"left\""), 3);
+    }
+    check_books(&shards.all);
+}

@@ -183,7 +183,7 @@ impl<N: Net> Shard<N> {
     fn leave(&mut self, slot: Slot, name: &str, id: Option<RequestId>) -> Result<Flow, Mistake> {
         let index = self.rooms.channels.find(name);
         let left =
-            index.is_some_and(|index| self.forget_recall(slot, index) || self.rise(slot, index));
+            index.is_some_and(|index| self.give_up_joins(slot, index) || self.rise(slot, index));
         if !left {
             return Err(Mistake::new(ErrorCode::NotJoined, "not a member of this channel", id));
         }

@@ -60,6 +60,30 @@ impl<N: Net> Shard<N> {
         }
     }
 
+    /// Ends the joins of a channel that a client has under way, because it leaves. Returns `false`
+    /// if there are none. A leave behind a join must not depend on the time that the home takes.
+    pub(crate) fn give_up_joins(&mut self, slot: Slot, index: ChannelIndex) -> bool {
+        let client = self.clients.roster.id(slot);
+        let brief = self.clients.roster.get(slot).and_then(|client| client.brief_ref());
+        let mut given_up = Vec::new();
+        // Few clients wait for a channel; those that do not are spared the search.
+        if brief.is_some_and(|brief| brief.joining > 0) {
+            let waiting = &mut self.rooms.channels.at(index).waiting;
+            let own = waiting.extract_if(.., |waiter| waiter.client == client);
+            given_up.extend(own.filter_map(|waiter| waiter.join));
+            self.count_joining(slot, -given_up.len().cast_signed());
+            self.rooms.note_emptied(index);
+        }
+        given_up.extend(self.forget_recall(slot, index));
+        for id in given_up.iter().filter_map(|join| join.id.as_ref()) {
+            self.clients.tally.errors += 1;
+            let text = "the channel was left before the join was done";
+            let event = Event::Error { code: ErrorCode::NotJoined, text, id: Some(id) };
+            self.clients.tell(slot, &event);
+        }
+        !given_up.is_empty()
+    }
+
     /// Goes on with a join whose channel is subscribed.
     pub(crate) fn enter(&mut self, slot: Slot, index: ChannelIndex, join: JoinRequest) {
         if !self.clients.roster.state(slot).is_open() {

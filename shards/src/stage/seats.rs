@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::client::roster::{Client, Seat};
 use crate::mesh::parcel::{Ask, Presence};
-use crate::model::channel::{NoChannel, Subscription, Waiter};
+use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::net::Net;
@@ -117,17 +117,15 @@ impl<N: Net> Shard<N> {
         true
     }
 
-    /// Ends the way of a client into a channel that it has not reached. Returns `false` if it was
-    /// on none.
-    pub(crate) fn forget_recall(&mut self, slot: Slot, index: ChannelIndex) -> bool {
-        let client = self.clients.roster.get_mut(slot);
-        let Some(brief) = client.and_then(|client| client.brief_mut()) else { return false };
-        let place = brief.recalls.iter().position(|recalling| recalling.channel == index);
-        let Some(place) = place else { return false };
-        brief.recalls.remove(place);
+    /// Ends the way of a client into a channel that it has not reached. Returns the request that
+    /// will not be granted; `None` if the client was not on its way.
+    pub(crate) fn forget_recall(&mut self, slot: Slot, index: ChannelIndex) -> Option<JoinRequest> {
+        let brief = self.clients.roster.get_mut(slot)?.brief_mut()?;
+        let place = brief.recalls.iter().position(|recalling| recalling.channel == index)?;
+        let recalling = brief.recalls.remove(place);
         self.rooms.channels.at(index).recalling -= 1;
         self.rooms.note_emptied(index);
-        true
+        Some(recalling.join)
     }
 
     /// Ends the ways of a client into all channels that it has not reached.

@@ -247,7 +247,8 @@ fn read_query(query: &str, entry: &mut Entry, limits: &Limits<'_>) -> Result<(),
                 entry.behind = Some(Behind::Since(since));
             }
             "history" => {
-                let count = value.parse().ok().filter(|count| *count <= HISTORY_MAX);
+                let count = digits(&value).and_then(|digits| digits.parse().ok());
+                let count = count.filter(|count| *count <= HISTORY_MAX);
                 let count = count.ok_or("history is a number of messages, at most 1000")?;
                 // A position says more.
                 entry.behind = entry.behind.or(Some(Behind::Last(count)));
@@ -267,8 +268,12 @@ fn read_query(query: &str, entry: &mut Entry, limits: &Limits<'_>) -> Result<(),
 /// Reads a position as the answer to an earlier request has told it.
 fn read_since(text: &str) -> Option<Since> {
     let (epoch, offset) = text.split_once(':')?;
-    let offset = Some(offset).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
-    Some(Since { epoch: epoch.parse().ok(), offset: offset.parse().ok()? })
+    Some(Since { epoch: epoch.parse().ok(), offset: digits(offset)?.parse().ok()? })
+}
+
+/// Returns the text if it has no sign, which Rust's own parser would take.
+fn digits(text: &str) -> Option<&str> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text)
 }
 
 /// The place in its channel at which a client begins, told in the head of the answer.

@@ -104,6 +104,8 @@ fn the_json_dialect_is_found_among_others() {
     }
 }
 
+const HISTORY: &str = "history is a number of messages, at most 1000";
+
 #[test]
 fn http_errors_name_the_fault() {
     let cases: Vec<(Vec<u8>, Parsed)> = vec![
@@ -135,6 +137,9 @@ fn http_errors_name_the_fault() {
         (b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n".to_vec(), Parsed::Partial),
         (head("/ws?channel=", &USUAL), Parsed::Bad("a name is empty")),
         (head("/ws?channel=a%0ab", &USUAL), Parsed::Bad("a name holds control characters")),
+        (head("/ws?history=%2B5", &USUAL), Parsed::Bad(HISTORY)),
+        (head("/ws?history=1001", &USUAL), Parsed::Bad(HISTORY)),
+        (head("/ws?since=a:%2B5", &USUAL), Parsed::Bad("since is EPOCH:OFFSET")),
         (head("/ws?user=a&user=b", &USUAL), Parsed::Bad("a parameter stands twice")),
         (head("/ws?echo=maybe", &USUAL), Parsed::Bad("echo is true or false")),
         (head("/ws?user=%ff", &USUAL), Parsed::Bad("a parameter is not percent-encoded UTF-8")),

@@ -2,7 +2,10 @@
 
 use std::io::{self, Read, Write};
 
-use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use async_tungstenite::tungstenite::protocol::{
+    CloseFrame, Role, WebSocketConfig, WebSocketContext,
+};
 use async_tungstenite::tungstenite::{Error, Message};
 use bytes::Bytes;
 
@@ -94,6 +97,10 @@ impl Machine {
         match self.context.read(memory) {
             Ok(Message::Text(text)) => Step::Message(Said::Text(text)),
             Ok(Message::Binary(bytes)) => Step::Message(Said::Binary(bytes)),
+            // The machine's own answer is left unsent: the client broke a rule like any other.
+            Ok(Message::Close(Some(close))) if replaces_invalid_code(&close) => {
+                Step::Over(CloseReason::Protocol)
+            }
             Ok(_) => Step::Control,
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Step::Wanting,
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => Step::Over(CloseReason::Goodbye),
@@ -149,6 +156,12 @@ impl Machine {
     }
 }
 
+/// Returns `true` for the frame that tungstenite's machine returns in place of a close frame with a
+/// code that no endpoint may send.
+fn replaces_invalid_code(close: &CloseFrame) -> bool {
+    close.code == CloseCode::Protocol && close.reason == "Protocol violation"
+}
+
 /// Returns the close reason for an error of tungstenite's machine, which sends no close frame for
 /// these itself.
 fn reason_of(error: &Error) -> CloseReason {
@@ -156,5 +169,29 @@ fn reason_of(error: &Error) -> CloseReason {
         Error::Utf8(_) => CloseReason::Utf8,
         Error::Capacity(_) => CloseReason::TooLarge,
         _ => CloseReason::Protocol,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_frame_with_an_invalid_code_is_a_protocol_fault_without_an_answer() {
+        let step = |code: u16| {
+            let [high, low] = code.to_be_bytes();
+            let bytes = [0x88, 0x82, 0, 0, 0, 0, high, low];
+            let mut memory = Memory { input: &bytes, out: Vec::new() };
+            let mut machine = Machine::new(WebSocketConfig::default());
+            (machine.step(&mut memory), memory.out.len())
+        };
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {
+            let (step, answered) = step(code);
+            assert!(matches!(step, Step::Over(CloseReason::Protocol)), "{code}: {step:?}");
+            assert_eq!(answered, 0, "{code}");
+        }
+        for code in [1000, 1001, 1002, 1003, 1007, 1011, 3000, 4999] {
+            assert!(matches!(step(code).0, Step::Control), "{code}");
+        }
     }
 }
