@@ -13,6 +13,18 @@ pub(crate) const INTERNAL: u8 = 70;
 /// The configuration is not valid, or this host cannot carry it.
 pub(crate) const CONFIG: u8 = 78;
 
+/// The exit code for an address that cannot be listened on, and the cure where one is known.
+pub(crate) fn of_listen(error: &std::io::Error) -> (u8, &'static str) {
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        let cure = "; a port below net.ipv4.ip_unprivileged_port_start (1024) needs \
+                    CAP_NET_BIND_SERVICE: AmbientCapabilities= in a unit, or setcap";
+        // The same user may not have it the next time either.
+        (CONFIG, cure)
+    } else {
+        (RUN, "")
+    }
+}
+
 /// The most characters of a complaint: what it quotes may be of any length.
 const COMPLAINT_CHARS_MAX: usize = 1000;
 

@@ -248,8 +248,10 @@ fn start(
     let asked = control::Settings::of(settings);
     // Before the shards: they accept as soon as they run, and clients of a process that then fails
     // would be reset.
-    let admin =
-        control::listen(&asked, admin).map_err(|error| refused(who_has_admin(&error, settings)))?;
+    let admin = control::listen(&asked, admin).map_err(|error| {
+        let (code, cure) = exit::of_listen(&error);
+        End::Failed(code, format!("{}{cure}", who_has_admin(&error, settings)))
+    })?;
     let mut shards = settings.shards.clone();
     shards.prover = asked.prover().map_err(|why| End::Failed(exit::CONFIG, why))?;
     let past = history.map(HistoryFile::read).unwrap_or_default();
@@ -360,11 +362,12 @@ fn who_has_admin(error: &std::io::Error, settings: &Settings) -> String {
 }
 
 fn failed(error: &stentor_shards::RunError) -> End {
-    let code = match error {
-        stentor_shards::RunError::Panicked { .. } => exit::INTERNAL,
+    let (code, cure) = match error {
+        stentor_shards::RunError::Panicked { .. } => (exit::INTERNAL, ""),
         // The host had no thread, core or ring for it, and has none the next time.
-        stentor_shards::RunError::Executor { .. } => exit::CONFIG,
-        _ => exit::RUN,
+        stentor_shards::RunError::Executor { .. } => (exit::CONFIG, ""),
+        stentor_shards::RunError::Listen { source, .. } => exit::of_listen(source),
+        stentor_shards::RunError::Shards { .. } => (exit::RUN, ""),
     };
-    End::Failed(code, error.to_string())
+    End::Failed(code, format!("{error}{cure}"))
 }

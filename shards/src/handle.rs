@@ -67,20 +67,20 @@ pub struct Reading {
 pub struct Handle {
     mesh: Mesh,
     address: Option<SocketAddr>,
-    limits: Limits,
+    limits: Bounds,
     draining: Arc<AtomicBool>,
 }
 
 /// Bounds that the handle checks before it asks a shard.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct Bounds {
     name_bytes: usize,
     message_bytes: usize,
 }
 
 impl Handle {
     pub(crate) fn new(mesh: Mesh, address: Option<SocketAddr>, config: &Config) -> Self {
-        let limits = Limits { name_bytes: config.name_bytes, message_bytes: config.message_bytes };
+        let limits = Bounds { name_bytes: config.name_bytes, message_bytes: config.message_bytes };
         Self { mesh, address, limits, draining: Arc::default() }
     }
 

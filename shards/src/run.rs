@@ -170,13 +170,13 @@ impl Start {
             RunError::Executor { shard, cause }
         })?;
         let entrance = Entrance::new(listeners, config.accept_pause);
-        let bed = sleep::Bed::of(&runner);
+        let parking = sleep::Parking::of(&runner);
         Ok(runner.run(async move {
             let mut shard = Shard::new(net, config, core, port, shared);
             shard.restore(past);
             let _ = started.send(());
             drop(started);
-            sleep::run(shard, entrance, bed).await
+            sleep::run(shard, entrance, parking).await
         }))
     }
 }

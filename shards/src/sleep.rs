@@ -21,16 +21,20 @@ use crate::stage::accept::Entrance;
 use crate::watch::Watch;
 
 /// The longest sleep in epoll: the call needs some bound.
-const NIGHT: Duration = Duration::from_hours(1);
+const SLEEP_MAX: Duration = Duration::from_hours(1);
 
-/// Runs a shard on this thread until it is drained. Without the ring it waits only in `bed`, which
-/// blocks the thread: the first poll of this future completes it.
-pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance, mut bed: Bed) -> Ending {
+/// Runs a shard on this thread until it is drained. Without the ring it waits only in `parking`,
+/// which blocks the thread: the first poll of this future completes it.
+pub(crate) async fn run(
+    mut shard: Shard<Watch>,
+    mut entrance: Entrance,
+    mut parking: Parking,
+) -> Ending {
     loop {
         if shard.has_work() || entrance.is_due(&shard.clients.net) {
             shard.clients.net.look(Duration::ZERO);
-        } else if shard.port.park(shard.clients.net.rope()) {
-            bed.sleep(&mut shard, &entrance).await;
+        } else if shard.port.park(shard.clients.net.waker()) {
+            parking.sleep(&mut shard, &entrance).await;
             shard.port.unpark();
         }
         let now = Now::read();
@@ -42,16 +46,16 @@ pub(crate) async fn run(mut shard: Shard<Watch>, mut entrance: Entrance, mut bed
     }
 }
 
-/// The place where a shard sleeps.
-pub(crate) enum Bed {
+/// The way in which a shard sleeps.
+pub(crate) enum Parking {
     /// In short naps on its sockets, then in the runtime's ring.
     Ring { alarm: rt::Alarm, poll: rt::RingPoll },
     /// On its sockets alone.
     Epoll,
 }
 
-impl Bed {
-    /// The bed of a shard that `runner` runs.
+impl Parking {
+    /// The place for a shard that `runner` runs.
     pub(crate) fn of(runner: &rt::Runner) -> Self {
         match runner {
             rt::Runner::Ring(_) => {
@@ -65,7 +69,7 @@ impl Bed {
     async fn sleep(&mut self, shard: &mut Shard<Watch>, entrance: &Entrance) {
         let longest = [shard.nap(), entrance.patience()].into_iter().flatten().min();
         let Self::Ring { alarm, poll } = self else {
-            shard.clients.net.look(longest.unwrap_or(NIGHT));
+            shard.clients.net.look(longest.unwrap_or(SLEEP_MAX));
             return;
         };
         let nap = longest.map_or(NAP, |longest| longest.min(NAP));

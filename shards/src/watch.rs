@@ -34,11 +34,11 @@ const END: epoll::EventFlags =
     epoll::EventFlags::RDHUP.union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR);
 
 /// Wakes the shard from another thread, however it sleeps.
-struct BellRope {
+struct BellWaker {
     event: OwnedFd,
 }
 
-impl Wake for BellRope {
+impl Wake for BellWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -52,11 +52,11 @@ impl Wake for BellRope {
 /// The kernel's sockets, and the list of those that are ready.
 pub(crate) struct Watch {
     epoll: OwnedFd,
-    rope: Waker,
+    waker: Waker,
     events: Vec<epoll::Event>,
     ready: Vec<Ready>,
     /// A connection came to a listener.
-    pub(crate) knocked: bool,
+    pub(crate) listener_is_ready: bool,
 }
 
 impl Watch {
@@ -72,10 +72,10 @@ impl Watch {
         epoll::add(&set, &event, data, epoll::EventFlags::IN.union(epoll::EventFlags::ET))?;
         Ok(Self {
             epoll: set,
-            rope: Waker::from(Arc::new(BellRope { event })),
+            waker: Waker::from(Arc::new(BellWaker { event })),
             events: Vec::with_capacity(EVENTS_MAX),
             ready: Vec::new(),
-            knocked: false,
+            listener_is_ready: false,
         })
     }
 
@@ -86,8 +86,8 @@ impl Watch {
     }
 
     /// The waker for the shard's bell.
-    pub(crate) fn rope(&self) -> &Waker {
-        &self.rope
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
     }
 
     /// The descriptor of the set: it is readable when a socket in it is ready.
@@ -109,7 +109,7 @@ impl Watch {
                     let ended = flags.intersects(END);
                     self.ready.push(Ready { slot: Slot(slot), ended });
                 }
-                Err(_) => self.knocked |= event.data.u64() == LISTENER,
+                Err(_) => self.listener_is_ready |= event.data.u64() == LISTENER,
             }
         }
         found > 0

@@ -145,6 +145,30 @@ fn limited(user: u32, memlock: u64, program: &std::path::Path) -> Command {
 }
 
 #[test]
+fn a_port_that_only_root_may_have_is_refused_with_the_cure() {
+    use std::os::unix::fs::PermissionsExt;
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    if first.trim() == "0" {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("stentor");
+    std::fs::copy(env!("CARGO_BIN_EXE_stentor"), &program).unwrap();
+    for path in [folder.path(), &program] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let user = 40_000 + std::process::id() % 10_000;
+    for flags in [["--listen", "127.0.0.1:1", "off"], ["--listen", "127.0.0.1:0", "127.0.0.1:1"]] {
+        let mut command = limited(user, 700 << 10, &program);
+        command.args(["--shards", "1", flags[0], flags[1], "--admin", flags[2]]);
+        let output = command.output().unwrap();
+        let line = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{line}");
+        assert!(line.contains("127.0.0.1:1:") && line.contains("CAP_NET_BIND_SERVICE"), "{line}");
+    }
+}
+
+#[test]
 fn locked_memory_is_counted_for_all_shards_and_for_the_whole_user() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

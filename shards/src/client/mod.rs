@@ -27,7 +27,7 @@ use tally::Tally;
 
 /// After so many sends to single clients, outside of ticks, a request for more waits for the next
 /// turn.
-pub(crate) const TOLD_PER_TURN: usize = 1024;
+pub(crate) const TOLD_PER_TURN: usize = 768;
 
 /// The counts that all shards of a process share; never data.
 #[derive(Debug, Default)]

@@ -110,7 +110,7 @@ impl Entrance {
 
     /// Returns `true` if the shard must look at its listeners before it sleeps.
     pub(crate) fn is_due(&self, net: &Watch) -> bool {
-        self.not_before.is_none() && (net.knocked || self.more)
+        self.not_before.is_none() && (net.listener_is_ready || self.more)
     }
 
     /// The longest time that the shard may sleep; `None` for any time.
@@ -132,7 +132,7 @@ impl Entrance {
         if shard.port.owes_much() {
             return self.pause(now);
         }
-        (self.not_before, self.more, shard.clients.net.knocked) = (None, false, false);
+        (self.not_before, self.more, shard.clients.net.listener_is_ready) = (None, false, false);
         let mut empty = 0;
         while shard.fresh.len() < self.fresh_max {
             let Some(listener) = self.listeners.get(self.next) else { return };
@@ -166,7 +166,7 @@ impl Entrance {
             // The kernel reports events of a socket as long as another process holds it.
             net.forget(&listener);
         }
-        (self.not_before, self.more, net.knocked) = (None, false, false);
+        (self.not_before, self.more, net.listener_is_ready) = (None, false, false);
     }
 }
 

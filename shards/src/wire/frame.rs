@@ -110,7 +110,7 @@ pub(crate) struct Followed {
 
 /// The fields in the header of a client's frame.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
+pub(crate) struct FrameHead {
     pub(crate) opcode: u8,
     pub(crate) mask: [u8; 4],
     pub(crate) len: u64,
@@ -201,7 +201,7 @@ impl Boundary {
     /// Takes the next bytes as far as they are of one kind: the rest of a frame's payload, or one
     /// byte of a header; `tell` is called when the header is complete. Returns the number of bytes
     /// taken, and `None` if there are none.
-    pub(crate) fn step(&mut self, bytes: &[u8], tell: impl FnOnce(Head)) -> Option<usize> {
+    pub(crate) fn step(&mut self, bytes: &[u8], tell: impl FnOnce(FrameHead)) -> Option<usize> {
         let first = *bytes.first()?;
         if self.left > 0 {
             let skip = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
@@ -225,7 +225,7 @@ impl Boundary {
     }
 
     /// Returns the fields of the header, as soon as all of it is there.
-    fn read_header(&self) -> Option<Head> {
+    fn read_header(&self) -> Option<FrameHead> {
         let header = &self.header[..usize::from(self.header_len)];
         let [first, second, rest @ ..] = header else { return None };
         let wide = match second & 0x7f {
@@ -242,7 +242,7 @@ impl Boundary {
             0 => u64::from(second & 0x7f),
             _ => number(len),
         };
-        Some(Head { opcode: first & 0x0f, mask: mask.try_into().unwrap_or_default(), len })
+        Some(FrameHead { opcode: first & 0x0f, mask: mask.try_into().unwrap_or_default(), len })
     }
 
     /// Returns `true` if the next byte is payload.
