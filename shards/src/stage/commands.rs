@@ -14,7 +14,7 @@ use crate::model::id::{ChannelIndex, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
 use crate::model::past::Wanted;
 use crate::net::Net;
-use crate::proof::TokenFault;
+use crate::proof::{Right, TokenFault};
 use crate::rules::Terms;
 use crate::shard::Shard;
 use crate::stage::permit::{Barred, Wish};
@@ -214,7 +214,7 @@ impl<N: Net> Shard<N> {
         id: Option<RequestId>,
     ) -> Result<Flow, Mistake> {
         let (target, id) = self.target(slot, channel.as_deref(), id)?;
-        self.permit_who(slot, &target.channel)
+        self.permit_question(slot, &target.channel, Right::Presence)
             .map_err(|barred| barred_mistake(barred, id.clone()))?;
         let again = id.clone();
         self.ask_who(slot, target.channel, id)
@@ -230,10 +230,8 @@ impl<N: Net> Shard<N> {
         id: Option<RequestId>,
     ) -> Result<Flow, Mistake> {
         let (Target { channel, home, .. }, id) = self.target(slot, channel.as_deref(), id)?;
-        if let Err(barred) = self.permit_history(slot, &channel) {
-            let (code, text) = barred.error();
-            return Err(Mistake::new(code, text, id));
-        }
+        self.permit_question(slot, &channel, Right::History)
+            .map_err(|barred| barred_mistake(barred, id.clone()))?;
         if wanted.since.is_some_and(|since| since.epoch.is_none()) {
             let text = "the epoch is none of this server's";
             return Err(Mistake::new(ErrorCode::WrongEpoch, text, id));

@@ -94,30 +94,22 @@ impl<N: Net> Shard<N> {
         verdict
     }
 
-    /// Judges a question for the members of a channel: members may ask, and clients that may become
-    /// some.
-    pub(crate) fn permit_who(&mut self, slot: Slot, channel: &str) -> Result<(), Barred> {
+    /// Judges a question about a channel: for its members (`Right::Presence`), or for what it has
+    /// kept (`Right::History`). Members may ask, and clients that may become some.
+    pub(crate) fn permit_question(
+        &mut self,
+        slot: Slot,
+        channel: &str,
+        right: Right,
+    ) -> Result<(), Barred> {
         let index = self.rooms.channels.find(channel);
-        let standing = self.standing(slot, index, channel, Right::Presence);
+        let standing = self.standing(slot, index, channel, right);
         let rules = self.rooms.channels.rules();
         let verdict = match rules.terms(channel) {
             None => Err(Denied::UnknownNamespace.into()),
-            Some(terms) if !terms.rules.presence => Err(Barred::NotAvailable),
-            Some(_) if standing.subscribed => Ok(()),
-            Some(terms) => rules.may_subscribe(&terms, channel, standing).map_err(Barred::from),
-        };
-        self.clients.tally.denied += u64::from(verdict.is_err());
-        verdict
-    }
-
-    /// Judges a question for what a channel has kept: members may ask, and clients that may become
-    /// some.
-    pub(crate) fn permit_history(&mut self, slot: Slot, channel: &str) -> Result<(), Barred> {
-        let index = self.rooms.channels.find(channel);
-        let standing = self.standing(slot, index, channel, Right::History);
-        let rules = self.rooms.channels.rules();
-        let verdict = match rules.terms(channel) {
-            None => Err(Denied::UnknownNamespace.into()),
+            Some(terms) if right == Right::Presence && !terms.rules.presence => {
+                Err(Barred::NotAvailable)
+            }
             Some(_) if standing.subscribed => Ok(()),
             Some(terms) => rules.may_subscribe(&terms, channel, standing).map_err(Barred::from),
         };
