@@ -26,6 +26,9 @@ use crate::wire::machine::Machine;
 /// The most parcels of one lane that a turn takes.
 const PARCELS_PER_TURN: usize = 256;
 
+/// The longest sleep of a shard that keeps publications and has nothing else to time.
+const HISTORY_NAP: Duration = Duration::from_secs(1);
+
 /// Everything that one shard owns.
 pub(crate) struct Shard<N: Net> {
     /// Sockets and the clients behind them.
@@ -184,10 +187,11 @@ impl<N: Net> Shard<N> {
         let timed = self.drain.is_some()
             || !self.clients.deadlines.is_empty()
             || !self.clients.outboxes.listed.is_empty()
-            || self.rooms.keeps_any()
             || self.clients.has_ends()
             || (self.clients.open > 0 && !self.clients.config.ping_interval.is_zero());
-        timed.then(|| self.sweep_period())
+        // What a history keeps too long is memory only: nobody is told it.
+        let keeps = self.rooms.keeps_any().then_some(HISTORY_NAP);
+        timed.then(|| self.sweep_period()).or(keeps)
     }
 
     /// Takes what homes have sent, as long as that leaves the asks of this turn their part: a shard
