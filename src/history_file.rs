@@ -108,7 +108,7 @@ impl HistoryFile {
         Ok(())
     }
 
-    /// What is done before another process takes over.
+    /// The preparation for another process that takes over.
     pub(crate) fn prepare(&self, handle: &Handle) -> Prepare {
         let (file, handle) = (self.clone(), handle.clone());
         Prepare(Box::new(move || file.pass_on(&handle)))
@@ -134,10 +134,8 @@ impl HistoryFile {
     }
 
     /// Writes what the shards have left, unless another process has taken over.
-    pub(crate) fn end(&self, endings: &[Ending]) {
-        if self.is_ours() {
-            self.report(self.write(endings.iter().map(|ending| Ok(ending.saved.clone()))));
-        }
+    pub(crate) fn end(&self, endings: Vec<Ending>) {
+        self.report(self.write(endings.into_iter().map(|ending| Ok(ending.saved))));
         self.give_up();
     }
 
@@ -212,7 +210,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("stentor-history-{}", std::process::id()));
         let file = HistoryFile::open(&folder).unwrap();
         assert!(file.read().is_empty(), "there is none yet");
-        file.end(&[Ending::default()]);
+        file.end(vec![Ending::default()]);
         assert!(file.read().is_empty() && folder.join(NAME).exists());
         fs::write(folder.join(NAME), b"STENTOR1 and nothing of it").unwrap();
         assert!(file.read().is_empty());

@@ -220,10 +220,10 @@ fn conclude(
         Ok(endings) => endings,
         Err(error) => return failed(&error),
     };
-    if let Some(history) = history {
-        history.end(&endings);
-    }
     let served: u64 = endings.iter().map(|ending| ending.report.accepts).sum();
+    if let Some(history) = history {
+        history.end(endings);
+    }
     tracing::info!(accepts = served, "drained");
     relieved.map_or(End::Done, End::Relieved)
 }
