@@ -24,7 +24,8 @@ const BYTES_MAX: u64 = 1 << 20;
 
 /// Lays a file over the settings.
 pub(crate) fn read(path: &Path, layered: &mut Layered) -> Result<(), Invalid> {
-    let text = text_in(path).map_err(|error| Invalid(format!("{}: {error}", path.display())))?;
+    let text = text_in(path, BYTES_MAX)
+        .map_err(|error| Invalid(format!("{}: {error}", path.display())))?;
     let place = |at| {
         let (line, column) = position(&text, at);
         format!("{}:{line}:{column}", path.display())
@@ -32,14 +33,21 @@ pub(crate) fn read(path: &Path, layered: &mut Layered) -> Result<(), Invalid> {
     lay(&text, &place, layered).map_err(|(at, why)| Invalid(format!("{}: {why}", place(at))))
 }
 
-/// Reads a file that may be a device, which never ends.
-fn text_in(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > BYTES_MAX {
-        return Err(io::Error::other(format!("it is longer than {BYTES_MAX} bytes")));
+/// Reads a file that may be a device, which never ends: an error behind so many bytes.
+pub(super) fn bytes_in(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("it is longer than {bytes_max} bytes")));
     }
-    Ok(text)
+    Ok(bytes)
+}
+
+/// Reads such a file as text.
+pub(super) fn text_in(path: &Path, bytes_max: u64) -> io::Result<String> {
+    String::from_utf8(bytes_in(path, bytes_max)?).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
+    })
 }
 
 /// A fault, and the byte at which it stands.

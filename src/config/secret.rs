@@ -1,8 +1,8 @@
 //! Secrets that stand in a file of their own, as containers and service managers mount them.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
+
+use super::file::bytes_in;
 
 /// The most bytes that such a file may hold.
 const BYTES_MAX: u64 = 4096;
@@ -17,13 +17,7 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
 /// Reads a secret; one line end behind it is no part of it. The error names the file.
 pub(super) fn text_in(path: &Path) -> Result<String, String> {
     let named = |why: String| format!("{}: {why}", path.display());
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| named(error.to_string()))?;
-    if bytes.len() as u64 > BYTES_MAX {
-        return Err(named(format!("it is longer than {BYTES_MAX} bytes")));
-    }
+    let bytes = bytes_in(path, BYTES_MAX).map_err(|error| named(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|_| named("it is not valid UTF-8".into()))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);

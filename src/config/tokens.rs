@@ -1,7 +1,5 @@
 //! The settings of tokens: the keys that verify them, and what they must say.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +10,7 @@ use stentor_shards::UserFrom;
 use stentor_units::time::show as show_time;
 
 use super::keys::{Key, time};
-use super::secret;
+use super::{file, secret};
 
 /// The most bytes of a file with keys.
 const FILE_BYTES_MAX: u64 = stentor_auth::JWKS_BYTES_MAX as u64;
@@ -141,15 +139,7 @@ fn as_lines(pem: &str) -> String {
 }
 
 fn text_in(path: &Path) -> Result<String, String> {
-    let named = |why: String| format!("{}: {why}", path.display());
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(|error| named(error.to_string()))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(named(format!("it is longer than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok(text)
+    file::text_in(path, FILE_BYTES_MAX).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn jwks(text: &str) -> Result<Jwks, String> {
