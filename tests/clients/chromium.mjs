@@ -1,4 +1,5 @@
 // Chromium with a profile of its own, which is gone when it ends.
+import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,4 +20,16 @@ export async function withBrowser(work, options = {}) {
     await browser.close();
     await rm(profile, { recursive: true, force: true });
   }
+}
+
+// Runs the wanted parts of a script in one browser, or all of them; an error in a page fails its part.
+export async function runParts(parts, wanted, options = {}) {
+  await withBrowser(async (browser) => {
+    const wrong = [];
+    browser.on('weberror', (error) => wrong.push(error.error().stack));
+    for (const name of wanted.length ? wanted : Object.keys(parts)) {
+      await parts[name](browser).catch((error) => { throw new Error(name, { cause: error }); });
+      assert.deepEqual(wrong, [], name);
+    }
+  }, options);
 }

@@ -2,7 +2,7 @@
 // the back/forward cache. Usage: node history_page.mjs http://ADDRESS/ [PART…]; SCREENSHOTS=FOLDER keeps pictures.
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { withBrowser } from './chromium.mjs';
+import { runParts } from './chromium.mjs';
 
 const [address, ...wanted] = process.argv.slice(2);
 const at = (query) => `${address}?${new URLSearchParams(query)}`;
@@ -88,12 +88,4 @@ async function away(browser) {
   await Promise.all([ann.close(), bob.close()]);
 }
 
-const parts = { past, elsewhere, away };
-await withBrowser(async (browser) => {
-  const wrong = [];
-  browser.on('weberror', (error) => wrong.push(error.error().stack));
-  for (const name of wanted.length ? wanted : Object.keys(parts)) {
-    await parts[name](browser).catch((error) => { throw new Error(name, { cause: error }); });
-    assert.deepEqual(wrong, [], name);
-  }
-}, { ignoreDefaultArgs: ['--disable-back-forward-cache'] });
+await runParts({ past, elsewhere, away }, wanted, { ignoreDefaultArgs: ['--disable-back-forward-cache'] });

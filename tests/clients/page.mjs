@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import net from 'node:net';
-import { withBrowser } from './chromium.mjs';
+import { runParts, withBrowser } from './chromium.mjs';
 
 const [address, ...wanted] = process.argv.slice(2);
 const page = new URL(address);
@@ -220,12 +220,4 @@ async function shoot(tab, name) {
   await tab.setViewportSize({ width: 1280, height: 720 });
 }
 
-const parts = { inputMethods, secondTab, duplicatedTab, takenName, underAPath, rightToLeft, tooLong };
-await withBrowser(async (browser) => {
-  const wrong = [];
-  browser.on('weberror', (error) => wrong.push(error.error().stack));
-  for (const name of wanted.length ? wanted : Object.keys(parts)) {
-    await parts[name](browser).catch((error) => { throw new Error(name, { cause: error }); });
-    assert.deepEqual(wrong, [], name);
-  }
-});
+await runParts({ inputMethods, secondTab, duplicatedTab, takenName, underAPath, rightToLeft, tooLong }, wanted);

@@ -1,6 +1,8 @@
 //! What a host does not allow is found before anything starts: `serve`, `check` and `doctor` say
 //! the same, and where `io_uring` is blocked shards sleep in epoll.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -133,7 +135,7 @@ fn idle_shards_take_no_cpu_time() {
 }
 
 /// A command as a user of its own with so much memory to lock, where that can be had.
-fn limited(user: u32, memlock: u64, program: &std::path::Path) -> Command {
+fn limited(user: u32, memlock: u64, program: &Path) -> Command {
     let mut command = Command::new("prlimit");
     command.arg(format!("--memlock={memlock}:{memlock}"));
     if rustix::process::geteuid().is_root() {
@@ -144,19 +146,24 @@ fn limited(user: u32, memlock: u64, program: &std::path::Path) -> Command {
     command
 }
 
+/// A copy of the program in a folder, which every user may run.
+fn program_for_all(folder: &Path) -> PathBuf {
+    let program = folder.join("stentor");
+    std::fs::copy(env!("CARGO_BIN_EXE_stentor"), &program).unwrap();
+    for path in [folder, &program] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    program
+}
+
 #[test]
 fn a_port_that_only_root_may_have_is_refused_with_the_cure() {
-    use std::os::unix::fs::PermissionsExt;
     let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
     if first.trim() == "0" {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("stentor");
-    std::fs::copy(env!("CARGO_BIN_EXE_stentor"), &program).unwrap();
-    for path in [folder.path(), &program] {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-    }
+    let program = program_for_all(folder.path());
     let user = 40_000 + std::process::id() % 10_000;
     for flags in [["--listen", "127.0.0.1:1", "off"], ["--listen", "127.0.0.1:0", "127.0.0.1:1"]] {
         let mut command = limited(user, 700 << 10, &program);
@@ -170,13 +177,8 @@ fn a_port_that_only_root_may_have_is_refused_with_the_cure() {
 
 #[test]
 fn locked_memory_is_counted_for_all_shards_and_for_the_whole_user() {
-    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("stentor");
-    std::fs::copy(env!("CARGO_BIN_EXE_stentor"), &program).unwrap();
-    for path in [folder.path(), &program] {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-    }
+    let program = program_for_all(folder.path());
     let user = 50_000 + std::process::id() % 10_000;
     let check = |memlock: u64| {
         let mut command = limited(user, memlock, &program);
@@ -203,7 +205,7 @@ fn locked_memory_is_counted_for_all_shards_and_for_the_whole_user() {
 }
 
 /// All three commands tell of a take-over for which the memory to lock does not suffice.
-fn is_foretold_by_all(user: u32, program: &std::path::Path) {
+fn is_foretold_by_all(user: u32, program: &Path) {
     let told = |task: &str, memlock: u64| {
         let mut command = limited(user, memlock, program);
         command.args([task, "--shards", "2", "--ring", "required"]);
@@ -229,7 +231,7 @@ fn is_foretold_by_all(user: u32, program: &std::path::Path) {
 #[test]
 fn the_documents_agree_with_the_binary() {
     let read = |name: &str| {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
         std::fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let needs = &facts(&["--ring", "required"])["needs"];
