@@ -1,5 +1,5 @@
-//! What a server says when it is ready: where the page is, how the shards lie, and what this host
-//! can carry.
+//! The log lines of a server that is ready: the address of the page, the cores of the shards, and
+//! the capacity of this host.
 
 use crate::config::{self, Settings};
 use crate::control;

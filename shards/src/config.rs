@@ -237,7 +237,7 @@ impl Config {
         }
     }
 
-    /// What happens to slow clients of channels with these rules.
+    /// The policy for slow clients of channels with these rules.
     pub(crate) fn slow_rules(&self, rules: &ChannelRules) -> SlowRules {
         SlowRules {
             policy: rules.slow_clients.unwrap_or(self.slow_clients),
@@ -245,7 +245,7 @@ impl Config {
         }
     }
 
-    /// What happens to slow clients where no channel is concerned.
+    /// The policy for slow clients where no channel is concerned.
     pub(crate) fn slow_rules_of_server(&self) -> SlowRules {
         SlowRules { policy: self.slow_clients, outbox_bytes: self.outbox_bytes }
     }

@@ -11,7 +11,7 @@ use foldhash::quality::RandomState;
 
 pub use access::{Denied, Standing, Terms};
 
-/// What stands between a namespace and the rest of a channel's name.
+/// The mark between a namespace and the rest of a channel's name.
 const NAMESPACE_END: char = ':';
 
 /// The most namespaces of a server.
@@ -62,10 +62,10 @@ pub enum SlowClients {
     Conflate,
 }
 
-/// What happens to a client that does not take its frames, and when it does.
+/// The policy for a client that does not take its frames, and the bound from which it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlowRules {
-    /// What happens.
+    /// The policy.
     pub(crate) policy: SlowClients,
     /// Most bytes that wait for the client.
     pub(crate) outbox_bytes: usize,
@@ -94,19 +94,19 @@ impl HistoryRules {
 pub struct ChannelRules {
     /// The namespace; empty for channels without one.
     pub name: Arc<str>,
-    /// Who may subscribe.
+    /// The clients that may subscribe.
     pub subscribe: Subscribe,
-    /// Who may publish.
+    /// The clients that may publish.
     pub publish: Publish,
     /// The publications that are kept.
     pub history: HistoryRules,
-    /// Whether a client that comes back gets what it missed.
+    /// `true`: a client that comes back gets what it missed.
     pub recovery: bool,
-    /// Whether clients may ask who is in a channel.
+    /// `true`: clients may ask who is in a channel.
     pub presence: bool,
-    /// Whether clients may hear of joins and leaves.
+    /// `true`: clients may hear of joins and leaves.
     pub join_leave: bool,
-    /// What happens to a slow client; `None`: what `slow-clients` of the server says.
+    /// The policy for slow clients; `None`: the one that `slow-clients` of the server names.
     pub slow_clients: Option<SlowClients>,
     /// Most bytes that wait for a client when a message of this namespace is added; `None`: as many
     /// as for the server.
@@ -146,7 +146,7 @@ pub struct Marks {
     /// The users behind the last of these may subscribe, and nobody else; empty: names list no
     /// users.
     pub user_boundary: String,
-    /// What stands between two such users.
+    /// The mark between two such users.
     pub user_separator: String,
 }
 
@@ -178,7 +178,7 @@ pub enum RulesFault {
         name: &'static str,
         /// Its value.
         mark: String,
-        /// What is wrong with it.
+        /// The fault in it.
         why: &'static str,
     },
     /// Recovery is on, and nothing is kept.

@@ -22,7 +22,7 @@ const ASKING_MAX: usize = 32;
 /// The longest time for a request that has begun to come: it is one write of a few bytes.
 const HEAR_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What the older process does before it passes its sockets on.
+/// The work of the older process before it passes its sockets on.
 pub(crate) struct Prepare(pub(crate) Box<dyn Fn() + Send>);
 
 impl std::fmt::Debug for Prepare {

@@ -1,4 +1,4 @@
-//! What the log shows of a message, and the channel's past as the server's history has it.
+//! Messages as the log shows them, and the channel's past as the server's history has it.
 import { merge } from './log.js';
 
 const HISTORY_MAX = 100;

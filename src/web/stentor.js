@@ -715,7 +715,7 @@ function messages(client, channel, { signal, maxBuffered = 1024, ...options } = 
   };
 }
 
-// ---- options: What an application may choose, and the address that follows from it.
+// ---- options: The choices of an application, and the address that follows from them.
 
 const DEFAULTS = {
   autoConnect: true,

@@ -152,7 +152,7 @@ export class Channel {
     });
   }
 
-  // Who is in a channel already is not told what it missed. One that enters again is.
+  // A member of a channel is not told what it missed; a client that enters it again is.
   #isUnheard({ recovered, epoch, offset }, since) {
     return this.#isGiven && since && recovered === false && epoch === since.epoch
       && offset > since.offset;

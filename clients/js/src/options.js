@@ -1,4 +1,4 @@
-//! What an application may choose, and the address that follows from it.
+//! The choices of an application, and the address that follows from them.
 
 const DEFAULTS = {
   autoConnect: true,

@@ -11,7 +11,7 @@ const encode = (frame) => JSON.stringify(frame, function check(key, value) {
   throw new TypeError('stentor.v1 carries no binary data: send it as text, in base64 for example');
 });
 
-// What is certainly small is not encoded only to be counted.
+// A body that is certainly small is not encoded only to be counted.
 const isOver = (text, max) => text.length * 3 > max && new TextEncoder().encode(text).length > max;
 
 /**

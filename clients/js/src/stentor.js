@@ -62,7 +62,7 @@ export class Stentor extends Events {
   get channels() { return [...this.#channels.keys()]; }
   get queued() { return this.#state === 'connected' ? 0 : this.#requests.size; }
 
-  // What a socket that is closing takes would be lost, so it waits for the next one instead.
+  // A message given to a closing socket would be lost: it waits for the next one instead.
   get #up() { return this.#state === 'connected' && !(this.#ws.readyState > 1); }
 
   get #isTrying() { return this.#state !== 'disconnected' && !this.#timers.has('retry'); }
@@ -223,7 +223,7 @@ export class Stentor extends Events {
     emit(this, 'state', { state: 'connecting', attempt: this.#attempt, retryInMs: null });
   }
 
-  // Who is in a channel from the start cannot recover it: the join that names `since` comes later.
+  // A member from the start cannot recover the channel: the join that names `since` comes later.
   get #dialled() {
     const isKnown = this.position(this.#url.searchParams.get('channel'));
     return isKnown ? without(this.#url, 'channel') : this.#url;

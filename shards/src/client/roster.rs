@@ -108,7 +108,7 @@ pub(crate) struct Extra {
     brief: Option<Box<Brief>>,
 }
 
-/// What a client may still publish into a namespace that has a rate of its own.
+/// The rest of a client's rate in a namespace that has one of its own.
 #[derive(Debug)]
 pub(crate) struct NamespaceRate {
     pub(crate) rules: Arc<ChannelRules>,

@@ -1,4 +1,4 @@
-//! What is said about the past of a channel: positions that clients name, and parts of its history.
+//! The past of a channel: positions that clients name, and parts of its history.
 
 use std::sync::Arc;
 

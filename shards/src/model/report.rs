@@ -24,7 +24,7 @@ pub struct Here {
 pub struct Ending {
     /// Its last report.
     pub report: Report,
-    /// What its channels have kept.
+    /// The histories of its channels.
     pub saved: Saved,
 }
 

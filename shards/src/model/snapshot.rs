@@ -62,7 +62,7 @@ pub struct Saved {
 pub struct Damaged {
     /// Where.
     pub at: usize,
-    /// What is wrong there.
+    /// The fault there.
     pub why: &'static str,
 }
 
@@ -167,7 +167,7 @@ fn put_publication(out: &mut Vec<u8>, publication: &Publication) {
     put_bytes(out, payload);
 }
 
-/// What is left of some bytes.
+/// The unread rest of some bytes.
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,

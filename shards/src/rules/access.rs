@@ -147,7 +147,7 @@ impl Rules {
         }
     }
 
-    /// What the name of a channel says about anybody who wants something of it.
+    /// Applies the conditions in a channel's name, which hold for every request.
     fn check_name(&self, terms: &Terms, channel: &str, client: Standing<'_>) -> Result<(), Denied> {
         if terms.is_gone() {
             return Err(Denied::UnknownNamespace);

@@ -113,7 +113,7 @@ fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<S
     let mut next: HashMap<&str, Option<u64>> = HashMap::new();
     let is_member = client.wish.since.is_none() && client.wish.last.is_none();
     next.extend(client.wish.channel.filter(|_| is_member).map(|channel| (channel, None)));
-    // What it was told of channels that it is no member of: a part of what it missed.
+    // Messages of channels that it is no member of: a part of those that it missed.
     let mut missed: HashMap<&str, Vec<u64>> = HashMap::new();
     for heard in heard {
         match heard {

@@ -30,7 +30,7 @@ const LISTS_KEPT: usize = 4096;
 #[derive(Debug)]
 struct Frames {
     shape: Shape,
-    /// What happens to a client that is too slow for them.
+    /// The policy for a client that is too slow for them.
     slow: SlowRules,
     bytes: Range<usize>,
     /// The place of their ends in the list of ends. An end counts from the buffer's start.

@@ -8,7 +8,7 @@ use super::http::{Head, Limits};
 use super::name::check_name;
 use crate::config::UserFrom;
 
-/// What stands before a token in the list of subprotocols. A token consists of characters that may
+/// The mark before a token in the list of subprotocols. A token consists of characters that may
 /// stand there, and browsers can send no other header.
 pub(crate) const SUBPROTOCOL: &str = "stentor.token.";
 

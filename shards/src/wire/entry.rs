@@ -18,7 +18,7 @@ pub(crate) struct Entry {
     /// The channels of which the client is a member from the start. Requests that name no channel
     /// mean the first one.
     pub(crate) channels: Vec<Arc<str>>,
-    /// What it is told of its first channel before the live messages.
+    /// The older messages of its first channel that it is told before the live ones.
     pub(crate) behind: Option<Behind>,
     /// The client's own messages come back to it.
     pub(crate) echo: bool,

@@ -28,7 +28,7 @@ pub(crate) const SEQUENCE: u8 = 0x30;
 /// A public key as `SubjectPublicKeyInfo` has it.
 pub(crate) struct PublicKey<'a> {
     pub(crate) algorithm: &'a [u8],
-    /// What follows the algorithm, such as the curve.
+    /// The part behind the algorithm, such as the curve.
     pub(crate) parameters: &'a [u8],
     pub(crate) key: &'a [u8],
 }
