@@ -199,3 +199,30 @@ fn kept_publications_share_the_name_of_their_channel() {
     assert_eq!(page.publications.len(), 2);
     assert!(page.publications.iter().all(|one| Arc::ptr_eq(&one.channel, &channel.name)));
 }
+
+#[test]
+fn a_client_hears_what_it_says_behind_its_join_of_a_channel_without_history() {
+    let mut shards = Shards::new(2, Config::with_cores(Vec::new()), 1);
+    let channel = channel_of(&shards, 1);
+    let member = come(&mut shards, 1, Wish { channel: Some(channel), ..JSON });
+    publish(&mut shards, &member, channel, 3);
+    for (offset, all_heard) in [(1, false), (4, true)] {
+        let mut client = come(&mut shards, 0, JSON);
+        // Its shard is not subscribed yet: the message may be numbered before the join is done.
+        client.ask(&join(&shards, 1, channel, offset));
+        client.ask(&format!(r#"{{"type":"publish","channel":"{channel}","body":"own"}}"#));
+        for _ in 0..3 {
+            shards.turn(0);
+        }
+        shards.come_to_rest(|| {});
+        let next = at_home(&shards, 1, channel).order.newest.offset;
+        assert_eq!(messages(&client), [next], "{:?}", client.heard());
+        let verdict = |one: &Heard| match one {
+            Heard::Joined { recovered: Some((_, told)), .. } => *told == all_heard,
+            _ => false,
+        };
+        assert!(client.heard().iter().any(verdict), "{:?}", client.heard());
+        client.goodbye();
+        shards.come_to_rest(|| {});
+    }
+}

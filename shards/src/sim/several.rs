@@ -1,10 +1,14 @@
 //! A turn for clients of several channels and shapes, and for several requests of one client.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::books::check_books;
 use super::client::{Client, Wish};
 use super::run::Shards;
 use crate::config::{Config, DuplicateUser};
 use crate::net::SLICES_MAX;
+use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
 
 fn come(shards: &mut Shards, shard: usize, wish: Wish) -> Client {
     let (stream, client) = Client::connect(wish, usize::MAX);
@@ -89,7 +93,8 @@ fn watchers_of_every_dialect_hear_of_a_newcomer_and_others_do_not() {
         client.ask(&format!(r#"{{"type":"join","channel":"hall","presence":{presence}}}"#));
         shards.come_to_rest(|| {});
     }
-    let newcomer = come(&mut shards, 1, Wish { channel: Some("hall"), lines: true, ..json });
+    let newcomer =
+        come(&mut shards, 1, Wish { channel: Some("hall"), lines: true, ..Wish::default() });
     shards.come_to_rest(|| {});
     let id = shards.all[1].clients.roster.iter().next().map(|(slot, _)| slot).unwrap();
     let id = format!("\"{}\"", shards.all[1].clients.roster.id(id));
@@ -120,7 +125,11 @@ fn a_client_is_answered_in_the_order_of_its_requests() {
 /// Also while the shard waits for the home: for its subscription, or for what the client missed.
 #[test]
 fn a_leave_behind_a_join_always_wins() {
-    let mut shards = shards(|_| {});
+    let mut shards = shards(|config| {
+        let history = HistoryRules { size: 9, ttl: Duration::from_mins(1), bytes: 1 << 20 };
+        let rules = ChannelRules { history, ..ChannelRules::open("") };
+        config.rules = Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap());
+    });
     let json = Wish { json: true, ..Wish::default() };
     let home = |name: &String| shards.all[0].port.mesh.home_of(&**name).index();
     let names = (0..).map(|number| format!("room{number}"));

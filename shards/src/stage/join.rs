@@ -100,9 +100,25 @@ impl<N: Net> Shard<N> {
         match join.since {
             // A member hears everything already: nothing is told again, and nothing left out.
             Some(_) if is_member => self.finish_join(slot, index, &join, Some(false)),
+            Some(since) if let Some(all_heard) = self.hears_all_behind(index, since) => {
+                self.finish_join(slot, index, &join, Some(all_heard));
+            }
             Some(since) => self.begin_recall(slot, index, Behind::Since(since), join),
             None => self.finish_join(slot, index, &join, None),
         }
+    }
+
+    /// Returns whether a client at a position has missed nothing, where the home need not be
+    /// asked: a channel without history tells nobody what was missed. So the client hears what it
+    /// publishes right behind its join.
+    fn hears_all_behind(&self, index: ChannelIndex, since: Since) -> Option<bool> {
+        let channel = self.rooms.channels.get(index);
+        let Position { epoch, offset } = channel.fanned;
+        let same = since.epoch == Some(epoch);
+        // A client of another shard may have heard what has not left here yet.
+        let is_ahead = same && since.offset > offset;
+        let asks = channel.terms.rules.history.is_on() || is_ahead;
+        (!asks).then_some(same && since.offset == offset)
     }
 
     /// Takes a page of what a client missed. Behind the last one it sits down.
