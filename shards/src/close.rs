@@ -40,10 +40,14 @@ pub(crate) enum CloseReason {
     Expired,
     /// Its token was revoked.
     Revoked,
+    /// It did not say in time who it is, in a dialect that has a command for it.
+    Stale,
+    /// It said who it is too late, or twice.
+    Disorderly,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Goodbye,
         Self::Gone,
         Self::Drain,
@@ -62,6 +66,8 @@ impl CloseReason {
         Self::Denied,
         Self::Expired,
         Self::Revoked,
+        Self::Stale,
+        Self::Disorderly,
     ];
 
     pub(crate) fn index(self) -> usize {
@@ -89,6 +95,9 @@ impl CloseReason {
             Self::Denied => (Some(3507), "permission denied", "denied"),
             Self::Expired => (Some(3005), "expired", "expired"),
             Self::Revoked => (Some(3502), "revoked", "revoked"),
+            // The native dialects have no command that says it.
+            Self::Stale => (None, "", "stale"),
+            Self::Disorderly => (None, "", "disorderly"),
         }
     }
 

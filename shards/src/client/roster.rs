@@ -53,6 +53,18 @@ pub(crate) struct Seat {
 pub(crate) enum Answer {
     /// The answer to an HTTP request for a WebSocket, with the answer to its key.
     Http { accept: String },
+    /// Events of its dialect, behind the 101.
+    Event { id: Option<RequestId> },
+}
+
+impl Answer {
+    /// Returns the id of the command that is answered.
+    pub(crate) fn id(&self) -> Option<&RequestId> {
+        match self {
+            Self::Http { .. } => None,
+            Self::Event { id } => id.as_ref(),
+        }
+    }
 }
 
 /// An admission that is not decided yet: it waits for the answers of homes and owners.

@@ -16,6 +16,10 @@ pub(crate) enum Phase {
     Closing,
     /// Refused: the client may read the answer before the socket goes.
     Lingering,
+    /// The 101 is out, and the client has not said yet who it is.
+    Upgraded,
+    /// It has said so, and waits for the answers of homes and owners.
+    Connecting,
 }
 
 /// A set of facts that hold beside the phase.
@@ -72,12 +76,24 @@ impl State {
             2 => Phase::Waiting,
             3 => Phase::Open,
             4 => Phase::Closing,
-            _ => Phase::Lingering,
+            5 => Phase::Lingering,
+            6 => Phase::Upgraded,
+            _ => Phase::Connecting,
         }
     }
 
     pub(crate) fn is_open(self) -> bool {
         self.0 & PHASE == Phase::Open as u16
+    }
+
+    /// Returns `true` if the 101 is out and our close frame is not due: frames may be sent.
+    pub(crate) fn is_upgraded(self) -> bool {
+        matches!(self.phase(), Phase::Open | Phase::Upgraded | Phase::Connecting)
+    }
+
+    /// Returns `true` if the answers of homes and owners decide about the client.
+    pub(crate) fn is_waiting(self) -> bool {
+        matches!(self.phase(), Phase::Waiting | Phase::Connecting)
     }
 
     /// Returns `true` if our close frame is sent or due: nothing else may be sent.
@@ -100,16 +116,24 @@ impl State {
         self.0 & flags.0 != 0
     }
 
-    /// The request is complete, and waits for homes and owners.
-    pub(crate) fn wait(&mut self) {
+    /// The 101 goes out before the client has said who it is.
+    pub(crate) fn upgrade(&mut self) {
         debug_assert_eq!(self.phase(), Phase::Handshake);
-        self.go_to(Phase::Waiting);
+        self.go_to(Phase::Upgraded);
+        self.check();
+    }
+
+    /// The client's facts are complete, and wait for homes and owners.
+    pub(crate) fn wait(&mut self) {
+        debug_assert!(matches!(self.phase(), Phase::Handshake | Phase::Upgraded));
+        let is_upgraded = self.phase() == Phase::Upgraded;
+        self.go_to(if is_upgraded { Phase::Connecting } else { Phase::Waiting });
         self.check();
     }
 
     /// The client is admitted.
     pub(crate) fn open(&mut self, echo: bool) {
-        debug_assert_eq!(self.phase(), Phase::Waiting);
+        debug_assert!(self.is_waiting());
         self.go_to(Phase::Open);
         self.put(Flags::NO_ECHO, !echo);
         self.check();
@@ -117,7 +141,7 @@ impl State {
 
     /// The client has given up its seats, and is told nothing but its last word.
     pub(crate) fn close(&mut self) {
-        debug_assert!(self.is_open());
+        debug_assert!(self.is_upgraded());
         self.go_to(Phase::Closing);
         self.put(Flags::NO_ECHO.union(Flags::PINGED), false);
         self.check();
@@ -226,7 +250,7 @@ impl State {
 
     /// Holds the phase against the flags.
     pub(crate) fn check(self) {
-        let with_words = matches!(self.phase(), Phase::Open | Phase::Closing);
+        let with_words = self.is_upgraded() || self.phase() == Phase::Closing;
         debug_assert!(!self.is_any(Flags::BLOCKED) || self.is_any(Flags::LISTED), "{self:?}");
         debug_assert!(
             self.is_open() || !self.is_any(Flags::MANY.union(Flags::NO_ECHO).union(Flags::PINGED)),
@@ -251,6 +275,21 @@ mod tests {
         state.open(false);
         assert!(state.is_open_without(Flags::MANY) && !state.is_open_without(both));
         assert!(state.is_any(both) && !state.is_any(Flags::MANY));
+    }
+
+    #[test]
+    fn a_client_may_be_told_before_it_has_said_who_it_is() {
+        let mut state = State::ACCEPTED;
+        state.upgrade();
+        assert!(state.is_upgraded() && !state.is_open() && !state.is_waiting());
+        state.hold();
+        state.wait();
+        assert!(state.is_upgraded() && state.is_waiting());
+        state.open(true);
+        assert!(state.is_open() && !state.is_waiting());
+        let mut other = State::ACCEPTED;
+        other.wait();
+        assert!(other.is_waiting() && !other.is_upgraded(), "no 101 is out");
     }
 
     #[test]

@@ -106,6 +106,7 @@ impl Rooms {
             user: USERS.get(input.below(USERS.len() + 1)).copied(),
             json,
             lines: false,
+            late: false,
             echoless: input.below(4) == 0,
             joined: input.below(4) == 0,
             peer: Some(([10, 0, 0, input.byte() % 2], 1).into()),

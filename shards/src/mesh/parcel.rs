@@ -172,13 +172,6 @@ pub(crate) enum Deliver {
     Instruction(Instruction),
 }
 
-impl Deliver {
-    /// Returns `true` if connections that wait may become clients by it, or be refused.
-    pub(crate) fn lets_in(&self) -> bool {
-        matches!(self, Self::Subscribed { .. } | Self::Unsubscribable { .. } | Self::Claimed { .. })
-    }
-}
-
 /// The clients that a wish of the control plane is about.
 #[derive(Debug, Clone)]
 pub(crate) enum Whom {

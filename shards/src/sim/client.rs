@@ -40,6 +40,8 @@ pub(crate) struct Wish {
     pub(crate) json: bool,
     /// It speaks the test dialect.
     pub(crate) lines: bool,
+    /// It does not say who it is with its first words.
+    pub(crate) late: bool,
     pub(crate) echoless: bool,
     pub(crate) joined: bool,
     /// The position behind which it wants to be told of its channel.
@@ -84,7 +86,17 @@ impl Client {
     pub(crate) fn connect(wish: Wish, room: usize) -> (SimStream, Self) {
         let (stream, client) = Self::silent(wish, room);
         client.send(wish.head().as_bytes());
+        if wish.lines && !wish.late {
+            client.say_who_it_is();
+        }
         (stream, client)
+    }
+
+    /// Sends the first request of the test dialect.
+    pub(crate) fn say_who_it_is(&self) {
+        let Wish { channel, user, .. } = self.wish;
+        let user = user.unwrap_or_default().as_bytes();
+        self.send_frame(2, &request(b'c', channel.unwrap_or_default(), user));
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) {
@@ -184,7 +196,11 @@ impl Client {
     /// Returns `true` if it is connected, as far as both sides know.
     pub(crate) fn stayed(&self) -> bool {
         let open = World::with(self.fd, |socket| socket.outbound.starts_with(b"HTTP/1.1 101"));
-        !self.over && !self.is_closed() && open && !self.frames().iter().any(|f| f.opcode == 8)
+        let frames = self.frames();
+        // One that has not said who it is, is in no channel.
+        let greeted =
+            !self.wish.lines || frames.iter().any(|frame| frame.payload.starts_with(b"w"));
+        !self.over && !self.is_closed() && open && greeted && !frames.iter().any(|f| f.opcode == 8)
     }
 
     /// Returns `true` if the server has closed the connection.
@@ -285,8 +301,10 @@ fn understand_line(line: &[u8]) -> Heard {
 impl Wish {
     /// The request head that says it.
     pub(crate) fn head(&self) -> String {
-        let channel = self.channel.map(|channel| format!("channel={channel}&"));
-        let user = self.user.map(|user| format!("user={user}&"));
+        // The test dialect names both by its first request.
+        let by_url = |name: Option<&'static str>| name.filter(|_| !self.lines);
+        let channel = by_url(self.channel).map(|channel| format!("channel={channel}&"));
+        let user = by_url(self.user).map(|user| format!("user={user}&"));
         let echo = if self.echoless { "echo=false&" } else { "" };
         let since = self.since.map(|(epoch, offset)| format!("since={epoch}:{offset}&"));
         let last = self.last.map(|count| format!("history={count}&"));

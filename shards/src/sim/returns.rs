@@ -17,6 +17,7 @@ const JSON: Wish = Wish {
     user: None,
     json: true,
     lines: false,
+    late: false,
     echoless: false,
     joined: false,
     since: None,

@@ -136,7 +136,8 @@ impl Run {
             1 => (None, u32::try_from(self.dice.below(12)).ok()),
             _ => (None, None),
         };
-        let wish = Wish { channel, user, json, lines, echoless, joined, since, last, peer };
+        let late = lines && self.dice.below(4) == 0;
+        let wish = Wish { channel, user, json, lines, late, echoless, joined, since, last, peer };
         let (stream, client) = Client::connect(wish, 4_000);
         self.shards.accept(shard, stream);
         self.clients.push(client);
@@ -189,6 +190,10 @@ impl Run {
         let index = self.dice.below(self.clients.len());
         let client = &self.clients[index];
         if client.wish.lines {
+            // Once more than it may, now and then.
+            if self.dice.below(if client.wish.late { 2 } else { 6 }) == 0 {
+                return client.say_who_it_is();
+            }
             let kind = [b'j', b'l', b'x'][self.dice.below(3)];
             return client.ask_in_lines(kind, CHANNELS[self.dice.below(CHANNELS.len())]);
         }

@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::client::state::Phase;
 use crate::home::claims::owner_of;
 use crate::mesh::parcel::{Ask, Claim};
 use crate::model::channel::{Subscription, Waiter};
@@ -29,8 +28,7 @@ impl<N: Net> Shard<N> {
         if let Some(address) = entry.address {
             self.clients.roster.tell_address(slot, address);
         }
-        if let Some(refusal) = self.find_fault(entry) {
-            self.notice_refusal(slot, &refusal, entry);
+        if let Some(refusal) = self.find_fault(slot, entry) {
             return Admission::Refused(refusal);
         }
         if let Err(refusal) = self.prove(slot, entry) {
@@ -60,8 +58,14 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Returns the refusal of a request that needs no answer of another shard, if there is one.
-    fn find_fault(&self, entry: &Entry) -> Option<Refusal> {
+    /// Returns the refusal of an entry whatever its client says of itself, if there is one.
+    pub(crate) fn find_fault(&self, slot: Slot, entry: &Entry) -> Option<Refusal> {
+        let refusal = self.fault_of(entry)?;
+        self.notice_refusal(slot, &refusal, entry);
+        Some(refusal)
+    }
+
+    fn fault_of(&self, entry: &Entry) -> Option<Refusal> {
         let config = &self.clients.config;
         // With a successor at the listeners, this one came before: it is told to go like the rest.
         if self.drain.is_some() && !self.has_successor() {
@@ -132,7 +136,7 @@ impl<N: Net> Shard<N> {
     /// An owner has decided about a claim.
     pub(crate) fn take_claimed(&mut self, client: ClientId, claim: &Claim, verdict: Verdict) {
         let Some(slot) = self.clients.roster.slot_of(client) else { return };
-        if self.clients.roster.phase(slot) != Phase::Waiting {
+        if !self.clients.roster.state(slot).is_waiting() {
             return;
         }
         if verdict == Verdict::Refused {

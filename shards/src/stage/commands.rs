@@ -29,12 +29,15 @@ impl Weight {
     fn of(command: &Command<'_>) -> Self {
         match command {
             Command::Publish { .. } | Command::Ping { .. } | Command::Heartbeat => Self::Light,
-            // A signature costs as much to verify as many messages to send.
-            Command::Join { token: Some(_), .. } => Self::Heaviest,
-            Command::Direct { .. } | Command::Join { .. } | Command::Leave { .. } => Self::Heavy,
-            Command::Who { .. } | Command::History { .. } | Command::Refresh { .. } => {
-                Self::Heaviest
+            Command::Direct { .. } | Command::Join { token: None, .. } | Command::Leave { .. } => {
+                Self::Heavy
             }
+            // A signature costs as much to verify as many messages to send.
+            Command::Join { token: Some(_), .. }
+            | Command::Connect(_)
+            | Command::Who { .. }
+            | Command::History { .. }
+            | Command::Refresh { .. } => Self::Heaviest,
         }
     }
 }
@@ -67,6 +70,8 @@ impl<N: Net> Shard<N> {
     pub(crate) fn perform(&mut self, slot: Slot, command: Command<'_>) -> (Flow, Weight) {
         let weight = Weight::of(&command);
         let done = match command {
+            // The session has kept it from here, as it is the first command of all or a mistake.
+            Command::Connect(_) => Ok(Flow::Over(CloseReason::Disorderly)),
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
             Command::Join { channel, presence, since, token, id } => {

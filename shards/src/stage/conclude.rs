@@ -18,7 +18,6 @@ use crate::model::message::Position;
 use crate::model::past::Behind;
 use crate::net::Net;
 use crate::shard::Shard;
-use crate::wire::entry::Entry;
 use crate::wire::event::{Event, Welcome};
 use crate::wire::http::{self, Start};
 use crate::wire::machine::Machine;
@@ -51,24 +50,19 @@ impl<N: Net> Shard<N> {
         match outcome {
             Admission::Admitted => self.welcome_behind(slot, pending),
             Admission::Refused(refusal) => {
-                self.give_up_channels(&pending.entry);
+                self.keep_pending(slot, pending);
                 self.refuse(slot, &refusal);
             }
             Admission::Waiting(awaited) => {
                 pending.awaited = awaited;
-                if let Some(client) = self.clients.roster.get_mut(slot) {
-                    client.brief().pending = Some(Box::new(pending));
-                }
+                self.keep_pending(slot, pending);
             }
         }
     }
 
-    /// The client may have been the only reason for this shard to subscribe to its channels.
-    fn give_up_channels(&mut self, entry: &Entry) {
-        for name in &entry.channels {
-            if let Some(index) = self.rooms.channels.find(name) {
-                self.rooms.note_emptied(index);
-            }
+    fn keep_pending(&mut self, slot: Slot, pending: Pending) {
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.brief().pending = Some(Box::new(pending));
         }
     }
 
@@ -79,9 +73,7 @@ impl<N: Net> Shard<N> {
         let Some((behind, index)) = pending.entry.behind.take().zip(index) else {
             return self.welcome(slot, pending, None);
         };
-        if let Some(client) = self.clients.roster.get_mut(slot) {
-            client.brief().pending = Some(Box::new(pending));
-        }
+        self.keep_pending(slot, pending);
         let since = match behind {
             Behind::Since(since) => Some(since),
             Behind::Last(_) | Behind::Rest(_) => None,
@@ -148,12 +140,14 @@ impl<N: Net> Shard<N> {
             ping_interval: config.ping_interval,
             pong_timeout: config.pong_timeout,
             message_bytes: config.message_bytes,
+            id: answer.id(),
         });
         self.clients.say_together(slot, |clients| {
-            let Answer::Http { accept } = &answer;
-            let mut head = Vec::with_capacity(HEAD_BYTES);
-            http::put_switching(&mut head, accept, entry.dialect, start);
-            clients.emit(slot, &head);
+            if let Answer::Http { accept } = &answer {
+                let mut head = Vec::with_capacity(HEAD_BYTES);
+                http::put_switching(&mut head, accept, entry.dialect, start);
+                clients.emit(slot, &head);
+            }
             clients.tell(slot, &welcome);
             // The greeting names the first.
             for &(channel, position) in channels.iter().skip(1) {
@@ -175,13 +169,14 @@ impl<N: Net> Shard<N> {
     }
 
     /// Keeps the bytes that a client sent before it was in, for the session to look at next.
-    fn keep_first_words(&mut self, slot: Slot, rest: Bytes) {
-        if !rest.is_empty()
-            && let Some(client) = self.clients.roster.get_mut(slot)
-        {
+    pub(crate) fn keep_first_words(&mut self, slot: Slot, rest: Bytes) {
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        if !rest.is_empty() {
             let mut machine = Machine::new(self.websocket);
             machine.rest = rest;
             client.machine = Some(Box::new(machine));
+        }
+        if client.machine.is_some() {
             self.clients.roster.state_mut(slot).set_more(true);
         }
         // Bytes that came while the request waited have rung already, to no effect.
@@ -193,6 +188,9 @@ impl<N: Net> Clients<N> {
     /// Collects all that one client is told meanwhile, and sends it at once. Another client may be
     /// speaking: its replies wait for their own send.
     fn say_together(&mut self, slot: Slot, say: impl FnOnce(&mut Self)) {
+        if self.speaker.slot == Some(slot) {
+            return say(self);
+        }
         let speaking = self.speaker.slot.is_some();
         let speaker = speaking.then(|| std::mem::take(&mut self.speaker));
         self.speaker.slot = Some(slot);

@@ -3,7 +3,6 @@
 //! A home's answers to its own shard travel as parcels as well. The caller of a stage that may have
 //! caused some calls [`Shard::settle`] after it.
 
-use crate::client::state::Phase;
 use crate::mesh::parcel::{Ask, Deliver, Outcome};
 use crate::model::channel::{NoChannel, Subscription, Waiter};
 use crate::model::id::{ClientId, RequestId};
@@ -20,8 +19,6 @@ impl<N: Net> Shard<N> {
     pub(crate) fn settle(&mut self) {
         loop {
             if let Some(parcel) = self.port.next_own_deliver() {
-                let speaks = self.clients.speaker.slot.is_some();
-                debug_assert!(!speaks || !parcel.lets_in(), "nobody comes in while another speaks");
                 self.take_deliver(parcel);
             } else if let Some(ask) = self.port.next_own_ask() {
                 self.take_ask(ask);
@@ -99,7 +96,7 @@ impl<N: Net> Shard<N> {
             let Some(slot) = self.clients.roster.slot_of(client) else { continue };
             match join {
                 // It may have been refused for another reason meanwhile.
-                None if self.clients.roster.phase(slot) == Phase::Waiting => {
+                None if self.clients.roster.state(slot).is_waiting() => {
                     self.refuse(slot, &Refusal::of(why, channel));
                 }
                 None => {}

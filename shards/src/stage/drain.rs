@@ -70,7 +70,7 @@ impl<N: Net> Shard<N> {
 
     /// Closes the clients that came in while the drain began, on a slot that was passed already.
     fn close_the_rest(&mut self) {
-        if self.clients.open == 0 {
+        if self.clients.roster.len() == 0 {
             return;
         }
         for slot in 0..self.clients.roster.slots() {
@@ -78,10 +78,10 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Closes a client if it is open. Returns `true` if it was.
+    /// Closes a client that has its 101. Returns `true` if it was open.
     fn send_on_its_way(&mut self, slot: Slot) -> bool {
         let open = self.clients.roster.state(slot).is_open();
-        if open {
+        if self.clients.roster.state(slot).is_upgraded() {
             self.close(slot, CloseReason::Drain);
         }
         open

@@ -49,6 +49,9 @@ impl<N: Net> Shard<N> {
             Parsed::Upgrade(upgrade) => {
                 let Upgrade { head_len, accept, entry } = *upgrade;
                 let rest = Bytes::copy_from_slice(&request[head_len..]);
+                if entry.dialect.connects_by_command() {
+                    return self.upgrade(slot, entry, &accept, rest);
+                }
                 let answer = Answer::Http { accept };
                 let mut pending = Pending { entry, answer, awaited: 0, replaces: false, rest };
                 let outcome = self.admit(slot, &mut pending.entry);

@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use bytes::BytesMut;
 
+use crate::client::roster::Answer;
 use crate::client::state::{Flags, Phase};
 use crate::close::CloseReason;
 use crate::home::claims::owner_of;
@@ -12,6 +13,7 @@ use crate::mesh::parcel::{Ask, Claim};
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
+use crate::wire::event::Event;
 use crate::wire::frame::put_close;
 use crate::wire::refusal::Refusal;
 
@@ -23,16 +25,16 @@ impl<N: Net> Shard<N> {
     /// walks over clients.
     pub(crate) fn close(&mut self, slot: Slot, reason: CloseReason) {
         match self.clients.roster.phase(slot) {
-            Phase::Open => {
+            Phase::Waiting | Phase::Connecting if reason == CloseReason::Replaced => {
+                self.refuse(slot, &Refusal::UserTaken);
+            }
+            Phase::Open | Phase::Upgraded | Phase::Connecting => {
                 let last_word = self.clients.dialect(slot).close(reason);
                 self.depart(slot, reason);
                 match last_word {
                     Some((code, text)) => self.say_last_word(slot, reason, (code, text)),
                     None => self.remove(slot),
                 }
-            }
-            Phase::Waiting if reason == CloseReason::Replaced => {
-                self.refuse(slot, &Refusal::UserTaken);
             }
             Phase::Handshake | Phase::Waiting => {
                 self.abandon(slot);
@@ -44,21 +46,26 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Takes an open client out of everything but its socket.
+    /// Takes a client that has its 101 out of everything but its socket.
     fn depart(&mut self, slot: Slot, reason: CloseReason) {
         self.clients.tally.closes[reason.index()] += 1;
-        self.rise_from_all(slot);
-        self.release_claims(slot);
+        if self.clients.roster.state(slot).is_open() {
+            self.rise_from_all(slot);
+            self.release_claims(slot);
+            self.clients.count_gone();
+            self.clients.forget_end(slot);
+        } else {
+            self.abandon(slot);
+        }
         self.clients.roster.state_mut(slot).close();
-        self.clients.count_gone();
-        self.clients.forget_end(slot);
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.extra = None;
         }
     }
 
-    /// Releases the claims and the subscription of a request that was not granted yet.
-    pub(crate) fn abandon(&mut self, slot: Slot) {
+    /// Releases the claims and the subscriptions of an entry that was not granted yet. Returns the
+    /// form in which the client would have been told the outcome.
+    pub(crate) fn abandon(&mut self, slot: Slot) -> Option<Answer> {
         self.forget_recalls(slot);
         let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
         let pending = brief.and_then(|brief| brief.pending.take());
@@ -69,6 +76,7 @@ impl<N: Net> Shard<N> {
             }
         }
         self.release_claims(slot);
+        pending.map(|pending| pending.answer)
     }
 
     /// Releases the client's claims at owners.
@@ -113,7 +121,7 @@ impl<N: Net> Shard<N> {
     /// The client has said goodbye: `answer` is what the protocol machine answers, unless we had
     /// spoken first.
     pub(crate) fn say_goodbye(&mut self, slot: Slot, answer: &[u8]) {
-        if self.clients.roster.state(slot).is_open() {
+        if self.clients.roster.state(slot).is_upgraded() {
             self.clients.emit(slot, answer);
             self.depart(slot, CloseReason::Goodbye);
             self.clients.set_deadline(slot, self.clients.config.close_timeout);
@@ -128,7 +136,10 @@ impl<N: Net> Shard<N> {
     /// Sends a refusal, and leaves the client a moment to read it.
     pub(crate) fn refuse(&mut self, slot: Slot, refusal: &Refusal) {
         self.clients.count_refusal(refusal);
-        self.abandon(slot);
+        let answer = self.abandon(slot);
+        if self.clients.roster.state(slot).is_upgraded() {
+            return self.refuse_behind_the_101(slot, refusal, answer.as_ref());
+        }
         let response = refusal.response();
         let hot = self.clients.roster.hot(slot);
         // A part that does not fit into the buffer of a new socket is lost: nobody waits for it.
@@ -140,6 +151,23 @@ impl<N: Net> Shard<N> {
         }
         self.clients.set_deadline(slot, self.clients.config.close_timeout);
         self.clients.net.mark_ready(slot);
+    }
+
+    /// Tells a refusal in the words of the client's dialect.
+    fn refuse_behind_the_101(&mut self, slot: Slot, refusal: &Refusal, answer: Option<&Answer>) {
+        let id = answer.and_then(Answer::id);
+        self.clients.tell(slot, &Event::Refused { refusal, id });
+        if self.clients.speaker.slot == Some(slot) {
+            self.clients.send_replies();
+        }
+        self.clients.roster.state_mut(slot).close();
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.extra = None;
+        }
+        match self.clients.dialect(slot).refusal(refusal) {
+            Some(last_word) => self.say_last_word(slot, CloseReason::Disorderly, last_word),
+            None => self.remove(slot),
+        }
     }
 
     /// Lets a connection go, at once.

@@ -9,6 +9,7 @@ mod sweep;
 mod handshake;
 mod session;
 mod commands;
+mod connect;
 mod submit;
 mod deliver;
 mod join;

@@ -3,7 +3,7 @@
 
 use std::task::Poll;
 
-use crate::client::state::{Flags, Phase};
+use crate::client::state::{Flags, Phase, State};
 use crate::close::CloseReason;
 use crate::model::id::Slot;
 use crate::net::{Net, Ready};
@@ -40,10 +40,10 @@ impl<N: Net> Shard<N> {
             if hot.state.is_any(Flags::HELD.union(Flags::MORE)) {
                 return;
             }
-            if matches!(hot.state.phase(), Phase::Waiting | Phase::Vacant) {
+            if hot.state.is_waiting() || hot.state == State::VACANT {
                 return;
             }
-            let last_word_is_due = hot.state.is_any(Flags::OVER) && hot.state.is_open();
+            let last_word_is_due = hot.state.is_any(Flags::OVER) && hot.state.is_upgraded();
             let count = match N::read(hot.fd, buffer) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(0) | Err(_)) if last_word_is_due => return,
@@ -72,9 +72,9 @@ impl<N: Net> Shard<N> {
             // RFC 6455, 7.1.7: bytes after a broken rule are not processed.
             _ if state.is_any(Flags::OVER) => {}
             Phase::Handshake => self.shake_hands(slot, bytes),
-            Phase::Open | Phase::Closing => self.ingest(slot, bytes),
+            Phase::Open | Phase::Upgraded | Phase::Closing => self.ingest(slot, bytes),
             // A refused client may say what it likes while it reads the answer.
-            Phase::Lingering | Phase::Waiting | Phase::Vacant => {}
+            Phase::Lingering | Phase::Waiting | Phase::Connecting | Phase::Vacant => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::stage::submit::{Flow, Weight};
-use crate::wire::command::{ErrorCode, Mistake, Said};
+use crate::wire::command::{Command, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 use crate::wire::machine::{Machine, Memory, Step};
 
@@ -30,6 +30,10 @@ impl<N: Net> Shard<N> {
 
     /// Goes on with what was kept.
     pub(crate) fn go_on(&mut self, slot: Slot) {
+        if self.clients.roster.state(slot).is_waiting() {
+            // It is answered first, and goes on then.
+            return;
+        }
         self.clients.roster.state_mut(slot).set_more(false);
         let machine = self.clients.roster.get_mut(slot).and_then(|client| client.machine.as_mut());
         let mut rest = machine.map(|machine| std::mem::take(&mut machine.rest)).unwrap_or_default();
@@ -141,8 +145,7 @@ impl<N: Net> Shard<N> {
                 Step::Message(said) => {
                     let (flow, weight) = self.take_message(slot, said);
                     // Not only after the look: a client is answered in the order of its requests,
-                    // and the next one may have to wait for what this one causes. Nobody comes in
-                    // meanwhile: what a client asks for lets no other one in.
+                    // and the next one may have to wait for what this one causes.
                     self.settle();
                     self.weigh(slot, flow, weight)
                 }
@@ -157,7 +160,7 @@ impl<N: Net> Shard<N> {
     }
 
     fn take_message(&mut self, slot: Slot, mut said: Said) -> (Flow, Weight) {
-        if !self.clients.roster.state(slot).is_open() {
+        if !self.clients.roster.state(slot).is_upgraded() {
             // Its close frame is still to come; what it says before that is said to nobody.
             return (Flow::On, Weight::Light);
         }
@@ -176,7 +179,10 @@ impl<N: Net> Shard<N> {
         }
         let config = &self.clients.config;
         let reading = Reading { text_ping: config.text_ping, trim_text: config.trim_text };
+        let is_open = self.clients.roster.state(slot).is_open();
         match dialect.read(&mut said, reading) {
+            Ok(Command::Connect(connect)) => (self.connect(slot, connect), Weight::Heaviest),
+            Ok(_) if !is_open => (Flow::Over(CloseReason::Disorderly), Weight::Light),
             Ok(command) => self.perform(slot, command),
             Err(mistake) => (self.tell_mistake(slot, &mistake), Weight::Light),
         }
@@ -189,7 +195,7 @@ impl<N: Net> Shard<N> {
             self.control_out = out;
             return;
         }
-        if !out.is_empty() && self.clients.roster.state(slot).is_open() {
+        if !out.is_empty() && self.clients.roster.state(slot).is_upgraded() {
             self.clients.emit(slot, &out);
         }
         self.control_out = out;

@@ -116,6 +116,7 @@ impl<N: Net> Shard<N> {
                     self.close(slot, CloseReason::Gone);
                 }
                 Phase::Waiting => self.close(slot, CloseReason::Gone),
+                Phase::Upgraded | Phase::Connecting => self.close(slot, CloseReason::Stale),
                 _ => self.remove(slot),
             }
             false
@@ -142,7 +143,7 @@ impl<N: Net> Shard<N> {
                 return false;
             };
             if since_ms(now_ms, outbox.moved_ms()) >= timeout_ms
-                && self.clients.roster.state(slot).is_open()
+                && self.clients.roster.state(slot).is_upgraded()
             {
                 self.close(slot, CloseReason::Stalled);
             }

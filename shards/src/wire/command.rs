@@ -27,9 +27,24 @@ impl Said {
     }
 }
 
+/// The facts that a client states by a command, in a dialect that has one for it.
+#[derive(Debug, Default)]
+pub(crate) struct Connect<'a> {
+    /// The user that the client claims to be.
+    pub(crate) user: Option<Cow<'a, str>>,
+    /// A token with which it proves its user and rights.
+    pub(crate) token: Option<Cow<'a, str>>,
+    /// The channels of which it is to be a member from the start.
+    pub(crate) channels: Vec<Cow<'a, str>>,
+    pub(crate) id: Option<RequestId>,
+}
+
 /// A client's request.
 #[derive(Debug)]
 pub(crate) enum Command<'a> {
+    /// Say who one is: the first request of a client whose dialect has this one.
+    #[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "only the test dialect has it"))]
+    Connect(Connect<'a>),
     /// Publish to a channel; without a name, to the one of the client's URL.
     Publish { channel: Option<Cow<'a, str>>, payload: Payload, id: Option<RequestId> },
     /// Send to all clients of a user.

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::command::{Command, Mistake, Said};
 use super::event::Event;
+use super::refusal::Refusal;
 use crate::close::CloseReason;
 use crate::model::message::{Publication, Publications};
 use crate::model::shape::Shape;
@@ -94,7 +95,13 @@ pub(crate) struct Facts {
     pub(crate) joined: Option<WriteJoined>,
     /// Its table of close codes.
     pub(crate) close: fn(CloseReason) -> Option<(u16, &'static str)>,
+    /// Its close codes for clients that are not let in, if these say who they are by a command,
+    /// after the 101; `None`, if they say so by their request.
+    pub(crate) refusal: Option<RefusalCode>,
 }
+
+/// Returns the close code and the text for a client that is not let in.
+pub(crate) type RefusalCode = fn(&Refusal) -> (u16, &'static str);
 
 impl Dialect {
     /// The dialect's name for operators.
@@ -112,6 +119,16 @@ impl Dialect {
     /// client is not told.
     pub(crate) fn close(self, reason: CloseReason) -> Option<(u16, &'static str)> {
         (self.facts().close)(reason)
+    }
+
+    /// Returns `true` if clients say who they are by a command, after the 101.
+    pub(crate) fn connects_by_command(self) -> bool {
+        self.facts().refusal.is_some()
+    }
+
+    /// Returns the close code and the text for a client that is not let in after its 101.
+    pub(crate) fn refusal(self, refusal: &Refusal) -> Option<(u16, &'static str)> {
+        self.facts().refusal.map(|close| close(refusal))
     }
 
     /// The shape of publications for a client of this dialect, with a tick's texts joined if the

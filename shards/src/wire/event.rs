@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::ErrorCode;
+use super::refusal::Refusal;
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::Position;
 use crate::model::past::HistoryPage;
@@ -19,12 +20,20 @@ pub(crate) struct Welcome<'a> {
     pub(crate) ping_interval: Duration,
     pub(crate) pong_timeout: Duration,
     pub(crate) message_bytes: usize,
+    /// The command that it answers, in a dialect that has one.
+    pub(crate) id: Option<&'a RequestId>,
 }
 
 /// Something for one client.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     Welcome(Welcome<'a>),
+    /// The command by which the client said who it is does not let it in: its close frame follows.
+    #[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "only the test dialect has it"))]
+    Refused {
+        refusal: &'a Refusal,
+        id: Option<&'a RequestId>,
+    },
     /// The client is a member; `position` is the newest publication before it.
     /// `recovered`: it has been told everything behind the publication that it named.
     Joined {

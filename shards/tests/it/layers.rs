@@ -29,10 +29,11 @@ const EXCEPTIONS: [(&str, &str, &str); 2] = [
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
-const STAGES: [&[&str]; 11] = [
+const STAGES: [&[&str]; 12] = [
     &["accept", "serve", "sweep"],
     &["handshake", "session"],
     &["commands"],
+    &["connect"],
     &["submit"],
     &["deliver"],
     &["report", "admit", "who", "join"],

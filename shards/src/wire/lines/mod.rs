@@ -10,5 +10,18 @@ pub(crate) mod write;
 use super::dialect::Facts;
 use crate::close::CloseReason;
 
-pub(crate) const FACTS: Facts =
-    Facts { name: "lines", has_requests: true, joined: None, close: CloseReason::native };
+pub(crate) const FACTS: Facts = Facts {
+    name: "lines",
+    has_requests: true,
+    joined: None,
+    close,
+    refusal: Some(|_| (4002, "refused")),
+};
+
+fn close(reason: CloseReason) -> Option<(u16, &'static str)> {
+    match reason {
+        CloseReason::Stale => Some((4000, "who are you")),
+        CloseReason::Disorderly => Some((4001, "not now")),
+        _ => reason.native(),
+    }
+}

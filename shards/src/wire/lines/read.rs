@@ -1,9 +1,9 @@
-//! Reads the requests of the test dialect: publish, join and leave.
+//! Reads the requests of the test dialect: connect, publish, join and leave.
 
 use async_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::model::message::Payload;
-use crate::wire::command::{Command, ErrorCode, Mistake, Said};
+use crate::wire::command::{Command, Connect, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 
 /// Reads one message of a client.
@@ -20,6 +20,12 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
             let channel = (!name.is_empty()).then(|| name.into());
             Ok(Command::Publish { channel, payload: Payload::Text(body), id: None })
         }
+        b'c' => {
+            let user = std::str::from_utf8(&bytes[end..]).map_err(|_| malformed())?;
+            let some = |text: &str| (!text.is_empty()).then(|| text.to_owned().into());
+            let (user, channels) = (some(user), some(name).into_iter().collect());
+            Ok(Command::Connect(Connect { user, token: None, channels, id: None }))
+        }
         b'j' => Ok(Command::Join {
             channel: name.into(),
             presence: false,
@@ -28,7 +34,7 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
             id: None,
         }),
         b'l' => Ok(Command::Leave { channel: name.into(), id: None }),
-        _ => Err(Mistake::new(ErrorCode::UnknownType, "kind is none of p, j, l", None)),
+        _ => Err(Mistake::new(ErrorCode::UnknownType, "kind is none of c, p, j, l", None)),
     }
 }
 

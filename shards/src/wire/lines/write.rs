@@ -13,6 +13,10 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Welcome(ref welcome) => {
             put(out, b'w', welcome.channels.first().map_or("", |(channel, _)| channel), None, b"");
         }
+        Event::Refused { refusal, id } => {
+            let id = id.map_or(&b""[..], |id| id.0.as_bytes());
+            put(out, b'r', "", Some(refusal.index() as u64), id);
+        }
         Event::Joined { channel, position, recovered, .. } => {
             let recovered = recovered.map_or(&b""[..], |yes| if yes { b"1" } else { b"0" });
             put(out, b'j', channel, Some(position.offset), recovered);

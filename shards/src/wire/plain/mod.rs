@@ -11,4 +11,5 @@ pub(crate) const FACTS: Facts = Facts {
     has_requests: false,
     joined: Some(write::joined),
     close: CloseReason::native,
+    refusal: None,
 };

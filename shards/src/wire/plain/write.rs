@@ -22,6 +22,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::History { .. }
         | Event::Published { .. }
         | Event::Reached { .. }
+        | Event::Refused { .. }
         | Event::Expiring { .. }
         | Event::Refreshed { .. }
         | Event::Error { .. } => {}

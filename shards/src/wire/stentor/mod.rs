@@ -6,5 +6,10 @@ pub(crate) mod write;
 use super::dialect::Facts;
 use crate::close::CloseReason;
 
-pub(crate) const FACTS: Facts =
-    Facts { name: "stentor.v1", has_requests: true, joined: None, close: CloseReason::native };
+pub(crate) const FACTS: Facts = Facts {
+    name: "stentor.v1",
+    has_requests: true,
+    joined: None,
+    close: CloseReason::native,
+    refusal: None,
+};

@@ -86,6 +86,7 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put(out, "{\"type\":\"pong\"");
             put_end(out, id);
         }
+        Event::Refused { .. } => debug_assert!(false, "its clients come with their requests"),
         Event::Heartbeat | Event::Ping => debug_assert!(false, "these are no JSON"),
     }
 }
@@ -193,7 +194,7 @@ fn put_welcome(out: &mut BytesMut, welcome: &Welcome<'_>) {
     put_display(out, welcome.pong_timeout.as_secs_f64());
     put(out, ",\"message_bytes\":");
     put_display(out, welcome.message_bytes);
-    put(out, "}");
+    put_end(out, welcome.id);
 }
 
 /// Appends a publication as one frame; one without a channel is a direct message.

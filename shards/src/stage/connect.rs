@@ -1,0 +1,88 @@
+//! Connect: a client whose dialect has a command for it says who it is after its 101.
+//!
+//! Its request is answered at once, and the facts that the request shows wait for the command. From
+//! then on its admission is that of any other client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::client::roster::{Answer, Pending};
+use crate::client::state::Phase;
+use crate::close::CloseReason;
+use crate::config::UserFrom;
+use crate::model::id::Slot;
+use crate::net::Net;
+use crate::shard::Shard;
+use crate::stage::conclude::Admission;
+use crate::stage::submit::Flow;
+use crate::wire::command::Connect;
+use crate::wire::entry::Entry;
+use crate::wire::http::{self, Start};
+use crate::wire::name::check_name;
+use crate::wire::refusal::Refusal;
+
+impl<N: Net> Shard<N> {
+    /// Answers the request of a client that says later who it is. Its time for that is the rest of
+    /// the time for the handshake.
+    pub(crate) fn upgrade(&mut self, slot: Slot, entry: Entry, accept: &str, rest: Bytes) {
+        if let Some(refusal) = self.find_fault(slot, &entry) {
+            return self.refuse(slot, &refusal);
+        }
+        let hot = self.clients.roster.hot_mut(slot);
+        hot.state.upgrade();
+        hot.shape = entry.dialect.shape(false);
+        let mut head = Vec::new();
+        http::put_switching(&mut head, accept, entry.dialect, Start::default());
+        self.clients.emit(slot, &head);
+        let answer = Answer::Event { id: None };
+        let pending = Pending { entry, answer, awaited: 0, replaces: false, rest: Bytes::new() };
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.brief().pending = Some(Box::new(pending));
+        }
+        self.keep_first_words(slot, rest);
+    }
+
+    /// Takes a client's statement of who it is. Nothing further that it says is looked at before it
+    /// is in.
+    pub(crate) fn connect(&mut self, slot: Slot, connect: Connect<'_>) -> Flow {
+        let is_first = self.clients.roster.phase(slot) == Phase::Upgraded;
+        let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
+        let pending = brief.filter(|_| is_first).and_then(|brief| brief.pending.take());
+        let Some(mut pending) = pending else { return Flow::Over(CloseReason::Disorderly) };
+        let outcome = match self.complete(&mut pending.entry, &connect) {
+            Ok(()) => self.admit(slot, &mut pending.entry),
+            Err(refusal) => Admission::Refused(refusal),
+        };
+        pending.answer = Answer::Event { id: connect.id };
+        self.conclude(slot, *pending, outcome);
+        Flow::Later
+    }
+
+    /// Adds the facts of the command to those of the request.
+    fn complete(&self, entry: &mut Entry, connect: &Connect<'_>) -> Result<(), Refusal> {
+        let config = &self.clients.config;
+        let check = |name: &str| {
+            check_name(name, config.name_bytes).map_err(Refusal::BadRequest).map(|()| name.into())
+        };
+        if let Some(user) = &connect.user {
+            if config.user_from != UserFrom::Url {
+                return Err(Refusal::UserRequired(config.user_from.advice()));
+            }
+            entry.user = Some(check(user)?);
+        }
+        for channel in &connect.channels {
+            let channel: Arc<str> = check(channel)?;
+            if !entry.channels.contains(&channel) {
+                entry.channels.push(channel);
+            }
+        }
+        if entry.channels.len() > config.channels_per_client {
+            return Err(Refusal::BadRequest("more channels than a client may have"));
+        }
+        if let Some(token) = connect.token.as_ref().filter(|_| self.trust.prover.is_some()) {
+            entry.token = Some((**token).into());
+        }
+        Ok(())
+    }
+}
