@@ -71,7 +71,11 @@ chmod +x "$guest/init"
 end() {
   local pid
   pid=$(cat "$room/pid" 2>/dev/null) || pid=""
-  while [ -n "$pid" ] && kill "$pid" 2>/dev/null; do sleep 0.1; done
+  # An orphan that has ended stays a zombie where process 1 waits for nobody; a zombie has no command line.
+  while [ -n "$pid" ] && [ -n "$(tr -d '\0' 2>/dev/null <"/proc/$pid/cmdline")" ]; do
+    kill "$pid" 2>/dev/null || true
+    sleep 0.1
+  done
   rm -f "$room/pid"
 }
 rm -f "$room/pid"

@@ -118,10 +118,18 @@ def said(words):
     return out.getvalue()
 
 
+def stop(*_):
+    """Ends the work once: a second request does not interrupt the end of what was started."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main(words):
     """Exit codes: 0 done, 1 a goal is missed or nothing came of it, 2 nonsense, 130 stopped."""
     # Asked to end, it ends as on Ctrl-C: no server stays behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         return obey(parser().parse_args(words))
     except Nonsense as error:
@@ -133,5 +141,6 @@ def main(words):
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
+        machine.end_all()
         print("\nplan: stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -44,6 +45,25 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def end_all():
+    """Kills every process that this one has started and waits for it. Processes can be left when a
+    stop interrupts their start or their end.
+    """
+    left = []
+    # Some kernels are built without this file.
+    with contextlib.suppress(FileNotFoundError):
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            left = [int(word) for word in file.read().split()]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in left:
+        # A child that has ended is a zombie until its parent waits for it, and stays one if the
+        # parent of orphans waits for nobody.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def digest(path):

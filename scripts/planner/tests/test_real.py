@@ -13,8 +13,9 @@ import sys
 import tempfile
 import time
 import unittest
+from unittest import mock
 
-from planner import machine
+from planner import cli, machine
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("PLANNER_BUILD", ROOT / "target/debug"))
@@ -38,9 +39,39 @@ def children_of(pid):
     return []
 
 
+def runs(pid):
+    """Returns whether a process has not ended. One that has ended stays in /proc as a zombie until
+    its parent waits for it.
+    """
+    with contextlib.suppress(OSError):
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
 def steps_in(folder):
     """When each kept step was written."""
     return {path.name: path.stat().st_mtime_ns for path in pathlib.Path(folder).glob("*/*.r*.json")}
+
+
+class Ends(unittest.TestCase):
+    def test_a_stop_in_the_middle_of_a_start_leaves_no_process(self):
+        def obey(_):
+            for _ in range(2):
+                os.posix_spawnp("sleep", ["sleep", "600"], os.environ)
+            self.assertEqual(len(children_of(os.getpid())), 2)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        self.addCleanup(machine.end_all)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with mock.patch.object(cli, "obey", obey), contextlib.redirect_stderr(io.StringIO()):
+                self.assertEqual(cli.main(["measure"]), 130)
+            self.assertEqual(signal.getsignal(signal.SIGTERM), signal.SIG_IGN)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        self.assertEqual(children_of(os.getpid()), [])
 
 
 class Real(unittest.TestCase):
@@ -89,11 +120,7 @@ class Real(unittest.TestCase):
         said = child.communicate(timeout=TIME_S)[1]
         self.assertEqual(child.returncode, 130, said)
         self.assertIn("goes on from here", said)
-        while time.monotonic() < deadline and any(
-            os.path.exists(f"/proc/{pid}") for pid in started
-        ):
-            time.sleep(0.02)
-        self.assertEqual([pid for pid in started if os.path.exists(f"/proc/{pid}")], [])
+        self.assertEqual([pid for pid in started if runs(pid)], [])
 
     def look_at(self, plan, names):
         kinds = {name.split("-")[0] for name in names}
