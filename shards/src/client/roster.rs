@@ -104,6 +104,8 @@ pub(crate) struct Recalling {
     pub(crate) asked: bool,
     /// The answer admits the client: its request waits for it.
     pub(crate) admits: bool,
+    /// The client was told that it is in before it was told what it missed.
+    pub(crate) is_answered: bool,
 }
 
 /// The part of a client that few have: small, as it stays for as long as the client does.

@@ -28,7 +28,10 @@ use crate::wire::name::check_name;
 impl Weight {
     fn of(command: &Command<'_>) -> Self {
         match command {
-            Command::Publish { .. } | Command::Ping { .. } | Command::Heartbeat => Self::Light,
+            Command::Publish { .. }
+            | Command::Ping { .. }
+            | Command::Heartbeat
+            | Command::Nothing => Self::Light,
             Command::Direct { .. } | Command::Join { token: None, .. } | Command::Leave { .. } => {
                 Self::Heavy
             }
@@ -88,6 +91,7 @@ impl<N: Net> Shard<N> {
                 self.clients.tell(slot, &Event::Pong { id: id.as_ref() });
                 Ok(Flow::On)
             }
+            Command::Nothing => Ok(Flow::On),
             Command::Heartbeat => {
                 self.clients.tell(slot, &Event::Heartbeat);
                 Ok(Flow::On)
@@ -101,6 +105,9 @@ impl<N: Net> Shard<N> {
     pub(crate) fn tell_mistake(&mut self, slot: Slot, mistake: &Mistake) -> Flow {
         self.clients.tally.errors += 1;
         let Mistake { code, text, id } = mistake;
+        if self.clients.dialect(slot).is_strict() && code.is_of_reading() {
+            return Flow::Over(CloseReason::Disorderly);
+        }
         self.clients.tell(slot, &Event::Error { code: *code, text, id: id.as_ref() });
         let (max, now_ms) = (self.clients.config.errors_max, self.clients.now.ms());
         let Some(client) = self.clients.roster.get_mut(slot) else { return Flow::On };

@@ -145,7 +145,7 @@ impl<N: Net> Shard<N> {
         self.clients.say_together(slot, |clients| {
             if let Answer::Http { accept } = &answer {
                 let mut head = Vec::with_capacity(HEAD_BYTES);
-                http::put_switching(&mut head, accept, entry.dialect, start);
+                http::put_switching(&mut head, accept, entry.subprotocol, start);
                 clients.emit(slot, &head);
             }
             clients.tell(slot, &welcome);

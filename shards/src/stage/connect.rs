@@ -33,7 +33,7 @@ impl<N: Net> Shard<N> {
         hot.state.upgrade();
         hot.shape = entry.dialect.shape(false);
         let mut head = Vec::new();
-        http::put_switching(&mut head, accept, entry.dialect, Start::default());
+        http::put_switching(&mut head, accept, entry.subprotocol, Start::default());
         self.clients.emit(slot, &head);
         let answer = Answer::Event { id: None };
         let pending = Pending { entry, answer, awaited: 0, replaces: false, rest: Bytes::new() };

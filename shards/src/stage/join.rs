@@ -141,6 +141,7 @@ impl<N: Net> Shard<N> {
             let start = Position { epoch: recalled.newest.epoch, offset };
             self.welcome_back(slot, start, recovered);
         }
+        self.answer_first(slot, place, recalled, before);
         let Some(brief) = self.clients.roster.get_mut(slot).and_then(|one| one.brief_mut()) else {
             return;
         };
@@ -153,6 +154,9 @@ impl<N: Net> Shard<N> {
         } else {
             let recalling = brief.recalls.remove(place);
             self.rooms.channels.at(index).recalling -= 1;
+            if recalling.is_answered && !recalled.recovered {
+                return self.send_out(slot, index);
+            }
             let goes_on = recalled.recovered || admits;
             if !goes_on && !self.clients.dialect(slot).has_requests() {
                 // It counts its messages, and would not know that some are left out.
@@ -165,7 +169,10 @@ impl<N: Net> Shard<N> {
             let tally = &mut self.clients.tally;
             tally.recoveries += u64::from(recovered == Some(true));
             tally.failed_recoveries += u64::from(recovered == Some(false));
-            self.finish_join(slot, index, &recalling.join, recovered);
+            self.seat_as_asked(slot, index, recalling.join.presence);
+            if !recalling.is_answered {
+                self.tell_joined(slot, index, &recalling.join, recovered);
+            }
         }
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.shed();
@@ -176,6 +183,32 @@ impl<N: Net> Shard<N> {
             // A client that takes its pages at once would keep its own home from all else.
             self.recall_later.push(recalled.to);
         }
+    }
+
+    /// Answers a join in front of what the client missed, if its dialect wants the answer there.
+    fn answer_first(&mut self, slot: Slot, place: usize, recalled: &Recalled, before: u64) {
+        if !recalled.recovered || !self.clients.dialect(slot).answers_first() {
+            return;
+        }
+        let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
+        let Some(recalling) = brief.and_then(|brief| brief.recalls.get_mut(place)) else { return };
+        if std::mem::replace(&mut recalling.is_answered, true) {
+            return;
+        }
+        let (index, id) = (recalling.channel, recalling.join.id.clone());
+        let channel = &*self.rooms.channels.get(index).name;
+        let position = Position { epoch: recalled.newest.epoch, offset: before };
+        let (recovered, id) = (Some(true), id.as_ref());
+        self.clients.tell(slot, &Event::Joined { channel, position, recovered, id });
+    }
+
+    /// A client that was told that it is in cannot be told the rest of what it missed: it is out
+    /// again, and may come back.
+    fn send_out(&mut self, slot: Slot, index: ChannelIndex) {
+        self.clients.tally.failed_recoveries += 1;
+        self.rooms.note_emptied(index);
+        let channel = &*self.rooms.channels.get(index).name;
+        self.clients.tell(slot, &Event::Left { channel, id: None });
     }
 
     /// Sends the open ticks if the client has heard a part of them: it is to get the rest alone.
@@ -199,16 +232,30 @@ impl<N: Net> Shard<N> {
         join: &JoinRequest,
         recovered: Option<bool>,
     ) {
+        self.seat_as_asked(slot, index, join.presence);
+        self.tell_joined(slot, index, join, recovered);
+    }
+
+    fn seat_as_asked(&mut self, slot: Slot, index: ChannelIndex, presence: bool) {
         let seated =
             self.clients.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());
         match seated {
-            None => self.sit(slot, index, join.presence),
-            Some(seat) if seat.presence == join.presence => {}
+            None => self.sit(slot, index, presence),
+            Some(seat) if seat.presence == presence => {}
             Some(_) => {
                 self.rise(slot, index);
-                self.sit(slot, index, join.presence);
+                self.sit(slot, index, presence);
             }
         }
+    }
+
+    fn tell_joined(
+        &mut self,
+        slot: Slot,
+        index: ChannelIndex,
+        join: &JoinRequest,
+        recovered: Option<bool>,
+    ) {
         let channel = self.rooms.channels.get(index);
         let (name, position) = (&*channel.name, channel.fanned);
         let joined = Event::Joined { channel: name, position, recovered, id: join.id.as_ref() };

@@ -82,7 +82,9 @@ impl<N: Net> Shard<N> {
         self.rooms.channels.at(index).recalling += 1;
         let brief = client.brief();
         let (asked, admits) = (false, brief.pending.is_some());
-        brief.recalls.push(Recalling { request, channel: index, behind, join, asked, admits });
+        let (channel, is_answered) = (index, false);
+        let recalling = Recalling { request, channel, behind, join, asked, admits, is_answered };
+        brief.recalls.push(recalling);
         self.recall_on(slot);
     }
 

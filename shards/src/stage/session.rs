@@ -140,9 +140,13 @@ impl<N: Net> Shard<N> {
 
     /// Acts on the messages in `memory` until it is used up or the client must wait.
     fn listen(&mut self, slot: Slot, machine: &mut Machine, memory: &mut Memory<'_>) -> Flow {
+        let before = machine.frames();
         loop {
             let flow = match machine.step(memory) {
-                Step::Message(said) => {
+                Step::Message(mut said) => {
+                    if let Some(left) = self.clients.dialect(slot).split(&mut said) {
+                        machine.put_back(left);
+                    }
                     let (flow, weight) = self.take_message(slot, said);
                     // Not only after the look: a client is answered in the order of its requests,
                     // and the next one may have to wait for what this one causes.
@@ -155,6 +159,9 @@ impl<N: Net> Shard<N> {
             };
             if !matches!(flow, Flow::On) {
                 return flow;
+            }
+            if machine.frames().wrapping_sub(before) >= FRAMES_PER_TURN && machine.has_left() {
+                return Flow::Later;
             }
         }
     }

@@ -43,7 +43,6 @@ pub(crate) struct Connect<'a> {
 #[derive(Debug)]
 pub(crate) enum Command<'a> {
     /// Say who one is: the first request of a client whose dialect has this one.
-    #[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "only the test dialect has it"))]
     Connect(Connect<'a>),
     /// Publish to a channel; without a name, to the one of the client's URL.
     Publish { channel: Option<Cow<'a, str>>, payload: Payload, id: Option<RequestId> },
@@ -71,6 +70,8 @@ pub(crate) enum Command<'a> {
     Ping { id: Option<RequestId> },
     /// Ask for a Pong frame.
     Heartbeat,
+    /// Nothing: a sign of life, or a message that only other servers understand.
+    Nothing,
 }
 
 /// The kind of a mistake. Each dialect has its own names or numbers for these.
@@ -104,6 +105,11 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Returns `true` if a message is no request at all.
+    pub(crate) fn is_of_reading(self) -> bool {
+        matches!(self, Self::Malformed | Self::UnknownType | Self::BadId | Self::Binary)
+    }
+
     /// The code for a channel that cannot be had.
     pub(crate) fn of(why: NoChannel) -> Self {
         match why {

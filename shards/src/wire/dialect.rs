@@ -77,6 +77,7 @@ macro_rules! dialects {
 dialects! {
     Plain => plain,
     Stentor => stentor,
+    Centrifugo => centrifugo,
     #[cfg(any(test, fuzzing))] Lines => lines,
 }
 
@@ -93,12 +94,21 @@ pub(crate) struct Facts {
     pub(crate) has_requests: bool,
     /// Writes the texts of a tick as one message, if the dialect can.
     pub(crate) joined: Option<WriteJoined>,
+    /// Leaves the first request of a message, if one may hold several.
+    pub(crate) split: Option<Split>,
+    /// A message that is no request ends its client.
+    pub(crate) is_strict: bool,
+    /// A join is answered before the client is told what it missed.
+    pub(crate) answers_first: bool,
     /// Its table of close codes.
     pub(crate) close: fn(CloseReason) -> Option<(u16, &'static str)>,
     /// Its close codes for clients that are not let in, if these say who they are by a command,
     /// after the 101; `None`, if they say so by their request.
     pub(crate) refusal: Option<RefusalCode>,
 }
+
+/// Leaves the first request of a message, and returns the others, if there are any.
+pub(crate) type Split = fn(&mut Said) -> Option<Said>;
 
 /// Returns the close code and the text for a client that is not let in.
 pub(crate) type RefusalCode = fn(&Refusal) -> (u16, &'static str);
@@ -119,6 +129,21 @@ impl Dialect {
     /// client is not told.
     pub(crate) fn close(self, reason: CloseReason) -> Option<(u16, &'static str)> {
         (self.facts().close)(reason)
+    }
+
+    /// Leaves the first request of a message, and returns the others, if there are any.
+    pub(crate) fn split(self, said: &mut Said) -> Option<Said> {
+        self.facts().split.and_then(|split| split(said))
+    }
+
+    /// Returns `true` if a join is answered before the client is told what it missed.
+    pub(crate) fn answers_first(self) -> bool {
+        self.facts().answers_first
+    }
+
+    /// Returns `true` if a message that is no request ends its client.
+    pub(crate) fn is_strict(self) -> bool {
+        self.facts().is_strict
     }
 
     /// Returns `true` if clients say who they are by a command, after the 101.
@@ -180,6 +205,7 @@ mod tests {
         let shapes = |dialect: Dialect| [false, true].map(|joined| dialect.shape(joined).0);
         assert_eq!(shapes(Dialect::Plain), [0, 1]);
         assert_eq!(shapes(Dialect::Stentor), [2, 2]);
-        assert_eq!(shapes(Dialect::Lines), [4, 4]);
+        assert_eq!(shapes(Dialect::Centrifugo), [4, 4]);
+        assert_eq!(shapes(Dialect::Lines), [6, 6]);
     }
 }

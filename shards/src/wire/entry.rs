@@ -11,6 +11,8 @@ use crate::model::past::Behind;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) dialect: Dialect,
+    /// The subprotocol to name in the answer to its request.
+    pub(crate) subprotocol: Option<&'static str>,
     /// The user that the client claims to be.
     pub(crate) user: Option<Arc<str>>,
     /// A token with which the client proves its user and rights.
@@ -39,6 +41,7 @@ impl Entry {
     pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
+            subprotocol: None,
             user: None,
             token: None,
             channels: Vec::new(),

@@ -29,7 +29,6 @@ pub(crate) struct Welcome<'a> {
 pub(crate) enum Event<'a> {
     Welcome(Welcome<'a>),
     /// The command by which the client said who it is does not let it in: its close frame follows.
-    #[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "only the test dialect has it"))]
     Refused {
         refusal: &'a Refusal,
         id: Option<&'a RequestId>,

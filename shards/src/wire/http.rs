@@ -6,7 +6,6 @@ use std::sync::Arc;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::credentials;
-use super::dialect::Dialect;
 use super::entry::Entry;
 use super::forwarded::{ForwardedHeader, TrustedProxies};
 use super::name::{check_name, percent_decoded};
@@ -174,6 +173,7 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
         host,
         is_forwarded: head.values("x-forwarded-for").next().is_some()
             || head.values("forwarded").next().is_some(),
+        subprotocol: route.subprotocol,
         ..Entry::new(route.dialect)
     };
     if let Some((proxies, header)) = limits.behind {
@@ -286,13 +286,18 @@ pub(crate) struct Start {
 }
 
 /// Writes the 101.
-pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, dialect: Dialect, start: Start) {
+pub(crate) fn put_switching(
+    out: &mut Vec<u8>,
+    accept: &str,
+    subprotocol: Option<&str>,
+    start: Start,
+) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
     );
     out.extend_from_slice(accept.as_bytes());
-    if let Some(subprotocol) = route::subprotocol(dialect) {
+    if let Some(subprotocol) = subprotocol {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(subprotocol.as_bytes());
     }

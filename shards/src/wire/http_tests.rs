@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::dialect::Dialect;
 
 const LIMITS: Limits<'_> = Limits {
     head_bytes: 2048,
@@ -82,7 +83,7 @@ fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
     assert!(!entry.echo && entry.dialect == Dialect::Plain);
     assert_eq!(entry.joined, Some(true));
     let mut out = Vec::new();
-    put_switching(&mut out, &upgrade.accept, Dialect::Stentor, Start::default());
+    put_switching(&mut out, &upgrade.accept, Some("stentor.v1"), Start::default());
     assert!(
         out.ends_with(
             b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: stentor.v1\r\n\r\n"

@@ -21,6 +21,10 @@ pub(crate) struct Machine {
     /// The longest message of a client.
     message_bytes: usize,
     early: EarlyText,
+    /// The requests of a message that were not performed yet.
+    left: Option<Said>,
+    /// The requests that were put back so far; it wraps.
+    put_back: u32,
     /// Bytes that were read and not looked at so far: the client is held, or has had its turn.
     pub(crate) rest: Bytes,
 }
@@ -88,12 +92,28 @@ impl Machine {
             boundary: Boundary::default(),
             message_bytes: config.max_message_size.unwrap_or(usize::MAX),
             early: EarlyText::default(),
+            left: None,
+            put_back: 0,
             rest: Bytes::new(),
         }
     }
 
+    /// Takes back the requests of a message that follow its first one: they come next.
+    pub(crate) fn put_back(&mut self, left: Said) {
+        self.left = Some(left);
+        self.put_back = self.put_back.wrapping_add(1);
+    }
+
+    /// Returns `true` if requests of a message were put back.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.is_some()
+    }
+
     /// Takes the next message or control frame out of `memory`.
     pub(crate) fn step(&mut self, memory: &mut Memory<'_>) -> Step {
+        if let Some(left) = self.left.take() {
+            return Step::Message(left);
+        }
         match self.context.read(memory) {
             Ok(Message::Text(text)) => Step::Message(Said::Text(text)),
             Ok(Message::Binary(bytes)) => Step::Message(Said::Binary(bytes)),
@@ -141,9 +161,10 @@ impl Machine {
         self.boundary.at_message_boundary()
     }
 
-    /// Returns the number of frames that have begun so far; it wraps.
+    /// Returns the number of frames that have begun, and of requests that stood behind another one
+    /// in a message; it wraps.
     pub(crate) fn frames(&self) -> u32 {
-        self.boundary.frames()
+        self.boundary.frames().wrapping_add(self.put_back)
     }
 
     /// Follows the bytes of the open message, which begin it if `begins`. Returns `false` if it

@@ -19,5 +19,6 @@ pub(crate) mod command;
 pub(crate) mod event;
 pub(crate) mod plain;
 pub(crate) mod stentor;
+pub(crate) mod centrifugo;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod lines;

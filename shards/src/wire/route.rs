@@ -15,12 +15,17 @@ pub(crate) struct Route {
 /// The native endpoint. A URL that names only a host has an empty path.
 const NATIVE: &[&str] = &["/ws", "/", ""];
 
+/// The endpoint of Centrifugo's clients.
+const CENTRIFUGO: &[&str] = &["/connection/websocket"];
+
 /// All routes; of those that fit a request the first one is taken.
 const ROUTES: &[Route] = &[
     #[cfg(any(test, fuzzing))]
     Route { paths: NATIVE, subprotocol: Some("lines"), dialect: Dialect::Lines },
     Route { paths: NATIVE, subprotocol: Some("stentor.v1"), dialect: Dialect::Stentor },
     Route { paths: NATIVE, subprotocol: None, dialect: Dialect::Plain },
+    Route { paths: CENTRIFUGO, subprotocol: Some("centrifuge-json"), dialect: Dialect::Centrifugo },
+    Route { paths: CENTRIFUGO, subprotocol: None, dialect: Dialect::Centrifugo },
 ];
 
 /// Returns the route of a request for `path`; `offers` returns `true` if the client offers a
@@ -30,11 +35,6 @@ pub(crate) fn find(path: &str, offers: impl Fn(&str) -> bool) -> Option<&'static
         .iter()
         .filter(|route| route.paths.contains(&path))
         .find(|route| route.subprotocol.is_none_or(&offers))
-}
-
-/// Returns the subprotocol to name in the answer to a client of `dialect`.
-pub(crate) fn subprotocol(dialect: Dialect) -> Option<&'static str> {
-    ROUTES.iter().find(|route| route.dialect == dialect).and_then(|route| route.subprotocol)
 }
 
 #[cfg(test)]

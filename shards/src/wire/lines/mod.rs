@@ -14,6 +14,9 @@ pub(crate) const FACTS: Facts = Facts {
     name: "lines",
     has_requests: true,
     joined: None,
+    split: None,
+    is_strict: false,
+    answers_first: false,
     close,
     refusal: Some(|_| (4002, "refused")),
 };

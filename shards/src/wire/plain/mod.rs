@@ -10,6 +10,9 @@ pub(crate) const FACTS: Facts = Facts {
     name: "plain",
     has_requests: false,
     joined: Some(write::joined),
+    split: None,
+    is_strict: false,
+    answers_first: false,
     close: CloseReason::native,
     refusal: None,
 };

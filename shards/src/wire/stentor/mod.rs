@@ -10,6 +10,9 @@ pub(crate) const FACTS: Facts = Facts {
     name: "stentor.v1",
     has_requests: true,
     joined: None,
+    split: None,
+    is_strict: false,
+    answers_first: false,
     close: CloseReason::native,
     refusal: None,
 };

@@ -1,0 +1,258 @@
+//! Writes replies and pushes of Centrifugo's protocol.
+
+use bytes::{BufMut, BytesMut};
+
+use super::codes;
+use crate::model::id::RequestId;
+use crate::model::message::{Payload, Position, Publication};
+use crate::wire::event::{Event, Welcome};
+use crate::wire::frame::{Opcode, begin_frame, end_frame};
+
+/// The version that clients are told: they show it, and decide nothing by it.
+const VERSION: &str = concat!("stentor ", env!("CARGO_PKG_VERSION"));
+
+/// The unsubscribe code with which a client subscribes again, without what it knew.
+const INSUFFICIENT_STATE: (u16, &str) = (2500, "insufficient state");
+
+/// Appends an event as one frame, if this protocol has a message for it.
+pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
+    match *event {
+        Event::Welcome(ref welcome) => framed(out, |out| put_connected(out, welcome)),
+        Event::Refused { refusal, id } => {
+            if let Some((code, text)) = codes::refusal_error(refusal) {
+                framed(out, |out| put_error(out, (code, text, false), id));
+            }
+        }
+        Event::Joined { channel, position, recovered, id } => framed(out, |out| match id {
+            Some(id) => {
+                put_reply(out, id, "subscribe");
+                put_subscribed(out, position, recovered);
+                put(out, "}");
+            }
+            None => {
+                put_push(out, channel, "subscribe");
+                put_subscribed(out, position, recovered);
+                put(out, "}}");
+            }
+        }),
+        Event::Left { channel, id } => framed(out, |out| match id {
+            Some(id) => {
+                put_reply(out, id, "unsubscribe");
+                put(out, "{}}");
+            }
+            None => {
+                let (code, reason) = INSUFFICIENT_STATE;
+                put_push(out, channel, "unsubscribe");
+                put(out, format!("{{\"code\":{code},\"reason\":\"{reason}\"}}}}}}"));
+            }
+        }),
+        Event::Presence { joined, channel, client, user } => framed(out, |out| {
+            put_push(out, channel, if joined { "join" } else { "leave" });
+            put(out, "{\"info\":{\"user\":");
+            put_str(out, user.unwrap_or_default());
+            put(out, ",\"client\":\"");
+            put_display(out, client);
+            put(out, "\"}}}}");
+        }),
+        Event::History { page, id: Some(id), .. } => framed(out, |out| {
+            put_reply(out, id, "history");
+            put(out, "{\"publications\":[");
+            for (index, publication) in page.publications.iter().enumerate() {
+                put(out, if index == 0 { "" } else { "," });
+                put_publication(out, publication);
+            }
+            put(out, "]");
+            put_position(out, page.newest);
+            put(out, "}}");
+        }),
+        Event::Published { id, .. } => framed(out, |out| {
+            put_reply(out, id, "publish");
+            put(out, "{}}");
+        }),
+        Event::Refreshed { left_s, id: Some(id) } => framed(out, |out| {
+            put_reply(out, id, "refresh");
+            put(out, "{\"version\":");
+            put_str(out, VERSION);
+            if let Some(left_s) = left_s {
+                put(out, ",\"expires\":true,\"ttl\":");
+                put_display(out, left_s);
+            }
+            put(out, "}}");
+        }),
+        Event::Error { code, id, .. } => {
+            framed(out, |out| put_error(out, codes::error(code), id));
+        }
+        Event::Pong { id: Some(id) } => framed(out, |out| {
+            put_reply(out, id, "ping");
+            put(out, "{}}");
+        }),
+        Event::Ping => framed(out, |out| put(out, "{}")),
+        Event::Here { .. }
+        | Event::History { .. }
+        | Event::Refreshed { .. }
+        | Event::Reached { .. }
+        | Event::Expiring { .. }
+        | Event::Heartbeat
+        | Event::Pong { .. } => {}
+    }
+}
+
+/// Appends a publication as one frame; one without a channel is a direct message.
+pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
+    framed(out, |out| {
+        if publication.channel.is_empty() {
+            put(out, "{\"push\":{\"message\":{\"data\":");
+            put_data(out, &publication.payload);
+            put(out, "}}}");
+        } else {
+            put_push(out, &publication.channel, "pub");
+            put_publication(out, publication);
+            put(out, "}}");
+        }
+    });
+}
+
+fn framed(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    let start = begin_frame(out);
+    write(out);
+    end_frame(out, start, Opcode::Text);
+}
+
+fn put(out: &mut BytesMut, text: impl AsRef<[u8]>) {
+    out.extend_from_slice(text.as_ref());
+}
+
+fn put_str(out: &mut BytesMut, text: &str) {
+    serde_json::to_writer(out.writer(), text).expect("memory takes every string");
+}
+
+fn put_display(out: &mut BytesMut, value: impl std::fmt::Display) {
+    use std::fmt::Write;
+    write!(out, "{value}").expect("memory takes every number");
+}
+
+fn put_reply(out: &mut BytesMut, RequestId(id): &RequestId, method: &str) {
+    put(out, "{\"id\":");
+    put(out, id.as_bytes());
+    put(out, ",\"");
+    put(out, method);
+    put(out, "\":");
+}
+
+fn put_push(out: &mut BytesMut, channel: &str, kind: &str) {
+    put(out, "{\"push\":{\"channel\":");
+    put_str(out, channel);
+    put(out, ",\"");
+    put(out, kind);
+    put(out, "\":");
+}
+
+fn put_error(
+    out: &mut BytesMut,
+    (code, text, is_passing): (u16, &str, bool),
+    id: Option<&RequestId>,
+) {
+    put(out, "{\"id\":");
+    put(out, id.map_or(&b"0"[..], |RequestId(id)| id.as_bytes()));
+    put(out, format!(",\"error\":{{\"code\":{code},\"message\":\"{text}\""));
+    put(out, if is_passing { ",\"temporary\":true}}" } else { "}}" });
+}
+
+fn put_connected(out: &mut BytesMut, welcome: &Welcome<'_>) {
+    let Some(id) = welcome.id else { return };
+    put_reply(out, id, "connect");
+    put(out, "{\"client\":\"");
+    put_display(out, welcome.client);
+    put(out, "\",\"version\":");
+    put_str(out, VERSION);
+    let ping_s = welcome.ping_interval.as_secs();
+    if ping_s > 0 {
+        put(out, ",\"ping\":");
+        put_display(out, ping_s);
+        put(out, ",\"pong\":true");
+    }
+    if let Some((channel, position)) = welcome.channels.first() {
+        put(out, ",\"subs\":{");
+        put_str(out, channel);
+        put(out, ":");
+        put_subscribed(out, *position, None);
+        put(out, "}");
+    }
+    put(out, "}}");
+}
+
+/// The result of a subscription.
+fn put_subscribed(out: &mut BytesMut, position: Position, recovered: Option<bool>) {
+    put(out, "{\"recoverable\":true,\"positioned\":true");
+    put_position(out, position);
+    if let Some(recovered) = recovered {
+        put(out, ",\"was_recovering\":true");
+        put(out, if recovered { ",\"recovered\":true" } else { "" });
+    }
+    put(out, "}");
+}
+
+fn put_position(out: &mut BytesMut, position: Position) {
+    put(out, ",\"epoch\":\"");
+    put_display(out, position.epoch);
+    put(out, "\",\"offset\":");
+    put_display(out, position.offset);
+}
+
+fn put_publication(out: &mut BytesMut, publication: &Publication) {
+    put(out, "{\"data\":");
+    put_data(out, &publication.payload);
+    put(out, ",\"offset\":");
+    put_display(out, publication.offset);
+    if let Some(from) = &publication.from {
+        put(out, ",\"info\":{\"user\":");
+        put_str(out, from.user.as_deref().unwrap_or_default());
+        put(out, ",\"client\":\"");
+        put_display(out, from.client);
+        put(out, "\"}");
+    }
+    if let Some(tags) = publication.tags() {
+        put(out, ",\"tags\":");
+        put_line(out, tags.as_bytes());
+    }
+    put(out, "}");
+}
+
+/// The body of a message as a JSON value.
+fn put_data(out: &mut BytesMut, payload: &Payload) {
+    match payload {
+        Payload::Text(text) => put_str(out, text),
+        Payload::Json(json) => put_line(out, json.as_bytes()),
+        Payload::Binary(bytes) => {
+            put(out, "\"");
+            put(out, data_encoding::BASE64.encode(bytes));
+            put(out, "\"");
+        }
+    }
+}
+
+/// JSON in one line: a client takes each line of a frame for a message. Line breaks in JSON stand
+/// between its values only.
+fn put_line(out: &mut BytesMut, json: &[u8]) {
+    let start = out.len();
+    put(out, json);
+    for byte in &mut out[start..] {
+        if *byte == b'\n' {
+            *byte = b' ';
+        }
+    }
+}
+
+/// Errors that no request has caused are told to nobody here.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::command::ErrorCode;
+
+    #[test]
+    fn every_error_has_a_number() {
+        for code in [ErrorCode::Rate, ErrorCode::Denied, ErrorCode::WrongEpoch] {
+            assert!((100..200).contains(&codes::error(code).0));
+        }
+    }
+}
