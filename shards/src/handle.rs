@@ -1,5 +1,7 @@
 //! The control plane's calls to shards, through the mesh. Every call returns at once.
 
+mod past;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +23,6 @@ use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
 use crate::model::revoked::Revocation;
-use crate::model::snapshot::Saved;
 use crate::proof::Prover;
 use crate::rules::Rules;
 use crate::wire::name::check_name;
@@ -275,18 +276,6 @@ impl Handle {
     /// A full lane.
     pub fn latency(&self) -> Result<Answers<(usize, Histogram<u64>)>, Untaken> {
         self.order_all(Instruction::Latency)
-    }
-
-    /// Asks a shard to save its histories from a place on: zero, and then what the answer says.
-    ///
-    /// # Errors
-    /// There is no such shard, or its lane is full.
-    pub fn save(&self, shard: usize, place: usize) -> Result<Answers<Saved>, Untaken> {
-        let shard = self.shards().nth(shard).ok_or(Untaken::BadName)?;
-        let (reply, answers) = Answers::expect(1);
-        let order = Deliver::Instruction(Instruction::Save { place, reply });
-        self.mesh.deliver(shard, order).map_err(|_| Untaken::Busy)?;
-        Ok(answers)
     }
 
     /// Puts other rules of channels in force on every shard, which answers when they are.

@@ -33,6 +33,7 @@ mod real_clients;
 mod rules;
 mod scripts;
 mod slow;
+mod takeover;
 mod tokens;
 mod unix;
 mod users;

@@ -208,6 +208,11 @@ pub(crate) enum Instruction {
         place: usize,
         reply: Reply<Saved>,
     },
+    /// Read some revocations behind one of them.
+    Revocations {
+        behind: Option<Revocation>,
+        reply: Reply<Vec<Revocation>>,
+    },
     /// Puts other rules of channels in force.
     Rules {
         rules: Arc<Rules>,

@@ -7,6 +7,7 @@ pub(crate) mod past;
 pub(crate) mod history;
 pub(crate) mod order;
 pub(crate) mod keepers;
+pub(crate) mod codec;
 pub(crate) mod snapshot;
 pub(crate) mod shape;
 pub(crate) mod members;
