@@ -1,6 +1,7 @@
 //! The control plane's calls to shards, through the mesh. Every call returns at once.
 
 mod past;
+mod presence;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,17 +12,17 @@ use hdrhistogram::Histogram;
 
 use crate::clock::{Now, unix_ms};
 use crate::close::CloseReason;
-use crate::config::Config;
+use crate::config::{Config, DuplicateUser};
 use crate::error::Untaken;
 use crate::mesh::Mesh;
-use crate::mesh::parcel::{Ask, Asker, Deliver, Fate, Instruction, Whom};
+use crate::mesh::parcel::{Ask, Deliver, Fate, Instruction, Whom};
 use crate::mesh::reply::{Answers, Reply, ReplyTo};
 use crate::model::channel::NoChannel;
 use crate::model::history::Query;
 use crate::model::id::{ClientId, ShardId};
 use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
-use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
 use crate::proof::Prover;
 use crate::rules::Rules;
@@ -77,11 +78,17 @@ pub struct Handle {
 struct Bounds {
     name_bytes: usize,
     message_bytes: usize,
+    /// A user may have several clients.
+    users_repeat: bool,
 }
 
 impl Handle {
     pub(crate) fn new(mesh: Mesh, address: Option<SocketAddr>, config: &Config) -> Self {
-        let limits = Bounds { name_bytes: config.name_bytes, message_bytes: config.message_bytes };
+        let limits = Bounds {
+            name_bytes: config.name_bytes,
+            message_bytes: config.message_bytes,
+            users_repeat: config.duplicate_user == DuplicateUser::Allow,
+        };
         Self { mesh, address, limits, draining: Arc::default() }
     }
 
@@ -149,20 +156,6 @@ impl Handle {
         let home = self.mesh.home_of(&*channel);
         let (reply, answers) = Answers::expect(1);
         self.ask(home, Ask::RemoveHistory { channel, reply })?;
-        Ok(answers)
-    }
-
-    /// Asks who is in a channel. Each shard answers for itself.
-    ///
-    /// # Errors
-    /// A bad name, or a full lane.
-    pub fn who(&self, channel: &str) -> Result<Answers<Here>, Untaken> {
-        let channel = self.name(channel)?;
-        let (reply, answers) = Answers::expect(self.mesh.shards());
-        for shard in self.shards() {
-            let asker = Asker::Bridge(reply.clone());
-            self.ask(shard, Ask::Who { channel: Arc::clone(&channel), asker })?;
-        }
         Ok(answers)
     }
 

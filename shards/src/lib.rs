@@ -49,7 +49,8 @@ pub use model::channel::NoChannel;
 pub use model::counters::{NUMBERS, Number, NumberKind};
 pub use model::message::{Details, Epoch, Position, Version};
 pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
-pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Here, Report};
+pub use model::presence::{Here, Member};
+pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Report};
 pub use model::revoked::{REVOKED_MAX, Revocation};
 pub mod snapshot {
     //! The histories of channels as bytes.

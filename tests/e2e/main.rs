@@ -27,6 +27,7 @@ mod many;
 mod metrics;
 mod order;
 mod paths;
+mod presence;
 mod proxies;
 mod publishing;
 mod real_clients;

@@ -201,13 +201,12 @@ impl<N: Net> Shard<N> {
     ) {
         let seated =
             self.clients.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());
-        match seated {
-            None => self.sit(slot, index, join.presence),
-            Some(seat) if seat.presence == join.presence => {}
-            Some(_) => {
-                self.rise(slot, index);
-                self.sit(slot, index, join.presence);
-            }
+        // A member that joins with another token is told of anew.
+        let known = self.member(slot, index).and_then(|member| member.channel_info);
+        if seated.is_none_or(|seat| seat.presence != join.presence || known != join.info) {
+            self.rise(slot, index);
+            self.note_info(slot, index, join.info.clone());
+            self.sit(slot, index, join.presence);
         }
         let channel = self.rooms.channels.get(index);
         let (name, position) = (&*channel.name, channel.fanned);
