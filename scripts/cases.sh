@@ -174,13 +174,12 @@ web_tests() {
   return "$status"
 }
 
-# Runs what was read of one kind; a failure is kept, and the other kinds still run.
-run_kind() {
-  if [ -z "$KIND" ] || [ "$KIND" != "${WANTED:-$KIND}" ]; then
-    return
-  fi
-  echo "cases: $KIND${SKIPPED:+ (slow tests left out: $SKIPPED)}"
+# Runs what was read, of one kind or of all of them: tests of one place run side by side.
+run() {
+  echo "cases: ${WANTED:-all kinds}${SKIPPED:+ (slow tests left out: $SKIPPED)}"
   local failed=no
+  # All places are built at once; each of the runs below finds its own part there.
+  [ -n "$WANTED" ] || cargo test --quiet --workspace --no-run || failed=yes
   rust_tests "--bin stentor" "${BIN[@]}" || failed=yes
   rust_tests --lib "${LIB[@]}" || failed=yes
   rust_tests "--test e2e" "${E2E[@]}" || failed=yes
@@ -188,47 +187,39 @@ run_kind() {
   rust_tests "--test hostile" "${HOSTILE[@]}" || failed=yes
   web_tests || failed=yes
   [ ${#PYTHON[@]} -eq 0 ] || (cd scripts && "$TEST_PYTHON" -m unittest --quiet "${PYTHON[@]}") || failed=yes
-  [ "$failed" = no ] || FAILED+=("$KIND")
+  [ "$failed" = no ]
 }
 
-begin() {
-  KIND=$1 SKIPPED="" BIN=() LIB=() E2E=() FAULTS=() HOSTILE=() PYTHON=() WEB=()
-}
-
+SKIPPED="" BIN=() LIB=() E2E=() FAULTS=() HOSTILE=() PYTHON=() KIND=""
 declare -A WEB
-FAILED=()
-begin ""
 while IFS= read -r line; do
   case "$line" in
-    "") continue ;;
-    "  slow "*)
-      if [ "$SLOW" = no ]; then
-        SKIPPED=$((SKIPPED + 1))
-        continue
-      fi
-      line="  ${line#  slow }"
-      ;;&
-    "  "*)
-      read -r place name <<<"$line"
-      case "$place" in
-        bin) BIN+=("$name") ;;
-        lib) LIB+=("$name") ;;
-        e2e) E2E+=("$name") ;;
-        faults) FAULTS+=("$name") ;;
-        hostile) HOSTILE+=("$name") ;;
-        python) PYTHON+=("planner.tests.$name") ;;
-        web) WEB[${name%% *}]+="${name#* }"$'\n' ;;
-      esac
-      ;;
+    "  "*) [ "$KIND" = "${WANTED:-$KIND}" ] || continue ;;
     *)
-      run_kind
-      begin "$line"
+      KIND=$line
+      continue
       ;;
   esac
+  if [[ $line == "  slow "* ]]; then
+    if [ "$SLOW" = no ]; then
+      SKIPPED=$((SKIPPED + 1))
+      continue
+    fi
+    line="  ${line#  slow }"
+  fi
+  read -r place name <<<"$line"
+  case "$place" in
+    bin) BIN+=("$name") ;;
+    lib) LIB+=("$name") ;;
+    e2e) E2E+=("$name") ;;
+    faults) FAULTS+=("$name") ;;
+    hostile) HOSTILE+=("$name") ;;
+    python) PYTHON+=("planner.tests.$name") ;;
+    web) WEB[${name%% *}]+="${name#* }"$'\n' ;;
+  esac
 done <<<"$CASES"
-run_kind
 
-if [ ${#FAILED[@]} -gt 0 ]; then
-  printf 'cases: failed: %s\n' "${FAILED[@]}" >&2
+if ! run; then
+  echo "cases: failed: ${WANTED:-see the names above; scripts/cases.sh KIND runs one kind}" >&2
   exit 1
 fi

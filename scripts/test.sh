@@ -10,9 +10,6 @@ export TEST_PYTHON="$PWD/.venv/bin/python"
 echo "test: the client library"
 (cd tests/web && node --test)
 
-echo "test: loom, the bell under every interleaving"
-RUSTFLAGS="--cfg loom" cargo test --quiet --release --target-dir target/loom -p stentor-shards --test loom
-
 echo "test: doc tests"
 cargo test --quiet --workspace --doc
 

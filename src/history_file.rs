@@ -17,8 +17,7 @@ use stentor_shards::{Ending, Handle};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::config::Settings;
-use crate::control::ask::ask_one;
-use crate::takeover::Prepare;
+use crate::takeover::{self, Prepare};
 
 const NAME: &str = "history.stentor";
 
@@ -140,23 +139,7 @@ impl HistoryFile {
     }
 
     fn save(&self, handle: &Handle) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let mut next = (0, Some(0));
-        let parts = std::iter::from_fn(|| {
-            loop {
-                match next {
-                    (shard, _) if shard == handle.shard_count() => return None,
-                    (shard, None) => next = (shard + 1, Some(0)),
-                    (shard, Some(place)) => {
-                        let saved = runtime.block_on(ask_one(|| handle.save(shard, place)));
-                        next.1 = saved.as_ref().ok().and_then(|saved| saved.next);
-                        let busy = || io::Error::other(format!("shard {shard} does not answer"));
-                        return Some(saved.map_err(|_| busy()));
-                    }
-                }
-            }
-        });
-        self.write(parts)
+        self.write(takeover::saved(handle)?)
     }
 
     /// Writes another file, and puts it in the place of the one that is there.

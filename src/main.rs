@@ -37,7 +37,7 @@ use history_file::HistoryFile;
 use host::{Host, Verdict};
 use inspect::{check, examine, print};
 use signals::Departure;
-use takeover::{Claim, Newcomer, Offer, Refused, Sockets};
+use takeover::{Claim, Histories, Newcomer, Offer, Refused, Sockets};
 
 /// How much longer than its times a process may take to go after another one has taken over.
 const GOING_SLACK: Duration = Duration::from_secs(10);
@@ -172,7 +172,8 @@ fn serve(cli: &Cli, layered: Layered) -> End {
         Ok(history) => history,
         Err(why) => return End::Failed(exit::CONFIG, why),
     };
-    let started = start(&settings, origin, (listeners, admin), history.as_ref());
+    let earlier = Earlier { listeners, admin, history: history.as_ref(), claim: &mut claim };
+    let started = start(&settings, origin, earlier);
     let Running { handle, mut run, mut control, signals } = match started {
         Ok(running) => running,
         Err(end) => return end,
@@ -189,7 +190,9 @@ fn serve(cli: &Cli, layered: Layered) -> End {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let prepare = history.as_ref().map(|file| file.prepare(&handle));
-        let what = Offer { sockets, fingerprint, settling: claim.settling, prepare };
+        let histories = Some(Histories(handle.clone()));
+        let settling = claim.settling;
+        let what = Offer { sockets, fingerprint, settling, prepare, histories };
         let leave = Relief {
             relieved: Arc::clone(&relieved),
             admin_over,
@@ -236,13 +239,17 @@ struct Running {
     signals: signal_hook::iterator::Signals,
 }
 
+/// The parts of a server that come from an earlier process.
+struct Earlier<'a> {
+    listeners: Vec<OwnedFd>,
+    admin: Option<OwnedFd>,
+    history: Option<&'a HistoryFile>,
+    claim: &'a mut Claim,
+}
+
 /// Starts shards and control plane.
-fn start(
-    settings: &Settings,
-    origin: Origin,
-    (listeners, admin): (Vec<OwnedFd>, Option<OwnedFd>),
-    history: Option<&HistoryFile>,
-) -> Result<Running, End> {
+fn start(settings: &Settings, origin: Origin, earlier: Earlier<'_>) -> Result<Running, End> {
+    let Earlier { listeners, admin, history, claim } = earlier;
     let refused = |why: String| End::Failed(exit::RUN, why);
     let signals = signals::catch().map_err(|error| refused(format!("signals: {error}")))?;
     let asked = control::Settings::of(settings);
@@ -254,7 +261,11 @@ fn start(
     })?;
     let mut shards = settings.shards.clone();
     shards.prover = asked.prover().map_err(|why| End::Failed(exit::CONFIG, why))?;
-    let past = history.map(HistoryFile::read).unwrap_or_default();
+    // As late as can be: the older process goes on meanwhile.
+    let mut past = claim.inherit().unwrap_or_default();
+    if let Some(history) = history.filter(|_| past.channels.is_empty()) {
+        past.channels = history.read();
+    }
     let (handle, inbox, run) =
         stentor_shards::run(shards, listeners, past).map_err(|error| failed(&error))?;
     if let Some(history) = history {

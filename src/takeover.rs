@@ -11,7 +11,9 @@
 //! over nor have the address alone does not start.
 
 mod end;
+mod histories;
 mod holder;
+mod inherit;
 mod meet;
 mod offer;
 mod pass;
@@ -26,8 +28,9 @@ use std::time::{Duration, Instant};
 
 use crate::unix;
 use meet::{ANSWER_TIMEOUT, Peer, Turn};
-use pass::{Answer, FREE, SERVING};
+use pass::{Answer, FREE, Request, SERVING};
 
+pub(crate) use histories::{Histories, saved};
 pub(crate) use holder::describe;
 pub(crate) use offer::{Offer, Prepare, offer};
 pub(crate) use pass::{SOCKETS_MAX, Sockets};
@@ -96,6 +99,10 @@ pub(crate) struct Claim {
 struct Predecessor {
     stream: UnixStream,
     who: Peer,
+    /// Where it was asked, and for what.
+    asked: (SocketAddr, Newcomer),
+    /// It sends its histories when it is asked for them.
+    has_histories: bool,
 }
 
 /// The outcome of asking once.
@@ -122,7 +129,7 @@ pub(crate) fn claim(address: SocketAddr, newcomer: Newcomer) -> Result<Claim, Re
     let mut ended = None;
     loop {
         let turn = Turn::wait(address.port()).map_err(failed)?;
-        match ask(address, newcomer).map_err(failed)? {
+        match ask(address, newcomer, true).map_err(failed)? {
             Asked::Yields(claim) => return Ok(Claim { turn: Some(turn), ..claim }),
             // Once: where each next one hangs too, another process is no cure.
             Asked::Silent(Some(hung)) if newcomer.is_forced && ended.is_none() => {
@@ -161,8 +168,9 @@ pub(crate) fn claim(address: SocketAddr, newcomer: Newcomer) -> Result<Claim, Re
     }
 }
 
-fn ask(address: SocketAddr, newcomer: Newcomer) -> io::Result<Asked> {
-    for _ in 0..ASKS_MAX {
+fn ask(address: SocketAddr, newcomer: Newcomer, reads_histories: bool) -> io::Result<Asked> {
+    let fingerprint = newcomer.fingerprint;
+    for number in 0..ASKS_MAX {
         let stream = match meet::knock(&meet::place(address)) {
             Ok(Some(stream)) => stream,
             Ok(None) => return Ok(Asked::Nobody),
@@ -174,9 +182,13 @@ fn ask(address: SocketAddr, newcomer: Newcomer) -> io::Result<Asked> {
             // The kernel says whether another user has the port too.
             return Ok(Asked::Nobody);
         }
-        let mut asked = Predecessor { stream, who };
-        match pass::ask(&mut asked.stream, newcomer.fingerprint) {
+        let asked = (address, newcomer);
+        let mut asked = Predecessor { stream, who, asked, has_histories: false };
+        // A version of the program that has no histories to give closes the connection.
+        let form = (reads_histories && number % 2 == 0).then_some(histories::FORM);
+        match pass::ask(&mut asked.stream, Request { fingerprint, form }) {
             Ok(answer) => return Ok(asked.answered(answer, newcomer.base)),
+            Err(error) if is_gone(&error) && form.is_some() => {}
             Err(error) if is_gone(&error) => thread::park_timeout(ASK_AGAIN),
             Err(error) if meet::is_timeout(&error) => return Ok(Asked::Silent(Some(asked))),
             Err(error) => return Err(error),
@@ -190,10 +202,10 @@ impl Predecessor {
     fn answered(self, answer: Answer, base: Duration) -> Asked {
         match answer {
             Answer::Refuses(left) => Asked::Settling(self.who, left),
-            Answer::Yields { sockets, from, settle } => Asked::Yields(Claim {
+            Answer::Yields { sockets, from, settle, has_histories } => Asked::Yields(Claim {
                 sockets,
                 settling: Settling::after(base, from, settle),
-                predecessor: Some(self),
+                predecessor: Some(Self { has_histories, ..self }),
                 place: None,
                 turn: None,
             }),
@@ -220,7 +232,7 @@ impl Claim {
 
     /// Tells the older process to go, now that its clients can come here; it goes in its own time.
     pub(crate) fn relieve(&mut self) {
-        let Some(Predecessor { mut stream, who }) = self.predecessor.take() else { return };
+        let Some(Predecessor { mut stream, who, .. }) = self.predecessor.take() else { return };
         let told = stream.write_all(&[SERVING]);
         match told.and_then(|()| pass::expect(&mut stream, FREE)) {
             Ok(()) => tracing::info!(pid = who.pid, "took over from another process"),
@@ -261,7 +273,8 @@ mod tests {
         let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
         let sockets = Sockets { listeners: vec![listener], admin: None };
         let (went, gone) = mpsc::channel();
-        let what = Offer { sockets, fingerprint: 1, settling, prepare: None };
+        let (prepare, histories) = (None, None);
+        let what = Offer { sockets, fingerprint: 1, settling, prepare, histories };
         offer(address, what, move || went.send(()).unwrap()).unwrap();
         gone
     }
@@ -306,7 +319,7 @@ mod tests {
             pass::hear(&mut stream).unwrap();
             let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
             let sockets = Sockets { listeners: vec![listener], admin: None };
-            pass::send(&stream, &sockets, 1, Duration::ZERO).unwrap();
+            pass::send(&stream, &sockets, (1, false), Duration::ZERO).unwrap();
             (door, stream)
         });
         let mut takes = claim(address, newcomer(2)).unwrap();

@@ -154,6 +154,8 @@ pub struct Config {
     pub channels_per_client: usize,
     /// The most channels one shard knows, as home or as subscriber.
     pub channels_per_shard: usize,
+    /// The most members of a channel that one answer names.
+    pub presence_names: usize,
     /// The rules of channels at start; a reload hands shards others.
     pub rules: Arc<Rules>,
     /// Most bytes that the histories of all channels of one shard hold together.
@@ -222,6 +224,7 @@ impl Config {
             name_bytes: 64,
             channels_per_client: 128,
             channels_per_shard: 100_000,
+            presence_names: 1000,
             rules: Arc::default(),
             history_total_bytes: 64 << 20,
             saves_history: false,

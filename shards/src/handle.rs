@@ -1,5 +1,8 @@
 //! The control plane's calls to shards, through the mesh. Every call returns at once.
 
+mod past;
+mod presence;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,19 +12,18 @@ use hdrhistogram::Histogram;
 
 use crate::clock::{Now, unix_ms};
 use crate::close::CloseReason;
-use crate::config::Config;
+use crate::config::{Config, DuplicateUser};
 use crate::error::Untaken;
 use crate::mesh::Mesh;
-use crate::mesh::parcel::{Ask, Asker, Deliver, Fate, Instruction, Whom};
+use crate::mesh::parcel::{Ask, Deliver, Fate, Instruction, Whom};
 use crate::mesh::reply::{Answers, Reply, ReplyTo};
 use crate::model::channel::NoChannel;
 use crate::model::history::Query;
 use crate::model::id::{ClientId, ShardId};
 use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
-use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
-use crate::model::snapshot::Saved;
 use crate::proof::Prover;
 use crate::rules::Rules;
 use crate::wire::name::check_name;
@@ -76,11 +78,17 @@ pub struct Handle {
 struct Bounds {
     name_bytes: usize,
     message_bytes: usize,
+    /// A user may have several clients.
+    users_repeat: bool,
 }
 
 impl Handle {
     pub(crate) fn new(mesh: Mesh, address: Option<SocketAddr>, config: &Config) -> Self {
-        let limits = Bounds { name_bytes: config.name_bytes, message_bytes: config.message_bytes };
+        let limits = Bounds {
+            name_bytes: config.name_bytes,
+            message_bytes: config.message_bytes,
+            users_repeat: config.duplicate_user == DuplicateUser::Allow,
+        };
         Self { mesh, address, limits, draining: Arc::default() }
     }
 
@@ -148,20 +156,6 @@ impl Handle {
         let home = self.mesh.home_of(&*channel);
         let (reply, answers) = Answers::expect(1);
         self.ask(home, Ask::RemoveHistory { channel, reply })?;
-        Ok(answers)
-    }
-
-    /// Asks who is in a channel. Each shard answers for itself.
-    ///
-    /// # Errors
-    /// A bad name, or a full lane.
-    pub fn who(&self, channel: &str) -> Result<Answers<Here>, Untaken> {
-        let channel = self.name(channel)?;
-        let (reply, answers) = Answers::expect(self.mesh.shards());
-        for shard in self.shards() {
-            let asker = Asker::Bridge(reply.clone());
-            self.ask(shard, Ask::Who { channel: Arc::clone(&channel), asker })?;
-        }
         Ok(answers)
     }
 
@@ -275,18 +269,6 @@ impl Handle {
     /// A full lane.
     pub fn latency(&self) -> Result<Answers<(usize, Histogram<u64>)>, Untaken> {
         self.order_all(Instruction::Latency)
-    }
-
-    /// Asks a shard to save its histories from a place on: zero, and then what the answer says.
-    ///
-    /// # Errors
-    /// There is no such shard, or its lane is full.
-    pub fn save(&self, shard: usize, place: usize) -> Result<Answers<Saved>, Untaken> {
-        let shard = self.shards().nth(shard).ok_or(Untaken::BadName)?;
-        let (reply, answers) = Answers::expect(1);
-        let order = Deliver::Instruction(Instruction::Save { place, reply });
-        self.mesh.deliver(shard, order).map_err(|_| Untaken::Busy)?;
-        Ok(answers)
     }
 
     /// Puts other rules of channels in force on every shard, which answers when they are.

@@ -49,11 +49,15 @@ pub use model::channel::NoChannel;
 pub use model::counters::{NUMBERS, Number, NumberKind};
 pub use model::message::{Details, Epoch, Position, Version};
 pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
-pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Here, Report};
+pub use model::presence::{Here, Member};
+pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Report};
 pub use model::revoked::{REVOKED_MAX, Revocation};
 pub mod snapshot {
     //! The histories of channels as bytes.
-    pub use crate::model::snapshot::{ChannelPast, Damaged, MAGIC, Saved, put_end, read};
+    pub use crate::model::snapshot::{
+        ChannelPast, Damaged, MAGIC, Past, Saved, put_end, put_revocations, read, read_part,
+        read_revocations,
+    };
 }
 pub use rules::{
     ChannelRules, Denied, HistoryRules, Marks, Publish, Rules, RulesFault, SlowClients, Standing,

@@ -19,7 +19,7 @@ use crate::mesh::bridge::{BridgeId, Bridges, Inbox};
 use crate::mesh::{Mesh, Port};
 use crate::model::id::SHARDS_MAX;
 use crate::model::report::Ending;
-use crate::model::snapshot::ChannelPast;
+use crate::model::snapshot::{ChannelPast, Past};
 use crate::notice;
 use crate::rt;
 use crate::shard::Shard;
@@ -67,14 +67,14 @@ impl Run {
 ///
 /// Visitors, that is requests which are not upgrades, come out of the inbox. `inherited` are
 /// sockets on which another process listens to the same address: the connections that wait at them
-/// are served here. `past` is what channels kept in an earlier process.
+/// are served here. `past` is what an earlier process has left.
 ///
 /// # Errors
 /// The reason for which a shard could not start.
 pub fn run(
     config: Config,
     inherited: Vec<OwnedFd>,
-    past: Vec<ChannelPast>,
+    past: Past,
 ) -> Result<(Handle, Inbox, Run), RunError> {
     let shards = config.cores.len();
     if shards == 0 || shards > SHARDS_MAX {
@@ -90,10 +90,7 @@ pub fn run(
     let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed, &bridges);
     // An inbox ends when the last shard has dropped its end of the bridge.
     drop(bridges);
-    let mut pasts: Vec<Vec<ChannelPast>> = (0..shards).map(|_| Vec::new()).collect();
-    for channel in past {
-        pasts[mesh.home_of(&*channel.name).index()].push(channel);
-    }
+    let pasts = spread(past, &mesh);
     let handle = Handle::new(mesh, address, &config);
     let notices = notice::start()
         .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;
@@ -135,6 +132,23 @@ pub fn run(
     Ok((handle, inbox, Run { threads, ended, listeners: all }))
 }
 
+/// Returns the past that each shard begins with: that of the channels whose home it is, and all
+/// revocations.
+fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
+    let Past { channels, revocations, lost } = past;
+    let mut by_home: Vec<Vec<ChannelPast>> = (0..mesh.shards()).map(|_| Vec::new()).collect();
+    for channel in channels {
+        by_home[mesh.home_of(&*channel.name).index()].push(channel);
+    }
+    let each = by_home.into_iter().enumerate();
+    each.map(|(shard, channels)| {
+        // One shard counts it.
+        let lost = if shard == 0 { lost } else { 0 };
+        Past { channels, revocations: revocations.clone(), lost }
+    })
+    .collect()
+}
+
 fn no_thread(error: &io::Error) -> String {
     format!("its thread: {error}; ulimit -u, and pids.max of the control group, bound threads")
 }
@@ -154,7 +168,7 @@ struct Start {
     port: Port,
     shared: Arc<Shared>,
     listeners: Vec<OwnedFd>,
-    past: Vec<ChannelPast>,
+    past: Past,
     started: Sender<()>,
 }
 

@@ -15,7 +15,7 @@ use crate::model::channel::Subscription;
 use crate::model::directory::Directory;
 use crate::model::id::ClientId;
 use crate::model::rooms::Rooms;
-use crate::model::snapshot::ChannelPast;
+use crate::model::snapshot::Past;
 use crate::net::{Net, Ready};
 use crate::stage::drain::Drain;
 use crate::stage::fanout::FanOut;
@@ -125,11 +125,17 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Goes on with what channels of this home kept in an earlier process, before the first turn.
-    pub(crate) fn restore(&mut self, past: Vec<ChannelPast>) {
+    /// Goes on with what an earlier process has left, before the first turn.
+    pub(crate) fn restore(&mut self, past: Past) {
+        for revocation in &past.revocations {
+            self.trust.revoked.add(revocation);
+        }
+        let tally = &mut self.clients.tally;
+        tally.lost_pasts += past.lost;
+        tally.restored_channels += past.channels.len() as u64;
         // The one clock that both processes have: it says how old the publications are.
         let time_ms = unix_ms();
-        self.rooms.restore(past, self.port.me, (self.clients.now.long_ms(), time_ms));
+        self.rooms.restore(past.channels, self.port.me, (self.clients.now.long_ms(), time_ms));
     }
 
     /// The parts of this shard that a home and owner works on.

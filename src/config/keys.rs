@@ -283,6 +283,7 @@ const KEYS: &[Key] = &[
     count_key!("Limits", "name-bytes", name_bytes, 1, 1024, "Longest name of a channel or a user, in bytes"),
     count_key!("Limits", "channels-per-client", channels_per_client, 1, 1 << 16, "Most channels of one client"),
     count_key!("Limits", "channels-per-shard", channels_per_shard, 1, 1 << 26, "Most channels that one shard knows"),
+    count_key!("Limits", "presence-names", presence_names, 1, 10_000, "Members of a channel that presence names; above it watchers hear counts"),
     size_key!("Limits", "history-total-bytes", history_total_bytes, 0, 1024 * GIB, "Most bytes that a shard keeps as history, of all channels together"),
     count_key!("Limits", "errors-max", errors_max, 1, 1 << 16, "Errors that a JSON client may make; one per second is forgiven"),
     count_key!("Limits", "lane-parcels", lane_parcels, 1, 1 << 20, "Parcels in each lane between shards"),

@@ -7,6 +7,7 @@ mod history;
 mod identity;
 mod once;
 mod pattern;
+mod presence;
 mod publish;
 
 use std::collections::HashSet;
@@ -33,8 +34,7 @@ const PATTERN_BYTES_MAX: usize = 1024;
 const LIST_MAX: usize = 100_000;
 
 /// Methods of Centrifugo's API, and of its PRO variant, that are not there.
-const NOT_AVAILABLE: [&str; 23] = [
-    "presence",
+const NOT_AVAILABLE: [&str; 22] = [
     "subscribe",
     "unsubscribe",
     "rpc",
@@ -68,12 +68,6 @@ struct Channels {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PresenceStats {
-    channel: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Nothing {}
 
 /// `POST /api/METHOD`, and `GET` of the methods that only read.
@@ -96,6 +90,7 @@ pub(super) async fn method(
                 | "disconnect"
                 | "refresh"
                 | "revoke"
+                | "presence"
                 | "presence_stats"
                 | "history"
                 | "history_remove"
@@ -133,7 +128,8 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
         "revoke" => identity::revoke(state, params).await,
         "info" => info(state, params).await,
         "channels" => channels(state, params).await,
-        "presence_stats" => presence_stats(state, params).await,
+        "presence" => presence::presence(state, params).await,
+        "presence_stats" => presence::presence_stats(state, params).await,
         "history" => history::history(state, params).await,
         "history_remove" => history::history_remove(state, params).await,
         "reload" => reload(state, params).await,
@@ -169,20 +165,6 @@ async fn info(state: &State, params: &[u8]) -> Answer {
     });
     mark_truncated(&mut node, is_truncated);
     Ok(json!({ "nodes": [node] }))
-}
-
-async fn presence_stats(state: &State, params: &[u8]) -> Answer {
-    let PresenceStats { channel } = read(params)?;
-    let here =
-        ask(|| state.shards.who(&channel)).await.map_err(|why| Fault::about("channel", why))?;
-    if here.iter().any(|here| here.more) {
-        let why = "the channel has more than 1,000 users on one shard: they are not counted";
-        return Err(Fault::bad(why));
-    }
-    let users: HashSet<&str> =
-        here.iter().flat_map(|here| &here.users).map(|user| &**user).collect();
-    let clients: u64 = here.iter().map(|here| here.clients).sum();
-    Ok(json!({ "num_clients": clients, "num_users": users.len() }))
 }
 
 async fn channels(state: &State, params: &[u8]) -> Answer {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::histories::{self, Histories};
 use super::meet::{ANSWER_TIMEOUT, Peer, START_TIMEOUT};
-use super::pass::{FREE, SERVING};
+use super::pass::{FREE, HISTORIES, SERVING};
 use super::{ASK_AGAIN, Settling, Sockets, meet, pass};
 
 /// The time after which the older process tries again to get its name from a process that hangs.
@@ -38,6 +39,8 @@ pub(crate) struct Offer {
     pub(crate) fingerprint: u64,
     pub(crate) settling: Settling,
     pub(crate) prepare: Option<Prepare>,
+    /// The histories of this process.
+    pub(crate) histories: Option<Histories>,
 }
 
 /// Waits, on a thread of its own, for a process that takes over; `yield_place` then lets this one
@@ -142,7 +145,8 @@ fn serve(
     stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
     stream.set_read_timeout(Some(HEAR_TIMEOUT))?;
     // A connection that ends or says something else only looks at the name, as other processes do.
-    let Ok(newcomer) = pass::hear(&mut stream) else { return Ok(None) };
+    let Ok(request) = pass::hear(&mut stream) else { return Ok(None) };
+    let newcomer = request.fingerprint;
     let now = Instant::now();
     // A process that goes anyhow keeps nobody waiting.
     if let Some(left) = offer.settling.left(newcomer, now)
@@ -156,8 +160,14 @@ fn serve(
     if let Some(Prepare(prepare)) = &offer.prepare {
         prepare();
     }
-    pass::send(&stream, &offer.sockets, offer.fingerprint, again)?;
+    let histories = offer.histories.as_ref().filter(|_| request.form == Some(histories::FORM));
+    pass::send(&stream, &offer.sockets, (offer.fingerprint, histories.is_some()), again)?;
     stream.set_read_timeout(Some(START_TIMEOUT))?;
+    match (pass::next(&mut stream)?, histories) {
+        (SERVING, _) => return Ok(Some((stream, who))),
+        (HISTORIES, Some(histories)) => histories.send(&mut stream)?,
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    }
     pass::expect(&mut stream, SERVING)?;
     Ok(Some((stream, who)))
 }
@@ -176,7 +186,13 @@ mod tests {
         let sockets = Sockets { listeners: vec![listener], admin: None };
         offer(
             address,
-            Offer { sockets, fingerprint: 1, settling: Settling::none(), prepare: None },
+            Offer {
+                sockets,
+                fingerprint: 1,
+                settling: Settling::none(),
+                prepare: None,
+                histories: None,
+            },
             || {},
         )
         .unwrap();

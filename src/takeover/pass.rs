@@ -19,8 +19,14 @@ pub(crate) const SOCKETS_MAX: usize = 65;
 const ANSWER_BYTES: usize = 14;
 
 const ASK: u8 = b'A';
+/// The same by a process that can read the older one's histories, if their form is this one.
+const ASK_ALL: u8 = b'B';
 const YIELDS: u8 = b'Y';
+/// The same by a process that sends its histories when it is asked for them.
+const YIELDS_ALL: u8 = b'Z';
 const REFUSES: u8 = b'N';
+/// The newer process is about to begin, and reads the histories.
+pub(super) const HISTORIES: u8 = b'H';
 /// The newer process serves, and the older one's place is free.
 pub(super) const SERVING: u8 = b'S';
 pub(super) const FREE: u8 = b'F';
@@ -43,34 +49,60 @@ pub(super) enum Answer {
         from: u64,
         /// For how long the newer process should not yield to that one's like.
         settle: Duration,
+        /// It sends its histories when it is asked for them.
+        has_histories: bool,
     },
     /// It has just taken over itself, and yields after this time.
     Refuses(Duration),
 }
 
-/// Asks for the sockets; `fingerprint` says which program asks, with which settings.
-pub(super) fn ask(stream: &mut UnixStream, fingerprint: u64) -> io::Result<Answer> {
-    let mut question = [ASK; 9];
-    question[1..].copy_from_slice(&fingerprint.to_le_bytes());
+/// A newer process's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Request {
+    /// The program that asks, with its settings.
+    pub(super) fingerprint: u64,
+    /// The form of histories that it reads; `None`: it reads none.
+    pub(super) form: Option<u32>,
+}
+
+/// Asks for the sockets.
+pub(super) fn ask(stream: &mut UnixStream, request: Request) -> io::Result<Answer> {
+    let Request { fingerprint, form } = request;
+    let mut question = vec![if form.is_some() { ASK_ALL } else { ASK }];
+    question.extend(fingerprint.to_le_bytes());
+    question.extend(form.iter().flat_map(|form| form.to_le_bytes()));
     stream.write_all(&question)?;
     receive(stream)
 }
 
-/// Reads the request of a newer process, and returns its fingerprint.
-pub(super) fn hear(stream: &mut UnixStream) -> io::Result<u64> {
+/// Reads the request of a newer process.
+pub(super) fn hear(stream: &mut UnixStream) -> io::Result<Request> {
     let mut question = [0; 9];
     stream.read_exact(&mut question)?;
-    match question {
-        [ASK, fingerprint @ ..] => Ok(u64::from_le_bytes(fingerprint)),
-        _ => Err(io::ErrorKind::InvalidData.into()),
-    }
+    let [kind, fingerprint @ ..] = question;
+    let fingerprint = u64::from_le_bytes(fingerprint);
+    let form = match kind {
+        ASK => None,
+        ASK_ALL => {
+            let mut form = [0; 4];
+            stream.read_exact(&mut form)?;
+            Some(u32::from_le_bytes(form))
+        }
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    Ok(Request { fingerprint, form })
 }
 
 /// Reads the one byte that the other side says next.
-pub(super) fn expect(stream: &mut UnixStream, wanted: u8) -> io::Result<()> {
+pub(super) fn next(stream: &mut UnixStream) -> io::Result<u8> {
     let mut said = [0];
     stream.read_exact(&mut said)?;
-    if said[0] == wanted { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    Ok(said[0])
+}
+
+/// Reads the one byte that the other side is to say next.
+pub(super) fn expect(stream: &mut UnixStream, wanted: u8) -> io::Result<()> {
+    if next(stream)? == wanted { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 fn answer(kind: u8, listeners: usize, time: Duration, fingerprint: u64) -> [u8; ANSWER_BYTES] {
@@ -90,12 +122,13 @@ pub(super) fn refuse(stream: &mut UnixStream, left: Duration) -> io::Result<()> 
 pub(super) fn send(
     stream: &UnixStream,
     sockets: &Sockets,
-    from: u64,
+    (from, has_histories): (u64, bool),
     settle: Duration,
 ) -> io::Result<()> {
     let all: Vec<BorrowedFd<'_>> =
         sockets.listeners.iter().chain(&sockets.admin).map(AsFd::as_fd).collect();
-    let bytes = answer(YIELDS, sockets.listeners.len(), settle, from);
+    let kind = if has_histories { YIELDS_ALL } else { YIELDS };
+    let bytes = answer(kind, sockets.listeners.len(), settle, from);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&all)) {
@@ -130,10 +163,15 @@ fn receive(stream: &UnixStream) -> io::Result<Answer> {
     let count = usize::from(count);
     match kind {
         REFUSES if got.bytes == ANSWER_BYTES => Ok(Answer::Refuses(time)),
-        YIELDS if got.bytes == ANSWER_BYTES && listeners.len() >= count => {
+        YIELDS | YIELDS_ALL if got.bytes == ANSWER_BYTES && listeners.len() >= count => {
             let admin = listeners.split_off(count).pop();
             let sockets = Sockets { listeners, admin };
-            Ok(Answer::Yields { sockets, from: u64::from_le_bytes(fingerprint), settle: time })
+            Ok(Answer::Yields {
+                sockets,
+                from: u64::from_le_bytes(fingerprint),
+                settle: time,
+                has_histories: kind == YIELDS_ALL,
+            })
         }
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
@@ -154,8 +192,9 @@ mod tests {
     fn sockets_pass_on_in_their_order() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let sent = sockets(64);
-        send(&ours, &sent, 7, Duration::from_secs(5)).unwrap();
-        let Answer::Yields { sockets: got, from: 7, settle } = receive(&theirs).unwrap() else {
+        send(&ours, &sent, (7, true), Duration::from_secs(5)).unwrap();
+        let answer = receive(&theirs).unwrap();
+        let Answer::Yields { sockets: got, from: 7, settle, has_histories: true } = answer else {
             panic!("another answer")
         };
         assert_eq!((got.listeners.len(), settle), (64, Duration::from_secs(5)));
@@ -174,9 +213,12 @@ mod tests {
     fn refusals_and_ends_are_told_apart_from_nonsense() {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         refuse(&mut ours, Duration::from_millis(1500)).unwrap();
-        let answer = ask(&mut theirs, 9).unwrap();
+        let request = Request { fingerprint: 9, form: Some(7) };
+        let answer = ask(&mut theirs, request).unwrap();
         assert!(matches!(answer, Answer::Refuses(left) if left == Duration::from_millis(1500)));
-        assert_eq!(hear(&mut ours).unwrap(), 9);
+        assert_eq!(hear(&mut ours).unwrap(), request);
+        theirs.write_all(b"A12345678").unwrap();
+        assert_eq!(hear(&mut ours).unwrap().form, None, "an earlier version asks");
         ours.write_all(b"HTTP/1.1 400").unwrap();
         assert_eq!(receive(&theirs).unwrap_err().kind(), io::ErrorKind::InvalidData);
         drop(ours);

@@ -23,15 +23,14 @@ API, KEY, URL = sys.argv[1:4]
 
 # The methods that are there. All others of the library are answered with error 108.
 THERE = {
-    "publish", "broadcast", "disconnect", "refresh", "info", "channels", "presence_stats", "batch",
-    "history", "history_remove",
+    "publish", "broadcast", "disconnect", "refresh", "info", "channels", "presence",
+    "presence_stats", "batch", "history", "history_remove",
 }
 
 # What each method that is not there is asked with: the least that the library lets pass.
 REQUESTS = {
     "subscribe": cent.SubscribeRequest(user="42", channel="news"),
     "unsubscribe": cent.UnsubscribeRequest(user="42", channel="news"),
-    "presence": cent.PresenceRequest(channel="news"),
     "connections": cent.ConnectionsRequest(user="42", expression=""),
     "update_user_status": cent.UpdateUserStatusRequest(users=["42"]),
     "get_user_status": cent.GetUserStatusRequest(users=["42"]),
@@ -75,6 +74,9 @@ async def what_is_there(client, listener):
     assert await heard() == b"\x00\xff", "the repeated publication or something else"
     stats = await called(client.presence_stats, cent.PresenceStatsRequest(channel="news"))
     assert (stats.num_clients, stats.num_users) == (1, 1), stats
+    members = (await called(client.presence, cent.PresenceRequest(channel="news"))).presence
+    assert [member.user for member in members.values()] == ["42"], members
+    assert {name: member.client for name, member in members.items()} == {name: name for name in members}
     result = await called(client.broadcast, BroadcastRequest(channels=["news", "other"], data=[1]))
     assert [one.result.offset for one in result.responses] == [3, 1], result
     assert await heard() == "[1]"

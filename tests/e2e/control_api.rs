@@ -137,7 +137,7 @@ fn a_position_has_an_epoch_that_a_restart_changes() {
 fn a_method_that_is_not_there_says_so_in_its_shape() {
     let server = Server::start(&[]);
     let page = include_str!("../../src/control/API.md");
-    for method in ["presence", "unsubscribe", "subscribe", "rpc", "connections", "cancel_push"] {
+    for method in ["unsubscribe", "subscribe", "rpc", "connections", "cancel_push"] {
         let (code, message) = code_of(&server, &format!("/api/{method}"), "{}");
         assert!(code == 108 && message.contains(method), "{method}: {message}");
         assert!(page.contains(&format!("`{method}`")), "{method} is not in API.md");
@@ -155,7 +155,7 @@ fn a_method_that_is_not_there_says_so_in_its_shape() {
         assert!(answer.contains(&format!("\"code\":{expected}")), "{path}: {answer}");
         assert_eq!(answer.contains("\nallow: "), status == 405, "{path}: {answer}");
     }
-    let transport = "POST /api/presence HTTP/1.1\r\nX-Centrifugo-Error-Mode: transport";
+    let transport = "POST /api/rpc HTTP/1.1\r\nX-Centrifugo-Error-Mode: transport";
     let answer = response(server.admin, transport);
     assert!(answer.starts_with("http/1.1 501") && answer.contains("{\"code\":108"), "{answer}");
 }
@@ -163,7 +163,7 @@ fn a_method_that_is_not_there_says_so_in_its_shape() {
 #[test]
 fn a_batch_is_answered_command_by_command() {
     let server = Server::start(&["--shards", "2"]);
-    let commands = r#""commands":[{"publish":{"channel":"a","data":1}},{"presence":{"channel":"a"}},
+    let commands = r#""commands":[{"publish":{"channel":"a","data":1}},{"rpc":{"method":"a"}},
         {"publish":{"channel":"a","data":2,"delta":true}},{"nothing":{}},{},
         {"broadcast":{"channels":["a","b"],"data":3}},{"publish":{"channel":"a","data":4}}]"#;
     for (parallel, before) in [(false, 0), (true, 3)] {
@@ -191,7 +191,7 @@ fn a_batch_is_answered_command_by_command() {
 fn commands_of_the_older_form_are_answered_line_by_line() {
     let server = Server::start(&[]);
     let body = r#"{"id":1,"method":"publish","params":{"channel":"a","data":1}}
-        {"method":"presence","params":{"channel":"a"}}{"id":3,"method":9}"#;
+        {"method":"rpc","params":{"method":"a"}}{"id":3,"method":9}"#;
     let (status, text) = post(server.admin, "/api", body);
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((status, lines.len()), (200, 3), "{text}");

@@ -17,7 +17,7 @@ use crate::model::channel::JoinRequest;
 use crate::model::id::{ChannelIndex, ClientId, Place, RequestId, ShardId, Slot};
 use crate::model::outbox::Outbox;
 use crate::model::past::Behind;
-use crate::model::report::Here;
+use crate::model::presence::{Here, Question};
 use crate::model::shape::Shape;
 use crate::net::Net;
 use crate::rules::ChannelRules;
@@ -80,12 +80,13 @@ pub(crate) struct Pending {
     pub(crate) rest: Bytes,
 }
 
-/// A `who` that waits for shards.
+/// A question for the members of a channel that waits for shards.
 #[derive(Debug)]
 pub(crate) struct Gathering {
     pub(crate) request: u32,
     pub(crate) id: Option<RequestId>,
     pub(crate) channel: Arc<str>,
+    pub(crate) question: Question,
     /// The number of shards that have not answered yet.
     pub(crate) awaited: usize,
     /// The answers so far, taken together.
@@ -115,6 +116,8 @@ pub(crate) struct Extra {
     pub(crate) claims: Vec<Claim>,
     /// Seats beside the first.
     pub(crate) seats: Vec<Seat>,
+    /// What tokens for single channels say about it, for those that it is in or about to be in.
+    pub(crate) infos: Vec<(ChannelIndex, Arc<str>)>,
     /// The channel of the URL, for requests that name none.
     pub(crate) url_channel: Option<Arc<str>>,
     /// The identity that it has proven, and the end of that.
@@ -206,6 +209,7 @@ impl<N: Net> Client<N> {
         let unused = extra.brief.is_none()
             && extra.claims.is_empty()
             && extra.seats.is_empty()
+            && extra.infos.is_empty()
             && extra.url_channel.is_none()
             && extra.identity.is_none();
         if unused {

@@ -10,6 +10,7 @@ use super::request::decoded;
 use crate::model::id::{ClientId, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
 use crate::model::past::{Since, Wanted};
+use crate::model::presence::Member;
 use crate::sim::reader::read_frames;
 use crate::wire::command::{Command, ErrorCode, Said};
 use crate::wire::dialect::{Dialect, Reading};
@@ -126,7 +127,9 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
         "publish" => (false, false, true),
         "direct" => (false, true, true),
         "join" | "leave" => (true, false, false),
-        "who" | "history" | "ping" | "refresh" | "heartbeat" => (false, false, false),
+        "who" | "presence" | "presence_stats" | "history" | "ping" | "refresh" | "heartbeat" => {
+            (false, false, false)
+        }
         _ => return Err(ErrorCode::UnknownType),
     };
     let missing = needs_channel && channel.is_none()
@@ -201,6 +204,12 @@ fn check_request(text: &str) {
             ("leave", Some(channel.into_owned()), None, None, None, id(of))
         }
         Ok(Command::Who { channel, id: of }) => ("who", owned(channel), None, None, None, id(of)),
+        Ok(Command::Presence { channel, id: of }) => {
+            ("presence", owned(channel), None, None, None, id(of))
+        }
+        Ok(Command::PresenceStats { channel, id: of }) => {
+            ("presence_stats", owned(channel), None, None, None, id(of))
+        }
         Ok(Command::History { channel, wanted, id: of }) => {
             let Wanted { since, limit, newest_first } = wanted;
             let request = expected(text).unwrap();
@@ -225,7 +234,8 @@ fn check_request(text: &str) {
     assert!(user.is_none() || user == wanted.user);
     assert!(body.is_none() || body.as_deref() == wanted.body);
     assert!(presence.is_none_or(|presence| presence == wanted.presence));
-    assert!(!matches!(kind, "publish" | "who" | "history") || channel == wanted.channel);
+    let of_any = matches!(kind, "publish" | "who" | "presence" | "presence_stats" | "history");
+    assert!(!of_any || channel == wanted.channel);
 }
 
 fn written(write: impl FnOnce(&mut BytesMut)) -> serde_json::Value {
@@ -270,6 +280,15 @@ fn check_written(text: &str) {
     let (id, users) = (RequestId("1".into()), [text.into(), "x".into()]);
     let here = Event::Here { channel: text, clients: 2, users: &users, more: false, id: Some(&id) };
     assert_eq!(written(|out| write(out, &here))["users"][0].as_str(), Some(text));
+    let member = Member { client, user: Some(text.into()), info: None, channel_info: None };
+    let members = Event::Members {
+        channel: text,
+        clients: 2,
+        members: &[member.clone(), member],
+        more: false,
+        id: Some(&id),
+    };
+    assert_eq!(written(|out| write(out, &members))["clients"][1]["user"].as_str(), Some(text));
     let error = Event::Error { code: ErrorCode::Rate, text, id: None };
     assert_eq!(written(|out| write(out, &error))["text"].as_str(), Some(text));
     let news = Event::Presence { joined: true, channel: text, client, user: Some(text) };

@@ -13,7 +13,8 @@ use crate::model::history::Query;
 use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Position, Publication};
 use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
-use crate::model::report::{ChannelInfo, ConnectionInfo, Here, Report};
+use crate::model::presence::{Here, Question};
+use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
 use crate::model::snapshot::Saved;
 use crate::proof::Prover;
@@ -32,7 +33,7 @@ pub(crate) enum Asker {
     /// A client, in its request of that number.
     Client { client: ClientId, request: u32 },
     /// A thread that is no shard.
-    Bridge(Reply<Here>),
+    Bridge(Reply<Result<Here, NoChannel>>),
 }
 
 /// On the publish lane: to a channel's home, a user's owner, or every shard.
@@ -76,6 +77,7 @@ pub(crate) enum Ask {
     },
     Who {
         channel: Arc<str>,
+        question: Question,
         asker: Asker,
     },
     Watch {
@@ -207,6 +209,11 @@ pub(crate) enum Instruction {
     Save {
         place: usize,
         reply: Reply<Saved>,
+    },
+    /// Read some revocations behind one of them.
+    Revocations {
+        behind: Option<Revocation>,
+        reply: Reply<Vec<Revocation>>,
     },
     /// Puts other rules of channels in force.
     Rules {

@@ -35,6 +35,8 @@ pub(crate) struct Waiter {
 pub(crate) struct JoinRequest {
     pub(crate) id: Option<RequestId>,
     pub(crate) presence: bool,
+    /// What its token for the channel says about the client.
+    pub(crate) info: Option<Arc<str>>,
     /// The last publication that the client has heard, if it wants those behind it.
     pub(crate) since: Option<Since>,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Channel {
     pub(crate) pinned: bool,
     pub(crate) waiting: Vec<Waiter>,
     pub(crate) members: Members,
+    /// The number of members here that have a user.
+    pub(crate) named: u32,
     /// The number of clients here that are being told what they missed, and sit down afterwards.
     pub(crate) recalling: u32,
     /// The number of members here that hear of joins and leaves.
@@ -84,6 +88,7 @@ impl Channel {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         debug_assert!(self.watching as usize <= self.members.len());
+        debug_assert!(self.named as usize <= self.members.len());
         debug_assert!(!self.tick.is_empty() || self.tick_bytes == 0);
     }
 }
@@ -215,6 +220,7 @@ impl Channels {
             pinned: false,
             waiting: Vec::new(),
             members: Members::default(),
+            named: 0,
             recalling: 0,
             watching: 0,
             watched: false,

@@ -84,6 +84,10 @@ macro_rules! numbers {
                 failed_recoveries: Counter,
                     "Clients that came back for more than the history holds";
                 recovered_publications: Counter, "Publications told to clients that came back";
+                restored_channels: Counter,
+                    "Channels that this shard goes on with from an earlier process";
+                lost_pasts: Counter,
+                    "Take-overs in which the older process's histories could not be had";
                 pings: Counter, "Pings sent";
                 holds: Counter, "Times that a publisher was held back by a full lane";
                 stalls: Counter,

@@ -7,18 +7,6 @@ use super::counters::numbers;
 use super::message::Position;
 use super::snapshot::Saved;
 
-/// The members of a channel on one shard.
-#[derive(Debug, Clone, Default)]
-pub struct Here {
-    /// Clients of the channel.
-    pub clients: u64,
-    /// Their users, at most 1,000 of each shard; a user of several clients may stand there several
-    /// times.
-    pub users: Vec<Arc<str>>,
-    /// There are more users than are named.
-    pub more: bool,
-}
-
 /// The end of a shard: its last report, and the histories that it leaves if they are to be saved.
 #[derive(Debug, Clone, Default)]
 pub struct Ending {

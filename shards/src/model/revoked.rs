@@ -103,6 +103,27 @@ impl Revoked {
         of_user || proof.id.as_ref().is_some_and(|id| self.tokens.by_name.contains_key(id))
     }
 
+    /// Returns some entries behind one of them, or the first ones; users come before tokens.
+    pub(crate) fn page(&self, behind: Option<&Revocation>, limit: usize) -> Vec<Revocation> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = |behind: Option<(u64, &Arc<str>)>| {
+            behind.map_or(Unbounded, |(moment, name)| Excluded((moment, Arc::clone(name))))
+        };
+        let (users, tokens) = match behind {
+            None => (Some(Unbounded), Unbounded),
+            Some(Revocation::User { user, before_s }) => {
+                (Some(from(Some((*before_s, user)))), Unbounded)
+            }
+            Some(Revocation::Token { id, at_s }) => (None, from(Some((*at_s, id)))),
+        };
+        let users = users.into_iter().flat_map(|from| self.users.by_time.range((from, Unbounded)));
+        let users = users
+            .map(|(before_s, user)| Revocation::User { user: user.clone(), before_s: *before_s });
+        let tokens = self.tokens.by_time.range((tokens, Unbounded));
+        let tokens = tokens.map(|(at_s, id)| Revocation::Token { id: id.clone(), at_s: *at_s });
+        users.chain(tokens).take(limit).collect()
+    }
+
     /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.users.by_name.len() + self.tokens.by_name.len()
@@ -141,6 +162,31 @@ mod tests {
         assert!(revoked.is_revoked(&proof("bob", Some(500), Some("t1"))));
         assert!(!revoked.is_revoked(&proof("bob", Some(500), Some("t2"))));
         assert_eq!((revoked.len(), revoked.forgotten()), (2, 0));
+    }
+
+    #[test]
+    fn pages_have_every_entry_once() {
+        let mut revoked = Revoked::default();
+        for number in 0..7_u64 {
+            revoked.add(&user(&format!("u{number}"), number / 2));
+            revoked.add(&Revocation::Token { id: format!("t{number}").into(), at_s: 7 - number });
+        }
+        for limit in [1, 2, 3, 14, 20] {
+            let (mut all, mut behind) = (Vec::new(), None);
+            loop {
+                let page = revoked.page(behind.as_ref(), limit);
+                assert!(page.len() <= limit);
+                let Some(last) = page.last() else { break };
+                behind = Some(last.clone());
+                all.extend(page);
+            }
+            assert_eq!(all.len(), 14, "{limit}");
+            let mut copy = Revoked::default();
+            for one in &all {
+                copy.add(one);
+            }
+            assert_eq!(copy.len(), 14);
+        }
     }
 
     #[test]

@@ -11,11 +11,9 @@
 
 use std::sync::Arc;
 
-use async_tungstenite::tungstenite::Utf8Bytes;
-use bytes::Bytes;
-
-use super::id::{ClientId, ShardId, Slot};
-use super::message::{Details, Epoch, From, Payload, Position, Publication};
+use super::codec::{Reader, put_bytes, put_position, put_publication};
+use super::message::{Position, Publication};
+use super::revoked::Revocation;
 
 /// The first bytes of a file.
 pub const MAGIC: &[u8; 8] = b"STENTOR1";
@@ -26,12 +24,19 @@ pub(crate) const ANCESTORS_MAX: usize = 8;
 /// The longest record.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
-const TEXT: u8 = 0;
-const BINARY: u8 = 1;
-const JSON: u8 = 2;
-const HAS_CLIENT: u8 = 4;
-const HAS_USER: u8 = 8;
-const HAS_TAGS: u8 = 16;
+const USER: u8 = 0;
+const TOKEN: u8 = 1;
+
+/// All that a process goes on with from an earlier one.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    /// Its channels.
+    pub channels: Vec<ChannelPast>,
+    /// The revocations in force.
+    pub revocations: Vec<Revocation>,
+    /// The number of earlier processes whose past could not be had.
+    pub lost: u64,
+}
 
 /// The past of one channel.
 #[derive(Debug, Clone)]
@@ -84,23 +89,81 @@ pub fn read(file: &[u8]) -> Result<Vec<ChannelPast>, Damaged> {
     let mut channels = Vec::new();
     loop {
         let at = rest.at;
-        let len = rest.u32()? as usize;
-        let check = rest.u32()?;
-        if len == 0 {
-            let whole = usize::try_from(check) == Ok(channels.len()) && rest.is_at_end();
+        let Some(channel) = record(&mut rest)? else {
+            let count = rest.u32()?;
+            let whole = usize::try_from(count) == Ok(channels.len()) && rest.is_at_end();
             return if whole { Ok(channels) } else { Err(Damaged { at, why: "the end is wrong" }) };
-        }
-        if len > RECORD_BYTES_MAX {
-            return Err(Damaged { at, why: "a record is too long" });
-        }
-        let payload = rest.take(len)?;
-        if crc32fast::hash(payload) != check {
-            return Err(Damaged { at, why: "the checksum is wrong" });
-        }
-        let mut payload = Reader { bytes: payload, at: 0 };
-        let channel = payload.channel();
-        channels.push(channel.map_err(|fault| Damaged { at: at + 8 + fault.at, ..fault })?);
+        };
+        channels.push(channel);
     }
+}
+
+/// Reads whole records, as they are in [`Saved`].
+///
+/// # Errors
+/// They are not whole, or no records.
+pub fn read_part(part: &[u8]) -> Result<Vec<ChannelPast>, Damaged> {
+    let mut rest = Reader { bytes: part, at: 0 };
+    let mut channels = Vec::new();
+    while !rest.is_at_end() {
+        let fault = rest.fault("a record is empty");
+        channels.push(record(&mut rest)?.ok_or(fault)?);
+    }
+    Ok(channels)
+}
+
+/// Reads one record; `None` for one of no length, of which only the length is read.
+fn record(rest: &mut Reader<'_>) -> Result<Option<ChannelPast>, Damaged> {
+    let at = rest.at;
+    let len = rest.u32()? as usize;
+    if len == 0 {
+        return Ok(None);
+    }
+    let check = rest.u32()?;
+    if len > RECORD_BYTES_MAX {
+        return Err(Damaged { at, why: "a record is too long" });
+    }
+    let payload = rest.take(len)?;
+    if crc32fast::hash(payload) != check {
+        return Err(Damaged { at, why: "the checksum is wrong" });
+    }
+    let mut payload = Reader { bytes: payload, at: 0 };
+    let read = channel(&mut payload);
+    read.map(Some).map_err(|fault| Damaged { at: at + 8 + fault.at, ..fault })
+}
+
+/// Returns revocations as bytes.
+pub fn put_revocations(revocations: &[Revocation]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for revocation in revocations {
+        let (kind, moment, name) = match revocation {
+            Revocation::User { user, before_s } => (USER, before_s, user),
+            Revocation::Token { id, at_s } => (TOKEN, at_s, id),
+        };
+        out.push(kind);
+        out.extend_from_slice(&moment.to_le_bytes());
+        put_bytes(&mut out, name.as_bytes());
+    }
+    out
+}
+
+/// Reads the bytes of [`put_revocations`].
+///
+/// # Errors
+/// They are not whole, or of another form.
+pub fn read_revocations(bytes: &[u8]) -> Result<Vec<Revocation>, Damaged> {
+    let mut rest = Reader { bytes, at: 0 };
+    let mut revocations = Vec::new();
+    while !rest.is_at_end() {
+        let ([kind], moment) = (rest.array()?, rest.u64()?);
+        let name: Arc<str> = rest.text()?.into();
+        revocations.push(match kind {
+            USER => Revocation::User { user: name, before_s: moment },
+            TOKEN => Revocation::Token { id: name, at_s: moment },
+            _ => return Err(rest.fault("no kind of revocation")),
+        });
+    }
+    Ok(revocations)
 }
 
 /// Appends the record of one channel.
@@ -129,152 +192,35 @@ pub(crate) fn put(
     out[start + 4..start + 8].copy_from_slice(&check.to_le_bytes());
 }
 
-fn put_position(out: &mut Vec<u8>, position: Position) {
-    out.extend_from_slice(&position.epoch.0.to_le_bytes());
-    out.extend_from_slice(&position.offset.to_le_bytes());
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    let len = u32::try_from(bytes.len()).expect("messages and names are bounded");
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn put_publication(out: &mut Vec<u8>, publication: &Publication) {
-    let (kind, payload) = match &publication.payload {
-        Payload::Text(text) => (TEXT, text.as_bytes()),
-        Payload::Binary(bytes) => (BINARY, &bytes[..]),
-        Payload::Json(json) => (JSON, json.as_bytes()),
-    };
-    let from = publication.from.as_ref();
-    let user = from.and_then(|from| from.user.as_deref());
-    let tags = publication.tags();
-    let flag = |there: bool, flag: u8| if there { flag } else { 0 };
-    let flags = flag(from.is_some(), HAS_CLIENT)
-        | flag(user.is_some(), HAS_USER)
-        | flag(tags.is_some(), HAS_TAGS);
-    out.push(kind | flags);
-    out.extend_from_slice(&publication.offset.to_le_bytes());
-    out.extend_from_slice(&publication.time_ms.to_le_bytes());
-    if let Some(From { client, .. }) = from {
-        out.extend_from_slice(&client.generation.to_le_bytes());
-        out.extend_from_slice(&client.slot.0.to_le_bytes());
-        out.extend_from_slice(&client.shard.0.to_le_bytes());
+fn channel(rest: &mut Reader<'_>) -> Result<ChannelPast, Damaged> {
+    let name: Arc<str> = rest.text()?.into();
+    let (newest, floor) = (rest.position()?, rest.u64()?);
+    let [count] = rest.array()?;
+    if usize::from(count) > ANCESTORS_MAX {
+        return Err(rest.fault("too many numberings"));
     }
-    for text in [user, tags].into_iter().flatten() {
-        put_bytes(out, text.as_bytes());
-    }
-    put_bytes(out, payload);
-}
-
-/// The unread rest of some bytes.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn is_at_end(&self) -> bool {
-        self.at == self.bytes.len()
-    }
-
-    fn fault(&self, why: &'static str) -> Damaged {
-        Damaged { at: self.at, why }
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Damaged> {
-        let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len());
-        let end = end.ok_or(self.fault("it is cut off"))?;
-        let taken = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn u32(&mut self) -> Result<u32, Damaged> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    fn u64(&mut self) -> Result<u64, Damaged> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    fn sized(&mut self) -> Result<&'a [u8], Damaged> {
-        let len = self.u32()? as usize;
-        self.take(len)
-    }
-
-    fn text(&mut self) -> Result<&'a str, Damaged> {
-        let fault = self.fault("a text is not UTF-8");
-        std::str::from_utf8(self.sized()?).map_err(|_| fault)
-    }
-
-    fn position(&mut self) -> Result<Position, Damaged> {
-        Ok(Position { epoch: Epoch(self.u32()?), offset: self.u64()? })
-    }
-
-    fn channel(&mut self) -> Result<ChannelPast, Damaged> {
-        let name: Arc<str> = self.text()?.into();
-        let (newest, floor) = (self.position()?, self.u64()?);
-        let [count] = self.array()?;
-        if usize::from(count) > ANCESTORS_MAX {
-            return Err(self.fault("too many numberings"));
+    let ancestors = (0..count).map(|_| rest.position()).collect::<Result<_, _>>()?;
+    let mut publications = Vec::new();
+    let mut before = floor;
+    while !rest.is_at_end() {
+        let publication = rest.publication(&name)?;
+        if publication.offset <= before || publication.offset > newest.offset {
+            return Err(rest.fault("offsets are not in their order"));
         }
-        let ancestors = (0..count).map(|_| self.position()).collect::<Result<_, _>>()?;
-        let mut publications = Vec::new();
-        let mut before = floor;
-        while !self.is_at_end() {
-            let publication = self.publication(&name)?;
-            if publication.offset <= before || publication.offset > newest.offset {
-                return Err(self.fault("offsets are not in their order"));
-            }
-            before = publication.offset;
-            publications.push(Arc::new(publication));
-        }
-        Ok(ChannelPast { name, newest, floor, ancestors, publications })
+        before = publication.offset;
+        publications.push(Arc::new(publication));
     }
-
-    fn publication(&mut self, channel: &Arc<str>) -> Result<Publication, Damaged> {
-        let [flags] = self.array()?;
-        let (offset, time_ms) = (self.u64()?, self.u64()?);
-        let has = |flag: u8| flags & flag != 0;
-        let client = has(HAS_CLIENT).then(|| self.client()).transpose()?;
-        let user = has(HAS_USER).then(|| self.text().map(Arc::from)).transpose()?;
-        let tags = has(HAS_TAGS).then(|| self.text().map(Arc::from)).transpose()?;
-        let payload = match flags & 3 {
-            TEXT => Payload::Text(Utf8Bytes::from(self.text()?)),
-            BINARY => Payload::Binary(Bytes::copy_from_slice(self.sized()?)),
-            JSON => Payload::Json(Utf8Bytes::from(self.text()?)),
-            _ => return Err(self.fault("no kind of body")),
-        };
-        Ok(Publication {
-            channel: Arc::clone(channel),
-            offset,
-            time_ms,
-            ingress_ns: 0,
-            from: client.map(|client| From { client, user }),
-            details: tags.map(|tags| Arc::new(Details { tags: Some(tags), ..Details::default() })),
-            payload,
-        })
-    }
-
-    fn client(&mut self) -> Result<ClientId, Damaged> {
-        let (generation, slot) = (self.u32()?, Slot(self.u32()?));
-        let shard = ShardId(u16::from_le_bytes(self.array()?));
-        Ok(ClientId { generation, slot, shard })
-    }
+    Ok(ChannelPast { name, newest, floor, ancestors, publications })
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::id::{ClientId, ShardId, Slot};
+    use crate::model::message::{Details, Epoch, From, Payload};
 
     fn file() -> Vec<u8> {
         let client = ClientId { generation: 3, slot: Slot(2), shard: ShardId(1) };
@@ -335,10 +281,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_part_is_records_without_beginning_and_end() {
+        let file = file();
+        let part = &file[MAGIC.len()..file.len() - 8];
+        let names: Vec<_> = read_part(part).unwrap().into_iter().map(|one| one.name).collect();
+        assert_eq!(names, ["room".into(), "empty".into()] as [Arc<str>; 2]);
+        assert!(read_part(&part[..part.len() - 1]).is_err());
+        assert!(read_part(&file[MAGIC.len()..]).is_err(), "an end is no record");
+    }
+
+    #[test]
+    fn revocations_read_back() {
+        let all = [
+            Revocation::User { user: "ana".into(), before_s: 7 },
+            Revocation::Token { id: "t1".into(), at_s: u64::MAX },
+        ];
+        let bytes = put_revocations(&all);
+        assert_eq!(read_revocations(&bytes).unwrap(), all);
+        for len in 1..bytes.len() {
+            assert!(len == 16 || read_revocations(&bytes[..len]).is_err(), "{len}");
+        }
+        assert!(read_revocations(&[9; 40]).is_err());
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = read(&bytes);
+            let _ = read_part(&bytes);
+            let _ = read_revocations(&bytes);
             let mut file = MAGIC.to_vec();
             file.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
             file.extend(crc32fast::hash(&bytes).to_le_bytes());

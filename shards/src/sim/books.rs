@@ -51,6 +51,9 @@ fn check_seats(shard: &Shard<SimNet>) {
                 watching += u32::from(watches);
             }
         }
+        let users = channel.members.iter().filter_map(|slot| shard.clients.roster.get(slot));
+        let named = users.filter(|client| client.user.is_some()).count();
+        assert_eq!(channel.named as usize, named, "{}", channel.name);
         assert_eq!(channel.recalling, 0, "{}", channel.name);
         assert_eq!(watching, channel.watching, "{}", channel.name);
         assert!(channel.tick.is_empty() && channel.waiting.is_empty(), "nothing is under way");

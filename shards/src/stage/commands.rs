@@ -13,6 +13,7 @@ use crate::model::history::Query;
 use crate::model::id::{ChannelIndex, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
 use crate::model::past::Wanted;
+use crate::model::presence::Question;
 use crate::net::Net;
 use crate::proof::{Right, TokenFault};
 use crate::rules::Terms;
@@ -39,6 +40,8 @@ impl Weight {
             Command::Join { token: Some(_), .. }
             | Command::Connect(_)
             | Command::Who { .. }
+            | Command::Presence { .. }
+            | Command::PresenceStats { .. }
             | Command::History { .. }
             | Command::Refresh { .. } => Self::Heaviest,
         }
@@ -48,6 +51,9 @@ impl Weight {
 /// The most publications of one answer, and the most bytes of their payloads.
 const HISTORY_MAX: usize = 1000;
 const HISTORY_BYTES_MAX: usize = 64 << 10;
+
+/// The most bytes of members in one answer.
+const PRESENCE_BYTES_MAX: usize = 64 << 10;
 
 /// A channel that a request is about, and its home.
 struct Target {
@@ -78,11 +84,19 @@ impl<N: Net> Shard<N> {
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
             Command::Join { channel, presence, since, token, id } => {
-                let join = JoinRequest { id, presence, since };
+                let join = JoinRequest { id, presence, info: None, since };
                 self.join(slot, &channel, token.as_deref(), join)
             }
             Command::Leave { channel, id } => self.leave(slot, &channel, id),
-            Command::Who { channel, id } => self.who(slot, channel, id),
+            Command::Who { channel, id } => self.who(slot, channel, Question::Users, id),
+            Command::Presence { channel, id } => {
+                let count = self.clients.config.presence_names;
+                let question = Question::Members { count, bytes: PRESENCE_BYTES_MAX };
+                self.who(slot, channel, question, id)
+            }
+            Command::PresenceStats { channel, id } => {
+                self.who(slot, channel, self.question_for_numbers(), id)
+            }
             Command::History { channel, wanted, id } => {
                 self.read_history(slot, channel, wanted, id)
             }
@@ -167,11 +181,14 @@ impl<N: Net> Shard<N> {
         mut join: JoinRequest,
     ) -> Result<Flow, Mistake> {
         join.id = self.check_name(name, join.id.take())?;
-        if let Some(token) = token
-            && let Err(fault) = self.prove_subscription(slot, name, token)
-        {
-            let (code, text) = token_error(fault);
-            return Err(Mistake::new(code, text, join.id));
+        if let Some(token) = token {
+            match self.prove_subscription(slot, name, token) {
+                Ok(info) => join.info = info,
+                Err(fault) => {
+                    let (code, text) = token_error(fault);
+                    return Err(Mistake::new(code, text, join.id));
+                }
+            }
         }
         // Joins that a home has not answered count as well: they may all come true.
         let taken = self.clients.roster.get(slot).map_or(0, |client| {
@@ -223,13 +240,14 @@ impl<N: Net> Shard<N> {
         &mut self,
         slot: Slot,
         channel: Option<Cow<'_, str>>,
+        question: Question,
         id: Option<RequestId>,
     ) -> Result<Flow, Mistake> {
         let (target, id) = self.target(slot, channel.as_deref(), id)?;
         self.permit_question(slot, &target.channel, Right::Presence)
             .map_err(|barred| barred_mistake(barred, id.clone()))?;
         let again = id.clone();
-        self.ask_who(slot, target.channel, id)
+        self.ask_who(slot, target.channel, question, id)
             .map_err(|TooMany| Mistake::new(ErrorCode::Rate, "too many requests at once", again))?;
         Ok(Flow::On)
     }

@@ -31,7 +31,7 @@ impl<N: Net> Shard<N> {
     /// Answers one ask. The answers to this shard itself wait for [`settle`](Self::settle).
     pub(crate) fn take_ask(&mut self, ask: Ask) {
         match ask {
-            Ask::Who { channel, asker } => self.answer_who(&channel, asker),
+            Ask::Who { channel, question, asker } => self.answer_who(&channel, question, asker),
             other => self.home().answer(other),
         }
     }

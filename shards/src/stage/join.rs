@@ -169,7 +169,7 @@ impl<N: Net> Shard<N> {
             let tally = &mut self.clients.tally;
             tally.recoveries += u64::from(recovered == Some(true));
             tally.failed_recoveries += u64::from(recovered == Some(false));
-            self.seat_as_asked(slot, index, recalling.join.presence);
+            self.seat_as_asked(slot, index, &recalling.join);
             if !recalling.is_answered {
                 self.tell_joined(slot, index, &recalling.join, recovered);
             }
@@ -232,20 +232,19 @@ impl<N: Net> Shard<N> {
         join: &JoinRequest,
         recovered: Option<bool>,
     ) {
-        self.seat_as_asked(slot, index, join.presence);
+        self.seat_as_asked(slot, index, join);
         self.tell_joined(slot, index, join, recovered);
     }
 
-    fn seat_as_asked(&mut self, slot: Slot, index: ChannelIndex, presence: bool) {
+    fn seat_as_asked(&mut self, slot: Slot, index: ChannelIndex, join: &JoinRequest) {
         let seated =
             self.clients.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());
-        match seated {
-            None => self.sit(slot, index, presence),
-            Some(seat) if seat.presence == presence => {}
-            Some(_) => {
-                self.rise(slot, index);
-                self.sit(slot, index, presence);
-            }
+        // A member that joins with another token is told of anew.
+        let known = self.member(slot, index).and_then(|member| member.channel_info);
+        if seated.is_none_or(|seat| seat.presence != join.presence || known != join.info) {
+            self.rise(slot, index);
+            self.note_info(slot, index, join.info.clone());
+            self.sit(slot, index, join.presence);
         }
     }
 

@@ -81,18 +81,18 @@ impl<N: Net> Shard<N> {
         Ok(())
     }
 
-    /// Verifies the token of one subscription.
+    /// Verifies the token of one subscription. Returns what it says about the client there.
     pub(crate) fn prove_subscription(
         &self,
         slot: Slot,
         channel: &str,
         token: &str,
-    ) -> Result<(), TokenFault> {
+    ) -> Result<Option<Arc<str>>, TokenFault> {
         let prover = self.trust.prover.as_ref().ok_or(TokenFault::Invalid)?;
         let client = self.clients.roster.id(slot).to_string();
         let user = self.clients.roster.get(slot).and_then(|client| client.user.as_deref());
         let asking = Asking { channel, client: &client, user };
-        prover.subscription(token, asking, unix_ms() / 1000).map(drop)
+        prover.subscription(token, asking, unix_ms() / 1000).map(|proof| proof.info)
     }
 
     /// A client that came with a token is open: its time begins.

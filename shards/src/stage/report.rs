@@ -13,6 +13,9 @@ use crate::shard::Shard;
 /// After so many bytes a shard does other work before it saves more.
 const SAVE_BYTES: usize = 1 << 20;
 
+/// The most revocations that a shard reads at once.
+const REVOCATIONS_A_PAGE: usize = 4096;
+
 impl<N: Net> Shard<N> {
     pub(crate) fn obey(&mut self, instruction: Instruction) {
         match instruction {
@@ -29,6 +32,9 @@ impl<N: Net> Shard<N> {
                 reply.send((self.port.me.index(), self.clients.tally.latency.clone()));
             }
             Instruction::Save { place, reply } => reply.send(self.save(place, SAVE_BYTES)),
+            Instruction::Revocations { behind, reply } => {
+                reply.send(self.trust.revoked.page(behind.as_ref(), REVOCATIONS_A_PAGE));
+            }
             Instruction::Disconnect { client, reply } => {
                 let slot = self.clients.roster.slot_of(client);
                 let open = slot.filter(|slot| self.clients.roster.state(*slot).is_open());

@@ -7,6 +7,7 @@ use crate::mesh::parcel::{Ask, Presence};
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
+use crate::model::presence::Member;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::event::Event;
@@ -68,6 +69,7 @@ impl<N: Net> Shard<N> {
         let place = channel.members.add(slot, shape);
         let seat = Seat { channel: index, place, presence };
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        channel.named += u32::from(client.user.is_some());
         if client.seat.is_none() {
             client.seat = Some(seat);
         } else {
@@ -93,7 +95,9 @@ impl<N: Net> Shard<N> {
         else {
             return false;
         };
+        let named = self.clients.roster.get(slot).is_some_and(|client| client.user.is_some());
         let channel = self.rooms.channels.at(index);
+        channel.named -= u32::from(named);
         // First of all: there are never more watchers than members.
         channel.watching -= u32::from(seat.presence);
         let unwatched = seat.presence && channel.watching == 0;
@@ -111,10 +115,35 @@ impl<N: Net> Shard<N> {
             self.clients.roster.state_mut(slot).set_many(false);
         }
         self.announce(slot, index, false);
+        self.note_info(slot, index, None);
         if empty {
             self.rooms.note_emptied(index);
         }
         true
+    }
+
+    /// The client in `slot` as others are told of it in a channel.
+    pub(crate) fn member(&self, slot: Slot, index: ChannelIndex) -> Option<Member> {
+        let client = self.clients.roster.get(slot)?;
+        let mut infos = client.extra.iter().flat_map(|extra| &extra.infos);
+        let channel_info = infos.find(|(channel, _)| *channel == index);
+        Some(Member {
+            client: self.clients.roster.id(slot),
+            user: client.user.clone(),
+            info: self.clients.proof(slot).and_then(|proof| proof.info.clone()),
+            channel_info: channel_info.map(|(_, info)| Arc::clone(info)),
+        })
+    }
+
+    /// Keeps what a client's token for a channel says about it, in the place of what was known.
+    pub(crate) fn note_info(&mut self, slot: Slot, index: ChannelIndex, info: Option<Arc<str>>) {
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        if let Some(extra) = client.extra.as_mut().filter(|extra| !extra.infos.is_empty()) {
+            extra.infos.retain(|(channel, _)| *channel != index);
+        }
+        if let Some(info) = info {
+            client.extra().infos.push((index, info));
+        }
     }
 
     /// Ends the way of a client into a channel that it has not reached. Returns the request that

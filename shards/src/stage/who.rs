@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use crate::client::roster::Gathering;
+use crate::config::DuplicateUser;
 use crate::mesh::parcel::{Ask, Asker, Deliver};
+use crate::model::channel::NoChannel;
 use crate::model::id::{ClientId, RequestId, ShardId, Slot};
-use crate::model::report::Here;
+use crate::model::presence::{Here, Question, USERS_MAX};
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::event::Event;
@@ -14,8 +16,8 @@ use crate::wire::event::Event;
 /// The most questions of one client that may be under way.
 const GATHERINGS_MAX: usize = 4;
 
-/// The most users that an answer names, of one shard and of all together.
-const USERS_MAX: usize = 1000;
+/// An answer costs its shard as much as so many messages to single clients.
+const TOLD_PER_ANSWER: usize = 64;
 
 /// Too many questions of one client are under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,7 @@ impl<N: Net> Shard<N> {
         &mut self,
         slot: Slot,
         channel: Arc<str>,
+        question: Question,
         id: Option<RequestId>,
     ) -> Result<(), TooMany> {
         let client = self.clients.roster.id(slot);
@@ -41,34 +44,62 @@ impl<N: Net> Shard<N> {
             request,
             id,
             channel: Arc::clone(&channel),
+            question,
             awaited: shards,
             here: Here::default(),
         });
         for shard in (0..shards).map(ShardId::at) {
             let asker = Asker::Client { client, request };
-            self.port.owe(shard, Ask::Who { channel: Arc::clone(&channel), asker });
+            self.port.owe(shard, Ask::Who { channel: Arc::clone(&channel), question, asker });
         }
         Ok(())
     }
 
     /// Answers for the clients of this shard.
-    pub(crate) fn answer_who(&mut self, channel: &str, asker: Asker) {
-        let here = self.who_is_here(channel);
+    pub(crate) fn answer_who(&mut self, channel: &str, question: Question, asker: Asker) {
+        let here = self.who_is_here(channel, question);
         match asker {
-            Asker::Bridge(reply) => reply.send(here),
+            Asker::Bridge(reply) => {
+                let known = self.rooms.channels.rules().of(channel).is_some();
+                reply.send(if known { Ok(here) } else { Err(NoChannel::UnknownNamespace) });
+            }
             Asker::Client { client, request } => {
+                self.clients.told += TOLD_PER_ANSWER;
                 self.port.deliver(client.shard, Deliver::Here { to: client, request, here });
             }
         }
     }
 
-    fn who_is_here(&self, channel: &str) -> Here {
+    fn who_is_here(&self, channel: &str, question: Question) -> Here {
         let Some(index) = self.rooms.channels.find(channel) else { return Here::default() };
-        let members = &self.rooms.channels.get(index).members;
-        let mut named =
-            members.iter().filter_map(|slot| self.clients.roster.get(slot)?.user.clone());
-        let users = named.by_ref().take(USERS_MAX).collect();
-        Here { clients: members.len() as u64, users, more: named.next().is_some() }
+        let channel = self.rooms.channels.get(index);
+        let (members, named) = (&channel.members, channel.named as usize);
+        let mut here = Here { clients: members.len() as u64, ..Here::default() };
+        let users = || {
+            members
+                .iter()
+                .map(|slot| self.clients.roster.get(slot).and_then(|one| one.user.clone()))
+        };
+        match question {
+            Question::Users => here.add_users(users(), named),
+            Question::Members { count, bytes } => {
+                let all = members.iter().filter_map(|slot| self.member(slot, index));
+                here.add_members(all, (count, bytes));
+            }
+            // Each user has one client in the whole process.
+            Question::Numbers { distinct: false } => here.uncounted = named as u64,
+            Question::Numbers { distinct: true } => {
+                here.add_users(users(), named);
+                here.uncounted = (named - here.users.len()) as u64;
+            }
+        }
+        here
+    }
+
+    /// Returns how users are to be counted in a channel.
+    pub(crate) fn question_for_numbers(&self) -> Question {
+        let distinct = self.clients.config.duplicate_user == DuplicateUser::Allow;
+        Question::Numbers { distinct }
     }
 
     /// Takes one shard's part of the answer to a client's question. The last one completes it.
@@ -81,25 +112,35 @@ impl<N: Net> Shard<N> {
             return;
         };
         let open = &mut brief.gatherings[place];
-        open.here.clients += here.clients;
-        open.here.users.extend(here.users);
-        open.here.more |= here.more;
+        open.here.add(here, open.question);
         open.awaited -= 1;
         if open.awaited > 0 {
             return;
         }
-        let Gathering { id, channel, mut here, .. } = brief.gatherings.swap_remove(place);
+        let done = brief.gatherings.swap_remove(place);
         client.shed();
-        here.users.sort_unstable();
-        here.users.dedup();
-        let more = here.more || here.users.len() > USERS_MAX;
-        here.users.truncate(USERS_MAX);
-        let event = Event::Here {
-            channel: &channel,
-            clients: here.clients,
-            users: &here.users,
-            more,
-            id: id.as_ref(),
+        self.clients.told += TOLD_PER_ANSWER;
+        self.tell_gathered(slot, done);
+    }
+
+    fn tell_gathered(&mut self, slot: Slot, done: Gathering) {
+        let Gathering { id, channel, mut here, question, .. } = done;
+        let (channel, id, clients) = (&*channel, id.as_ref(), here.clients);
+        let event = match question {
+            Question::Users => {
+                here.users.sort_unstable();
+                here.users.dedup();
+                let more = here.more || here.users.len() > USERS_MAX;
+                here.users.truncate(USERS_MAX);
+                Event::Here { channel, clients, users: &here.users, more, id }
+            }
+            Question::Members { .. } => {
+                Event::Members { channel, clients, members: &here.members, more: here.more, id }
+            }
+            Question::Numbers { .. } => {
+                let users = here.count_users();
+                Event::Numbers { channel, clients, users, exact: !here.more, id }
+            }
         };
         self.clients.tell(slot, &event);
     }

@@ -62,6 +62,10 @@ pub(crate) enum Command<'a> {
     Leave { channel: Cow<'a, str>, id: Option<RequestId> },
     /// Ask who is in a channel; without a name, in the one of the client's URL.
     Who { channel: Option<Cow<'a, str>>, id: Option<RequestId> },
+    /// Ask for the members of a channel, each with what its token says about it.
+    Presence { channel: Option<Cow<'a, str>>, id: Option<RequestId> },
+    /// Ask how many clients and users are in a channel.
+    PresenceStats { channel: Option<Cow<'a, str>>, id: Option<RequestId> },
     /// Read what a channel has kept; without a name, the one of the client's URL.
     History { channel: Option<Cow<'a, str>>, wanted: Wanted, id: Option<RequestId> },
     /// Go on with a newer token.

@@ -9,6 +9,7 @@ use super::refusal::Refusal;
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::Position;
 use crate::model::past::HistoryPage;
+use crate::model::presence::Member;
 
 /// A greeting.
 #[derive(Debug)]
@@ -59,6 +60,22 @@ pub(crate) enum Event<'a> {
         clients: u64,
         users: &'a [Arc<str>],
         more: bool,
+        id: Option<&'a RequestId>,
+    },
+    /// The members of a channel, `clients` in number. `more`: there are more than are named.
+    Members {
+        channel: &'a str,
+        clients: u64,
+        members: &'a [Member],
+        more: bool,
+        id: Option<&'a RequestId>,
+    },
+    /// The numbers of clients and users in a channel. `exact`: no user counts twice.
+    Numbers {
+        channel: &'a str,
+        clients: u64,
+        users: u64,
+        exact: bool,
         id: Option<&'a RequestId>,
     },
     /// A part of a channel's history.

@@ -186,8 +186,11 @@ fn command<'a>(
         };
         return Ok(Command::Publish { channel, payload: payload(text, data.get()), id });
     }
-    if let Some(ChannelRequest { channel }) = envelope.presence.or(envelope.presence_stats) {
-        return Ok(Command::Who { channel: Some(named(channel)?), id });
+    if let Some(ChannelRequest { channel }) = envelope.presence {
+        return Ok(Command::Presence { channel: Some(named(channel)?), id });
+    }
+    if let Some(ChannelRequest { channel }) = envelope.presence_stats {
+        return Ok(Command::PresenceStats { channel: Some(named(channel)?), id });
     }
     if let Some(request) = envelope.history {
         return history(request, id);

@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::codes;
 use crate::model::id::RequestId;
 use crate::model::message::{Payload, Position, Publication};
+use crate::model::presence::Member;
 use crate::wire::event::{Event, Welcome};
 use crate::wire::frame::{Opcode, begin_frame, end_frame};
 
@@ -54,6 +55,19 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
             put_display(out, client);
             put(out, "\"}}}}");
         }),
+        Event::Members { members, id: Some(id), .. } => framed(out, |out| {
+            put_reply(out, id, "presence");
+            put(out, "{\"presence\":{");
+            for (index, member) in members.iter().enumerate() {
+                put(out, if index == 0 { "" } else { "," });
+                put_member(out, member);
+            }
+            put(out, "}}}");
+        }),
+        Event::Numbers { clients, users, id: Some(id), .. } => framed(out, |out| {
+            put_reply(out, id, "presence_stats");
+            put(out, format!("{{\"num_clients\":{clients},\"num_users\":{users}}}}}"));
+        }),
         Event::History { page, id: Some(id), .. } => framed(out, |out| {
             put_reply(out, id, "history");
             put(out, "{\"publications\":[");
@@ -88,6 +102,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         }),
         Event::Ping => framed(out, |out| put(out, "{}")),
         Event::Here { .. }
+        | Event::Members { .. }
+        | Event::Numbers { .. }
         | Event::History { .. }
         | Event::Refreshed { .. }
         | Event::Reached { .. }
@@ -179,6 +195,23 @@ fn put_connected(out: &mut BytesMut, welcome: &Welcome<'_>) {
         put(out, "}");
     }
     put(out, "}}");
+}
+
+/// A client in an answer about presence.
+fn put_member(out: &mut BytesMut, member: &Member) {
+    put(out, "\"");
+    put(out, member.client());
+    put(out, "\":{\"client\":\"");
+    put(out, member.client());
+    put(out, "\",\"user\":");
+    put_str(out, member.user().unwrap_or_default());
+    for (name, info) in [("conn_info", member.info()), ("chan_info", member.channel_info())] {
+        if let Some(info) = info {
+            put(out, format!(",\"{name}\":"));
+            put_line(out, info.as_bytes());
+        }
+    }
+    put(out, "}");
 }
 
 /// The result of a subscription.

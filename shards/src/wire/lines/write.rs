@@ -27,6 +27,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Heartbeat => put_frame(out, Opcode::Pong, b""),
         Event::Presence { .. }
         | Event::Here { .. }
+        | Event::Members { .. }
+        | Event::Numbers { .. }
         | Event::History { .. }
         | Event::Published { .. }
         | Event::Reached { .. }

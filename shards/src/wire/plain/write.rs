@@ -19,6 +19,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Left { .. }
         | Event::Presence { .. }
         | Event::Here { .. }
+        | Event::Members { .. }
+        | Event::Numbers { .. }
         | Event::History { .. }
         | Event::Published { .. }
         | Event::Reached { .. }

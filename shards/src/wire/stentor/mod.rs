@@ -1,5 +1,6 @@
 //! `stentor.v1`: one JSON object a message, with requests, answers, offsets and presence.
 
+mod presence;
 pub(crate) mod read;
 pub(crate) mod write;
 

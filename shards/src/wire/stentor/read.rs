@@ -162,6 +162,8 @@ fn command<'a>(
         (Some("leave"), _, Some(channel), _) => Ok(Command::Leave { channel, id }),
         (Some("join" | "leave"), _, None, _) => Err(missing("channel", id)),
         (Some("who"), _, channel, _) => Ok(Command::Who { channel, id }),
+        (Some("presence"), _, channel, _) => Ok(Command::Presence { channel, id }),
+        (Some("presence_stats"), _, channel, _) => Ok(Command::PresenceStats { channel, id }),
         (Some("history"), _, channel, _) => {
             let since = field::<Heard<'_>>("since", since, id.as_ref())?.map(|heard| heard.since());
             let limit = field("limit", limit, id.as_ref())?.unwrap_or(HISTORY_DEFAULT);
@@ -176,7 +178,8 @@ fn command<'a>(
         (None, ..) if is_heartbeat(text) => Ok(Command::Heartbeat),
         (None, ..) => Err(missing("type", id)),
         (Some(_), ..) => {
-            let text = "type is none of publish, direct, join, leave, who, history, refresh, ping";
+            let text = "type is none of publish, direct, join, leave, who, presence, \
+                        presence_stats, history, refresh, ping";
             Err(Mistake::new(ErrorCode::UnknownType, text, id))
         }
     }

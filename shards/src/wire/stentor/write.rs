@@ -1,9 +1,8 @@
 //! Writes events and publications in `stentor.v1`: one whole frame each. Bodies pass byte for byte.
 
-use std::sync::Arc;
-
 use bytes::{BufMut, BytesMut};
 
+use super::presence;
 use crate::model::id::{ClientId, RequestId};
 use crate::model::message::{Payload, Position, Publication};
 use crate::model::past::HistoryPage;
@@ -31,25 +30,10 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_str(out, channel);
             put_end(out, id);
         }
-        Event::Presence { joined, channel, client, user } => {
-            put(out, if joined { "{\"type\":\"joined\"" } else { "{\"type\":\"left\"" });
-            put(out, ",\"channel\":");
-            put_str(out, channel);
-            put_client(out, client);
-            put(out, ",\"user\":");
-            put_optional(out, user);
-            put(out, "}");
-        }
-        Event::Here { channel, clients, users, more, id } => {
-            put(out, "{\"type\":\"who\",\"channel\":");
-            put_str(out, channel);
-            put(out, ",\"clients\":");
-            put_display(out, clients);
-            put_users(out, users);
-            put(out, ",\"more\":");
-            put_display(out, more);
-            put_end(out, id);
-        }
+        Event::Presence { .. }
+        | Event::Here { .. }
+        | Event::Members { .. }
+        | Event::Numbers { .. } => presence::put_event(out, event),
         Event::History { channel, page, id } => put_history(out, channel, page, id),
         Event::Published { channel, position, id } => {
             put(out, "{\"type\":\"ack\",\"channel\":");
@@ -123,20 +107,20 @@ fn framed(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
     end_frame(out, start, Opcode::Text);
 }
 
-fn put_str(out: &mut BytesMut, text: &str) {
+pub(super) fn put_str(out: &mut BytesMut, text: &str) {
     serde_json::to_writer(out.writer(), text).expect("memory takes every string");
 }
 
-fn put(out: &mut BytesMut, text: impl AsRef<[u8]>) {
+pub(super) fn put(out: &mut BytesMut, text: impl AsRef<[u8]>) {
     out.extend_from_slice(text.as_ref());
 }
 
-fn put_display(out: &mut BytesMut, value: impl std::fmt::Display) {
+pub(super) fn put_display(out: &mut BytesMut, value: impl std::fmt::Display) {
     use std::fmt::Write;
     write!(out, "{value}").expect("memory takes every number");
 }
 
-fn put_optional(out: &mut BytesMut, text: Option<&str>) {
+pub(super) fn put_optional(out: &mut BytesMut, text: Option<&str>) {
     match text {
         Some(text) => put_str(out, text),
         None => put(out, "null"),
@@ -151,24 +135,13 @@ fn put_position(out: &mut BytesMut, position: Position) {
     put(out, "\"");
 }
 
-fn put_client(out: &mut BytesMut, client: ClientId) {
+pub(super) fn put_client(out: &mut BytesMut, client: ClientId) {
     put(out, ",\"client\":\"");
     put_display(out, client);
     put(out, "\"");
 }
 
-fn put_users(out: &mut BytesMut, users: &[Arc<str>]) {
-    put(out, ",\"users\":[");
-    for (index, user) in users.iter().enumerate() {
-        if index > 0 {
-            put(out, ",");
-        }
-        put_str(out, user);
-    }
-    put(out, "]");
-}
-
-fn put_end(out: &mut BytesMut, id: Option<&RequestId>) {
+pub(super) fn put_end(out: &mut BytesMut, id: Option<&RequestId>) {
     if let Some(RequestId(id)) = id {
         put(out, ",\"id\":");
         put(out, id.as_bytes());

@@ -1,0 +1,141 @@
+//! Presence: who is in a channel, asked by clients and by the API, with what tokens say of each.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::server::{Server, post};
+
+const SECRET: &str = "a secret of the tests, which is long enough";
+
+/// A token that our own binary makes.
+fn token(wishes: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+    command.args(["token", "--token-hmac-secret", SECRET]).args(wishes);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn api(server: &Server, method: &str, channel: &str) -> Value {
+    let params = json!({ "channel": channel }).to_string();
+    let (status, body) = post(server.admin, &format!("/api/{method}"), &params);
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+fn ask(client: &mut Client, question: &Value) -> Value {
+    client.send(&question.to_string());
+    client.next_json()
+}
+
+fn presence(client: &mut Client, channel: &str) -> Value {
+    ask(client, &json!({"type": "presence", "channel": channel, "id": 1}))
+}
+
+/// The members in an answer, by their ids.
+fn members(answer: &Value) -> BTreeMap<&str, &Value> {
+    let members = answer["clients"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    members.iter().map(|member| (member["client"].as_str().unwrap(), member)).collect()
+}
+
+#[test]
+fn members_are_told_with_what_their_tokens_say() {
+    let secret = ["--token-hmac-secret", SECRET, "--shards", "2", "--on-duplicate-user", "allow"];
+    let server = Server::start(&secret);
+    let come = |info: &str| {
+        let token = token(&["--user", "ana", "--info", info]);
+        Client::json(server.address, &format!("/ws?channel=room&token={token}"))
+    };
+    let mut all = server.on_all_shards(2, || come(r#"{"name": "Ana"}"#));
+    let (mut bob, welcome) = Client::json(server.address, "/ws");
+    let of_bob = welcome["client"].as_str().unwrap();
+    let room = token(&["--subscription", "room", "--info", "\"a guest\""]);
+    let join = json!({"type": "join", "channel": "room", "token": room, "id": 0});
+    assert_eq!(ask(&mut bob, &join)["type"], "joined");
+
+    let answer = presence(&mut all[0].0, "room");
+    assert_eq!((&answer["type"], &answer["more"]), (&json!("presence"), &json!(false)), "{answer}");
+    assert_eq!((&answer["count"], &answer["id"]), (&json!(all.len() + 1), &json!(1)), "{answer}");
+    let told = members(&answer);
+    assert_eq!(told.len(), all.len() + 1, "{answer}");
+    assert_eq!(*told[of_bob], json!({"client": of_bob, "user": null, "info": "a guest"}));
+    for (_, welcome) in &all {
+        let id = welcome["client"].as_str().unwrap();
+        assert_eq!(*told[id], json!({"client": id, "user": "ana", "info": {"name": "Ana"}}));
+    }
+    let answer = &api(&server, "presence", "room")["result"];
+    let (id, told) = (all[0].1["client"].as_str().unwrap(), &answer["presence"]);
+    let ana = json!({"client": id, "user": "ana", "conn_info": {"name": "Ana"}});
+    assert_eq!(told[id], ana, "{answer}");
+    let guest = json!({"client": of_bob, "user": "", "chan_info": "a guest"});
+    assert_eq!(told[of_bob], guest, "{answer}");
+    assert_eq!(answer.get("truncated"), None);
+
+    let numbers = json!({"type": "presence_stats", "channel": "room", "id": "n"});
+    let expected = json!({"type": "presence_stats", "channel": "room", "clients": all.len() + 1,
+                          "users": 1, "exact": true, "id": "n"});
+    assert_eq!(ask(&mut bob, &numbers), expected);
+    // A token for a channel says nothing about its bearer in another one, nor after a leave.
+    for request in ["leave", "join"] {
+        ask(&mut bob, &json!({"type": request, "channel": "room", "id": 0}));
+    }
+    let answer = presence(&mut bob, "room");
+    assert_eq!(*members(&answer)[of_bob], json!({"client": of_bob, "user": null}));
+}
+
+#[test]
+fn large_channels_are_named_in_part_and_counted_whole() {
+    let server = Server::start(&["--shards", "2", "--presence-names", "3"]);
+    let (mut asker, _) = Client::json(server.address, "/ws");
+    let come = |number: usize| {
+        let target = format!("/ws?channel=room&user=u{number}");
+        Client::json(server.address, &target).0
+    };
+    let mut all: Vec<Client> = (0..3).map(come).collect();
+    let answer = presence(&mut asker, "room");
+    assert_eq!((members(&answer).len(), &answer["more"]), (3, &json!(false)), "{answer}");
+    all.extend((3..9).map(come));
+    let answer = presence(&mut asker, "room");
+    assert_eq!((members(&answer).len(), &answer["more"]), (3, &json!(true)), "{answer}");
+    assert_eq!(answer["count"], 9, "{answer}");
+    let answer = ask(&mut asker, &json!({"type": "presence_stats", "channel": "room"}));
+    let numbers = [&answer["clients"], &answer["users"], &answer["exact"]];
+    assert_eq!(numbers, [&json!(9), &json!(9), &json!(true)], "{answer}");
+    let answer = api(&server, "presence_stats", "room");
+    assert_eq!(answer["result"], json!({"num_clients": 9, "num_users": 9}));
+    let answer = api(&server, "presence", "room");
+    assert_eq!(answer["result"]["presence"].as_object().unwrap().len(), 9, "the API has its own");
+}
+
+#[test]
+fn rules_say_who_may_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stentor.toml");
+    let rules = "[[namespace]]\nname = 'open'\n[[namespace]]\nname = 'shut'\npresence = false\n\
+                 [[namespace]]\nname = 'inner'\nsubscribe = 'nobody'\n";
+    std::fs::write(&file, rules).unwrap();
+    let server = Server::start(&["--config", &file.display().to_string()]);
+    let (mut client, _) = Client::json(server.address, "/ws");
+    for (channel, code) in [
+        ("open:1", None),
+        ("shut:1", Some("not_available")),
+        ("inner:1", Some("denied")),
+        ("none:1", Some("unknown_namespace")),
+        ("", Some("bad_name")),
+    ] {
+        for question in ["presence", "presence_stats"] {
+            let answer = ask(&mut client, &json!({"type": question, "channel": channel, "id": 7}));
+            let told = answer["code"].as_str();
+            assert_eq!((told, &answer["id"]), (code, &json!(7)), "{channel}: {answer}");
+        }
+    }
+    let answer = ask(&mut client, &json!({"type": "presence", "id": 8}));
+    assert_eq!(answer["code"], "missing_field", "{answer}");
+    for method in ["presence", "presence_stats"] {
+        assert_eq!(api(&server, method, "none:1")["error"]["code"], 102, "{method}");
+        assert!(api(&server, method, "shut:1")["result"].is_object(), "the API may always ask");
+    }
+}
