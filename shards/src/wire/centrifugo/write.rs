@@ -65,6 +65,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
             put(out, "}}}");
         }),
         Event::Numbers { clients, users, id: Some(id), .. } => framed(out, |out| {
+            // Clients without a user are one user to this protocol.
+            let users = users.max(u64::from(clients > 0));
             put_reply(out, id, "presence_stats");
             put(out, format!("{{\"num_clients\":{clients},\"num_users\":{users}}}}}"));
         }),
