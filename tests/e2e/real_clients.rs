@@ -1,5 +1,5 @@
-//! Clients that are not ours: Python's websockets, npm's ws, Centrifugo's cent, and Chromium on the
-//! page.
+//! Clients that are not ours: Python's websockets, npm's ws and centrifuge, Centrifugo's cent, and
+//! Chromium on the page.
 //!
 //! `scripts/setup.sh` installs them; the scripts in `tests/clients` say what each proves.
 
@@ -61,6 +61,16 @@ fn real_clients_stentor_js_refreshes_its_token() {
     let secret = "a secret of the tests, which is long enough";
     let server = Server::start(&["--token-hmac-secret", secret, "--token-leeway", "0"]);
     let mut command = node("tokens.mjs");
+    command.arg(format!("ws://{}", server.address)).arg(secret);
+    run(command);
+}
+
+#[test]
+fn real_clients_npm_centrifuge() {
+    let secret = "a secret of the tests, which is long enough";
+    let more = ["--presence", "--join-leave", "--token-hmac-secret", secret];
+    let server = Server::start(&[&KEPT[..], &more].concat());
+    let mut command = node("centrifuge.mjs");
     command.arg(format!("ws://{}", server.address)).arg(secret);
     run(command);
 }

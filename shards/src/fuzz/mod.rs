@@ -1,6 +1,7 @@
 //! Properties that must hold for any bytes, one function for each target of `tests/fuzz`. A plain
 //! test replays the seeds there, so that no target rots.
 
+mod centrifugo;
 mod forwarded;
 mod frames;
 mod head;
@@ -14,6 +15,7 @@ mod rooms;
 mod table;
 mod world;
 
+pub use centrifugo::centrifugo;
 pub use forwarded::forwarded;
 pub use frames::frames;
 pub use head::head;
@@ -33,12 +35,13 @@ pub fn schedule(data: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("head", head),
     ("proxy", proxy),
     ("forwarded", forwarded),
     ("frames", frames),
     ("json", json),
+    ("centrifugo", centrifugo),
     ("model", model),
     ("rooms", rooms),
     ("schedule", schedule),

@@ -11,6 +11,7 @@ use crate::model::message::Payload;
 use crate::model::past::{Since, Wanted};
 use crate::wire::command::{Command, Connect, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
+use crate::wire::json::{is_too_deep, slice_of};
 
 /// The publications of an answer to a request for history without a bound.
 const HISTORY_MAX: usize = 1000;
@@ -149,6 +150,9 @@ fn read_text(text: &Utf8Bytes) -> Result<Command<'_>, Mistake> {
     if !trimmed.starts_with('{') {
         return Err(malformed("a command is a JSON object"));
     }
+    if is_too_deep(text) {
+        return Err(malformed("arrays and objects lie too deep in each other"));
+    }
     let envelope: Envelope<'_> =
         serde_json::from_str(text).map_err(|_| malformed("not a command in JSON"))?;
     let id = RequestId(envelope.id.to_string().into());
@@ -184,7 +188,11 @@ fn command<'a>(
         let Some(data) = data.filter(|data| data.get() != "null") else {
             return Err(Mistake::new(ErrorCode::MissingField, "data is missing", id));
         };
-        return Ok(Command::Publish { channel, payload: payload(text, data.get()), id });
+        return Ok(Command::Publish {
+            channel,
+            payload: Payload::Json(slice_of(text, data.get())),
+            id,
+        });
     }
     if let Some(ChannelRequest { channel }) = envelope.presence {
         return Ok(Command::Presence { channel: Some(named(channel)?), id });
@@ -239,9 +247,81 @@ fn named(channel: Cow<'_, str>) -> Result<Cow<'_, str>, Mistake> {
     if channel.is_empty() { Err(malformed("a channel is missing")) } else { Ok(channel) }
 }
 
-/// Returns a value of a message as a body that shares its memory.
-fn payload(text: &Utf8Bytes, data: &str) -> Payload {
-    let bytes: &bytes::Bytes = text.as_ref();
-    let data = Utf8Bytes::try_from(bytes.slice_ref(data.as_bytes()));
-    Payload::Json(data.unwrap_or_default())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::message::Epoch;
+
+    const READING: Reading = Reading { text_ping: false, trim_text: false };
+
+    fn with<T>(text: &str, check: impl FnOnce(Result<Command<'_>, Mistake>) -> T) -> T {
+        check(read(&mut Said::Text(text.into()), READING))
+    }
+
+    #[test]
+    fn a_message_falls_into_its_lines() {
+        let mut said = Said::Text("{\"id\":1}\n{\"id\":2}\n\n".into());
+        let left = split(&mut said);
+        assert!(matches!(&said, Said::Text(first) if first.as_str() == "{\"id\":1}"));
+        let mut left = left.unwrap();
+        assert!(split(&mut left).is_none(), "nothing stands behind the last one");
+        assert!(split(&mut Said::Binary(bytes::Bytes::from_static(b"\n1"))).is_none());
+    }
+
+    #[test]
+    fn commands_are_read() {
+        let subscribe = r#"{"id":2,"subscribe":{"channel":"c","flag":1,"recover":true,
+            "epoch":"0000abcd","offset":7,"join_leave":true,"token":""}}"#;
+        with(subscribe, |read| match read {
+            Ok(Command::Join { channel, presence, since: Some(since), token, id }) => {
+                assert_eq!((&*channel, presence, token), ("c", true, None));
+                assert_eq!((since.epoch, since.offset), (Some(Epoch(0xabcd)), 7));
+                assert_eq!(id, Some(RequestId("2".into())));
+            }
+            other => panic!("{other:?}"),
+        });
+        with(r#"{"id":3,"publish":{"channel":"c","data": {"a" : 1.50} }}"#, |read| match read {
+            Ok(Command::Publish { payload: Payload::Json(json), .. }) => {
+                assert_eq!(json.as_str(), r#"{"a" : 1.50}"#, "byte for byte");
+            }
+            other => panic!("{other:?}"),
+        });
+        let limit = |limit: &str| {
+            let text = format!(r#"{{"id":4,"history":{{"channel":"c"{limit}}}}}"#);
+            with(&text, |read| match read {
+                Ok(Command::History { wanted, .. }) => wanted.limit,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!([limit(""), limit(",\"limit\":5"), limit(",\"limit\":-1")], [0, 5, HISTORY_MAX]);
+        for nothing in ["{}", " {}\r", r#"{"send":{"data":1}}"#] {
+            with(nothing, |read| assert!(matches!(read, Ok(Command::Nothing)), "{nothing}"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_told_from_what_is_not_to_be_had() {
+        let code = |text: &str| with(text, |read| read.unwrap_err().code);
+        let deep = format!(r#"{{"id":1,"publish":{{"channel":"c","data":{}}}}}"#, "[".repeat(200));
+        let malformed = [
+            "",
+            "x",
+            "[]",
+            "{",
+            r#"{"id":1}"#,
+            r#"{"id":0,"ping":{}}"#,
+            r#"{"id":-1,"ping":{}}"#,
+            r#"{"id":1,"subscribe":{}}"#,
+            r#"{"id":1,"unknown":{}}"#,
+            &deep,
+        ];
+        for text in malformed {
+            assert_eq!(code(text), ErrorCode::Malformed, "{text}");
+        }
+        for text in [r#"{"id":1,"rpc":{}}"#, r#"{"id":1,"subscribe":{"channel":"c","type":1}}"#] {
+            assert_eq!(code(text), ErrorCode::NotAvailable);
+        }
+        let nothing = r#"{"id":1,"publish":{"channel":"c","data":null}}"#;
+        assert_eq!(code(nothing), ErrorCode::MissingField);
+    }
 }

@@ -1,13 +1,14 @@
 //! Writes replies and pushes of Centrifugo's protocol.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::codes;
-use crate::model::id::RequestId;
+use crate::model::id::{ClientId, RequestId};
 use crate::model::message::{Payload, Position, Publication};
+use crate::model::past::HistoryPage;
 use crate::model::presence::Member;
 use crate::wire::event::{Event, Welcome};
-use crate::wire::frame::{Opcode, begin_frame, end_frame};
+use crate::wire::json::{framed, put, put_display, put_str};
 
 /// The version that clients are told: they show it, and decide nothing by it.
 const VERSION: &str = concat!("stentor ", env!("CARGO_PKG_VERSION"));
@@ -24,84 +25,31 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
                 framed(out, |out| put_error(out, (code, text, false), id));
             }
         }
-        Event::Joined { channel, position, recovered, id } => framed(out, |out| match id {
-            Some(id) => {
-                put_reply(out, id, "subscribe");
-                put_subscribed(out, position, recovered);
-                put(out, "}");
-            }
-            None => {
-                put_push(out, channel, "subscribe");
-                put_subscribed(out, position, recovered);
-                put(out, "}}");
-            }
-        }),
-        Event::Left { channel, id } => framed(out, |out| match id {
-            Some(id) => {
-                put_reply(out, id, "unsubscribe");
-                put(out, "{}}");
-            }
-            None => {
-                let (code, reason) = INSUFFICIENT_STATE;
-                put_push(out, channel, "unsubscribe");
-                put(out, format!("{{\"code\":{code},\"reason\":\"{reason}\"}}}}}}"));
-            }
-        }),
-        Event::Presence { joined, channel, client, user } => framed(out, |out| {
-            put_push(out, channel, if joined { "join" } else { "leave" });
-            put(out, "{\"info\":{\"user\":");
-            put_str(out, user.unwrap_or_default());
-            put(out, ",\"client\":\"");
-            put_display(out, client);
-            put(out, "\"}}}}");
-        }),
-        Event::Members { members, id: Some(id), .. } => framed(out, |out| {
-            put_reply(out, id, "presence");
-            put(out, "{\"presence\":{");
-            for (index, member) in members.iter().enumerate() {
-                put(out, if index == 0 { "" } else { "," });
-                put_member(out, member);
-            }
-            put(out, "}}}");
-        }),
+        Event::Joined { channel, position, recovered, id } => {
+            framed(out, |out| put_joined(out, channel, (position, recovered), id));
+        }
+        Event::Left { channel, id } => framed(out, |out| put_left(out, channel, id)),
+        Event::Presence { joined, channel, client, user } => {
+            framed(out, |out| put_presence(out, joined, channel, (client, user)));
+        }
+        Event::Members { members, id: Some(id), .. } => {
+            framed(out, |out| put_members(out, members, id));
+        }
         Event::Numbers { clients, users, id: Some(id), .. } => framed(out, |out| {
             // Clients without a user are one user to this protocol.
             let users = users.max(u64::from(clients > 0));
-            put_reply(out, id, "presence_stats");
-            put(out, format!("{{\"num_clients\":{clients},\"num_users\":{users}}}}}"));
+            let result = format!("{{\"num_clients\":{clients},\"num_users\":{users}}}");
+            put_result(out, id, "presence_stats", result);
         }),
-        Event::History { page, id: Some(id), .. } => framed(out, |out| {
-            put_reply(out, id, "history");
-            put(out, "{\"publications\":[");
-            for (index, publication) in page.publications.iter().enumerate() {
-                put(out, if index == 0 { "" } else { "," });
-                put_publication(out, publication);
-            }
-            put(out, "]");
-            put_position(out, page.newest);
-            put(out, "}}");
-        }),
-        Event::Published { id, .. } => framed(out, |out| {
-            put_reply(out, id, "publish");
-            put(out, "{}}");
-        }),
-        Event::Refreshed { left_s, id: Some(id) } => framed(out, |out| {
-            put_reply(out, id, "refresh");
-            put(out, "{\"version\":");
-            put_str(out, VERSION);
-            if let Some(left_s) = left_s {
-                put(out, ",\"expires\":true,\"ttl\":");
-                put_display(out, left_s);
-            }
-            put(out, "}}");
-        }),
+        Event::History { page, id: Some(id), .. } => framed(out, |out| put_history(out, page, id)),
+        Event::Published { id, .. } => framed(out, |out| put_result(out, id, "publish", "{}")),
+        Event::Refreshed { left_s, id: Some(id) } => {
+            framed(out, |out| put_refreshed(out, left_s, id));
+        }
         Event::Error { code, id, .. } => {
             framed(out, |out| put_error(out, codes::error(code), id));
         }
-        Event::Pong { id: Some(id) } => framed(out, |out| {
-            put_reply(out, id, "ping");
-            put(out, "{}}");
-        }),
+        Event::Pong { id: Some(id) } => framed(out, |out| put_result(out, id, "ping", "{}")),
         Event::Ping => framed(out, |out| put(out, "{}")),
         Event::Here { .. }
         | Event::Members { .. }
@@ -130,25 +78,6 @@ pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
     });
 }
 
-fn framed(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
-    let start = begin_frame(out);
-    write(out);
-    end_frame(out, start, Opcode::Text);
-}
-
-fn put(out: &mut BytesMut, text: impl AsRef<[u8]>) {
-    out.extend_from_slice(text.as_ref());
-}
-
-fn put_str(out: &mut BytesMut, text: &str) {
-    serde_json::to_writer(out.writer(), text).expect("memory takes every string");
-}
-
-fn put_display(out: &mut BytesMut, value: impl std::fmt::Display) {
-    use std::fmt::Write;
-    write!(out, "{value}").expect("memory takes every number");
-}
-
 fn put_reply(out: &mut BytesMut, RequestId(id): &RequestId, method: &str) {
     put(out, "{\"id\":");
     put(out, id.as_bytes());
@@ -163,6 +92,85 @@ fn put_push(out: &mut BytesMut, channel: &str, kind: &str) {
     put(out, ",\"");
     put(out, kind);
     put(out, "\":");
+}
+
+/// A reply with its result.
+fn put_result(out: &mut BytesMut, id: &RequestId, method: &str, result: impl AsRef<[u8]>) {
+    put_reply(out, id, method);
+    put(out, result);
+    put(out, "}");
+}
+
+/// The reply to a `subscribe`, or the push about a channel that the server has chosen.
+fn put_joined(
+    out: &mut BytesMut,
+    channel: &str,
+    (position, recovered): (Position, Option<bool>),
+    id: Option<&RequestId>,
+) {
+    match id {
+        Some(id) => put_reply(out, id, "subscribe"),
+        None => put_push(out, channel, "subscribe"),
+    }
+    put_subscribed(out, position, recovered);
+    put(out, if id.is_some() { "}" } else { "}}" });
+}
+
+/// The reply to an `unsubscribe`, or the push about a channel that is the client's no longer.
+fn put_left(out: &mut BytesMut, channel: &str, id: Option<&RequestId>) {
+    if let Some(id) = id {
+        return put_result(out, id, "unsubscribe", "{}");
+    }
+    let (code, reason) = INSUFFICIENT_STATE;
+    put_push(out, channel, "unsubscribe");
+    put(out, format!("{{\"code\":{code},\"reason\":\"{reason}\"}}}}}}"));
+}
+
+fn put_presence(
+    out: &mut BytesMut,
+    joined: bool,
+    channel: &str,
+    (client, user): (ClientId, Option<&str>),
+) {
+    put_push(out, channel, if joined { "join" } else { "leave" });
+    put(out, "{\"info\":{\"user\":");
+    put_str(out, user.unwrap_or_default());
+    put(out, ",\"client\":\"");
+    put_display(out, client);
+    put(out, "\"}}}}");
+}
+
+fn put_members(out: &mut BytesMut, members: &[Member], id: &RequestId) {
+    put_reply(out, id, "presence");
+    put(out, "{\"presence\":{");
+    for (index, member) in members.iter().enumerate() {
+        put(out, if index == 0 { "" } else { "," });
+        put_member(out, member);
+    }
+    put(out, "}}}");
+}
+
+fn put_history(out: &mut BytesMut, page: &HistoryPage, id: &RequestId) {
+    put_reply(out, id, "history");
+    put(out, "{\"publications\":[");
+    for (index, publication) in page.publications.iter().enumerate() {
+        put(out, if index == 0 { "" } else { "," });
+        put_publication(out, publication);
+    }
+    put(out, "]");
+    put_position(out, page.newest);
+    put(out, "}}");
+}
+
+fn put_refreshed(out: &mut BytesMut, left_s: Option<u64>, id: &RequestId) {
+    put_reply(out, id, "refresh");
+    put(out, "{\"version\":");
+    put_str(out, VERSION);
+    if let Some(left_s) = left_s {
+        put(out, ",\"expires\":true,\"ttl\":");
+        put_display(out, left_s);
+    }
+    put(out, "}}");
 }
 
 fn put_error(
@@ -278,7 +286,6 @@ fn put_line(out: &mut BytesMut, json: &[u8]) {
     }
 }
 
-/// Errors that no request has caused are told to nobody here.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use crate::model::message::Payload;
 use crate::model::past::{Since, Wanted};
 use crate::wire::command::{Command, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
+use crate::wire::json::{is_too_deep, slice_of};
 use crate::wire::plain::read::is_heartbeat;
 
 /// The longest `id` of a request, in bytes as it stands there, less the quotes of a string.
@@ -21,9 +22,6 @@ const COMPLAINT_BYTES_MAX: usize = 160;
 
 /// The publications that a request for history gets if it names no limit.
 const HISTORY_DEFAULT: usize = 100;
-
-/// The deepest nesting of arrays and objects, which most parsers of the receivers can read.
-const DEPTH_MAX: usize = 128;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -73,37 +71,6 @@ fn borrowed<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Option<Cow<'de,
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     Ok(Option::<Text<'de>>::deserialize(json)?.map(|text| text.0))
-}
-
-/// Returns `true` if arrays and objects are nested deeper than the parsers of receivers can read.
-fn is_too_deep(text: &str) -> bool {
-    // A text that opens no more than that cannot be deeper, and counting is far cheaper.
-    if openings(text.as_bytes()) <= DEPTH_MAX {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEPTH_MAX {
-            return true;
-        }
-    }
-    false
-}
-
-/// Returns the number of brackets and braces that open in a text, those in strings too.
-fn openings(text: &[u8]) -> usize {
-    // A piece's count fits a byte, so that the compiler counts many bytes in one instruction.
-    let in_piece =
-        |piece: &[u8]| piece.iter().map(|byte| u8::from(matches!(byte, b'[' | b'{'))).sum::<u8>();
-    text.chunks(128).map(in_piece).map(usize::from).sum()
 }
 
 /// Reads one message of a client.
@@ -196,13 +163,6 @@ fn field<'a, T: Deserialize<'a>>(
         let text = format!("{name} is not as the protocol has it");
         Mistake::new(ErrorCode::Malformed, text, id.cloned())
     })
-}
-
-/// Returns `part` of a text as bytes that share its memory.
-fn slice_of(text: &Utf8Bytes, part: &str) -> Utf8Bytes {
-    let bytes: &bytes::Bytes = text.as_ref();
-    Utf8Bytes::try_from(bytes.slice_ref(part.as_bytes()))
-        .unwrap_or_else(|_| Utf8Bytes::from(part.to_owned()))
 }
 
 fn is_id(raw: &str) -> bool {

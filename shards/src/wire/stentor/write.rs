@@ -1,6 +1,6 @@
 //! Writes events and publications in `stentor.v1`: one whole frame each. Bodies pass byte for byte.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::presence;
 use crate::model::id::{ClientId, RequestId};
@@ -8,7 +8,9 @@ use crate::model::message::{Payload, Position, Publication};
 use crate::model::past::HistoryPage;
 use crate::wire::command::ErrorCode;
 use crate::wire::event::{Event, Welcome};
-use crate::wire::frame::{Opcode, begin_frame, end_frame, put_frame};
+use crate::wire::frame::{Opcode, put_frame};
+use crate::wire::json::framed;
+pub(super) use crate::wire::json::{put, put_display, put_str};
 
 /// Appends an event as one frame.
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
@@ -98,26 +100,6 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::BadToken => "bad_token",
         ErrorCode::TryAgain => "try_again",
     }
-}
-
-/// Writes `write`'s JSON as one text frame. The header is written once the length is known.
-fn framed(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
-    let start = begin_frame(out);
-    write(out);
-    end_frame(out, start, Opcode::Text);
-}
-
-pub(super) fn put_str(out: &mut BytesMut, text: &str) {
-    serde_json::to_writer(out.writer(), text).expect("memory takes every string");
-}
-
-pub(super) fn put(out: &mut BytesMut, text: impl AsRef<[u8]>) {
-    out.extend_from_slice(text.as_ref());
-}
-
-pub(super) fn put_display(out: &mut BytesMut, value: impl std::fmt::Display) {
-    use std::fmt::Write;
-    write!(out, "{value}").expect("memory takes every number");
 }
 
 pub(super) fn put_optional(out: &mut BytesMut, text: Option<&str>) {
