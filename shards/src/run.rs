@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::RunError;
 use crate::handle::Handle;
 use crate::mesh::bridge::{BridgeId, Bridges, Inbox};
-use crate::mesh::link::{Link, Out};
+use crate::mesh::link::{Link, Out, Sizes};
 use crate::mesh::{self, Mesh, Port};
 use crate::model::id::SHARDS_MAX;
 use crate::model::message::Epoch;
@@ -104,7 +104,7 @@ pub fn run(
     let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed, &bridges);
     // An inbox ends when the last shard has dropped its end of the bridge.
     drop(bridges);
-    let (link, out) = past.leads.then(|| Link::leader(&mesh)).unzip();
+    let (link, out) = past.leads.then(|| Link::leader(&mesh, Sizes::USUAL)).unzip();
     let pasts = spread(past, &mesh);
     let handle = Handle::new(mesh, address, &config);
     let notices = notice::start()
@@ -151,7 +151,7 @@ pub fn run(
 
 /// Returns the past that each shard begins with: that of the channels whose home it is, and all
 /// revocations.
-fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
+pub(crate) fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
     let Past { channels, revocations, lost, leads, seed } = past;
     let mut by_home: Vec<Vec<ChannelPast>> = (0..mesh.shards()).map(|_| Vec::new()).collect();
     for channel in channels {

@@ -2,7 +2,7 @@
 
 use super::Handle;
 use crate::error::Untaken;
-use crate::mesh::link::{FollowerEnd, Link};
+use crate::mesh::link::{FollowerEnd, Link, Sizes};
 use crate::mesh::parcel::{Deliver, Instruction};
 use crate::mesh::reply::{Answers, Reply};
 use crate::model::id::ShardId;
@@ -43,7 +43,7 @@ impl Handle {
     /// Prepares that another process numbers the publications of this one, until the link ends. Its
     /// first `epoch` is that of channels which are met for the first time.
     pub fn follow(&self, epoch: Epoch) -> Following {
-        let (link, ends) = Link::follower(&self.mesh);
+        let (link, ends) = Link::follower(&self.mesh, Sizes::USUAL);
         let ends = self.shards().zip(ends).collect();
         let (reply, answers) = Answers::expect(self.mesh.shards());
         Following { handle: self.clone(), epoch, link, ends, reply, answers: Some(answers) }

@@ -21,9 +21,6 @@ use crate::model::id::{ChannelIndex, shards_of};
 use crate::model::message::{Epoch, Position, Publication};
 use crate::model::told::{Token, Told};
 
-/// The most publications of one home on their way to the leader. Publishers are held beyond.
-const PENDING_MAX: usize = 256;
-
 /// The offsets of a follower that numbers again by itself begin so far behind the last one.
 const LEAP: u64 = 1 << 32;
 
@@ -130,7 +127,8 @@ impl Engine {
     /// Returns `true` if publishers must wait for another process.
     pub(crate) fn is_full(&self) -> bool {
         let follower_waits = self.follower.as_ref().is_some_and(|way| !way.waiting.is_empty());
-        follower_waits || self.pending() >= PENDING_MAX
+        let leader = self.leader.as_ref();
+        follower_waits || leader.is_some_and(|one| one.pending.len() >= one.end.pending_max)
     }
 
     /// Returns `true` if there is something to do that waits for no other process.

@@ -19,11 +19,21 @@ use crate::model::id::ShardId;
 use crate::model::snapshot::Damaged;
 use crate::model::told::{Token, Told};
 
-/// The most messages that wait for the link's thread.
-const OUT_MAX: usize = 1024;
+/// The room that a link has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// The most messages that wait for the link's thread.
+    pub(crate) out: usize,
+    /// The most messages that wait for a follower's home.
+    pub(crate) relayed: usize,
+    /// The most publications of one home that are on their way to be numbered.
+    pub(crate) pending: usize,
+}
 
-/// The most messages that wait for a follower's home.
-const RELAYED_MAX: usize = 256;
+impl Sizes {
+    /// Those of a link between two processes.
+    pub(crate) const USUAL: Self = Self { out: 1024, relayed: 256, pending: 256 };
+}
 
 /// The longest wait of the link's thread for a home's room, to say that the link is over.
 const OVER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,6 +45,7 @@ pub(crate) type Out = BridgeLane<Told>;
 #[derive(Debug)]
 pub(crate) struct FollowerEnd {
     pub(crate) out: Out,
+    pub(crate) pending_max: usize,
     relayed: Receiver<Told>,
 }
 
@@ -85,20 +96,21 @@ pub struct Message(Told);
 
 impl Link {
     /// The link of a follower, with the ends of its shards.
-    pub(crate) fn follower(mesh: &Mesh) -> (Self, Vec<FollowerEnd>) {
-        let (out, inbox) = lane(OUT_MAX);
+    pub(crate) fn follower(mesh: &Mesh, sizes: Sizes) -> (Self, Vec<FollowerEnd>) {
+        let (out, inbox) = lane(sizes.out);
+        let pending_max = sizes.pending;
         let (relays, ends) = (0..mesh.shards())
             .map(|_| {
-                let (relay, relayed) = bounded(RELAYED_MAX);
-                (relay, FollowerEnd { out: out.clone(), relayed })
+                let (relay, relayed) = bounded(sizes.relayed);
+                (relay, FollowerEnd { out: out.clone(), pending_max, relayed })
             })
             .unzip();
         (Self::new(mesh, inbox, relays), ends)
     }
 
     /// The link of a leader, with the end of its shards.
-    pub(crate) fn leader(mesh: &Mesh) -> (Self, Out) {
-        let (out, inbox) = lane(OUT_MAX);
+    pub(crate) fn leader(mesh: &Mesh, sizes: Sizes) -> (Self, Out) {
+        let (out, inbox) = lane(sizes.out);
         (Self::new(mesh, inbox, Vec::new()), out)
     }
 

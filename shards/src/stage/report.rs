@@ -67,7 +67,7 @@ impl<N: Net> Shard<N> {
     }
 
     /// Saves histories from a place on, until there are some bytes.
-    fn save(&self, all: bool, place: usize, bytes_min: usize) -> Saved {
+    pub(crate) fn save(&self, all: bool, place: usize, bytes_min: usize) -> Saved {
         let mut bytes = Vec::new();
         let (records, next) = self.rooms.save((self.port.me, all), place, bytes_min, &mut bytes);
         Saved { bytes, records, next }
