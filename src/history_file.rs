@@ -139,7 +139,7 @@ impl HistoryFile {
     }
 
     fn save(&self, handle: &Handle) -> io::Result<()> {
-        self.write(takeover::saved(handle)?)
+        self.write(takeover::saved(handle, false)?)
     }
 
     /// Writes another file, and puts it in the place of the one that is there.

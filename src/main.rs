@@ -182,7 +182,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
     if let Err(error) = departure.begin_at(signals, control.reloads()) {
         return End::Failed(exit::RUN, format!("signals: {error}"));
     }
-    claim.relieve();
+    claim.relieve(run.take_link());
     let listeners = run.take_listeners();
     let relieved = Arc::new(AtomicBool::new(false));
     // A Unix socket passes to no other process either: its file cannot be in two hands.
@@ -263,7 +263,7 @@ fn start(settings: &Settings, origin: Origin, earlier: Earlier<'_>) -> Result<Ru
     shards.prover = asked.prover().map_err(|why| End::Failed(exit::CONFIG, why))?;
     // As late as can be: the older process goes on meanwhile.
     let mut past = claim.inherit().unwrap_or_default();
-    if let Some(history) = history.filter(|_| past.channels.is_empty()) {
+    if let Some(history) = history.filter(|_| !past.leads) {
         past.channels = history.read();
     }
     let (handle, inbox, run) =

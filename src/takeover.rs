@@ -14,6 +14,7 @@ mod end;
 mod histories;
 mod holder;
 mod inherit;
+mod link;
 mod meet;
 mod offer;
 mod pass;
@@ -25,6 +26,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use stentor_shards::Link;
 
 use crate::unix;
 use meet::{ANSWER_TIMEOUT, Peer, Turn};
@@ -231,11 +234,17 @@ impl Claim {
     }
 
     /// Tells the older process to go, now that its clients can come here; it goes in its own time.
-    pub(crate) fn relieve(&mut self) {
+    /// Over the `link` this process numbers the publications of both meanwhile.
+    pub(crate) fn relieve(&mut self, link: Option<Link>) {
         let Some(Predecessor { mut stream, who, .. }) = self.predecessor.take() else { return };
         let told = stream.write_all(&[SERVING]);
         match told.and_then(|()| pass::expect(&mut stream, FREE)) {
-            Ok(()) => tracing::info!(pid = who.pid, "took over from another process"),
+            Ok(()) => {
+                tracing::info!(pid = who.pid, "took over from another process");
+                if let Some(link) = link {
+                    link::start(stream, link, who);
+                }
+            }
             Err(error) if meet::is_timeout(&error) => {
                 tracing::warn!(pid = who.pid, "the other process hangs: it should be ended");
             }
@@ -290,7 +299,7 @@ mod tests {
         assert_eq!(takes.sockets.listeners.len(), 1);
         assert!(gone.try_recv().is_err(), "nobody has taken over yet");
         assert!(takes.settling.left(1, Instant::now()).is_some());
-        takes.relieve();
+        takes.relieve(None);
         takes.settle();
         gone.recv_timeout(Duration::from_secs(20)).unwrap();
         let free = claim(address, newcomer(2)).unwrap();
@@ -325,7 +334,7 @@ mod tests {
         let mut takes = claim(address, newcomer(2)).unwrap();
         let hung = hangs.join().unwrap();
         let began = Instant::now();
-        takes.relieve();
+        takes.relieve(None);
         assert!(began.elapsed() >= ANSWER_TIMEOUT && began.elapsed() < ANSWER_TIMEOUT * 3);
         // The place becomes the newer one's when the other process has ended.
         let settling = takes.settling;

@@ -1,6 +1,6 @@
 //! The control plane's calls to shards, through the mesh. Every call returns at once.
 
-mod past;
+pub(crate) mod past;
 mod presence;
 
 use std::net::SocketAddr;

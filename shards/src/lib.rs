@@ -42,8 +42,10 @@ pub mod fuzz;
 pub use clock::unix_ms;
 pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom};
 pub use error::{RunError, Untaken};
+pub use handle::past::Following;
 pub use handle::{Body, Handle, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Visitor};
+pub use mesh::link::{Incoming, Link, Message, Outgoing};
 pub use mesh::reply::Answers;
 pub use model::channel::NoChannel;
 pub use model::counters::{NUMBERS, Number, NumberKind};
@@ -63,7 +65,7 @@ pub use rules::{
     ChannelRules, Denied, HistoryRules, Marks, Publish, Rules, RulesFault, SlowClients, Standing,
     Subscribe, Terms, check_namespace,
 };
-pub use run::{Run, run};
+pub use run::{Run, fresh_seed, run};
 pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};
 pub use wire::origin::{OriginPattern, Origins, Site};
 pub use wire::path::{check_path_prefix, local_path, shown_path};

@@ -16,8 +16,10 @@ use crate::config::Config;
 use crate::error::RunError;
 use crate::handle::Handle;
 use crate::mesh::bridge::{BridgeId, Bridges, Inbox};
-use crate::mesh::{Mesh, Port};
+use crate::mesh::link::{Link, Out, Sizes};
+use crate::mesh::{self, Mesh, Port};
 use crate::model::id::SHARDS_MAX;
+use crate::model::message::Epoch;
 use crate::model::report::Ending;
 use crate::model::snapshot::{ChannelPast, Past};
 use crate::notice;
@@ -36,9 +38,21 @@ pub struct Run {
     threads: Vec<JoinHandle<()>>,
     ended: Receiver<Result<Ending, RunError>>,
     listeners: Vec<OwnedFd>,
+    link: Option<Link>,
+}
+
+/// Returns a seed of numberings, and the first epoch of a run that is started with it.
+pub fn fresh_seed() -> (u64, Epoch) {
+    let seed = foldhash::quality::RandomState::default().hash_one(std::process::id());
+    (seed, mesh::epoch_of(seed))
 }
 
 impl Run {
+    /// The link to the earlier process, if this one numbers its publications; once.
+    pub fn take_link(&mut self) -> Option<Link> {
+        self.link.take()
+    }
+
     /// The sockets that the shards listen on, to be handed to a process that takes over; once.
     pub fn take_listeners(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.listeners)
@@ -84,12 +98,13 @@ pub fn run(
         .map_err(|source| RunError::Listen { address: config.listen, source })?;
 
     let config = Arc::new(config);
-    let seed = foldhash::quality::RandomState::default().hash_one(std::process::id());
+    let seed = past.seed.unwrap_or_else(|| fresh_seed().0);
     let mut bridges = Bridges::default();
     let inbox = bridges.build(BridgeId::Control, VISITORS_WAITING_MAX);
     let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed, &bridges);
     // An inbox ends when the last shard has dropped its end of the bridge.
     drop(bridges);
+    let (link, out) = past.leads.then(|| Link::leader(&mesh, Sizes::USUAL)).unzip();
     let pasts = spread(past, &mesh);
     let handle = Handle::new(mesh, address, &config);
     let notices = notice::start()
@@ -105,6 +120,7 @@ pub fn run(
             shared: Arc::clone(&shared),
             listeners,
             past,
+            out: out.clone(),
             started: started.clone(),
         };
         let endings = endings.clone();
@@ -121,21 +137,22 @@ pub fn run(
             .map_err(|error| RunError::Executor { shard, cause: no_thread(&error) })?;
         threads.push(thread);
     }
-    drop(started);
+    // The link ends with the last shard.
+    drop((started, out));
     for _ in 0..shards {
         if starts.recv().is_err() {
             // A shard ended before it served; it has said why.
-            let run = Run { threads, ended, listeners: all };
+            let run = Run { threads, ended, listeners: all, link: None };
             return Err(first_error(&run));
         }
     }
-    Ok((handle, inbox, Run { threads, ended, listeners: all }))
+    Ok((handle, inbox, Run { threads, ended, listeners: all, link }))
 }
 
 /// Returns the past that each shard begins with: that of the channels whose home it is, and all
 /// revocations.
-fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
-    let Past { channels, revocations, lost } = past;
+pub(crate) fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
+    let Past { channels, revocations, lost, leads, seed } = past;
     let mut by_home: Vec<Vec<ChannelPast>> = (0..mesh.shards()).map(|_| Vec::new()).collect();
     for channel in channels {
         by_home[mesh.home_of(&*channel.name).index()].push(channel);
@@ -144,7 +161,7 @@ fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
     each.map(|(shard, channels)| {
         // One shard counts it.
         let lost = if shard == 0 { lost } else { 0 };
-        Past { channels, revocations: revocations.clone(), lost }
+        Past { channels, revocations: revocations.clone(), lost, leads, seed }
     })
     .collect()
 }
@@ -169,6 +186,8 @@ struct Start {
     shared: Arc<Shared>,
     listeners: Vec<OwnedFd>,
     past: Past,
+    /// The way to a process that this one numbers for.
+    out: Option<Out>,
     started: Sender<()>,
 }
 
@@ -178,7 +197,7 @@ impl Start {
         let core = self.config.cores[shard];
         let runner = rt::Runner::new(&format!("shard-{shard}"), core, self.config.ring)
             .map_err(|cause| RunError::Executor { shard, cause })?;
-        let Self { config, port, shared, listeners, past, started } = self;
+        let Self { config, port, shared, listeners, past, out, started } = self;
         let net = Watch::open(&listeners).map_err(|error| {
             let cause = format!("its set of watched sockets: {error}");
             RunError::Executor { shard, cause }
@@ -188,6 +207,9 @@ impl Start {
         Ok(runner.run(async move {
             let mut shard = Shard::new(net, config, core, port, shared);
             shard.restore(past);
+            if let Some(out) = out {
+                shard.lead(out);
+            }
             let _ = started.send(());
             drop(started);
             sleep::run(shard, entrance, parking).await

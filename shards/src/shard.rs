@@ -10,6 +10,7 @@ use crate::client::{Clients, Shared, TOLD_PER_TURN};
 use crate::clock::{Now, unix_ms};
 use crate::config::Config;
 use crate::home::Home;
+use crate::home::engine::Engine;
 use crate::mesh::Port;
 use crate::model::channel::Subscription;
 use crate::model::directory::Directory;
@@ -24,7 +25,7 @@ use crate::stage::recall::LastPage;
 use crate::wire::machine::Machine;
 
 /// The most parcels of one lane that a turn takes.
-const PARCELS_PER_TURN: usize = 256;
+pub(crate) const PARCELS_PER_TURN: usize = 256;
 
 /// The longest sleep of a shard that keeps publications and has nothing else to time.
 const HISTORY_NAP: Duration = Duration::from_secs(1);
@@ -45,6 +46,8 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) last_page: LastPage,
     /// Clients whose next page waits for the next turn.
     pub(crate) recall_later: Vec<ClientId>,
+    /// Other processes that take part in the order of this home; `None` while there are none.
+    pub(crate) engine: Option<Box<Engine>>,
     /// Keys and revocations.
     pub(crate) trust: Trust,
 
@@ -95,6 +98,7 @@ impl<N: Net> Shard<N> {
             fan: FanOut::default(),
             last_page: LastPage::default(),
             recall_later: Vec::new(),
+            engine: None,
             trust: Trust { prover: config.prover.clone(), ..Trust::default() },
             core,
             fresh: VecDeque::new(),
@@ -135,7 +139,8 @@ impl<N: Net> Shard<N> {
         tally.restored_channels += past.channels.len() as u64;
         // The one clock that both processes have: it says how old the publications are.
         let time_ms = unix_ms();
-        self.rooms.restore(past.channels, self.port.me, (self.clients.now.long_ms(), time_ms));
+        let (me, times) = (self.port.me, (self.clients.now.long_ms(), time_ms));
+        self.rooms.restore(past.channels, (me, past.leads), times);
     }
 
     /// The parts of this shard that a home and owner works on.
@@ -146,6 +151,7 @@ impl<N: Net> Shard<N> {
             directory: &mut self.directory,
             port: &mut self.port,
             tally: &mut self.clients.tally,
+            engine: &mut self.engine,
             now: self.clients.now,
         }
     }
@@ -161,6 +167,7 @@ impl<N: Net> Shard<N> {
         self.resume_recalls();
         self.settle();
         self.take_delivers();
+        self.serve_link();
         self.serve_publishers();
         self.read_ready();
         self.fan_out();
@@ -185,6 +192,7 @@ impl<N: Net> Shard<N> {
             || !self.recall_later.is_empty()
             || self.clients.net.has_ready()
             || self.port.has_work()
+            || self.link_has_work()
             || !self.fresh.is_empty()
     }
 

@@ -2,21 +2,25 @@
 //! the listening sockets passed.
 //!
 //! ```text
+//! request = 'H', the first epoch of the newer process, in 8 digits
 //! answer = part* end
 //! part   = kind u8 ('C' channels, 'R' revocations), length u32, bytes
-//! end    = 'E', number of channels u32, number of revocations u32
+//! end    = 'E', number of channels u32, number of revocations u32, 1 u8
 //!        | 'X', length u32, the reason for which there is no more
 //! ```
+//! Before the first part the older process stops to number publications: the newer one numbers
+//! them for both from then on (`link.rs`), and the same epochs go on in it.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use stentor_shards::Handle;
 use stentor_shards::snapshot::{self, Damaged, Past, Saved};
+use stentor_shards::{Epoch, Following, Handle, Link};
 
 use super::meet::{ANSWER_TIMEOUT, is_timeout};
-use crate::control::ask::ask_one;
+use super::pass::HISTORIES;
+use crate::control::ask::{ask, ask_one};
 
 /// The form of what is sent. A process that expects another form is sent nothing.
 pub(super) const FORM: u32 = 1;
@@ -26,6 +30,9 @@ pub(super) const BYTES_MAX: usize = 1 << 30;
 
 /// The longest time that all of it may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The length of an epoch as it is written.
+const EPOCH_DIGITS: usize = 8;
 
 /// The longest reason.
 const REASON_BYTES_MAX: usize = 1024;
@@ -63,7 +70,10 @@ impl From<io::Error> for Unread {
 }
 
 /// Returns the histories of all shards in parts, as they are at that moment.
-pub(crate) fn saved(handle: &Handle) -> io::Result<impl Iterator<Item = io::Result<Saved>>> {
+pub(crate) fn saved(
+    handle: &Handle,
+    all: bool,
+) -> io::Result<impl Iterator<Item = io::Result<Saved>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut next = (0, Some(0));
     Ok(std::iter::from_fn(move || {
@@ -72,7 +82,7 @@ pub(crate) fn saved(handle: &Handle) -> io::Result<impl Iterator<Item = io::Resu
                 (shard, _) if shard == handle.shard_count() => return None,
                 (shard, None) => next = (shard + 1, Some(0)),
                 (shard, Some(place)) => {
-                    let saved = runtime.block_on(ask_one(|| handle.save(shard, place)));
+                    let saved = runtime.block_on(ask_one(|| handle.save(shard, place, all)));
                     next.1 = saved.as_ref().ok().and_then(|saved| saved.next);
                     let busy = || io::Error::other(format!("shard {shard} does not answer"));
                     return Some(saved.map_err(|_| busy()));
@@ -83,23 +93,33 @@ pub(crate) fn saved(handle: &Handle) -> io::Result<impl Iterator<Item = io::Resu
 }
 
 impl Histories {
-    /// Sends all of them. A part that cannot be had is no error: the newer process is told.
-    pub(super) fn send(&self, stream: &mut UnixStream) -> io::Result<()> {
+    /// Stops to number publications, and sends all histories. Returns the link over which they are
+    /// numbered from then on; `None`: a part could not be had, and the newer process is told so.
+    pub(super) fn send(&self, stream: &mut UnixStream) -> io::Result<Option<Link>> {
+        let epoch = read_epoch(stream)?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        let sent = self.send_parts(stream);
-        if let Ok(Err(why)) = &sent {
+        let mut following = self.0.follow(epoch);
+        if let Err(why) = self.send_parts(stream, &mut following)? {
             let why = why.as_bytes();
             send_part(stream, NO_MORE, &why[..why.len().min(REASON_BYTES_MAX)])?;
+            return Ok(None);
         }
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        sent.map(drop)
+        Ok(Some(following.link))
     }
 
     /// The inner error is why there is no more to send.
-    fn send_parts(&self, stream: &mut UnixStream) -> io::Result<Result<(), String>> {
+    fn send_parts(
+        &self,
+        stream: &mut UnixStream,
+        following: &mut Following,
+    ) -> io::Result<Result<(), String>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        if runtime.block_on(ask(|| following.tell())).is_err() {
+            return Ok(Err("a shard does not answer".into()));
+        }
         let (mut channels, mut revocations) = (0_u32, 0_u32);
-        for part in saved(&self.0)? {
+        for part in saved(&self.0, true)? {
             let Saved { bytes, records, .. } = match part {
                 Ok(part) => part,
                 Err(why) => return Ok(Err(why.to_string())),
@@ -119,9 +139,24 @@ impl Histories {
         let mut end = vec![END];
         end.extend(channels.to_le_bytes());
         end.extend(revocations.to_le_bytes());
+        end.push(1);
         stream.write_all(&end)?;
         Ok(Ok(()))
     }
+}
+
+fn read_epoch(stream: &mut UnixStream) -> io::Result<Epoch> {
+    let mut digits = [0; EPOCH_DIGITS];
+    stream.read_exact(&mut digits)?;
+    let epoch = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok());
+    epoch.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Asks for the histories of the older process.
+pub(super) fn request(stream: &mut UnixStream, epoch: Epoch) -> Result<(), Unread> {
+    let mut request = vec![HISTORIES];
+    request.extend(epoch.to_string().bytes());
+    Ok(stream.write_all(&request)?)
 }
 
 fn send_part(stream: &mut UnixStream, kind: u8, bytes: &[u8]) -> io::Result<()> {
@@ -147,6 +182,8 @@ pub(super) fn receive(stream: &mut UnixStream, bytes_max: usize) -> Result<Past,
             }
             END => {
                 let second = u32::from_le_bytes(input.array()?);
+                let [numbers_no_more] = input.array()?;
+                past.leads = numbers_no_more == 1;
                 let whole = usize::try_from(first) == Ok(past.channels.len())
                     && usize::try_from(second) == Ok(past.revocations.len());
                 return if whole { Ok(past) } else { Err(nonsense("a part is missing")) };
@@ -218,8 +255,8 @@ mod tests {
 
     #[test]
     fn an_empty_answer_reads_as_an_empty_past() {
-        let past = answer(b"E\0\0\0\0\0\0\0\0", 0).unwrap();
-        assert!(past.channels.is_empty() && past.revocations.is_empty());
+        let past = answer(b"E\0\0\0\0\0\0\0\0\x01", 0).unwrap();
+        assert!(past.channels.is_empty() && past.revocations.is_empty() && past.leads);
     }
 
     #[test]
@@ -230,7 +267,7 @@ mod tests {
         assert!(matches!(&refused, Err(Unread::Refused(why)) if why == "busy"), "{refused:?}");
         let damaged = answer(b"C\x01\0\0\0x", BYTES_MAX);
         assert!(matches!(damaged, Err(Unread::Damaged(_))), "{damaged:?}");
-        for other in [&b""[..], b"E\x01\0\0\0\0\0\0\0", b"R\x09\0\0\0abc", b"?12345"] {
+        for other in [&b""[..], b"E\x01\0\0\0\0\0\0\0\x01", b"R\x09\0\0\0abc", b"?12345"] {
             let read = answer(other, BYTES_MAX);
             assert!(matches!(read, Err(Unread::Connection(_))), "{read:?}");
         }

@@ -1,11 +1,8 @@
 //! The newer process reads the histories of the older one.
 
-use std::io::Write;
-
 use stentor_shards::snapshot::Past;
 
 use super::histories::{self, Unread};
-use super::pass::HISTORIES;
 use super::{Asked, Claim, Predecessor, ask};
 
 impl Claim {
@@ -15,8 +12,9 @@ impl Claim {
     pub(crate) fn inherit(&mut self) -> Option<Past> {
         let Predecessor { stream, who, has_histories, .. } = self.predecessor.as_mut()?;
         let who = *who;
+        let (seed, epoch) = stentor_shards::fresh_seed();
         let read = if *has_histories {
-            let asked = stream.write_all(&[HISTORIES]).map_err(Unread::from);
+            let asked = histories::request(stream, epoch);
             asked.and_then(|()| histories::receive(stream, histories::BYTES_MAX))
         } else {
             Err(Unread::OtherVersion)
@@ -25,7 +23,7 @@ impl Claim {
             Ok(past) => {
                 let (channels, revocations) = (past.channels.len(), past.revocations.len());
                 tracing::info!(pid = who.pid, channels, revocations, "histories taken over");
-                Some(past)
+                Some(Past { seed: Some(seed), ..past })
             }
             Err(why) => {
                 tracing::warn!(pid = who.pid, %why, "the older process's histories are not had");
@@ -52,13 +50,14 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::{SocketAddr, TcpListener};
     use std::os::fd::OwnedFd;
     use std::thread;
     use std::time::Duration;
 
     use super::*;
-    use crate::takeover::pass::{self, FREE, Request, SERVING, Sockets};
+    use crate::takeover::pass::{self, FREE, HISTORIES, Request, SERVING, Sockets};
     use crate::takeover::{Newcomer, claim, meet};
 
     /// Serves newcomers as an older process, and answers a request for histories with some bytes.
@@ -74,6 +73,7 @@ mod tests {
                 pass::send(&stream, &sockets, (1, true), Duration::ZERO).unwrap();
                 let mut said = pass::next(&mut stream);
                 if matches!(said, Ok(HISTORIES)) {
+                    std::io::Read::read_exact(&mut stream, &mut [0; 8]).unwrap();
                     stream.write_all(answer).unwrap();
                     said = pass::next(&mut stream);
                 }
@@ -95,7 +95,7 @@ mod tests {
             let mut claimed = claim(address, newcomer).unwrap();
             let past = claimed.inherit().unwrap();
             assert_eq!((past.lost, past.channels.len()), (1, 0));
-            claimed.relieve();
+            claimed.relieve(None);
             let requests = older.join().unwrap();
             assert_eq!(requests.len(), asked);
             assert_eq!(requests[0].form, Some(histories::FORM));

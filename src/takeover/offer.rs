@@ -8,8 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use stentor_shards::Link;
 
 use super::histories::{self, Histories};
+use super::link;
 use super::meet::{ANSWER_TIMEOUT, Peer, START_TIMEOUT};
 use super::pass::{FREE, HISTORIES, SERVING};
 use super::{ASK_AGAIN, Settling, Sockets, meet, pass};
@@ -22,6 +24,10 @@ const ASKING_MAX: usize = 32;
 
 /// The longest time for a request that has begun to come: it is one write of a few bytes.
 const HEAR_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The longest time from the histories, behind which this process numbers nothing, to the moment
+/// at which the newer one serves.
+const LINK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The work of the older process before it passes its sockets on.
 pub(crate) struct Prepare(pub(crate) Box<dyn Fn() + Send>);
@@ -58,12 +64,17 @@ pub(crate) fn offer(
     let door = meet::open(&place);
     thread::Builder::new().name("takeover".into()).spawn(move || {
         let door = door.unwrap_or_else(|error| open_later(&place, &error));
-        let (mut stream, who) = wait(&door, &offer);
+        let Taken { mut stream, who, link } = wait(&door, &offer);
         // The name must be free before the newer process is told so.
         drop(door);
         tracing::info!(pid = who.pid, "another process has taken over: draining");
         yield_place();
-        let _ = stream.write_all(&[FREE]);
+        if stream.write_all(&[FREE]).is_ok()
+            && let Some(link) = link
+        {
+            let ended = link::carry(stream, link);
+            tracing::warn!(pid = who.pid, %ended, "no link to the newer process any more");
+        }
     })?;
     Ok(())
 }
@@ -86,9 +97,17 @@ struct Asking {
     since: Instant,
 }
 
+/// A take-over: the newer process serves.
+struct Taken {
+    stream: UnixStream,
+    who: Peer,
+    /// It numbers the publications of this process.
+    link: Option<Link>,
+}
+
 /// Lends the sockets to every process that asks and may have them, until one of them serves.
 /// Connections that ask for nothing keep nobody waiting.
-fn wait(door: &UnixListener, offer: &Offer) -> (UnixStream, Peer) {
+fn wait(door: &UnixListener, offer: &Offer) -> Taken {
     let mut asking: Vec<Asking> = Vec::new();
     loop {
         let served = take(door, &mut asking).and_then(|next| match next {
@@ -137,11 +156,7 @@ fn take(door: &UnixListener, asking: &mut Vec<Asking>) -> io::Result<Option<Aski
     Ok(None)
 }
 
-fn serve(
-    mut stream: UnixStream,
-    who: Peer,
-    offer: &Offer,
-) -> io::Result<Option<(UnixStream, Peer)>> {
+fn serve(mut stream: UnixStream, who: Peer, offer: &Offer) -> io::Result<Option<Taken>> {
     stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
     stream.set_read_timeout(Some(HEAR_TIMEOUT))?;
     // A connection that ends or says something else only looks at the name, as other processes do.
@@ -163,13 +178,29 @@ fn serve(
     let histories = offer.histories.as_ref().filter(|_| request.form == Some(histories::FORM));
     pass::send(&stream, &offer.sockets, (offer.fingerprint, histories.is_some()), again)?;
     stream.set_read_timeout(Some(START_TIMEOUT))?;
-    match (pass::next(&mut stream)?, histories) {
-        (SERVING, _) => return Ok(Some((stream, who))),
+    let link = match (pass::next(&mut stream)?, histories) {
+        (SERVING, _) => return Ok(Some(Taken { stream, who, link: None })),
         (HISTORIES, Some(histories)) => histories.send(&mut stream)?,
         _ => return Err(io::ErrorKind::InvalidData.into()),
-    }
-    pass::expect(&mut stream, SERVING)?;
-    Ok(Some((stream, who)))
+    };
+    let Some(link) = link else {
+        pass::expect(&mut stream, SERVING)?;
+        return Ok(Some(Taken { stream, who, link: None }));
+    };
+    // Publishers wait meanwhile.
+    stream.set_read_timeout(Some(LINK_TIMEOUT))?;
+    let link = match pass::expect(&mut stream, SERVING) {
+        Ok(()) => Some(link),
+        Err(error) if meet::is_timeout(&error) => {
+            tracing::warn!(pid = who.pid, "the newer process starts slowly: this one goes on");
+            drop(link);
+            stream.set_read_timeout(Some(START_TIMEOUT))?;
+            pass::expect(&mut stream, SERVING)?;
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Taken { stream, who, link }))
 }
 
 #[cfg(test)]

@@ -36,5 +36,6 @@ mod scripts;
 mod slow;
 mod takeover;
 mod tokens;
+mod two_processes;
 mod unix;
 mod users;

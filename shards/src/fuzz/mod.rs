@@ -7,6 +7,7 @@ mod frames;
 mod head;
 mod input;
 mod json;
+mod link;
 mod model;
 mod oracle;
 mod proxy;
@@ -20,6 +21,7 @@ pub use forwarded::forwarded;
 pub use frames::frames;
 pub use head::head;
 pub use json::json;
+pub use link::link;
 pub use model::model;
 pub use proxy::proxy;
 pub use rooms::rooms;
@@ -35,13 +37,14 @@ pub fn schedule(data: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("head", head),
     ("proxy", proxy),
     ("forwarded", forwarded),
     ("frames", frames),
     ("json", json),
     ("centrifugo", centrifugo),
+    ("link", link),
     ("model", model),
     ("rooms", rooms),
     ("schedule", schedule),

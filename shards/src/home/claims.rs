@@ -103,7 +103,7 @@ impl Home<'_> {
             ReplyTo::Nobody if count == 0 => {
                 (publication.from.as_ref().map(|from| from.client), None)
             }
-            ReplyTo::Nobody => return,
+            ReplyTo::Nobody | ReplyTo::Follower(_) => return,
         };
         if let Some(to) = to {
             let outcome = Outcome::Reached(count);

@@ -4,6 +4,7 @@
 //! come from an address. Their answers travel as parcels, also those to their own shard.
 
 pub(crate) mod number;
+pub(crate) mod engine;
 pub(crate) mod claims;
 mod history;
 mod presence;
@@ -15,6 +16,7 @@ use crate::mesh::Port;
 use crate::mesh::parcel::{Ask, Deliver};
 use crate::model::directory::Directory;
 use crate::model::rooms::Rooms;
+use engine::Engine;
 
 /// The parts of a shard that a home works on.
 pub(crate) struct Home<'a> {
@@ -23,6 +25,8 @@ pub(crate) struct Home<'a> {
     pub(crate) directory: &'a mut Directory,
     pub(crate) port: &'a mut Port,
     pub(crate) tally: &'a mut Tally,
+    /// Other processes that take part in the order; `None` while there are none.
+    pub(crate) engine: &'a mut Option<Box<Engine>>,
     pub(crate) now: Now,
 }
 

@@ -3,68 +3,98 @@
 use std::sync::Arc;
 
 use super::Home;
+use super::engine::{Engine, PublishReply};
 use crate::clock::unix_ms;
 use crate::mesh::parcel::{Deliver, Outcome};
 use crate::mesh::reply::ReplyTo;
 use crate::model::channel::NoChannel;
-use crate::model::id::{ShardId, shards_of};
+use crate::model::id::{ChannelIndex, ShardId, shards_of};
 use crate::model::message::{Position, Publication};
+use crate::model::told::Told;
+
+/// The last that this shard has sent to itself when a publication leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    Publications,
+    /// Parcels about the same channel, which come first.
+    Parcels,
+}
 
 impl Home<'_> {
     /// Numbers a publication and sends it to every shard with subscribers.
-    pub(super) fn number(
-        &mut self,
-        mut publication: Arc<Publication>,
-        reply: ReplyTo<Result<Position, NoChannel>>,
-    ) {
-        let me = self.port.me;
-        let index = match self.rooms.channels.find_or_add(&publication.channel, me) {
+    pub(super) fn number(&mut self, mut publication: Arc<Publication>, reply: PublishReply) {
+        if self.engine.as_deref().is_some_and(Engine::follows) {
+            return self.forward(publication, reply);
+        }
+        let index = match self.rooms.channels.find_or_add(&publication.channel, self.port.me) {
             Ok(index) if self.rooms.channels.get(index).terms.is_gone() => {
                 return self.refuse(reply, NoChannel::UnknownNamespace);
             }
             Ok(index) => index,
             Err(why) => return self.refuse(reply, why),
         };
-        let channel = self.rooms.channels.at(index);
-        let keeps = channel.terms.rules.history.is_on() && !publication.skips_history();
-        let order = &mut channel.order;
+        let order = &mut self.rooms.channels.at(index).order;
         if publication.version().is_some_and(|version| !order.takes(version)) {
             let newest = order.newest;
             return self.answer_published(&publication.channel, newest, reply);
         }
         order.newest.offset += 1;
-        let (position, shards) = (order.newest, order.shards);
-        let name = keeps.then(|| Arc::clone(&channel.name));
         // The publisher keeps no other reference, so this copies nothing.
         let numbered = Arc::make_mut(&mut publication);
-        numbered.offset = position.offset;
+        numbered.offset = order.newest.offset;
         numbered.time_ms = unix_ms();
-        if let Some(name) = name {
+        self.tally.publications += 1;
+        self.spread(index, publication, reply, Behind::Publications);
+    }
+
+    /// Keeps a numbered publication, sends it to every shard with subscribers, and answers.
+    pub(super) fn spread(
+        &mut self,
+        index: ChannelIndex,
+        mut publication: Arc<Publication>,
+        reply: PublishReply,
+        behind: Behind,
+    ) {
+        let me = self.port.me;
+        let channel = self.rooms.channels.get(index);
+        let (position, shards) = (channel.order.newest, channel.order.shards);
+        if channel.terms.rules.history.is_on() && !publication.skips_history() {
+            let name = Arc::clone(&channel.name);
+            let numbered = Arc::make_mut(&mut publication);
             numbered.payload.detach();
             // The publisher may have made a name of its own, which would be kept as well.
             numbered.channel = name;
             self.rooms.keep(index, Arc::clone(&publication), self.now.long_ms());
         }
-        self.tally.publications += 1;
+        if self.engine.is_some() {
+            self.tell_follower(&publication, position, &reply);
+        }
         for shard in shards_of(shards & !me.bit()) {
             self.port.deliver(shard, Deliver::Publication(Arc::clone(&publication)));
         }
-        self.answer_published(&publication.channel, position, reply);
-        if shards & me.bit() != 0 {
-            self.rooms.add_to_tick(index, publication);
+        if !matches!(reply, ReplyTo::Follower(_)) {
+            self.answer_published(&publication.channel, position, reply);
+        }
+        if shards & me.bit() == 0 {
+            return;
+        }
+        match behind {
+            Behind::Publications => self.rooms.add_to_tick(index, publication),
+            Behind::Parcels => self.port.deliver(me, Deliver::Publication(publication)),
         }
     }
 
     /// Tells the publisher its publication's place.
-    fn answer_published(
+    pub(super) fn answer_published(
         &mut self,
         channel: &Arc<str>,
         position: Position,
-        reply: ReplyTo<Result<Position, NoChannel>>,
+        reply: PublishReply,
     ) {
         match reply {
             ReplyTo::Nobody => {}
             ReplyTo::Bridge(reply) => reply.send(Ok(position)),
+            ReplyTo::Follower(token) => self.send_to_follower(Told::Repeated { token, position }),
             ReplyTo::Client(to, id) => {
                 let outcome = Outcome::Published { channel: Arc::clone(channel), position };
                 self.port.deliver(to.shard, Deliver::Answer { to, id: Some(id), outcome });
@@ -72,10 +102,11 @@ impl Home<'_> {
         }
     }
 
-    fn refuse(&mut self, reply: ReplyTo<Result<Position, NoChannel>>, why: NoChannel) {
+    pub(super) fn refuse(&mut self, reply: PublishReply, why: NoChannel) {
         match reply {
             ReplyTo::Nobody => {}
             ReplyTo::Bridge(reply) => reply.send(Err(why)),
+            ReplyTo::Follower(token) => self.send_to_follower(Told::Refused { token, why }),
             ReplyTo::Client(to, id) => {
                 let outcome = Outcome::NoChannel(why);
                 self.port.deliver(to.shard, Deliver::Answer { to, id: Some(id), outcome });

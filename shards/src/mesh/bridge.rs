@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use atomic_waker::AtomicWaker;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 /// An HTTP request that is not an upgrade: the socket, and the bytes that were read from it.
 #[derive(Debug)]
@@ -45,42 +45,48 @@ pub(crate) enum BridgeId {
 /// The shards' ends of all bridges; each port has its own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bridges {
-    lanes: Vec<BridgeLane>,
+    lanes: Vec<(BridgeId, BridgeLane<Crossing>)>,
     /// Parcels that found no room.
     refused: u64,
 }
 
 /// The shards' end of one bridge.
 #[derive(Debug)]
-struct BridgeLane {
-    to: BridgeId,
+pub(crate) struct BridgeLane<T> {
     /// `None` only while it is dropped.
-    sender: Option<Sender<Crossing>>,
+    sender: Option<Sender<T>>,
     waker: Arc<AtomicWaker>,
 }
 
 /// The other end, for one thread.
 #[derive(Debug)]
-pub struct Inbox {
-    receiver: Receiver<Crossing>,
+pub struct Inbox<T = Crossing> {
+    receiver: Receiver<T>,
     waker: Arc<AtomicWaker>,
+}
+
+/// A lane to a thread, which holds `parcels` parcels, and that thread's end.
+pub(crate) fn lane<T>(parcels: usize) -> (BridgeLane<T>, Inbox<T>) {
+    let (sender, receiver) = bounded(parcels);
+    let waker = Arc::new(AtomicWaker::new());
+    let lane = BridgeLane { sender: Some(sender), waker: Arc::clone(&waker) };
+    (lane, Inbox { receiver, waker })
 }
 
 impl Bridges {
     /// Builds the bridge `to` a thread, whose lane holds `parcels` parcels. Returns the thread's
     /// end. Call it before the ports are made: each of them has the bridges of that time.
     pub(crate) fn build(&mut self, to: BridgeId, parcels: usize) -> Inbox {
-        debug_assert!(self.lanes.iter().all(|lane| lane.to != to), "{to:?} is built once");
-        let (sender, receiver) = bounded(parcels);
-        let waker = Arc::new(AtomicWaker::new());
-        self.lanes.push(BridgeLane { to, sender: Some(sender), waker: Arc::clone(&waker) });
-        Inbox { receiver, waker }
+        debug_assert!(self.lanes.iter().all(|(of, _)| *of != to), "{to:?} is built once");
+        let (lane, inbox) = lane(parcels);
+        self.lanes.push((to, lane));
+        inbox
     }
 
     /// Sends a parcel, or returns it and counts that: the lane is full, or nobody is there.
     pub(crate) fn send(&mut self, to: BridgeId, parcel: Crossing) -> Result<(), Crossing> {
-        let sent = match self.lanes.iter().find(|lane| lane.to == to) {
-            Some(lane) => lane.send(parcel),
+        let sent = match self.lanes.iter().find(|(of, _)| *of == to) {
+            Some((_, lane)) => lane.send(parcel).map_err(TrySendError::into_inner),
             None => Err(parcel),
         };
         self.refused += u64::from(sent.is_err());
@@ -93,23 +99,28 @@ impl Bridges {
     }
 }
 
-impl BridgeLane {
-    fn send(&self, parcel: Crossing) -> Result<(), Crossing> {
-        let Some(sender) = &self.sender else { return Err(parcel) };
-        let sent = sender.try_send(parcel).map_err(crossbeam_channel::TrySendError::into_inner);
+impl<T> BridgeLane<T> {
+    /// Sends a parcel, or returns it: the lane is full, or nobody is there.
+    pub(crate) fn send(&self, parcel: T) -> Result<(), TrySendError<T>> {
+        let Some(sender) = &self.sender else { return Err(TrySendError::Disconnected(parcel)) };
+        let sent = sender.try_send(parcel);
         // After the push: the receiver looks once more after it has registered.
         self.waker.wake();
         sent
     }
-}
 
-impl Clone for BridgeLane {
-    fn clone(&self) -> Self {
-        Self { to: self.to, sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
+    pub(crate) fn is_full(&self) -> bool {
+        self.sender.as_ref().is_some_and(Sender::is_full)
     }
 }
 
-impl Drop for BridgeLane {
+impl<T> Clone for BridgeLane<T> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
+    }
+}
+
+impl<T> Drop for BridgeLane<T> {
     fn drop(&mut self) {
         // Before the wake: the last one that goes must be seen to have gone.
         drop(self.sender.take());
@@ -117,9 +128,9 @@ impl Drop for BridgeLane {
     }
 }
 
-impl Inbox {
+impl<T> Inbox<T> {
     /// Waits for the next parcel; `None` when all shards have gone.
-    pub async fn receive(&mut self) -> Option<Crossing> {
+    pub async fn receive(&mut self) -> Option<T> {
         poll_fn(|cx| {
             if let Some(received) = self.try_receive() {
                 return Poll::Ready(received);
@@ -131,9 +142,14 @@ impl Inbox {
         .await
     }
 
+    /// Returns the next parcel if it is there already.
+    pub(crate) fn try_next(&mut self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+
     /// Returns `None` if nothing is there yet, and `Some(None)` if nothing will come any more.
     #[expect(clippy::option_option, reason = "two ways of having nothing")]
-    fn try_receive(&self) -> Option<Option<Crossing>> {
+    fn try_receive(&self) -> Option<Option<T>> {
         match self.receiver.try_recv() {
             Ok(parcel) => Some(Some(parcel)),
             Err(TryRecvError::Empty) => None,

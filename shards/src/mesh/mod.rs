@@ -9,6 +9,7 @@
 pub(crate) mod bell;
 pub(crate) mod bridge;
 mod lane;
+pub(crate) mod link;
 mod port;
 pub(crate) mod parcel;
 pub(crate) mod reply;
@@ -43,6 +44,20 @@ pub(crate) struct Mesh {
     homes: SeedableRandomState,
 }
 
+fn homes(seed: u64) -> SeedableRandomState {
+    SeedableRandomState::with_seed(seed, SharedSeed::global_fixed())
+}
+
+fn first_epoch(homes: &SeedableRandomState) -> Epoch {
+    let bits = homes.hash_one("epoch");
+    Epoch(u32::try_from(bits >> 32).unwrap_or_default())
+}
+
+/// The first numbering of a run with that seed.
+pub(crate) fn epoch_of(seed: u64) -> Epoch {
+    first_epoch(&homes(seed))
+}
+
 impl Mesh {
     /// A mesh of `shards` shards, and the port of each, with its ends of the bridges. Names are
     /// spread over homes by `seed`, which outsiders must not know.
@@ -60,8 +75,7 @@ impl Mesh {
             ends.push(End { asks, delivers, bell: Bell::new() });
             receivers.push((asks_in, delivers_in));
         }
-        let homes = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
-        let mesh = Self { ends: ends.into(), homes };
+        let mesh = Self { ends: ends.into(), homes: homes(seed) };
         let ports = receivers
             .into_iter()
             .enumerate()
@@ -86,8 +100,14 @@ impl Mesh {
 
     /// The first numbering of channels at the homes of this run: another run has another one.
     pub(crate) fn epoch(&self) -> Epoch {
-        let bits = self.homes.hash_one("epoch");
-        Epoch(u32::try_from(bits >> 32).unwrap_or_default())
+        first_epoch(&self.homes)
+    }
+
+    /// Wakes one shard.
+    pub(crate) fn ring(&self, shard: ShardId) {
+        if let Some(end) = self.ends.get(shard.index()) {
+            end.bell.ring();
+        }
     }
 
     /// Asks from outside the shards: refused when the lane is full.

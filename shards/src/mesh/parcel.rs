@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
+use super::link::FollowerEnd;
 use super::reply::{Reply, ReplyTo};
 use crate::close::CloseReason;
 use crate::model::channel::NoChannel;
 use crate::model::directory::Verdict;
 use crate::model::history::Query;
 use crate::model::id::{ClientId, RequestId, ShardId};
-use crate::model::message::{Position, Publication};
+use crate::model::message::{Epoch, Position, Publication};
 use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
 use crate::model::presence::{Here, Question};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
@@ -161,16 +162,49 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) enum Deliver {
     Publication(Arc<Publication>),
-    Direct { to: Vec<ClientId>, publication: Arc<Publication> },
-    Answer { to: ClientId, id: Option<RequestId>, outcome: Outcome },
-    Subscribed { channel: Arc<str>, newest: Position, watched: bool },
-    Unsubscribable { channel: Arc<str>, why: NoChannel },
-    Claimed { client: ClientId, claim: Claim, verdict: Verdict },
-    Close { client: ClientId, reason: CloseReason },
-    Here { to: ClientId, request: u32, here: Here },
-    Watched { channel: Arc<str>, on: bool },
+    Direct {
+        to: Vec<ClientId>,
+        publication: Arc<Publication>,
+    },
+    Answer {
+        to: ClientId,
+        id: Option<RequestId>,
+        outcome: Outcome,
+    },
+    Subscribed {
+        channel: Arc<str>,
+        newest: Position,
+        watched: bool,
+    },
+    Unsubscribable {
+        channel: Arc<str>,
+        why: NoChannel,
+    },
+    Claimed {
+        client: ClientId,
+        claim: Claim,
+        verdict: Verdict,
+    },
+    Close {
+        client: ClientId,
+        reason: CloseReason,
+    },
+    Here {
+        to: ClientId,
+        request: u32,
+        here: Here,
+    },
+    Watched {
+        channel: Arc<str>,
+        on: bool,
+    },
     Presence(Arc<Presence>),
     Recalled(Box<Recalled>),
+    /// The offsets of a channel go on behind another position, which is not the next one.
+    Renumbered {
+        channel: Arc<str>,
+        newest: Position,
+    },
     Instruction(Instruction),
 }
 
@@ -208,8 +242,19 @@ pub(crate) enum Instruction {
     /// Save histories from a place on.
     Save {
         place: usize,
+        /// Also channels that keep nothing.
+        all: bool,
         reply: Reply<Saved>,
     },
+    /// Another process numbers publications from now on. Channels that are met for the first time
+    /// begin with an epoch of it.
+    Follow {
+        end: FollowerEnd,
+        epoch: Epoch,
+        reply: Reply<()>,
+    },
+    /// The process that this one numbers for is gone.
+    LeadNoMore,
     /// Read some revocations behind one of them.
     Revocations {
         behind: Option<Revocation>,

@@ -39,6 +39,8 @@ pub(crate) struct Port {
     /// The shards whose lanes held too many broad parcels when last looked at.
     crowded_asks: u64,
     crowded_delivers: u64,
+    /// Homes here wait for another process, which numbers publications or hears of them.
+    pub(crate) waits_for_link: bool,
     to_ring: u64,
     rings: u64,
     /// Parcels of this shard to itself, which it takes after each stage that may cause some and
@@ -80,6 +82,7 @@ impl Port {
             short_of_delivers: 0,
             crowded_asks: 0,
             crowded_delivers: 0,
+            waits_for_link: false,
             to_ring: 0,
             rings: 0,
             own_asks: VecDeque::new(),
@@ -147,13 +150,20 @@ impl Port {
     /// Returns `true` if this shard, as home, waits for room or for shards whose lanes are crowded:
     /// it takes no ask meanwhile.
     pub(crate) fn is_stalled(&self) -> bool {
-        !self.stalled.is_empty() || self.crowded_delivers != 0
+        self.lacks_room() || self.crowded_delivers != 0 || self.waits_for_link
+    }
+
+    /// Returns `true` if a parcel of this shard, as home, waits for room in a deliver lane.
+    pub(crate) fn lacks_room(&self) -> bool {
+        !self.stalled.is_empty()
     }
 
     /// Returns `true` if a client's ask to this shard, as home, must wait. A publication does not
     /// wait for shards whose lanes are crowded: it adds no broad parcel.
     pub(crate) fn must_wait(&self, ask: &Ask) -> bool {
-        !self.stalled.is_empty() || (self.crowded_delivers != 0 && ask.is_broad())
+        self.lacks_room()
+            || self.waits_for_link && matches!(ask, Ask::Publish { .. })
+            || (self.crowded_delivers != 0 && ask.is_broad())
     }
 
     /// Returns the number of asks that wait for room in their lanes.

@@ -10,6 +10,7 @@ use atomic_waker::AtomicWaker;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::model::id::{ClientId, RequestId};
+use crate::model::told::Token;
 
 /// The receiver of a request's outcome.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) enum ReplyTo<T> {
     Client(ClientId, RequestId),
     /// A thread that is no shard, over its bridge.
     Bridge(Reply<T>),
+    /// A home in a process that this one numbers publications for.
+    Follower(Token),
 }
 
 /// Answers on their way: one from each shard asked, collected without blocking.

@@ -149,6 +149,11 @@ impl Channels {
         Position::start(self.epoch)
     }
 
+    /// The numbering of channels that are met from now on.
+    pub(crate) fn set_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
     /// Puts other rules in force. A channel whose namespace is there no longer keeps the terms that
     /// it had for the members that it has, and is closed to all else.
     pub(crate) fn set_rules(&mut self, rules: Arc<Rules>) {
@@ -195,6 +200,10 @@ impl Channels {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.slab.iter().map(|(_, channel)| channel)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Channel> {
+        self.slab.iter_mut().map(|(_, channel)| channel)
     }
 
     /// The channel of that name, known from now on. Under pressure an idle channel is forgotten for

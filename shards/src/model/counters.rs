@@ -86,6 +86,10 @@ macro_rules! numbers {
                 recovered_publications: Counter, "Publications told to clients that came back";
                 restored_channels: Counter,
                     "Channels that this shard goes on with from an earlier process";
+                followed_publications: Counter,
+                    "Publications that a newer process numbered while this one drained";
+                lost_leaders: Counter,
+                    "Times that this shard numbered again because the link to that process ended";
                 lost_pasts: Counter,
                     "Take-overs in which the older process's histories could not be had";
                 pings: Counter, "Pings sent";

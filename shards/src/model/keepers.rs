@@ -8,6 +8,7 @@ use super::id::{ChannelIndex, ShardId};
 use super::message::Publication;
 use super::rooms::Rooms;
 use super::snapshot::{self, ChannelPast};
+use super::told::make_foreign;
 
 /// The histories that one sweep looks at for publications whose time is over, at least.
 const LOOKS_MIN: usize = 64;
@@ -148,11 +149,12 @@ impl Rooms {
     }
 
     /// Goes on with the channels of an earlier process, of which this shard is the home. Those that
-    /// find no room are left out. `now_ms` is this process's time, `unix_ms` that of all.
+    /// find no room are left out. It `goes_on` in their numberings if that process numbers nothing
+    /// any more. `now_ms` is this process's time, `unix_ms` that of all.
     pub(crate) fn restore(
         &mut self,
         past: Vec<ChannelPast>,
-        me: ShardId,
+        (me, goes_on): (ShardId, bool),
         (now_ms, unix_ms): (u64, u64),
     ) {
         for ChannelPast { name, newest, floor, ancestors, publications } in past {
@@ -161,13 +163,18 @@ impl Rooms {
             if channel.order.newest.offset > 0 {
                 continue;
             }
-            channel.order.go_on(newest, &ancestors);
-            channel.fanned.offset = newest.offset;
+            if goes_on {
+                channel.order.take_over(newest, &ancestors);
+            } else {
+                channel.order.go_on(newest, &ancestors);
+            }
+            channel.fanned = channel.order.newest;
             if !channel.terms.rules.history.is_on() || publications.is_empty() {
                 continue;
             }
             channel.order.history = Some(Box::new(self.keepers.begin(index, floor)));
-            for publication in publications {
+            for mut publication in publications {
+                make_foreign(Arc::make_mut(&mut publication));
                 let age_ms = unix_ms.saturating_sub(publication.time_ms);
                 self.keep(index, publication, now_ms.saturating_sub(age_ms));
             }
@@ -176,10 +183,11 @@ impl Rooms {
     }
 
     /// Appends the records of channels whose home this is, from a place on, until there are some
-    /// bytes. Returns the number of records and the next place; `None`: these were all.
+    /// bytes; of those that keep a history, or of `all`. Returns the number of records and the next
+    /// place; `None`: these were all.
     pub(crate) fn save(
         &self,
-        me: ShardId,
+        (me, all): (ShardId, bool),
         place: usize,
         bytes: usize,
         out: &mut Vec<u8>,
@@ -187,10 +195,8 @@ impl Rooms {
         let mut records = 0;
         for (next, channel) in self.channels.iter_from(place) {
             let order = &channel.order;
-            if channel.home != me
-                || order.newest.offset == 0
-                || !channel.terms.rules.history.is_on()
-            {
+            let is_kept = order.newest.offset > 0 && channel.terms.rules.history.is_on();
+            if channel.home != me || !(all || is_kept) {
                 continue;
             }
             let history = order.history.as_deref();

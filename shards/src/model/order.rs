@@ -41,6 +41,20 @@ impl Order {
         self.newest.offset = newest.offset;
     }
 
+    /// Goes on where an earlier process ended, and in the same numbering: that process numbers
+    /// nothing any more.
+    pub(crate) fn take_over(&mut self, newest: Position, ancestors: &[Position]) {
+        self.ancestors = (!ancestors.is_empty()).then(|| ancestors.into());
+        self.newest = newest;
+    }
+
+    /// Goes on in another numbering, behind a later offset.
+    pub(crate) fn begin_anew(&mut self, newest: Position) {
+        let earlier = self.ancestors().iter().copied().chain([self.newest]);
+        self.ancestors = Some(earlier.collect());
+        self.newest = newest;
+    }
+
     /// Earlier numberings, the oldest first.
     pub(crate) fn ancestors(&self) -> &[Position] {
         self.ancestors.as_deref().unwrap_or_default()

@@ -36,6 +36,10 @@ pub struct Past {
     pub revocations: Vec<Revocation>,
     /// The number of earlier processes whose past could not be had.
     pub lost: u64,
+    /// The earlier process numbers nothing any more: it sends its publications here.
+    pub leads: bool,
+    /// The seed of this process's numberings; `None` for any.
+    pub seed: Option<u64>,
 }
 
 /// The past of one channel.

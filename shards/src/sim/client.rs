@@ -203,6 +203,12 @@ impl Client {
         !self.over && !self.is_closed() && open && greeted && !frames.iter().any(|f| f.opcode == 8)
     }
 
+    /// Returns `true` if the server has told it to go.
+    #[cfg(test)]
+    pub(crate) fn is_sent_away(&self) -> bool {
+        self.frames().iter().any(|frame| frame.opcode == 8)
+    }
+
     /// Returns `true` if the server has closed the connection.
     pub(crate) fn is_closed(&self) -> bool {
         World::with(self.fd, |socket| socket.closed)

@@ -25,6 +25,8 @@ pub(crate) mod run;
 mod several;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod two;
 mod world;
 
 use std::collections::{BTreeMap, HashMap};

@@ -29,15 +29,20 @@ pub(crate) struct Shards {
 }
 
 impl Shards {
-    pub(crate) fn new(count: usize, mut config: Config, seed: u64) -> Self {
+    pub(crate) fn new(count: usize, config: Config, seed: u64) -> Self {
         World::reset(count);
+        Self::beside(0, count, config, seed)
+    }
+
+    /// Those of a process beside others, which have so many shards in this world.
+    pub(crate) fn beside(others: usize, count: usize, mut config: Config, seed: u64) -> Self {
         config.cores = vec![0; count];
         let config = Arc::new(config);
         let (_, ports) = Mesh::new(count, config.lane_parcels, seed, &Bridges::default());
         let shared = Arc::new(Shared::default());
         let shards = ports.into_iter().enumerate().map(|(shard, port)| {
             let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
-            Shard::new(SimNet { shard }, config, 0, port, shared)
+            Shard::new(SimNet { shard: others + shard }, config, 0, port, shared)
         });
         let all = shards.collect();
         Self { all, now: Now { ns: 1_000_000_000_000 } }

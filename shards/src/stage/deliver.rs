@@ -3,9 +3,10 @@
 //! A home's answers to its own shard travel as parcels as well. The caller of a stage that may have
 //! caused some calls [`Shard::settle`] after it.
 
+use crate::close::CloseReason;
 use crate::mesh::parcel::{Ask, Deliver, Outcome};
 use crate::model::channel::{NoChannel, Subscription, Waiter};
-use crate::model::id::{ClientId, RequestId};
+use crate::model::id::{ClientId, RequestId, Slot};
 use crate::model::message::Position;
 use crate::model::past::HistoryFault;
 use crate::net::Net;
@@ -69,7 +70,27 @@ impl<N: Net> Shard<N> {
             }
             Deliver::Presence(presence) => self.tell_presence(&presence),
             Deliver::Recalled(recalled) => self.take_recalled(&recalled),
+            Deliver::Renumbered { channel, newest } => self.renumber(&channel, newest),
             Deliver::Instruction(instruction) => self.obey(instruction),
+        }
+    }
+
+    /// The offsets of a channel go on behind a later one. Its members see that, but for those that
+    /// count their messages, which must come again.
+    fn renumber(&mut self, name: &str, newest: Position) {
+        let Some(index) = self.rooms.channels.find(name) else { return };
+        if self.rooms.channels.get(index).subscription != Subscription::Live {
+            return;
+        }
+        self.clients.send_replies();
+        self.fan_out();
+        let channel = self.rooms.channels.at(index);
+        channel.fanned = newest;
+        let members: Vec<Slot> = channel.members.iter().collect();
+        for slot in members {
+            if !self.clients.dialect(slot).has_requests() {
+                self.clients.doom(slot, CloseReason::Overtaken);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod session;
 mod commands;
 mod connect;
 mod submit;
+mod relay;
 mod deliver;
 mod join;
 mod report;

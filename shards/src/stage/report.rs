@@ -31,7 +31,18 @@ impl<N: Net> Shard<N> {
             Instruction::Latency(reply) => {
                 reply.send((self.port.me.index(), self.clients.tally.latency.clone()));
             }
-            Instruction::Save { place, reply } => reply.send(self.save(place, SAVE_BYTES)),
+            Instruction::Save { place, all, reply } => {
+                reply.send(self.save(all, place, SAVE_BYTES));
+            }
+            Instruction::Follow { end, epoch, reply } => {
+                self.home().follow(end, epoch);
+                reply.send(());
+            }
+            Instruction::LeadNoMore => {
+                if let Some(engine) = &mut self.engine {
+                    engine.lead_no_more();
+                }
+            }
             Instruction::Revocations { behind, reply } => {
                 reply.send(self.trust.revoked.page(behind.as_ref(), REVOCATIONS_A_PAGE));
             }
@@ -56,15 +67,15 @@ impl<N: Net> Shard<N> {
     }
 
     /// Saves histories from a place on, until there are some bytes.
-    fn save(&self, place: usize, bytes_min: usize) -> Saved {
+    pub(crate) fn save(&self, all: bool, place: usize, bytes_min: usize) -> Saved {
         let mut bytes = Vec::new();
-        let (records, next) = self.rooms.save(self.port.me, place, bytes_min, &mut bytes);
+        let (records, next) = self.rooms.save((self.port.me, all), place, bytes_min, &mut bytes);
         Saved { bytes, records, next }
     }
 
     /// The last words of a shard.
     pub(crate) fn end(&self) -> Ending {
-        let saved = self.clients.config.saves_history.then(|| self.save(0, usize::MAX));
+        let saved = self.clients.config.saves_history.then(|| self.save(false, 0, usize::MAX));
         Ending { report: self.report(), saved: saved.unwrap_or_default() }
     }
 

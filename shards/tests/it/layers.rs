@@ -34,7 +34,7 @@ const STAGES: [&[&str]; 12] = [
     &["handshake", "session"],
     &["commands"],
     &["connect"],
-    &["submit"],
+    &["submit", "relay"],
     &["deliver"],
     &["report", "admit", "who", "join"],
     &["permit"],

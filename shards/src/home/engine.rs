@@ -1,0 +1,307 @@
+//! A home whose order is made in another process, and one that makes the order of another's.
+//!
+//! A follower sends its publications to its leader, and hears of everything that the leader
+//! numbers: of its own ones by their tokens. So both tell their clients one order, and the follower
+//! keeps the same histories. If the link ends, the follower numbers again by itself, in other
+//! epochs and behind a leap of the offsets, so that no position of its clients can be taken for one
+//! of the leader's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crossbeam_channel::TrySendError;
+
+use super::Home;
+use super::number::Behind;
+use crate::mesh::link::{FollowerEnd, Out};
+use crate::mesh::parcel::Deliver;
+use crate::mesh::reply::ReplyTo;
+use crate::model::channel::NoChannel;
+use crate::model::id::{ChannelIndex, shards_of};
+use crate::model::message::{Epoch, Position, Publication};
+use crate::model::told::{Token, Told};
+
+/// The offsets of a follower that numbers again by itself begin so far behind the last one.
+const LEAP: u64 = 1 << 32;
+
+/// The receiver of a publication's position.
+pub(crate) type PublishReply = ReplyTo<Result<Position, NoChannel>>;
+
+/// The other processes that take part in the order of this home.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    leader: Option<Leader>,
+    follower: Option<Way>,
+}
+
+/// The process that numbers for this one.
+#[derive(Debug)]
+struct Leader {
+    end: FollowerEnd,
+    way: Way,
+    next: u64,
+    /// Publications on their way, by the numbers of their tokens.
+    pending: BTreeMap<u64, (Arc<Publication>, PublishReply)>,
+    /// The numbering of this process for channels that are met for the first time.
+    own_epoch: Epoch,
+}
+
+/// The lane to the other process, and the messages that wait for room in it, in order.
+#[derive(Debug)]
+struct Way {
+    out: Out,
+    waiting: VecDeque<Told>,
+}
+
+impl Way {
+    fn new(out: Out) -> Self {
+        Self { out, waiting: VecDeque::new() }
+    }
+
+    /// Sends a message. Returns `false` if nobody takes any more.
+    fn send(&mut self, told: Told) -> bool {
+        if !self.waiting.is_empty() {
+            self.waiting.push_back(told);
+            return true;
+        }
+        match self.out.send(told) {
+            Ok(()) => true,
+            Err(TrySendError::Full(told)) => {
+                self.waiting.push_back(told);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        }
+    }
+
+    /// Sends the messages that wait. Returns `false` if nobody takes any more.
+    fn retry(&mut self) -> bool {
+        while let Some(told) = self.waiting.pop_front() {
+            match self.out.send(told) {
+                Ok(()) => {}
+                Err(TrySendError::Full(told)) => {
+                    self.waiting.push_front(told);
+                    return true;
+                }
+                Err(TrySendError::Disconnected(_)) => return false,
+            }
+        }
+        true
+    }
+
+    fn has_room_for_those_that_wait(&self) -> bool {
+        !self.waiting.is_empty() && !self.out.is_full()
+    }
+}
+
+impl Engine {
+    /// Numbers for another process as well from now on.
+    pub(crate) fn lead(&mut self, out: Out) {
+        self.follower = Some(Way::new(out));
+    }
+
+    pub(crate) fn follows(&self) -> bool {
+        self.leader.is_some()
+    }
+
+    /// Returns `true` if no other process takes part any more.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.leader.is_none() && self.follower.is_none()
+    }
+
+    /// Returns `true` if something of this process is still to be numbered, or of a follower.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.pending() > 0 || self.follower.is_some()
+    }
+
+    /// The follower is gone.
+    pub(crate) fn lead_no_more(&mut self) {
+        self.follower = None;
+    }
+
+    /// Returns the number of publications that the leader has not numbered yet.
+    fn pending(&self) -> usize {
+        self.leader.as_ref().map_or(0, |leader| leader.pending.len())
+    }
+
+    /// Returns `true` if publishers must wait for another process.
+    pub(crate) fn is_full(&self) -> bool {
+        let follower_waits = self.follower.as_ref().is_some_and(|way| !way.waiting.is_empty());
+        let leader = self.leader.as_ref();
+        follower_waits || leader.is_some_and(|one| one.pending.len() >= one.end.pending_max)
+    }
+
+    /// Returns `true` if there is something to do that waits for no other process.
+    pub(crate) fn has_work(&self) -> bool {
+        let ways = self.leader.iter().map(|leader| &leader.way).chain(&self.follower);
+        self.can_take() || ways.into_iter().any(Way::has_room_for_those_that_wait)
+    }
+
+    fn can_take(&self) -> bool {
+        let follower_waits = self.follower.as_ref().is_some_and(|way| !way.waiting.is_empty());
+        !follower_waits && self.leader.as_ref().is_some_and(|leader| !leader.end.is_empty())
+    }
+
+    /// Sends what waits for room.
+    pub(crate) fn retry(&mut self) {
+        if let Some(leader) = &mut self.leader {
+            // Its end is told by the other lane.
+            leader.way.retry();
+        }
+        if self.follower.as_mut().is_some_and(|way| !way.retry()) {
+            self.follower = None;
+        }
+    }
+
+    /// The next message of the leader. None is taken while those to a follower wait: each causes
+    /// one.
+    pub(crate) fn next_told(&mut self) -> Option<Told> {
+        if self.follower.as_ref().is_some_and(|way| !way.waiting.is_empty()) {
+            return None;
+        }
+        self.leader.as_ref()?.end.next()
+    }
+
+    fn tell_follower(&mut self, told: Told) {
+        if self.follower.as_mut().is_some_and(|way| !way.send(told)) {
+            self.follower = None;
+        }
+    }
+}
+
+impl Home<'_> {
+    /// Has another process number publications from now on.
+    pub(crate) fn follow(&mut self, end: FollowerEnd, epoch: Epoch) {
+        let own_epoch = self.rooms.channels.start().epoch;
+        self.rooms.channels.set_epoch(epoch);
+        let (way, pending) = (Way::new(end.out.clone()), BTreeMap::new());
+        let leader = Leader { end, way, next: 0, pending, own_epoch };
+        self.engine.get_or_insert_default().leader = Some(leader);
+    }
+
+    /// Sends a publication to the process that numbers it.
+    pub(super) fn forward(&mut self, publication: Arc<Publication>, reply: PublishReply) {
+        let Some(engine) = self.engine.as_deref_mut() else { return };
+        let Some(leader) = &mut engine.leader else { return };
+        let token = Token { home: self.port.me, number: leader.next };
+        leader.next += 1;
+        let told = Told::Publish { token, publication: Arc::clone(&publication) };
+        leader.pending.insert(token.number, (publication, reply));
+        // Whatever the lane loses with the link is pending, and numbered here then.
+        leader.way.send(told);
+        self.port.waits_for_link = engine.is_full();
+    }
+
+    /// Tells a follower, if there is one, of a publication that was numbered.
+    pub(super) fn tell_follower(
+        &mut self,
+        publication: &Arc<Publication>,
+        position: Position,
+        reply: &PublishReply,
+    ) {
+        let told = match reply {
+            ReplyTo::Follower(token) => {
+                Told::Granted { token: *token, position, time_ms: publication.time_ms }
+            }
+            _ => Told::Numbered { epoch: position.epoch, publication: Arc::clone(publication) },
+        };
+        self.send_to_follower(told);
+    }
+
+    pub(super) fn send_to_follower(&mut self, told: Told) {
+        if let Some(engine) = self.engine.as_deref_mut() {
+            engine.tell_follower(told);
+            self.port.waits_for_link = engine.is_full();
+        }
+    }
+
+    /// Takes what the leader tells.
+    pub(crate) fn take_told(&mut self, told: Told) {
+        match told {
+            Told::Numbered { epoch, publication } => {
+                let position = Position { epoch, offset: publication.offset };
+                let time_ms = publication.time_ms;
+                self.repeat(publication, position, time_ms, ReplyTo::Nobody);
+            }
+            Told::Granted { token, position, time_ms } => {
+                if let Some((publication, reply)) = self.no_longer_pending(token) {
+                    self.repeat(publication, position, time_ms, reply);
+                }
+            }
+            Told::Repeated { token, position } => {
+                if let Some((publication, reply)) = self.no_longer_pending(token) {
+                    self.answer_published(&publication.channel, position, reply);
+                }
+            }
+            Told::Refused { token, why } => {
+                if let Some((_, reply)) = self.no_longer_pending(token) {
+                    self.refuse(reply, why);
+                }
+            }
+            Told::Publish { .. } | Told::Ping | Told::Over => {}
+        }
+    }
+
+    fn no_longer_pending(&mut self, token: Token) -> Option<(Arc<Publication>, PublishReply)> {
+        let leader = self.engine.as_deref_mut()?.leader.as_mut()?;
+        leader.pending.remove(&token.number)
+    }
+
+    /// Does with a publication that another process numbered what its home there does.
+    fn repeat(
+        &mut self,
+        mut publication: Arc<Publication>,
+        position: Position,
+        time_ms: u64,
+        reply: PublishReply,
+    ) {
+        self.tally.followed_publications += 1;
+        let Ok(index) = self.rooms.channels.find_or_add(&publication.channel, self.port.me) else {
+            // Nobody here hears it.
+            return self.answer_published(&publication.channel, position, reply);
+        };
+        let before = Position { offset: position.offset.saturating_sub(1), ..position };
+        let follows = self.rooms.channels.get(index).order.newest == before;
+        if !follows {
+            self.renumber(index, before);
+        }
+        let numbered = Arc::make_mut(&mut publication);
+        numbered.offset = position.offset;
+        numbered.time_ms = time_ms;
+        self.rooms.channels.at(index).order.newest = position;
+        let behind = if follows { Behind::Publications } else { Behind::Parcels };
+        self.spread(index, publication, reply, behind);
+    }
+
+    /// Goes on behind a position that is not the channel's: what lay between is not known here.
+    fn renumber(&mut self, index: ChannelIndex, newest: Position) {
+        self.rooms.remove_history(index);
+        let channel = self.rooms.channels.at(index);
+        channel.order.newest = newest;
+        for shard in shards_of(channel.order.shards) {
+            let channel = Arc::clone(&channel.name);
+            self.port.deliver(shard, Deliver::Renumbered { channel, newest });
+        }
+    }
+
+    /// Numbers again, in other epochs. Returns the publications on their way, in their order.
+    pub(crate) fn go_on_alone(&mut self) -> Vec<(Arc<Publication>, PublishReply)> {
+        let leader = self.engine.as_deref_mut().and_then(|engine| engine.leader.take());
+        let Some(Leader { pending, own_epoch, .. }) = leader else { return Vec::new() };
+        self.tally.lost_leaders += 1;
+        // Its own numbering may have been known to others before.
+        let epoch = own_epoch.next();
+        self.rooms.channels.set_epoch(epoch);
+        let me = self.port.me;
+        for channel in self.rooms.channels.iter_mut().filter(|channel| channel.home == me) {
+            let offset = channel.order.newest.offset + LEAP;
+            let newest = Position { epoch, offset };
+            channel.order.begin_anew(newest);
+            for shard in shards_of(channel.order.shards) {
+                let channel = Arc::clone(&channel.name);
+                self.port.deliver(shard, Deliver::Renumbered { channel, newest });
+            }
+        }
+        pending.into_values().collect()
+    }
+}

@@ -1,0 +1,276 @@
+//! The messages between two processes of which one numbers the publications of both: the
+//! follower's publications on their way to the leader, and everything that the leader numbered on
+//! its way back.
+//!
+//! ```text
+//! frame       = length of the rest u32, kind u8, contents
+//! publication = details u8, skip_history u8, version (number u64, epoch)?, publication (codec.rs)
+//! ```
+
+use std::sync::Arc;
+
+use super::channel::NoChannel;
+use super::codec::{Reader, put_bytes, put_position, put_publication};
+use super::id::ShardId;
+use super::message::{Details, Epoch, Position, Publication, Version};
+use super::snapshot::Damaged;
+
+/// The longest frame: a message with its details, and room to spare.
+pub(crate) const FRAME_BYTES_MAX: usize = 256 << 20;
+
+const PUBLISH: u8 = 1;
+const NUMBERED: u8 = 2;
+const GRANTED: u8 = 3;
+const REPEATED: u8 = 4;
+const REFUSED: u8 = 5;
+const PING: u8 = 6;
+
+const HAS_DETAILS: u8 = 1;
+const HAS_VERSION: u8 = 2;
+
+/// The mark of a client id that another process gave out: no client here has one like it.
+const FOREIGN: u32 = 1 << 31;
+
+/// A publication of a follower's home, on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) home: ShardId,
+    pub(crate) number: u64,
+}
+
+/// One message.
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    /// To the leader: number this.
+    Publish { token: Token, publication: Arc<Publication> },
+    /// To the follower: somebody else's publication was numbered.
+    Numbered { epoch: Epoch, publication: Arc<Publication> },
+    /// Its own was.
+    Granted { token: Token, position: Position, time_ms: u64 },
+    /// Its own was left out: the channel has had that version.
+    Repeated { token: Token, position: Position },
+    /// Its own was not numbered.
+    Refused { token: Token, why: NoChannel },
+    /// The other side lives.
+    Ping,
+    /// The link is over. This is never sent to the other process.
+    Over,
+}
+
+/// Marks the author of a publication as another process's client.
+pub(crate) fn make_foreign(publication: &mut Publication) {
+    if let Some(from) = &mut publication.from {
+        from.client.generation |= FOREIGN;
+    }
+}
+
+impl Told {
+    /// Appends a frame.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        match self {
+            Self::Publish { token, publication } => {
+                out.push(PUBLISH);
+                put_token(out, *token);
+                put_whole(out, publication);
+            }
+            Self::Numbered { epoch, publication } => {
+                out.push(NUMBERED);
+                out.extend_from_slice(&epoch.0.to_le_bytes());
+                put_whole(out, publication);
+            }
+            Self::Granted { token, position, time_ms } => {
+                out.push(GRANTED);
+                put_token(out, *token);
+                put_position(out, *position);
+                out.extend_from_slice(&time_ms.to_le_bytes());
+            }
+            Self::Repeated { token, position } => {
+                out.push(REPEATED);
+                put_token(out, *token);
+                put_position(out, *position);
+            }
+            Self::Refused { token, why } => {
+                out.push(REFUSED);
+                put_token(out, *token);
+                out.push(u8::from(*why == NoChannel::UnknownNamespace));
+            }
+            Self::Ping => out.push(PING),
+            Self::Over => {}
+        }
+        let length = u32::try_from(out.len() - start - 4).expect("a message is bounded");
+        out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// Reads the first frame of some bytes, and the number of its bytes; `None`: it is not there as
+    /// a whole yet.
+    ///
+    /// # Errors
+    /// It is no frame.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, Damaged> {
+        let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > FRAME_BYTES_MAX {
+            return Err(Damaged { at: 0, why: "a frame is too long" });
+        }
+        let Some(frame) = rest.get(..length) else { return Ok(None) };
+        let mut frame = Reader { bytes: frame, at: 0 };
+        let told = Self::read_contents(&mut frame)?;
+        if !frame.is_at_end() {
+            return Err(frame.fault("a frame is longer than its contents"));
+        }
+        Ok(Some((told, 4 + length)))
+    }
+
+    fn read_contents(frame: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let [kind] = frame.array()?;
+        Ok(match kind {
+            PUBLISH => Self::Publish { token: token(frame)?, publication: whole(frame)? },
+            NUMBERED => Self::Numbered { epoch: Epoch(frame.u32()?), publication: whole(frame)? },
+            GRANTED => Self::Granted {
+                token: token(frame)?,
+                position: frame.position()?,
+                time_ms: frame.u64()?,
+            },
+            REPEATED => Self::Repeated { token: token(frame)?, position: frame.position()? },
+            REFUSED => {
+                let token = token(frame)?;
+                let why = match frame.array()? {
+                    [0] => NoChannel::NoRoom,
+                    [1] => NoChannel::UnknownNamespace,
+                    _ => return Err(frame.fault("no kind of refusal")),
+                };
+                Self::Refused { token, why }
+            }
+            PING => Self::Ping,
+            _ => return Err(frame.fault("no kind of frame")),
+        })
+    }
+}
+
+fn put_token(out: &mut Vec<u8>, Token { home, number }: Token) {
+    out.extend_from_slice(&home.0.to_le_bytes());
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
+fn token(frame: &mut Reader<'_>) -> Result<Token, Damaged> {
+    Ok(Token { home: ShardId(u16::from_le_bytes(frame.array()?)), number: frame.u64()? })
+}
+
+/// Appends a publication with its channel and all of its details.
+fn put_whole(out: &mut Vec<u8>, publication: &Publication) {
+    put_bytes(out, publication.channel.as_bytes());
+    let version = publication.version();
+    let flag = |there: bool, flag: u8| if there { flag } else { 0 };
+    out.push(
+        flag(publication.details.is_some(), HAS_DETAILS) | flag(version.is_some(), HAS_VERSION),
+    );
+    out.push(u8::from(publication.skips_history()));
+    if let Some(Version { number, epoch }) = version {
+        out.extend_from_slice(&number.to_le_bytes());
+        put_bytes(out, epoch.as_bytes());
+    }
+    put_publication(out, publication);
+}
+
+/// Reads a publication. Its author is another process's client.
+fn whole(frame: &mut Reader<'_>) -> Result<Arc<Publication>, Damaged> {
+    let channel: Arc<str> = frame.text()?.into();
+    let [flags, skips] = frame.array()?;
+    let version = if flags & HAS_VERSION == 0 {
+        None
+    } else {
+        Some(Version { number: frame.u64()?, epoch: frame.text()?.into() })
+    };
+    let mut publication = frame.publication(&channel)?;
+    make_foreign(&mut publication);
+    if flags & HAS_DETAILS != 0 {
+        let tags = publication.tags().map(Arc::from);
+        let details = Details { skip_history: skips != 0, tags, version };
+        publication.details = Some(Arc::new(details));
+    }
+    Ok(Arc::new(publication))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::id::{ClientId, Slot};
+    use crate::model::message::{From, Payload};
+
+    fn publication() -> Arc<Publication> {
+        let client = ClientId { generation: 3, slot: Slot(2), shard: ShardId(1) };
+        let version = Some(Version { number: 7, epoch: "e".into() });
+        let details = Details { skip_history: true, tags: Some("{}".into()), version };
+        Arc::new(Publication {
+            channel: "room".into(),
+            offset: 9,
+            time_ms: 8,
+            ingress_ns: 0,
+            from: Some(From { client, user: Some("ann".into()) }),
+            details: Some(Arc::new(details)),
+            payload: Payload::Text("é".into()),
+        })
+    }
+
+    fn all() -> Vec<Told> {
+        let token = Token { home: ShardId(3), number: u64::MAX };
+        let position = Position { epoch: Epoch(5), offset: 6 };
+        let publication = publication();
+        vec![
+            Told::Publish { token, publication: Arc::clone(&publication) },
+            Told::Numbered { epoch: Epoch(5), publication },
+            Told::Granted { token, position, time_ms: 1 },
+            Told::Repeated { token, position },
+            Told::Refused { token, why: NoChannel::UnknownNamespace },
+            Told::Refused { token, why: NoChannel::NoRoom },
+            Told::Ping,
+        ]
+    }
+
+    #[test]
+    fn every_message_reads_back_from_any_number_of_bytes() {
+        for told in all() {
+            let mut bytes = Vec::new();
+            told.put(&mut bytes);
+            for length in 0..bytes.len() {
+                assert!(Told::read(&bytes[..length]).unwrap().is_none(), "{told:?}");
+            }
+            bytes.push(0);
+            let (read, length) = Told::read(&bytes).unwrap().unwrap();
+            assert_eq!(length, bytes.len() - 1);
+            let mut again = Vec::new();
+            read.put(&mut again);
+            // The author is marked, and nothing else differs.
+            let differ = bytes.iter().zip(&again).filter(|(one, other)| one != other).count();
+            let marked = matches!(told, Told::Publish { .. } | Told::Numbered { .. });
+            assert_eq!(differ, usize::from(marked), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn details_cross_as_they_are() {
+        let mut bytes = Vec::new();
+        Told::Numbered { epoch: Epoch(1), publication: publication() }.put(&mut bytes);
+        let Ok(Some((Told::Numbered { publication: read, .. }, _))) = Told::read(&bytes) else {
+            panic!("another message")
+        };
+        assert_eq!((read.offset, read.time_ms, &*read.channel), (9, 8, "room"));
+        assert_eq!(read.details, publication().details);
+        let client = read.from.as_ref().unwrap().client;
+        assert_ne!(client, publication().from.as_ref().unwrap().client, "no client here");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Told::read(&bytes);
+            let mut framed = u32::try_from(bytes.len()).unwrap().to_le_bytes().to_vec();
+            framed.extend(&bytes);
+            let _ = Told::read(&framed);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Relay: a shard takes what the process tells that numbers its publications, and numbers them
+//! again when that process is lost.
+
+use crate::mesh::link::Out;
+use crate::mesh::parcel::Ask;
+use crate::model::told::Told;
+use crate::net::Net;
+use crate::shard::{PARCELS_PER_TURN, Shard};
+
+impl<N: Net> Shard<N> {
+    /// Numbers for another process as well from now on.
+    pub(crate) fn lead(&mut self, out: Out) {
+        self.engine.get_or_insert_default().lead(out);
+    }
+
+    /// Returns `true` if there is something to do about the link that waits for nothing.
+    pub(crate) fn link_has_work(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.has_work()) && !self.port.lacks_room()
+    }
+
+    /// Takes what has come over the link, and sends what waits for it.
+    pub(crate) fn serve_link(&mut self) {
+        let Some(engine) = &mut self.engine else { return };
+        engine.retry();
+        let mut taken = 0;
+        while taken < PARCELS_PER_TURN
+            && !self.port.lacks_room()
+            && let Some(told) = self.engine.as_mut().and_then(|engine| engine.next_told())
+        {
+            taken += 1;
+            match told {
+                Told::Over => self.go_on_alone(),
+                told => self.home().take_told(told),
+            }
+            self.settle();
+            self.fan_out_if_full();
+        }
+        self.port.waits_for_link = self.engine.as_ref().is_some_and(|engine| engine.is_full());
+        if self.engine.as_ref().is_some_and(|engine| engine.is_alone()) {
+            self.engine = None;
+        }
+    }
+
+    /// The process that numbered is lost: this one does again.
+    fn go_on_alone(&mut self) {
+        let pending = self.home().go_on_alone();
+        // The members hear of the other offsets first.
+        self.settle();
+        for (publication, reply) in pending {
+            self.take_ask(Ask::Publish { publication, reply });
+            self.settle();
+        }
+    }
+}

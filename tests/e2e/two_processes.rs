@@ -1,0 +1,213 @@
+//! While the older process of a take-over drains, both are one server: what is said in either
+//! reaches the clients of both in one order, and a client that is sent away misses nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::Message;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::server::{Server, eventually, post};
+
+/// The body after which a listener hears no more.
+const LAST: u64 = u64::MAX;
+
+fn flags<'a>(spread: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let kept = ["--history", "5000", "--history-bytes", "4MiB", "--recovery"];
+    [&kept[..], &["--take-over-settle", "0s", "--drain-spread", spread], more].concat()
+}
+
+/// The next JSON message of a client, or `None` when its connection has ended.
+fn next(client: &mut Client) -> Option<Value> {
+    loop {
+        match client.try_next() {
+            Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+            Ok(Message::Close(_)) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// A client that comes back until it has heard the last body: offsets and bodies.
+struct Listener {
+    joined: Receiver<()>,
+    heard: JoinHandle<Vec<(u64, u64)>>,
+}
+
+impl Listener {
+    fn start(to: SocketAddr, channel: &'static str) -> Self {
+        let (told, joined) = mpsc::channel();
+        let heard = thread::spawn(move || {
+            let mut heard: Vec<(u64, u64)> = Vec::new();
+            let mut position: Option<(Value, u64)> = None;
+            loop {
+                let (mut client, _) = Client::json(to, "/ws");
+                let mut join = json!({ "type": "join", "channel": channel, "id": 1 });
+                if let Some((epoch, offset)) = &position {
+                    join["since"] = json!({ "epoch": epoch, "offset": offset });
+                }
+                if client.try_send(&join.to_string()).is_err() {
+                    continue;
+                }
+                while let Some(message) = next(&mut client) {
+                    let offset = message["offset"].as_u64().unwrap();
+                    if message["type"] == "joined" {
+                        assert!(position.is_none() || message["recovered"] == true, "{message}");
+                        let offset = position.as_ref().map_or(offset, |known| known.1);
+                        position = Some((message["epoch"].clone(), offset));
+                        let _ = told.send(());
+                        continue;
+                    }
+                    let body = message["body"].as_u64().unwrap();
+                    heard.push((offset, body));
+                    if let Some(position) = &mut position {
+                        position.1 = offset;
+                    }
+                    if body == LAST {
+                        return heard;
+                    }
+                }
+            }
+        });
+        Self { joined, heard }
+    }
+
+    fn when_joined(self) -> Self {
+        self.joined.recv_timeout(Duration::from_secs(20)).unwrap();
+        self
+    }
+}
+
+/// Publishes numbers, each of which is acknowledged or given up with its connection.
+fn publish(to: SocketAddr, from: u64, over: &Arc<AtomicBool>) -> JoinHandle<Vec<u64>> {
+    let over = Arc::clone(over);
+    thread::spawn(move || {
+        let (mut acknowledged, mut number) = (Vec::new(), from);
+        while !over.load(Ordering::Relaxed) {
+            let (mut client, _) = Client::json(to, "/ws");
+            while !over.load(Ordering::Relaxed) {
+                number += 1;
+                let publish =
+                    json!({ "type": "publish", "channel": "room", "id": number, "body": number });
+                if client.try_send(&publish.to_string()).is_err() {
+                    break;
+                }
+                let Some(answer) = next(&mut client) else { break };
+                assert_eq!(answer["type"], "ack", "{answer}");
+                acknowledged.push(number);
+            }
+        }
+        acknowledged
+    })
+}
+
+fn say_last(server: &Server) {
+    let body = json!({ "channel": "room", "data": LAST }).to_string();
+    let (status, answer) = post(server.admin, "/api/publish", &body);
+    assert_eq!(status, 200, "{answer}");
+}
+
+/// All offsets of what was heard follow each other, and every acknowledged number is among it once.
+fn check(heard: &[(u64, u64)], acknowledged: &[u64]) {
+    for pair in heard.windows(2) {
+        assert_eq!(pair[0].0 + 1, pair[1].0, "{pair:?}");
+    }
+    let mut bodies: Vec<u64> = heard.iter().map(|one| one.1).collect();
+    bodies.sort_unstable();
+    for pair in bodies.windows(2) {
+        assert_ne!(pair[0], pair[1], "heard twice");
+    }
+    let lost = acknowledged.iter().filter(|one| bodies.binary_search(one).is_err()).count();
+    assert_eq!(lost, 0, "of {}", acknowledged.len());
+}
+
+#[test]
+fn what_is_said_in_either_process_reaches_both_in_one_order() {
+    let older = Server::start(&flags("4s", &["--shards", "2"]));
+    let here = |_| Listener::start(older.address, "room").when_joined();
+    let mut listeners: Vec<Listener> = (0..4).map(here).collect();
+    let over = Arc::new(AtomicBool::new(false));
+    let mut publishers =
+        vec![publish(older.address, 0, &over), publish(older.address, 1 << 40, &over)];
+    eventually("something is said", || older.total("publications_total") > 50);
+    let newer = Server::start_beside(&older, &flags("4s", &["--shards", "1"]));
+    listeners.extend((0..2).map(|_| Listener::start(newer.address, "room").when_joined()));
+    publishers.push(publish(newer.address, 2 << 40, &over));
+    // The older process is the follower, until its last client has gone.
+    let mut older = older;
+    older.wait();
+    over.store(true, Ordering::Relaxed);
+    let acknowledged: Vec<Vec<u64>> =
+        publishers.into_iter().map(|one| one.join().unwrap()).collect();
+    say_last(&newer);
+    let heard: Vec<Vec<(u64, u64)>> =
+        listeners.into_iter().map(|one| one.heard.join().unwrap()).collect();
+    assert!(acknowledged.iter().all(|one| one.len() > 50), "all three have spoken");
+    for one in &heard[..4] {
+        check(one, &acknowledged.concat());
+    }
+    for one in &heard[4..] {
+        // It came later, and heard the same from then on.
+        let begin = heard[0].iter().position(|first| *first == one[0]).unwrap();
+        assert_eq!(&heard[0][begin..], &one[..]);
+    }
+    assert_eq!(newer.total("lost_pasts_total"), 0);
+}
+
+#[test]
+fn over_ten_take_overs_in_a_row_clients_that_come_back_miss_nothing() {
+    let mut server = Server::start(&flags("300ms", &[]));
+    let listeners: Vec<Listener> =
+        (0..3).map(|_| Listener::start(server.address, "room").when_joined()).collect();
+    let over = Arc::new(AtomicBool::new(false));
+    let publishers: Vec<_> = (0..2).map(|one| publish(server.address, one << 40, &over)).collect();
+    for _ in 0..10 {
+        let newer = Server::start_beside(&server, &flags("300ms", &[]));
+        let mut older = std::mem::replace(&mut server, newer);
+        older.wait();
+        let said = server.total("publications_total");
+        eventually("more is said", || server.total("publications_total") > said + 20);
+    }
+    over.store(true, Ordering::Relaxed);
+    let acknowledged: Vec<u64> =
+        publishers.into_iter().flat_map(|one| one.join().unwrap()).collect();
+    say_last(&server);
+    for one in listeners {
+        check(&one.heard.join().unwrap(), &acknowledged);
+    }
+}
+
+#[test]
+fn a_newer_process_that_dies_leaves_the_older_one_to_number_by_itself() {
+    let older = Server::start(&flags("20s", &[]));
+    let (mut first, _) = Client::json(older.address, "/ws?channel=room");
+    let (mut second, _) = Client::json(older.address, "/ws?channel=room");
+    let say = |client: &mut Client, body: u64| {
+        client.send(&json!({ "type": "publish", "body": body }).to_string());
+    };
+    say(&mut first, 1);
+    let before = [&mut first, &mut second].map(|client| client.next_json()["offset"].clone());
+    assert_eq!(before, [json!(1), json!(1)]);
+    let newer = Server::start_beside(&older, &flags("20s", &[]));
+    say(&mut first, 2);
+    let followed = [&mut first, &mut second].map(|client| client.next_json()["offset"].clone());
+    assert_eq!(followed, [json!(2), json!(2)]);
+    newer.signal("KILL");
+    drop(newer);
+    // The link ends with the process; whatever is said meanwhile is numbered all the same.
+    (3..6).for_each(|body| say(&mut first, body));
+    for client in [&mut first, &mut second] {
+        let heard: Vec<(u64, u64)> = (3..6)
+            .map(|_| client.next_json())
+            .map(|told| (told["offset"].as_u64().unwrap(), told["body"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(heard.iter().map(|one| one.1).collect::<Vec<_>>(), [3, 4, 5]);
+        assert!(heard[0].0 > 1 << 32, "no offset that the dead process may have given out");
+        assert_eq!((heard[0].0 + 1, heard[1].0 + 1), (heard[1].0, heard[2].0));
+    }
+}
