@@ -127,7 +127,7 @@ mod tests {
             f64::from(sum) / 1000.0 - 6.0
         };
         let mut within = 0;
-        for seed in 0..100 {
+        for seed in 0..40 {
             let a: Vec<f64> = (0..15).map(|_| 100.0 + 5.0 * noise()).collect();
             let b: Vec<f64> = (0..15).map(|_| 130.0 + 5.0 * noise()).collect();
             let (low, ratio, high) = ratio_interval(&a, &b, seed).unwrap();
@@ -136,6 +136,6 @@ mod tests {
             within += u32::from(low <= 1.3 && 1.3 <= high);
         }
         // The bootstrap of a median errs on the safe side.
-        assert!((90..=100).contains(&within), "{within} of 100 intervals hold 1.3");
+        assert!((36..=40).contains(&within), "{within} of 40 intervals hold 1.3");
     }
 }
