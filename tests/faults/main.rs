@@ -16,6 +16,7 @@ mod raw;
 mod swarm;
 
 mod clock;
+mod cuts;
 mod halved;
 mod network;
 mod page;

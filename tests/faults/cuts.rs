@@ -1,0 +1,116 @@
+//! Connections are cut at random for some seconds: every client hears each message once and in
+//! order. `scripts/recovery.py cut` is the same for a minute and for more clients.
+
+use std::net::SocketAddr;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_tungstenite::tungstenite::Message;
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::proxy::Proxy;
+use crate::server::{Server, post};
+
+const KEPT: [&str; 7] =
+    ["--shards", "2", "--recovery", "--history", "2000", "--history-bytes", "4MiB"];
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The number of the last message.
+const LAST: u64 = 400;
+
+#[test]
+fn clients_of_the_library_and_others_lose_nothing_over_cuts() {
+    let server = Server::start(&KEPT);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/cut_for.mjs");
+    let output = Command::new("node")
+        .arg(script)
+        .arg(format!("ws://{}", server.address))
+        .args(["40", "6", "100", "7"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_str(&said).unwrap();
+    assert!(found["cuts"].as_u64().unwrap() > 40, "{said}");
+    assert_eq!((&found["good"], &found["published"]), (&40.into(), &601.into()), "{said}");
+}
+
+/// Comes back after each cut with the position of the last message that it has heard. Returns the
+/// numbers of all messages, and how often it came back.
+fn listen(to: SocketAddr, epoch: &Value, last: u64) -> (Vec<u64>, u32) {
+    let (mut heard, mut offset, mut returns) = (Vec::new(), 0, 0);
+    let deadline = Instant::now() + PATIENCE;
+    while heard.last() != Some(&last) {
+        assert!(Instant::now() < deadline, "{} of {last} messages", heard.len());
+        // The connect may be cut as well, before or after its answer.
+        let Ok((mut client, _)) = catch_unwind(|| Client::json(to, "/ws")) else { continue };
+        let since = format!(r#"{{"epoch":{epoch},"offset":{offset}}}"#);
+        let join = format!(r#"{{"type":"join","channel":"cut","since":{since}}}"#);
+        if client.try_send(&join).is_err() {
+            continue;
+        }
+        while heard.last() != Some(&last) {
+            let text = match client.try_next() {
+                Ok(Message::Text(text)) => text,
+                Ok(_) => continue,
+                Err(_) => break,
+            };
+            let told: Value = serde_json::from_str(&text).unwrap();
+            match told["type"].as_str() {
+                Some("message") => {
+                    heard.push(told["body"].as_u64().unwrap());
+                    offset = told["offset"].as_u64().unwrap();
+                }
+                Some("joined") => {
+                    assert_eq!(told["recovered"], true, "{told}");
+                    returns += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    (heard, returns)
+}
+
+#[test]
+fn a_client_that_asks_by_its_position_loses_nothing_over_cuts() {
+    let server = Server::start(&KEPT);
+    let proxy = Proxy::start(server.address);
+    let publish = |number: u64| {
+        let body = format!(r#"{{"channel":"cut","data":{number}}}"#);
+        let (status, answer) = post(server.admin, "/api/publish", &body);
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str::<Value>(&answer).unwrap()["result"]["epoch"].clone()
+    };
+    let epoch = publish(0);
+    let listeners: Vec<_> = (0..8)
+        .map(|_| {
+            let (to, epoch) = (proxy.address, epoch.clone());
+            thread::spawn(move || listen(to, &epoch, LAST))
+        })
+        .collect();
+    // xorshift, from a seed: a run is repeated as far as the machine lets it be.
+    let mut dice = 0x2545_f491_4f6c_dd1d_u64;
+    for number in 1..=LAST {
+        publish(number);
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        if dice.is_multiple_of(20) {
+            proxy.cut();
+        }
+        // The pace of the messages.
+        thread::park_timeout(Duration::from_millis(dice % 20));
+    }
+    for listener in listeners {
+        let (heard, returns) = listener.join().unwrap();
+        assert_eq!(heard, (0..=LAST).collect::<Vec<_>>());
+        assert!(returns > 5, "cut {returns} times only");
+    }
+}
