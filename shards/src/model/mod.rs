@@ -14,6 +14,7 @@ pub(crate) mod channel;
 pub(crate) mod revoked;
 pub(crate) mod rooms;
 pub(crate) mod directory;
+pub(crate) mod gaps;
 pub(crate) mod outbox;
 pub(crate) mod bucket;
 pub(crate) mod report;

@@ -205,8 +205,12 @@ impl<N: Net> Shard<N> {
             None => self.sit(slot, index, join.presence),
             Some(seat) if seat.presence == join.presence => {}
             Some(_) => {
+                let gap = self.clients.detach_outbox(slot, index);
                 self.rise(slot, index);
                 self.sit(slot, index, join.presence);
+                if let Some(gap) = gap {
+                    self.clients.restore_gap(slot, index, &gap);
+                }
             }
         }
         let channel = self.rooms.channels.get(index);

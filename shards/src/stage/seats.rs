@@ -93,6 +93,7 @@ impl<N: Net> Shard<N> {
         else {
             return false;
         };
+        self.clients.detach_outbox(slot, index);
         let channel = self.rooms.channels.at(index);
         // First of all: there are never more watchers than members.
         channel.watching -= u32::from(seat.presence);
