@@ -83,6 +83,34 @@ fn conflate_keeps_only_the_newest() {
 }
 
 #[test]
+fn a_slow_client_is_told_what_it_has_lost_and_reads_it_in_the_history() {
+    for policy in ["drop", "conflate"] {
+        let kept = ["--slow-clients", policy, "--history", "5000", "--history-bytes", "256MiB"];
+        let server = Server::start(&flags(&kept));
+        let (mut stopped, welcome) = Client::json(server.address, "/ws?channel=lobby");
+        let lost = || server.total("dropped_total") + server.total("conflated_total");
+        let said = talk_until(&server, || lost() > 10);
+        let (mut next, mut gaps) = (1, Vec::new());
+        while next <= said as u64 {
+            let told = stopped.next_json();
+            let field = |name: &str| told[name].as_u64().unwrap();
+            let (from, to) = match told["type"].as_str() {
+                Some("gap") => (field("from"), field("to")),
+                _ => (field("offset"), field("offset")),
+            };
+            assert_eq!(from, next, "{policy}");
+            gaps.extend((told["type"] == "gap").then_some((from, to)));
+            next = to + 1;
+        }
+        let (from, _) = gaps[0];
+        let since = format!(r#"{{"epoch":{},"offset":{}}}"#, welcome["epoch"], from - 1);
+        stopped.send(&format!(r#"{{"type":"history","id":1,"limit":1,"since":{since}}}"#));
+        let page = stopped.next_json();
+        assert_eq!(page["publications"][0]["offset"], from, "{policy}");
+    }
+}
+
+#[test]
 fn chat_service_write_deadline_an_outbox_that_does_not_move_ends_the_client() {
     let flags = flags(&["--slow-clients", "drop", "--write-timeout", "300ms"]);
     let server = Server::start(&flags);

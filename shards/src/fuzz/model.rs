@@ -13,7 +13,7 @@ use crate::model::channel::{Channels, NoChannel};
 use crate::model::directory::{Directory, Verdict};
 use crate::model::id::{ChannelIndex, ClientId, Place, ShardId, Slot};
 use crate::model::message::Epoch;
-use crate::model::outbox::{FRAME_COST, Outbox};
+use crate::model::outbox::{FRAME_COST, Mark, Outbox};
 use crate::model::shape::Shape;
 
 /// A byte that selects the type, then the operations on it.
@@ -28,6 +28,11 @@ pub fn model(data: &[u8]) {
         2 => channels(&mut input),
         _ => bucket(&mut input),
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "frames without a mark are others")]
+fn mark(channel: u32) -> Option<Mark> {
+    Some(Mark::publication(ChannelIndex(channel), 1))
 }
 
 /// An outbox is a list of whole frames, and a count of bytes gone from the first.
@@ -47,13 +52,10 @@ fn outbox(input: &mut Input<'_>) {
                 let frame = Bytes::from(vec![next; len]);
                 if list.is_empty() && len > 1 && input.below(2) == 0 {
                     gone = 1 + input.below(len - 1);
-                    outbox.begin(frame, Some(ChannelIndex(channel)), gone);
+                    outbox.begin(frame, mark(channel), gone);
                     list.push_back((vec![next; len], channel));
                 } else {
-                    assert_eq!(
-                        outbox.push(frame, Some(ChannelIndex(channel)), BYTES_MAX).is_ok(),
-                        fits
-                    );
+                    assert_eq!(outbox.push(frame, mark(channel), BYTES_MAX).is_ok(), fits);
                     list.extend(fits.then(|| (vec![next; len], channel)));
                 }
             }
@@ -74,7 +76,8 @@ fn outbox(input: &mut Input<'_>) {
                 if let Some(head) = head {
                     list.push_front(head);
                 }
-                assert_eq!(outbox.overtake(ChannelIndex(channel)), (before - list.len()) as u64);
+                let overtaken = outbox.overtake(ChannelIndex(channel)).publications;
+                assert_eq!(overtaken, (before - list.len()) as u64);
             }
             _ => {
                 let before = list.len();

@@ -179,7 +179,15 @@ impl<'a> Publications<'a> {
 
     /// Those that `client` has not published.
     pub(crate) fn not_from(publications: &'a [Arc<Publication>], client: ClientId) -> Self {
-        Self { rest: publications.iter(), not_from: Some(client) }
+        Self::without_own(publications, Some(client))
+    }
+
+    /// Those that `client` has not published, if there is one.
+    pub(crate) fn without_own(
+        publications: &'a [Arc<Publication>],
+        client: Option<ClientId>,
+    ) -> Self {
+        Self { rest: publications.iter(), not_from: client }
     }
 }
 

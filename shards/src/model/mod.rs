@@ -17,6 +17,7 @@ pub(crate) mod presence;
 pub(crate) mod revoked;
 pub(crate) mod rooms;
 pub(crate) mod directory;
+pub(crate) mod gaps;
 pub(crate) mod outbox;
 pub(crate) mod bucket;
 pub(crate) mod report;

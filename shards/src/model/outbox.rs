@@ -5,17 +5,44 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::gaps::{Gaps, Span};
 use super::id::ChannelIndex;
 
 /// The cost of a queued frame beside its bytes, so that tiny frames cannot outgrow the bound.
 pub(crate) const FRAME_COST: usize = size_of::<Queued>();
 
-/// A frame in an outbox: a publication of a channel, which a newer one may overtake, or with `None`
-/// an answer, a pong or a close frame.
+/// The offsets that a frame of a channel tells of. A newer publication of the channel may overtake
+/// the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) channel: ChannelIndex,
+    pub(crate) span: Span,
+    /// The frame says that these publications were lost.
+    pub(crate) is_gap: bool,
+}
+
+impl Mark {
+    /// The mark of one publication.
+    pub(crate) fn publication(channel: ChannelIndex, offset: u64) -> Self {
+        Self { channel, span: Span::one(offset), is_gap: false }
+    }
+}
+
+/// A frame in an outbox: of a channel, or without a mark an answer, a page, a pong or a close
+/// frame.
 #[derive(Debug)]
 struct Queued {
     bytes: Bytes,
-    channel: Option<ChannelIndex>,
+    mark: Option<Mark>,
+}
+
+/// The frames that a newer publication has overtaken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Overtaken {
+    /// The number of publications among them.
+    pub(crate) publications: u64,
+    /// The offsets of all of them, and of those that were lost between them.
+    pub(crate) span: Option<Span>,
 }
 
 /// The outbox is full; the frame was not taken.
@@ -29,6 +56,8 @@ pub(crate) struct Outbox {
     head_sent: usize,
     bytes: usize,
     moved_ms: u32,
+    /// Publications that found no room, and of which the client is not told yet.
+    pub(crate) gaps: Gaps,
 }
 
 impl Outbox {
@@ -59,49 +88,64 @@ impl Outbox {
     pub(crate) fn push(
         &mut self,
         frame: Bytes,
-        channel: Option<ChannelIndex>,
+        mark: Option<Mark>,
         bytes_max: usize,
     ) -> Result<(), Full> {
-        if self.bytes + frame.len() + FRAME_COST > bytes_max {
+        if !self.has_room(frame.len() + FRAME_COST, bytes_max) {
             return Err(Full);
         }
-        self.push_always(frame, channel);
+        self.push_always(frame, mark);
         Ok(())
+    }
+
+    /// Returns `true` if frames of so many bytes, with their costs, stay within `bytes_max`.
+    pub(crate) fn has_room(&self, bytes: usize, bytes_max: usize) -> bool {
+        self.bytes + bytes <= bytes_max
     }
 
     /// Begins with a frame of which the socket took `sent` bytes: the rest must follow, whatever
     /// happens to others.
-    pub(crate) fn begin(&mut self, frame: Bytes, channel: Option<ChannelIndex>, sent: usize) {
+    pub(crate) fn begin(&mut self, frame: Bytes, mark: Option<Mark>, sent: usize) {
         debug_assert!(self.frames.is_empty(), "nothing is sent past what waits");
         self.head_sent = sent;
-        self.push_always(frame, channel);
+        self.push_always(frame, mark);
     }
 
     /// Queues a last word, which may not be lost.
-    pub(crate) fn push_always(&mut self, frame: Bytes, channel: Option<ChannelIndex>) {
+    pub(crate) fn push_always(&mut self, frame: Bytes, mark: Option<Mark>) {
         debug_assert!(!frame.is_empty(), "an empty frame never leaves");
         self.bytes += frame.len() + FRAME_COST;
-        self.frames.push_back(Queued { bytes: frame, channel });
+        self.frames.push_back(Queued { bytes: frame, mark });
         self.check();
     }
 
-    /// Forgets the whole frames of `channel` that wait behind the head. Returns their number.
-    pub(crate) fn overtake(&mut self, channel: ChannelIndex) -> u64 {
+    /// Forgets the whole frames of `channel` that wait behind the head.
+    pub(crate) fn overtake(&mut self, channel: ChannelIndex) -> Overtaken {
         let keep = usize::from(self.head_sent > 0);
-        let before = self.frames.len();
         let mut index = 0;
         let mut bytes = self.bytes;
+        let mut overtaken = Overtaken::default();
         self.frames.retain(|queued| {
-            let stays = index < keep || queued.channel != Some(channel);
             index += 1;
-            if !stays {
-                bytes -= queued.bytes.len() + FRAME_COST;
-            }
-            stays
+            let mark = queued.mark.filter(|mark| index > keep && mark.channel == channel);
+            let Some(Mark { span, is_gap, .. }) = mark else { return true };
+            bytes -= queued.bytes.len() + FRAME_COST;
+            overtaken.publications += u64::from(!is_gap);
+            overtaken.span = Some(span.with(overtaken.span));
+            false
         });
         self.bytes = bytes;
         self.check();
-        (before - self.frames.len()) as u64
+        overtaken
+    }
+
+    /// The client is no member of `channel` any more: its frames stay, and what follows under the
+    /// same index is of another membership.
+    pub(crate) fn detach(&mut self, channel: ChannelIndex) {
+        self.gaps.take(channel);
+        for queued in &mut self.frames {
+            queued.mark = queued.mark.filter(|mark| mark.channel != channel);
+        }
     }
 
     /// Forgets all frames that have not begun to leave, so that a close frame can follow at once.
@@ -159,8 +203,8 @@ mod tests {
     use super::*;
 
     #[expect(clippy::unnecessary_wraps, reason = "frames without a channel are others")]
-    fn at(channel: u32) -> Option<ChannelIndex> {
-        Some(ChannelIndex(channel))
+    fn at(channel: u32) -> Option<Mark> {
+        Some(Mark::publication(ChannelIndex(channel), 1))
     }
 
     fn waiting(outbox: &Outbox) -> Vec<u8> {
@@ -175,11 +219,8 @@ mod tests {
         outbox.push_always(Bytes::from_static(b"other"), at(2));
         outbox.advance(2, 7);
         assert_eq!(outbox.moved_ms(), 7);
-        assert_eq!(
-            outbox.overtake(ChannelIndex(1)),
-            1,
-            "the head has begun to leave and must stay"
-        );
+        let overtaken = outbox.overtake(ChannelIndex(1));
+        assert_eq!(overtaken.publications, 1, "the head has begun to leave and must stay");
         assert_eq!(waiting(&outbox), b"rstother");
         assert_eq!(outbox.clear_behind_head(), 1);
         assert_eq!(waiting(&outbox), b"rst");
@@ -193,9 +234,28 @@ mod tests {
         let mut outbox = Outbox::new(0);
         outbox.begin(Bytes::from_static(b"begun"), at(1), 2);
         outbox.push_always(Bytes::from_static(b"next"), at(1));
-        assert_eq!(outbox.overtake(ChannelIndex(1)), 1);
+        assert_eq!(outbox.overtake(ChannelIndex(1)).publications, 1);
         assert_eq!(outbox.clear_behind_head(), 0);
         assert_eq!(waiting(&outbox), b"gun");
+    }
+
+    #[test]
+    fn what_is_overtaken_is_known_by_its_offsets() {
+        let mut outbox = Outbox::new(0);
+        let channel = ChannelIndex(1);
+        let gap = Mark { channel, span: Span { from: 3, to: 5 }, is_gap: true };
+        outbox.push_always(Bytes::from_static(b"gap"), Some(gap));
+        outbox.push_always(Bytes::from_static(b"six"), Some(Mark::publication(channel, 6)));
+        let overtaken = outbox.overtake(channel);
+        let span = Some(Span { from: 3, to: 6 });
+        assert_eq!(overtaken, Overtaken { publications: 1, span });
+        assert_eq!(outbox.overtake(channel), Overtaken::default());
+        outbox.push_always(Bytes::from_static(b"seven"), Some(Mark::publication(channel, 7)));
+        outbox.gaps.note(channel, &"room".into(), Span::one(8));
+        outbox.detach(channel);
+        assert!(outbox.gaps.take(channel).is_none());
+        assert_eq!(outbox.overtake(channel), Overtaken::default(), "another membership");
+        assert_eq!(waiting(&outbox), b"seven");
     }
 
     #[test]

@@ -24,6 +24,12 @@ pub(crate) enum Heard {
         /// The number of the question for what was missed, and the answer to it.
         recovered: Option<(Option<usize>, bool)>,
     },
+    /// Publications that it has lost.
+    Gap {
+        channel: String,
+        from: u64,
+        to: u64,
+    },
     /// The answer to its own `leave`.
     Left {
         channel: String,
@@ -271,6 +277,10 @@ fn understand_json(text: &str) -> Heard {
         (Some("message"), Some(offset)) => {
             Heard::Json { channel, offset, body: value["body"].as_str().unwrap().to_owned() }
         }
+        (Some("gap"), _) => {
+            let [from, to] = ["from", "to"].map(|field| value[field].as_u64().unwrap());
+            Heard::Gap { channel, from, to }
+        }
         (Some("joined"), Some(offset)) => {
             let number = value["id"].as_u64().map(|id| usize::try_from(id).unwrap());
             let recovered = value["recovered"].as_bool().map(|recovered| (number, recovered));
@@ -298,6 +308,10 @@ fn understand_line(line: &[u8]) -> Heard {
         b'j' => {
             let recovered = line.get(end + 8).map(|yes| (None, *yes == b'1'));
             Heard::Joined { channel, offset: offset(), recovered }
+        }
+        b'g' => {
+            let to = u64::from_be_bytes(line[end + 8..].try_into().unwrap());
+            Heard::Gap { channel, from: offset(), to }
         }
         b'l' => Heard::Left { channel },
         _ => Heard::Other,

@@ -15,6 +15,8 @@ pub(crate) mod client;
 pub(crate) mod dice;
 #[cfg(test)]
 mod entries;
+#[cfg(test)]
+mod gaps;
 pub(crate) mod reader;
 #[cfg(test)]
 mod returns;
@@ -145,6 +147,7 @@ fn check_json(index: usize, client: &Client, heard: &[Heard], orders: &HashMap<S
                 missed.remove(channel.as_str());
                 next.remove(channel.as_str());
             }
+            Heard::Gap { .. } => panic!("client {index} lost something: {heard:?}"),
             Heard::Plain(_) | Heard::Other => {}
         }
     }

@@ -1,12 +1,9 @@
 //! Fan-out: a tick is encoded once for each shape that its channel has here, and leaves in one send
 //! per client.
 
-use std::cell::OnceCell;
-use std::ops::Range;
+use std::iter::zip;
 use std::slice;
 use std::sync::Arc;
-
-use bytes::{Bytes, BytesMut};
 
 use crate::client::Clients;
 use crate::client::state::Flags;
@@ -14,139 +11,9 @@ use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::model::id::{ChannelIndex, ClientId, Slot};
 use crate::model::message::{Publication, Publications};
-use crate::model::shape::Shape;
 use crate::net::{Net, SLICES_MAX, Sent};
-use crate::rules::SlowRules;
 use crate::shard::Shard;
-use crate::wire::dialect::Dialect;
-
-/// A buffer that has grown beyond this is given back after the fan-out that needed it.
-const BUFFER_KEPT_BYTES: usize = 1 << 20;
-
-/// The entries of each list that are kept then.
-const LISTS_KEPT: usize = 4096;
-
-/// The frames of a tick in one shape, side by side in the fan-out's buffer.
-#[derive(Debug)]
-struct Frames {
-    shape: Shape,
-    /// The policy for a client that is too slow for them.
-    slow: SlowRules,
-    bytes: Range<usize>,
-    /// The place of their ends in the list of ends. An end counts from the buffer's start.
-    ends: Range<usize>,
-    /// The frames for clients that wait for them, made when the first one must.
-    kept: OnceCell<Vec<Bytes>>,
-}
-
-/// One channel's tick on its way.
-#[derive(Debug)]
-struct Tick {
-    channel: ChannelIndex,
-    publications: Vec<Arc<Publication>>,
-    /// The place of its frames in the list of frames, one for each shape.
-    frames: Range<usize>,
-}
-
-/// A client that is sent its ticks after the walk over all members, and one of these ticks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Several {
-    slot: Slot,
-    tick: usize,
-}
-
-/// The fan-out's memory, which serves every turn again: no tick allocates anything.
-#[derive(Debug, Default)]
-pub(crate) struct FanOut {
-    buffer: BytesMut,
-    ends: Vec<usize>,
-    frames: Vec<Frames>,
-    ticks: Vec<Tick>,
-    several: Vec<Several>,
-    shares: Vec<Share>,
-}
-
-/// Frames of a channel for one client.
-#[derive(Debug, Clone, Copy)]
-struct Share {
-    /// `None` for a direct message.
-    channel: Option<ChannelIndex>,
-    /// The place in the list of frames.
-    frames: usize,
-}
-
-impl FanOut {
-    /// Encodes publications in a shape. Returns the place of their frames.
-    fn encode(&mut self, shape: Shape, slow: SlowRules, publications: Publications<'_>) -> usize {
-        let (begin, first) = (self.buffer.len(), self.ends.len());
-        Dialect::write_publications(shape, &mut self.buffer, &mut self.ends, publications);
-        self.frames.push(Frames {
-            shape,
-            slow,
-            bytes: begin..self.buffer.len(),
-            ends: first..self.ends.len(),
-            kept: OnceCell::new(),
-        });
-        self.frames.len() - 1
-    }
-
-    /// Takes back what the latest call of [`encode`](Self::encode) wrote.
-    fn forget_latest(&mut self) {
-        if let Some(frames) = self.frames.pop() {
-            self.buffer.truncate(frames.bytes.start);
-            self.ends.truncate(frames.ends.start);
-        }
-    }
-
-    /// The share of a client of `shape` in a tick.
-    fn share(&self, tick: &Tick, shape: Shape) -> Share {
-        let place = self.frames[tick.frames.clone()].iter().position(|of| of.shape == shape);
-        let place = place.expect("each shape here is encoded");
-        Share { channel: Some(tick.channel), frames: tick.frames.start + place }
-    }
-
-    fn bytes(&self, frames: &Frames) -> &[u8] {
-        &self.buffer[frames.bytes.clone()]
-    }
-
-    /// The bytes of a share.
-    fn bytes_of(&self, share: Share) -> &[u8] {
-        self.bytes(&self.frames[share.frames])
-    }
-
-    /// The number of frames in some shares.
-    fn count(&self, shares: &[Share]) -> u64 {
-        shares.iter().map(|share| self.frames[share.frames].ends.len() as u64).sum()
-    }
-
-    /// The frames one by one, shared by all clients that wait, each with memory of its own: a small
-    /// one that waits for long must not keep all that was written beside it.
-    fn each<'a>(&self, frames: &'a Frames) -> &'a [Bytes] {
-        frames.kept.get_or_init(|| {
-            let mut start = frames.bytes.start;
-            let frame = |&end: &usize| {
-                let frame = Bytes::copy_from_slice(&self.buffer[start..end]);
-                start = end;
-                frame
-            };
-            self.ends[frames.ends.clone()].iter().map(frame).collect()
-        })
-    }
-
-    fn clear(&mut self) {
-        if self.buffer.capacity() > BUFFER_KEPT_BYTES {
-            self.buffer = BytesMut::new();
-            self.ends.shrink_to(LISTS_KEPT);
-            self.frames.shrink_to(LISTS_KEPT);
-            self.ticks.shrink_to(LISTS_KEPT);
-            self.several.shrink_to(LISTS_KEPT);
-            self.shares.shrink_to(LISTS_KEPT);
-        }
-        self.buffer.clear();
-        self.ends.clear();
-        self.frames.clear();
-    }
-}
+use crate::stage::batch::{FanOut, Several, Share, Tick};
 
 impl<N: Net> Shard<N> {
     /// Sends the open ticks of all channels. Does not wait for any client.
@@ -201,16 +68,15 @@ impl<N: Net> Shard<N> {
         let special = Flags::BLOCKED.union(Flags::NO_ECHO);
         let special = if one { special } else { special.union(Flags::MANY) };
         let tick = &fan.ticks[place];
-        let channel = tick.channel;
         // No member comes or goes meanwhile: accepted connections wait for the next turn, and a
         // client that must go is only marked.
-        let members = &self.rooms.channels.get(channel).members;
+        let members = &self.rooms.channels.get(tick.channel).members;
         for (group, place_of_frames) in members.groups().zip(tick.frames.clone()) {
             let (frames, slots) = (&fan.frames[place_of_frames], group.1);
             debug_assert_eq!(frames.shape, group.0, "groups are encoded in their order");
             let bytes = fan.bytes(frames);
             let frames_each = frames.ends.len() as u64;
-            let share = Share { channel: Some(channel), frames: place_of_frames };
+            let share = Share { tick: Some(place), frames: place_of_frames };
             let mut sends = 0;
             for &slot in slots {
                 let hot = self.clients.roster.hot(slot);
@@ -257,7 +123,7 @@ impl<N: Net> Shard<N> {
                 continue;
             }
             shares.clear();
-            shares.extend(group.iter().map(|noted| fan.share(&fan.ticks[noted.tick], hot.shape)));
+            shares.extend(group.iter().map(|noted| fan.share(noted.tick, hot.shape)));
             self.clients.send_shares(fan, slot, &shares);
         }
         fan.shares = shares;
@@ -268,14 +134,13 @@ impl<N: Net> Shard<N> {
         let (id, shape) = (self.clients.roster.id(slot), self.clients.roster.hot(slot).shape);
         let tick = &fan.ticks[place];
         if !self.clients.has_own_words(tick, slot) {
-            return self.clients.send_shares(fan, slot, &[fan.share(tick, shape)]);
+            return self.clients.send_shares(fan, slot, &[fan.share(place, shape)]);
         }
-        let channel = Some(tick.channel);
         let slow = fan.frames[tick.frames.start].slow;
         let publications = std::mem::take(&mut fan.ticks[place].publications);
         let frames = fan.encode(shape, slow, Publications::not_from(&publications, id));
         fan.ticks[place].publications = publications;
-        self.clients.send_shares(fan, slot, &[Share { channel, frames }]);
+        self.clients.send_shares(fan, slot, &[Share { tick: Some(place), frames }]);
         fan.forget_latest();
     }
 
@@ -321,7 +186,7 @@ impl<N: Net> Shard<N> {
             if self.clients.speaker.slot == Some(slot) {
                 self.clients.send_replies();
             }
-            self.clients.send_shares(&fan, slot, &[Share { channel: None, frames }]);
+            self.clients.send_shares(&fan, slot, &[Share { tick: None, frames }]);
         }
         fan.clear();
         self.fan = fan;
@@ -373,9 +238,11 @@ impl<N: Net> Clients<N> {
     /// frame.
     fn put_rest(&mut self, fan: &FanOut, slot: Slot, shares: &[Share], mut sent: usize) {
         self.tally.bytes_out += sent as u64;
+        let echoless = self.roster.state(slot).is_any(Flags::NO_ECHO);
+        let own = echoless.then(|| self.roster.id(slot));
         for share in shares {
             let frames = &fan.frames[share.frames];
-            for frame in fan.each(frames) {
+            for (frame, content) in zip(fan.each(frames), fan.contents(*share, own)) {
                 if sent >= frame.len() {
                     sent -= frame.len();
                     self.tally.deliveries += 1;
@@ -385,8 +252,8 @@ impl<N: Net> Clients<N> {
                 if begun > 0 {
                     self.tally.deliveries += 1;
                     self.tally.bytes_out += (frame.len() - begun) as u64;
-                    self.begin_outbox(slot, frame.clone(), share.channel, begun);
-                } else if !self.queue(slot, frame.clone(), share.channel, frames.slow) {
+                    self.begin_outbox(slot, frame.clone(), content.mark(), begun);
+                } else if !self.queue(slot, frame.clone(), content, frames.slow) {
                     // The client is to be closed: nobody reads the rest.
                     return;
                 }

@@ -1,18 +1,49 @@
 //! Flush: bytes that a socket did not take wait in its client's outbox, bounded, and leave when the
 //! socket takes more.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::client::Clients;
 use crate::client::state::Flags;
 use crate::close::CloseReason;
+use crate::model::gaps::{Gap, Span};
 use crate::model::id::{ChannelIndex, Slot};
-use crate::model::outbox::Outbox;
+use crate::model::message::Publication;
+use crate::model::outbox::{FRAME_COST, Full, Mark, Outbox};
 use crate::net::{Net, SLICES_MAX, Sent};
 use crate::rules::{SlowClients, SlowRules};
+use crate::wire::dialect::Dialect;
+use crate::wire::event::Event;
 
 /// Replies are sent when they come to this: a send is as good with so much as with more.
 const REPLIES_BYTES_MAX: usize = 16 << 10;
+
+/// The content of a frame for a client that does not take it at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Content<'a> {
+    /// Answers and other events.
+    Events,
+    /// A message to the clients of a user.
+    Direct,
+    /// A publication of a channel that the client is a member of.
+    Publication(ChannelIndex, &'a Publication),
+}
+
+impl Content<'_> {
+    pub(crate) fn mark(self) -> Option<Mark> {
+        match self {
+            Self::Events | Self::Direct => None,
+            Self::Publication(channel, one) => Some(Mark::publication(channel, one.offset)),
+        }
+    }
+}
+
+/// The frame that tells a client of lost publications.
+fn gap_frame(dialect: Dialect, channel: &str, Span { from, to }: Span) -> Bytes {
+    let mut frame = BytesMut::new();
+    dialect.write(&mut frame, &Event::Gap { channel, from, to });
+    frame.freeze()
+}
 
 impl<N: Net> Clients<N> {
     /// Sends whole frames to one client at once, or queues the part that its socket does not take.
@@ -44,7 +75,7 @@ impl<N: Net> Clients<N> {
     fn emit_now(&mut self, slot: Slot, frames: &[u8]) {
         if self.roster.state(slot).is_any(Flags::BLOCKED) {
             let slow = self.config.slow_rules_of_server();
-            self.queue(slot, Bytes::copy_from_slice(frames), None, slow);
+            self.queue(slot, Bytes::copy_from_slice(frames), Content::Events, slow);
         } else {
             self.send_own(slot, frames);
         }
@@ -86,31 +117,35 @@ impl<N: Net> Clients<N> {
         &mut self,
         slot: Slot,
         frame: Bytes,
-        channel: Option<ChannelIndex>,
+        content: Content<'_>,
         slow: SlowRules,
     ) -> bool {
-        let SlowRules { policy, outbox_bytes: bytes_max } = slow;
-        let now_ms = self.now.ms();
+        let (now_ms, dialect) = (self.now.ms(), self.dialect(slot));
         let Some(client) = self.roster.get_mut(slot) else { return false };
         let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));
         let before = outbox.bytes();
-        if policy == SlowClients::Conflate
-            && let Some(channel) = channel
-        {
-            self.tally.conflated += outbox.overtake(channel);
-        }
         let bytes = frame.len();
-        let full = outbox.push(frame, channel, bytes_max).is_err();
+        let full = match content {
+            Content::Publication(channel, one) => {
+                let (conflated, put) =
+                    put_publication(outbox, dialect, (channel, one, frame), slow);
+                self.tally.conflated += conflated;
+                put.is_err()
+            }
+            Content::Events | Content::Direct => {
+                outbox.push(frame, None, slow.outbox_bytes).is_err()
+            }
+        };
         let after = outbox.bytes();
         self.note_outbox(slot, before, after);
         if !full {
-            if channel.is_some() {
+            if !matches!(content, Content::Events) {
                 self.tally.deliveries += 1;
                 self.tally.bytes_out += bytes as u64;
             }
             return true;
         }
-        if policy == SlowClients::Disconnect {
+        if slow.policy == SlowClients::Disconnect {
             self.doom(slot, CloseReason::Slow);
             return false;
         }
@@ -123,10 +158,10 @@ impl<N: Net> Clients<N> {
         &mut self,
         slot: Slot,
         frame: Bytes,
-        channel: Option<ChannelIndex>,
+        mark: Option<Mark>,
         sent: usize,
     ) {
-        self.change_outbox(slot, |outbox| outbox.begin(frame, channel, sent));
+        self.change_outbox(slot, |outbox| outbox.begin(frame, mark, sent));
     }
 
     /// Queues a frame whatever waits already: a last word, or a page, of which the next is asked
@@ -160,17 +195,35 @@ impl<N: Net> Clients<N> {
         }
     }
 
+    /// A client is no member of a channel any more: what waits of that for it is overtaken by
+    /// nothing, and it is not told of what it has lost. Returns that.
+    pub(crate) fn detach_outbox(&mut self, slot: Slot, channel: ChannelIndex) -> Option<Gap> {
+        let outbox = self.roster.get_mut(slot)?.outbox.as_mut()?;
+        let gap = outbox.gaps.take(channel);
+        outbox.detach(channel);
+        gap
+    }
+
+    /// A client is a member of a channel again, of which it is still to be told something.
+    pub(crate) fn restore_gap(&mut self, slot: Slot, channel: ChannelIndex, gap: &Gap) {
+        if let Some(outbox) = self.roster.get_mut(slot).and_then(|one| one.outbox.as_mut()) {
+            outbox.gaps.note(channel, &gap.name, gap.span);
+        }
+    }
+
     /// Sends what the outbox holds, as far as the socket takes it, and asks to be rung for the
-    /// rest.
+    /// rest. A client that has taken all of it is told what it has lost.
     pub(crate) fn flush(&mut self, slot: Slot) {
         let now_ms = self.now.ms();
+        let dialect = self.dialect(slot);
         let Some(client) = self.roster.get_mut(slot) else { return };
         let Some(mut outbox) = client.outbox.take() else { return };
         let fd = N::fd(&client.stream);
         let before = outbox.bytes();
         let mut failed = loop {
             if outbox.is_empty() {
-                break false;
+                let Some(Gap { name, span, .. }) = outbox.gaps.take_any() else { break false };
+                outbox.push_always(gap_frame(dialect, &name, span), None);
             }
             match N::send_several(fd, outbox.slices()) {
                 Sent::All => {
@@ -241,4 +294,42 @@ impl<N: Net> Clients<N> {
         }
         slots
     }
+}
+
+/// Puts a publication into an outbox, behind the word of those of its channel that the client has
+/// lost. Returns the number of those that it has overtaken.
+fn put_publication(
+    outbox: &mut Outbox,
+    dialect: Dialect,
+    (channel, publication, frame): (ChannelIndex, &Publication, Bytes),
+    slow: SlowRules,
+) -> (u64, Result<(), Full>) {
+    let mut lost = outbox.gaps.take(channel).map(|gap| gap.span);
+    let mut conflated = 0;
+    if slow.policy == SlowClients::Conflate {
+        let overtaken = outbox.overtake(channel);
+        conflated = overtaken.publications;
+        lost = overtaken.span.map(|span| span.with(lost)).or(lost);
+    }
+    let own = Mark::publication(channel, publication.offset);
+    // A client of another dialect hears nothing but publications.
+    let lost = lost.filter(|_| dialect.has_requests());
+    let gap = lost.map(|span| (gap_frame(dialect, &publication.channel, span), span));
+    let gap_bytes = gap.as_ref().map_or(0, |(frame, _)| frame.len() + FRAME_COST);
+    if !outbox.has_room(gap_bytes + frame.len() + FRAME_COST, slow.outbox_bytes) {
+        let span = own.span.with(lost);
+        if dialect.has_requests() && outbox.is_empty() {
+            // Nothing waits whose leaving would be the moment to tell it.
+            let frame = gap_frame(dialect, &publication.channel, span);
+            outbox.push_always(frame, Some(Mark { channel, span, is_gap: true }));
+        } else if dialect.has_requests() {
+            outbox.gaps.note(channel, &publication.channel, span);
+        }
+        return (conflated, Err(Full));
+    }
+    if let Some((frame, span)) = gap {
+        outbox.push_always(frame, Some(Mark { channel, span, is_gap: true }));
+    }
+    outbox.push_always(frame, Some(own));
+    (conflated, Ok(()))
 }

@@ -242,9 +242,13 @@ impl<N: Net> Shard<N> {
         // A member that joins with another token is told of anew.
         let known = self.member(slot, index).and_then(|member| member.channel_info);
         if seated.is_none_or(|seat| seat.presence != join.presence || known != join.info) {
+            let gap = seated.and_then(|_| self.clients.detach_outbox(slot, index));
             self.rise(slot, index);
             self.note_info(slot, index, join.info.clone());
             self.sit(slot, index, join.presence);
+            if let Some(gap) = gap {
+                self.clients.restore_gap(slot, index, &gap);
+            }
         }
     }
 

@@ -96,6 +96,7 @@ impl<N: Net> Shard<N> {
             return false;
         };
         let named = self.clients.roster.get(slot).is_some_and(|client| client.user.is_some());
+        self.clients.detach_outbox(slot, index);
         let channel = self.rooms.channels.at(index);
         channel.named -= u32::from(named);
         // First of all: there are never more watchers than members.

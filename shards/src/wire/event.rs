@@ -47,6 +47,12 @@ pub(crate) enum Event<'a> {
         channel: &'a str,
         id: Option<&'a RequestId>,
     },
+    /// Publications that the client has lost, by the offsets of the first and the last one.
+    Gap {
+        channel: &'a str,
+        from: u64,
+        to: u64,
+    },
     /// Another client came to a channel or left it.
     Presence {
         joined: bool,

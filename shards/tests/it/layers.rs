@@ -39,7 +39,7 @@ const STAGES: [&[&str]; 12] = [
     &["report", "admit", "who", "join"],
     &["permit"],
     &["introduce", "conclude", "fanout", "drain"],
-    &["recall"],
+    &["recall", "batch"],
     &["leave", "prove"],
     &["seats"],
 ];

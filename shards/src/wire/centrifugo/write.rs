@@ -52,6 +52,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Pong { id: Some(id) } => framed(out, |out| put_result(out, id, "ping", "{}")),
         Event::Ping => framed(out, |out| put(out, "{}")),
         Event::Here { .. }
+        | Event::Gap { .. }
         | Event::Members { .. }
         | Event::Numbers { .. }
         | Event::History { .. }

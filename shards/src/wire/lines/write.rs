@@ -22,6 +22,9 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
             put(out, b'j', channel, Some(position.offset), recovered);
         }
         Event::Left { channel, .. } => put(out, b'l', channel, None, b""),
+        Event::Gap { channel, from, to } => {
+            put(out, b'g', channel, Some(from), &to.to_be_bytes());
+        }
         Event::Error { text, .. } => put(out, b'e', text, None, b""),
         Event::Ping => put_frame(out, Opcode::Ping, b""),
         Event::Heartbeat => put_frame(out, Opcode::Pong, b""),

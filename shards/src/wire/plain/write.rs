@@ -17,6 +17,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Welcome(_)
         | Event::Joined { .. }
         | Event::Left { .. }
+        | Event::Gap { .. }
         | Event::Presence { .. }
         | Event::Here { .. }
         | Event::Members { .. }

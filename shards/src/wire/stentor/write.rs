@@ -32,6 +32,7 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_str(out, channel);
             put_end(out, id);
         }
+        Event::Gap { channel, from, to } => put_gap(out, channel, (from, to)),
         Event::Presence { .. }
         | Event::Here { .. }
         | Event::Members { .. }
@@ -218,6 +219,16 @@ fn put_joined(
         put_display(out, recovered);
     }
     put_end(out, id);
+}
+
+fn put_gap(out: &mut BytesMut, channel: &str, (from, to): (u64, u64)) {
+    put(out, "{\"type\":\"gap\",\"channel\":");
+    put_str(out, channel);
+    put(out, ",\"from\":");
+    put_display(out, from);
+    put(out, ",\"to\":");
+    put_display(out, to);
+    put(out, "}");
 }
 
 fn put_history(out: &mut BytesMut, channel: &str, page: &HistoryPage, id: Option<&RequestId>) {
