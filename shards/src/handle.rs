@@ -1,7 +1,10 @@
 //! The control plane's calls to shards, through the mesh. Every call returns at once.
 
+mod members;
 pub(crate) mod past;
 mod presence;
+
+pub use self::members::MOVED_MAX;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

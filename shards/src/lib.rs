@@ -43,17 +43,19 @@ pub use clock::unix_ms;
 pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom};
 pub use error::{RunError, Untaken};
 pub use handle::past::Following;
-pub use handle::{Body, Handle, Reading, Target};
+pub use handle::{Body, Handle, MOVED_MAX, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Visitor};
 pub use mesh::link::{Incoming, Link, Message, Outgoing};
 pub use mesh::reply::Answers;
 pub use model::channel::NoChannel;
 pub use model::counters::{NUMBERS, Number, NumberKind};
+pub use model::id::ClientId;
 pub use model::message::{Details, Epoch, Position, Version};
 pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
 pub use model::presence::{Here, Member};
 pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Report};
 pub use model::revoked::{REVOKED_MAX, Revocation};
+pub use model::seating::{Seating, Seatings};
 pub mod snapshot {
     //! The histories of channels as bytes.
     pub use crate::model::snapshot::{

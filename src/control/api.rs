@@ -5,6 +5,7 @@ pub(super) mod answer;
 mod batch;
 mod history;
 mod identity;
+mod members;
 mod once;
 mod pattern;
 mod presence;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stentor_shards::ChannelInfo;
 
-use self::answer::{Answer, Fault, Mode, read};
+use self::answer::{Answer, Fault, Mode, read, written};
 pub(super) use self::once::{Counts as OnceCounts, Once};
 use super::State;
 use super::ask::ask;
@@ -34,9 +35,7 @@ const PATTERN_BYTES_MAX: usize = 1024;
 const LIST_MAX: usize = 100_000;
 
 /// Methods of Centrifugo's API, and of its PRO variant, that are not there.
-const NOT_AVAILABLE: [&str; 22] = [
-    "subscribe",
-    "unsubscribe",
+const NOT_AVAILABLE: [&str; 20] = [
     "rpc",
     "connections",
     "update_user_status",
@@ -87,6 +86,8 @@ pub(super) async fn method(
             "publish"
                 | "broadcast"
                 | "direct"
+                | "subscribe"
+                | "unsubscribe"
                 | "disconnect"
                 | "refresh"
                 | "revoke"
@@ -123,6 +124,8 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
         "publish" => publish::publish(state, params).await,
         "broadcast" => publish::broadcast(state, params).await,
         "direct" => publish::direct(state, params).await,
+        "subscribe" => members::subscribe(state, params).await,
+        "unsubscribe" => members::unsubscribe(state, params).await,
         "disconnect" => identity::disconnect(state, params).await,
         "refresh" => identity::refresh(state, params).await,
         "revoke" => identity::revoke(state, params).await,
@@ -142,7 +145,7 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
 async fn reload(state: &State, params: &[u8]) -> Answer {
     let Nothing {} = read(params)?;
     let outcome = state.reloads.outcome().await.ok_or(Fault::Busy)?;
-    outcome.map(|namespaces| json!({ "namespaces": namespaces })).map_err(Fault::bad)
+    outcome.map(|namespaces| written(&json!({ "namespaces": namespaces }))).map_err(Fault::bad)
 }
 
 async fn info(state: &State, params: &[u8]) -> Answer {
@@ -164,7 +167,7 @@ async fn info(state: &State, params: &[u8]) -> Answer {
         "uptime": state.began.elapsed().as_secs(),
     });
     mark_truncated(&mut node, is_truncated);
-    Ok(json!({ "nodes": [node] }))
+    Ok(written(&json!({ "nodes": [node] })))
 }
 
 async fn channels(state: &State, params: &[u8]) -> Answer {
@@ -186,7 +189,7 @@ async fn channels(state: &State, params: &[u8]) -> Answer {
     }
     let mut answer = json!({ "channels": channels });
     mark_truncated(&mut answer, is_truncated);
-    Ok(answer)
+    Ok(written(&answer))
 }
 
 /// Returns the channels of each shard, and `true` if a shard has more than a list holds.
@@ -237,6 +240,8 @@ mod tests {
             "publish",
             "broadcast",
             "direct",
+            "subscribe",
+            "unsubscribe",
             "disconnect",
             "refresh",
             "revoke",

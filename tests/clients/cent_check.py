@@ -24,13 +24,12 @@ API, KEY, URL = sys.argv[1:4]
 # The methods that are there. All others of the library are answered with error 108.
 THERE = {
     "publish", "broadcast", "disconnect", "refresh", "info", "channels", "presence",
-    "presence_stats", "batch", "history", "history_remove",
+    "presence_stats", "batch", "history", "history_remove", "subscribe",
+    "unsubscribe",
 }
 
 # What each method that is not there is asked with: the least that the library lets pass.
 REQUESTS = {
-    "subscribe": cent.SubscribeRequest(user="42", channel="news"),
-    "unsubscribe": cent.UnsubscribeRequest(user="42", channel="news"),
     "connections": cent.ConnectionsRequest(user="42", expression=""),
     "update_user_status": cent.UpdateUserStatusRequest(users=["42"]),
     "get_user_status": cent.GetUserStatusRequest(users=["42"]),
@@ -99,6 +98,16 @@ async def what_is_there(client, listener):
     await called(client.refresh, cent.RefreshRequest(user="42", expire_at=4_000_000_000))
 
 
+async def who_is_moved(client, listener):
+    await called(client.subscribe, cent.SubscribeRequest(user="42", channel="moved"))
+    await called(client.publish, PublishRequest(channel="moved", data="in"))
+    assert await asyncio.wait_for(listener.recv(), 20) == "in"
+    await called(client.unsubscribe, cent.UnsubscribeRequest(user="42", channel="moved"))
+    await called(client.publish, PublishRequest(channel="moved", data="out"))
+    await called(client.publish, PublishRequest(channel="news", data="still here"))
+    assert await asyncio.wait_for(listener.recv(), 20) == "still here"
+
+
 async def what_is_kept(client):
     """Publications 1 to 7 are there, of which the first was not to be kept."""
     page = await called(client.history, cent.HistoryRequest(channel="news", limit=2))
@@ -142,6 +151,7 @@ async def main():
     async with websockets.connect(URL + "/ws?channel=news&user=42") as listener:
         await what_is_there(client, listener)
         await what_is_kept(client)
+        await who_is_moved(client, listener)
         await what_is_refused(client)
         await what_is_not_there(client)
         await called(client.disconnect, DisconnectRequest(user="42"))

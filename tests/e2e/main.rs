@@ -24,6 +24,7 @@ mod limits;
 mod logs;
 mod manager;
 mod many;
+mod members;
 mod metrics;
 mod order;
 mod paths;

@@ -118,7 +118,8 @@ pub(crate) struct Extra {
     pub(crate) seats: Vec<Seat>,
     /// What tokens for single channels say about it, for those that it is in or about to be in.
     pub(crate) infos: Vec<(ChannelIndex, Arc<str>)>,
-    /// The channel of the URL, for requests that name none.
+    /// The channel of the URL, for requests that name none. A plain client has it here only if the
+    /// API has moved the client.
     pub(crate) url_channel: Option<Arc<str>>,
     /// The identity that it has proven, and the end of that.
     pub(crate) identity: Option<Box<Identity>>,
@@ -219,6 +220,13 @@ impl<N: Net> Client<N> {
 
     pub(crate) fn seats(&self) -> impl Iterator<Item = &Seat> {
         self.seat.iter().chain(self.extra.iter().flat_map(|extra| extra.seats.iter()))
+    }
+
+    /// The number of channels that it is in or on its way to. Joins that a home has not answered
+    /// count as well: they may all come true.
+    pub(crate) fn channels_taken(&self) -> usize {
+        let under_way = self.brief_ref().map_or(0, |one| one.joining + one.recalls.len());
+        self.seats().count() + under_way
     }
 
     pub(crate) fn seat_mut(&mut self, channel: ChannelIndex) -> Option<&mut Seat> {

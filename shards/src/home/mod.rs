@@ -47,6 +47,9 @@ impl Home<'_> {
             Ask::Settle { client, user, channel } => self.replace_older(client, &user, channel),
             Ask::Replace { clients } => self.send_away(&clients),
             Ask::DisconnectUser { user, reply } => reply.send(self.disconnect(&user)),
+            Ask::ClientsOf { user, reply } => {
+                reply.send(self.directory.clients_of(&user).to_vec());
+            }
             Ask::Watch { channel, by, on } => self.watch(&channel, by, on),
             Ask::Presence(presence) => self.spread_presence(&presence),
             Ask::Recall(recall) => self.recall(&recall),

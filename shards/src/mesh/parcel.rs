@@ -17,6 +17,7 @@ use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
 use crate::model::presence::{Here, Question};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
+use crate::model::seating::Seatings;
 use crate::model::snapshot::Saved;
 use crate::proof::Prover;
 use crate::rules::Rules;
@@ -102,6 +103,11 @@ pub(crate) enum Ask {
     DisconnectUser {
         user: Arc<str>,
         reply: Reply<u64>,
+    },
+    /// The clients of a user, for the API.
+    ClientsOf {
+        user: Arc<str>,
+        reply: Reply<Vec<ClientId>>,
     },
 }
 
@@ -205,7 +211,31 @@ pub(crate) enum Deliver {
         channel: Arc<str>,
         newest: Position,
     },
+    Enlist(Box<Enlist>),
+    Dismiss(Box<Dismiss>),
     Instruction(Instruction),
+}
+
+/// The API puts some clients of a shard into a channel.
+#[derive(Debug)]
+pub(crate) struct Enlist {
+    pub(crate) clients: Vec<ClientId>,
+    pub(crate) channel: Arc<str>,
+    /// They are told everything behind this publication.
+    pub(crate) since: Option<Since>,
+    /// Only asks how far they are, and begins no join.
+    pub(crate) asks_only: bool,
+    /// Gets one answer for each client, in their order.
+    pub(crate) reply: Reply<Seatings>,
+}
+
+/// The API takes some clients of a shard out of a channel.
+#[derive(Debug)]
+pub(crate) struct Dismiss {
+    pub(crate) clients: Vec<ClientId>,
+    pub(crate) channel: Arc<str>,
+    /// Gets the number of those that were in it, or on their way there.
+    pub(crate) reply: Reply<Result<u64, NoChannel>>,
 }
 
 /// The clients that a wish of the control plane is about.

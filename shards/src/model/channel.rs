@@ -39,6 +39,8 @@ pub(crate) struct JoinRequest {
     pub(crate) info: Option<Arc<str>>,
     /// The last publication that the client has heard, if it wants those behind it.
     pub(crate) since: Option<Since>,
+    /// The API asks for it, and not the client.
+    pub(crate) by_server: bool,
 }
 
 /// One channel on one shard.

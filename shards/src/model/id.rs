@@ -75,7 +75,7 @@ index! {
 
 /// One client for as long as the process runs: the generation tells it from others of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ClientId {
+pub struct ClientId {
     pub(crate) generation: u32,
     pub(crate) slot: Slot,
     pub(crate) shard: ShardId,

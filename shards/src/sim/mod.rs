@@ -18,6 +18,7 @@ mod entries;
 #[cfg(test)]
 mod gaps;
 pub(crate) mod reader;
+pub(crate) mod members;
 #[cfg(test)]
 mod returns;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::client::{Client, Wish};
 use super::dice::Dice;
+use super::members::{dismiss, enlist};
 use super::world::World;
 pub(crate) use super::world::{SimNet, SimStream};
 use crate::client::Shared;
@@ -185,8 +186,27 @@ impl Run {
                     client.take_up(500);
                 }
             }
-            56..58 => self.shards.now.ns += 20_000_000,
+            56..59 => self.order(),
+            59..61 => self.shards.now.ns += 20_000_000,
             _ => self.shards.turn(shard),
+        }
+    }
+
+    /// The API puts a client that has requests into a channel, or takes it out of one.
+    fn order(&mut self) {
+        let shard = self.dice.below(self.shards.all.len());
+        let clients = &self.shards.all[shard].clients;
+        let slots = clients.roster.iter().map(|(slot, _)| slot);
+        let slots: Vec<_> = slots.filter(|slot| clients.dialect(*slot).has_requests()).collect();
+        if slots.is_empty() {
+            return;
+        }
+        let client = clients.roster.id(slots[self.dice.below(slots.len())]);
+        let channel = CHANNELS[self.dice.below(CHANNELS.len())];
+        if self.dice.below(3) == 0 {
+            let _ = dismiss(&mut self.shards, client, channel);
+        } else {
+            let _ = enlist(&mut self.shards, client, channel, None, false);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::client::roster::Client;
 use crate::clock::unix_ms;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Ask;
@@ -84,7 +85,7 @@ impl<N: Net> Shard<N> {
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
             Command::Join { channel, presence, since, token, id } => {
-                let join = JoinRequest { id, presence, info: None, since };
+                let join = JoinRequest { id, presence, info: None, since, by_server: false };
                 self.join(slot, &channel, token.as_deref(), join)
             }
             Command::Leave { channel, id } => self.leave(slot, &channel, id),
@@ -190,11 +191,7 @@ impl<N: Net> Shard<N> {
                 }
             }
         }
-        // Joins that a home has not answered count as well: they may all come true.
-        let taken = self.clients.roster.get(slot).map_or(0, |client| {
-            let under_way = client.brief_ref().map_or(0, |one| one.joining + one.recalls.len());
-            client.seats().count() + under_way
-        });
+        let taken = self.clients.roster.get(slot).map_or(0, Client::channels_taken);
         if taken >= self.clients.config.channels_per_client {
             let text = "no more channels for one client";
             return Err(Mistake::new(ErrorCode::TooManyChannels, text, join.id));
@@ -305,12 +302,13 @@ impl<N: Net> Shard<N> {
         let client = self.clients.roster.get(slot)?;
         let at = |index| known_target(index, self.rooms.channels.get(index));
         let first = client.seat.map(|seat| seat.channel);
-        if !self.clients.dialect(slot).has_requests() {
-            // It never leaves its channel, and may be on its way there.
+        let named = client.extra.as_ref().and_then(|extra| extra.url_channel.as_ref());
+        if named.is_none() && !self.clients.dialect(slot).has_requests() {
+            // It sits in one channel, or is on its way there.
             let way = || client.recalls().next().map(|one| one.channel);
             return first.or_else(way).map(at);
         }
-        let name = client.extra.as_ref()?.url_channel.as_ref()?;
+        let name = named?;
         // Most clients sit there still, which spares the look for its name.
         let same = |index| Arc::ptr_eq(&self.rooms.channels.get(index).name, name);
         if let Some(index) = first.filter(|index| same(*index)) {

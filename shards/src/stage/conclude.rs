@@ -78,7 +78,7 @@ impl<N: Net> Shard<N> {
             Behind::Since(since) => Some(since),
             Behind::Last(_) | Behind::Rest(_) => None,
         };
-        let join = JoinRequest { id: None, presence: false, info: None, since };
+        let join = JoinRequest { id: None, presence: false, info: None, since, by_server: false };
         self.begin_recall(slot, index, behind, join);
     }
 

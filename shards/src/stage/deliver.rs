@@ -71,6 +71,8 @@ impl<N: Net> Shard<N> {
             Deliver::Presence(presence) => self.tell_presence(&presence),
             Deliver::Recalled(recalled) => self.take_recalled(&recalled),
             Deliver::Renumbered { channel, newest } => self.renumber(&channel, newest),
+            Deliver::Enlist(order) => self.enlist(&order),
+            Deliver::Dismiss(order) => self.dismiss(&order),
             Deliver::Instruction(instruction) => self.obey(instruction),
         }
     }
@@ -121,6 +123,8 @@ impl<N: Net> Shard<N> {
                     self.refuse(slot, &Refusal::of(why, channel));
                 }
                 None => {}
+                // The API is told, and the client had asked for nothing.
+                Some(join) if join.by_server => self.count_joining(slot, -1),
                 Some(join) => {
                     self.count_joining(slot, -1);
                     self.tell_outcome(client, join.id.as_ref(), &Outcome::NoChannel(why));

@@ -261,7 +261,12 @@ impl<N: Net> Shard<N> {
     ) {
         let channel = self.rooms.channels.get(index);
         let (name, position) = (&*channel.name, channel.fanned);
-        let joined = Event::Joined { channel: name, position, recovered, id: join.id.as_ref() };
+        let (channel, id) = (name, join.id.as_ref());
+        let joined = if join.by_server {
+            Event::Added { channel, position, recovered }
+        } else {
+            Event::Joined { channel, position, recovered, id }
+        };
         self.clients.tell(slot, &joined);
     }
 }

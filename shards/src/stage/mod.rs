@@ -13,6 +13,7 @@ mod connect;
 mod submit;
 mod relay;
 mod deliver;
+mod enlist;
 mod join;
 mod report;
 mod admit;

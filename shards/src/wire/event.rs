@@ -53,6 +53,16 @@ pub(crate) enum Event<'a> {
         from: u64,
         to: u64,
     },
+    /// The server has put the client into a channel; otherwise as `Joined`.
+    Added {
+        channel: &'a str,
+        position: Position,
+        recovered: Option<bool>,
+    },
+    /// The server has taken the client out of a channel.
+    Removed {
+        channel: &'a str,
+    },
     /// Another client came to a channel or left it.
     Presence {
         joined: bool,

@@ -29,13 +29,14 @@ const EXCEPTIONS: [(&str, &str, &str); 2] = [
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
-const STAGES: [&[&str]; 12] = [
+const STAGES: [&[&str]; 13] = [
     &["accept", "serve", "sweep"],
     &["handshake", "session"],
     &["commands"],
     &["connect"],
     &["submit", "relay"],
     &["deliver"],
+    &["enlist"],
     &["report", "admit", "who", "join"],
     &["permit"],
     &["introduce", "conclude", "fanout", "drain"],

@@ -1,16 +1,26 @@
 //! The shapes in which the API answers: Centrifugo's results, errors and codes.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde::de::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::control::ask::Unanswered;
 
-/// The result of a command, or the fault for which there is none.
-pub(crate) type Answer = Result<Value, Fault>;
+/// The result of a command, or the fault for which there is none. The result is JSON that is
+/// written: what clients have published stands in it byte for byte.
+pub(crate) type Answer = Result<Box<RawValue>, Fault>;
+
+/// Writes a result, or any other part of an answer.
+pub(crate) fn written(part: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(part).expect("names are strings, and numbers are finite")
+}
 
 /// Why a command has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +33,8 @@ pub(crate) enum Fault {
     Malformed(String),
     /// The body is larger than the largest that makes sense.
     TooLarge,
+    /// A client is in as many channels as it may be.
+    LimitExceeded,
     /// The position is not one of the channel as it is now.
     Unrecoverable,
     /// A method of Centrifugo's API that this server does not have, or a feature that is off.
@@ -59,6 +71,7 @@ impl Fault {
             Self::Busy => 100,
             Self::UnknownNamespace => 102,
             Self::Unknown(_) => 104,
+            Self::LimitExceeded => 106,
             Self::Bad(_) | Self::Malformed(_) | Self::TooLarge | Self::Verb(_) => 107,
             Self::NotAvailable(_) => 108,
             Self::Unrecoverable => 112,
@@ -69,6 +82,7 @@ impl Fault {
         match self {
             Self::Busy => "internal server error: the shards are busy, try again".into(),
             Self::Bad(why) | Self::Malformed(why) => format!("bad request: {why}"),
+            Self::LimitExceeded => "limit exceeded: no more channels for one client".into(),
             Self::TooLarge => "bad request: the request is too large".into(),
             Self::NotAvailable(method) => format!("not available: {method}"),
             Self::Unrecoverable => "unrecoverable position".into(),
@@ -89,7 +103,8 @@ impl Fault {
         match (self, mode) {
             (Self::Busy, Mode::Plain) => StatusCode::SERVICE_UNAVAILABLE,
             (Self::Busy, Mode::Transport) => StatusCode::INTERNAL_SERVER_ERROR,
-            (Self::Malformed(_), _) | (Self::Bad(_) | Self::Unrecoverable, Mode::Transport) => {
+            (Self::Malformed(_), _)
+            | (Self::Bad(_) | Self::Unrecoverable | Self::LimitExceeded, Mode::Transport) => {
                 StatusCode::BAD_REQUEST
             }
             (Self::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -99,7 +114,11 @@ impl Fault {
             (Self::Verb(_), _) => StatusCode::METHOD_NOT_ALLOWED,
             (Self::NotAvailable(_), Mode::Transport) => StatusCode::NOT_IMPLEMENTED,
             (
-                Self::Bad(_) | Self::NotAvailable(_) | Self::Unrecoverable | Self::UnknownNamespace,
+                Self::Bad(_)
+                | Self::NotAvailable(_)
+                | Self::Unrecoverable
+                | Self::UnknownNamespace
+                | Self::LimitExceeded,
                 Mode::Plain,
             ) => StatusCode::OK,
         }
@@ -174,7 +193,7 @@ impl Mode {
 
     pub(crate) fn respond(self, answer: Answer) -> Response {
         match answer {
-            Ok(result) => Json(json!({ "result": result })).into_response(),
+            Ok(result) => Json(BTreeMap::from([("result", result)])).into_response(),
             Err(fault) => fault.respond(self),
         }
     }
@@ -223,6 +242,7 @@ mod tests {
             (Fault::Malformed(word()), 107, 400, 400),
             (Fault::TooLarge, 107, 413, 413),
             (Fault::NotAvailable(word()), 108, 200, 501),
+            (Fault::LimitExceeded, 106, 200, 400),
             (Fault::Unrecoverable, 112, 200, 400),
             (Fault::Unknown(word()), 104, 404, 404),
             (Fault::Verb("POST"), 107, 405, 405),

@@ -1,6 +1,7 @@
 //! Several commands in one request: `batch`, and the older form in which all methods share one
 //! address.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -10,12 +11,12 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::answer::{Answer, Fault, read};
+use super::answer::{Answer, Fault, read, written};
 use super::call;
 use crate::control::State;
 
@@ -76,7 +77,7 @@ impl<'de> Deserialize<'de> for Command {
 
 impl Command {
     /// One reply: the result under the method's name, or the error.
-    async fn perform(self, state: &State) -> (Value, bool) {
+    async fn perform(self, state: &State) -> (Box<RawValue>, bool) {
         let answer = match <[_; 1]>::try_from(self.0) {
             Ok([(method, params)]) => {
                 call(state, &method, params.get().as_bytes()).await.map(|result| (method, result))
@@ -84,10 +85,14 @@ impl Command {
             Err(_) => Err(Fault::bad("a command has one method")),
         };
         match answer {
-            Ok((method, result)) => (json!({ method: result }), false),
-            Err(fault) => (json!({ "error": fault.body() }), fault == Fault::Busy),
+            Ok((method, result)) => (written(&BTreeMap::from([(method, result)])), false),
+            Err(fault) => (refused(&fault), fault == Fault::Busy),
         }
     }
+}
+
+fn refused(fault: &Fault) -> Box<RawValue> {
+    written(&json!({ "error": fault.body() }))
 }
 
 /// Performs commands in their order, or in any with `parallel`; the replies are in their order.
@@ -103,16 +108,16 @@ pub(super) async fn batch(state: &State, params: &[u8]) -> Answer {
         Some(true) => in_parallel(state, commands).await,
         _ => in_order(state, commands).await,
     };
-    Ok(json!({ "replies": replies }))
+    Ok(written(&BTreeMap::from([("replies", replies)])))
 }
 
-async fn in_order(state: &State, commands: Vec<Command>) -> Vec<Value> {
+async fn in_order(state: &State, commands: Vec<Command>) -> Vec<Box<RawValue>> {
     let mut replies = Vec::with_capacity(commands.len());
     let mut busy = false;
     for command in commands {
         if busy {
             // Once is patience enough: each command's wait would add to the last one's.
-            replies.push(json!({ "error": Fault::Busy.body() }));
+            replies.push(refused(&Fault::Busy));
             continue;
         }
         let (reply, was_busy) = command.perform(state).await;
@@ -122,8 +127,8 @@ async fn in_order(state: &State, commands: Vec<Command>) -> Vec<Value> {
     replies
 }
 
-async fn in_parallel(state: &State, commands: Vec<Command>) -> Vec<Value> {
-    let mut replies = vec![Value::Null; commands.len()];
+async fn in_parallel(state: &State, commands: Vec<Command>) -> Vec<Box<RawValue>> {
+    let mut replies = vec![RawValue::NULL.to_owned(); commands.len()];
     let room = Arc::new(Semaphore::new(PARALLEL_MAX));
     let mut tasks = JoinSet::new();
     for (place, command) in commands.into_iter().enumerate() {
@@ -203,15 +208,16 @@ async fn replies(state: &State, body: &[u8]) -> Result<String, Fault> {
         } else {
             call(state, &method.method(), params.as_bytes()).await
         };
-        busy |= answer == Err(Fault::Busy);
+        busy |= matches!(answer, Err(Fault::Busy));
         let mut reply = match answer {
-            Ok(result) => json!({ "result": result }),
-            Err(fault) => json!({ "error": fault.body() }),
+            Ok(result) => BTreeMap::from([("result", result)]),
+            Err(fault) => BTreeMap::from([("error", written(&fault.body()))]),
         };
         if let Some(id) = id.filter(|id| *id > 0) {
-            reply["id"] = id.into();
+            reply.insert("id", written(&id));
         }
-        lines.push(reply.to_string());
+        // A line end in what was published stands between two tokens, where a space is as good.
+        lines.push(written(&reply).get().replace(['\n', '\r'], " "));
     }
     Ok(lines.join("\n"))
 }

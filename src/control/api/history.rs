@@ -3,10 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use stentor_shards::{HistoryFault, HistoryPage, Kept, KeptBody, Position, Reading, Since};
 
-use super::answer::{Answer, Fault, read};
+use super::answer::{Answer, Fault, read, written};
 use crate::control::State;
 use crate::control::ask::ask_one;
 
@@ -38,6 +40,28 @@ struct Heard {
     epoch: String,
 }
 
+/// What was found.
+#[derive(Serialize)]
+struct Found {
+    epoch: String,
+    offset: u64,
+    publications: Vec<Publication>,
+}
+
+/// A publication that is kept. Its data are as they were published, byte for byte.
+#[derive(Serialize)]
+struct Publication {
+    data: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b64data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<Value>,
+    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Value>,
+    time: u64,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Removed {
@@ -66,9 +90,8 @@ pub(super) async fn history(state: &State, params: &[u8]) -> Answer {
         }
         if !page.more || publications.len() >= wanted || bytes > ANSWER_BYTES_MAX {
             let Position { epoch, offset } = page.newest;
-            return Ok(json!({
-                "publications": publications, "epoch": epoch.to_string(), "offset": offset,
-            }));
+            let epoch = epoch.to_string();
+            return Ok(written(&Found { epoch, offset, publications }));
         }
     }
 }
@@ -98,30 +121,21 @@ fn body_bytes(kept: Kept<'_>) -> usize {
     }
 }
 
-fn publication(kept: Kept<'_>) -> Value {
-    let mut entry = Map::new();
-    entry.insert("offset".into(), kept.offset().into());
-    match kept.body() {
-        KeptBody::Text(text) => entry.insert("data".into(), text.into()),
+fn publication(kept: Kept<'_>) -> Publication {
+    let (data, b64data) = match kept.body() {
+        KeptBody::Text(text) => (written(&text), None),
         KeptBody::Json(json) => {
-            let data = serde_json::from_str(json).unwrap_or_else(|_| Value::from(json));
-            entry.insert("data".into(), data)
+            let data = RawValue::from_string(json.to_owned());
+            (data.unwrap_or_else(|_| written(&json)), None)
         }
-        KeptBody::Binary(bytes) => {
-            // Libraries insist on data.
-            entry.insert("data".into(), Value::Null);
-            entry.insert("b64data".into(), STANDARD.encode(bytes).into())
-        }
+        // Libraries insist on data.
+        KeptBody::Binary(bytes) => (RawValue::NULL.to_owned(), Some(STANDARD.encode(bytes))),
     };
-    if let Some((client, user)) = kept.from() {
-        let info = json!({ "client": client, "user": user.unwrap_or_default() });
-        entry.insert("info".into(), info);
-    }
-    if let Some(tags) = kept.tags().and_then(|tags| serde_json::from_str(tags).ok()) {
-        entry.insert("tags".into(), tags);
-    }
-    entry.insert("time".into(), kept.time_ms().into());
-    Value::Object(entry)
+    let info = kept
+        .from()
+        .map(|(client, user)| json!({ "client": client, "user": user.unwrap_or_default() }));
+    let tags = kept.tags().and_then(|tags| serde_json::from_str(tags).ok());
+    Publication { data, b64data, info, offset: kept.offset(), tags, time: kept.time_ms() }
 }
 
 /// Forgets what a channel has kept. Its offsets go on.
@@ -129,5 +143,5 @@ pub(super) async fn history_remove(state: &State, params: &[u8]) -> Answer {
     let Removed { channel } = read(params)?;
     let removed = ask_one(|| state.shards.remove_history(&channel)).await;
     removed.map_err(|why| Fault::about("channel", why))?;
-    Ok(json!({}))
+    Ok(written(&json!({})))
 }

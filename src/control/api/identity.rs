@@ -5,7 +5,7 @@ use serde_json::json;
 use stentor_shards::{Revocation, Target, unix_ms};
 
 use super::State;
-use super::answer::{Answer, Fault, read};
+use super::answer::{Answer, Fault, read, written};
 use crate::control::ask::{ask, ask_one};
 
 /// The most bytes of a name or id in a revocation. Each is remembered.
@@ -104,7 +104,7 @@ pub(super) async fn disconnect(state: &State, params: &[u8]) -> Answer {
         _ => ask_one(|| state.shards.disconnect(&target)).await,
     };
     let clients: u64 = clients.map_err(|why| Fault::about(parameter(&target), why))?;
-    Ok(json!({ "clients": clients }))
+    Ok(written(&json!({ "clients": clients })))
 }
 
 pub(super) async fn refresh(state: &State, params: &[u8]) -> Answer {
@@ -120,7 +120,7 @@ pub(super) async fn refresh(state: &State, params: &[u8]) -> Answer {
         ask(|| state.shards.set_end(&target, end)).await
     };
     let counts = counts.map_err(|why| Fault::about(parameter(&target), why))?;
-    Ok(json!({ "clients": counts.iter().sum::<u64>() }))
+    Ok(written(&json!({ "clients": counts.iter().sum::<u64>() })))
 }
 
 fn revocation(asked: Revoke, now_s: u64) -> Result<Revocation, Fault> {
@@ -144,7 +144,7 @@ fn revocation(asked: Revoke, now_s: u64) -> Result<Revocation, Fault> {
 pub(super) async fn revoke(state: &State, params: &[u8]) -> Answer {
     let revocation = revocation(read(params)?, unix_ms() / 1000)?;
     let counts = ask(|| state.shards.revoke(&revocation)).await?;
-    Ok(json!({ "clients": counts.iter().sum::<u64>() }))
+    Ok(written(&json!({ "clients": counts.iter().sum::<u64>() })))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stentor_shards::{Answers, Here, Member, NoChannel, Untaken};
 
-use super::answer::{Answer, Fault, read};
+use super::answer::{Answer, Fault, read, written};
 use super::mark_truncated;
 use crate::control::State;
 use crate::control::ask::ask;
@@ -27,7 +27,7 @@ pub(super) async fn presence(state: &State, params: &[u8]) -> Answer {
     let members = here.members.iter().map(|member| (member.client(), entry(member)));
     let mut answer = json!({ "presence": members.collect::<Map<_, _>>() });
     mark_truncated(&mut answer, here.more);
-    Ok(answer)
+    Ok(written(&answer))
 }
 
 /// The numbers of clients and users in a channel.
@@ -37,7 +37,7 @@ pub(super) async fn presence_stats(state: &State, params: &[u8]) -> Answer {
     let here = Here::sum(parts, 0, 0);
     let mut answer = json!({ "num_clients": here.clients, "num_users": here.count_users() });
     mark_truncated(&mut answer, here.more);
-    Ok(answer)
+    Ok(written(&answer))
 }
 
 async fn parts(

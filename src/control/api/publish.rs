@@ -10,7 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use stentor_shards::{Body, Details, NoChannel, Position, Version};
 
-use super::answer::{Answer, Fault, read};
+use super::answer::{Answer, Fault, read, written};
 use super::once::{KEY_BYTES_MAX, Published};
 use crate::control::State;
 use crate::control::ask::{Unanswered, ask_one, ask_until_answered};
@@ -143,7 +143,7 @@ async fn publish_to(
         }
     };
     let position = published.map_err(|why| Fault::about("channel", why))?;
-    Ok(json!({ "offset": position.offset, "epoch": position.epoch.to_string() }))
+    Ok(written(&json!({ "offset": position.offset, "epoch": position.epoch.to_string() })))
 }
 
 fn placed(answer: Result<Result<Position, NoChannel>, Unanswered>) -> Published<Position> {
@@ -180,13 +180,13 @@ pub(crate) async fn broadcast(state: &State, params: &[u8]) -> Answer {
         } else {
             publish_to(state, channel, &body, details.as_ref(), key).await
         };
-        busy |= published == Err(Fault::Busy);
+        busy |= matches!(published, Err(Fault::Busy));
         responses.push(match published {
             Ok(position) => json!({ "result": position }),
             Err(fault) => json!({ "error": fault.body() }),
         });
     }
-    Ok(json!({ "responses": responses }))
+    Ok(written(&json!({ "responses": responses })))
 }
 
 pub(crate) async fn direct(state: &State, params: &[u8]) -> Answer {
@@ -195,7 +195,7 @@ pub(crate) async fn direct(state: &State, params: &[u8]) -> Answer {
     let sent = ask_one(|| state.shards.direct(&asked.user, body.clone())).await;
     match sent.map_err(|why| Fault::about("user", why))? {
         0 => Err(Fault::bad("unknown user")),
-        clients => Ok(json!({ "clients": clients })),
+        clients => Ok(written(&json!({ "clients": clients }))),
     }
 }
 

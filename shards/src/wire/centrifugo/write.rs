@@ -16,6 +16,9 @@ const VERSION: &str = concat!("stentor ", env!("CARGO_PKG_VERSION"));
 /// The unsubscribe code with which a client subscribes again, without what it knew.
 const INSUFFICIENT_STATE: (u16, &str) = (2500, "insufficient state");
 
+/// The unsubscribe code with which a client stays away.
+const BY_SERVER: (u16, &str) = (2000, "server unsubscribe");
+
 /// Appends an event as one frame, if this protocol has a message for it.
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
@@ -29,6 +32,10 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
             framed(out, |out| put_joined(out, channel, (position, recovered), id));
         }
         Event::Left { channel, id } => framed(out, |out| put_left(out, channel, id)),
+        Event::Added { channel, position, recovered } => {
+            framed(out, |out| put_joined(out, channel, (position, recovered), None));
+        }
+        Event::Removed { channel } => framed(out, |out| put_unsubscribed(out, channel, BY_SERVER)),
         Event::Presence { joined, channel, client, user } => {
             framed(out, |out| put_presence(out, joined, channel, (client, user)));
         }
@@ -122,7 +129,10 @@ fn put_left(out: &mut BytesMut, channel: &str, id: Option<&RequestId>) {
     if let Some(id) = id {
         return put_result(out, id, "unsubscribe", "{}");
     }
-    let (code, reason) = INSUFFICIENT_STATE;
+    put_unsubscribed(out, channel, INSUFFICIENT_STATE);
+}
+
+fn put_unsubscribed(out: &mut BytesMut, channel: &str, (code, reason): (u16, &str)) {
     put_push(out, channel, "unsubscribe");
     put(out, format!("{{\"code\":{code},\"reason\":\"{reason}\"}}}}}}"));
 }

@@ -17,11 +17,14 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
             let id = id.map_or(&b""[..], |id| id.0.as_bytes());
             put(out, b'r', "", Some(refusal.index() as u64), id);
         }
-        Event::Joined { channel, position, recovered, .. } => {
+        Event::Joined { channel, position, recovered, .. }
+        | Event::Added { channel, position, recovered } => {
             let recovered = recovered.map_or(&b""[..], |yes| if yes { b"1" } else { b"0" });
             put(out, b'j', channel, Some(position.offset), recovered);
         }
-        Event::Left { channel, .. } => put(out, b'l', channel, None, b""),
+        Event::Left { channel, .. } | Event::Removed { channel } => {
+            put(out, b'l', channel, None, b"");
+        }
         Event::Gap { channel, from, to } => {
             put(out, b'g', channel, Some(from), &to.to_be_bytes());
         }

@@ -18,6 +18,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Joined { .. }
         | Event::Left { .. }
         | Event::Gap { .. }
+        | Event::Added { .. }
+        | Event::Removed { .. }
         | Event::Presence { .. }
         | Event::Here { .. }
         | Event::Members { .. }

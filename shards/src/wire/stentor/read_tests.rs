@@ -244,6 +244,16 @@ fn answers_read_back() {
         serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "epoch": "000000ff",
             "id": 1})
     );
+    let added = Event::Added { channel: "x", position, recovered: Some(true) };
+    assert_eq!(
+        written(|out| write(out, &added)),
+        serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "epoch": "000000ff",
+            "recovered": true, "reason": "server"})
+    );
+    assert_eq!(
+        written(|out| write(out, &Event::Removed { channel: "x" })),
+        serde_json::json!({"type": "left", "channel": "x", "reason": "server"})
+    );
 }
 
 proptest! {

@@ -25,7 +25,17 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => put_welcome(out, welcome),
         Event::Joined { channel, position, recovered, id } => {
-            put_joined(out, (channel, position), recovered, id);
+            put_joined(out, (channel, position), recovered);
+            put_end(out, id);
+        }
+        Event::Added { channel, position, recovered } => {
+            put_joined(out, (channel, position), recovered);
+            put_by_server(out);
+        }
+        Event::Removed { channel } => {
+            put(out, "{\"type\":\"left\",\"channel\":");
+            put_str(out, channel);
+            put_by_server(out);
         }
         Event::Left { channel, id } => {
             put(out, "{\"type\":\"left\",\"channel\":");
@@ -49,13 +59,7 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_display(out, clients);
             put_end(out, Some(id));
         }
-        Event::Error { code, text, id } => {
-            put(out, "{\"type\":\"error\",\"code\":\"");
-            put(out, name_of(code));
-            put(out, "\",\"text\":");
-            put_str(out, text);
-            put_end(out, id);
-        }
+        Event::Error { code, text, id } => put_error(out, code, text, id),
         Event::Expiring { left_s } => {
             put(out, "{\"type\":\"expiring\",\"in\":");
             put_display(out, left_s);
@@ -73,9 +77,17 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put(out, "{\"type\":\"pong\"");
             put_end(out, id);
         }
-        Event::Refused { .. } => debug_assert!(false, "its clients come with their requests"),
-        Event::Heartbeat | Event::Ping => debug_assert!(false, "these are no JSON"),
+        // Its clients come with their requests, and the other two are no JSON.
+        Event::Refused { .. } | Event::Heartbeat | Event::Ping => debug_assert!(false, "{event:?}"),
     }
+}
+
+fn put_error(out: &mut BytesMut, code: ErrorCode, text: &str, id: Option<&RequestId>) {
+    put(out, "{\"type\":\"error\",\"code\":\"");
+    put(out, name_of(code));
+    put(out, "\",\"text\":");
+    put_str(out, text);
+    put_end(out, id);
 }
 
 /// The `code` of an `error`.
@@ -205,12 +217,7 @@ fn put_message(out: &mut BytesMut, publication: &Publication) {
     }
 }
 
-fn put_joined(
-    out: &mut BytesMut,
-    (channel, position): (&str, Position),
-    recovered: Option<bool>,
-    id: Option<&RequestId>,
-) {
+fn put_joined(out: &mut BytesMut, (channel, position): (&str, Position), recovered: Option<bool>) {
     put(out, "{\"type\":\"joined\",\"channel\":");
     put_str(out, channel);
     put_position(out, position);
@@ -218,7 +225,10 @@ fn put_joined(
         put(out, ",\"recovered\":");
         put_display(out, recovered);
     }
-    put_end(out, id);
+}
+
+fn put_by_server(out: &mut BytesMut) {
+    put(out, ",\"reason\":\"server\"}");
 }
 
 fn put_gap(out: &mut BytesMut, channel: &str, (from, to): (u64, u64)) {

@@ -1,0 +1,24 @@
+//! How far a client is on its way into a channel, for those who put it there from outside.
+
+use super::channel::NoChannel;
+use super::id::ClientId;
+
+/// The place of each client that was asked for, or the reason for which there is no such channel.
+pub type Seatings = Result<Vec<(ClientId, Seating)>, NoChannel>;
+
+/// The place of a client in a channel, or the reason for which it has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seating {
+    /// It is a member.
+    Member,
+    /// It waits for the channel's home, and will be a member.
+    UnderWay,
+    /// It is not a member, and not on its way.
+    Outside,
+    /// It is in as many channels as a client may be.
+    Full,
+    /// It is not here any more, or not open yet.
+    Gone,
+    /// There is no room for the channel.
+    NoRoom,
+}
