@@ -138,6 +138,21 @@ pub(crate) struct Layered {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Settings {
+    /// The key of the API, read from its file if it has one.
+    ///
+    /// # Errors
+    /// The file cannot be read, with the name of its setting.
+    pub(crate) fn read_api_key(&self) -> Result<Option<String>, String> {
+        match &self.api_key_file {
+            None => Ok(self.api_key.clone()),
+            Some(path) => {
+                secret::read(path).map(Some).map_err(|why| format!("api-key-file: {why}"))
+            }
+        }
+    }
+}
+
 impl Layered {
     /// Builds the settings from all layers.
     ///
@@ -178,12 +193,10 @@ impl Layered {
     fn read_secrets(&mut self) -> Result<(), Invalid> {
         self.warnings.extend(self.settings.tokens.complete().map_err(Invalid)?);
         self.settings.shards.user_from = self.settings.tokens.user_from().map_err(Invalid)?;
-        let Some(path) = &self.settings.api_key_file else { return Ok(()) };
-        if self.settings.api_key.is_some() {
+        if self.settings.api_key_file.is_some() && self.settings.api_key.is_some() {
             return Err(Invalid("api-key and api-key-file are both set: leave one out".into()));
         }
-        let key = secret::read(path).map_err(|why| Invalid(format!("api-key-file: {why}")))?;
-        self.settings.api_key = Some(key);
+        self.settings.api_key = self.settings.read_api_key().map_err(Invalid)?;
         Ok(())
     }
 

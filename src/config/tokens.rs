@@ -105,6 +105,20 @@ impl Tokens {
         Ok(keys)
     }
 
+    /// Reads the secret's file again. The files of public keys and key sets are read whenever keys
+    /// are asked for.
+    ///
+    /// # Errors
+    /// The file cannot be read, with the name of its setting.
+    pub(crate) fn read_again(&self) -> Result<Self, String> {
+        let mut again = self.clone();
+        if again.hmac_secret_file.is_some() {
+            again.hmac_secret = None;
+        }
+        again.complete()?;
+        Ok(again)
+    }
+
     /// Reads the secret's file, checks all keys, and returns an oddity that is no reason to stop.
     pub(super) fn complete(&mut self) -> Result<Option<String>, String> {
         if let Some(path) = &self.hmac_secret_file {

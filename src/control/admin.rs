@@ -126,7 +126,7 @@ async fn answer_in_time(request: Request, next: Next) -> Response {
 /// otherwise publish for any page that it shows: such a request needs no leave from us.
 async fn refuse_other_pages(Has(state): Has<State>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let open = state.settings.api_key.is_none();
+    let open = state.settings.api_key.borrow().is_none();
     if is_of_other_page(headers) || (open && !is_named_as_local(headers)) {
         let body = "{\"error\":{\"code\":103,\"message\":\"permission denied: another origin\"}}\n";
         let json = [(header::CONTENT_TYPE, "application/json")];
@@ -192,9 +192,11 @@ async fn nothing_here(asked: Uri) -> Fault {
 
 /// Lets a request to the API pass if it has the key, or none is set.
 async fn check_key(Has(state): Has<State>, request: Request, next: Next) -> Response {
-    if let Some(key) = &state.settings.api_key
-        && !shows(request.headers(), key)
-    {
+    let is_refused = {
+        let key = state.settings.api_key.borrow();
+        key.as_ref().is_some_and(|key| !shows(request.headers(), key))
+    };
+    if is_refused {
         let body = "{\"error\":{\"code\":101,\"message\":\"unauthorized\"}}\n";
         let json = [
             (header::CONTENT_TYPE, "application/json"),

@@ -9,7 +9,7 @@ use hyper::Uri;
 use stentor_auth::{AskForKeys, Key, Verifier, read_jwks};
 use stentor_shards::proof::Prover;
 use stentor_shards::{Handle, Untaken, unix_ms};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::fetch::fetch;
@@ -34,8 +34,15 @@ pub(crate) struct Counts {
 /// The settings of tokens, and what shards and control thread tell each other about the key set.
 #[derive(Debug, Clone)]
 pub(crate) struct Keyring {
-    tokens: Arc<Tokens>,
+    held: Arc<Mutex<Held>>,
     news: Arc<News>,
+}
+
+/// The keys in force: those of the settings and their files, and those that were fetched.
+#[derive(Debug)]
+struct Held {
+    tokens: Tokens,
+    fetched: Vec<Key>,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +73,8 @@ impl News {
 
 impl Keyring {
     pub(crate) fn new(tokens: &Tokens) -> Self {
-        Self { tokens: Arc::new(tokens.clone()), news: Arc::default() }
+        let held = Held { tokens: tokens.clone(), fetched: Vec::new() };
+        Self { held: Arc::new(Mutex::new(held)), news: Arc::default() }
     }
 
     /// The verifier before anything is fetched; `None` if nothing verifies tokens.
@@ -74,19 +82,20 @@ impl Keyring {
     /// # Errors
     /// A key cannot be read.
     pub(crate) fn prover(&self) -> Result<Option<Arc<dyn Prover>>, String> {
-        if !self.tokens.has_keys() {
+        let held = self.held.try_lock().expect("nothing else runs before the shards do");
+        if !held.tokens.has_keys() {
             return Ok(None);
         }
-        self.prover_with(Vec::new()).map(Some)
+        self.prover_of(&held).map(Some)
     }
 
-    fn prover_with(&self, fetched: Vec<Key>) -> Result<Arc<dyn Prover>, String> {
-        let mut keys = self.tokens.keys()?;
-        keys.extend(fetched);
+    fn prover_of(&self, held: &Held) -> Result<Arc<dyn Prover>, String> {
+        let mut keys = held.tokens.keys()?;
+        keys.extend(held.fetched.iter().cloned());
         let news = Arc::clone(&self.news);
         let ask: AskForKeys = Arc::new(move |now_s| news.ask(now_s));
-        let ask = matches!(self.tokens.jwks, Some(Jwks::Url(_))).then_some(ask);
-        Ok(Arc::new(Verifier::new(keys, self.tokens.expected(), ask)?))
+        let ask = matches!(held.tokens.jwks, Some(Jwks::Url(_))).then_some(ask);
+        Ok(Arc::new(Verifier::new(keys, held.tokens.expected(), ask)?))
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -96,7 +105,7 @@ impl Keyring {
 
     /// Fetches the key set, now and from time to time, for as long as it is polled.
     pub(crate) async fn keep(self, shards: Handle) {
-        let Some(Jwks::Url(uri)) = self.tokens.jwks.clone() else {
+        let Some(Jwks::Url(uri)) = self.held.lock().await.tokens.jwks.clone() else {
             return std::future::pending().await;
         };
         loop {
@@ -124,11 +133,34 @@ impl Keyring {
         let set = fetch(uri).await?;
         let keys = read_jwks(&set, false)?;
         let count = keys.len();
-        let prover = self.prover_with(keys)?;
-        while let Err(Untaken::Busy) = shards.set_prover(&prover) {
-            sleep(Duration::from_millis(1)).await;
-        }
+        let mut held = self.held.lock().await;
+        let newer = Held { tokens: held.tokens.clone(), fetched: keys };
+        put_in_force(shards, &self.prover_of(&newer)?).await;
+        *held = newer;
         self.news.fetched_s.store(unix_ms() / 1000, Ordering::Relaxed);
         Ok(count)
+    }
+
+    /// Puts keys in force that were read again, with those that were fetched. A set behind a URL
+    /// is fetched again as well, soon.
+    ///
+    /// # Errors
+    /// A key cannot be read: the old ones stay.
+    pub(super) async fn replace(&self, tokens: Tokens, shards: &Handle) -> Result<(), String> {
+        if !tokens.has_keys() {
+            return Ok(());
+        }
+        let mut held = self.held.lock().await;
+        let newer = Held { tokens, fetched: held.fetched.clone() };
+        put_in_force(shards, &self.prover_of(&newer)?).await;
+        *held = newer;
+        self.news.bell.notify_one();
+        Ok(())
+    }
+}
+
+async fn put_in_force(shards: &Handle, prover: &Arc<dyn Prover>) {
+    while let Err(Untaken::Busy) = shards.set_prover(prover) {
+        sleep(Duration::from_millis(1)).await;
     }
 }

@@ -37,7 +37,8 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     admin: Option<SocketAddr>,
-    api_key: Option<String>,
+    /// The key in force; a reload may put another one there.
+    api_key: watch::Sender<Option<String>>,
     /// Whether clients come through a Unix socket.
     is_unix: bool,
     message_bytes: usize,
@@ -49,7 +50,7 @@ impl Settings {
     pub(crate) fn of(settings: &crate::config::Settings) -> Self {
         Self {
             admin: settings.admin,
-            api_key: settings.api_key.clone(),
+            api_key: watch::Sender::new(settings.api_key.clone()),
             is_unix: settings.unix.is_some(),
             message_bytes: settings.shards.message_bytes,
             path_prefix: Arc::clone(&settings.shards.path_prefix),
@@ -157,7 +158,7 @@ pub(crate) fn start(
             let public = visitors::receive(inbox, state.clone());
             let keys = state.settings.keyring.clone().keep(state.shards.clone());
             let private = admin::serve(listener, is_over, state.clone());
-            let again = reload::serve(requests, reloads, origin, state.shards);
+            let again = reload::serve(requests, reloads, origin, state);
             tokio::spawn(again);
             let served = async { tokio::join!(public, private) };
             let served = async {

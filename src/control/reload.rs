@@ -1,15 +1,17 @@
-//! Reload: the settings are read again, for SIGHUP or for the API, and the rules of channels that
-//! they hold are put in force. All else is read at start.
+//! Reload: the settings are read again, for SIGHUP or for the API. The rules of channels and the
+//! files of keys that they name are put in force; all else is read at start.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stentor_shards::{Handle, Rules};
+use stentor_shards::Rules;
 use tokio::sync::{mpsc, oneshot};
 
+use super::State;
 use super::ask::ask;
+use crate::config::tokens::Tokens;
 use crate::config::{self, Layered};
 use crate::exit::harmless_line;
 
@@ -82,15 +84,17 @@ pub(super) async fn serve(
     mut requests: mpsc::Receiver<Request>,
     reloads: Reloads,
     origin: Origin,
-    shards: Handle,
+    state: State,
 ) {
     let origin = Arc::new(origin);
     while let Some(request) = requests.recv().await {
-        let outcome = reload(&origin, &shards).await;
+        let outcome = reload(&origin, &state).await;
         reloads.count(&outcome);
         match &outcome {
-            Ok(namespaces) => tracing::info!(namespaces, "rules of channels were read again"),
-            Err(why) => tracing::error!("reload failed, the rules stay as they were: {why}"),
+            Ok(namespaces) => {
+                tracing::info!(namespaces, "rules of channels and files of keys were read again")
+            }
+            Err(why) => tracing::error!("reload failed, rules and keys stay as they were: {why}"),
         }
         if let Some(asker) = request {
             let _ = asker.send(outcome);
@@ -98,26 +102,39 @@ pub(super) async fn serve(
     }
 }
 
-async fn reload(origin: &Arc<Origin>, shards: &Handle) -> Outcome {
+async fn reload(origin: &Arc<Origin>, state: &State) -> Outcome {
     let read = {
         let origin = Arc::clone(origin);
         // Reading a file may take its time, and so may looking up a name in it.
         tokio::task::spawn_blocking(move || origin.read_again())
     };
-    let (rules, warnings) = read.await.map_err(|_| "the reading failed".to_owned())??;
+    let Again { rules, tokens, api_key, warnings } =
+        read.await.map_err(|_| "the reading failed".to_owned())??;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let namespaces = rules.namespaces().len();
-    let answers = ask(|| shards.set_rules(&rules)).await;
+    // All that can be wrong with keys is found before anything is in force.
+    state.settings.keyring.replace(tokens, &state.shards).await?;
+    state.settings.api_key.send_replace(api_key);
+    let answers = ask(|| state.shards.set_rules(&rules)).await;
     answers
         .map_err(|_| "the shards are busy: some may have the new rules, ask again".to_owned())?;
     Ok(namespaces)
 }
 
+/// All that a reload puts in force.
+struct Again {
+    rules: Arc<Rules>,
+    tokens: Tokens,
+    api_key: Option<String>,
+    /// What is to be said about the rest.
+    warnings: Vec<String>,
+}
+
 impl Origin {
-    /// Reads all settings again. Returns the rules, and what is to be said about the rest.
-    fn read_again(&self) -> Result<(Arc<Rules>, Vec<String>), String> {
+    /// Reads all settings again, and the files of keys that were named at start.
+    fn read_again(&self) -> Result<Again, String> {
         let layered = Layered::load(self.file.as_deref(), std::env::vars_os(), &self.flags)
             .map_err(|invalid| harmless_line(&invalid.to_string()))?;
         let rules = Arc::clone(&layered.settings.shards.rules);
@@ -137,7 +154,9 @@ impl Origin {
         if !changed.is_empty() {
             warnings.push(format!("read at start only, and not changed by a reload: {changed}"));
         }
-        Ok((rules, warnings))
+        let tokens = self.settings.tokens.read_again().map_err(|why| harmless_line(&why))?;
+        let api_key = self.settings.read_api_key().map_err(|why| harmless_line(&why))?;
+        Ok(Again { rules, tokens, api_key, warnings })
     }
 }
 
@@ -159,11 +178,11 @@ mod tests {
         let file = folder.path().join("stentor.toml");
         fs::write(&file, "listen = '127.0.0.1:9001'\nhistory = 5\n").unwrap();
         let origin = origin(file.clone());
-        let (rules, warnings) = origin.read_again().unwrap();
+        let Again { rules, warnings, .. } = origin.read_again().unwrap();
         assert_eq!((rules.default_rules().history.size, warnings.len()), (5, 0));
 
         fs::write(&file, "shards = 2\nhistory = 6\n[[namespace]]\nname = 'chat'\n").unwrap();
-        let (rules, warnings) = origin.read_again().unwrap();
+        let Again { rules, warnings, .. } = origin.read_again().unwrap();
         assert_eq!((rules.default_rules().history.size, rules.namespaces().len()), (6, 1));
         assert_eq!(warnings, ["read at start only, and not changed by a reload: shards"]);
     }
@@ -180,10 +199,10 @@ mod tests {
             ("= 5", "stentor.toml:1:1: "),
         ] {
             fs::write(&file, text).unwrap();
-            let why = origin.read_again().unwrap_err();
+            let why = origin.read_again().err().unwrap();
             assert!(why.contains(part) && !why.contains('\n'), "{why}");
         }
         fs::remove_file(&file).unwrap();
-        assert!(origin.read_again().unwrap_err().contains("No such file"));
+        assert!(origin.read_again().err().unwrap().contains("No such file"));
     }
 }

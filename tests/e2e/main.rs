@@ -32,6 +32,7 @@ mod presence;
 mod proxies;
 mod publishing;
 mod real_clients;
+mod rekey;
 mod rules;
 mod scripts;
 mod slow;
