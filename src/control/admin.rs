@@ -18,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::api::answer::Fault;
-use super::{State, api, ask, metrics, pages, stats};
+use super::{State, api, ask, metrics, openapi, pages, stats};
 
 /// The bytes by which an API request may be larger than the message in it.
 const ENVELOPE_BYTES: usize = 64 << 10;
@@ -59,6 +59,7 @@ pub(crate) async fn serve(
         .layer(limit);
     let router = pages::health(Router::new())
         .route("/metrics", get(metrics::scrape))
+        .route("/api/openapi.json", get(openapi::description).fallback(only_get))
         .nest("/api", api)
         .layer(from_fn(answer_in_time))
         .with_state(state);

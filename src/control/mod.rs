@@ -7,6 +7,7 @@ pub(crate) mod fetch;
 mod keyring;
 mod metrics;
 mod numbers;
+mod openapi;
 mod pages;
 mod process;
 pub(crate) mod reload;

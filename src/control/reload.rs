@@ -92,7 +92,7 @@ pub(super) async fn serve(
         reloads.count(&outcome);
         match &outcome {
             Ok(namespaces) => {
-                tracing::info!(namespaces, "rules of channels and files of keys were read again")
+                tracing::info!(namespaces, "rules of channels and files of keys were read again");
             }
             Err(why) => tracing::error!("reload failed, rules and keys stay as they were: {why}"),
         }

@@ -93,6 +93,16 @@ fn real_clients_cent() {
 }
 
 #[test]
+fn real_clients_of_the_api_get_what_its_description_says() {
+    let flags = ["--on-duplicate-user", "allow"];
+    let server = Server::start(&[&KEPT[..], &flags].concat());
+    let _client = crate::client::Client::json(server.address, "/ws?channel=room&user=ana");
+    let mut command = python("openapi_check.py");
+    command.arg(format!("http://{}", server.admin));
+    run(command);
+}
+
+#[test]
 fn browser_two_tabs_chat_and_come_back_after_a_restart() {
     let server = Server::start(&["--drain-spread", "0"]);
     let (address, pid) = (server.address, server.pid());
