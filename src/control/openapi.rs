@@ -1,4 +1,4 @@
-//! The description of the API in OpenAPI 3.1, as it is served. It holds no secret, so that tools
+//! The description of the API in `OpenAPI` 3.1, as it is served. It holds no secret, so that tools
 //! read it without the key.
 
 use axum::http::header;
