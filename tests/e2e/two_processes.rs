@@ -211,3 +211,73 @@ fn a_newer_process_that_dies_leaves_the_older_one_to_number_by_itself() {
         assert_eq!((heard[0].0 + 1, heard[1].0 + 1), (heard[1].0, heard[2].0));
     }
 }
+
+#[test]
+fn direct_messages_reach_the_clients_of_both_processes() {
+    let flags = flags("20s", &["--on-duplicate-user", "allow"]);
+    let older = Server::start(&flags);
+    let user = |to, user: &str| Client::json(to, &format!("/ws?user={user}")).0;
+    let (mut ana, mut cid) = (user(older.address, "ana"), user(older.address, "cid"));
+    let newer = Server::start_beside(&older, &flags);
+    let (mut other_ana, mut bob) = (user(newer.address, "ana"), user(newer.address, "bob"));
+    let direct = |client: &mut Client, to: &str| {
+        let request = json!({ "type": "direct", "user": to, "id": 7, "body": to });
+        client.send(&request.to_string());
+        client.next_json()
+    };
+    assert_eq!(direct(&mut bob, "ana")["clients"], 2);
+    assert_eq!(direct(&mut cid, "ana")["clients"], 2);
+    for client in [&mut ana, &mut other_ana] {
+        let told = [client.next_json(), client.next_json()];
+        assert!(told.iter().all(|one| one["direct"] == true && one["body"] == "ana"), "{told:?}");
+    }
+    assert_eq!(direct(&mut ana, "bob")["clients"], 1);
+    assert_eq!(bob.next_json()["body"], "bob");
+    assert_eq!(direct(&mut ana, "nobody")["code"], "unknown_user");
+    assert_eq!(direct(&mut bob, "nobody")["code"], "unknown_user");
+}
+
+/// Stops a process, and waits until all of it stands still.
+fn stop(server: &Server) {
+    server.signal("STOP");
+    let tasks = format!("/proc/{}/task", server.pid());
+    eventually("every thread is stopped", || {
+        let mut tasks = std::fs::read_dir(&tasks).unwrap().flatten();
+        tasks.all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
+    });
+}
+
+/// A stopped process is given up within some seconds, whichever of the two it is.
+#[test]
+fn neither_process_waits_for_ever_for_one_that_is_stopped() {
+    let older = Server::start(&flags("60s", &[]));
+    let mut here = Client::json(older.address, "/ws?channel=room").0;
+    let mut newer = Server::start_beside(&older, &flags("60s", &[]));
+    let mut there = Client::json(newer.address, "/ws?channel=room").0;
+    here.send(r#"{"type":"publish","body":1}"#);
+    assert_eq!([here.next_json()["body"].clone(), there.next_json()["body"].clone()], [1, 1]);
+    stop(&newer);
+    here.send(r#"{"type":"publish","body":2}"#);
+    let told = here.next_json();
+    assert_eq!(told["body"], 2);
+    assert!(told["offset"].as_u64().unwrap() > 1 << 32, "{told}");
+    newer.signal("CONT");
+    // It has found out too, and goes on for its clients.
+    there.send(r#"{"type":"publish","body":3}"#);
+    assert_eq!(there.next_json()["body"], 3);
+    drop((here, older));
+
+    let newest = Server::start_beside(&newer, &flags("60s", &[]));
+    stop(&newer);
+    let mut client = Client::json(newest.address, "/ws?channel=room").0;
+    for body in 0..6000 {
+        client.send(&json!({ "type": "publish", "body": body }).to_string());
+        assert_eq!(client.next_json()["body"], body);
+    }
+    newer.signal("CONT");
+    newer.signal("KILL");
+    newer.wait();
+}

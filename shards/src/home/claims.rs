@@ -1,16 +1,13 @@
 //! Users and addresses: their owner grants claims, knows the clients of each, and reaches them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Home;
 use crate::close::CloseReason;
 use crate::mesh::Port;
-use crate::mesh::parcel::{Ask, Claim, Deliver, Outcome};
-use crate::mesh::reply::ReplyTo;
+use crate::mesh::parcel::{Ask, Claim, Deliver};
 use crate::model::directory::Verdict;
 use crate::model::id::{ClientId, ShardId};
-use crate::model::message::Publication;
 
 /// The shard that decides about a claim.
 pub(crate) fn owner_of(port: &Port, claim: &Claim) -> ShardId {
@@ -76,38 +73,6 @@ impl Home<'_> {
     fn close_all(&mut self, clients: &[ClientId], reason: CloseReason) {
         for &client in clients {
             self.port.deliver(client.shard, Deliver::Close { client, reason });
-        }
-    }
-
-    /// Sends a message to every client of a user, on whichever shard.
-    pub(super) fn direct(
-        &mut self,
-        user: &str,
-        publication: &Arc<Publication>,
-        reply: ReplyTo<u64>,
-    ) {
-        let clients = self.directory.clients_of(user);
-        let count = clients.len() as u64;
-        let mut by_shard: BTreeMap<ShardId, Vec<ClientId>> = BTreeMap::new();
-        for &client in clients {
-            by_shard.entry(client.shard).or_default().push(client);
-        }
-        for (shard, to) in by_shard {
-            let publication = Arc::clone(publication);
-            self.port.deliver(shard, Deliver::Direct { to, publication });
-        }
-        let (to, id) = match reply {
-            ReplyTo::Bridge(reply) => return reply.send(count),
-            ReplyTo::Client(to, id) => (Some(to), Some(id)),
-            // An unknown user is an error whether or not the client asked for an answer.
-            ReplyTo::Nobody if count == 0 => {
-                (publication.from.as_ref().map(|from| from.client), None)
-            }
-            ReplyTo::Nobody | ReplyTo::Follower(_) => return,
-        };
-        if let Some(to) = to {
-            let outcome = Outcome::Reached(count);
-            self.port.deliver(to.shard, Deliver::Answer { to, id, outcome });
         }
     }
 }

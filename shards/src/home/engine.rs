@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crossbeam_channel::TrySendError;
 
 use super::Home;
+use super::direct::Crossing;
 use super::number::Behind;
 use crate::mesh::link::{FollowerEnd, Out};
 use crate::mesh::parcel::Deliver;
@@ -24,6 +25,13 @@ use crate::model::told::{Token, Told};
 /// The offsets of a follower that numbers again by itself begin so far behind the last one.
 const LEAP: u64 = 1 << 32;
 
+/// The most direct messages of one home to which other processes have not answered yet.
+const CROSSINGS_MAX: usize = 64;
+
+/// The two sides of this process, in a set of them.
+pub(super) const LEADER: u8 = 1;
+pub(super) const FOLLOWER: u8 = 2;
+
 /// The receiver of a publication's position.
 pub(crate) type PublishReply = ReplyTo<Result<Position, NoChannel>>;
 
@@ -32,6 +40,9 @@ pub(crate) type PublishReply = ReplyTo<Result<Position, NoChannel>>;
 pub(crate) struct Engine {
     leader: Option<Leader>,
     follower: Option<Way>,
+    /// Direct messages to which other processes have not answered yet, by their numbers.
+    pub(super) crossings: BTreeMap<u64, Crossing>,
+    pub(super) next_direct: u64,
 }
 
 /// The process that numbers for this one.
@@ -106,12 +117,12 @@ impl Engine {
 
     /// Returns `true` if no other process takes part any more.
     pub(crate) fn is_alone(&self) -> bool {
-        self.leader.is_none() && self.follower.is_none()
+        self.sides() == 0 && self.crossings.is_empty()
     }
 
     /// Returns `true` if something of this process is still to be numbered, or of a follower.
     pub(crate) fn is_needed(&self) -> bool {
-        self.pending() > 0 || self.follower.is_some()
+        self.pending() > 0 || self.follower.is_some() || !self.crossings.is_empty()
     }
 
     /// The follower is gone.
@@ -128,7 +139,9 @@ impl Engine {
     pub(crate) fn is_full(&self) -> bool {
         let follower_waits = self.follower.as_ref().is_some_and(|way| !way.waiting.is_empty());
         let leader = self.leader.as_ref();
-        follower_waits || leader.is_some_and(|one| one.pending.len() >= one.end.pending_max)
+        follower_waits
+            || self.crossings.len() >= CROSSINGS_MAX
+            || leader.is_some_and(|one| one.pending.len() >= one.end.pending_max)
     }
 
     /// Returns `true` if there is something to do that waits for no other process.
@@ -160,6 +173,21 @@ impl Engine {
             return None;
         }
         self.leader.as_ref()?.end.next()
+    }
+
+    /// Returns the sides that take part.
+    pub(super) fn sides(&self) -> u8 {
+        let side = |there: bool, side: u8| if there { side } else { 0 };
+        side(self.leader.is_some(), LEADER) | side(self.follower.is_some(), FOLLOWER)
+    }
+
+    /// Sends a message to one side. Returns `false` if nobody takes it there.
+    pub(super) fn tell(&mut self, side: u8, told: Told) -> bool {
+        if side == FOLLOWER {
+            self.tell_follower(told);
+            return self.follower.is_some();
+        }
+        self.leader.as_mut().is_some_and(|leader| leader.way.send(told))
     }
 
     fn tell_follower(&mut self, told: Told) {
@@ -238,6 +266,10 @@ impl Home<'_> {
                     self.refuse(reply, why);
                 }
             }
+            Told::Direct { token, user, publication } => {
+                self.direct(&user, &publication, ReplyTo::Leader(token));
+            }
+            Told::Reached { token, clients } => self.reached(token.number, clients, LEADER),
             Told::Publish { .. } | Told::Ping | Told::Over => {}
         }
     }

@@ -70,7 +70,7 @@ impl Home<'_> {
     ) {
         let found = self.history_page(channel, since, query);
         match reply {
-            ReplyTo::Nobody | ReplyTo::Follower(_) => {}
+            ReplyTo::Nobody | ReplyTo::Follower(_) | ReplyTo::Leader(_) => {}
             ReplyTo::Bridge(reply) => reply.send(found),
             ReplyTo::Client(to, id) => {
                 let outcome = Outcome::History { channel: Arc::clone(channel), found };

@@ -6,6 +6,7 @@
 pub(crate) mod number;
 pub(crate) mod engine;
 pub(crate) mod claims;
+mod direct;
 mod history;
 mod presence;
 
@@ -16,7 +17,7 @@ use crate::mesh::Port;
 use crate::mesh::parcel::{Ask, Deliver};
 use crate::model::directory::Directory;
 use crate::model::rooms::Rooms;
-use engine::Engine;
+use engine::{Engine, FOLLOWER};
 
 /// The parts of a shard that a home works on.
 pub(crate) struct Home<'a> {
@@ -37,6 +38,7 @@ impl Home<'_> {
         match ask {
             Ask::Publish { publication, reply } => self.number(publication, reply),
             Ask::Direct { user, publication, reply } => self.direct(&user, &publication, reply),
+            Ask::Reached { number, clients } => self.reached(number, clients, FOLLOWER),
             Ask::Subscribe { channel, by } => self.admit_shard(&channel, by),
             Ask::Unsubscribe { channel, by } => self.dismiss_shard(&channel, by),
             Ask::Claim { client, claim } => {

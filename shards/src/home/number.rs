@@ -92,7 +92,7 @@ impl Home<'_> {
         reply: PublishReply,
     ) {
         match reply {
-            ReplyTo::Nobody => {}
+            ReplyTo::Nobody | ReplyTo::Leader(_) => {}
             ReplyTo::Bridge(reply) => reply.send(Ok(position)),
             ReplyTo::Follower(token) => self.send_to_follower(Told::Repeated { token, position }),
             ReplyTo::Client(to, id) => {
@@ -104,7 +104,7 @@ impl Home<'_> {
 
     pub(super) fn refuse(&mut self, reply: PublishReply, why: NoChannel) {
         match reply {
-            ReplyTo::Nobody => {}
+            ReplyTo::Nobody | ReplyTo::Leader(_) => {}
             ReplyTo::Bridge(reply) => reply.send(Err(why)),
             ReplyTo::Follower(token) => self.send_to_follower(Told::Refused { token, why }),
             ReplyTo::Client(to, id) => {

@@ -189,9 +189,14 @@ impl Incoming {
             }
             Told::Granted { token: Token { home, .. }, .. }
             | Told::Repeated { token: Token { home, .. }, .. }
-            | Told::Refused { token: Token { home, .. }, .. } => *home,
+            | Told::Refused { token: Token { home, .. }, .. }
+            | Told::Reached { token: Token { home, .. }, .. } => *home,
+            Told::Direct { user, .. } => self.mesh.home_of(&**user),
             Told::Ping | Told::Over => return Ok(()),
         };
+        if home.index() >= self.mesh.shards() {
+            return Ok(());
+        }
         if let Some(relay) = self.relays.get(home.index()) {
             return match relay.try_send(told) {
                 Ok(()) => {
@@ -202,12 +207,33 @@ impl Incoming {
                 Err(TrySendError::Disconnected(_)) => Ok(()),
             };
         }
-        let Told::Publish { token, publication } = told else { return Ok(()) };
-        let reply = ReplyTo::Follower(token);
-        self.mesh.ask(home, Ask::Publish { publication, reply }).map_err(|ask| match ask {
-            Ask::Publish { publication, .. } => Message(Told::Publish { token, publication }),
-            _ => unreachable!("a lane returns the parcel that it was given"),
-        })
+        let ask = match told {
+            Told::Publish { token, publication } => {
+                Ask::Publish { publication, reply: ReplyTo::Follower(token) }
+            }
+            Told::Direct { token, user, publication } => {
+                Ask::Direct { user, publication, reply: ReplyTo::Follower(token) }
+            }
+            Told::Reached { token, clients } => Ask::Reached { number: token.number, clients },
+            _ => return Ok(()),
+        };
+        self.mesh.ask(home, ask).map_err(|ask| Message(told_of(ask, home)))
+    }
+}
+
+/// The message that an ask was made of, which found no room.
+fn told_of(ask: Ask, home: ShardId) -> Told {
+    match ask {
+        Ask::Publish { publication, reply: ReplyTo::Follower(token) } => {
+            Told::Publish { token, publication }
+        }
+        Ask::Direct { user, publication, reply: ReplyTo::Follower(token) } => {
+            Told::Direct { token, user, publication }
+        }
+        Ask::Reached { number, clients } => {
+            Told::Reached { token: Token { home, number }, clients }
+        }
+        _ => Told::Ping,
     }
 }
 

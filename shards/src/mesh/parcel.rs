@@ -50,6 +50,11 @@ pub(crate) enum Ask {
         publication: Arc<Publication>,
         reply: ReplyTo<u64>,
     },
+    /// A follower has sent a direct message of this owner to so many clients.
+    Reached {
+        number: u64,
+        clients: u64,
+    },
     Subscribe {
         channel: Arc<str>,
         by: ShardId,
@@ -332,7 +337,9 @@ impl Parcel for Ask {
             Self::Presence(_) | Self::Who { .. } | Self::Recall(_) => true,
             Self::History { reply, .. } => !matches!(reply, ReplyTo::Bridge(_)),
             // A parcel from outside waits for no shard, and so must not make clients wait.
-            Self::Direct { reply, .. } => !matches!(reply, ReplyTo::Bridge(_)),
+            Self::Direct { reply, .. } => {
+                !matches!(reply, ReplyTo::Bridge(_) | ReplyTo::Follower(_))
+            }
             _ => false,
         }
     }

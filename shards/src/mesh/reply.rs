@@ -22,6 +22,8 @@ pub(crate) enum ReplyTo<T> {
     Bridge(Reply<T>),
     /// A home in a process that this one numbers publications for.
     Follower(Token),
+    /// A home in the process that numbers publications for this one.
+    Leader(Token),
 }
 
 /// Answers on their way: one from each shard asked, collected without blocking.

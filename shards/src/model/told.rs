@@ -24,6 +24,8 @@ const GRANTED: u8 = 3;
 const REPEATED: u8 = 4;
 const REFUSED: u8 = 5;
 const PING: u8 = 6;
+const DIRECT: u8 = 7;
+const REACHED: u8 = 8;
 
 const HAS_DETAILS: u8 = 1;
 const HAS_VERSION: u8 = 2;
@@ -51,6 +53,10 @@ pub(crate) enum Told {
     Repeated { token: Token, position: Position },
     /// Its own was not numbered.
     Refused { token: Token, why: NoChannel },
+    /// To either: send this to all clients of a user.
+    Direct { token: Token, user: Arc<str>, publication: Arc<Publication> },
+    /// It was sent to so many clients.
+    Reached { token: Token, clients: u64 },
     /// The other side lives.
     Ping,
     /// The link is over. This is never sent to the other process.
@@ -95,6 +101,17 @@ impl Told {
                 out.push(REFUSED);
                 put_token(out, *token);
                 out.push(u8::from(*why == NoChannel::UnknownNamespace));
+            }
+            Self::Direct { token, user, publication } => {
+                out.push(DIRECT);
+                put_token(out, *token);
+                put_bytes(out, user.as_bytes());
+                put_whole(out, publication);
+            }
+            Self::Reached { token, clients } => {
+                out.push(REACHED);
+                put_token(out, *token);
+                out.extend_from_slice(&clients.to_le_bytes());
             }
             Self::Ping => out.push(PING),
             Self::Over => {}
@@ -143,6 +160,12 @@ impl Told {
                 };
                 Self::Refused { token, why }
             }
+            DIRECT => Self::Direct {
+                token: token(frame)?,
+                user: frame.text()?.into(),
+                publication: whole(frame)?,
+            },
+            REACHED => Self::Reached { token: token(frame)?, clients: frame.u64()? },
             PING => Self::Ping,
             _ => return Err(frame.fault("no kind of frame")),
         })
@@ -222,7 +245,9 @@ mod tests {
         let publication = publication();
         vec![
             Told::Publish { token, publication: Arc::clone(&publication) },
-            Told::Numbered { epoch: Epoch(5), publication },
+            Told::Numbered { epoch: Epoch(5), publication: Arc::clone(&publication) },
+            Told::Direct { token, user: "ann".into(), publication },
+            Told::Reached { token, clients: 3 },
             Told::Granted { token, position, time_ms: 1 },
             Told::Repeated { token, position },
             Told::Refused { token, why: NoChannel::UnknownNamespace },
@@ -246,7 +271,8 @@ mod tests {
             read.put(&mut again);
             // The author is marked, and nothing else differs.
             let differ = bytes.iter().zip(&again).filter(|(one, other)| one != other).count();
-            let marked = matches!(told, Told::Publish { .. } | Told::Numbered { .. });
+            let marked =
+                matches!(told, Told::Publish { .. } | Told::Numbered { .. } | Told::Direct { .. });
             assert_eq!(differ, usize::from(marked), "{told:?}");
         }
     }

@@ -35,6 +35,8 @@ impl<N: Net> Shard<N> {
             self.settle();
             self.fan_out_if_full();
         }
+        self.home().answer_for_the_lost();
+        self.settle();
         self.port.waits_for_link = self.engine.as_ref().is_some_and(|engine| engine.is_full());
         if self.engine.as_ref().is_some_and(|engine| engine.is_alone()) {
             self.engine = None;
