@@ -19,4 +19,5 @@ mod floods;
 mod slow;
 mod names;
 mod resources;
+mod recalls;
 mod secrets;
