@@ -163,7 +163,7 @@ impl<N: Net> Shard<N> {
     /// it at once.
     pub(crate) fn turn(&mut self, now: Now) {
         let before = std::mem::replace(&mut self.clients.now, now);
-        self.clients.told = 0;
+        (self.clients.told, self.trust.verified) = (0, 0);
         self.excuse_absence(before);
         self.admit_fresh();
         self.port.retry();

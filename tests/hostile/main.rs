@@ -20,4 +20,5 @@ mod slow;
 mod names;
 mod resources;
 mod recalls;
+mod tokens;
 mod secrets;
