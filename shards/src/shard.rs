@@ -48,6 +48,8 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) recall_later: Vec<ClientId>,
     /// Other processes that take part in the order of this home; `None` while there are none.
     pub(crate) engine: Option<Box<Engine>>,
+    /// Pages that homes were asked for and that have not come yet.
+    pub(crate) recalls_asked: usize,
     /// Keys and revocations.
     pub(crate) trust: Trust,
 
@@ -99,6 +101,7 @@ impl<N: Net> Shard<N> {
             last_page: LastPage::default(),
             recall_later: Vec::new(),
             engine: None,
+            recalls_asked: 0,
             trust: Trust { prover: config.prover.clone(), ..Trust::default() },
             core,
             fresh: VecDeque::new(),
@@ -160,7 +163,7 @@ impl<N: Net> Shard<N> {
     /// it at once.
     pub(crate) fn turn(&mut self, now: Now) {
         let before = std::mem::replace(&mut self.clients.now, now);
-        self.clients.told = 0;
+        (self.clients.told, self.trust.verified) = (0, 0);
         self.excuse_absence(before);
         self.admit_fresh();
         self.port.retry();
@@ -189,7 +192,7 @@ impl<N: Net> Shard<N> {
     /// Returns `true` if something is left to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
         !self.clients.doomed.is_empty()
-            || !self.recall_later.is_empty()
+            || !self.recall_later.is_empty() && self.may_recall()
             || self.clients.net.has_ready()
             || self.port.has_work()
             || self.link_has_work()

@@ -10,26 +10,26 @@ use crate::raw::{connect, frame, head, header, json, text, upgraded};
 use crate::siege::Siege;
 
 /// How many flood at once.
-const ATTACKERS: usize = 16;
+pub(crate) const ATTACKERS: usize = 16;
 
 /// How many are told of what the attackers do, where others are.
 const WATCHERS: usize = 100;
 
 /// For how long.
-const FLOOD: Duration = Duration::from_millis(1_500);
+pub(crate) const FLOOD: Duration = Duration::from_millis(1_500);
 
 /// What an attacker may make the server hold: what was read of it and waits for its turn, its
 /// outbox, and a message under way.
-const EACH_BYTES: u64 = (64 << 10) + (1 << 20) + (64 << 10);
+pub(crate) const EACH_BYTES: u64 = (64 << 10) + (1 << 20) + (64 << 10);
 
 /// A flood of one kind.
-struct Flood<'a> {
+pub(crate) struct Flood<'a> {
     /// The bytes that are sent once, at first.
-    first: &'a [u8],
+    pub(crate) first: &'a [u8],
     /// The bytes that are sent again and again.
-    unit: &'a [u8],
-    open: &'a dyn Fn(usize) -> TcpStream,
-    reads: bool,
+    pub(crate) unit: &'a [u8],
+    pub(crate) open: &'a dyn Fn(usize) -> TcpStream,
+    pub(crate) reads: bool,
 }
 
 struct Attacker {
@@ -55,7 +55,7 @@ impl Attacker {
 impl Flood<'_> {
     /// Floods until time is up; gives how many units were sent. An attacker that is thrown out
     /// comes back at once.
-    fn run(&self) -> usize {
+    pub(crate) fn run(&self) -> usize {
         // The server and the good clients are what is looked at, not how fast this thread is.
         let _ = rustix::process::setpriority_process(None, 10);
         let mut attackers: Vec<Attacker> = (0..ATTACKERS).map(|at| self.attacker(at)).collect();
@@ -202,9 +202,21 @@ fn floods_over_a_rate_limit_end() {
     // The good clients ping five times a second, and pings are no messages.
 }
 
-/// Ends a connection with a reset.
-fn reset(stream: &TcpStream) {
-    SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+/// Connects again and again, says something, and ends each connection with a reset. Returns the
+/// number of connections.
+pub(crate) fn storm_of_connects(to: SocketAddr, said: &[u8]) -> usize {
+    let _ = rustix::process::setpriority_process(None, 10);
+    let until = Instant::now() + FLOOD;
+    let mut count = 0;
+    while Instant::now() < until {
+        let batch: Vec<TcpStream> = (0..50).map(|_| connect(to)).collect();
+        for mut stream in batch {
+            let _ = stream.write_all(said);
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        count += 50;
+    }
+    count
 }
 
 #[test]
@@ -212,18 +224,7 @@ fn floods_of_connects_with_reset() {
     let siege = Siege::begin(&[]);
     let storm = |name: &str, memory: u64, said: &[u8]| {
         siege.withstand(name, memory, |server| {
-            let to: SocketAddr = server.address;
-            let _ = rustix::process::setpriority_process(None, 10);
-            let until = Instant::now() + FLOOD;
-            let mut count = 0;
-            while Instant::now() < until {
-                let batch: Vec<TcpStream> = (0..50).map(|_| connect(to)).collect();
-                for mut stream in batch {
-                    let _ = stream.write_all(said);
-                    reset(&stream);
-                }
-                count += 50;
-            }
+            let count = storm_of_connects(server.address, said);
             assert!(count > 500, "{name}: only {count}");
             eprintln!("{name}: {count}");
         });

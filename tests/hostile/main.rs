@@ -19,4 +19,6 @@ mod floods;
 mod slow;
 mod names;
 mod resources;
+mod recalls;
+mod tokens;
 mod secrets;

@@ -105,6 +105,63 @@ fn names_without_end_are_forgotten() {
     });
 }
 
+/// A history for each name, but of no more names and bytes than the bounds allow.
+const NAMESPACES: &str = "[[namespace]]\nname = 'chat'\nhistory_size = 10\nrecovery = true\n";
+
+#[test]
+fn namespaces_without_end_are_refused_and_histories_without_end_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stentor.toml");
+    std::fs::write(&file, NAMESPACES).unwrap();
+    let siege = Siege::begin(&[
+        "--config",
+        file.to_str().unwrap(),
+        "--channels-per-shard=4096",
+        "--history-total-bytes=4MiB",
+        "--errors-max=65536",
+    ]);
+    let before = siege.server.total("channels");
+    siege.withstand("names of namespaces that are not there", 4 << 20, |server| {
+        let mut talker = json(server.address, "/ws");
+        let ask = |number| {
+            let name = format!("nobody{number}:x");
+            let join = format!(r#"{{"type":"join","channel":"{name}","id":1}}"#);
+            let publish = format!(r#"{{"type":"publish","channel":"{name}","body":1,"id":2}}"#);
+            [text(&join), text(&publish)].concat()
+        };
+        let writer = write_beside(&talker, (0..5_000).flat_map(ask).collect());
+        for _ in 0..10_000 {
+            let (_, payload) = next_frame(&mut talker).unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+            assert_eq!(answer["code"], "unknown_namespace", "{answer}");
+        }
+        writer.join().unwrap();
+        for number in 0..300 {
+            let request = head(&format!("/ws?channel=nobody{number}:x"), "");
+            assert_eq!(status(server.address, request.as_bytes()), 403);
+        }
+    });
+    assert_eq!(siege.server.total("channels"), before, "an unknown namespace has made some");
+    // Of both shards: the channels, and what they keep.
+    let memory = 2 * (4096 * 1024 + (4 << 20));
+    siege.withstand("histories of ever new names", memory, |server| {
+        let mut talker = json(server.address, "/ws");
+        let body = "x".repeat(1_000);
+        let speech = |number| {
+            text(&format!(r#"{{"type":"publish","channel":"chat:{number}","body":"{body}"}}"#))
+        };
+        for round in 0..10 {
+            let all = (round * 2_000..(round + 1) * 2_000).flat_map(speech);
+            talker.write_all(&all.collect::<Vec<u8>>()).unwrap();
+        }
+        talker.write_all(&text(r#"{"type":"ping"}"#)).unwrap();
+        assert_eq!(kind_of(next_frame(&mut talker)), "pong");
+        assert!(server.total("channels") <= 2 * 4096);
+        assert!(server.total("history_bytes") <= 2 * (4 << 20));
+    });
+    assert!(siege.server.total("history_pressed_out_total") > 10_000);
+}
+
 /// Connects without a wait for the server, which has no descriptor left.
 fn crowd_in(to: SocketAddr, count: usize) -> Vec<TcpStream> {
     (0..count)

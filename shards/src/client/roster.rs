@@ -150,6 +150,8 @@ pub(crate) struct Brief {
     pub(crate) joining: usize,
     pub(crate) gatherings: Vec<Gathering>,
     pub(crate) recalls: Vec<Recalling>,
+    /// It is among those that ask for pages in a later turn.
+    pub(crate) recall_waits: bool,
 }
 
 impl Brief {
@@ -165,6 +167,7 @@ impl Brief {
             && self.joining == 0
             && self.gatherings.is_empty()
             && self.recalls.is_empty()
+            && !self.recall_waits
     }
 }
 

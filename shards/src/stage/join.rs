@@ -123,6 +123,8 @@ impl<N: Net> Shard<N> {
 
     /// Takes a page of what a client missed. Behind the last one it sits down.
     pub(crate) fn take_recalled(&mut self, recalled: &Recalled) {
+        debug_assert!(self.recalls_asked > 0, "each page was asked for");
+        self.recalls_asked = self.recalls_asked.saturating_sub(1);
         let Some(slot) = self.clients.roster.slot_of(recalled.to) else { return };
         self.clients.told += TOLD_PER_PAGE;
         let client = self.clients.roster.get_mut(slot);
@@ -181,7 +183,7 @@ impl<N: Net> Shard<N> {
             self.recall_on(slot);
         } else {
             // A client that takes its pages at once would keep its own home from all else.
-            self.recall_later.push(recalled.to);
+            self.recall_later(slot);
         }
     }
 

@@ -27,7 +27,13 @@ pub(crate) struct Trust {
     /// `None`: tokens are not read here.
     pub(crate) prover: Option<Arc<dyn Prover>>,
     pub(crate) revoked: Revoked,
+    /// Tokens of connections that were verified in this turn.
+    pub(crate) verified: usize,
 }
+
+/// The tokens of connections that are verified in a turn: a signature may cost 100 us, and others
+/// wait for the end of the turn. Further handshakes are read in the next one.
+const TOKENS_PER_TURN: usize = 8;
 
 /// The reason why a refresh is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +46,11 @@ pub(crate) enum RefreshFault {
 }
 
 impl Trust {
+    /// Returns `true` if handshakes must wait for the next turn.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.verified >= TOKENS_PER_TURN
+    }
+
     /// Verifies the token of a connection, and that all names in it are names here.
     fn verify(&self, token: &str, config: &Config) -> Result<Proof, TokenFault> {
         let prover = self.prover.as_ref().ok_or(TokenFault::Invalid)?;
@@ -57,6 +68,7 @@ impl<N: Net> Shard<N> {
     /// Verifies the token of an entry. The user and the channels that it proves become the entry's.
     pub(crate) fn prove(&mut self, slot: Slot, entry: &mut Entry) -> Result<(), Refusal> {
         let Some(token) = entry.token.take() else { return Ok(()) };
+        self.trust.verified += 1;
         let config = Arc::clone(&self.clients.config);
         let proof = self.trust.verify(&token, &config).map_err(Refusal::of_token)?;
         if proof.user.is_some() {

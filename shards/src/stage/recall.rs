@@ -20,6 +20,10 @@ use crate::wire::dialect::Dialect;
 /// The questions for missed publications that one client may have under way; further ones wait.
 const RECALLS_AT_ONCE: usize = 4;
 
+/// The pages that one shard asks for at a time, of all its clients: more would lie in a lane in
+/// front of what others wait for.
+const RECALLS_PER_SHARD: usize = 64;
+
 /// The most bytes of payload in a page. So few in unit tests that the simulation turns pages.
 const PAGE_BYTES: usize = if cfg!(any(test, fuzzing)) { 24 } else { 64 << 10 };
 
@@ -88,12 +92,20 @@ impl<N: Net> Shard<N> {
         self.recall_on(slot);
     }
 
+    /// Returns `true` if this shard may ask for more pages before others have come.
+    pub(crate) fn may_recall(&self) -> bool {
+        self.recalls_asked < RECALLS_PER_SHARD
+    }
+
     /// Asks for the next pages of a client, unless it has not taken the ones before.
     pub(crate) fn recall_on(&mut self, slot: Slot) {
         if self.clients.roster.state(slot).is_any(Flags::BLOCKED) {
             return;
         }
         let to = self.clients.roster.id(slot);
+        if !self.may_recall() {
+            return self.recall_later(slot);
+        }
         let Some(brief) = self.clients.roster.get_mut(slot).and_then(|one| one.brief_mut()) else {
             return;
         };
@@ -101,6 +113,7 @@ impl<N: Net> Shard<N> {
         let room = RECALLS_AT_ONCE.saturating_sub(asked);
         for recalling in brief.recalls.iter_mut().filter(|recalling| !recalling.asked).take(room) {
             recalling.asked = true;
+            self.recalls_asked += 1;
             let channel = self.rooms.channels.get(recalling.channel);
             let recall = Recall {
                 channel: Arc::clone(&channel.name),
@@ -115,10 +128,28 @@ impl<N: Net> Shard<N> {
 
     /// Goes on with the clients that have had enough of the turn before.
     pub(crate) fn resume_recalls(&mut self) {
+        if !self.may_recall() {
+            return;
+        }
+        // Clients that still find no room take their places anew, in the same order.
         for client in std::mem::take(&mut self.recall_later) {
-            if let Some(slot) = self.clients.roster.slot_of(client) {
-                self.recall_on(slot);
+            let Some(slot) = self.clients.roster.slot_of(client) else { continue };
+            if let Some(client) = self.clients.roster.get_mut(slot) {
+                client.brief().recall_waits = false;
+                client.shed();
             }
+            self.recall_on(slot);
+        }
+    }
+
+    /// Has a client ask for its next pages in a later turn, if it has any to ask for.
+    pub(crate) fn recall_later(&mut self, slot: Slot) {
+        let to = self.clients.roster.id(slot);
+        let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
+        let waits = brief.filter(|brief| !brief.recalls.is_empty() && !brief.recall_waits);
+        if let Some(brief) = waits {
+            brief.recall_waits = true;
+            self.recall_later.push(to);
         }
     }
 

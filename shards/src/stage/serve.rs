@@ -43,6 +43,10 @@ impl<N: Net> Shard<N> {
             if hot.state.is_waiting() || hot.state == State::VACANT {
                 return;
             }
+            let may_show_token = matches!(hot.state.phase(), Phase::Handshake | Phase::Upgraded);
+            if self.trust.is_spent() && may_show_token {
+                return self.clients.net.mark_ready(slot);
+            }
             let last_word_is_due = hot.state.is_any(Flags::OVER) && hot.state.is_upgraded();
             let count = match N::read(hot.fd, buffer) {
                 Poll::Pending => return,

@@ -1,0 +1,71 @@
+//! Floods of tokens, valid and not: a signature costs the server more than anything else that a
+//! stranger may ask for.
+
+use serde_json::Value;
+
+use crate::floods::{ATTACKERS, EACH_BYTES, Flood, storm_of_connects};
+use crate::raw::{head, json, status, text};
+use crate::siege::Siege;
+
+/// The key and the valid token of an algorithm, among the vectors of the tests of tokens.
+fn vector(algorithm: &str) -> Value {
+    let vectors: Value = serde_json::from_str(include_str!("../../src/auth/vectors.json")).unwrap();
+    let tokens = vectors["tokens"].as_array().unwrap();
+    tokens.iter().find(|vector| vector["algorithm"] == algorithm).unwrap().clone()
+}
+
+/// The same claims under a signature that is as long, and wrong.
+fn forged(token: &str) -> String {
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    format!("{message}.{}", signature.chars().rev().collect::<String>())
+}
+
+#[test]
+fn floods_of_tokens_are_not_felt_by_others() {
+    for (algorithm, flag, key) in
+        [("HS256", "--token-hmac-secret", "secret"), ("ES256", "--token-public-key", "pem")]
+    {
+        let vector = vector(algorithm);
+        let token = vector["token"].as_str().unwrap();
+        let key = vector[key].as_str().unwrap();
+        let siege =
+            Siege::begin(&[flag, key, "--user-from", "url", "--on-duplicate-user", "allow"]);
+        for (what, token) in [("valid", token.to_owned()), ("forged", forged(token))] {
+            let name = format!("{what} tokens of {algorithm}");
+            let request = head(&format!("/ws?channel=flood&token={token}"), "");
+            siege.withstand(&name, 512 * (16 << 10), |server| {
+                let count = storm_of_connects(server.address, request.as_bytes());
+                assert!(count > 200, "{name}: only {count}");
+                eprintln!("{name}: {count}");
+            });
+            let wanted = if what == "valid" { 101 } else { 401 };
+            assert_eq!(status(siege.server.address, request.as_bytes()), wanted, "{name}");
+        }
+    }
+}
+
+#[test]
+fn floods_of_refreshes_are_not_felt_by_others() {
+    let vector = vector("ES256");
+    let (pem, token) = (vector["pem"].as_str().unwrap(), vector["token"].as_str().unwrap());
+    let siege = Siege::begin(&[
+        "--token-public-key",
+        pem,
+        "--user-from",
+        "url",
+        "--on-duplicate-user",
+        "allow",
+        "--errors-max",
+        "65536",
+    ]);
+    for (what, newer) in [("valid", token.to_owned()), ("forged", forged(token))] {
+        let name = format!("refreshes with {what} tokens");
+        siege.withstand(&name, ATTACKERS as u64 * EACH_BYTES, |server| {
+            let open = |_| json(server.address, &format!("/ws?channel=flood&token={token}"));
+            let unit = text(&format!(r#"{{"type":"refresh","token":"{newer}","id":1}}"#));
+            let units = Flood { first: b"", unit: &unit, open: &open, reads: true }.run();
+            assert!(units > 100, "{name}: only {units}");
+            eprintln!("{name}: {units}");
+        });
+    }
+}
