@@ -188,6 +188,27 @@ fn floods_of_requests() {
     flood("joins and leaves that others watch", true, &[leave, join]);
 }
 
+/// Members of a channel that the attackers ask about: more than an answer names.
+const MEMBERS: usize = 3_000;
+
+#[test]
+fn floods_of_questions_about_a_large_channel() {
+    let siege = Siege::begin(&["--on-duplicate-user", "allow"]);
+    let to = siege.server.address;
+    let member = |number| upgraded(to, &format!("/ws?channel=large&user=member{}", number / 2));
+    let members: Vec<TcpStream> = (0..MEMBERS).map(member).collect();
+    for question in ["presence", "presence_stats", "who"] {
+        siege.withstand(question, ATTACKERS as u64 * EACH_BYTES, |server| {
+            let open = |at| json(server.address, &format!("/ws?channel=large&user=flood{at}"));
+            let unit = text(&format!(r#"{{"type":"{question}","id":1}}"#));
+            let units = Flood { first: b"", unit: &unit, open: &open, reads: true }.run();
+            assert!(units > 100, "{question}: only {units}");
+            eprintln!("{question}: {units}");
+        });
+    }
+    drop(members);
+}
+
 #[test]
 fn floods_over_a_rate_limit_end() {
     let siege = Siege::begin(&["--messages-per-second", "20"]);

@@ -14,6 +14,7 @@ pub(crate) mod shape;
 pub(crate) mod members;
 pub(crate) mod channel;
 pub(crate) mod presence;
+pub(crate) mod attendance;
 pub(crate) mod revoked;
 pub(crate) mod rooms;
 pub(crate) mod directory;

@@ -21,6 +21,7 @@ pub(crate) mod reader;
 #[cfg(test)]
 mod returns;
 #[cfg(test)]
+mod presence;
 mod rules;
 pub(crate) mod run;
 #[cfg(test)]

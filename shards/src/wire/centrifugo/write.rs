@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::codes;
-use crate::model::id::{ClientId, RequestId};
+use crate::model::id::RequestId;
 use crate::model::message::{Payload, Position, Publication};
 use crate::model::past::HistoryPage;
 use crate::model::presence::Member;
@@ -29,8 +29,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
             framed(out, |out| put_joined(out, channel, (position, recovered), id));
         }
         Event::Left { channel, id } => framed(out, |out| put_left(out, channel, id)),
-        Event::Presence { joined, channel, client, user } => {
-            framed(out, |out| put_presence(out, joined, channel, (client, user)));
+        Event::Presence { joined, channel, member } => {
+            framed(out, |out| put_presence(out, joined, channel, member));
         }
         Event::Members { members, id: Some(id), .. } => {
             framed(out, |out| put_members(out, members, id));
@@ -52,6 +52,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Pong { id: Some(id) } => framed(out, |out| put_result(out, id, "ping", "{}")),
         Event::Ping => framed(out, |out| put(out, "{}")),
         Event::Here { .. }
+        | Event::Crowd { .. }
         | Event::Gap { .. }
         | Event::Members { .. }
         | Event::Numbers { .. }
@@ -127,18 +128,11 @@ fn put_left(out: &mut BytesMut, channel: &str, id: Option<&RequestId>) {
     put(out, format!("{{\"code\":{code},\"reason\":\"{reason}\"}}}}}}"));
 }
 
-fn put_presence(
-    out: &mut BytesMut,
-    joined: bool,
-    channel: &str,
-    (client, user): (ClientId, Option<&str>),
-) {
+fn put_presence(out: &mut BytesMut, joined: bool, channel: &str, member: &Member) {
     put_push(out, channel, if joined { "join" } else { "leave" });
-    put(out, "{\"info\":{\"user\":");
-    put_str(out, user.unwrap_or_default());
-    put(out, ",\"client\":\"");
-    put_display(out, client);
-    put(out, "\"}}}}");
+    put(out, "{\"info\":");
+    put_info(out, member);
+    put(out, "}}}");
 }
 
 fn put_members(out: &mut BytesMut, members: &[Member], id: &RequestId) {
@@ -212,7 +206,13 @@ fn put_connected(out: &mut BytesMut, welcome: &Welcome<'_>) {
 fn put_member(out: &mut BytesMut, member: &Member) {
     put(out, "\"");
     put(out, member.client());
-    put(out, "\":{\"client\":\"");
+    put(out, "\":");
+    put_info(out, member);
+}
+
+/// All that others are told of a client.
+fn put_info(out: &mut BytesMut, member: &Member) {
+    put(out, "{\"client\":\"");
     put(out, member.client());
     put(out, "\",\"user\":");
     put_str(out, member.user().unwrap_or_default());

@@ -19,6 +19,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Left { .. }
         | Event::Gap { .. }
         | Event::Presence { .. }
+        | Event::Crowd { .. }
         | Event::Here { .. }
         | Event::Members { .. }
         | Event::Numbers { .. }
