@@ -106,6 +106,9 @@ pub struct ChannelRules {
     pub presence: bool,
     /// `true`: clients may hear of joins and leaves.
     pub join_leave: bool,
+    /// The time within which a user that returns to a channel has not left it; zero tells of each
+    /// client at once.
+    pub leave_debounce: Duration,
     /// The policy for slow clients; `None`: the one that `slow-clients` of the server names.
     pub slow_clients: Option<SlowClients>,
     /// Most bytes that wait for a client when a message of this namespace is added; `None`: as many
@@ -130,6 +133,7 @@ impl ChannelRules {
             recovery: false,
             presence: true,
             join_leave: true,
+            leave_debounce: Duration::ZERO,
             slow_clients: None,
             outbox_bytes: None,
             message_bytes: None,

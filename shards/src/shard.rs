@@ -205,6 +205,7 @@ impl<N: Net> Shard<N> {
             || !self.clients.deadlines.is_empty()
             || !self.clients.outboxes.listed.is_empty()
             || self.clients.has_ends()
+            || !self.rooms.returns.is_empty()
             || (self.clients.open > 0 && !self.clients.config.ping_interval.is_zero());
         // What a history keeps too long is memory only: nobody is told it.
         let keeps = self.rooms.keeps_any().then_some(HISTORY_NAP);

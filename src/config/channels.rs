@@ -15,6 +15,7 @@ use super::units::read_switch;
 pub(crate) const GROUP: &str = "Channels without a namespace";
 
 const GIB: usize = 1 << 30;
+const DEBOUNCE_MAX: Duration = Duration::from_hours(1);
 const TTL_MAX: Duration = Duration::from_hours(24 * 365);
 
 /// The rules as they are set, before they are checked together.
@@ -122,6 +123,9 @@ rules! {
         JOIN_LEAVE: "join-leave" "BOOL" = "join-leave" "Clients may hear of joins and leaves",
             |r| r.join_leave.to_string(),
             |r, text| { r.join_leave = read_switch(text)?; Ok(()) };
+        DEBOUNCE: "leave-debounce" "TIME" = "leave-debounce" "A user that returns to a channel within this time causes no leave and no join; 0 = off",
+            |r| show_time(r.leave_debounce),
+            |r, text| { r.leave_debounce = time(text, Duration::ZERO, DEBOUNCE_MAX)?; Ok(()) };
     }
     file {
         "slow-clients" "What happens to a slow client: disconnect, drop or conflate; \"\": as for the server",

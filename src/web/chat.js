@@ -117,6 +117,7 @@ function connect(since) {
   });
   on('joined', (joined) => (joined.own ? arrived(joined) : moved(joined, 'joined')));
   on('left', (left) => left.own || moved(left, 'left'));
+  on('crowd', moved);
   on('gap', ({ from, to }) => note(aboutMissed(to - from + 1), { kept: true }));
   on('error', (error) => note(`The server says: ${error.message}`, { bad: true }));
   on('close', (close) => {
@@ -217,7 +218,6 @@ async function askAnother() {
 }
 
 // ---- who is here ----
-
 let whoTimer = null;
 
 function moved({ user }, verb) {

@@ -139,6 +139,18 @@ export interface Presence {
   channel: string;
   client: number | string;
   user: string | null;
+  /** What its token says about it. */
+  info?: any;
+}
+
+/** Instead of these where a channel has too many members to name each: once a second at most. */
+export interface Crowd {
+  type: 'crowd';
+  channel: string;
+  /** Connections in the channel. */
+  count: number;
+  /** True where it has become smaller: from here on each join and leave is told again. */
+  named: boolean;
 }
 
 /**
@@ -197,6 +209,7 @@ export interface StentorEvents {
   message: Message;
   joined: OwnJoined | Presence;
   left: OwnLeft | Presence;
+  crowd: Crowd;
   /** What no request's promise tells. */
   error: StentorError;
   gap: Gap;
@@ -318,6 +331,8 @@ export interface PresenceList {
   type: 'presence';
   id: number;
   channel: string;
+  /** Connections in the channel. */
+  count: number;
   clients: Member[];
   /** True if `clients` was cut. */
   more: boolean;
@@ -329,6 +344,8 @@ export interface PresenceStats {
   clients: number;
   /** Distinct ones. */
   users: number;
+  /** False if some users of several connections may count several times. */
+  exact: boolean;
 }
 export interface Refreshed {
   type: 'refreshed';

@@ -1096,6 +1096,7 @@ class Stentor extends Events {
       channel?.given(m);
       if (!channel) emit(this, 'joined', { ...m, own: true, missed: null, recovered: null });
     } else if (m.type === 'joined' || m.type === 'left') emit(this, m.type, { ...m, own: false });
+    else if (m.type === 'crowd') emit(this, 'crowd', m);
   }
 
   #sentAway(left) {

@@ -139,3 +139,61 @@ fn rules_say_who_may_ask() {
         assert!(api(&server, method, "shut:1")["result"].is_object(), "the API may always ask");
     }
 }
+
+#[test]
+fn a_quick_return_is_no_event() {
+    let secret = ["--token-hmac-secret", SECRET, "--shards", "2"];
+    let server = Server::start(&[&secret[..], &["--leave-debounce", "2s"]].concat());
+    let (mut watcher, _) = Client::json(server.address, "/ws");
+    ask(&mut watcher, &json!({"type": "join", "channel": "room", "presence": true}));
+    let come = |user: &str| {
+        let token = token(&["--user", user, "--info", "{\"as\":\"guest\"}"]);
+        Client::json(server.address, &format!("/ws?channel=room&token={token}")).0
+    };
+    let ana = come("ana");
+    let joined = watcher.next_json();
+    let told = [&joined["type"], &joined["user"], &joined["info"]["as"]];
+    assert_eq!(told, ["joined", "ana", "guest"], "{joined}");
+    ana.goodbye();
+    let listed = presence(&mut watcher, "room");
+    let users = |answer: &Value| {
+        let told = members(answer).into_values().filter_map(|member| member["user"].as_str());
+        told.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(users(&listed), ["ana"], "she may return");
+    let ana = come("ana");
+    // Another one is an event, and comes behind all that the return would have caused.
+    let bob = come("bob");
+    assert_eq!(watcher.next_json()["user"], "bob");
+    assert_eq!(server.total("quick_returns_total"), 1);
+    ana.goodbye();
+    let left = watcher.next_json();
+    assert_eq!([&left["type"], &left["user"]], ["left", "ana"], "she has not returned");
+    assert_eq!(users(&presence(&mut watcher, "room")), ["bob"]);
+    drop(bob);
+}
+
+#[test]
+fn watchers_of_a_large_channel_hear_how_many_there_are() {
+    let server = Server::start(&["--shards", "2", "--presence-names", "3"]);
+    let (mut watcher, _) = Client::json(server.address, "/ws");
+    ask(&mut watcher, &json!({"type": "join", "channel": "room", "presence": true}));
+    let come = || Client::json(server.address, "/ws?channel=room").0;
+    let mut all: Vec<Client> = (0..12).map(|_| come()).collect();
+    let mut told = vec![watcher.next_json()];
+    while told.last().unwrap()["count"] != 13 {
+        told.push(watcher.next_json());
+    }
+    let (crowd, named): (Vec<_>, Vec<_>) = told.iter().partition(|one| one["type"] == "crowd");
+    assert_eq!(
+        (named.len(), &crowd[0]["count"], &crowd[0]["named"]),
+        (2, &json!(4), &json!(false))
+    );
+    assert!(crowd.len() < 5, "once a second: {crowd:?}");
+    while let Some(one) = all.pop() {
+        one.goodbye();
+    }
+    let small = std::iter::repeat_with(|| watcher.next_json()).find(|one| one["named"] == true);
+    assert_eq!(small.map(|one| one["count"].clone()), Some(json!(3)));
+    assert_eq!(watcher.next_json()["type"], "left");
+}

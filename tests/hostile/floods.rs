@@ -188,6 +188,28 @@ fn floods_of_requests() {
     flood("joins and leaves that others watch", true, &[leave, join]);
 }
 
+/// Members of a channel that the attackers ask about: more than an answer names.
+const MEMBERS: usize = 3_000;
+
+#[test]
+fn floods_of_questions_about_a_large_channel() {
+    let siege = Siege::begin(&["--on-duplicate-user", "allow"]);
+    let bytes = ATTACKERS as u64 * EACH_BYTES + MEMBERS as u64 * (4 << 10);
+    for question in ["presence", "presence_stats"] {
+        siege.withstand(question, bytes, |server| {
+            let to = server.address;
+            let member = |number| upgraded(to, &format!("/ws?channel=large&user=m{}", number / 2));
+            let members: Vec<TcpStream> = (0..MEMBERS).map(member).collect();
+            let open = |at| json(to, &format!("/ws?channel=large&user=flood{at}"));
+            let unit = text(&format!(r#"{{"type":"{question}","id":1}}"#));
+            let units = Flood { first: b"", unit: &unit, open: &open, reads: true }.run();
+            assert!(units > 100, "{question}: only {units}");
+            eprintln!("{question}: {units}");
+            drop(members);
+        });
+    }
+}
+
 #[test]
 fn floods_over_a_rate_limit_end() {
     let siege = Siege::begin(&["--messages-per-second", "20"]);

@@ -29,7 +29,7 @@ fn fill(server: &Server, channel: &str, count: usize, bytes: usize) -> String {
         let (status, answer) = post(server.admin, "/api/publish", &body);
         assert_eq!(status, 200, "{answer}");
         let answer: Value = serde_json::from_str(&answer).unwrap();
-        epoch = answer["result"]["epoch"].as_str().unwrap().to_owned();
+        answer["result"]["epoch"].as_str().unwrap().clone_into(&mut epoch);
     }
     epoch
 }

@@ -134,10 +134,12 @@ test('others who come and go are events, and direct messages are no publications
   grant(socket);
   socket.say({ type: 'joined', channel: 'x', client: 9, user: 'bo' });
   socket.say({ type: 'left', channel: 'x', client: 9, user: 'bo' });
+  socket.say({ type: 'crowd', channel: 'x', count: 1200, named: false });
   const from = { client: 9, user: 'bo' };
   socket.say({ type: 'message', direct: true, from, time: 0, body: 'psst' });
   assert.deepEqual([...all('joined'), ...all('left')].map((p) => [p.own, p.user]),
     [[true, undefined], [false, 'bo'], [false, 'bo']]);
+  assert.deepEqual(all('crowd').map((c) => [c.channel, c.count, c.named]), [['x', 1200, false]]);
   assert.equal(heard.length, 0);
   assert.equal(all('message')[0].body, 'psst');
 });

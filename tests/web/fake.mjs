@@ -82,7 +82,7 @@ export function start(options = {}) {
     ...{ now: clock.now, setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout },
     ...options,
   });
-  for (const type of ['state', 'close', 'error', 'dropped', 'joined', 'left', 'message',
+  for (const type of ['state', 'close', 'error', 'dropped', 'joined', 'left', 'crowd', 'message',
     'gap', 'expiring']) {
     client.on(type, (detail) => told.push([type, detail]));
   }

@@ -314,6 +314,7 @@ export class Stentor extends Events {
       channel?.given(m); // The token names it.
       if (!channel) emit(this, 'joined', { ...m, own: true, missed: null, recovered: null });
     } else if (m.type === 'joined' || m.type === 'left') emit(this, m.type, { ...m, own: false });
+    else if (m.type === 'crowd') emit(this, 'crowd', m);
   }
 
   /** The server has ended this client's part in a channel. */

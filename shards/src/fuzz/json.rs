@@ -284,14 +284,14 @@ fn check_written(text: &str) {
     let members = Event::Members {
         channel: text,
         clients: 2,
-        members: &[member.clone(), member],
+        members: &[member.clone(), member.clone()],
         more: false,
         id: Some(&id),
     };
     assert_eq!(written(|out| write(out, &members))["clients"][1]["user"].as_str(), Some(text));
     let error = Event::Error { code: ErrorCode::Rate, text, id: None };
     assert_eq!(written(|out| write(out, &error))["text"].as_str(), Some(text));
-    let news = Event::Presence { joined: true, channel: text, client, user: Some(text) };
+    let news = Event::Presence { joined: true, channel: text, member: &member };
     let joined = written(|out| write(out, &news));
     assert_eq!((joined["channel"].as_str(), joined["user"].as_str()), (Some(text), Some(text)));
 }

@@ -53,7 +53,8 @@ impl Home<'_> {
                 reply.send(self.directory.clients_of(&user).to_vec());
             }
             Ask::Watch { channel, by, on } => self.watch(&channel, by, on),
-            Ask::Presence(presence) => self.spread_presence(&presence),
+            Ask::Presence(presence) => self.hear_presence(&presence),
+            Ask::Count { channel, by, members } => self.count(&channel, by, members),
             Ask::Recall(recall) => self.recall(&recall),
             Ask::History { channel, since, query, reply } => {
                 self.read_history(&channel, since, &query, reply);

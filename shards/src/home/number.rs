@@ -120,9 +120,9 @@ impl Home<'_> {
         let answer = match self.rooms.channels.find_or_add(&channel, self.port.me) {
             Err(why) => Deliver::Unsubscribable { channel, why },
             Ok(index) => {
-                let order = &mut self.rooms.channels.at(index).order;
-                order.shards |= by.bit();
-                let (newest, watched) = (order.newest, order.watchers != 0);
+                let known = self.rooms.channels.at(index);
+                known.count_in(by);
+                let (newest, watched) = (known.order.newest, known.order.is_told());
                 Deliver::Subscribed { channel, newest, watched }
             }
         };
@@ -132,7 +132,8 @@ impl Home<'_> {
     /// Counts a shard no longer among the subscribers of a channel.
     pub(super) fn dismiss_shard(&mut self, channel: &Arc<str>, by: ShardId) {
         if let Some(index) = self.rooms.channels.find(channel) {
-            self.rooms.channels.at(index).order.shards &= !by.bit();
+            self.rooms.channels.at(index).order.count_out(by);
+            self.count(channel, by, 0);
         }
         self.watch(channel, by, false);
     }

@@ -1,11 +1,16 @@
 //! Presence: the home of a channel knows the shards with watchers, and tells them of joins and
-//! leaves.
+//! leaves, or of the number of members where they are many.
 
 use std::sync::Arc;
 
 use super::Home;
 use crate::mesh::parcel::{Deliver, Presence};
-use crate::model::id::{ShardId, shards_of};
+use crate::model::attendance::{Crowd, News};
+use crate::model::id::{ChannelIndex, ShardId, shards_of};
+use crate::model::presence::Member;
+
+/// The most leaves that are told at one time because nobody returned.
+const LEAVES_MAX: usize = 256;
 
 impl Home<'_> {
     /// Counts a shard among those whose members watch a channel, or no longer.
@@ -18,24 +23,123 @@ impl Home<'_> {
         } else {
             order.watchers &= !by.bit();
         }
-        let (after, shards) = (order.watchers, order.shards);
-        if (before == 0) != (after == 0) {
+        let (is_watched, is_told, shards) = (order.watchers != 0, order.is_told(), order.shards);
+        if (before != 0) == is_watched {
+            return;
+        }
+        // Each shard answers with the number of its members.
+        order.crowd = is_watched.then(|| Box::new(Crowd::new(self.port.mesh.shards())));
+        if is_watched || !is_told {
             for shard in shards_of(shards) {
-                let parcel = Deliver::Watched { channel: Arc::clone(name), on: after != 0 };
+                let parcel = Deliver::Watched { channel: Arc::clone(name), on: is_watched };
                 self.port.deliver(shard, parcel);
             }
         }
     }
 
-    /// Tells the shards with watchers that a client joined or left.
-    pub(super) fn spread_presence(&mut self, presence: &Arc<Presence>) {
-        let watchers = self
-            .rooms
-            .channels
-            .find(&presence.channel)
-            .map_or(0, |index| self.rooms.channels.get(index).order.watchers);
-        for shard in shards_of(watchers) {
+    /// Takes note of the number of members of a shard.
+    pub(super) fn count(&mut self, name: &str, by: ShardId, members: u32) {
+        if let Some(index) = self.rooms.channels.find(name) {
+            self.note_members(index, by, members);
+        }
+    }
+
+    /// Returns `true` if watchers were told that they hear names from here on, or no longer.
+    fn note_members(&mut self, index: ChannelIndex, by: ShardId, members: u32) -> bool {
+        let order = &mut self.rooms.channels.at(index).order;
+        let Some(crowd) = &mut order.crowd else { return false };
+        let turned = crowd.note(by, members, self.config.presence_names);
+        if turned {
+            self.tell_count(index);
+        } else if crowd.is_large {
+            self.rooms.returns.note_stale(index, crowd);
+        }
+        turned
+    }
+
+    /// Tells the shards with watchers how many members a channel has, and whether they will hear
+    /// names from here on.
+    fn tell_count(&mut self, index: ChannelIndex) {
+        let channel = self.rooms.channels.get(index);
+        let Some(crowd) = &channel.order.crowd else { return };
+        for shard in shards_of(channel.order.watchers) {
+            let (channel, clients) = (Arc::clone(&channel.name), crowd.count());
+            self.port.deliver(shard, Deliver::Counted { channel, clients, named: !crowd.is_large });
+        }
+    }
+
+    /// A client joined or left: the shards with watchers are told, unless it is no event.
+    pub(super) fn hear_presence(&mut self, presence: &Arc<Presence>) {
+        let Some(index) = self.rooms.channels.find(&presence.channel) else { return };
+        let turned = self.note_members(index, presence.member.client.shard, presence.members);
+        match self.judge_news(index, presence) {
+            News::Told if turned => {}
+            News::Kept => {}
+            News::Told => self.spread_news(index, presence),
+            News::Crowded(left) => {
+                self.tally.undebounced += 1;
+                for member in left {
+                    self.spread_leave(index, member);
+                }
+                self.spread_news(index, presence);
+            }
+        }
+    }
+
+    /// Decides whether a join or leave is an event.
+    fn judge_news(&mut self, index: ChannelIndex, presence: &Presence) -> News {
+        let channel = self.rooms.channels.at(index);
+        let (Some(attendance), Some(user)) = (&mut channel.order.attendance, &presence.member.user)
+        else {
+            return News::Told;
+        };
+        let returns = &mut self.rooms.returns;
+        if presence.joined {
+            return returns.come((index, attendance), user, &presence.member);
+        }
+        let wait_ms = channel.terms.rules.leave_debounce.as_millis();
+        let due_ms = self.now.long_ms() + u64::try_from(wait_ms).unwrap_or(u64::MAX / 2);
+        returns.go((index, attendance), user, (&presence.member, due_ms))
+    }
+
+    fn spread_news(&mut self, index: ChannelIndex, presence: &Arc<Presence>) {
+        let order = &self.rooms.channels.get(index).order;
+        if order.crowd.as_ref().is_some_and(|crowd| crowd.is_large) {
+            return;
+        }
+        for shard in shards_of(order.watchers) {
             self.port.deliver(shard, Deliver::Presence(Arc::clone(presence)));
+        }
+    }
+
+    fn spread_leave(&mut self, index: ChannelIndex, member: Member) {
+        let channel = Arc::clone(&self.rooms.channels.get(index).name);
+        let presence = Presence { channel, member, joined: false, members: 0 };
+        self.spread_news(index, &Arc::new(presence));
+    }
+
+    /// Tells of the users that have not returned in time, and the counts that have changed.
+    pub(crate) fn tell_absent(&mut self) {
+        let now_ms = self.now.long_ms();
+        for _ in 0..LEAVES_MAX {
+            if self.port.is_stalled() {
+                break;
+            }
+            let Some((index, user)) = self.rooms.returns.next_due(now_ms) else { break };
+            let order = &mut self.rooms.channels.at(index).order;
+            let Some(attendance) = &mut order.attendance else { continue };
+            let left = self.rooms.returns.end(attendance, &user);
+            order.forget_attendance();
+            if let Some(member) = left {
+                self.spread_leave(index, member);
+            }
+        }
+        for index in self.rooms.returns.take_stale(now_ms) {
+            let channel = self.rooms.channels.try_at(index);
+            let crowd = channel.and_then(|channel| channel.order.crowd.as_mut());
+            if crowd.is_some_and(|crowd| crowd.take_stale()) {
+                self.tell_count(index);
+            }
         }
     }
 }

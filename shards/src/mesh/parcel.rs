@@ -14,7 +14,7 @@ use crate::model::history::Query;
 use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Epoch, Position, Publication};
 use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
-use crate::model::presence::{Here, Question};
+use crate::model::presence::{Here, Member, Question};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
 use crate::model::seating::Seatings;
@@ -93,6 +93,12 @@ pub(crate) enum Ask {
         on: bool,
     },
     Presence(Arc<Presence>),
+    /// The number of members of a channel on one shard, which its home has asked for.
+    Count {
+        channel: Arc<str>,
+        by: ShardId,
+        members: u32,
+    },
     /// A client comes back, and its shard has subscribed before this.
     Recall(Recall),
     History {
@@ -146,9 +152,10 @@ pub(crate) struct Recalled {
 #[derive(Debug)]
 pub(crate) struct Presence {
     pub(crate) channel: Arc<str>,
-    pub(crate) client: ClientId,
-    pub(crate) user: Option<Arc<str>>,
+    pub(crate) member: Member,
     pub(crate) joined: bool,
+    /// The number of members on its shard after that.
+    pub(crate) members: u32,
 }
 
 /// The outcome of a client's request that another shard decided.
@@ -210,6 +217,12 @@ pub(crate) enum Deliver {
         on: bool,
     },
     Presence(Arc<Presence>),
+    /// A channel with watchers has so many members. `named`: joins and leaves are told with names.
+    Counted {
+        channel: Arc<str>,
+        clients: u64,
+        named: bool,
+    },
     Recalled(Box<Recalled>),
     /// The offsets of a channel go on behind another position, which is not the next one.
     Renumbered {
@@ -349,7 +362,11 @@ impl Parcel for Deliver {
     fn is_broad(&self) -> bool {
         matches!(
             self,
-            Self::Presence(_) | Self::Direct { .. } | Self::Here { .. } | Self::Recalled(_)
+            Self::Presence(_)
+                | Self::Counted { .. }
+                | Self::Direct { .. }
+                | Self::Here { .. }
+                | Self::Recalled(_)
         )
     }
 }

@@ -83,7 +83,15 @@ impl Channel {
             && self.subscription == Subscription::None
             && self.order.shards == 0
             && self.order.history.is_none()
+            && self.order.attendance.is_none()
             && self.recalling == 0
+    }
+
+    /// Counts a shard in, at home.
+    pub(crate) fn count_in(&mut self, shard: ShardId) {
+        let rules = &self.terms.rules;
+        let debounces = rules.join_leave && !rules.leave_debounce.is_zero();
+        self.order.count_in(shard, debounces);
     }
 
     /// Holds the facts that must agree against each other.

@@ -60,6 +60,8 @@ macro_rules! numbers {
                     "Users and tokens whose tokens are revoked; the same on each shard";
                 forgotten_revocations: Counter,
                     "Revocations forgotten to make room for later ones; the same on each shard";
+                quick_returns: Counter,
+                    "Users that returned to a channel before others were told that they had left";
                 busy_microseconds: CounterMicroseconds, "Time that the shard spent in its turns";
             }
             counted {
@@ -98,6 +100,8 @@ macro_rules! numbers {
                     "Turns in which this shard waited for room to pass publications on";
                 absences: Counter, "Times that this shard was stopped or had no core for too long";
                 denied: Counter, "Requests that the rules of channels did not allow";
+                undebounced: Counter,
+                    "Times that a channel had more users than can be waited for";
                 rate_limited: Counter, "Messages over a rate limit";
                 errors: Counter, "Errors that JSON clients were answered with";
                 turns: Counter, "Turns of the shard's loop";

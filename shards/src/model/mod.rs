@@ -15,6 +15,7 @@ pub(crate) mod members;
 pub(crate) mod channel;
 pub(crate) mod presence;
 pub(crate) mod seating;
+pub(crate) mod attendance;
 pub(crate) mod revoked;
 pub(crate) mod rooms;
 pub(crate) mod directory;

@@ -1,6 +1,8 @@
 //! The facts that only the home of a channel keeps: its order, and the shards that hear of it.
 
+use super::attendance::{Attendance, Crowd};
 use super::history::History;
+use super::id::ShardId;
 use super::message::{Epoch, Position, Version};
 
 /// The facts that only the home of a channel keeps.
@@ -12,6 +14,10 @@ pub(crate) struct Order {
     pub(crate) shards: u64,
     /// Those of them with a member that hears of joins and leaves.
     pub(crate) watchers: u64,
+    /// The members of the channel by their shards; `None` while nobody watches them.
+    pub(crate) crowd: Option<Box<Crowd>>,
+    /// The users in the channel; `None` where their return is not waited for.
+    pub(crate) attendance: Option<Box<Attendance>>,
     /// The publications that are kept; `None` while there are none.
     pub(crate) history: Option<Box<History>>,
     /// Earlier numberings that went before this one, in a process before this, each with the last
@@ -28,10 +34,39 @@ impl Order {
             newest: Position::start(epoch),
             shards: 0,
             watchers: 0,
+            crowd: None,
+            attendance: None,
             history: None,
             ancestors: None,
             version: None,
         }
+    }
+
+    /// Counts a shard among those with subscribers. `debounces`: users that leave may return. It
+    /// counts for the first shard: of a later one's clients the home would know only a part.
+    pub(crate) fn count_in(&mut self, shard: ShardId, debounces: bool) {
+        if self.shards == 0 && debounces && self.attendance.is_none() {
+            self.attendance = Some(Box::default());
+        }
+        self.shards |= shard.bit();
+    }
+
+    /// Counts a shard no longer among those with subscribers.
+    pub(crate) fn count_out(&mut self, shard: ShardId) {
+        self.shards &= !shard.bit();
+        self.forget_attendance();
+    }
+
+    /// Forgets who was in the channel, once nobody is and nobody may return.
+    pub(crate) fn forget_attendance(&mut self) {
+        if self.shards == 0 {
+            self.attendance.take_if(|attendance| attendance.is_empty());
+        }
+    }
+
+    /// Returns `true` if shards are to tell the home of joins and leaves.
+    pub(crate) fn is_told(&self) -> bool {
+        self.watchers != 0 || self.attendance.is_some()
     }
 
     /// Goes on where an earlier process ended: its offsets, in a numbering of this one.

@@ -81,6 +81,9 @@ pub struct Here {
     pub(crate) uncounted: u64,
     /// Members, if they were asked for.
     pub members: Vec<Member>,
+    /// Members as their watchers know them, at the home of a channel that waits for the return of
+    /// users: also those that have just left.
+    pub(crate) guests: Vec<Member>,
     /// There are more than are named.
     pub more: bool,
 }
@@ -122,17 +125,31 @@ impl Here {
         self.uncounted += part.uncounted;
         self.more |= part.more;
         self.users.extend(part.users);
+        self.guests.extend(part.guests);
         if let Question::Members { count, bytes } = question {
             self.add_members(part.members, (count, bytes));
         }
     }
 
+    /// Adds the users that have left and may return. Called once all shards have answered.
+    pub(crate) fn add_guests(&mut self, question: Question) {
+        let guests = std::mem::take(&mut self.guests);
+        let Question::Members { count, bytes } = question else {
+            return self.users.extend(guests.into_iter().filter_map(|guest| guest.user));
+        };
+        let here: HashSet<&str> = self.members.iter().filter_map(Member::user).collect();
+        let absent = |guest: &Member| !guest.user().is_some_and(|user| here.contains(user));
+        let absent: Vec<Member> = guests.into_iter().filter(absent).collect();
+        self.add_members(absent, (count, bytes));
+    }
+
     /// Puts the answers of shards together, with at most `count` members of so many bytes.
     pub fn sum(parts: Vec<Self>, count: usize, bytes: usize) -> Self {
-        let mut sum = Self::default();
+        let (mut sum, question) = (Self::default(), Question::Members { count, bytes });
         for part in parts {
-            sum.add(part, Question::Members { count, bytes });
+            sum.add(part, question);
         }
+        sum.add_guests(question);
         sum
     }
 

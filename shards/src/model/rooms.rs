@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::attendance::Returns;
 use super::channel::Channels;
 use super::id::ChannelIndex;
 use super::keepers::Keepers;
@@ -27,6 +28,8 @@ pub(crate) struct Rooms {
     open_bytes: usize,
     /// Channels that may have lost their last member here.
     emptied: Vec<ChannelIndex>,
+    /// Users that may return to channels of this home, and counts to be told.
+    pub(crate) returns: Returns,
     /// The channels that keep publications.
     pub(super) keepers: Keepers,
 }
@@ -46,6 +49,7 @@ impl Rooms {
             tick_is_full: false,
             open_bytes: 0,
             emptied: Vec::new(),
+            returns: Returns::default(),
             keepers: Keepers::new(history_bytes),
         }
     }

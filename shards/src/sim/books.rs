@@ -8,6 +8,7 @@ use super::world::SimNet;
 use crate::client::state::Flags;
 use crate::model::channel::Subscription;
 use crate::model::id::{ClientId, Place};
+use crate::model::order::Order;
 use crate::net::Net;
 use crate::shard::Shard;
 
@@ -62,6 +63,34 @@ fn check_seats(shard: &Shard<SimNet>) {
     assert_eq!(members, seats.len(), "every seat is in a channel that is known");
 }
 
+/// A home that waits for the return of users knows the clients of each, and counts members right.
+fn check_attendance(shards: &[Shard<SimNet>], name: &str) {
+    let home = &shards[shards[0].port.mesh.home_of(name).index()];
+    let Some(order) = home.rooms.channels.find(name).map(|at| &home.rooms.channels.get(at).order)
+    else {
+        return;
+    };
+    let mut users: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut members = 0;
+    for shard in shards {
+        let Some(index) = shard.rooms.channels.find(name) else { continue };
+        for slot in shard.rooms.channels.get(index).members.iter() {
+            members += 1;
+            let user = shard.clients.roster.get(slot).and_then(|client| client.user.as_deref());
+            if let Some(user) = user {
+                *users.entry(user).or_default() += 1;
+            }
+        }
+    }
+    if let Some(crowd) = &order.crowd {
+        assert_eq!(crowd.count(), members, "{name}: the members as the home counts them");
+    }
+    if let Some(mut known) = order.attendance.as_ref().and_then(|one| one.clients()) {
+        known.retain(|_, clients| *clients > 0);
+        assert_eq!(known, users, "{name}: the users as the home knows them");
+    }
+}
+
 fn check_outboxes(shard: &Shard<SimNet>) {
     let outboxes = shard.clients.roster.iter().filter_map(|(_, client)| client.outbox.as_ref());
     assert_eq!(shard.clients.outboxes.bytes, outboxes.map(|outbox| outbox.bytes()).sum::<usize>());
@@ -105,7 +134,8 @@ fn check_subscriptions(shards: &[Shard<SimNet>]) {
         let (subscribed, watchers) = order.map_or((0, 0), |order| (order.shards, order.watchers));
         assert_eq!(subscribed, live, "{name}: the home's shards and the shards that subscribe");
         assert_eq!(watchers, watching, "{name}: the home's watchers and the shards that watch");
-        let told = if watching == 0 { 0 } else { live };
+        check_attendance(shards, &name);
+        let told = if order.is_some_and(Order::is_told) { live } else { 0 };
         assert_eq!(watched & live, told, "{name}: who knows that it is watched");
     }
 }

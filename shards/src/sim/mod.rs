@@ -22,6 +22,7 @@ pub(crate) mod members;
 #[cfg(test)]
 mod returns;
 #[cfg(test)]
+mod presence;
 mod rules;
 pub(crate) mod run;
 #[cfg(test)]

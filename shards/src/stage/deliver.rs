@@ -64,11 +64,16 @@ impl<N: Net> Shard<N> {
             }
             Deliver::Here { to, request, here } => self.gather(to, request, here),
             Deliver::Watched { channel, on } => {
-                if let Some(index) = self.rooms.channels.find(&channel) {
-                    self.rooms.channels.at(index).watched = on;
-                }
+                self.take_watched(&channel, on);
             }
             Deliver::Presence(presence) => self.tell_presence(&presence),
+            Deliver::Counted { channel, clients, named } => {
+                self.tell_watchers(&channel, None, |channel| Event::Crowd {
+                    channel,
+                    clients,
+                    named,
+                });
+            }
             Deliver::Recalled(recalled) => self.take_recalled(&recalled),
             Deliver::Renumbered { channel, newest } => self.renumber(&channel, newest),
             Deliver::Enlist(order) => self.enlist(&order),

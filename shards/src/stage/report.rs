@@ -101,6 +101,7 @@ impl<N: Net> Shard<N> {
             bridge_refusals: self.port.bridges.refused(),
             forgotten_channels: self.rooms.channels.forgotten(),
             revocations: self.trust.revoked.len() as u64,
+            quick_returns: self.rooms.returns.returned,
             forgotten_revocations: self.trust.revoked.forgotten(),
             busy_microseconds: tally.busy_ns / 1000,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::client::roster::{Client, Seat};
 use crate::mesh::parcel::{Ask, Presence};
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
-use crate::model::id::{ChannelIndex, Slot};
+use crate::model::id::{ChannelIndex, ClientId, Slot};
 use crate::model::message::Position;
 use crate::model::presence::Member;
 use crate::net::Net;
@@ -23,10 +23,10 @@ impl<N: Net> Shard<N> {
             return Ok(index);
         }
         if home == me {
-            channel.order.shards |= me.bit();
+            channel.count_in(me);
             channel.subscription = Subscription::Live;
             channel.fanned = channel.order.newest;
-            channel.watched = channel.order.watchers != 0;
+            channel.watched = channel.order.is_told();
         } else {
             channel.subscription = Subscription::Asked;
             self.port.owe(home, Ask::Subscribe { channel: Arc::clone(name), by: me });
@@ -198,34 +198,54 @@ impl<N: Net> Shard<N> {
             return;
         }
         let (name, home) = (Arc::clone(&channel.name), channel.home);
-        let presence = Presence {
-            channel: name,
-            client: self.clients.roster.id(slot),
-            user: self.clients.roster.get(slot).and_then(|client| client.user.clone()),
-            joined,
-        };
+        let members = u32::try_from(channel.members.len()).unwrap_or(u32::MAX);
+        let Some(member) = self.member(slot, index) else { return };
+        let presence = Presence { channel: name, member, joined, members };
         self.port.owe(home, Ask::Presence(Arc::new(presence)));
+    }
+
+    /// The home wants to be told of joins and leaves from now on, or no longer. It is told the
+    /// number of members that it begins with.
+    pub(crate) fn take_watched(&mut self, name: &str, on: bool) {
+        let Some(index) = self.rooms.channels.find(name) else { return };
+        let channel = self.rooms.channels.at(index);
+        channel.watched = on;
+        if on {
+            let members = u32::try_from(channel.members.len()).unwrap_or(u32::MAX);
+            let (channel, home) = (Arc::clone(&channel.name), channel.home);
+            self.port.owe(home, Ask::Count { channel, by: self.port.me, members });
+        }
     }
 
     /// Tells the members that watch a channel here that a client came or went.
     pub(crate) fn tell_presence(&mut self, presence: &Presence) {
-        let Some(index) = self.rooms.channels.find(&presence.channel) else { return };
+        let Presence { joined, ref member, .. } = *presence;
+        self.tell_watchers(&presence.channel, Some(member.client), |channel| Event::Presence {
+            joined,
+            channel,
+            member,
+        });
+    }
+
+    /// Tells something to the members that watch a channel here, but for one.
+    pub(crate) fn tell_watchers<'a>(
+        &mut self,
+        name: &'a str,
+        but: Option<ClientId>,
+        event: impl FnOnce(&'a str) -> Event<'a>,
+    ) {
+        let Some(index) = self.rooms.channels.find(name) else { return };
         let channel = self.rooms.channels.get(index);
         if channel.watching == 0 {
             return;
         }
-        let event = Event::Presence {
-            joined: presence.joined,
-            channel: &presence.channel,
-            client: presence.client,
-            user: presence.user.as_deref(),
-        };
+        let event = event(name);
         self.clients.told += channel.members.len();
         for group in channel.members.groups() {
             self.clients.tell_each(group, &event, |roster, slot| {
                 let mut seats = roster.get(slot).into_iter().flat_map(Client::seats);
                 seats.any(|seat| seat.channel == index && seat.presence)
-                    && roster.id(slot) != presence.client
+                    && Some(roster.id(slot)) != but
             });
         }
     }
@@ -246,7 +266,7 @@ impl<N: Net> Shard<N> {
             Subscription::Asked => {}
             Subscription::Live if home == self.port.me => {
                 channel.subscription = Subscription::None;
-                channel.order.shards &= !self.port.me.bit();
+                channel.order.count_out(self.port.me);
             }
             Subscription::Live => {
                 self.port.owe(home, Ask::Unsubscribe { channel: name, by: self.port.me });

@@ -83,6 +83,7 @@ impl<N: Net> Shard<N> {
         self.sweep_deadlines();
         self.sweep_blocked();
         self.rooms.sweep_histories(self.clients.now.long_ms());
+        self.home().tell_absent();
         self.forget_page();
         self.sweep_ends();
         if !self.clients.config.ping_interval.is_zero() && self.clients.open > 0 {

@@ -80,9 +80,15 @@ impl<N: Net> Shard<N> {
                 .iter()
                 .map(|slot| self.clients.roster.get(slot).and_then(|one| one.user.clone()))
         };
+        let attendance = channel.order.attendance.iter();
+        let guests = attendance.flat_map(|attendance| attendance.members());
         match question {
-            Question::Users => here.add_users(users(), named),
+            Question::Users => {
+                here.add_users(users(), named);
+                here.guests.extend(guests.take(USERS_MAX));
+            }
             Question::Members { count, bytes } => {
+                here.guests.extend(guests.take(count));
                 let all = members.iter().filter_map(|slot| self.member(slot, index));
                 here.add_members(all, (count, bytes));
             }
@@ -125,6 +131,7 @@ impl<N: Net> Shard<N> {
 
     fn tell_gathered(&mut self, slot: Slot, done: Gathering) {
         let Gathering { id, channel, mut here, question, .. } = done;
+        here.add_guests(question);
         let (channel, id, clients) = (&*channel, id.as_ref(), here.clients);
         let event = match question {
             Question::Users => {

@@ -67,8 +67,14 @@ pub(crate) enum Event<'a> {
     Presence {
         joined: bool,
         channel: &'a str,
-        client: ClientId,
-        user: Option<&'a str>,
+        member: &'a Member,
+    },
+    /// A channel whose joins and leaves the client hears of has so many members. `named`: it hears
+    /// of each from here on; otherwise only of their number.
+    Crowd {
+        channel: &'a str,
+        clients: u64,
+        named: bool,
     },
     /// The members of a channel. `more`: there are more users than are named.
     Here {

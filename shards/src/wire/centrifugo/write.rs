@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::codes;
-use crate::model::id::{ClientId, RequestId};
+use crate::model::id::RequestId;
 use crate::model::message::{Payload, Position, Publication};
 use crate::model::past::HistoryPage;
 use crate::model::presence::Member;
@@ -36,8 +36,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
             framed(out, |out| put_joined(out, channel, (position, recovered), None));
         }
         Event::Removed { channel } => framed(out, |out| put_unsubscribed(out, channel, BY_SERVER)),
-        Event::Presence { joined, channel, client, user } => {
-            framed(out, |out| put_presence(out, joined, channel, (client, user)));
+        Event::Presence { joined, channel, member } => {
+            framed(out, |out| put_presence(out, joined, channel, member));
         }
         Event::Members { members, id: Some(id), .. } => {
             framed(out, |out| put_members(out, members, id));
@@ -59,6 +59,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Pong { id: Some(id) } => framed(out, |out| put_result(out, id, "ping", "{}")),
         Event::Ping => framed(out, |out| put(out, "{}")),
         Event::Here { .. }
+        | Event::Crowd { .. }
         | Event::Gap { .. }
         | Event::Members { .. }
         | Event::Numbers { .. }
@@ -137,18 +138,11 @@ fn put_unsubscribed(out: &mut BytesMut, channel: &str, (code, reason): (u16, &st
     put(out, format!("{{\"code\":{code},\"reason\":\"{reason}\"}}}}}}"));
 }
 
-fn put_presence(
-    out: &mut BytesMut,
-    joined: bool,
-    channel: &str,
-    (client, user): (ClientId, Option<&str>),
-) {
+fn put_presence(out: &mut BytesMut, joined: bool, channel: &str, member: &Member) {
     put_push(out, channel, if joined { "join" } else { "leave" });
-    put(out, "{\"info\":{\"user\":");
-    put_str(out, user.unwrap_or_default());
-    put(out, ",\"client\":\"");
-    put_display(out, client);
-    put(out, "\"}}}}");
+    put(out, "{\"info\":");
+    put_info(out, member);
+    put(out, "}}}");
 }
 
 fn put_members(out: &mut BytesMut, members: &[Member], id: &RequestId) {
@@ -222,7 +216,13 @@ fn put_connected(out: &mut BytesMut, welcome: &Welcome<'_>) {
 fn put_member(out: &mut BytesMut, member: &Member) {
     put(out, "\"");
     put(out, member.client());
-    put(out, "\":{\"client\":\"");
+    put(out, "\":");
+    put_info(out, member);
+}
+
+/// All that others are told of a client.
+fn put_info(out: &mut BytesMut, member: &Member) {
+    put(out, "{\"client\":\"");
     put(out, member.client());
     put(out, "\",\"user\":");
     put_str(out, member.user().unwrap_or_default());

@@ -32,6 +32,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Ping => put_frame(out, Opcode::Ping, b""),
         Event::Heartbeat => put_frame(out, Opcode::Pong, b""),
         Event::Presence { .. }
+        | Event::Crowd { .. }
         | Event::Here { .. }
         | Event::Members { .. }
         | Event::Numbers { .. }

@@ -21,6 +21,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Added { .. }
         | Event::Removed { .. }
         | Event::Presence { .. }
+        | Event::Crowd { .. }
         | Event::Here { .. }
         | Event::Members { .. }
         | Event::Numbers { .. }

@@ -10,11 +10,16 @@ use crate::wire::event::Event;
 
 pub(super) fn put_event(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
-        Event::Presence { joined, channel, client, user } => {
+        Event::Presence { joined, channel, member } => {
             put_begin(out, if joined { "joined" } else { "left" }, channel);
-            put_client(out, client);
-            put(out, ",\"user\":");
-            put_optional(out, user);
+            put_client(out, member.client);
+            put_who(out, member);
+            put(out, "}");
+        }
+        Event::Crowd { channel, clients, named } => {
+            put_begin(out, "crowd", channel);
+            put_field(out, "count", clients);
+            put_field(out, "named", named);
             put(out, "}");
         }
         Event::Here { channel, clients, users, more, id } => {

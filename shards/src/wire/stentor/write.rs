@@ -44,6 +44,7 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
         }
         Event::Gap { channel, from, to } => put_gap(out, channel, (from, to)),
         Event::Presence { .. }
+        | Event::Crowd { .. }
         | Event::Here { .. }
         | Event::Members { .. }
         | Event::Numbers { .. } => presence::put_event(out, event),
