@@ -21,7 +21,7 @@ use crate::net::{Net, Ready};
 use crate::stage::batch::FanOut;
 use crate::stage::drain::Drain;
 use crate::stage::prove::Trust;
-use crate::stage::recall::LastPage;
+use crate::stage::recall::LastPages;
 use crate::wire::machine::Machine;
 
 /// The most parcels of one lane that a turn takes.
@@ -43,7 +43,7 @@ pub(crate) struct Shard<N: Net> {
     /// The fan-out's memory.
     pub(crate) fan: FanOut,
     /// Frames for clients that come back.
-    pub(crate) last_page: LastPage,
+    pub(crate) last_pages: LastPages,
     /// Clients whose next page waits for the next turn.
     pub(crate) recall_later: Vec<ClientId>,
     /// Other processes that take part in the order of this home; `None` while there are none.
@@ -98,7 +98,7 @@ impl<N: Net> Shard<N> {
             ),
             directory: Directory::default(),
             fan: FanOut::default(),
-            last_page: LastPage::default(),
+            last_pages: LastPages::default(),
             recall_later: Vec::new(),
             engine: None,
             recalls_asked: 0,

@@ -267,7 +267,10 @@ fn neither_process_waits_for_ever_for_one_that_is_stopped() {
     newer.signal("CONT");
     // It has found out too, and goes on for its clients.
     there.send(r#"{"type":"publish","body":3}"#);
-    assert_eq!(there.next_json()["body"], 3);
+    // What lay in the link when it was stopped may still be numbered for its own clients.
+    let heard = there.next_json();
+    let heard = if heard["body"] == 2 { there.next_json() } else { heard };
+    assert_eq!(heard["body"], 3);
     drop((here, older));
 
     let newest = Server::start_beside(&newer, &flags("60s", &[]));

@@ -288,7 +288,7 @@ impl Home<'_> {
         reply: PublishReply,
     ) {
         self.tally.followed_publications += 1;
-        let Ok(index) = self.rooms.channels.find_or_add(&publication.channel, self.port.me) else {
+        let Ok(index) = self.rooms.find_or_add(&publication.channel, self.port.me) else {
             // Nobody here hears it.
             return self.answer_published(&publication.channel, position, reply);
         };
@@ -310,6 +310,7 @@ impl Home<'_> {
         self.rooms.remove_history(index);
         let channel = self.rooms.channels.at(index);
         channel.order.newest = newest;
+        channel.order.floor = newest.offset;
         for shard in shards_of(channel.order.shards) {
             let channel = Arc::clone(&channel.name);
             self.port.deliver(shard, Deliver::Renumbered { channel, newest });

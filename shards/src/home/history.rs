@@ -29,7 +29,7 @@ impl Home<'_> {
             debug_assert!(false, "the shard that asks is subscribed");
             return (self.rooms.channels.start(), None);
         };
-        self.rooms.trim_history(index, self.now.long_ms());
+        self.rooms.use_history(index, self.now.long_ms());
         let channel = self.rooms.channels.get(index);
         let (newest, history) = (channel.order.newest, channel.order.history.as_deref());
         let offset = match recall.behind {
@@ -50,14 +50,17 @@ impl Home<'_> {
         if offset == newest.offset {
             return (newest, Some(Page::default()));
         }
-        let whole = history.filter(|history| history.reaches_back_to(offset));
+        // Without a history nothing that was to be kept may have come, behind its last end.
+        if !history.map_or(offset >= channel.order.floor, |one| one.reaches_back_to(offset)) {
+            return (newest, None);
+        }
         let query = Query {
             beyond: Some(offset),
             newest_first: false,
-            limit: usize::MAX,
+            limit: recall.count,
             bytes: recall.bytes,
         };
-        (newest, whole.map(|history| history.page(&query)))
+        (newest, Some(history.map(|history| history.page(&query)).unwrap_or_default()))
     }
 
     /// Reads a part of a channel's history.
@@ -90,7 +93,7 @@ impl Home<'_> {
         }
         let index = self.rooms.channels.find(channel);
         if let Some(index) = index {
-            self.rooms.trim_history(index, self.now.long_ms());
+            self.rooms.use_history(index, self.now.long_ms());
         }
         let order = index.map(|index| &self.rooms.channels.get(index).order);
         let newest = order.map_or_else(|| self.rooms.channels.start(), |order| order.newest);

@@ -26,7 +26,7 @@ impl Home<'_> {
         if self.engine.as_deref().is_some_and(Engine::follows) {
             return self.forward(publication, reply);
         }
-        let index = match self.rooms.channels.find_or_add(&publication.channel, self.port.me) {
+        let index = match self.rooms.find_or_add(&publication.channel, self.port.me) {
             Ok(index) if self.rooms.channels.get(index).terms.is_gone() => {
                 return self.refuse(reply, NoChannel::UnknownNamespace);
             }
@@ -56,9 +56,14 @@ impl Home<'_> {
         behind: Behind,
     ) {
         let me = self.port.me;
-        let channel = self.rooms.channels.get(index);
+        let channel = self.rooms.channels.at(index);
         let (position, shards) = (channel.order.newest, channel.order.shards);
-        if channel.terms.rules.history.is_on() && !publication.skips_history() {
+        let (is_on, skips) = (channel.terms.rules.history.is_on(), publication.skips_history());
+        if !is_on && !skips {
+            // Should a history begin later, it does not reach back to this.
+            channel.order.floor = position.offset;
+        }
+        if is_on && !skips {
             let name = Arc::clone(&channel.name);
             let numbered = Arc::make_mut(&mut publication);
             numbered.payload.detach();
@@ -117,7 +122,7 @@ impl Home<'_> {
     /// Counts a shard among the subscribers of a channel.
     pub(super) fn admit_shard(&mut self, channel: &Arc<str>, by: ShardId) {
         let channel = Arc::clone(channel);
-        let answer = match self.rooms.channels.find_or_add(&channel, self.port.me) {
+        let answer = match self.rooms.find_or_add(&channel, self.port.me) {
             Err(why) => Deliver::Unsubscribable { channel, why },
             Ok(index) => {
                 let known = self.rooms.channels.at(index);

@@ -132,6 +132,8 @@ pub(crate) struct Recall {
     pub(crate) behind: Behind,
     /// The most bytes of payload in the answer.
     pub(crate) bytes: usize,
+    /// The most publications in it.
+    pub(crate) count: usize,
 }
 
 /// A page of what a client missed. On its lane it follows everything up to `newest`, and precedes

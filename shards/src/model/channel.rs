@@ -75,6 +75,11 @@ impl Channel {
     /// Returns `true` if the channel can be forgotten without loss, but for the home's count of its
     /// offsets.
     pub(crate) fn is_idle(&self) -> bool {
+        self.is_unused() && self.order.history.is_none()
+    }
+
+    /// Returns `true` if nobody has anything to do with the channel, but for what it has kept.
+    fn is_unused(&self) -> bool {
         self.members.is_empty()
             && self.waiting.is_empty()
             && self.tick.is_empty()
@@ -82,7 +87,6 @@ impl Channel {
             // Its home still counts on this shard until the end of the turn.
             && self.subscription == Subscription::None
             && self.order.shards == 0
-            && self.order.history.is_none()
             && self.order.attendance.is_none()
             && self.recalling == 0
     }
@@ -123,6 +127,9 @@ pub(crate) struct Channels {
     /// The place at which the next search for an idle channel begins.
     look_at: usize,
     forgotten: u64,
+    /// Of the channels that the latest search has seen and only their history keeps here, the one
+    /// that was not used for the longest time.
+    longest_unused: Option<ChannelIndex>,
     /// The numbering of channels that are met from now on.
     epoch: Epoch,
     rules: Arc<Rules>,
@@ -140,6 +147,7 @@ impl Channels {
             count_max,
             look_at: 0,
             forgotten: 0,
+            longest_unused: None,
             epoch,
             rules,
         }
@@ -255,19 +263,39 @@ impl Channels {
     /// Looks at a few channels for one that is idle, and next time at the next few: among many
     /// that are in use, a look at all of them for each new name would be a way to stop the shard.
     fn forget_an_idle_one(&mut self) -> Result<(), NoChannel> {
+        self.longest_unused = None;
+        let mut used_ms = u64::MAX;
         for _ in 0..LOOKS_MAX.min(self.slab.len()) {
             let index = self.look_at;
             // Room is used again before the slab grows, so no index is beyond the bound.
             self.look_at = (index + 1) % self.count_max;
-            if self.slab.get(index).is_some_and(Channel::is_idle) {
-                self.remove(ChannelIndex::at(index));
-                self.forgotten += 1;
-                // Its offsets are lost. Should it come back, they must not look like the same ones.
-                self.epoch = self.epoch.next();
+            let Some(channel) = self.slab.get(index).filter(|channel| channel.is_unused()) else {
+                continue;
+            };
+            let Some(history) = &channel.order.history else {
+                self.forget(ChannelIndex::at(index));
                 return Ok(());
+            };
+            if history.used_ms < used_ms {
+                used_ms = history.used_ms;
+                self.longest_unused = Some(ChannelIndex::at(index));
             }
         }
         Err(NoChannel::NoRoom)
+    }
+
+    /// Takes the channel to be forgotten next, right after a search that has found no idle one.
+    pub(super) fn take_longest_unused(&mut self) -> Option<ChannelIndex> {
+        self.longest_unused.take()
+    }
+
+    /// Forgets an idle channel.
+    pub(super) fn forget(&mut self, index: ChannelIndex) {
+        debug_assert!(self.get(index).is_idle());
+        self.remove(index);
+        self.forgotten += 1;
+        // Its offsets are lost. Should it come back, they must not look like the same ones.
+        self.epoch = self.epoch.next();
     }
 
     pub(crate) fn remove(&mut self, index: ChannelIndex) {
@@ -278,100 +306,5 @@ impl Channels {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::id::Slot;
-    use crate::model::shape::Shape;
-    use crate::rules::{ChannelRules, Denied, Marks, Standing};
-
-    fn channels(count_max: usize, epoch: Epoch) -> Channels {
-        Channels::new(count_max, epoch, Arc::default())
-    }
-
-    fn rules_of(namespaces: &[&str]) -> Arc<Rules> {
-        let namespaces = namespaces.iter().map(|name| ChannelRules::open(name)).collect();
-        Arc::new(Rules::new(Marks::default(), ChannelRules::open(""), namespaces).unwrap())
-    }
-
-    #[test]
-    fn a_channel_of_an_unknown_namespace_takes_no_room() {
-        let mut channels = Channels::new(1, Epoch(1), rules_of(&["chat"]));
-        let home = ShardId(0);
-        let unknown = channels.find_or_add(&"news:1".into(), home);
-        assert_eq!(unknown, Err(NoChannel::UnknownNamespace));
-        assert_eq!((channels.len(), channels.forgotten()), (0, 0));
-        assert!(channels.find_or_add(&"chat:1".into(), home).is_ok());
-        // An unknown one makes nobody go either.
-        assert_eq!(channels.find_or_add(&"news:1".into(), home), unknown);
-        assert_eq!((channels.len(), channels.forgotten()), (1, 0));
-    }
-
-    #[test]
-    fn other_rules_reach_the_channels_that_are_known() {
-        let mut channels = Channels::new(4, Epoch(1), rules_of(&["chat", "news"]));
-        let home = ShardId(0);
-        let chat = channels.find_or_add(&"chat:1".into(), home).unwrap();
-        let news = channels.find_or_add(&"news:1".into(), home).unwrap();
-        channels.set_rules(rules_of(&["chat"]));
-        assert!(channels.get(chat).terms.publish_is_free());
-        let terms = &channels.get(news).terms;
-        assert!(terms.is_gone() && !terms.publish_is_free() && &*terms.rules.name == "news");
-        let verdict = channels.rules().may_subscribe(terms, "news:1", Standing::default());
-        assert_eq!(verdict, Err(Denied::UnknownNamespace));
-        channels.set_rules(rules_of(&["chat", "news"]));
-        assert!(!channels.get(news).terms.is_gone());
-    }
-
-    #[test]
-    fn under_pressure_only_idle_channels_are_forgotten() {
-        let mut channels = channels(2, Epoch(1));
-        let home = ShardId(0);
-        let busy = channels.find_or_add(&"busy".into(), home).unwrap();
-        channels.at(busy).members.add(Slot(3), Shape(0));
-        channels.find_or_add(&"idle".into(), home).unwrap();
-        let third = channels.find_or_add(&"third".into(), home).unwrap();
-        assert_eq!(channels.find("idle"), None);
-        assert_eq!(channels.find("third"), Some(third));
-        channels.at(third).members.add(Slot(4), Shape(2));
-        assert_eq!(channels.find_or_add(&"fourth".into(), home), Err(NoChannel::NoRoom));
-        assert_eq!(channels.find_or_add(&"busy".into(), home), Ok(busy));
-    }
-
-    /// One idle channel among many is found in time, and no single look is at all of them.
-    #[test]
-    fn a_full_table_is_looked_through_in_parts() {
-        let count = 4 * LOOKS_MAX;
-        let mut channels = channels(count, Epoch(1));
-        for number in 0..count {
-            let name: Arc<str> = number.to_string().into();
-            let index = channels.find_or_add(&name, ShardId(0)).unwrap();
-            if number != count - 1 {
-                channels.at(index).members.add(Slot(1), Shape(0));
-            }
-        }
-        let tries = (1..10).find(|_| channels.find_or_add(&"new".into(), ShardId(0)).is_ok());
-        assert_eq!(tries, Some(4));
-        assert_eq!((channels.len(), channels.forgotten()), (count, 1));
-    }
-
-    #[test]
-    fn a_channel_whose_home_still_counts_on_this_shard_is_not_forgotten() {
-        let mut channels = channels(1, Epoch(1));
-        let index = channels.find_or_add(&"left".into(), ShardId(1)).unwrap();
-        channels.at(index).subscription = Subscription::Live;
-        assert_eq!(channels.find_or_add(&"next".into(), ShardId(1)), Err(NoChannel::NoRoom));
-        channels.at(index).subscription = Subscription::None;
-        assert!(channels.find_or_add(&"next".into(), ShardId(1)).is_ok());
-    }
-
-    #[test]
-    fn a_channel_that_comes_back_after_it_was_forgotten_has_another_epoch() {
-        let mut channels = channels(1, Epoch(u32::MAX));
-        let home = ShardId(0);
-        let index = channels.find_or_add(&"room".into(), home).unwrap();
-        let before = channels.get(index).order.newest.epoch;
-        channels.find_or_add(&"other".into(), home).unwrap();
-        let index = channels.find_or_add(&"room".into(), home).unwrap();
-        assert_ne!(channels.get(index).order.newest.epoch, before);
-    }
-}
+#[path = "channel_tests.rs"]
+mod tests;

@@ -51,6 +51,8 @@ macro_rules! numbers {
                 history_bytes: GaugeBytes, "Memory of those publications";
                 history_pressed_out: Counter,
                     "Publications that left a history because all of them were too large";
+                history_forgotten: Counter,
+                    "Histories without subscribers forgotten to make room for other channels";
                 rings: Counter, "Times that this shard woke another one";
                 bridge_refusals: Counter,
                     "Parcels for the control plane or another thread that found no room there";

@@ -18,6 +18,8 @@ pub(crate) struct History {
     content_bytes: usize,
     /// Whatever was to be kept above this offset is here.
     floor: u64,
+    /// When something was last kept or read.
+    pub(crate) used_ms: u64,
     /// The place of the channel in the list of those that keep something.
     pub(crate) place: usize,
 }
@@ -71,7 +73,7 @@ pub(crate) struct Page {
 impl History {
     /// An empty history that begins behind the publication of offset `floor`.
     pub(crate) fn new(floor: u64, place: usize) -> Self {
-        Self { kept: VecDeque::new(), content_bytes: 0, floor, place }
+        Self { kept: VecDeque::new(), content_bytes: 0, floor, used_ms: 0, place }
     }
 
     #[cfg(any(test, fuzzing))]
@@ -114,6 +116,7 @@ impl History {
         debug_assert!(self.newest().is_none_or(|newest| newest < publication.offset));
         self.content_bytes += publication.bytes();
         self.kept.push_back(Entry { publication, since_ms: now_ms });
+        self.used_ms = now_ms;
         self.trim(now_ms, rules)
     }
 

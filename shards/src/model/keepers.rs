@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::channel::NoChannel;
 use super::history::{Evicted, History, cost};
 use super::id::{ChannelIndex, ShardId};
 use super::message::Publication;
@@ -29,6 +30,8 @@ pub(crate) struct Keepers {
     publications: usize,
     /// Publications that left because of the bound on all histories together.
     pressed_out: u64,
+    /// Histories that were forgotten to make room for other channels.
+    forgotten: u64,
 }
 
 /// The figures of all histories of a shard.
@@ -39,6 +42,8 @@ pub(crate) struct KeptNow {
     pub(crate) bytes: usize,
     /// A total since the start.
     pub(crate) pressed_out: u64,
+    /// A total since the start.
+    pub(crate) forgotten: u64,
 }
 
 impl Keepers {
@@ -51,6 +56,7 @@ impl Keepers {
             bytes_max,
             publications: 0,
             pressed_out: 0,
+            forgotten: 0,
         }
     }
 
@@ -70,13 +76,11 @@ impl Rooms {
     /// Keeps a numbered publication of a channel, as its rules say.
     pub(crate) fn keep(&mut self, index: ChannelIndex, publication: Arc<Publication>, now_ms: u64) {
         let channel = self.channels.at(index);
-        let keepers = &mut self.keepers;
+        let (keepers, floor) = (&mut self.keepers, channel.order.floor);
         keepers.bytes += cost(&publication);
         keepers.publications += 1;
-        let history = channel
-            .order
-            .history
-            .get_or_insert_with(|| Box::new(keepers.begin(index, publication.offset - 1)));
+        let history =
+            channel.order.history.get_or_insert_with(|| Box::new(keepers.begin(index, floor)));
         let evicted = history.keep(publication, now_ms, &channel.terms.rules.history);
         self.settle_history(index, evicted);
         while self.keepers.bytes > self.keepers.bytes_max {
@@ -111,6 +115,32 @@ impl Rooms {
         }
     }
 
+    /// Does the same for a channel whose history is about to be read.
+    pub(crate) fn use_history(&mut self, index: ChannelIndex, now_ms: u64) {
+        self.trim_history(index, now_ms);
+        if let Some(history) = &mut self.channels.at(index).order.history {
+            history.used_ms = now_ms;
+        }
+    }
+
+    /// The channel of that name, known from now on. Under pressure an idle channel is forgotten for
+    /// it, or else, of some channels that only their history keeps here, the longest unused one.
+    pub(crate) fn find_or_add(
+        &mut self,
+        name: &Arc<str>,
+        home: ShardId,
+    ) -> Result<ChannelIndex, NoChannel> {
+        match self.channels.find_or_add(name, home) {
+            Err(NoChannel::NoRoom) => {}
+            found => return found,
+        }
+        let unused = self.channels.take_longest_unused().ok_or(NoChannel::NoRoom)?;
+        self.remove_history(unused);
+        self.channels.forget(unused);
+        self.keepers.forgotten += 1;
+        self.channels.find_or_add(name, home)
+    }
+
     /// Looks at some histories for publications whose time is over.
     pub(crate) fn sweep_histories(&mut self, now_ms: u64) {
         let looks = LOOKS_MIN.max(self.keepers.list.len() / SWEEPS_A_WALK);
@@ -135,11 +165,10 @@ impl Rooms {
     /// Counts what has left a history, and forgets a history that is empty.
     fn settle_history(&mut self, index: ChannelIndex, evicted: Evicted) {
         self.keepers.let_go(evicted);
-        let history = &mut self.channels.at(index).order.history;
-        let Some(place) = history.as_ref().filter(|one| one.is_empty()).map(|one| one.place) else {
-            return;
-        };
-        *history = None;
+        let order = &mut self.channels.at(index).order;
+        let Some(history) = order.history.take_if(|history| history.is_empty()) else { return };
+        order.floor = history.floor();
+        let place = history.place;
         self.keepers.list.swap_remove(place);
         if let Some(&moved) = self.keepers.list.get(place)
             && let Some(history) = &mut self.channels.at(moved).order.history
@@ -169,7 +198,12 @@ impl Rooms {
                 channel.order.go_on(newest, &ancestors);
             }
             channel.fanned = channel.order.newest;
-            if !channel.terms.rules.history.is_on() || publications.is_empty() {
+            channel.order.floor = newest.offset;
+            if !channel.terms.rules.history.is_on() {
+                continue;
+            }
+            channel.order.floor = floor;
+            if publications.is_empty() {
                 continue;
             }
             channel.order.history = Some(Box::new(self.keepers.begin(index, floor)));
@@ -200,7 +234,7 @@ impl Rooms {
                 continue;
             }
             let history = order.history.as_deref();
-            let floor = history.map_or(order.newest.offset, History::floor);
+            let floor = history.map_or(order.floor, History::floor);
             let kept = history.into_iter().flat_map(History::publications).cloned();
             snapshot::put(out, (&channel.name, order.newest, floor), order.ancestors(), kept);
             records += 1;
@@ -218,12 +252,13 @@ impl Rooms {
 
     /// Returns the figures of all histories.
     pub(crate) fn kept_now(&self) -> KeptNow {
-        let Keepers { list, publications, bytes, pressed_out, .. } = &self.keepers;
+        let Keepers { list, publications, bytes, pressed_out, forgotten, .. } = &self.keepers;
         KeptNow {
             channels: list.len(),
             publications: *publications,
             bytes: *bytes,
             pressed_out: *pressed_out,
+            forgotten: *forgotten,
         }
     }
 
@@ -294,6 +329,19 @@ mod tests {
         assert_eq!((rooms.kept_now().publications, rooms.kept_now().pressed_out), (10, 2));
         let c = rooms.channels.get(c).order.history.as_ref().map(|history| history.len());
         assert_eq!(c, Some(2), "the others lost one each");
+    }
+
+    #[test]
+    fn the_longest_unused_history_makes_room_for_another_channel() {
+        let mut rooms = rooms(100, 1 << 20);
+        for number in 0..100 {
+            publish(&mut rooms, &format!("room{number}"), 10, 1_000 - number);
+        }
+        // Within the first channels that are looked at, the last one was used before all others.
+        rooms.find_or_add(&"new".into(), ShardId(0)).unwrap();
+        assert!(rooms.channels.find("room63").is_none() && rooms.channels.find("room0").is_some());
+        assert_eq!((rooms.kept_now().channels, rooms.kept_now().forgotten), (99, 1));
+        rooms.check_histories();
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Order {
     pub(crate) attendance: Option<Box<Attendance>>,
     /// The publications that are kept; `None` while there are none.
     pub(crate) history: Option<Box<History>>,
+    /// While there is no history: nothing above this offset was to be kept.
+    pub(crate) floor: u64,
     /// Earlier numberings that went before this one, in a process before this, each with the last
     /// offset that belongs to it.
     ancestors: Option<Box<[Position]>>,
@@ -37,6 +39,7 @@ impl Order {
             crowd: None,
             attendance: None,
             history: None,
+            floor: 0,
             ancestors: None,
             version: None,
         }
@@ -74,6 +77,7 @@ impl Order {
         let all = ancestors.iter().copied().chain([newest]);
         self.ancestors = Some(all.collect());
         self.newest.offset = newest.offset;
+        self.floor = newest.offset;
     }
 
     /// Goes on where an earlier process ended, and in the same numbering: that process numbers
@@ -88,6 +92,7 @@ impl Order {
         let earlier = self.ancestors().iter().copied().chain([self.newest]);
         self.ancestors = Some(earlier.collect());
         self.newest = newest;
+        self.floor = self.newest.offset;
     }
 
     /// Earlier numberings, the oldest first.

@@ -84,7 +84,7 @@ fn keep_history(config: &mut Config, dice: &mut Dice) {
         ttl: Duration::from_millis(200),
         bytes: 100 + 10 * dice.below(200),
     };
-    let rules = ChannelRules { history, recovery: true, ..ChannelRules::open("") };
+    let rules = ChannelRules { history, recovery: dice.below(4) > 0, ..ChannelRules::open("") };
     let rules = Rules::new(Marks::default(), rules, Vec::new()).expect("sound rules");
     config.rules = Arc::new(rules);
     config.history_total_bytes = 3_000;

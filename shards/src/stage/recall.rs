@@ -27,10 +27,36 @@ const RECALLS_PER_SHARD: usize = 64;
 /// The most bytes of payload in a page. So few in unit tests that the simulation turns pages.
 const PAGE_BYTES: usize = if cfg!(any(test, fuzzing)) { 24 } else { 64 << 10 };
 
+/// The most publications of a page for each byte of its bound: tiny ones cost more as frames.
+const PUBLICATION_BYTES: usize = if cfg!(any(test, fuzzing)) { 4 } else { 128 };
+
+/// The pages that were encoded last, one for each shape.
+#[derive(Debug, Default)]
+pub(crate) struct LastPages(Vec<LastPage>);
+
+impl LastPages {
+    /// Returns the frames of some publications in a shape.
+    fn frames(&mut self, shape: Shape, publications: &[Arc<Publication>]) -> Bytes {
+        let place = self.0.iter().position(|page| page.shape == shape).unwrap_or_else(|| {
+            self.0.push(LastPage { shape, ..LastPage::default() });
+            self.0.len() - 1
+        });
+        self.0[place].frames(publications)
+    }
+}
+
+/// Returns the number of pages that a client is sent at once, and the bytes of each: what waits for
+/// it must leave room for live publications, or it would be too slow for them.
+fn page_bounds(outbox_bytes: usize) -> (usize, usize) {
+    let for_pages = outbox_bytes / 2;
+    let at_once = (for_pages / PAGE_BYTES).clamp(1, RECALLS_AT_ONCE);
+    (at_once, PAGE_BYTES.min(for_pages / at_once))
+}
+
 /// The page that was encoded last. Clients that were cut at once miss the same publications: they
 /// get slices of one encoding.
 #[derive(Debug, Default)]
-pub(crate) struct LastPage {
+struct LastPage {
     shape: Shape,
     publications: Vec<Arc<Publication>>,
     bytes: Bytes,
@@ -38,28 +64,27 @@ pub(crate) struct LastPage {
 }
 
 impl LastPage {
-    /// Returns the frames of some publications in a shape.
-    fn frames(&mut self, shape: Shape, publications: &[Arc<Publication>]) -> Bytes {
-        if let Some(frames) = self.part(shape, publications) {
+    /// Returns the frames of some publications.
+    fn frames(&mut self, publications: &[Arc<Publication>]) -> Bytes {
+        if let Some(frames) = self.part(publications) {
             return frames;
         }
         let mut bytes = BytesMut::new();
         self.ends.clear();
         let each = Publications::all(publications);
-        Dialect::write_publications(shape, &mut bytes, &mut self.ends, each);
-        self.shape = shape;
+        Dialect::write_publications(self.shape, &mut bytes, &mut self.ends, each);
         self.publications = publications.to_vec();
         self.bytes = bytes.freeze();
         self.bytes.clone()
     }
 
-    fn part(&self, shape: Shape, publications: &[Arc<Publication>]) -> Option<Bytes> {
+    fn part(&self, publications: &[Arc<Publication>]) -> Option<Bytes> {
         let (first, last) = (publications.first()?, publications.last()?);
         let at = self.publications.partition_point(|known| known.offset < first.offset);
         let known = self.publications.get(at..at + publications.len())?;
         // The same publications at both ends: the same channel, numbering and page.
         let same = Arc::ptr_eq(known.first()?, first) && Arc::ptr_eq(known.last()?, last);
-        if shape != self.shape || !same {
+        if !same {
             return None;
         }
         if known.len() == self.publications.len() {
@@ -106,11 +131,16 @@ impl<N: Net> Shard<N> {
         if !self.may_recall() {
             return self.recall_later(slot);
         }
+        let config = &self.clients.config;
         let Some(brief) = self.clients.roster.get_mut(slot).and_then(|one| one.brief_mut()) else {
             return;
         };
         let asked = brief.recalls.iter().filter(|recalling| recalling.asked).count();
-        let room = RECALLS_AT_ONCE.saturating_sub(asked);
+        let terms = |one: &Recalling| &self.rooms.channels.get(one.channel).terms;
+        let bounds = brief.recalls.iter().map(|one| config.slow_rules(&terms(one).rules));
+        let smallest = bounds.map(|slow| slow.outbox_bytes).min().unwrap_or(config.outbox_bytes);
+        let (at_once, bytes) = page_bounds(smallest.min(config.outbox_bytes));
+        let room = at_once.saturating_sub(asked);
         for recalling in brief.recalls.iter_mut().filter(|recalling| !recalling.asked).take(room) {
             recalling.asked = true;
             self.recalls_asked += 1;
@@ -120,7 +150,8 @@ impl<N: Net> Shard<N> {
                 to,
                 request: recalling.request,
                 behind: recalling.behind,
-                bytes: PAGE_BYTES,
+                bytes,
+                count: (bytes / PUBLICATION_BYTES).max(1),
             };
             self.port.owe(channel.home, Ask::Recall(recall));
         }
@@ -153,7 +184,8 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Tells a client publications that left before it came.
+    /// Tells a client publications that left before it came, but for its own words if it does not
+    /// want them back.
     pub(crate) fn tell_missed(&mut self, slot: Slot, publications: &[Arc<Publication>]) {
         if publications.is_empty() {
             return;
@@ -161,16 +193,32 @@ impl<N: Net> Shard<N> {
         if self.clients.speaker.slot == Some(slot) {
             self.clients.send_replies();
         }
-        let shape = self.clients.roster.hot(slot).shape;
-        let frames = self.last_page.frames(shape, publications);
-        self.clients.tally.deliveries += publications.len() as u64;
-        self.clients.tally.recovered_publications += publications.len() as u64;
+        let (hot, id) = (self.clients.roster.hot(slot), self.clients.roster.id(slot));
+        let own = if hot.state.is_any(Flags::NO_ECHO) {
+            publications.iter().filter(|publication| publication.is_from(id)).count()
+        } else {
+            0
+        };
+        let frames = if own == 0 {
+            self.last_pages.frames(hot.shape, publications)
+        } else {
+            let mut bytes = BytesMut::new();
+            let others = Publications::not_from(publications, id);
+            Dialect::write_publications(hot.shape, &mut bytes, &mut Vec::new(), others);
+            bytes.freeze()
+        };
+        if frames.is_empty() {
+            return;
+        }
+        let told = (publications.len() - own) as u64;
+        self.clients.tally.deliveries += told;
+        self.clients.tally.recovered_publications += told;
         self.clients.tally.bytes_out += frames.len() as u64;
         self.clients.emit_page(slot, frames);
     }
 
     /// Forgets the encoding that was made last, once nobody comes back for a while.
     pub(crate) fn forget_page(&mut self) {
-        self.last_page = LastPage::default();
+        self.last_pages = LastPages::default();
     }
 }

@@ -97,6 +97,7 @@ impl<N: Net> Shard<N> {
             history_publications: kept.publications as u64,
             history_bytes: kept.bytes as u64,
             history_pressed_out: kept.pressed_out,
+            history_forgotten: kept.forgotten,
             rings: self.port.rings(),
             bridge_refusals: self.port.bridges.refused(),
             forgotten_channels: self.rooms.channels.forgotten(),

@@ -16,7 +16,7 @@ impl<N: Net> Shard<N> {
     /// Makes sure that this shard is, or will be, a subscriber of a channel. Returns its index.
     pub(crate) fn subscribe(&mut self, name: &Arc<str>) -> Result<ChannelIndex, NoChannel> {
         let home = self.port.mesh.home_of(&**name);
-        let index = self.rooms.channels.find_or_add(name, home)?;
+        let index = self.rooms.find_or_add(name, home)?;
         let me = self.port.me;
         let channel = self.rooms.channels.at(index);
         if channel.subscription != Subscription::None {
