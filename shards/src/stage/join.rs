@@ -23,6 +23,10 @@ use crate::wire::event::Event;
 /// A page costs its shard as much as so many messages to single clients.
 const TOLD_PER_PAGE: usize = 8;
 
+/// So many bytes of a page cost as much as one more: a client that reads large messages as fast as
+/// they come gets some hundred KiB of them a turn.
+const BYTES_PER_TOLD: usize = 1 << 10;
+
 /// The offset in front of the first publication of a page.
 fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
     match (behind, recalled.publications.first()) {
@@ -126,7 +130,8 @@ impl<N: Net> Shard<N> {
         debug_assert!(self.recalls_asked > 0, "each page was asked for");
         self.recalls_asked = self.recalls_asked.saturating_sub(1);
         let Some(slot) = self.clients.roster.slot_of(recalled.to) else { return };
-        self.clients.told += TOLD_PER_PAGE;
+        let bytes: usize = recalled.publications.iter().map(|missed| missed.bytes()).sum();
+        self.clients.told += TOLD_PER_PAGE + bytes / BYTES_PER_TOLD;
         let client = self.clients.roster.get_mut(slot);
         let Some(brief) = client.and_then(|client| client.brief_mut()) else { return };
         let place = brief.recalls.iter().position(|open| open.request == recalled.request);
