@@ -18,7 +18,8 @@ use crate::raw;
 
 use crate::server::{Server, eventually};
 
-const P99_MAX: Duration = Duration::from_millis(20);
+// A server that is not optimised takes several times as long for the same turn.
+const P99_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 40 } else { 20 });
 const WORST_MAX: Duration = Duration::from_millis(250);
 
 /// Messages of well-behaved clients wait behind those of attackers, but not for long.

@@ -148,6 +148,14 @@ impl Outbox {
         }
     }
 
+    /// The client is in no channel any more.
+    pub(crate) fn detach_from_all(&mut self) {
+        self.gaps = Gaps::default();
+        for queued in &mut self.frames {
+            queued.mark = None;
+        }
+    }
+
     /// Forgets all frames that have not begun to leave, so that a close frame can follow at once.
     /// Returns their number.
     pub(crate) fn clear_behind_head(&mut self) -> u64 {

@@ -174,6 +174,9 @@ impl<N: Net> Shard<N> {
     /// Takes all of a client's seats away, and ends its way to others.
     pub(crate) fn rise_from_all(&mut self, slot: Slot) {
         self.forget_recalls(slot);
+        // Detached from all of them at once: a look at each frame for each channel is a long one.
+        let client = self.clients.roster.get_mut(slot);
+        let outbox = client.and_then(|client| client.outbox.take());
         while let Some(index) = self
             .clients
             .roster
@@ -182,6 +185,11 @@ impl<N: Net> Shard<N> {
             .map(|seat| seat.channel)
         {
             self.rise(slot, index);
+        }
+        if let (Some(mut outbox), Some(client)) = (outbox, self.clients.roster.get_mut(slot)) {
+            debug_assert!(client.outbox.is_none(), "a client that goes is told nothing meanwhile");
+            outbox.detach_from_all();
+            client.outbox = Some(outbox);
         }
     }
 
