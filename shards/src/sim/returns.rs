@@ -227,3 +227,48 @@ fn a_client_hears_what_it_says_behind_its_join_of_a_channel_without_history() {
         shards.come_to_rest(|| {});
     }
 }
+
+#[test]
+fn a_client_that_loses_the_rest_of_one_channel_is_told_of_the_others() {
+    let history = HistoryRules { size: 1000, ttl: Duration::from_mins(5), bytes: 1 << 20 };
+    let rules = ChannelRules { history, recovery: true, ..ChannelRules::open("") };
+    let mut config = Config::with_cores(Vec::new());
+    config.rules = Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap());
+    // So small that one page is asked for at a time.
+    config.outbox_bytes = 64;
+    let mut shards = Shards::new(2, config, 1);
+    let home = |name: &String| shards.all[0].port.mesh.home_of(&**name).index();
+    let names = (0..100).map(|number| format!("room{number}"));
+    let names: Vec<String> = names.filter(|name| home(name) == 1).take(2).collect();
+    let [first, second] = [0, 1].map(|place| &*names[place]);
+    let speaker = come(&mut shards, 1, JSON);
+    for channel in [first, second] {
+        publish(&mut shards, &speaker, channel, 3);
+    }
+    let epoch = shards.all[1].rooms.channels.start().epoch;
+
+    let (stream, client) = Client::silent(JSON, usize::MAX);
+    let head = JSON.head().replace("/ws?", "/connection/websocket?");
+    client.send(head.replace("Sec-WebSocket-Protocol: stentor.v1\r\n", "").as_bytes());
+    shards.accept(0, stream);
+    client.ask(r#"{"id":1,"connect":{}}"#);
+    for (id, channel) in [(2, first), (3, second)] {
+        let recover = format!(r#""recover":true,"epoch":"{epoch}","offset":0"#);
+        client.ask(&format!(r#"{{"id":{id},"subscribe":{{"channel":"{channel}",{recover}}}}}"#));
+    }
+    let told = |text: &str| client.frames().iter().any(|frame| frame.text().contains(text));
+    for _ in 0..20 {
+        shards.turn(0);
+        if told("\"recovered\":true") {
+            break;
+        }
+        shards.turn(1);
+    }
+    assert!(told(&format!("\"channel\":\"{first}\",\"pub\"")), "{:?}", client.frames());
+    let index = shards.all[1].rooms.channels.find(first).unwrap();
+    shards.all[1].rooms.remove_history(index);
+    shards.come_to_rest(|| {});
+    assert!(told("\"unsubscribe\":{\"code\":2500"), "{:?}", client.frames());
+    assert!(told("\"id\":3,\"subscribe\""), "{:?}", client.frames());
+    check_books(&shards.all);
+}

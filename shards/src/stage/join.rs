@@ -161,24 +161,25 @@ impl<N: Net> Shard<N> {
         } else {
             let recalling = brief.recalls.remove(place);
             self.rooms.channels.at(index).recalling -= 1;
-            if recalling.is_answered && !recalled.recovered {
-                return self.send_out(slot, index);
-            }
             let goes_on = recalled.recovered || admits;
             if !goes_on && !self.clients.dialect(slot).has_requests() {
                 // It counts its messages, and would not know that some are left out.
                 self.rooms.note_emptied(index);
                 return self.clients.doom(slot, CloseReason::Overtaken);
             }
-            let fanned = self.rooms.channels.get(index).fanned.offset;
-            let left = publications.partition_point(|missed| missed.offset <= fanned);
-            self.tell_missed(slot, &publications[..left]);
             let tally = &mut self.clients.tally;
             tally.recoveries += u64::from(recovered == Some(true));
             tally.failed_recoveries += u64::from(recovered == Some(false));
-            self.seat_as_asked(slot, index, &recalling.join);
-            if !recalling.is_answered {
-                self.tell_joined(slot, index, &recalling.join, recovered);
+            if recalling.is_answered && !recalled.recovered {
+                self.send_out(slot, index);
+            } else {
+                let fanned = self.rooms.channels.get(index).fanned.offset;
+                let left = publications.partition_point(|missed| missed.offset <= fanned);
+                self.tell_missed(slot, &publications[..left]);
+                self.seat_as_asked(slot, index, &recalling.join);
+                if !recalling.is_answered {
+                    self.tell_joined(slot, index, &recalling.join, recovered);
+                }
             }
         }
         if let Some(client) = self.clients.roster.get_mut(slot) {
@@ -212,7 +213,6 @@ impl<N: Net> Shard<N> {
     /// A client that was told that it is in cannot be told the rest of what it missed: it is out
     /// again, and may come back.
     fn send_out(&mut self, slot: Slot, index: ChannelIndex) {
-        self.clients.tally.failed_recoveries += 1;
         self.rooms.note_emptied(index);
         let channel = &*self.rooms.channels.get(index).name;
         self.clients.tell(slot, &Event::Left { channel, id: None });
