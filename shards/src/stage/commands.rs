@@ -80,8 +80,7 @@ impl<N: Net> Shard<N> {
     pub(crate) fn perform(&mut self, slot: Slot, command: Command<'_>) -> (Flow, Weight) {
         let weight = Weight::of(&command);
         let done = match command {
-            // The session has kept it from here, as it is the first command of all or a mistake.
-            Command::Connect(_) => Ok(Flow::Over(CloseReason::Disorderly)),
+            Command::Connect(connect) => Ok(self.connect(slot, connect)),
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
             Command::Join { channel, presence, since, token, id } => {

@@ -60,7 +60,8 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    fn keep_pending(&mut self, slot: Slot, pending: Pending) {
+    /// Keeps an admission until it can be decided.
+    pub(crate) fn keep_pending(&mut self, slot: Slot, pending: Pending) {
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.brief().pending = Some(Box::new(pending));
         }

@@ -37,9 +37,7 @@ impl<N: Net> Shard<N> {
         self.clients.emit(slot, &head);
         let answer = Answer::Event { id: None };
         let pending = Pending { entry, answer, awaited: 0, replaces: false, rest: Bytes::new() };
-        if let Some(client) = self.clients.roster.get_mut(slot) {
-            client.brief().pending = Some(Box::new(pending));
-        }
+        self.keep_pending(slot, pending);
         self.keep_first_words(slot, rest);
     }
 

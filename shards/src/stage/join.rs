@@ -247,8 +247,8 @@ impl<N: Net> Shard<N> {
         let seated =
             self.clients.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());
         // A member that joins with another token is told of anew.
-        let known = self.member(slot, index).and_then(|member| member.channel_info);
-        if seated.is_none_or(|seat| seat.presence != join.presence || known != join.info) {
+        let is_known = self.channel_info(slot, index) == join.info.as_ref();
+        if seated.is_none_or(|seat| seat.presence != join.presence || !is_known) {
             let gap = seated.and_then(|_| self.clients.detach_outbox(slot, index));
             self.rise(slot, index);
             self.note_info(slot, index, join.info.clone());

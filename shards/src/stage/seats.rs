@@ -126,14 +126,18 @@ impl<N: Net> Shard<N> {
     /// The client in `slot` as others are told of it in a channel.
     pub(crate) fn member(&self, slot: Slot, index: ChannelIndex) -> Option<Member> {
         let client = self.clients.roster.get(slot)?;
-        let mut infos = client.extra.iter().flat_map(|extra| &extra.infos);
-        let channel_info = infos.find(|(channel, _)| *channel == index);
         Some(Member {
             client: self.clients.roster.id(slot),
             user: client.user.clone(),
             info: self.clients.proof(slot).and_then(|proof| proof.info.clone()),
-            channel_info: channel_info.map(|(_, info)| Arc::clone(info)),
+            channel_info: self.channel_info(slot, index).cloned(),
         })
+    }
+
+    /// The info of a client's token for a channel.
+    pub(crate) fn channel_info(&self, slot: Slot, index: ChannelIndex) -> Option<&Arc<str>> {
+        let extra = self.clients.roster.get(slot)?.extra.as_ref()?;
+        extra.infos.iter().find(|(channel, _)| *channel == index).map(|(_, info)| info)
     }
 
     /// Keeps what a client's token for a channel says about it, in the place of what was known.

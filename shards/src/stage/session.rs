@@ -188,9 +188,10 @@ impl<N: Net> Shard<N> {
         let reading = Reading { text_ping: config.text_ping, trim_text: config.trim_text };
         let is_open = self.clients.roster.state(slot).is_open();
         match dialect.read(&mut said, reading) {
-            Ok(Command::Connect(connect)) => (self.connect(slot, connect), Weight::Heaviest),
-            Ok(_) if !is_open => (Flow::Over(CloseReason::Disorderly), Weight::Light),
-            Ok(command) => self.perform(slot, command),
+            Ok(command) if is_open || matches!(command, Command::Connect(_)) => {
+                self.perform(slot, command)
+            }
+            Ok(_) => (Flow::Over(CloseReason::Disorderly), Weight::Light),
             Err(mistake) => (self.tell_mistake(slot, &mistake), Weight::Light),
         }
     }
