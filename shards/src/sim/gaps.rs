@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::client::{Client, Heard, Wish};
 use super::dice::Dice;
+use super::for_each_seed;
 use super::run::{CHANNELS, Shards};
 use super::{Order, follows, orders};
 use crate::config::Config;
@@ -120,15 +121,7 @@ fn simulate(seed: u64) -> u64 {
 
 #[test]
 fn messages_and_gaps_are_all_offsets_in_their_order() {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = number("SIM_SEED") {
-        simulate(seed);
-        return;
+    if let Some(lost) = for_each_seed(256, simulate) {
+        assert!(lost > 1_000, "hardly anything was lost: {lost}");
     }
-    let mut lost = 0;
-    for seed in 0..number("SIM_SEEDS").unwrap_or(256) {
-        let outcome = std::panic::catch_unwind(|| simulate(seed));
-        lost += outcome.unwrap_or_else(|_| panic!("run it again with SIM_SEED={seed}"));
-    }
-    assert!(lost > 1_000, "hardly anything was lost: {lost}");
 }

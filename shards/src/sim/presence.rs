@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::books::check_books;
 use super::client::{Client, Wish};
 use super::dice::Dice;
+use super::for_each_seed;
 use super::run::Shards;
 use crate::config::{Config, DuplicateUser};
 use crate::rules::{ChannelRules, Marks, Rules};
@@ -163,17 +164,9 @@ fn simulate(seed: u64) -> u64 {
 
 #[test]
 fn watchers_know_who_is_there_however_users_leave_and_return() {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = number("SIM_SEED") {
-        simulate(seed);
-        return;
+    if let Some(returned) = for_each_seed(256, simulate) {
+        assert!(returned > 100, "hardly anybody returned: {returned}");
     }
-    let mut returned = 0;
-    for seed in 0..number("SIM_SEEDS").unwrap_or(256) {
-        let outcome = std::panic::catch_unwind(|| simulate(seed));
-        returned += outcome.unwrap_or_else(|_| panic!("run it again with SIM_SEED={seed}"));
-    }
-    assert!(returned > 100, "hardly anybody returned: {returned}");
 }
 
 fn kinds(client: &Client) -> Vec<String> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::books::check_books;
 use super::client::{Client, Heard, Wish};
 use super::dice::Dice;
+use super::for_each_seed;
 use super::run::{CHANNELS, Shards};
 use super::world::World;
 use super::{check_json, check_plain, orders};
@@ -328,12 +329,8 @@ fn simulate(seed: u64) {
 
 #[test]
 fn two_processes_have_one_order_until_their_link_breaks() {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = number("SIM_SEED") {
-        return simulate(seed);
-    }
-    for seed in 0..number("SIM_SEEDS").unwrap_or(128) {
-        let outcome = std::panic::catch_unwind(|| simulate(seed));
-        assert!(outcome.is_ok(), "run it again with SIM_SEED={seed}");
-    }
+    for_each_seed(128, |seed| {
+        simulate(seed);
+        0
+    });
 }
