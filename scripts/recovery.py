@@ -17,7 +17,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from recoverylib import cut, kept, storm, tokens  # noqa: E402
 
-# What is measured, and the numbers of each that an option has not set.
+# The measurements, and the numbers of each that an option has not set.
 FIGURES = {
     "storm": (storm.run, {"clients": 10_000, "bytes": 256}),
     "cut": (cut.run, {"clients": 200, "bytes": 0}),

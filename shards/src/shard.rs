@@ -207,7 +207,7 @@ impl<N: Net> Shard<N> {
             || self.clients.has_ends()
             || !self.rooms.returns.is_empty()
             || (self.clients.open > 0 && !self.clients.config.ping_interval.is_zero());
-        // What a history keeps too long is memory only: nobody is told it.
+        // Publications that a history keeps too long are memory only: nobody is told them.
         let keeps = self.rooms.keeps_any().then_some(HISTORY_NAP);
         timed.then(|| self.sweep_period()).or(keeps)
     }

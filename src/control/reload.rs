@@ -128,7 +128,7 @@ struct Again {
     rules: Arc<Rules>,
     tokens: Tokens,
     api_key: Option<String>,
-    /// What is to be said about the rest.
+    /// The report about the rest.
     warnings: Vec<String>,
 }
 

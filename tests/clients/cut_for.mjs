@@ -23,7 +23,7 @@ function random() {
 }
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-// What one client has heard: the numbers that it should hear are 0, 1, 2 and so on.
+// The messages that one client has heard: their numbers should be 0, 1, 2 and so on.
 class Ear {
   next = 0;
 

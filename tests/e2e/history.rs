@@ -7,7 +7,8 @@ use crate::server::{Server, post};
 
 const KEPT: [&str; 5] = ["--shards", "2", "--history", "100", "--recovery"];
 
-fn joined_since(
+/// Joins behind a position. Returns the offsets that were missed, and the answer.
+pub(crate) fn joined_since(
     client: &mut Client,
     channel: &str,
     epoch: &Value,

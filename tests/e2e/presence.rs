@@ -1,23 +1,12 @@
 //! Presence: who is in a channel, asked by clients and by the API, with what tokens say of each.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::server::{Server, post};
-
-const SECRET: &str = "a secret of the tests, which is long enough";
-
-/// A token that our own binary makes.
-fn token(wishes: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
-    command.args(["token", "--token-hmac-secret", SECRET]).args(wishes);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
+use crate::tokens::{SECRET, token};
 
 fn api(server: &Server, method: &str, channel: &str) -> Value {
     let params = json!({ "channel": channel }).to_string();

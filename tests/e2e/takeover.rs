@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::history::joined_since;
 use crate::server::{Server, post};
 
 const KEPT: [&str; 6] =
@@ -20,21 +21,6 @@ fn publish(server: &Server, channel: &str, data: u64) -> Value {
     let (status, answer) = post(server.admin, "/api/publish", &body);
     assert_eq!(status, 200, "{answer}");
     serde_json::from_str::<Value>(&answer).unwrap()["result"].clone()
-}
-
-/// Joins behind a position. Returns the offsets that were missed, and the answer.
-fn join_since(client: &mut Client, channel: &str, position: &Value) -> (Vec<u64>, Value) {
-    let since = json!({ "epoch": position["epoch"], "offset": position["offset"] });
-    let join = json!({ "type": "join", "channel": channel, "id": 1, "since": since });
-    client.send(&join.to_string());
-    let mut missed = Vec::new();
-    loop {
-        let told = client.next_json();
-        match told["type"].as_str() {
-            Some("message") => missed.push(told["offset"].as_u64().unwrap()),
-            _ => return (missed, told),
-        }
-    }
 }
 
 #[test]
@@ -54,7 +40,8 @@ fn a_take_over_keeps_histories_positions_and_epochs_without_a_file() {
     assert_eq!(newer.total("lost_pasts_total"), 0);
     let (mut client, _) = Client::json(newer.address, "/ws");
     for (channel, first, count) in &known {
-        let (missed, joined) = join_since(&mut client, channel, first);
+        let (missed, joined) =
+            joined_since(&mut client, channel, &first["epoch"], first["offset"].as_u64().unwrap());
         assert_eq!(missed, (2..=*count).collect::<Vec<_>>());
         assert_eq!((&joined["recovered"], &joined["offset"]), (&true.into(), &(*count).into()));
     }

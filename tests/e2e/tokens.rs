@@ -14,14 +14,14 @@ use crate::client::{Client, raw};
 use crate::real_clients::python;
 use crate::server::{Server, eventually, post};
 
-const SECRET: &str = "a secret of the tests, which is long enough";
+pub(crate) const SECRET: &str = "a secret of the tests, which is long enough";
 
 fn with_secret(flags: &[&str]) -> Server {
     Server::start(&[&["--token-hmac-secret", SECRET], flags].concat())
 }
 
 /// A token that our own binary makes.
-fn token(wishes: &[&str]) -> String {
+pub(crate) fn token(wishes: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
     command.args(["token", "--token-hmac-secret", SECRET]).args(wishes);
     let output = command.output().unwrap();

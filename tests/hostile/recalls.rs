@@ -76,7 +76,7 @@ fn storms_of_clients_that_come_back_at_full_speed() {
     let siege = Siege::begin(&KEPT);
     let epoch = fill(&siege.server, "flood", MISSED, MESSAGE_BYTES);
     let target = format!("/ws?channel=flood&since={epoch}:0");
-    // What two turns may accept, each with a part of what it missed.
+    // As many clients as two turns may accept, each with a part of the messages that it missed.
     siege.withstand("recalls and reset", 512 * (64 << 10), |server| {
         let count = storm_of_connects(server.address, head(&target, "").as_bytes());
         assert!(count > 200, "only {count}");

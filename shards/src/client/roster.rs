@@ -116,7 +116,7 @@ pub(crate) struct Extra {
     pub(crate) claims: Vec<Claim>,
     /// Seats beside the first.
     pub(crate) seats: Vec<Seat>,
-    /// What tokens for single channels say about it, for those that it is in or about to be in.
+    /// The infos of its tokens for single channels, for those that it is in or about to be in.
     pub(crate) infos: Vec<(ChannelIndex, Arc<str>)>,
     /// The channel of the URL, for requests that name none. A plain client has it here only if the
     /// API has moved the client.

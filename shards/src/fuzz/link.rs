@@ -30,7 +30,7 @@ fn messages(mut bytes: &[u8]) {
         }
         let mut written = Vec::new();
         told.put(&mut written);
-        // What has no meaning, as a switch that is not known, is not written again.
+        // A part without a meaning, as a switch that is not known, is not written again.
         let (again, whole) = Told::read(&written).expect("a message").expect("a whole one");
         assert_eq!(whole, written.len());
         let mut twice = Vec::new();

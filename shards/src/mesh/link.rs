@@ -1,11 +1,11 @@
 //! The link between two processes of which one numbers the publications of both: the ends of the
 //! shards, and those of the thread that carries the bytes.
 //!
-//! What a home sends waits in one bounded lane of its process for that thread, which waits for the
-//! other process and so keeps no shard waiting but by a full lane. What comes for a follower's home
-//! has a lane of its own, which waits for nothing but room in deliver lanes: so a follower always
-//! takes what its leader numbered, the leader's lane always empties, and no ring of waiting shards
-//! can form across the two.
+//! The messages of a home wait in one bounded lane of its process for that thread. The thread waits
+//! for the other process, and so keeps no shard waiting but by a full lane. Messages for a
+//! follower's home have a lane of their own, which waits for nothing but room in deliver lanes: so
+//! a follower always takes what its leader numbered, the leader's lane always empties, and no ring
+//! of waiting shards can form across the two.
 
 use std::time::Duration;
 

@@ -35,7 +35,7 @@ pub(crate) struct Waiter {
 pub(crate) struct JoinRequest {
     pub(crate) id: Option<RequestId>,
     pub(crate) presence: bool,
-    /// What its token for the channel says about the client.
+    /// The info of the client's token for the channel.
     pub(crate) info: Option<Arc<str>>,
     /// The last publication that the client has heard, if it wants those behind it.
     pub(crate) since: Option<Since>,

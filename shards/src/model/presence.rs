@@ -1,4 +1,4 @@
-//! Who is in a channel: the questions for it, and the answers of shards put together.
+//! The members of a channel: questions for them, and the answers of shards put together.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -159,7 +159,7 @@ fn a_client_is_refused_behind_its_101_in_its_own_words() {
         assert!(first.stayed());
         let second = nameless(&mut shards);
         second.send_frame(2, &request(b'c', channel, user.as_bytes()));
-        // What it says behind that is said to nobody.
+        // Its words behind that reach nobody.
         second.ask_in_lines(b'j', "another");
         shards.come_to_rest(|| {});
         let frames = second.frames();

@@ -1,4 +1,5 @@
-//! Who is in a channel as its watchers hear it, under schedules of joins, leaves and returns.
+//! The members of a channel as its watchers hear of them, under schedules of joins, leaves and
+//! returns.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -94,7 +94,7 @@ impl<N: Net> Shard<N> {
         let Some(drain) = &mut self.drain else { return false };
         let config = &self.clients.config;
         let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(drain.began.ns));
-        // What clients have said may still be on its way to the process that numbers it, and an
+        // Publications of clients may still be on its way to the process that numbers it, and an
         // older process may still have its publications numbered here.
         let said = self.engine.as_ref().is_none_or(|engine| !engine.is_needed());
         let over = drain.counted

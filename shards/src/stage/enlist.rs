@@ -37,7 +37,7 @@ impl<N: Net> Shard<N> {
         }
         self.keep_own_channel(slot);
         self.clients.told += 1;
-        // Who counts no messages could not tell older ones from the live ones.
+        // A client that counts no messages could not tell older ones from the live ones.
         let since = order.since.filter(|_| self.clients.dialect(slot).has_requests());
         let join = JoinRequest { id: None, presence: false, info: None, since, by_server: true };
         match self.join_channel(slot, channel, join) {

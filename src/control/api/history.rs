@@ -33,14 +33,14 @@ struct Asked {
 /// A position in a channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Heard {
+pub(super) struct Heard {
     #[serde(default)]
-    offset: u64,
+    pub(super) offset: u64,
     #[serde(default)]
-    epoch: String,
+    pub(super) epoch: String,
 }
 
-/// What was found.
+/// The answer to a request for history.
 #[derive(Serialize)]
 struct Found {
     epoch: String,

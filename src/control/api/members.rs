@@ -10,6 +10,7 @@ use stentor_shards::{ClientId, MOVED_MAX, NoChannel, Seating, Since, Target};
 use tokio::time::{Instant, sleep};
 
 use super::answer::{Answer, Fault, read, written};
+use super::history::Heard;
 use crate::control::State;
 use crate::control::ask::{Unanswered, ask, ask_one};
 
@@ -33,16 +34,6 @@ struct Subscribe {
     data: Option<Value>,
     b64data: Option<String>,
     r#override: Option<Value>,
-}
-
-/// A position in the channel.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Heard {
-    #[serde(default)]
-    offset: u64,
-    #[serde(default)]
-    epoch: String,
 }
 
 #[derive(Deserialize)]
