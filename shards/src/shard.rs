@@ -45,7 +45,7 @@ pub(crate) struct Shard<N: Net> {
     /// Frames for clients that come back.
     pub(crate) last_pages: LastPages,
     /// Clients whose next page waits for the next turn.
-    pub(crate) recall_later: Vec<ClientId>,
+    pub(crate) recall_later: VecDeque<ClientId>,
     /// Other processes that take part in the order of this home; `None` while there are none.
     pub(crate) engine: Option<Box<Engine>>,
     /// Pages that homes were asked for and that have not come yet.
@@ -99,7 +99,7 @@ impl<N: Net> Shard<N> {
             directory: Directory::default(),
             fan: FanOut::default(),
             last_pages: LastPages::default(),
-            recall_later: Vec::new(),
+            recall_later: VecDeque::new(),
             engine: None,
             recalls_asked: 0,
             trust: Trust { prover: config.prover.clone(), ..Trust::default() },
@@ -167,8 +167,11 @@ impl<N: Net> Shard<N> {
         self.excuse_absence(before);
         self.admit_fresh();
         self.port.retry();
-        self.resume_recalls();
         self.settle();
+        while self.resume_recall() {
+            // This shard's own homes answer at once.
+            self.settle();
+        }
         self.take_delivers();
         self.serve_link();
         self.serve_publishers();

@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use crate::client::TOLD_PER_TURN;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Recalled;
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
@@ -185,10 +184,9 @@ impl<N: Net> Shard<N> {
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.shed();
         }
-        if self.clients.told < TOLD_PER_TURN {
+        if self.tells_recalled() {
             self.recall_on(slot);
         } else {
-            // A client that takes its pages at once would keep its own home from all else.
             self.recall_later(slot);
         }
     }

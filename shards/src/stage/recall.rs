@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::client::TOLD_PER_TURN;
 use crate::client::roster::Recalling;
 use crate::client::state::Flags;
 use crate::mesh::parcel::{Ask, Recall};
@@ -21,8 +22,8 @@ use crate::wire::dialect::Dialect;
 const RECALLS_AT_ONCE: usize = 4;
 
 /// The pages that one shard asks for at a time, of all its clients: more would lie in a lane in
-/// front of what others wait for.
-const RECALLS_PER_SHARD: usize = 64;
+/// front of what others wait for. A turn takes about six full ones.
+const RECALLS_PER_SHARD: usize = 12;
 
 /// The most bytes of payload in a page. So few in unit tests that the simulation turns pages.
 const PAGE_BYTES: usize = if cfg!(any(test, fuzzing)) { 24 } else { 64 << 10 };
@@ -157,20 +158,27 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Goes on with the clients that have had enough of the turn before.
-    pub(crate) fn resume_recalls(&mut self) {
-        if !self.may_recall() {
-            return;
+    /// Goes on with the client that waits longest. Returns `false` if that is for a later turn, or
+    /// nobody waits.
+    pub(crate) fn resume_recall(&mut self) -> bool {
+        if !self.may_recall() || !self.tells_recalled() {
+            return false;
         }
-        // Clients that still find no room take their places anew, in the same order.
-        for client in std::mem::take(&mut self.recall_later) {
-            let Some(slot) = self.clients.roster.slot_of(client) else { continue };
+        let Some(client) = self.recall_later.pop_front() else { return false };
+        if let Some(slot) = self.clients.roster.slot_of(client) {
             if let Some(client) = self.clients.roster.get_mut(slot) {
                 client.brief().recall_waits = false;
                 client.shed();
             }
             self.recall_on(slot);
         }
+        true
+    }
+
+    /// Returns `true` if clients may be told more of what they missed in this turn. They get a part
+    /// of it: a client that takes its pages at once would keep its own home from all else.
+    pub(crate) fn tells_recalled(&self) -> bool {
+        self.clients.told < TOLD_PER_TURN / 4
     }
 
     /// Has a client ask for its next pages in a later turn, if it has any to ask for.
@@ -180,7 +188,7 @@ impl<N: Net> Shard<N> {
         let waits = brief.filter(|brief| !brief.recalls.is_empty() && !brief.recall_waits);
         if let Some(brief) = waits {
             brief.recall_waits = true;
-            self.recall_later.push(to);
+            self.recall_later.push_back(to);
         }
     }
 
