@@ -66,6 +66,8 @@ pub(crate) struct Settings {
     /// The folder of the file in which histories outlive the process.
     pub(crate) history_file: Option<PathBuf>,
     pub(crate) admin: Option<SocketAddr>,
+    /// Whether the API stands at the clients' address as well.
+    pub(crate) public_api: bool,
     pub(crate) api_key: Option<String>,
     /// The file that the key was read from.
     pub(crate) api_key_file: Option<PathBuf>,
@@ -91,6 +93,7 @@ impl Default for Settings {
             drain_delay: Duration::ZERO,
             history_file: None,
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9002))),
+            public_api: false,
             api_key: None,
             api_key_file: None,
             tokens: Tokens::default(),
@@ -197,6 +200,9 @@ impl Layered {
             return Err(Invalid("api-key and api-key-file are both set: leave one out".into()));
         }
         self.settings.api_key = self.settings.read_api_key().map_err(Invalid)?;
+        if self.settings.public_api && self.settings.api_key.is_none() {
+            return Err(Invalid("public-api is on: set api-key, or anybody could publish".into()));
+        }
         Ok(())
     }
 

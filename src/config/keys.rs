@@ -317,6 +317,8 @@ const KEYS: &[Key] = &[
     key!("Control plane", "admin", "ADDR", "Address of the admin API and metrics, or off",
         |s| s.admin.map_or_else(|| "off".into(), |admin| admin.to_string()),
         |s, text| { s.admin = if text.eq_ignore_ascii_case("off") { None } else { Some(address(text)?) }; Ok(()) }),
+    key!("Control plane", "public-api", "true|false", "Serve the API at the clients' address too, under /api; it asks for the key there",
+        |s| s.public_api.to_string(), |s, text| { s.public_api = read_switch(text)?; Ok(()) }),
     Key { name: "api-key", group: "Control plane", value: "KEY", help: "Key that /api/* asks for in X-API-Key", secret: true,
         // A key from a file is shown as that file.
         get: |s| if s.api_key_file.is_none() { s.api_key.clone().unwrap_or_default() } else { String::new() },

@@ -43,24 +43,15 @@ pub(crate) async fn serve(
 ) {
     let listener = listener.map(tokio::net::TcpListener::from_std);
     let Some(Ok(listener)) = listener else { return };
-    let limit = DefaultBodyLimit::max(state.settings.message_bytes * 2 + ENVELOPE_BYTES);
-    let api = Router::new()
-        .route("/", post(api::old_form).fallback(only_post))
-        .route("/{method}", any(api::method))
+    let api = methods()
         .route("/connections", get(stats::connections).fallback(not_by_this_verb))
         .route("/stats", get(stats::stats).fallback(only_get))
         .route("/latency.hgrm", get(latency).fallback(only_get));
     #[cfg(debug_assertions)]
     let api = api.route("/break/{shard}", post(break_shard));
-    let api = api
-        .fallback(nothing_here)
-        .layer(from_fn_with_state(state.clone(), check_key))
-        .layer(from_fn_with_state(state.clone(), refuse_other_pages))
-        .layer(limit);
-    let router = pages::health(Router::new())
+    let api = described(api.layer(from_fn_with_state(state.clone(), check_key)), &state);
+    let router = pages::health(api)
         .route("/metrics", get(metrics::scrape))
-        .route("/api/openapi.json", get(openapi::description).fallback(only_get))
-        .nest("/api", api)
         .layer(from_fn(answer_in_time))
         .with_state(state);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
@@ -69,6 +60,34 @@ pub(crate) async fn serve(
         _ = is_over.wait_for(|over| *over) => {}
     }
     let _ = room.acquire_many(CONNECTIONS_MAX).await;
+}
+
+/// The methods of the API.
+fn methods() -> Router<State> {
+    Router::new()
+        .route("/", post(api::old_form).fallback(only_post))
+        .route("/{method}", any(api::method))
+        .fallback(nothing_here)
+}
+
+/// Puts an API in its place, with its description and with bounds of what it takes and from whom.
+fn described(api: Router<State>, state: &State) -> Router<State> {
+    let limit = DefaultBodyLimit::max(state.settings.message_bytes * 2 + ENVELOPE_BYTES);
+    let api = api.layer(from_fn_with_state(state.clone(), refuse_other_pages)).layer(limit);
+    Router::new()
+        .route("/api/openapi.json", get(openapi::description).fallback(only_get))
+        .nest("/api", api)
+}
+
+/// Returns the API for the clients' address, with and without the prefix of a proxy. Nobody calls
+/// it there without the key, also if a reload takes that away.
+pub(super) fn for_clients_address(state: &State) -> Router<State> {
+    let api = methods().layer(from_fn_with_state(state.clone(), demand_key));
+    let api = described(api, state);
+    match &*state.settings.path_prefix {
+        "" => api,
+        prefix => api.clone().nest(prefix, api),
+    }
 }
 
 async fn accept(
@@ -193,19 +212,25 @@ async fn nothing_here(asked: Uri) -> Fault {
 
 /// Lets a request to the API pass if it has the key, or none is set.
 async fn check_key(Has(state): Has<State>, request: Request, next: Next) -> Response {
-    let is_refused = {
+    let is_open = state.settings.api_key.borrow().is_none();
+    if is_open { next.run(request).await } else { demand_key(Has(state), request, next).await }
+}
+
+/// Lets a request to the API pass if it has the key.
+async fn demand_key(Has(state): Has<State>, request: Request, next: Next) -> Response {
+    let has_key = {
         let key = state.settings.api_key.borrow();
-        key.as_ref().is_some_and(|key| !shows(request.headers(), key))
+        key.as_ref().is_some_and(|key| shows(request.headers(), key))
     };
-    if is_refused {
-        let body = "{\"error\":{\"code\":101,\"message\":\"unauthorized\"}}\n";
-        let json = [
-            (header::CONTENT_TYPE, "application/json"),
-            (header::WWW_AUTHENTICATE, "apikey realm=\"stentor\""),
-        ];
-        return (StatusCode::UNAUTHORIZED, json, body).into_response();
+    if has_key {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let body = "{\"error\":{\"code\":101,\"message\":\"unauthorized\"}}\n";
+    let json = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::WWW_AUTHENTICATE, "apikey realm=\"stentor\""),
+    ];
+    (StatusCode::UNAUTHORIZED, json, body).into_response()
 }
 
 /// Looks for the key in `X-API-Key`, and in `Authorization` behind the scheme `apikey`.

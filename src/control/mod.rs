@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     admin: Option<SocketAddr>,
     /// The key in force; a reload may put another one there.
     api_key: watch::Sender<Option<String>>,
+    /// Whether the API stands at the clients' address as well.
+    public_api: bool,
     /// Whether clients come through a Unix socket.
     is_unix: bool,
     message_bytes: usize,
@@ -52,6 +54,7 @@ impl Settings {
         Self {
             admin: settings.admin,
             api_key: watch::Sender::new(settings.api_key.clone()),
+            public_api: settings.public_api,
             is_unix: settings.unix.is_some(),
             message_bytes: settings.shards.message_bytes,
             path_prefix: Arc::clone(&settings.shards.path_prefix),

@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use rust_embed::Embed;
 use stentor_shards::{local_path, shown_path};
 
-use super::State;
+use super::{State, admin};
 
 /// The files of the page, part of the binary.
 #[derive(Embed)]
@@ -21,7 +21,8 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src '
 
 pub(crate) fn router(state: State) -> Router {
     // Paths are compared without slashes too many and without the prefix, which routes cannot do.
-    Router::new().fallback(visit).with_state(state)
+    let api = state.settings.public_api.then(|| admin::for_clients_address(&state));
+    api.unwrap_or_default().fallback(visit).with_state(state)
 }
 
 /// Answers any request of the public port.

@@ -32,6 +32,7 @@ fn exit_codes_and_one_line_on_stderr() {
         (vec!["serve", "--shards", "64"], 78, "64 shards asked for"),
         (vec!["serve", "--admin", "0.0.0.0:0"], 78, "set api-key, or use a loopback address"),
         (vec!["serve", "--admin", "[::]:0"], 78, "set api-key, or use a loopback address"),
+        (vec!["serve", "--public-api", "true"], 78, "public-api is on: set api-key"),
         (vec!["serve", "--admin", "192.0.2.1:0", "--api-key", ""], 78, "api-key: it is empty"),
         (
             vec!["serve", "--admin", "off", "--listen", "203.0.113.1:1"],

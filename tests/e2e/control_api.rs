@@ -249,6 +249,32 @@ fn unauthorized_requests_are_told_the_scheme() {
 }
 
 #[test]
+fn the_api_stands_at_the_clients_address_with_a_key() {
+    let flags = ["--public-api", "true", "--api-key", "secret", "--path-prefix", "/chat"];
+    let server = Server::start(&flags);
+    let key = "X-API-Key: secret";
+    let status = |head: &str| response(server.address, head)[9..12].to_owned();
+    for path in ["/api/info", "/chat/api/info", "/api", "/api/x/y"] {
+        assert_eq!(status(&format!("POST {path} HTTP/1.1")), "401", "{path}");
+    }
+    let mut client = Client::plain(server.address, "/ws?channel=news");
+    for path in ["/api/publish", "/chat/api/publish"] {
+        let body = r#"{"channel":"news","data":"hi"}"#;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{key}");
+        let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = raw(server.address, request.as_bytes());
+        assert!(answer.contains("\"offset\":"), "{answer}");
+        assert_eq!(client.next_text(), "hi", "{path}");
+    }
+    assert_eq!(status("GET /chat/api/openapi.json HTTP/1.1"), "200");
+    let other = format!("POST /api/info HTTP/1.1\r\n{key}\r\nOrigin: http://evil.example");
+    assert_eq!(status(&other), "403");
+    // Counters and connections are for the admin address alone.
+    assert_eq!(status(&format!("GET /api/connections HTTP/1.1\r\n{key}")), "405");
+    assert_eq!(status("GET /metrics HTTP/1.1"), "404");
+}
+
+#[test]
 fn presence_stats_count_clients_and_users_of_all_shards() {
     let server = Server::start(&["--shards", "2", "--on-duplicate-user", "allow"]);
     let url = "/ws?channel=news&user=bob";
