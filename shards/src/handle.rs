@@ -142,9 +142,7 @@ impl Handle {
         let home = self.mesh.home_of(&*channel);
         let (reply, answers) = Answers::expect(1);
         let Reading { since, limit, newest_first, bytes } = *reading;
-        let beyond = since.filter(|since| since.epoch.is_none()).map(|since| since.offset);
-        let since = since.filter(|since| since.epoch.is_some());
-        let query = Query { beyond, newest_first, limit, bytes };
+        let query = Query { beyond: None, newest_first, limit, bytes };
         let reply = ReplyTo::Bridge(reply);
         self.ask(home, Ask::History { channel, since, query, reply })?;
         Ok(answers)

@@ -51,7 +51,7 @@ pub use model::channel::NoChannel;
 pub use model::counters::{NUMBERS, Number, NumberKind};
 pub use model::id::ClientId;
 pub use model::message::{Details, Epoch, Position, Version};
-pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Since};
+pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Numbering, Since};
 pub use model::presence::{Here, Member};
 pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Report};
 pub use model::revoked::{REVOKED_MAX, Revocation};

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::request::decoded;
 use crate::model::id::{ClientId, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
-use crate::model::past::{Since, Wanted};
+use crate::model::past::{Numbering, Since, Wanted};
 use crate::model::presence::Member;
 use crate::sim::reader::read_frames;
 use crate::wire::command::{Command, ErrorCode, Said};
@@ -156,7 +156,7 @@ fn heard(text: &str) -> Result<Option<Since>, ErrorCode> {
         offset: u64,
     }
     let heard = serde_json::from_str::<Option<Heard>>(text).map_err(|_| ErrorCode::Malformed)?;
-    Ok(heard.map(|Heard { epoch, offset }| Since { epoch: epoch.parse().ok(), offset }))
+    Ok(heard.map(|Heard { epoch, offset }| Since { epoch: Numbering::read(&epoch), offset }))
 }
 
 /// Returns the nesting depth of brackets and braces, those in strings left out.

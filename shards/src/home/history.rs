@@ -8,7 +8,7 @@ use crate::mesh::parcel::{Deliver, Outcome, Recall, Recalled};
 use crate::mesh::reply::ReplyTo;
 use crate::model::history::{Page, Query};
 use crate::model::message::Position;
-use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
+use crate::model::past::{Behind, HistoryFault, HistoryPage, Numbering, Since};
 
 impl Home<'_> {
     /// Answers a client that comes back with a page of what it missed. The answer travels behind
@@ -97,8 +97,10 @@ impl Home<'_> {
         }
         let order = index.map(|index| &self.rooms.channels.get(index).order);
         let newest = order.map_or_else(|| self.rooms.channels.start(), |order| order.newest);
-        let is_other =
-            |since: Since| order.is_none_or(|order| !order.knows(since.epoch, since.offset));
+        let is_other = |since: Since| {
+            since.epoch != Numbering::Any
+                && order.is_none_or(|order| !order.knows(since.epoch, since.offset))
+        };
         if since.is_some_and(is_other) {
             return Err(HistoryFault::OtherEpoch);
         }

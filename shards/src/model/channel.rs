@@ -31,7 +31,7 @@ pub(crate) struct Waiter {
 }
 
 /// A client's request to join, under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct JoinRequest {
     pub(crate) id: Option<RequestId>,
     pub(crate) presence: bool,
@@ -39,6 +39,8 @@ pub(crate) struct JoinRequest {
     pub(crate) info: Option<Arc<str>>,
     /// The last publication that the client has heard, if it wants those behind it.
     pub(crate) since: Option<Since>,
+    /// The client would rather not join than miss anything of that.
+    pub(crate) must_recover: bool,
     /// The API asks for it, and not the client.
     pub(crate) by_server: bool,
 }

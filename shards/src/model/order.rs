@@ -4,6 +4,7 @@ use super::attendance::{Attendance, Crowd};
 use super::history::History;
 use super::id::ShardId;
 use super::message::{Epoch, Position, Version};
+use super::past::Numbering;
 
 /// The facts that only the home of a channel keeps.
 #[derive(Debug)]
@@ -101,8 +102,8 @@ impl Order {
     }
 
     /// Returns `true` if a publication of this numbering, or of one before it, had that position.
-    pub(crate) fn knows(&self, epoch: Option<Epoch>, offset: u64) -> bool {
-        let had = |known: &Position| epoch == Some(known.epoch) && offset <= known.offset;
+    pub(crate) fn knows(&self, epoch: Numbering, offset: u64) -> bool {
+        let had = |known: &Position| epoch.means(known.epoch) && offset <= known.offset;
         had(&self.newest) || self.ancestors().iter().any(had)
     }
 

@@ -7,10 +7,38 @@ use super::message::{Epoch, Payload, Position, Publication};
 /// The last publication that a client has heard, as it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Since {
-    /// The numbering; `None` for one that cannot be this server's.
-    pub epoch: Option<Epoch>,
+    /// The numbering.
+    pub epoch: Numbering,
     /// The offset in it; zero before the first publication.
     pub offset: u64,
+}
+
+/// The numbering of a position that a client names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbering {
+    /// This epoch's.
+    Is(Epoch),
+    /// The one in force, whichever it is; Centrifugo's clients may ask so.
+    Any,
+    /// One that cannot be this server's.
+    Foreign,
+}
+
+impl Numbering {
+    /// Reads an epoch.
+    pub fn read(text: &str) -> Self {
+        text.parse().map_or(Self::Foreign, Self::Is)
+    }
+
+    /// Reads an epoch where an empty one stands for any.
+    pub fn read_or_any(text: &str) -> Self {
+        if text.is_empty() { Self::Any } else { Self::read(text) }
+    }
+
+    /// Returns `true` if an epoch is meant.
+    pub(crate) fn means(self, epoch: Epoch) -> bool {
+        self == Self::Any || self == Self::Is(epoch)
+    }
 }
 
 /// The publications that a client is told before the live ones.

@@ -10,7 +10,7 @@ use crate::mesh::parcel::{Deliver, Dismiss, Enlist};
 use crate::mesh::reply::Answers;
 use crate::model::channel::NoChannel;
 use crate::model::id::ClientId;
-use crate::model::past::Since;
+use crate::model::past::{Numbering, Since};
 use crate::model::seating::{Seating, Seatings};
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, Subscribe};
 
@@ -124,7 +124,7 @@ fn what_was_missed_comes_first_where_that_is_asked_for() {
     }
     shards.come_to_rest(|| {});
     let epoch = shards.all[1].rooms.channels.start().epoch;
-    let since = Some(Since { epoch: Some(epoch), offset: 1 });
+    let since = Some(Since { epoch: Numbering::Is(epoch), offset: 1 });
     assert_eq!(enlist(&mut shards, id, channel, since, false), Ok(vec![(id, Seating::UnderWay)]));
     shards.come_to_rest(|| {});
     let told: Vec<Option<u64>> = client.heard()[1..].iter().map(offset_of).collect();

@@ -188,6 +188,39 @@ fn a_history_of_another_epoch_is_refused() {
     }
 }
 
+/// Lets a client of Centrifugo's protocol in.
+fn come_from_centrifugo(shards: &mut Shards) -> Client {
+    let (stream, client) = Client::silent(JSON, usize::MAX);
+    let head = JSON.head().replace("/ws?", "/connection/websocket?");
+    client.send(head.replace("Sec-WebSocket-Protocol: stentor.v1\r\n", "").as_bytes());
+    shards.accept(0, stream);
+    client.ask(r#"{"id":1,"connect":{}}"#);
+    client
+}
+
+#[test]
+fn a_client_of_centrifugo_may_leave_the_epoch_empty_or_demand_everything() {
+    let mut shards = shards(1, true);
+    let speaker = come(&mut shards, 0, JSON);
+    publish(&mut shards, &speaker, "room", 30);
+    for (epoch, offset, flag, words) in [
+        ("", 28, 0, "\"recovered\":true"),
+        ("", 28, 2, "\"recovered\":true"),
+        ("", 99, 2, "\"code\":112"),
+        ("nonsense", 28, 2, "\"code\":112"),
+        ("nonsense", 28, 0, "\"was_recovering\":true"),
+    ] {
+        let mut client = come_from_centrifugo(&mut shards);
+        let recover = format!(r#""recover":true,"epoch":"{epoch}","offset":{offset}"#);
+        let subscribe = format!(r#"{{"channel":"room",{recover},"flag":{flag}}}"#);
+        client.ask(&format!(r#"{{"id":2,"subscribe":{subscribe}}}"#));
+        shards.come_to_rest(|| {});
+        let told = client.frames().iter().any(|frame| frame.text().contains(words));
+        assert!(told, "{epoch} {flag}: {:?}", client.frames());
+        client.goodbye();
+    }
+}
+
 #[test]
 fn kept_publications_share_the_name_of_their_channel() {
     let mut shards = shards(2, true);
@@ -247,11 +280,7 @@ fn a_client_that_loses_the_rest_of_one_channel_is_told_of_the_others() {
     }
     let epoch = shards.all[1].rooms.channels.start().epoch;
 
-    let (stream, client) = Client::silent(JSON, usize::MAX);
-    let head = JSON.head().replace("/ws?", "/connection/websocket?");
-    client.send(head.replace("Sec-WebSocket-Protocol: stentor.v1\r\n", "").as_bytes());
-    shards.accept(0, stream);
-    client.ask(r#"{"id":1,"connect":{}}"#);
+    let client = come_from_centrifugo(&mut shards);
     for (id, channel) in [(2, first), (3, second)] {
         let recover = format!(r#""recover":true,"epoch":"{epoch}","offset":0"#);
         client.ask(&format!(r#"{{"id":{id},"subscribe":{{"channel":"{channel}",{recover}}}}}"#));

@@ -13,7 +13,7 @@ use crate::model::channel::{Channel, JoinRequest};
 use crate::model::history::Query;
 use crate::model::id::{ChannelIndex, RequestId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
-use crate::model::past::Wanted;
+use crate::model::past::{Numbering, Wanted};
 use crate::model::presence::Question;
 use crate::net::Net;
 use crate::proof::{Right, TokenFault};
@@ -83,8 +83,9 @@ impl<N: Net> Shard<N> {
             Command::Connect(connect) => Ok(self.connect(slot, connect)),
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
-            Command::Join { channel, presence, since, token, id } => {
-                let join = JoinRequest { id, presence, info: None, since, by_server: false };
+            Command::Join { channel, presence, since, must_recover, token, id } => {
+                let wanted = JoinRequest { id, presence, since, ..JoinRequest::default() };
+                let join = JoinRequest { must_recover, ..wanted };
                 self.join(slot, &channel, token.as_deref(), join)
             }
             Command::Leave { channel, id } => self.leave(slot, &channel, id),
@@ -258,7 +259,7 @@ impl<N: Net> Shard<N> {
         let (Target { channel, home, .. }, id) = self.target(slot, channel.as_deref(), id)?;
         self.permit_question(slot, &channel, Right::History)
             .map_err(|barred| barred_mistake(barred, id.clone()))?;
-        if wanted.since.is_some_and(|since| since.epoch.is_none()) {
+        if wanted.since.is_some_and(|since| since.epoch == Numbering::Foreign) {
             let text = "the epoch is none of this server's";
             return Err(Mistake::new(ErrorCode::WrongEpoch, text, id));
         }

@@ -79,7 +79,7 @@ impl<N: Net> Shard<N> {
             Behind::Since(since) => Some(since),
             Behind::Last(_) | Behind::Rest(_) => None,
         };
-        let join = JoinRequest { id: None, presence: false, info: None, since, by_server: false };
+        let join = JoinRequest { since, ..JoinRequest::default() };
         self.begin_recall(slot, index, behind, join);
     }
 

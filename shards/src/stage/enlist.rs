@@ -39,7 +39,7 @@ impl<N: Net> Shard<N> {
         self.clients.told += 1;
         // A client that counts no messages could not tell older ones from the live ones.
         let since = order.since.filter(|_| self.clients.dialect(slot).has_requests());
-        let join = JoinRequest { id: None, presence: false, info: None, since, by_server: true };
+        let join = JoinRequest { since, by_server: true, ..JoinRequest::default() };
         match self.join_channel(slot, channel, join) {
             Ok(()) => self.seating(slot, channel),
             Err(_) => Seating::NoRoom,

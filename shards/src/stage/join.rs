@@ -13,7 +13,7 @@ use crate::mesh::parcel::Recalled;
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
-use crate::model::past::{Behind, Since};
+use crate::model::past::{Behind, Numbering, Since};
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::command::ErrorCode;
@@ -104,7 +104,11 @@ impl<N: Net> Shard<N> {
             // A member hears everything already: nothing is told again, and nothing left out.
             Some(_) if is_member => self.finish_join(slot, index, &join, Some(false)),
             Some(since) if let Some(all_heard) = self.hears_all_behind(index, since) => {
-                self.finish_join(slot, index, &join, Some(all_heard));
+                if all_heard || !join.must_recover {
+                    self.finish_join(slot, index, &join, Some(all_heard));
+                } else {
+                    self.refuse_unrecovered(slot, index, &join);
+                }
             }
             Some(since) => self.begin_recall(slot, index, Behind::Since(since), join),
             None => self.finish_join(slot, index, &join, None),
@@ -117,7 +121,7 @@ impl<N: Net> Shard<N> {
     fn hears_all_behind(&self, index: ChannelIndex, since: Since) -> Option<bool> {
         let channel = self.rooms.channels.get(index);
         let Position { epoch, offset } = channel.fanned;
-        let same = since.epoch == Some(epoch);
+        let same = since.epoch.means(epoch);
         // A client of another shard may have heard what has not left here yet.
         let is_ahead = same && since.offset > offset;
         let asks = channel.terms.rules.history.is_on() || is_ahead;
@@ -153,7 +157,7 @@ impl<N: Net> Shard<N> {
         };
         let publications = &recalled.publications[..];
         if let Some(last) = publications.last().filter(|_| recalled.more) {
-            let since = Since { epoch: Some(recalled.newest.epoch), offset: last.offset };
+            let since = Since { epoch: Numbering::Is(recalled.newest.epoch), offset: last.offset };
             brief.recalls[place].behind = Behind::Rest(since);
             brief.recalls[place].asked = false;
             self.tell_missed(slot, publications);
@@ -171,6 +175,8 @@ impl<N: Net> Shard<N> {
             tally.failed_recoveries += u64::from(recovered == Some(false));
             if recalling.is_answered && !recalled.recovered {
                 self.send_out(slot, index);
+            } else if recalling.join.must_recover && !recalled.recovered {
+                self.refuse_unrecovered(slot, index, &recalling.join);
             } else {
                 let fanned = self.rooms.channels.get(index).fanned.offset;
                 let left = publications.partition_point(|missed| missed.offset <= fanned);
@@ -214,6 +220,15 @@ impl<N: Net> Shard<N> {
         self.rooms.note_emptied(index);
         let channel = &*self.rooms.channels.get(index).name;
         self.clients.tell(slot, &Event::Left { channel, id: None });
+    }
+
+    /// A client that must have everything does not join a channel that has lost some of it.
+    fn refuse_unrecovered(&mut self, slot: Slot, index: ChannelIndex, join: &JoinRequest) {
+        self.rooms.note_emptied(index);
+        self.clients.tally.errors += 1;
+        let text = "messages behind this position are lost";
+        let event = Event::Error { code: ErrorCode::WrongEpoch, text, id: join.id.as_ref() };
+        self.clients.tell(slot, &event);
     }
 
     /// Sends the open ticks if the client has heard a part of them: it is to get the rest alone.

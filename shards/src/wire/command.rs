@@ -54,6 +54,8 @@ pub(crate) enum Command<'a> {
         channel: Cow<'a, str>,
         presence: bool,
         since: Option<Since>,
+        /// The client would rather not join than miss anything behind `since`.
+        must_recover: bool,
         /// A token for this channel.
         token: Option<Cow<'a, str>>,
         id: Option<RequestId>,

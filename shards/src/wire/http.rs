@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use super::route;
 use crate::config::UserFrom;
 use crate::model::message::Position;
-use crate::model::past::{Behind, Since};
+use crate::model::past::{Behind, Numbering, Since};
 
 /// The most messages that a URL can ask for before the live ones.
 const HISTORY_MAX: u32 = 1000;
@@ -268,7 +268,7 @@ fn read_query(query: &str, entry: &mut Entry, limits: &Limits<'_>) -> Result<(),
 /// Reads a position as the answer to an earlier request has told it.
 fn read_since(text: &str) -> Option<Since> {
     let (epoch, offset) = text.split_once(':')?;
-    Some(Since { epoch: epoch.parse().ok(), offset: digits(offset)?.parse().ok()? })
+    Some(Since { epoch: Numbering::read(epoch), offset: digits(offset)?.parse().ok()? })
 }
 
 /// Returns the text if it has no sign, which Rust's own parser would take.

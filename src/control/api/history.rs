@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stentor_shards::{HistoryFault, HistoryPage, Kept, KeptBody, Position, Reading, Since};
+use stentor_shards::{
+    HistoryFault, HistoryPage, Kept, KeptBody, Numbering, Position, Reading, Since,
+};
 
 use super::answer::{Answer, Fault, read, written};
 use crate::control::State;
@@ -85,7 +87,7 @@ pub(super) async fn history(state: &State, params: &[u8]) -> Answer {
         let page = page(state, &channel, &reading).await?;
         for kept in page.publications() {
             bytes += body_bytes(kept);
-            since = Some(Since { epoch: Some(page.newest.epoch), offset: kept.offset() });
+            since = Some(Since { epoch: Numbering::Is(page.newest.epoch), offset: kept.offset() });
             publications.push(publication(kept));
         }
         if !page.more || publications.len() >= wanted || bytes > ANSWER_BYTES_MAX {
@@ -106,11 +108,10 @@ async fn page(state: &State, channel: &str, reading: &Reading) -> Result<History
 
 /// Reads a position. An empty epoch stands for any, as in Centrifugo.
 fn position(heard: Heard) -> Result<Since, Fault> {
-    let epoch = match heard.epoch.as_str() {
-        "" => None,
-        // An epoch of another server cannot be this one's.
-        text => Some(text.parse().map_err(|()| Fault::Unrecoverable)?),
-    };
+    let epoch = Numbering::read_or_any(&heard.epoch);
+    if epoch == Numbering::Foreign {
+        return Err(Fault::Unrecoverable);
+    }
     Ok(Since { epoch, offset: heard.offset })
 }
 

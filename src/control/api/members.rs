@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stentor_shards::{ClientId, MOVED_MAX, NoChannel, Seating, Since, Target};
+use stentor_shards::{ClientId, MOVED_MAX, NoChannel, Numbering, Seating, Since, Target};
 use tokio::time::{Instant, sleep};
 
 use super::answer::{Answer, Fault, read, written};
@@ -112,8 +112,8 @@ pub(super) async fn subscribe(state: &State, params: &[u8]) -> Answer {
     let asked: Subscribe = read(params)?;
     check_features(&asked)?;
     let Subscribe { user, channel, client, session, recover_since, .. } = asked;
-    let since =
-        recover_since.map(|heard| Since { epoch: heard.epoch.parse().ok(), offset: heard.offset });
+    let since = recover_since
+        .map(|heard| Since { epoch: Numbering::read_or_any(&heard.epoch), offset: heard.offset });
     let clients = Selected::new(user, client, session)?.clients(state).await?;
     let mut members = 0_u64;
     let mut refusal = None;

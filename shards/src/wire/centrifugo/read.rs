@@ -8,13 +8,16 @@ use serde_json::value::RawValue;
 
 use crate::model::id::RequestId;
 use crate::model::message::Payload;
-use crate::model::past::{Since, Wanted};
+use crate::model::past::{Numbering, Since, Wanted};
 use crate::wire::command::{Command, Connect, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 use crate::wire::json::{is_too_deep, slice_of};
 
 /// The publications of an answer to a request for history without a bound.
 const HISTORY_MAX: usize = 1000;
+
+/// The bit of a subscription's `flag` with which a client would rather have an error than a gap.
+const REJECT_UNRECOVERED: u64 = 2;
 
 /// One command. Only one of the fields besides `id` may be there.
 #[derive(Deserialize, Default)]
@@ -66,6 +69,7 @@ struct SubscribeRequest<'a> {
     #[serde(borrow)]
     epoch: Cow<'a, str>,
     join_leave: bool,
+    flag: u64,
     /// The kind of a subscription; all but zero are of other servers.
     #[serde(rename = "type")]
     kind: u32,
@@ -219,11 +223,12 @@ fn subscribe(request: SubscribeRequest<'_>, id: Option<RequestId>) -> Result<Com
     if request.kind != 0 {
         return Err(Mistake::new(ErrorCode::NotAvailable, "not here", id));
     }
-    let since = Since { epoch: request.epoch.parse().ok(), offset: request.offset };
+    let since = Since { epoch: Numbering::read_or_any(&request.epoch), offset: request.offset };
     Ok(Command::Join {
         channel: named(request.channel)?,
         presence: request.join_leave,
         since: request.recover.then_some(since),
+        must_recover: request.flag & REJECT_UNRECOVERED != 0,
         token: request.token.filter(|token| !token.is_empty()),
         id,
     })
@@ -231,7 +236,7 @@ fn subscribe(request: SubscribeRequest<'_>, id: Option<RequestId>) -> Result<Com
 
 fn history(request: HistoryRequest<'_>, id: Option<RequestId>) -> Result<Command<'_>, Mistake> {
     let position = |since: PositionRequest<'_>| Since {
-        epoch: since.epoch.parse().ok(),
+        epoch: Numbering::read_or_any(&since.epoch),
         offset: since.offset,
     };
     let wanted = Wanted {
@@ -270,12 +275,19 @@ mod tests {
 
     #[test]
     fn commands_are_read() {
-        let subscribe = r#"{"id":2,"subscribe":{"channel":"c","flag":1,"recover":true,
+        let subscribe = r#"{"id":2,"subscribe":{"channel":"c","flag":3,"recover":true,
             "epoch":"0000abcd","offset":7,"join_leave":true,"token":""}}"#;
         with(subscribe, |read| match read {
-            Ok(Command::Join { channel, presence, since: Some(since), token, id }) => {
-                assert_eq!((&*channel, presence, token), ("c", true, None));
-                assert_eq!((since.epoch, since.offset), (Some(Epoch(0xabcd)), 7));
+            Ok(Command::Join {
+                channel,
+                presence,
+                since: Some(since),
+                must_recover,
+                token,
+                id,
+            }) => {
+                assert_eq!((&*channel, presence, must_recover, token), ("c", true, true, None));
+                assert_eq!((since.epoch, since.offset), (Numbering::Is(Epoch(0xabcd)), 7));
                 assert_eq!(id, Some(RequestId("2".into())));
             }
             other => panic!("{other:?}"),

@@ -30,6 +30,7 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
             channel: name.into(),
             presence: false,
             since: None,
+            must_recover: false,
             token: None,
             id: None,
         }),

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::model::id::RequestId;
 use crate::model::message::Payload;
-use crate::model::past::{Since, Wanted};
+use crate::model::past::{Numbering, Since, Wanted};
 use crate::wire::command::{Command, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 use crate::wire::json::{is_too_deep, slice_of};
@@ -57,7 +57,7 @@ struct Heard<'a> {
 
 impl Heard<'_> {
     fn since(&self) -> Since {
-        Since { epoch: self.epoch.parse().ok(), offset: self.offset }
+        Since { epoch: Numbering::read(&self.epoch), offset: self.offset }
     }
 }
 
@@ -124,7 +124,7 @@ fn command<'a>(
         (Some("publish" | "direct"), None, ..) => Err(missing("body", id)),
         (Some("join"), _, Some(channel), _) => {
             let since = field::<Heard<'_>>("since", since, id.as_ref())?.map(|heard| heard.since());
-            Ok(Command::Join { channel, presence, since, token, id })
+            Ok(Command::Join { channel, presence, since, must_recover: false, token, id })
         }
         (Some("leave"), _, Some(channel), _) => Ok(Command::Leave { channel, id }),
         (Some("join" | "leave"), _, None, _) => Err(missing("channel", id)),

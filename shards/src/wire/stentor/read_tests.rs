@@ -52,15 +52,15 @@ fn requests_are_read() {
     assert_eq!(id, Some(RequestId("7".into())));
     assert!(matches!(
         read(r#"{"type":"join","channel":"\u0061","presence":true}"#),
-        Ok(Command::Join { channel, presence: true, since: None, token: None, id: None })
+        Ok(Command::Join { channel, presence: true, since: None, token: None, id: None, .. })
             if channel == "a"
     ));
-    let since = Since { epoch: Some(Epoch(10)), offset: 7 };
+    let since = Since { epoch: Numbering::Is(Epoch(10)), offset: 7 };
     let text = r#"{"type":"join","channel":"a","since":{"epoch":"0000000a","offset":7}}"#;
     assert!(matches!(read(text), Ok(Command::Join { since: Some(read), .. }) if read == since));
     let text = r#"{"type":"history","since":{"epoch":"?","offset":7},"limit":2,"reverse":true}"#;
     let Ok(Command::History { wanted, .. }) = read(text) else { panic!() };
-    let since = Some(Since { epoch: None, offset: 7 });
+    let since = Some(Since { epoch: Numbering::Foreign, offset: 7 });
     assert_eq!(wanted, Wanted { since, limit: 2, newest_first: true });
     assert!(matches!(read(r#"{"type":"who"}"#), Ok(Command::Who { channel: None, id: None })));
     assert!(matches!(read(r#"{"heartbeat": true}"#), Ok(Command::Heartbeat)));
