@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import net from 'node:net';
+import WebSocket from 'ws';
 import { runParts, withBrowser } from './chromium.mjs';
 
 const [address, ...wanted] = process.argv.slice(2);
@@ -208,6 +209,38 @@ async function tooLong(browser) {
   await tab.close();
 }
 
+/** In a channel above --presence-names (3) nobody is told of by name, and the page counts. */
+async function largeChannel(browser) {
+  const tab = await enter(browser, { channel: 'hall', user: 'ann' });
+  const counts = (count) => tab.locator('#count', { hasText: new RegExp(`^${count}$`) }).waitFor();
+  const others = [];
+  const come = async (name) => {
+    const url = new URL(`/ws?channel=hall&user=${name}`, address.replace('http', 'ws'));
+    const other = new WebSocket(url, 'stentor.v1');
+    await new Promise((resolve, reject) => {
+      other.on('open', resolve);
+      other.on('error', reject);
+    });
+    others.push(other);
+  };
+  await counts(1);
+  await come('bob');
+  await counts(2);
+  await tab.locator('#messages .note', { hasText: /bob\S? joined/ }).waitFor(); // Isolated from its line.
+  for (let number = 0; number < 10; number += 1) await come(`u${number}`);
+  await counts(12);
+  const notes = await tab.locator('#messages .note').allTextContents();
+  assert.ok(!notes.some((note) => note.includes('u9')), `named though there are many: ${notes}`);
+  await shoot(tab, 'large-channel');
+  // It shrinks: names are told again.
+  for (const other of others.splice(1)) other.close();
+  await counts(2);
+  others[0].close();
+  await counts(1);
+  await tab.locator('#messages .note', { hasText: /bob\S? left/ }).waitFor();
+  await tab.close();
+}
+
 async function shoot(tab, name) {
   if (!process.env.SCREENSHOTS) return;
   for (const colorScheme of ['light', 'dark']) {
@@ -220,4 +253,4 @@ async function shoot(tab, name) {
   await tab.setViewportSize({ width: 1280, height: 720 });
 }
 
-await runParts({ inputMethods, secondTab, duplicatedTab, takenName, underAPath, rightToLeft, tooLong }, wanted);
+await runParts({ inputMethods, secondTab, duplicatedTab, takenName, underAPath, rightToLeft, tooLong, largeChannel }, wanted);

@@ -119,7 +119,7 @@ fn browser_two_tabs_chat_and_come_back_after_a_restart() {
 }
 
 fn page(parts: &[&str]) {
-    let server = Server::start(&["--shards", "2"]);
+    let server = Server::start(&["--shards", "2", "--presence-names", "3"]);
     let mut command = node("page.mjs");
     command.arg(format!("http://{}/", server.address)).args(parts);
     run(command);
@@ -133,6 +133,11 @@ fn browser_two_tabs_never_have_one_name_by_accident() {
 #[test]
 fn browser_input_methods_paths_directions_and_long_messages() {
     page(&["inputMethods", "underAPath", "rightToLeft", "tooLong"]);
+}
+
+#[test]
+fn browser_page_counts_a_large_channel() {
+    page(&["largeChannel"]);
 }
 
 fn eventually_ended(server: &mut Server, browser: &std::thread::JoinHandle<()>) {
