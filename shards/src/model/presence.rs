@@ -119,6 +119,17 @@ impl Here {
         self.more |= self.users.len() < named;
     }
 
+    /// Keeps the members as watchers know them, as far as a question wants them. One more than an
+    /// answer names shows that there are more.
+    pub(crate) fn keep_guests(&mut self, guests: impl Iterator<Item = Member>, question: Question) {
+        let named = match question {
+            Question::Users => USERS_MAX,
+            Question::Members { count, .. } => count,
+            Question::Numbers { .. } => return,
+        };
+        self.guests.extend(guests.take(named.saturating_add(1)));
+    }
+
     /// Adds another shard's part of the answer to a question.
     pub(crate) fn add(&mut self, part: Self, question: Question) {
         self.clients += part.clients;
@@ -184,6 +195,20 @@ mod tests {
             let sum = Here::sum(parts.into(), count, bytes);
             assert_eq!((sum.members.len(), sum.clients), (taken, 4), "{count} of {bytes} bytes");
             assert_eq!(sum.more, taken < 5, "{count} of {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn an_answer_says_that_there_are_more_users_who_may_return() {
+        for (here, gone, more) in [(0, 3, false), (0, 4, true), (2, 1, false), (2, 2, true)] {
+            let all: Vec<Member> =
+                (0..here + gone).map(|number| member(number, &number.to_string())).collect();
+            let question = Question::Members { count: 3, bytes: 1 << 20 };
+            let mut part = Here::default();
+            part.keep_guests(all.iter().cloned(), question);
+            part.add_members(all[..here as usize].to_vec(), (3, 1 << 20));
+            let sum = Here::sum(vec![part], 3, 1 << 20);
+            assert_eq!((sum.members.len(), sum.more), (3, more), "{here} here, {gone} gone");
         }
     }
 

@@ -81,14 +81,10 @@ impl<N: Net> Shard<N> {
                 .map(|slot| self.clients.roster.get(slot).and_then(|one| one.user.clone()))
         };
         let attendance = channel.order.attendance.iter();
-        let guests = attendance.flat_map(|attendance| attendance.members());
+        here.keep_guests(attendance.flat_map(|attendance| attendance.members()), question);
         match question {
-            Question::Users => {
-                here.add_users(users(), named);
-                here.guests.extend(guests.take(USERS_MAX));
-            }
+            Question::Users => here.add_users(users(), named),
             Question::Members { count, bytes } => {
-                here.guests.extend(guests.take(count));
                 let all = members.iter().filter_map(|slot| self.member(slot, index));
                 here.add_members(all, (count, bytes));
             }
