@@ -57,6 +57,22 @@ pub(crate) struct Wish {
     pub(crate) peer: Option<SocketAddr>,
 }
 
+impl Wish {
+    /// A client of the JSON dialect that names neither channel nor user.
+    pub(crate) const JSON: Self = Self {
+        channel: None,
+        user: None,
+        json: true,
+        lines: false,
+        late: false,
+        echoless: false,
+        joined: false,
+        since: None,
+        last: None,
+        peer: None,
+    };
+}
+
 pub(crate) struct Client {
     fd: RawFd,
     pub(crate) wish: Wish,

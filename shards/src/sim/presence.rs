@@ -18,18 +18,7 @@ use crate::rules::{ChannelRules, Marks, Rules};
 const ROOM: &str = "room";
 const DEBOUNCE: Duration = Duration::from_secs(100);
 const USERS: [&str; 4] = ["ann", "bob", "cid", "dan"];
-const JSON: Wish = Wish {
-    channel: None,
-    user: None,
-    json: true,
-    lines: false,
-    echoless: false,
-    joined: false,
-    since: None,
-    last: None,
-    late: false,
-    peer: None,
-};
+const JSON: Wish = Wish::JSON;
 
 fn shards(count: usize, seed: u64, debounce: Duration, more: impl FnOnce(&mut Config)) -> Shards {
     let rules = ChannelRules { leave_debounce: debounce, ..ChannelRules::open("") };

@@ -12,18 +12,7 @@ use crate::model::channel::Channel;
 use crate::model::history::Query;
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
 
-const JSON: Wish = Wish {
-    channel: None,
-    user: None,
-    json: true,
-    lines: false,
-    late: false,
-    echoless: false,
-    joined: false,
-    since: None,
-    last: None,
-    peer: None,
-};
+const JSON: Wish = Wish::JSON;
 
 /// Shards whose channels keep much, and let clients recover it if `recovery` says so.
 fn shards(count: usize, recovery: bool) -> Shards {
