@@ -56,7 +56,8 @@ pub(super) fn carry(stream: UnixStream, link: Link) -> io::Error {
         })
     };
     match runtime.and_then(run) {
-        Ok(()) => io::ErrorKind::UnexpectedEof.into(),
+        // As when the other process has drained.
+        Ok(()) => io::Error::new(io::ErrorKind::UnexpectedEof, "one side has closed it"),
         Err(error) => error,
     }
 }
