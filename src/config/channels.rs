@@ -99,10 +99,10 @@ macro_rules! rules {
 #[rustfmt::skip]
 rules! {
     flags {
-        SUBSCRIBE: "subscribe" "WHO" = "subscribe" "Who may subscribe: anyone, users, token or nobody",
+        SUBSCRIBE: "subscribe" "WHO" = "subscribe" "Clients that may subscribe: anyone, users, token or nobody",
             |r| show_subscribe(r.subscribe).into(),
             |r, text| { r.subscribe = choice!(text, "anyone" => Subscribe::Anyone, "users" => Subscribe::Users, "token" => Subscribe::Token, "nobody" => Subscribe::Nobody)?; Ok(()) };
-        PUBLISH: "publish" "WHO" = "publish" "Who may publish: anyone, users, subscribers, token or nobody but the API",
+        PUBLISH: "publish" "WHO" = "publish" "Clients that may publish: anyone, users, subscribers, token or nobody (but the API)",
             |r| show_publish(r.publish).into(),
             |r, text| { r.publish = choice!(text, "anyone" => Publish::Anyone, "users" => Publish::Users, "subscribers" => Publish::Subscribers, "token" => Publish::Token, "nobody" => Publish::Nobody)?; Ok(()) };
         SIZE: "history" "N" = "history-size" "Messages of a channel that are kept; 0 = none",
@@ -128,7 +128,7 @@ rules! {
             |r, text| { r.leave_debounce = time(text, Duration::ZERO, DEBOUNCE_MAX)?; Ok(()) };
     }
     file {
-        "slow-clients" "What happens to a slow client: disconnect, drop or conflate; \"\": as for the server",
+        "slow-clients" "Treatment of a slow client: disconnect, drop or conflate; \"\": as for the server",
             |r| r.slow_clients.map(show_slow).unwrap_or_default().into(),
             |r, text| {
                 r.slow_clients = if text.is_empty() { None } else { Some(read_slow(text)?) };
@@ -151,9 +151,9 @@ rules! {
 pub(super) const MARKS: &[Key] = &[
     mark("private-prefix", "Channels whose names begin so need a subscription token, whatever rules say; or off",
         |s| show_mark(&s.channels.marks.private_prefix), |s, text| { s.channels.marks.private_prefix = read_mark(text); Ok(()) }),
-    mark("user-boundary", "What stands before the users of a channel that is for nobody else, as in chat#ana,bob; or off",
+    mark("user-boundary", "Text before the users of a channel that is for nobody else, as in chat#ana,bob; or off",
         |s| show_mark(&s.channels.marks.user_boundary), |s, text| { s.channels.marks.user_boundary = read_mark(text); Ok(()) }),
-    mark("user-separator", "What stands between two such users",
+    mark("user-separator", "Text between two such users",
         |s| show_mark(&s.channels.marks.user_separator), |s, text| { s.channels.marks.user_separator = read_mark(text); Ok(()) }),
 ];
 
