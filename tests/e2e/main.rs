@@ -20,6 +20,7 @@ mod heartbeat;
 mod history;
 mod host;
 mod json;
+mod leaks;
 mod limits;
 mod logs;
 mod manager;
