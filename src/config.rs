@@ -8,6 +8,8 @@ pub(crate) mod file;
 pub(crate) mod fuzz;
 pub(crate) mod keys;
 mod listen;
+#[cfg(test)]
+mod page;
 mod secret;
 pub(crate) mod show;
 mod tables;

@@ -239,5 +239,5 @@ fn the_documents_agree_with_the_binary() {
     assert!(read("ARCHITECTURE.md").contains(&nap), "{nap}");
     let locked = needs["shard_locked_bytes"].as_u64().unwrap() / 1024;
     let locked = format!("limit of locked memory ({locked} KiB a shard");
-    assert!(read("README.md").contains(&locked), "{locked}");
+    assert!(read("docs/OPERATION.md").contains(&locked), "{locked}");
 }
