@@ -37,7 +37,7 @@ fn of_pyjwt(folder: &Path) -> BTreeMap<String, String> {
 }
 
 /// The answer to a request with one more header.
-fn upgrade(to: SocketAddr, target: &str, header: &str) -> String {
+pub(crate) fn upgrade(to: SocketAddr, target: &str, header: &str) -> String {
     let usual = "Host: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
     let goodbye = [0x88, 0x82, 0, 0, 0, 0, 3, 0xe8];
