@@ -76,8 +76,16 @@ pub(crate) struct Pending {
     pub(crate) awaited: usize,
     /// Older clients of its user go when it is open.
     pub(crate) replaces: bool,
+    /// Channels that are not forgotten here while the client is told what it missed in another.
+    pub(crate) kept: Vec<ChannelIndex>,
     /// Bytes that the client sent behind its request.
     pub(crate) rest: Bytes,
+}
+
+impl Pending {
+    pub(crate) fn new(entry: Entry, answer: Answer, rest: Bytes) -> Self {
+        Self { entry, answer, awaited: 0, replaces: false, kept: Vec::new(), rest }
+    }
 }
 
 /// A question for the members of a channel that waits for shards.

@@ -60,7 +60,8 @@ pub(crate) struct Channel {
     pub(crate) members: Members,
     /// The number of members here that have a user.
     pub(crate) named: u32,
-    /// The number of clients here that are being told what they missed, and sit down afterwards.
+    /// The number of clients here that are being told what they missed, in this channel or in their
+    /// first one, and sit down afterwards.
     pub(crate) recalling: u32,
     /// The number of members here that hear of joins and leaves.
     pub(crate) watching: u32,

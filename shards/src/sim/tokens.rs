@@ -2,6 +2,7 @@
 //! order, and the tables of the shards agree throughout.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::books::check_books;
 use super::client::{Client, Heard, Wish};
@@ -13,6 +14,7 @@ use crate::mesh::parcel::{Fate, Instruction, Whom};
 use crate::mesh::reply::Answers;
 use crate::model::revoked::Revocation;
 use crate::proof::{Asking, ChannelProof, Proof, Prover, TokenFault};
+use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
 
 /// Takes tokens such as `ana.60.5.t1.news`: user, seconds to live (or nothing), time of issue, id
 /// and channel.
@@ -50,7 +52,7 @@ fn shards(count: usize, seed: u64) -> Shards {
     config.prover = Some(Arc::new(Trusting));
     config.duplicate_user = DuplicateUser::Allow;
     // Only tokens end clients here.
-    config.ping_interval = std::time::Duration::ZERO;
+    config.ping_interval = Duration::ZERO;
     Shards::new(count, config, seed)
 }
 
@@ -134,6 +136,56 @@ fn a_token_that_is_revoked_while_its_client_waits_does_not_open() {
     shards.come_to_rest(|| {});
     let answer = String::from_utf8(later.outbound()).unwrap();
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("revoked"), "{answer}");
+}
+
+#[test]
+fn channels_of_a_token_wait_while_their_client_is_told_what_it_missed_in_another() {
+    let history = HistoryRules { size: 100, ttl: Duration::from_mins(5), bytes: 1 << 20 };
+    let rules = ChannelRules { history, recovery: true, ..ChannelRules::open("") };
+    let mut config = Config::with_cores(Vec::new());
+    config.prover = Some(Arc::new(Trusting));
+    config.rules = Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap());
+    for (json, count) in [(false, 1), (true, 1), (false, 2), (true, 2)] {
+        let mut shards = Shards::new(count, config.clone(), 1);
+        let mesh = &shards.all[0].port.mesh;
+        let mut names = (0..100).map(|number| format!("room{number}"));
+        // Both have their home on the last shard.
+        let mut next =
+            || names.find(|name| mesh.home_of(&**name).index() == count - 1).unwrap().leak();
+        let (room, side): (&str, &str) = (next(), next());
+        let (stream, speaker) = Client::connect(Wish { json: true, ..Wish::default() }, usize::MAX);
+        shards.accept(count - 1, stream);
+        let say = |shards: &mut Shards, channel: &str| {
+            let body = "\"body\":\"of twenty-four bytes\"";
+            speaker.ask(&format!(r#"{{"type":"publish","channel":"{channel}",{body}}}"#));
+            shards.come_to_rest(|| {});
+        };
+        say(&mut shards, room);
+        say(&mut shards, room);
+        let epoch = shards.all[count - 1].rooms.channels.start().epoch;
+        let wish = Wish { channel: Some(room), since: Some((epoch, 0)), json, ..Wish::default() };
+        let mut client = connect(&mut shards, 0, wish, &format!("ana....{side}"));
+        shards.come_to_rest(|| {});
+        let texts = |client: &Client| {
+            let frames = client.frames().into_iter();
+            frames.filter(|frame| frame.text().contains("twenty-four")).count()
+        };
+        assert_eq!(texts(&client), 2, "what it missed: {:?}", client.frames());
+        say(&mut shards, side);
+        assert_eq!(texts(&client), 3, "what comes in the other: {:?}", client.frames());
+        check_books(&shards.all);
+
+        // One that goes meanwhile leaves nothing behind.
+        let mut gone = connect(&mut shards, 0, wish, &format!("bob....{side}"));
+        for _ in 0..2 {
+            shards.turn(0);
+            shards.turn(count - 1);
+        }
+        gone.cut();
+        client.cut();
+        shards.come_to_rest(|| {});
+        check_books(&shards.all);
+    }
 }
 
 /// One step of the schedule.

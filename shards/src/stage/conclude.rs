@@ -18,6 +18,7 @@ use crate::model::message::Position;
 use crate::model::past::Behind;
 use crate::net::Net;
 use crate::shard::Shard;
+use crate::wire::entry::Entry;
 use crate::wire::event::{Event, Welcome};
 use crate::wire::http::{self, Start};
 use crate::wire::machine::Machine;
@@ -74,6 +75,8 @@ impl<N: Net> Shard<N> {
         let Some((behind, index)) = pending.entry.behind.take().zip(index) else {
             return self.welcome(slot, pending, None);
         };
+        // Nobody sits in its other channels meanwhile, and it is to find them as they are.
+        pending.kept = self.keep_others(&pending.entry, index);
         self.keep_pending(slot, pending);
         let since = match behind {
             Behind::Since(since) => Some(since),
@@ -81,6 +84,16 @@ impl<N: Net> Shard<N> {
         };
         let join = JoinRequest { since, ..JoinRequest::default() };
         self.begin_recall(slot, index, behind, join);
+    }
+
+    /// Keeps the channels of an entry beside `first` from being forgotten here. Returns them.
+    fn keep_others(&mut self, entry: &Entry, first: ChannelIndex) -> Vec<ChannelIndex> {
+        let known = entry.channels.iter().filter_map(|name| self.rooms.channels.find(name));
+        let kept: Vec<ChannelIndex> = known.filter(|index| *index != first).collect();
+        for &index in &kept {
+            self.rooms.channels.at(index).recalling += 1;
+        }
+        kept
     }
 
     /// The home has answered what the client of a request missed: the first of it is told behind
@@ -96,7 +109,7 @@ impl<N: Net> Shard<N> {
     /// Answers and greets the client, in one send, and seats it. One that comes back sits down in
     /// its first channel later, behind what it missed.
     fn welcome(&mut self, slot: Slot, pending: Pending, back: Option<Return>) {
-        let Pending { entry, answer, replaces, rest, .. } = pending;
+        let Pending { entry, answer, replaces, kept, rest, .. } = pending;
         let by_default = self.clients.config.join_messages == JoinMessages::Newline;
         let hot = self.clients.roster.hot_mut(slot);
         hot.state.open(entry.echo);
@@ -160,6 +173,7 @@ impl<N: Net> Shard<N> {
         for index in indices.into_iter().skip(usize::from(back.is_some())) {
             self.sit(slot, index, false);
         }
+        self.let_go(&kept);
         if let Some(user) = user.filter(|_| replaces) {
             let client = self.clients.roster.id(slot);
             let owner = self.port.mesh.home_of(&*user);

@@ -36,7 +36,7 @@ impl<N: Net> Shard<N> {
         http::put_switching(&mut head, accept, entry.subprotocol, Start::default());
         self.clients.emit(slot, &head);
         let answer = Answer::Event { id: None };
-        let pending = Pending { entry, answer, awaited: 0, replaces: false, rest: Bytes::new() };
+        let pending = Pending::new(entry, answer, Bytes::new());
         self.keep_pending(slot, pending);
         self.keep_first_words(slot, rest);
     }

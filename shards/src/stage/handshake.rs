@@ -53,7 +53,7 @@ impl<N: Net> Shard<N> {
                     return self.upgrade(slot, entry, &accept, rest);
                 }
                 let answer = Answer::Http { accept };
-                let mut pending = Pending { entry, answer, awaited: 0, replaces: false, rest };
+                let mut pending = Pending::new(entry, answer, rest);
                 let outcome = self.admit(slot, &mut pending.entry);
                 self.conclude(slot, pending, outcome);
             }

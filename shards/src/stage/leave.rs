@@ -69,6 +69,7 @@ impl<N: Net> Shard<N> {
         self.forget_recalls(slot);
         let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
         let pending = brief.and_then(|brief| brief.pending.take());
+        self.let_go(pending.as_ref().map_or(&[], |pending| &pending.kept));
         // The request may have been the only reason for this shard to subscribe to its channels.
         for name in pending.iter().flat_map(|pending| &pending.entry.channels) {
             if let Some(index) = self.rooms.channels.find(name) {

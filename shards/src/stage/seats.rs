@@ -175,6 +175,14 @@ impl<N: Net> Shard<N> {
         }
     }
 
+    /// Lets channels be forgotten again that were kept for a client.
+    pub(crate) fn let_go(&mut self, kept: &[ChannelIndex]) {
+        for &index in kept {
+            self.rooms.channels.at(index).recalling -= 1;
+            self.rooms.note_emptied(index);
+        }
+    }
+
     /// Takes all of a client's seats away, and ends its way to others.
     pub(crate) fn rise_from_all(&mut self, slot: Slot) {
         self.forget_recalls(slot);
