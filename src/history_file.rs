@@ -6,12 +6,13 @@
 //! that only the earlier process knew, is not taken for one of this process.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
 use stentor_shards::snapshot::{self, ChannelPast, Saved};
 use stentor_shards::{Ending, Handle};
 use tokio::sync::{Mutex, MutexGuard};
@@ -20,6 +21,9 @@ use crate::config::Settings;
 use crate::takeover::{self, Prepare};
 
 const NAME: &str = "history.stentor";
+
+/// A file of so many bytes is read whatever the settings allow.
+const BYTES_MIN: u64 = 1 << 30;
 
 /// The time from one writing to the next.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -31,6 +35,8 @@ const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(crate) struct HistoryFile {
     path: PathBuf,
+    /// The most bytes of a file that is read.
+    bytes_max: u64,
     /// `false` once this process writes it no more. Held while the file changes its contents.
     is_ours: Arc<Mutex<bool>>,
 }
@@ -43,7 +49,10 @@ impl HistoryFile {
     pub(crate) fn of(settings: &mut Settings) -> Result<Option<Self>, String> {
         let Some(folder) = &settings.history_file else { return Ok(None) };
         settings.shards.saves_history = true;
-        let opened = Self::open(folder);
+        // Twice as much as all shards may keep: the file has names and positions as well.
+        let each = settings.shards.history_total_bytes as u64;
+        let all = each.saturating_mul(2 * settings.shards.cores.len() as u64);
+        let opened = Self::open(folder, all.max(BYTES_MIN));
         opened.map(Some).map_err(|error| format!("--history-file {}: {error}", folder.display()))
     }
 
@@ -51,39 +60,65 @@ impl HistoryFile {
     ///
     /// # Errors
     /// The folder can neither be used nor made.
-    fn open(folder: &Path) -> io::Result<Self> {
+    fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let file = Self { path: folder.join(NAME), is_ours: Arc::new(Mutex::new(true)) };
+        let is_ours = Arc::new(Mutex::new(true));
+        let file = Self { path: folder.join(NAME), bytes_max, is_ours };
         // Found out now, not in a minute.
-        drop(File::create(file.draft())?);
+        drop(file.begin_draft()?);
         fs::remove_file(file.draft())?;
         Ok(file)
     }
 
-    /// Reads the file. One that is damaged is put aside, named in the log, and not used.
+    /// A new file for the next contents. It takes the place of anything: a pipe or a link there
+    /// would have the process wait, or write somewhere else.
+    fn begin_draft(&self) -> io::Result<File> {
+        match fs::remove_file(self.draft()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => File::create_new(self.draft()),
+        }
+    }
+
+    /// Reads the file. One that is damaged, or cannot be read, is put aside, named in the log, and
+    /// not used: the next writing would take its place.
     pub(crate) fn read(&self) -> Vec<ChannelPast> {
         let path = self.path.display();
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
+        let found = match self.bytes() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-            Err(error) => {
-                tracing::error!(%path, %error, "the history file cannot be read");
-                return Vec::new();
-            }
+            Err(error) => Err(error.to_string()),
+            Ok(bytes) => snapshot::read(&bytes).map_err(|damaged| damaged.to_string()),
         };
-        match snapshot::read(&bytes) {
+        match found {
             Ok(channels) => {
                 tracing::info!(%path, channels = channels.len(), "histories of an earlier process");
                 channels
             }
-            Err(damaged) => {
+            Err(why) => {
                 let aside = self.path.with_extension("damaged");
                 let kept = fs::rename(&self.path, &aside).is_ok();
                 let aside = kept.then(|| aside.display().to_string());
-                tracing::error!(%path, %damaged, aside, "the history file is not used");
+                tracing::error!(%path, why, aside, "the history file is not used");
                 Vec::new()
             }
         }
+    }
+
+    /// Returns the contents of the file, of which there may be no end.
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        // A pipe without a writer would have the process wait for one.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(rustix::fs::open(&self.path, flags, Mode::empty())?);
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        if metadata.len() > self.bytes_max {
+            let (bytes, bytes_max) = (metadata.len(), self.bytes_max);
+            return Err(io::Error::other(format!("it has {bytes} bytes, {bytes_max} are allowed")));
+        }
+        let mut bytes = Vec::new();
+        file.take(self.bytes_max).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Writes the file once a minute, on a thread of its own.
@@ -148,7 +183,7 @@ impl HistoryFile {
         if !*is_ours {
             return Ok(());
         }
-        let mut out = BufWriter::new(File::create(self.draft())?);
+        let mut out = BufWriter::new(self.begin_draft()?);
         out.write_all(snapshot::MAGIC)?;
         let mut records = 0;
         for part in parts {
@@ -188,16 +223,44 @@ impl HistoryFile {
 mod tests {
     use super::*;
 
+    const BYTES_MAX: u64 = 1000;
+
     #[test]
     fn a_damaged_file_is_put_aside_and_named() {
-        let folder = std::env::temp_dir().join(format!("stentor-history-{}", std::process::id()));
-        let file = HistoryFile::open(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (kept, aside) = (folder.path().join(NAME), folder.path().join("history.damaged"));
+        let file = HistoryFile::open(folder.path(), BYTES_MAX).unwrap();
         assert!(file.read().is_empty(), "there is none yet");
         file.end(vec![Ending::default()]);
-        assert!(file.read().is_empty() && folder.join(NAME).exists());
-        fs::write(folder.join(NAME), b"STENTOR1 and nothing of it").unwrap();
-        assert!(file.read().is_empty());
-        assert!(!folder.join(NAME).exists() && folder.join("history.damaged").exists());
-        fs::remove_dir_all(folder).unwrap();
+        assert!(file.read().is_empty() && kept.exists());
+        let pipe = |path: &Path| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::RUSR | Mode::WUSR).unwrap();
+        };
+        let damages: [&dyn Fn(); 4] = [
+            &|| fs::write(&kept, b"STENTOR1 and nothing of it").unwrap(),
+            &|| File::create(&kept).unwrap().set_len(BYTES_MAX + 1).unwrap(),
+            &|| pipe(&kept),
+            &|| fs::create_dir(&kept).unwrap(),
+        ];
+        for damage in damages {
+            let _ = fs::remove_file(&kept);
+            damage();
+            let _ = fs::remove_file(&aside);
+            assert!(file.read().is_empty());
+            assert!(!kept.exists() && aside.exists());
+        }
+    }
+
+    #[test]
+    fn a_pipe_or_a_link_in_the_place_of_the_draft_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (draft, other) = (folder.path().join("history.draft"), folder.path().join("other"));
+        fs::write(&other, b"mine").unwrap();
+        std::os::unix::fs::symlink(&other, &draft).unwrap();
+        let file = HistoryFile::open(folder.path(), BYTES_MAX).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &draft, Mode::RUSR | Mode::WUSR).unwrap();
+        file.end(vec![Ending::default()]);
+        assert!(fs::read(&other).unwrap() == b"mine" && !draft.exists());
+        assert!(fs::metadata(folder.path().join(NAME)).unwrap().is_file());
     }
 }

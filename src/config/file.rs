@@ -3,9 +3,13 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -22,6 +26,9 @@ pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 /// The most bytes that such a file may hold.
 const BYTES_MAX: u64 = 1 << 20;
 
+/// The time without a byte after which a pipe is given up.
+const PIPE_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+
 /// Lays a file over the settings.
 pub(crate) fn read(path: &Path, layered: &mut Layered) -> Result<(), Invalid> {
     let text = text_in(path, BYTES_MAX)
@@ -33,14 +40,33 @@ pub(crate) fn read(path: &Path, layered: &mut Layered) -> Result<(), Invalid> {
     lay(&text, &place, layered).map_err(|(at, why)| Invalid(format!("{}: {why}", place(at))))
 }
 
-/// Reads a file that may be a device, which never ends: an error behind so many bytes.
+/// Reads a file that may be a device, which never ends, or a pipe that nobody writes to: an error
+/// behind so many bytes, or if nothing comes for some seconds.
 pub(super) fn bytes_in(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::other(format!("it is longer than {bytes_max} bytes")));
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 8 << 10]);
+    loop {
+        // A pipe that no writer has opened so far can be read, and seems to be at its end.
+        let mut ready = [PollFd::new(&file, PollFlags::IN)];
+        let patience = Timespec::try_from(PIPE_PATIENCE).map_err(io::Error::other)?;
+        if rustix::io::retry_on_intr(|| rustix::event::poll(&mut ready, Some(&patience)))? == 0 {
+            let seconds = PIPE_PATIENCE.as_secs();
+            return Err(io::Error::other(format!("nothing came out of it for {seconds} s")));
+        }
+        let count = match file.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => continue,
+            Err(error) => return Err(error),
+        };
+        bytes.extend_from_slice(&buffer[..count]);
+        if bytes.len() as u64 > bytes_max {
+            return Err(io::Error::other(format!("it is longer than {bytes_max} bytes")));
+        }
+        if count == 0 {
+            return Ok(bytes);
+        }
     }
-    Ok(bytes)
 }
 
 /// Reads such a file as text.
@@ -173,6 +199,21 @@ mod tests {
     fn a_file_without_end_is_refused() {
         let Invalid(why) = read(Path::new("/dev/zero"), &mut Layered::default()).unwrap_err();
         assert_eq!(why, "/dev/zero: it is longer than 1048576 bytes");
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_and_given_up_without_a_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        let why = bytes_in(&path, 100).unwrap_err().to_string();
+        assert_eq!(why, "nothing came out of it for 1 s");
+        let writer = std::thread::spawn({
+            let path = path.clone();
+            move || std::fs::write(path, "of a generator").unwrap()
+        });
+        assert_eq!(bytes_in(&path, 100).unwrap(), b"of a generator");
+        writer.join().unwrap();
     }
 
     #[test]

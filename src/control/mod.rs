@@ -178,6 +178,8 @@ pub(crate) fn start(
             }
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, served).await;
         });
+        // Without a wait for files that are still being read: that may take seconds.
+        runtime.shutdown_background();
     })?;
     let (stop, thread) = (Some(stop), Some(thread));
     Ok(Control { admin, lent, admin_over, stop, reloads: kept, thread })

@@ -17,6 +17,7 @@ mod swarm;
 
 mod clock;
 mod cuts;
+mod files;
 mod halved;
 mod network;
 mod page;
