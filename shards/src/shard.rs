@@ -57,6 +57,8 @@ pub(crate) struct Shard<N: Net> {
     /// Accepted connections on their way into the roster.
     pub(crate) fresh: VecDeque<N::Stream>,
     ready: Vec<Ready>,
+    /// Slots that are read first in the next turn: this one has done enough for requests.
+    pub(crate) put_off: Vec<Ready>,
     /// The one buffer into which every socket is read.
     pub(crate) read_buffer: Vec<u8>,
 
@@ -106,6 +108,7 @@ impl<N: Net> Shard<N> {
             core,
             fresh: VecDeque::new(),
             ready: Vec::new(),
+            put_off: Vec::new(),
             read_buffer: vec![0; config.read_buffer_bytes],
             websocket,
             spare: None,
@@ -197,6 +200,7 @@ impl<N: Net> Shard<N> {
         !self.clients.doomed.is_empty()
             || !self.recall_later.is_empty() && self.may_recall()
             || self.clients.net.has_ready()
+            || !self.put_off.is_empty()
             || self.port.has_work()
             || self.link_has_work()
             || !self.fresh.is_empty()
@@ -269,11 +273,14 @@ impl<N: Net> Shard<N> {
     fn read_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         self.clients.net.take_ready(&mut ready);
-        for &ready in &ready {
+        // Those that waited come first: the others have had more turns than they.
+        let waited = std::mem::take(&mut self.put_off);
+        self.clients.told_max = self.clients.told + TOLD_PER_TURN;
+        for &ready in waited.iter().chain(&ready) {
             self.serve(ready);
             self.fan_out_if_full();
         }
-        for ready in ready.drain(..) {
+        for ready in waited.into_iter().chain(ready.drain(..)) {
             self.clients.roster.state_mut(ready.slot).end_turn();
         }
         self.ready = ready;

@@ -29,6 +29,13 @@ use tally::Tally;
 /// turn.
 pub(crate) const TOLD_PER_TURN: usize = 768;
 
+/// Returns the number of messages to single clients that cost a shard as much as a page of older
+/// publications with so many bytes. A client that reads large ones as fast as they come gets some
+/// hundred KiB of them a turn.
+pub(crate) fn told_per_page(bytes: usize) -> usize {
+    8 + (bytes >> 10)
+}
+
 /// The counts that all shards of a process share; never data.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -97,6 +104,8 @@ pub(crate) struct Clients<N: Net> {
     requests: u32,
     /// Sends to single clients in this turn because others asked for them.
     pub(crate) told: usize,
+    /// With so many of them clients that have requests are read in the next turn.
+    pub(crate) told_max: usize,
     pub(crate) doomed: Vec<Doomed>,
     /// Handshakes, closes and lingering refusals, and when they end.
     pub(crate) deadlines: Vec<Deadline>,
@@ -119,6 +128,7 @@ impl<N: Net> Clients<N> {
             scratch: BytesMut::new(),
             requests: 0,
             told: 0,
+            told_max: TOLD_PER_TURN,
             doomed: Vec::new(),
             deadlines: Vec::new(),
             expiries: Expiries::default(),

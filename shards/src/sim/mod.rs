@@ -30,6 +30,7 @@ mod several;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod turns;
 mod two;
 mod world;
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::client::TOLD_PER_TURN;
 use crate::client::roster::Client;
 use crate::clock::unix_ms;
 use crate::close::CloseReason;
@@ -20,7 +21,7 @@ use crate::proof::{Right, TokenFault};
 use crate::rules::Terms;
 use crate::shard::Shard;
 use crate::stage::permit::{Barred, Wish};
-use crate::stage::prove::RefreshFault;
+use crate::stage::prove::{RefreshFault, TOKENS_PER_TURN};
 use crate::stage::submit::{Flow, Weight};
 use crate::stage::who::TooMany;
 use crate::wire::command::{Command, ErrorCode, Mistake};
@@ -79,6 +80,9 @@ impl<N: Net> Shard<N> {
     /// settles what the command caused, and weighs it.
     pub(crate) fn perform(&mut self, slot: Slot, command: Command<'_>) -> (Flow, Weight) {
         let weight = Weight::of(&command);
+        if matches!(command, Command::Join { token: Some(_), .. } | Command::Refresh { .. }) {
+            self.clients.told += TOLD_PER_TURN / TOKENS_PER_TURN;
+        }
         let done = match command {
             Command::Connect(connect) => Ok(self.connect(slot, connect)),
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),

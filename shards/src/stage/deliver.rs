@@ -3,6 +3,7 @@
 //! A home's answers to its own shard travel as parcels as well. The caller of a stage that may have
 //! caused some calls [`Shard::settle`] after it.
 
+use crate::client::told_per_page;
 use crate::close::CloseReason;
 use crate::mesh::parcel::{Ask, Deliver, Outcome};
 use crate::model::channel::{NoChannel, Subscription, Waiter};
@@ -157,6 +158,8 @@ impl<N: Net> Shard<N> {
                 Event::Published { channel, position: *position, id }
             }
             (Outcome::History { channel, found: Ok(page) }, _) => {
+                let bytes = page.publications.iter().map(|kept| kept.bytes()).sum();
+                self.clients.told += told_per_page(bytes);
                 Event::History { channel, page, id }
             }
             (Outcome::History { found: Err(HistoryFault::Off), .. }, _) => {

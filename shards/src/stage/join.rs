@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::client::told_per_page;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Recalled;
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
@@ -18,13 +19,6 @@ use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::command::ErrorCode;
 use crate::wire::event::Event;
-
-/// A page costs its shard as much as so many messages to single clients.
-const TOLD_PER_PAGE: usize = 8;
-
-/// So many bytes of a page cost as much as one more: a client that reads large messages as fast as
-/// they come gets some hundred KiB of them a turn.
-const BYTES_PER_TOLD: usize = 1 << 10;
 
 /// The offset in front of the first publication of a page.
 fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
@@ -134,7 +128,7 @@ impl<N: Net> Shard<N> {
         self.recalls_asked = self.recalls_asked.saturating_sub(1);
         let Some(slot) = self.clients.roster.slot_of(recalled.to) else { return };
         let bytes: usize = recalled.publications.iter().map(|missed| missed.bytes()).sum();
-        self.clients.told += TOLD_PER_PAGE + bytes / BYTES_PER_TOLD;
+        self.clients.told += told_per_page(bytes);
         let client = self.clients.roster.get_mut(slot);
         let Some(brief) = client.and_then(|client| client.brief_mut()) else { return };
         let place = brief.recalls.iter().position(|open| open.request == recalled.request);

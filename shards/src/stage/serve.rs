@@ -32,6 +32,9 @@ impl<N: Net> Shard<N> {
     }
 
     fn read(&mut self, slot: Slot, buffer: &mut [u8]) {
+        if self.is_for_the_next_turn(slot) {
+            return self.put_off.push(Ready { slot, ended: false });
+        }
         if self.clients.roster.state(slot).is_any(Flags::MORE) {
             return self.go_on(slot);
         }
@@ -42,10 +45,6 @@ impl<N: Net> Shard<N> {
             }
             if hot.state.is_waiting() || hot.state == State::VACANT {
                 return;
-            }
-            let may_show_token = matches!(hot.state.phase(), Phase::Handshake | Phase::Upgraded);
-            if self.trust.is_spent() && may_show_token {
-                return self.clients.net.mark_ready(slot);
             }
             let last_word_is_due = hot.state.is_any(Flags::OVER) && hot.state.is_upgraded();
             let count = match N::read(hot.fd, buffer) {
@@ -67,6 +66,18 @@ impl<N: Net> Shard<N> {
                 // Bytes that come after a short read ring anew.
                 return;
             }
+        }
+    }
+
+    /// Returns `true` if this turn has done as much as it may for clients that ask for as much as
+    /// this one might. Each of them alone asks for little, and there may be thousands.
+    fn is_for_the_next_turn(&self, slot: Slot) -> bool {
+        match self.clients.roster.phase(slot) {
+            Phase::Handshake | Phase::Upgraded => self.trust.is_spent(),
+            Phase::Open if self.clients.told >= self.clients.told_max => {
+                self.clients.dialect(slot).has_requests()
+            }
+            _ => false,
         }
     }
 
