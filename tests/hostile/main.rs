@@ -21,4 +21,5 @@ mod names;
 mod resources;
 mod recalls;
 mod tokens;
+mod centrifugo;
 mod secrets;

@@ -14,14 +14,14 @@ use crate::server::{Server, post};
 use crate::siege::Siege;
 
 /// So many messages are missed, of so many bytes each.
-const MISSED: usize = 1_000;
-const MESSAGE_BYTES: usize = 250;
+pub(crate) const MISSED: usize = 1_000;
+pub(crate) const MESSAGE_BYTES: usize = 250;
 
-const KEPT: [&str; 5] =
+pub(crate) const KEPT: [&str; 5] =
     ["--recovery", "--history=1000", "--history-bytes=1MiB", "--errors-max", "65536"];
 
 /// Keeps messages in a channel; returns the epoch in which they have the offsets from 1 on.
-fn fill(server: &Server, channel: &str, count: usize, bytes: usize) -> String {
+pub(crate) fn fill(server: &Server, channel: &str, count: usize, bytes: usize) -> String {
     let mut epoch = String::new();
     for number in 0..count {
         let data = format!("{number:08}{}", "x".repeat(bytes - 8));

@@ -8,14 +8,14 @@ use crate::raw::{head, json, status, text};
 use crate::siege::Siege;
 
 /// The key and the valid token of an algorithm, among the vectors of the tests of tokens.
-fn vector(algorithm: &str) -> Value {
+pub(crate) fn vector(algorithm: &str) -> Value {
     let vectors: Value = serde_json::from_str(include_str!("../../src/auth/vectors.json")).unwrap();
     let tokens = vectors["tokens"].as_array().unwrap();
     tokens.iter().find(|vector| vector["algorithm"] == algorithm).unwrap().clone()
 }
 
 /// The same claims under a signature that is as long, and wrong.
-fn forged(token: &str) -> String {
+pub(crate) fn forged(token: &str) -> String {
     let (message, signature) = token.rsplit_once('.').unwrap();
     format!("{message}.{}", signature.chars().rev().collect::<String>())
 }
