@@ -22,7 +22,7 @@ use crate::mesh::parcel::{Ask, Deliver, Fate, Instruction, Whom};
 use crate::mesh::reply::{Answers, Reply, ReplyTo};
 use crate::model::channel::NoChannel;
 use crate::model::history::Query;
-use crate::model::id::{ClientId, ShardId};
+use crate::model::id::{ClientId, ProcessId, ShardId};
 use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
@@ -72,6 +72,7 @@ pub struct Reading {
 pub struct Handle {
     mesh: Mesh,
     address: Option<SocketAddr>,
+    process: ProcessId,
     limits: Bounds,
     draining: Arc<AtomicBool>,
 }
@@ -86,13 +87,17 @@ struct Bounds {
 }
 
 impl Handle {
-    pub(crate) fn new(mesh: Mesh, address: Option<SocketAddr>, config: &Config) -> Self {
+    pub(crate) fn new(
+        mesh: Mesh,
+        (address, process): (Option<SocketAddr>, ProcessId),
+        config: &Config,
+    ) -> Self {
         let limits = Bounds {
             name_bytes: config.name_bytes,
             message_bytes: config.message_bytes,
             users_repeat: config.duplicate_user == DuplicateUser::Allow,
         };
-        Self { mesh, address, limits, draining: Arc::default() }
+        Self { mesh, address, process, limits, draining: Arc::default() }
     }
 
     /// Publishes to a channel, with its details if it has any. The answer of its home is the
@@ -317,6 +322,11 @@ impl Handle {
     /// Returns the address that the shards listen on; `None` on a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Returns this process in the row of take-overs.
+    pub fn process(&self) -> ProcessId {
+        self.process
     }
 
     /// Returns the number of shards.

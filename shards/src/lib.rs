@@ -58,6 +58,8 @@ pub use model::revoked::{REVOKED_MAX, Revocation};
 pub use model::seating::{Seating, Seatings};
 pub mod snapshot {
     //! The histories of channels as bytes.
+    pub use crate::model::facts::{Fact, read_facts};
+    pub use crate::model::id::ProcessId;
     pub use crate::model::snapshot::{
         ChannelPast, Damaged, MAGIC, Past, Saved, put_end, put_revocations, read, read_part,
         read_revocations,

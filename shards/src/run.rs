@@ -15,9 +15,11 @@ use crate::client::Shared;
 use crate::config::Config;
 use crate::error::RunError;
 use crate::handle::Handle;
+use crate::home::claims::owner_of;
 use crate::mesh::bridge::{BridgeId, Bridges, Inbox};
 use crate::mesh::link::{Link, Out, Sizes};
 use crate::mesh::{self, Mesh, Port};
+use crate::model::facts::{Fact, Known};
 use crate::model::id::SHARDS_MAX;
 use crate::model::message::Epoch;
 use crate::model::report::Ending;
@@ -105,8 +107,9 @@ pub fn run(
     // An inbox ends when the last shard has dropped its end of the bridge.
     drop(bridges);
     let (link, out) = past.leads.then(|| Link::leader(&mesh, Sizes::USUAL)).unzip();
+    let process = past.process;
     let pasts = spread(past, &mesh);
-    let handle = Handle::new(mesh, address, &config);
+    let handle = Handle::new(mesh, (address, process), &config);
     let notices = notice::start()
         .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;
     let shared = Arc::new(Shared::with_notices(notices));
@@ -152,16 +155,24 @@ pub fn run(
 /// Returns the past that each shard begins with: that of the channels whose home it is, and all
 /// revocations.
 pub(crate) fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
-    let Past { channels, revocations, lost, leads, seed } = past;
-    let mut by_home: Vec<Vec<ChannelPast>> = (0..mesh.shards()).map(|_| Vec::new()).collect();
+    let Past { channels, facts, revocations, lost, leads, seed, process } = past;
+    let mut by_home = vec![(Vec::<ChannelPast>::new(), Vec::<Fact>::new()); mesh.shards()];
     for channel in channels {
-        by_home[mesh.home_of(&*channel.name).index()].push(channel);
+        by_home[mesh.home_of(&*channel.name).index()].0.push(channel);
+    }
+    for fact in facts {
+        let home = match &fact.0 {
+            Known::Granted { claim, .. } => owner_of(mesh, claim),
+            Known::Version { channel, .. } => mesh.home_of(&**channel),
+        };
+        by_home[home.index()].1.push(fact);
     }
     let each = by_home.into_iter().enumerate();
-    each.map(|(shard, channels)| {
+    each.map(|(shard, (channels, facts))| {
         // One shard counts it.
         let lost = if shard == 0 { lost } else { 0 };
-        Past { channels, revocations: revocations.clone(), lost, leads, seed }
+        let revocations = revocations.clone();
+        Past { channels, facts, revocations, lost, leads, seed, process }
     })
     .collect()
 }

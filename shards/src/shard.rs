@@ -147,6 +147,8 @@ impl<N: Net> Shard<N> {
         let time_ms = unix_ms();
         let (me, times) = (self.port.me, (self.clients.now.long_ms(), time_ms));
         self.rooms.restore(past.channels, (me, past.leads), times);
+        (self.port.process, self.clients.roster.process) = (past.process, past.process);
+        self.home().restore(past.facts);
     }
 
     /// The parts of this shard that a home and owner works on.

@@ -11,10 +11,13 @@ use slab::Slab;
 
 use super::identity::Identity;
 use super::state::{Phase, State};
-use crate::mesh::parcel::{Ask, Claim};
+use crate::mesh::parcel::Ask;
 use crate::model::bucket::Bucket;
 use crate::model::channel::JoinRequest;
-use crate::model::id::{ChannelIndex, ClientId, Place, RequestId, ShardId, Slot};
+use crate::model::directory::Claim;
+use crate::model::id::{
+    ChannelIndex, ClientId, Place, ProcessId, RequestId, ShardId, Slot, next_generation,
+};
 use crate::model::outbox::Outbox;
 use crate::model::past::Behind;
 use crate::model::presence::{Here, Question};
@@ -259,6 +262,8 @@ impl<N: Net> Client<N> {
 /// All slots of a shard.
 pub(crate) struct Roster<N: Net> {
     pub(crate) me: ShardId,
+    /// It is set before the first client comes.
+    pub(crate) process: ProcessId,
     hot: Vec<Hot>,
     clients: Slab<Client<N>>,
     /// The addresses of clients that a trusted proxy named, by slot; few servers have any.
@@ -267,7 +272,8 @@ pub(crate) struct Roster<N: Net> {
 
 impl<N: Net> Roster<N> {
     pub(crate) fn new(me: ShardId) -> Self {
-        Self { me, hot: Vec::new(), clients: Slab::new(), told: HashMap::default() }
+        let process = ProcessId::default();
+        Self { me, process, hot: Vec::new(), clients: Slab::new(), told: HashMap::default() }
     }
 
     /// Returns the number of connections, whatever their phase.
@@ -296,7 +302,7 @@ impl<N: Net> Roster<N> {
         });
         let fresh = Hot {
             fd,
-            generation: 0,
+            generation: self.process.first_generation(),
             heard_ms: now_ms,
             pinged_ms: now_ms,
             state: State::ACCEPTED,
@@ -319,7 +325,7 @@ impl<N: Net> Roster<N> {
         let hot = &mut self.hot[slot.index()];
         hot.fd = -1;
         hot.state = State::VACANT;
-        hot.generation = hot.generation.wrapping_add(1);
+        hot.generation = next_generation(hot.generation);
         Some(client)
     }
 

@@ -30,7 +30,8 @@ impl Handle {
             }
             Target::Client(id) => {
                 let client: ClientId = id.parse().map_err(|()| Untaken::BadName)?;
-                let is_here = client.shard.index() < self.mesh.shards();
+                let is_here =
+                    client.process() == self.process && client.shard.index() < self.mesh.shards();
                 reply.send(is_here.then_some(client).into_iter().collect());
             }
             Target::Token(_) => return Err(Untaken::BadName),

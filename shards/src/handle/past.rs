@@ -24,6 +24,14 @@ impl Handle {
         Ok(answers)
     }
 
+    /// Asks every shard for what it knows beside its histories: facts as bytes.
+    ///
+    /// # Errors
+    /// A full lane.
+    pub fn facts(&self) -> Result<Answers<Vec<u8>>, Untaken> {
+        self.order_all(Instruction::Facts)
+    }
+
     /// Asks for some of the revocations in force, behind one of them or from the first on. An
     /// empty answer: there are no more.
     ///

@@ -1,26 +1,53 @@
 //! Users and addresses: their owner grants claims, knows the clients of each, and reaches them.
+//!
+//! Of two processes in a take-over the leader decides for the clients of both: the follower passes
+//! the claims of its clients on, and keeps a list of its own, for the time after the link.
 
 use std::sync::Arc;
 
 use super::Home;
+use super::engine::{Engine, LEADER};
 use crate::close::CloseReason;
-use crate::mesh::Port;
-use crate::mesh::parcel::{Ask, Claim, Deliver};
-use crate::model::directory::Verdict;
+use crate::mesh::Mesh;
+use crate::mesh::parcel::{Ask, Deliver};
+use crate::model::directory::{Claim, Verdict};
+use crate::model::facts::{Fact, Known};
 use crate::model::id::{ClientId, ShardId};
+use crate::model::told::Told;
 
 /// The shard that decides about a claim.
-pub(crate) fn owner_of(port: &Port, claim: &Claim) -> ShardId {
+pub(crate) fn owner_of(mesh: &Mesh, claim: &Claim) -> ShardId {
     match claim {
-        Claim::User(user) => port.mesh.home_of(&**user),
-        Claim::Address(address) => port.mesh.home_of(address),
+        Claim::User(user) => mesh.home_of(&**user),
+        Claim::Address(address) => mesh.home_of(address),
     }
 }
 
 impl Home<'_> {
-    /// Decides a claim as its owner.
-    pub(super) fn judge(&mut self, client: ClientId, claim: &Claim) -> Verdict {
-        match claim {
+    /// Goes on with what homes and owners of an earlier process knew.
+    pub(crate) fn restore(&mut self, facts: Vec<Fact>) {
+        for Fact(known) in facts {
+            match known {
+                Known::Granted { claim, clients } => {
+                    for client in clients {
+                        self.directory.enter(&claim, client);
+                    }
+                }
+                Known::Version { channel, version } => {
+                    if let Some(index) = self.rooms.channels.find(&channel) {
+                        self.rooms.channels.at(index).order.takes(&version);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides a claim as its owner, or has the leader decide.
+    pub(super) fn claim(&mut self, client: ClientId, claim: Claim) {
+        if let Some(engine) = self.engine.as_deref_mut().filter(|engine| engine.follows()) {
+            return engine.ask_claim(client, claim);
+        }
+        let verdict = match &claim {
             Claim::Address(address) => {
                 let granted =
                     self.directory.claim_address(*address, client, self.config.clients_per_ip);
@@ -29,13 +56,38 @@ impl Home<'_> {
             Claim::User(user) => {
                 self.directory.claim_user(user, client, self.config.duplicate_user)
             }
+        };
+        self.answer_claim(client, claim, verdict);
+    }
+
+    fn answer_claim(&mut self, client: ClientId, claim: Claim, verdict: Verdict) {
+        if client.process() == self.port.process {
+            self.port.deliver(client.shard, Deliver::Claimed { client, claim, verdict });
+        } else {
+            self.send_to_follower(Told::Claimed { client, claim, verdict });
         }
     }
 
-    pub(super) fn release(&mut self, client: ClientId, claim: &Claim) {
-        match claim {
+    /// The leader has decided a claim. One that was released meanwhile is answered no more.
+    pub(super) fn take_verdict(&mut self, client: ClientId, claim: Claim, verdict: Verdict) {
+        let asked = self.engine.as_deref_mut().is_some_and(|one| one.is_asked(client, &claim));
+        if !asked {
+            return;
+        }
+        if verdict != Verdict::Refused {
+            self.directory.enter(&claim, client);
+        }
+        self.answer_claim(client, claim, verdict);
+    }
+
+    pub(super) fn release(&mut self, client: ClientId, claim: Claim) {
+        match &claim {
             Claim::User(user) => self.directory.release_user(user, client),
             Claim::Address(address) => self.directory.release_address(*address, client),
+        }
+        if let Some(engine) = self.engine.as_deref_mut().filter(|engine| engine.follows()) {
+            engine.is_asked(client, &claim);
+            engine.tell(LEADER, Told::Release { client, claim });
         }
     }
 
@@ -45,27 +97,45 @@ impl Home<'_> {
     pub(super) fn replace_older(
         &mut self,
         client: ClientId,
-        user: &str,
+        user: Arc<str>,
         channel: Option<Arc<str>>,
     ) {
-        let clients = self.directory.settle_user(user, client);
+        if let Some(engine) = self.engine.as_deref_mut().filter(|engine| engine.follows()) {
+            engine.tell(LEADER, Told::Settle { client, user, channel });
+            return;
+        }
+        let clients = self.directory.settle_user(&user, client);
         match channel {
             _ if clients.is_empty() => {}
             Some(channel) => {
                 let home = self.port.mesh.home_of(&*channel);
-                self.port.owe(home, Ask::Replace { clients });
+                self.port.owe(home, Ask::Replace { channel, clients });
             }
-            None => self.send_away(&clients),
+            None => self.send_away(user, clients),
         }
     }
 
-    pub(super) fn send_away(&mut self, clients: &[ClientId]) {
-        self.close_all(clients, CloseReason::Replaced);
+    /// Sends replaced clients away, of whichever process. In another one the home of a name does
+    /// it: that of their channel, or of their user.
+    pub(super) fn send_away(&mut self, name: Arc<str>, clients: Vec<ClientId>) {
+        let process = self.port.process;
+        let (own, others): (Vec<_>, Vec<_>) =
+            clients.into_iter().partition(|client| client.process() == process);
+        self.close_all(&own, CloseReason::Replaced);
+        if !others.is_empty() {
+            self.send_to_follower(Told::Replace { name, clients: others });
+        }
+    }
+
+    /// Returns the clients of a user in this process.
+    pub(super) fn clients_here(&self, user: &str) -> Vec<ClientId> {
+        let all = self.directory.clients_of(user).iter();
+        all.copied().filter(|client| client.process() == self.port.process).collect()
     }
 
     /// Sends all clients of a user away. Returns their number.
     pub(super) fn disconnect(&mut self, user: &str) -> u64 {
-        let clients = self.directory.clients_of(user).to_vec();
+        let clients = self.clients_here(user);
         self.close_all(&clients, CloseReason::Disconnected);
         clients.len() as u64
     }
@@ -73,6 +143,18 @@ impl Home<'_> {
     fn close_all(&mut self, clients: &[ClientId], reason: CloseReason) {
         for &client in clients {
             self.port.deliver(client.shard, Deliver::Close { client, reason });
+        }
+    }
+
+    /// Forgets the clients of a process that takes part no more.
+    pub(crate) fn forget_lost_follower(&mut self) {
+        if !self.engine.as_deref_mut().is_some_and(Engine::take_lost_follower) {
+            return;
+        }
+        for (client, claim) in self.directory.keep_only(self.port.process) {
+            if let Some(engine) = self.engine.as_deref_mut() {
+                engine.tell(LEADER, Told::Release { client, claim });
+            }
         }
     }
 }

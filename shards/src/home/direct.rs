@@ -41,9 +41,9 @@ impl Home<'_> {
     }
 
     fn direct_here(&mut self, user: &str, publication: &Arc<Publication>) -> u64 {
-        let clients = self.directory.clients_of(user);
+        let clients = self.clients_here(user);
         let mut by_shard: BTreeMap<ShardId, Vec<ClientId>> = BTreeMap::new();
-        for &client in clients {
+        for &client in &clients {
             by_shard.entry(client.shard).or_default().push(client);
         }
         let count = clients.len() as u64;

@@ -6,7 +6,7 @@
 //! epochs and behind a leap of the offsets, so that no position of its clients can be taken for one
 //! of the leader's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crossbeam_channel::TrySendError;
@@ -15,10 +15,11 @@ use super::Home;
 use super::direct::Crossing;
 use super::number::Behind;
 use crate::mesh::link::{FollowerEnd, Out};
-use crate::mesh::parcel::Deliver;
+use crate::mesh::parcel::{Ask, Deliver};
 use crate::mesh::reply::ReplyTo;
 use crate::model::channel::NoChannel;
-use crate::model::id::{ChannelIndex, shards_of};
+use crate::model::directory::Claim;
+use crate::model::id::{ChannelIndex, ClientId, shards_of};
 use crate::model::message::{Epoch, Position, Publication};
 use crate::model::told::{Token, Told};
 
@@ -40,6 +41,8 @@ pub(crate) type PublishReply = ReplyTo<Result<Position, NoChannel>>;
 pub(crate) struct Engine {
     leader: Option<Leader>,
     follower: Option<Way>,
+    /// The follower has gone, and its clients are not forgotten yet.
+    has_lost_follower: bool,
     /// Direct messages to which other processes have not answered yet, by their numbers.
     pub(super) crossings: BTreeMap<u64, Crossing>,
     pub(super) next_direct: u64,
@@ -53,6 +56,8 @@ struct Leader {
     next: u64,
     /// Publications on their way, by the numbers of their tokens.
     pending: BTreeMap<u64, (Arc<Publication>, PublishReply)>,
+    /// Claims that the leader has not decided yet.
+    claims: BTreeSet<(ClientId, Claim)>,
     /// The numbering of this process for channels that are met for the first time.
     own_epoch: Epoch,
 }
@@ -100,8 +105,8 @@ impl Way {
         true
     }
 
-    fn has_room_for_those_that_wait(&self) -> bool {
-        !self.waiting.is_empty() && !self.out.is_full()
+    fn has_work(&self) -> bool {
+        self.out.is_over() || !self.waiting.is_empty() && !self.out.is_full()
     }
 }
 
@@ -125,9 +130,28 @@ impl Engine {
         self.pending() > 0 || self.follower.is_some() || !self.crossings.is_empty()
     }
 
-    /// The follower is gone.
-    pub(crate) fn lead_no_more(&mut self) {
+    fn lose_follower(&mut self) {
         self.follower = None;
+        self.has_lost_follower = true;
+    }
+
+    /// Returns `true` if the follower has gone, once.
+    pub(super) fn take_lost_follower(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost_follower)
+    }
+
+    /// Has the leader decide a claim.
+    pub(super) fn ask_claim(&mut self, client: ClientId, claim: Claim) {
+        if let Some(leader) = &mut self.leader {
+            leader.claims.insert((client, claim.clone()));
+            leader.way.send(Told::Claim { client, claim });
+        }
+    }
+
+    /// Returns `true` if the leader was to decide a claim, which is asked for no more.
+    pub(super) fn is_asked(&mut self, client: ClientId, claim: &Claim) -> bool {
+        let leader = self.leader.as_mut();
+        leader.is_some_and(|leader| leader.claims.remove(&(client, claim.clone())))
     }
 
     /// Returns the number of publications that the leader has not numbered yet.
@@ -146,8 +170,11 @@ impl Engine {
 
     /// Returns `true` if there is something to do that waits for no other process.
     pub(crate) fn has_work(&self) -> bool {
-        let ways = self.leader.iter().map(|leader| &leader.way).chain(&self.follower);
-        self.can_take() || ways.into_iter().any(Way::has_room_for_those_that_wait)
+        let has_room = |leader: &Leader| leader.way.has_work() && !leader.way.out.is_over();
+        // The end of a leader is told by its other lane.
+        self.can_take()
+            || self.leader.as_ref().is_some_and(has_room)
+            || self.follower.as_ref().is_some_and(Way::has_work)
     }
 
     fn can_take(&self) -> bool {
@@ -161,8 +188,8 @@ impl Engine {
             // Its end is told by the other lane.
             leader.way.retry();
         }
-        if self.follower.as_mut().is_some_and(|way| !way.retry()) {
-            self.follower = None;
+        if self.follower.as_mut().is_some_and(|way| way.out.is_over() || !way.retry()) {
+            self.lose_follower();
         }
     }
 
@@ -192,7 +219,7 @@ impl Engine {
 
     fn tell_follower(&mut self, told: Told) {
         if self.follower.as_mut().is_some_and(|way| !way.send(told)) {
-            self.follower = None;
+            self.lose_follower();
         }
     }
 }
@@ -202,8 +229,9 @@ impl Home<'_> {
     pub(crate) fn follow(&mut self, end: FollowerEnd, epoch: Epoch) {
         let own_epoch = self.rooms.channels.start().epoch;
         self.rooms.channels.set_epoch(epoch);
-        let (way, pending) = (Way::new(end.out.clone()), BTreeMap::new());
-        let leader = Leader { end, way, next: 0, pending, own_epoch };
+        let way = Way::new(end.out.clone());
+        let (pending, claims) = (BTreeMap::new(), BTreeSet::new());
+        let leader = Leader { end, way, next: 0, pending, claims, own_epoch };
         self.engine.get_or_insert_default().leader = Some(leader);
     }
 
@@ -270,7 +298,17 @@ impl Home<'_> {
                 self.direct(&user, &publication, ReplyTo::Leader(token));
             }
             Told::Reached { token, clients } => self.reached(token.number, clients, LEADER),
-            Told::Publish { .. } | Told::Ping | Told::Over => {}
+            Told::Claimed { client, claim, verdict } => self.take_verdict(client, claim, verdict),
+            Told::Replace { name, clients } => self.send_away(name, clients),
+            Told::Removed { channel } => {
+                self.remove_history(&channel);
+            }
+            Told::Publish { .. }
+            | Told::Claim { .. }
+            | Told::Release { .. }
+            | Told::Settle { .. }
+            | Told::Ping
+            | Told::Over => {}
         }
     }
 
@@ -300,7 +338,11 @@ impl Home<'_> {
         let numbered = Arc::make_mut(&mut publication);
         numbered.offset = position.offset;
         numbered.time_ms = time_ms;
-        self.rooms.channels.at(index).order.newest = position;
+        let order = &mut self.rooms.channels.at(index).order;
+        order.newest = position;
+        if let Some(version) = publication.version() {
+            order.takes(version);
+        }
         let behind = if follows { Behind::Publications } else { Behind::Parcels };
         self.spread(index, publication, reply, behind);
     }
@@ -317,10 +359,11 @@ impl Home<'_> {
         }
     }
 
-    /// Numbers again, in other epochs. Returns the publications on their way, in their order.
-    pub(crate) fn go_on_alone(&mut self) -> Vec<(Arc<Publication>, PublishReply)> {
+    /// Numbers again, in other epochs, and decides claims. Returns the publications and claims on
+    /// their way, in their order.
+    pub(crate) fn go_on_alone(&mut self) -> Vec<Ask> {
         let leader = self.engine.as_deref_mut().and_then(|engine| engine.leader.take());
-        let Some(Leader { pending, own_epoch, .. }) = leader else { return Vec::new() };
+        let Some(Leader { pending, claims, own_epoch, .. }) = leader else { return Vec::new() };
         self.tally.lost_leaders += 1;
         // Its own numbering may have been known to others before.
         let epoch = own_epoch.next();
@@ -335,6 +378,9 @@ impl Home<'_> {
                 self.port.deliver(shard, Deliver::Renumbered { channel, newest });
             }
         }
-        pending.into_values().collect()
+        let pending = pending.into_values();
+        let publications = pending.map(|(publication, reply)| Ask::Publish { publication, reply });
+        let claims = claims.into_iter().map(|(client, claim)| Ask::Claim { client, claim });
+        publications.chain(claims).collect()
     }
 }

@@ -9,6 +9,7 @@ use crate::mesh::reply::ReplyTo;
 use crate::model::history::{Page, Query};
 use crate::model::message::Position;
 use crate::model::past::{Behind, HistoryFault, HistoryPage, Numbering, Since};
+use crate::model::told::Told;
 
 impl Home<'_> {
     /// Answers a client that comes back with a page of what it missed. The answer travels behind
@@ -112,8 +113,12 @@ impl Home<'_> {
         Ok(HistoryPage { publications, newest, more })
     }
 
-    /// Forgets what a channel has kept. Returns `false` if nothing was.
-    pub(super) fn remove_history(&mut self, channel: &str) -> bool {
+    /// Forgets what a channel has kept, and has a follower do the same between the same two
+    /// publications. Returns `false` if nothing was kept.
+    pub(super) fn remove_history(&mut self, channel: &Arc<str>) -> bool {
+        if self.engine.is_some() {
+            self.send_to_follower(Told::Removed { channel: Arc::clone(channel) });
+        }
         let index = self.rooms.channels.find(channel);
         let kept = index.filter(|index| self.rooms.channels.get(*index).order.history.is_some());
         kept.inspect(|index| self.rooms.remove_history(*index)).is_some()

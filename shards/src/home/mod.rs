@@ -14,7 +14,7 @@ use crate::client::tally::Tally;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::mesh::Port;
-use crate::mesh::parcel::{Ask, Deliver};
+use crate::mesh::parcel::Ask;
 use crate::model::directory::Directory;
 use crate::model::rooms::Rooms;
 use engine::{Engine, FOLLOWER};
@@ -41,16 +41,13 @@ impl Home<'_> {
             Ask::Reached { number, clients } => self.reached(number, clients, FOLLOWER),
             Ask::Subscribe { channel, by } => self.admit_shard(&channel, by),
             Ask::Unsubscribe { channel, by } => self.dismiss_shard(&channel, by),
-            Ask::Claim { client, claim } => {
-                let verdict = self.judge(client, &claim);
-                self.port.deliver(client.shard, Deliver::Claimed { client, claim, verdict });
-            }
-            Ask::Release { client, claim } => self.release(client, &claim),
-            Ask::Settle { client, user, channel } => self.replace_older(client, &user, channel),
-            Ask::Replace { clients } => self.send_away(&clients),
+            Ask::Claim { client, claim } => self.claim(client, claim),
+            Ask::Release { client, claim } => self.release(client, claim),
+            Ask::Settle { client, user, channel } => self.replace_older(client, user, channel),
+            Ask::Replace { channel, clients } => self.send_away(channel, clients),
             Ask::DisconnectUser { user, reply } => reply.send(self.disconnect(&user)),
             Ask::ClientsOf { user, reply } => {
-                reply.send(self.directory.clients_of(&user).to_vec());
+                reply.send(self.clients_here(&user));
             }
             Ask::Watch { channel, by, on } => self.watch(&channel, by, on),
             Ask::Presence(presence) => self.hear_presence(&presence),

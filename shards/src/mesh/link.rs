@@ -7,14 +7,16 @@
 //! a follower always takes what its leader numbered, the leader's lane always empties, and no ring
 //! of waiting shards can form across the two.
 
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use super::Mesh;
 use super::bridge::{BridgeLane, Inbox, lane};
-use super::parcel::{Ask, Deliver, Instruction};
+use super::parcel::Ask;
 use super::reply::ReplyTo;
+use crate::model::directory::Claim;
 use crate::model::id::ShardId;
 use crate::model::snapshot::Damaged;
 use crate::model::told::{Token, Told};
@@ -39,7 +41,28 @@ impl Sizes {
 const OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A shard's way to the other process.
-pub(crate) type Out = BridgeLane<Told>;
+#[derive(Debug, Clone)]
+pub(crate) struct Out {
+    lane: BridgeLane<Told>,
+    /// The link's thread.
+    thread: Weak<()>,
+}
+
+impl Out {
+    /// Sends a message, or returns it: there is no room, or the link is over.
+    pub(crate) fn send(&self, told: Told) -> Result<(), TrySendError<Told>> {
+        self.lane.send(told)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.lane.is_full()
+    }
+
+    /// Returns `true` if nothing will be taken any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.thread.strong_count() == 0
+    }
+}
 
 /// The ends of a follower's shard.
 #[derive(Debug)]
@@ -78,8 +101,8 @@ pub struct Link {
 pub struct Outgoing {
     inbox: Option<Inbox<Told>>,
     mesh: Mesh,
-    /// This process numbers.
-    leads: bool,
+    /// The shards see when it goes.
+    thread: Option<Arc<()>>,
 }
 
 /// The messages from the other process.
@@ -97,7 +120,7 @@ pub struct Message(Told);
 impl Link {
     /// The link of a follower, with the ends of its shards.
     pub(crate) fn follower(mesh: &Mesh, sizes: Sizes) -> (Self, Vec<FollowerEnd>) {
-        let (out, inbox) = lane(sizes.out);
+        let (out, outgoing) = Outgoing::new(mesh, sizes);
         let pending_max = sizes.pending;
         let (relays, ends) = (0..mesh.shards())
             .map(|_| {
@@ -105,24 +128,24 @@ impl Link {
                 (relay, FollowerEnd { out: out.clone(), pending_max, relayed })
             })
             .unzip();
-        (Self::new(mesh, inbox, relays), ends)
+        (Self { outgoing, incoming: Incoming { mesh: mesh.clone(), relays } }, ends)
     }
 
     /// The link of a leader, with the end of its shards.
     pub(crate) fn leader(mesh: &Mesh, sizes: Sizes) -> (Self, Out) {
-        let (out, inbox) = lane(sizes.out);
-        (Self::new(mesh, inbox, Vec::new()), out)
-    }
-
-    fn new(mesh: &Mesh, inbox: Inbox<Told>, relays: Vec<Sender<Told>>) -> Self {
-        Self {
-            outgoing: Outgoing { inbox: Some(inbox), mesh: mesh.clone(), leads: relays.is_empty() },
-            incoming: Incoming { mesh: mesh.clone(), relays },
-        }
+        let (out, outgoing) = Outgoing::new(mesh, sizes);
+        (Self { outgoing, incoming: Incoming { mesh: mesh.clone(), relays: Vec::new() } }, out)
     }
 }
 
 impl Outgoing {
+    fn new(mesh: &Mesh, sizes: Sizes) -> (Out, Self) {
+        let (lane, inbox) = lane(sizes.out);
+        let thread = Arc::new(());
+        let out = Out { lane, thread: Arc::downgrade(&thread) };
+        (out, Self { inbox: Some(inbox), mesh: mesh.clone(), thread: Some(thread) })
+    }
+
     /// Waits for something to send, and appends it and what is behind it, about so many bytes.
     /// Returns `false` if nothing will come any more.
     pub async fn take(&mut self, into: &mut Vec<u8>, bytes: usize) -> bool {
@@ -149,14 +172,7 @@ impl Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         // Before the bells: the shards must see that nobody reads any more.
-        drop(self.inbox.take());
-        if self.leads {
-            for index in 0..self.mesh.shards() {
-                let told = Deliver::Instruction(Instruction::LeadNoMore);
-                // A shard whose lane is full sees it when it sends the next message.
-                let _ = self.mesh.deliver(ShardId::at(index), told);
-            }
-        }
+        drop((self.inbox.take(), self.thread.take()));
         self.mesh.ring_all();
     }
 }
@@ -183,20 +199,10 @@ impl Incoming {
     /// # Errors
     /// There is no room yet.
     pub fn hand_on(&self, Message(told): Message) -> Result<(), Message> {
-        let home = match &told {
-            Told::Publish { publication, .. } | Told::Numbered { publication, .. } => {
-                self.mesh.home_of(&*publication.channel)
-            }
-            Told::Granted { token: Token { home, .. }, .. }
-            | Told::Repeated { token: Token { home, .. }, .. }
-            | Told::Refused { token: Token { home, .. }, .. }
-            | Told::Reached { token: Token { home, .. }, .. } => *home,
-            Told::Direct { user, .. } => self.mesh.home_of(&**user),
-            Told::Ping | Told::Over => return Ok(()),
-        };
-        if home.index() >= self.mesh.shards() {
+        let Some(home) = self.home_of(&told).filter(|home| home.index() < self.mesh.shards())
+        else {
             return Ok(());
-        }
+        };
         if let Some(relay) = self.relays.get(home.index()) {
             return match relay.try_send(told) {
                 Ok(()) => {
@@ -207,18 +213,50 @@ impl Incoming {
                 Err(TrySendError::Disconnected(_)) => Ok(()),
             };
         }
-        let ask = match told {
-            Told::Publish { token, publication } => {
-                Ask::Publish { publication, reply: ReplyTo::Follower(token) }
-            }
-            Told::Direct { token, user, publication } => {
-                Ask::Direct { user, publication, reply: ReplyTo::Follower(token) }
-            }
-            Told::Reached { token, clients } => Ask::Reached { number: token.number, clients },
-            _ => return Ok(()),
-        };
+        let Some(ask) = ask_of(told) else { return Ok(()) };
         self.mesh.ask(home, ask).map_err(|ask| Message(told_of(ask, home)))
     }
+
+    /// The home or owner that a message is for.
+    fn home_of(&self, told: &Told) -> Option<ShardId> {
+        Some(match told {
+            Told::Publish { publication, .. } | Told::Numbered { publication, .. } => {
+                self.mesh.home_of(&*publication.channel)
+            }
+            Told::Granted { token, .. }
+            | Told::Repeated { token, .. }
+            | Told::Refused { token, .. }
+            | Told::Reached { token, .. } => token.home,
+            Told::Direct { user: name, .. }
+            | Told::Settle { user: name, .. }
+            | Told::Replace { name, .. }
+            | Told::Removed { channel: name } => self.mesh.home_of(&**name),
+            Told::Claim { claim, .. }
+            | Told::Claimed { claim, .. }
+            | Told::Release { claim, .. } => match claim {
+                Claim::User(user) => self.mesh.home_of(&**user),
+                Claim::Address(address) => self.mesh.home_of(address),
+            },
+            Told::Ping | Told::Over => return None,
+        })
+    }
+}
+
+/// The ask that a follower's message stands for.
+fn ask_of(told: Told) -> Option<Ask> {
+    Some(match told {
+        Told::Publish { token, publication } => {
+            Ask::Publish { publication, reply: ReplyTo::Follower(token) }
+        }
+        Told::Direct { token, user, publication } => {
+            Ask::Direct { user, publication, reply: ReplyTo::Follower(token) }
+        }
+        Told::Reached { token, clients } => Ask::Reached { number: token.number, clients },
+        Told::Claim { client, claim } => Ask::Claim { client, claim },
+        Told::Release { client, claim } => Ask::Release { client, claim },
+        Told::Settle { client, user, channel } => Ask::Settle { client, user, channel },
+        _ => return None,
+    })
 }
 
 /// The message that an ask was made of, which found no room.
@@ -233,6 +271,9 @@ fn told_of(ask: Ask, home: ShardId) -> Told {
         Ask::Reached { number, clients } => {
             Told::Reached { token: Token { home, number }, clients }
         }
+        Ask::Claim { client, claim } => Told::Claim { client, claim },
+        Ask::Release { client, claim } => Told::Release { client, claim },
+        Ask::Settle { client, user, channel } => Told::Settle { client, user, channel },
         _ => Told::Ping,
     }
 }

@@ -1,6 +1,5 @@
 //! Parcels: asks to a home or an owner, and what is delivered to the shards of clients.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
@@ -9,7 +8,7 @@ use super::link::FollowerEnd;
 use super::reply::{Reply, ReplyTo};
 use crate::close::CloseReason;
 use crate::model::channel::NoChannel;
-use crate::model::directory::Verdict;
+use crate::model::directory::{Claim, Verdict};
 use crate::model::history::Query;
 use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Epoch, Position, Publication};
@@ -21,13 +20,6 @@ use crate::model::seating::Seatings;
 use crate::model::snapshot::Saved;
 use crate::proof::Prover;
 use crate::rules::Rules;
-
-/// A client's claim, which its owner grants or refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Claim {
-    User(Arc<str>),
-    Address(IpAddr),
-}
 
 /// The sender of a question for the members of a channel.
 #[derive(Debug)]
@@ -80,6 +72,7 @@ pub(crate) enum Ask {
     /// The clients are replaced. The home of their channel sends them away, behind all that it
     /// numbered before the newer client sat there.
     Replace {
+        channel: Arc<str>,
         clients: Vec<ClientId>,
     },
     Who {
@@ -303,8 +296,8 @@ pub(crate) enum Instruction {
         epoch: Epoch,
         reply: Reply<()>,
     },
-    /// The process that this one numbers for is gone.
-    LeadNoMore,
+    /// Appends what this home and owner knows beside histories, in the form of facts.
+    Facts(Reply<Vec<u8>>),
     /// Read some revocations behind one of them.
     Revocations {
         behind: Option<Revocation>,

@@ -8,7 +8,7 @@ use crossbeam_channel::Receiver;
 use super::bridge::Bridges;
 use super::parcel::{Ask, Deliver, Parcel};
 use super::{End, Mesh};
-use crate::model::id::{ShardId, shards_of};
+use crate::model::id::{ProcessId, ShardId, shards_of};
 
 /// A home may wait for room with so many parcels and let connections in all the same, however small
 /// the lanes are: publications alone may make it wait all the time.
@@ -18,6 +18,8 @@ const STALLED_MIN: usize = 1024;
 /// order.
 pub(crate) struct Port {
     pub(crate) me: ShardId,
+    /// Clients of other processes have other ids.
+    pub(crate) process: ProcessId,
     pub(crate) mesh: Mesh,
     asks: Receiver<Ask>,
     delivers: Receiver<Deliver>,
@@ -71,6 +73,7 @@ impl Port {
         let owed = (0..mesh.shards()).map(|_| VecDeque::new()).collect();
         Self {
             me,
+            process: ProcessId::default(),
             mesh,
             asks,
             delivers,

@@ -28,6 +28,12 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+pub(super) fn put_client(out: &mut Vec<u8>, client: ClientId) {
+    out.extend_from_slice(&client.generation.to_le_bytes());
+    out.extend_from_slice(&client.slot.0.to_le_bytes());
+    out.extend_from_slice(&client.shard.0.to_le_bytes());
+}
+
 pub(super) fn put_publication(out: &mut Vec<u8>, publication: &Publication) {
     let (kind, payload) = match &publication.payload {
         Payload::Text(text) => (TEXT, text.as_bytes()),
@@ -45,9 +51,7 @@ pub(super) fn put_publication(out: &mut Vec<u8>, publication: &Publication) {
     out.extend_from_slice(&publication.offset.to_le_bytes());
     out.extend_from_slice(&publication.time_ms.to_le_bytes());
     if let Some(From { client, .. }) = from {
-        out.extend_from_slice(&client.generation.to_le_bytes());
-        out.extend_from_slice(&client.slot.0.to_le_bytes());
-        out.extend_from_slice(&client.shard.0.to_le_bytes());
+        put_client(out, *client);
     }
     for text in [user, tags].into_iter().flatten() {
         put_bytes(out, text.as_bytes());
@@ -130,7 +134,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn client(&mut self) -> Result<ClientId, Damaged> {
+    pub(super) fn client(&mut self) -> Result<ClientId, Damaged> {
         let (generation, slot) = (self.u32()?, Slot(self.u32()?));
         let shard = ShardId(u16::from_le_bytes(self.array()?));
         Ok(ClientId { generation, slot, shard })

@@ -6,8 +6,16 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
-use super::id::ClientId;
+use super::facts::put_granted;
+use super::id::{ClientId, ProcessId};
 use crate::config::DuplicateUser;
+
+/// A client's claim, which its owner grants or refuses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Claim {
+    User(Arc<str>),
+    Address(IpAddr),
+}
 
 /// The outcome of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +24,11 @@ pub(crate) enum Verdict {
     /// Granted, and older clients must go once this one is open: [`Directory::settle_user`].
     GrantedOver,
     Refused,
+}
+
+impl Verdict {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 3] = [Self::Granted, Self::GrantedOver, Self::Refused];
 }
 
 /// The entries of one owner.
@@ -59,6 +72,48 @@ impl Directory {
             if clients.is_empty() {
                 self.users.remove(user);
             }
+        }
+    }
+
+    /// Another process has granted a claim of a client, or an earlier one did.
+    pub(crate) fn enter(&mut self, claim: &Claim, client: ClientId) {
+        match claim {
+            Claim::User(user) => {
+                let clients = self.users.entry(Arc::clone(user)).or_default();
+                if !clients.contains(&client) {
+                    clients.push(client);
+                }
+            }
+            Claim::Address(address) => {
+                self.addresses.entry(*address).or_default().insert(client);
+            }
+        }
+    }
+
+    /// Forgets the clients of all processes but one. Returns their claims.
+    pub(crate) fn keep_only(&mut self, process: ProcessId) -> Vec<(ClientId, Claim)> {
+        let is_gone = |client: &ClientId| client.process() != process;
+        let mut gone = Vec::new();
+        self.users.retain(|user, clients| {
+            let others = clients.extract_if(.., |client| is_gone(client));
+            gone.extend(others.map(|client| (client, Claim::User(Arc::clone(user)))));
+            !clients.is_empty()
+        });
+        self.addresses.retain(|address, clients| {
+            let others = clients.extract_if(|client| is_gone(client));
+            gone.extend(others.map(|client| (client, Claim::Address(*address))));
+            !clients.is_empty()
+        });
+        gone
+    }
+
+    /// Appends all claims with their clients, as facts for a process that takes over.
+    pub(crate) fn save(&self, out: &mut Vec<u8>) {
+        for (user, clients) in &self.users {
+            put_granted(out, &Claim::User(Arc::clone(user)), clients.iter().copied());
+        }
+        for (address, clients) in &self.addresses {
+            put_granted(out, &Claim::Address(*address), clients.iter().copied());
         }
     }
 
@@ -153,6 +208,30 @@ mod tests {
         directory.claim_user(&bob, client(2), DuplicateUser::Replace);
         directory.release_user("bob", client(2));
         assert_eq!(directory.clients_of("bob"), [client(1)]);
+    }
+
+    #[test]
+    fn clients_of_other_processes_count_until_they_are_forgotten() {
+        let (bob, here): (Arc<str>, _) = ("bob".into(), IpAddr::from([127, 0, 0, 1]));
+        let claims = [Claim::User(Arc::clone(&bob)), Claim::Address(here)];
+        let other =
+            ClientId { generation: ProcessId::default().next().first_generation(), ..client(1) };
+        let mut directory = Directory::default();
+        for claim in claims.iter().chain(&claims) {
+            directory.enter(claim, other);
+        }
+        let verdict = directory.claim_user(&bob, client(1), DuplicateUser::Replace);
+        assert_eq!(verdict, Verdict::GrantedOver);
+        assert!(directory.claim_address(here, client(1), 2));
+        assert!(!directory.claim_address(here, client(2), 2));
+        let gone = directory.keep_only(ProcessId::default());
+        assert_eq!(gone, claims.map(|claim| (other, claim)));
+        assert_eq!(
+            (directory.clients_of("bob"), directory.clients_from(here)),
+            (&[client(1)][..], 1)
+        );
+        assert_eq!(directory.keep_only(ProcessId::default().next()).len(), 2);
+        assert!(directory.users.is_empty() && directory.addresses.is_empty());
     }
 
     #[test]

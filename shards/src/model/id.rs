@@ -73,6 +73,50 @@ index! {
     Place
 }
 
+/// The bits of a generation that count the clients of a slot. Those above say which process of a
+/// row of take-overs gave the id out.
+const COUNT_BITS: u32 = 27;
+
+/// The number of processes that can follow each other until ids are the same again.
+const PROCESSES: u32 = 16;
+
+/// A process in a row of take-overs: clients of two processes that live at once have other ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ProcessId(u8);
+
+impl ProcessId {
+    /// The process that takes over from this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self::of(u32::from(self.0) + 1)
+    }
+
+    /// Returns its number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The process of a number; `None` for one that no process has.
+    pub fn numbered(number: u8) -> Option<Self> {
+        (u32::from(number) < PROCESSES).then_some(Self(number))
+    }
+
+    fn of(number: u32) -> Self {
+        Self(u8::try_from(number % PROCESSES).unwrap_or_default())
+    }
+
+    /// The generation of the first client of a slot.
+    pub(crate) fn first_generation(self) -> u32 {
+        u32::from(self.0) << COUNT_BITS
+    }
+}
+
+/// Returns the generation behind one, in the same process.
+pub(crate) fn next_generation(generation: u32) -> u32 {
+    let count = (1 << COUNT_BITS) - 1;
+    generation & !count | generation.wrapping_add(1) & count
+}
+
 /// One client for as long as the process runs: the generation tells it from others of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId {
@@ -86,6 +130,13 @@ pub struct ClientId {
 pub(crate) struct RequestId(pub(crate) Box<str>);
 
 const _: () = assert!(size_of::<ClientId>() <= 12, "copied into every parcel");
+
+impl ClientId {
+    /// The process whose client it is.
+    pub(crate) fn process(self) -> ProcessId {
+        ProcessId::of(self.generation >> COUNT_BITS)
+    }
+}
 
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,6 +178,24 @@ mod tests {
         {
             assert_eq!(wrong.parse::<ClientId>(), Err(()), "{wrong}");
         }
+    }
+
+    #[test]
+    fn clients_of_processes_that_follow_each_other_have_other_ids() {
+        let first = ProcessId::default();
+        let mut process = first;
+        for number in 0..16 {
+            assert_eq!((process.number(), ProcessId::numbered(number)), (number, Some(process)));
+            let begin = process.first_generation();
+            let last = begin | ((1 << COUNT_BITS) - 1);
+            for generation in [begin, next_generation(begin), last] {
+                let id = ClientId { generation, slot: Slot(0), shard: ShardId(0) };
+                assert_eq!(id.process(), process);
+            }
+            assert_eq!(next_generation(last), begin, "its own ids come again");
+            process = process.next();
+        }
+        assert_eq!((process, ProcessId::numbered(16)), (first, None));
     }
 
     #[test]

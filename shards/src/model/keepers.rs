@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::channel::NoChannel;
+use super::facts::put_version;
 use super::history::{Evicted, History, cost};
 use super::id::{ChannelIndex, ShardId};
 use super::message::Publication;
@@ -208,11 +209,23 @@ impl Rooms {
             }
             channel.order.history = Some(Box::new(self.keepers.begin(index, floor)));
             for mut publication in publications {
-                make_foreign(Arc::make_mut(&mut publication));
+                if !goes_on {
+                    make_foreign(Arc::make_mut(&mut publication));
+                }
                 let age_ms = unix_ms.saturating_sub(publication.time_ms);
                 self.keep(index, publication, now_ms.saturating_sub(age_ms));
             }
             self.trim_history(index, now_ms);
+        }
+    }
+
+    /// Appends the newest versions of channels whose home this is, as facts for a process that
+    /// takes over.
+    pub(crate) fn save_versions(&self, me: ShardId, out: &mut Vec<u8>) {
+        for channel in self.channels.iter().filter(|channel| channel.home == me) {
+            if let Some(version) = channel.order.version() {
+                put_version(out, &channel.name, version);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod order;
 pub(crate) mod keepers;
 pub(crate) mod codec;
 pub(crate) mod snapshot;
+pub(crate) mod facts;
 pub(crate) mod told;
 pub(crate) mod shape;
 pub(crate) mod members;

@@ -107,6 +107,11 @@ impl Order {
         had(&self.newest) || self.ancestors().iter().any(had)
     }
 
+    /// Returns the newest version that a publication has told.
+    pub(crate) fn version(&self) -> Option<&Version> {
+        self.version.as_deref()
+    }
+
     /// Takes note of a publication's version. Returns `false` if the channel has had it already, or
     /// a newer one.
     pub(crate) fn takes(&mut self, version: &Version) -> bool {

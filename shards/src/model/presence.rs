@@ -164,6 +164,16 @@ impl Here {
         sum
     }
 
+    /// Returns the users that are named, some of them more than once.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.users.iter().map(|user| &**user)
+    }
+
+    /// Returns the number of clients with a user that is not named.
+    pub fn uncounted(&self) -> u64 {
+        self.uncounted
+    }
+
     /// Returns the number of users. If `more` is `true` it is the most that there can be: users of
     /// several clients may count several times.
     pub fn count_users(&self) -> u64 {

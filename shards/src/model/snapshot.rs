@@ -12,6 +12,8 @@
 use std::sync::Arc;
 
 use super::codec::{Reader, put_bytes, put_position, put_publication};
+use super::facts::Fact;
+use super::id::ProcessId;
 use super::message::{Position, Publication};
 use super::revoked::Revocation;
 
@@ -34,6 +36,10 @@ pub struct Past {
     pub channels: Vec<ChannelPast>,
     /// The revocations in force.
     pub revocations: Vec<Revocation>,
+    /// The clients of users and addresses, and the newest versions of channels.
+    pub facts: Vec<Fact>,
+    /// This process in the row of take-overs.
+    pub process: ProcessId,
     /// The number of earlier processes whose past could not be had.
     pub lost: u64,
     /// The earlier process numbers nothing any more: it sends its publications here.

@@ -10,8 +10,10 @@
 use std::sync::Arc;
 
 use super::channel::NoChannel;
-use super::codec::{Reader, put_bytes, put_position, put_publication};
-use super::id::ShardId;
+use super::codec::{Reader, put_bytes, put_client, put_position, put_publication};
+use super::directory::{Claim, Verdict};
+use super::facts::{claim, clients, put_claim, put_clients};
+use super::id::{ClientId, ShardId};
 use super::message::{Details, Epoch, Position, Publication, Version};
 use super::snapshot::Damaged;
 
@@ -26,11 +28,18 @@ const REFUSED: u8 = 5;
 const PING: u8 = 6;
 const DIRECT: u8 = 7;
 const REACHED: u8 = 8;
+const REMOVED: u8 = 9;
+const CLAIM: u8 = 10;
+const CLAIMED: u8 = 11;
+const RELEASE: u8 = 12;
+const SETTLE: u8 = 13;
+const REPLACE: u8 = 14;
 
 const HAS_DETAILS: u8 = 1;
 const HAS_VERSION: u8 = 2;
 
-/// The mark of a client id that another process gave out: no client here has one like it.
+/// The mark of a client id that a process of another row of take-overs gave out: no client here has
+/// one like it.
 const FOREIGN: u32 = 1 << 31;
 
 /// A publication of a follower's home, on its way.
@@ -57,13 +66,25 @@ pub(crate) enum Told {
     Direct { token: Token, user: Arc<str>, publication: Arc<Publication> },
     /// It was sent to so many clients.
     Reached { token: Token, clients: u64 },
+    /// To the follower: what a channel has kept is to be forgotten.
+    Removed { channel: Arc<str> },
+    /// To the leader: decide this claim of a client here.
+    Claim { client: ClientId, claim: Claim },
+    /// To the follower: it was decided.
+    Claimed { client: ClientId, claim: Claim, verdict: Verdict },
+    /// To the leader: a client has gone.
+    Release { client: ClientId, claim: Claim },
+    /// To the leader: a client that replaces others of its user is open, in that channel.
+    Settle { client: ClientId, user: Arc<str>, channel: Option<Arc<str>> },
+    /// To the follower: these clients are replaced. The home of that name sends them away.
+    Replace { name: Arc<str>, clients: Vec<ClientId> },
     /// The other side lives.
     Ping,
     /// The link is over. This is never sent to the other process.
     Over,
 }
 
-/// Marks the author of a publication as another process's client.
+/// Marks the author of a publication as a client of a process that was before this one.
 pub(crate) fn make_foreign(publication: &mut Publication) {
     if let Some(from) = &mut publication.from {
         from.client.generation |= FOREIGN;
@@ -112,6 +133,28 @@ impl Told {
                 out.push(REACHED);
                 put_token(out, *token);
                 out.extend_from_slice(&clients.to_le_bytes());
+            }
+            Self::Removed { channel } => {
+                out.push(REMOVED);
+                put_bytes(out, channel.as_bytes());
+            }
+            Self::Claim { client, claim } => put_claimed(out, CLAIM, *client, claim),
+            Self::Claimed { client, claim, verdict } => {
+                put_claimed(out, CLAIMED, *client, claim);
+                out.push(*verdict as u8);
+            }
+            Self::Release { client, claim } => put_claimed(out, RELEASE, *client, claim),
+            Self::Settle { client, user, channel } => {
+                out.push(SETTLE);
+                put_client(out, *client);
+                put_bytes(out, user.as_bytes());
+                // No name of a channel is empty.
+                put_bytes(out, channel.as_deref().unwrap_or_default().as_bytes());
+            }
+            Self::Replace { name, clients } => {
+                out.push(REPLACE);
+                put_bytes(out, name.as_bytes());
+                put_clients(out, clients.iter().copied());
             }
             Self::Ping => out.push(PING),
             Self::Over => {}
@@ -166,10 +209,32 @@ impl Told {
                 publication: whole(frame)?,
             },
             REACHED => Self::Reached { token: token(frame)?, clients: frame.u64()? },
+            REMOVED => Self::Removed { channel: frame.text()?.into() },
+            CLAIM => Self::Claim { client: frame.client()?, claim: claim(frame)? },
+            CLAIMED => {
+                let (client, claim) = (frame.client()?, claim(frame)?);
+                let [verdict] = frame.array()?;
+                let verdict = Verdict::ALL.get(usize::from(verdict)).copied();
+                let verdict = verdict.ok_or(frame.fault("no kind of verdict"))?;
+                Self::Claimed { client, claim, verdict }
+            }
+            RELEASE => Self::Release { client: frame.client()?, claim: claim(frame)? },
+            SETTLE => {
+                let (client, user) = (frame.client()?, frame.text()?.into());
+                let channel = Some(frame.text()?).filter(|name| !name.is_empty());
+                Self::Settle { client, user, channel: channel.map(Arc::from) }
+            }
+            REPLACE => Self::Replace { name: frame.text()?.into(), clients: clients(frame)? },
             PING => Self::Ping,
             _ => return Err(frame.fault("no kind of frame")),
         })
     }
+}
+
+fn put_claimed(out: &mut Vec<u8>, kind: u8, client: ClientId, claim: &Claim) {
+    out.push(kind);
+    put_client(out, client);
+    put_claim(out, claim);
 }
 
 fn put_token(out: &mut Vec<u8>, Token { home, number }: Token) {
@@ -197,7 +262,8 @@ fn put_whole(out: &mut Vec<u8>, publication: &Publication) {
     put_publication(out, publication);
 }
 
-/// Reads a publication. Its author is another process's client.
+/// Reads a publication. Its author may be another process's client, which no client here has the
+/// id of.
 fn whole(frame: &mut Reader<'_>) -> Result<Arc<Publication>, Damaged> {
     let channel: Arc<str> = frame.text()?.into();
     let [flags, skips] = frame.array()?;
@@ -207,7 +273,6 @@ fn whole(frame: &mut Reader<'_>) -> Result<Arc<Publication>, Damaged> {
         Some(Version { number: frame.u64()?, epoch: frame.text()?.into() })
     };
     let mut publication = frame.publication(&channel)?;
-    make_foreign(&mut publication);
     if flags & HAS_DETAILS != 0 {
         let tags = publication.tags().map(Arc::from);
         let details = Details { skip_history: skips != 0, tags, version };
@@ -221,7 +286,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::id::{ClientId, Slot};
+    use crate::model::id::Slot;
     use crate::model::message::{From, Payload};
 
     fn publication() -> Arc<Publication> {
@@ -243,6 +308,7 @@ mod tests {
         let token = Token { home: ShardId(3), number: u64::MAX };
         let position = Position { epoch: Epoch(5), offset: 6 };
         let publication = publication();
+        let client = publication.from.as_ref().unwrap().client;
         vec![
             Told::Publish { token, publication: Arc::clone(&publication) },
             Told::Numbered { epoch: Epoch(5), publication: Arc::clone(&publication) },
@@ -252,6 +318,17 @@ mod tests {
             Told::Repeated { token, position },
             Told::Refused { token, why: NoChannel::UnknownNamespace },
             Told::Refused { token, why: NoChannel::NoRoom },
+            Told::Removed { channel: "room".into() },
+            Told::Claim { client, claim: Claim::User("ann".into()) },
+            Told::Claimed {
+                client,
+                claim: Claim::Address([127, 0, 0, 1].into()),
+                verdict: Verdict::Refused,
+            },
+            Told::Release { client, claim: Claim::Address([7; 16].into()) },
+            Told::Settle { client, user: "ann".into(), channel: Some("room".into()) },
+            Told::Settle { client, user: "ann".into(), channel: None },
+            Told::Replace { name: "room".into(), clients: vec![client; 2] },
             Told::Ping,
         ]
     }
@@ -269,11 +346,7 @@ mod tests {
             assert_eq!(length, bytes.len() - 1);
             let mut again = Vec::new();
             read.put(&mut again);
-            // The author is marked, and nothing else differs.
-            let differ = bytes.iter().zip(&again).filter(|(one, other)| one != other).count();
-            let marked =
-                matches!(told, Told::Publish { .. } | Told::Numbered { .. } | Told::Direct { .. });
-            assert_eq!(differ, usize::from(marked), "{told:?}");
+            assert_eq!(again, bytes[..length], "{told:?}");
         }
     }
 
@@ -286,8 +359,8 @@ mod tests {
         };
         assert_eq!((read.offset, read.time_ms, &*read.channel), (9, 8, "room"));
         assert_eq!(read.details, publication().details);
-        let client = read.from.as_ref().unwrap().client;
-        assert_ne!(client, publication().from.as_ref().unwrap().client, "no client here");
+        let author = |one: &Publication| one.from.as_ref().unwrap().client;
+        assert_eq!(author(&read), author(&publication()));
     }
 
     proptest! {

@@ -5,21 +5,23 @@
 //! the older process to the newer one must be told all that it missed. After a break the clients of
 //! the older one hear its own order, in which no offset is one of the other order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::books::check_books;
+use super::books::{check_books, check_shared};
 use super::client::{Client, Heard, Wish};
 use super::dice::Dice;
 use super::for_each_seed;
 use super::run::{CHANNELS, Shards};
 use super::world::World;
 use super::{check_json, check_plain, orders};
-use crate::config::Config;
+use crate::config::{Config, DuplicateUser};
 use crate::mesh::link::{Link, Message, Sizes};
-use crate::mesh::parcel::{Deliver, Instruction};
+use crate::mesh::parcel::{Ask, Deliver, Instruction};
 use crate::mesh::reply::Answers;
-use crate::model::id::ShardId;
+use crate::model::facts::read_facts;
+use crate::model::id::{ProcessId, ShardId};
 use crate::model::snapshot::{self, Past};
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
 use crate::run::spread;
@@ -54,6 +56,8 @@ impl Wire {
     }
 }
 
+const USERS: [&str; 3] = ["ann", "bob", "cid"];
+
 /// The newer process, and the link to it while it holds.
 struct Newer {
     shards: Shards,
@@ -69,6 +73,8 @@ struct Two {
     clients: Vec<(Client, bool)>,
     said: usize,
     sizes: Sizes,
+    /// A history was removed.
+    removes: bool,
 }
 
 fn config(dice: &mut Dice) -> Config {
@@ -76,6 +82,9 @@ fn config(dice: &mut Dice) -> Config {
     let rules = ChannelRules { history, recovery: true, ..ChannelRules::open("") };
     let mut config = Config::with_cores(Vec::new());
     config.rules = Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap());
+    config.duplicate_user =
+        [DuplicateUser::Replace, DuplicateUser::Refuse, DuplicateUser::Allow][dice.below(3)];
+    config.clients_per_ip = 3;
     config.lane_parcels = 1 + dice.below(4);
     config.read_buffer_bytes = 512;
     config
@@ -91,7 +100,8 @@ impl Two {
         };
         World::reset(8);
         let older = Shards::beside(0, 1 + dice.below(3), config.clone(), seed);
-        Self { dice, config, older, newer: None, clients: Vec::new(), said: 0, sizes }
+        let (newer, clients, said, removes) = (None, Vec::new(), 0, false);
+        Self { dice, config, older, newer, clients, said, sizes, removes }
     }
 
     fn connect(&mut self, since: Option<(crate::model::message::Epoch, u64)>, channel: usize) {
@@ -102,6 +112,9 @@ impl Two {
             lines: lines && since.is_none(),
             echoless: since.is_none() && self.dice.below(4) == 0,
             since,
+            user: (self.dice.below(3) == 0).then(|| USERS[self.dice.below(USERS.len())]),
+            // One of them may have many clients.
+            peer: (self.dice.below(6) == 0).then(|| SocketAddr::from(([9, 9, 9, 9], 9))),
             ..Wish::default()
         };
         let (stream, client) = Client::connect(wish, usize::MAX);
@@ -134,6 +147,23 @@ impl Two {
         self.connect(Some((epoch, last)), channel);
     }
 
+    /// What a channel has kept is forgotten, as the API asks the leader.
+    fn remove_history(&mut self) {
+        let Some(Newer { shards, .. }) = &mut self.newer else { return };
+        let name = CHANNELS[self.dice.below(CHANNELS.len())];
+        let (reply, _answers) = Answers::expect(1);
+        let mesh = shards.all[0].port.mesh.clone();
+        // A full lane refuses it.
+        let _ = mesh.ask(mesh.home_of(name), Ask::RemoveHistory { channel: name.into(), reply });
+        self.removes = true;
+    }
+
+    /// Some client goes.
+    fn cut(&mut self) {
+        let index = self.dice.below(self.clients.len());
+        self.clients[index].0.cut();
+    }
+
     /// The newer process takes over: from here on the older one's homes follow.
     fn take_over(&mut self, seed: u64) {
         let (link, ends) = Link::follower(&self.older.all[0].port.mesh.clone(), self.sizes);
@@ -161,7 +191,10 @@ impl Two {
         for shard in &self.older.all {
             channels.extend(snapshot::read_part(&shard.save(true, 0, usize::MAX).bytes).unwrap());
         }
-        let past = Past { channels, leads: true, ..Past::default() };
+        let facts = self.older.all.iter().flat_map(|one| read_facts(&one.facts()).unwrap());
+        let process = ProcessId::default().next();
+        let facts = facts.collect();
+        let past = Past { channels, facts, process, leads: true, ..Past::default() };
         let (theirs, out) = Link::leader(&newer.all[0].port.mesh, self.sizes);
         let pasts = spread(past, &newer.all[0].port.mesh);
         newer.now = self.older.now;
@@ -188,6 +221,8 @@ impl Two {
                 }
             }
             40..44 if self.newer.is_some() && !self.clients.is_empty() => self.migrate(),
+            44 if !self.clients.is_empty() => self.cut(),
+            45 if self.dice.below(8) == 0 => self.remove_history(),
             44..60 => {
                 let (one, other) = (1 + self.dice.below(300), 1 + self.dice.below(300));
                 self.carry(one, other);
@@ -312,13 +347,20 @@ fn simulate(seed: u64) {
         } else if let (true, Some(order)) = (client.stayed(), order) {
             check_plain(*index, client, heard, order);
         }
-        assert!(breaks || !client.is_sent_away(), "client {index} is sent away");
+        let may_go = breaks || client.wish.user.is_some() || client.wish.peer.is_some();
+        assert!(may_go || !client.is_sent_away(), "client {index} is sent away");
         let failed = |one: &Heard| matches!(one, Heard::Joined { recovered: Some((_, false)), .. });
-        assert!(breaks || !heard.iter().any(failed), "client {index} recovered nothing");
+        assert!(
+            breaks || two.removes || !heard.iter().any(failed),
+            "client {index} recovered nothing"
+        );
     }
     let newer = two.newer.as_ref().unwrap();
     check_books(&two.older.all);
     check_books(&newer.shards.all);
+    if !breaks {
+        check_shared(&newer.shards.all, &two.older.all);
+    }
     let shards = two.older.all.iter().chain(&newer.shards.all);
     let numbered: u64 = shards.map(|shard| shard.clients.tally.publications).sum();
     let stayed = two.clients.iter().filter(|one| one.0.stayed());

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::home::claims::owner_of;
-use crate::mesh::parcel::{Ask, Claim};
+use crate::mesh::parcel::Ask;
 use crate::model::channel::{Subscription, Waiter};
-use crate::model::directory::Verdict;
+use crate::model::directory::{Claim, Verdict};
 use crate::model::id::{ClientId, Slot};
 use crate::net::Net;
 use crate::notice::Notice;
@@ -126,7 +126,7 @@ impl<N: Net> Shard<N> {
         }
         let mut awaited = 0;
         for claim in claims {
-            let owner = owner_of(&self.port, &claim);
+            let owner = owner_of(&self.port.mesh, &claim);
             self.port.owe(owner, Ask::Claim { client: client_id, claim });
             awaited += 1;
         }

@@ -9,7 +9,8 @@ use crate::client::roster::Answer;
 use crate::client::state::{Flags, Phase};
 use crate::close::CloseReason;
 use crate::home::claims::owner_of;
-use crate::mesh::parcel::{Ask, Claim};
+use crate::mesh::parcel::Ask;
+use crate::model::directory::Claim;
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
@@ -89,7 +90,7 @@ impl<N: Net> Shard<N> {
             claims.append(&mut extra.claims);
         }
         for claim in claims {
-            let owner = owner_of(&self.port, &claim);
+            let owner = owner_of(&self.port.mesh, &claim);
             self.port.owe(owner, Ask::Release { client: id, claim });
         }
     }

@@ -2,7 +2,6 @@
 //! again when that process is lost.
 
 use crate::mesh::link::Out;
-use crate::mesh::parcel::Ask;
 use crate::model::told::Told;
 use crate::net::Net;
 use crate::shard::{PARCELS_PER_TURN, Shard};
@@ -36,6 +35,7 @@ impl<N: Net> Shard<N> {
             self.fan_out_if_full();
         }
         self.home().answer_for_the_lost();
+        self.home().forget_lost_follower();
         self.settle();
         self.port.waits_for_link = self.engine.as_ref().is_some_and(|engine| engine.is_full());
         if self.engine.as_ref().is_some_and(|engine| engine.is_alone()) {
@@ -48,8 +48,8 @@ impl<N: Net> Shard<N> {
         let pending = self.home().go_on_alone();
         // The members hear of the other offsets first.
         self.settle();
-        for (publication, reply) in pending {
-            self.take_ask(Ask::Publish { publication, reply });
+        for ask in pending {
+            self.take_ask(ask);
             self.settle();
         }
     }

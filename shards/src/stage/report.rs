@@ -38,11 +38,7 @@ impl<N: Net> Shard<N> {
                 self.home().follow(end, epoch);
                 reply.send(());
             }
-            Instruction::LeadNoMore => {
-                if let Some(engine) = &mut self.engine {
-                    engine.lead_no_more();
-                }
-            }
+            Instruction::Facts(reply) => reply.send(self.facts()),
             Instruction::Revocations { behind, reply } => {
                 reply.send(self.trust.revoked.page(behind.as_ref(), REVOCATIONS_A_PAGE));
             }
@@ -71,6 +67,14 @@ impl<N: Net> Shard<N> {
         let mut bytes = Vec::new();
         let (records, next) = self.rooms.save((self.port.me, all), place, bytes_min, &mut bytes);
         Saved { bytes, records, next }
+    }
+
+    /// What this home and owner knows beside histories.
+    pub(crate) fn facts(&self) -> Vec<u8> {
+        let mut facts = Vec::new();
+        self.directory.save(&mut facts);
+        self.rooms.save_versions(self.port.me, &mut facts);
+        facts
     }
 
     /// The last words of a shard.
