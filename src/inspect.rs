@@ -24,7 +24,8 @@ pub(crate) fn check(settings: &Settings) -> End {
     for warning in verdict.warnings() {
         print(&format!("warning: {warning}\n"));
     }
-    match verdict.refusal() {
+    let nowhere = settings.unix.as_ref().and_then(|name| name.fault());
+    match verdict.refusal().or(nowhere) {
         None => print("the configuration is valid\n"),
         Some(why) => End::Failed(exit::CONFIG, why),
     }

@@ -19,6 +19,20 @@ pub(crate) enum UnixName {
     Abstract(String),
 }
 
+impl UnixName {
+    /// Returns the reason for which no socket can be there, as far as the folder tells it.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let Self::Path(path) = self else { return None };
+        let folder = path.parent()?;
+        let why = match fs::metadata(folder) {
+            Ok(found) if found.is_dir() => return None,
+            Ok(_) => "is no folder".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Some(format!("cannot listen on {self}: {}: {why}", folder.display()))
+    }
+}
+
 impl fmt::Display for UnixName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,6 +131,19 @@ mod tests {
             let why = name(text).unwrap_err();
             assert!(why.contains(part) && !why.contains('\n'), "{text:?}: {why}");
         }
+    }
+
+    #[test]
+    fn a_path_needs_its_folder() {
+        for (text, part) in [
+            ("/none-such/s.sock", "/none-such: No such file"),
+            ("/etc/passwd/s.sock", "/etc/passwd: is no folder"),
+        ] {
+            let why = name(text).unwrap().fault().unwrap();
+            assert!(why.contains(part) && why.contains(text), "{why}");
+        }
+        assert_eq!(name("/tmp/s.sock").unwrap().fault(), None);
+        assert_eq!(name("@none-such/s").unwrap().fault(), None);
     }
 
     #[test]
