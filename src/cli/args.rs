@@ -69,12 +69,15 @@ fn pub_command() -> Command {
     Command::new("pub")
         .about("Publish one text, or each line of standard input")
         .long_about(
-            "Publish one text, or each line of standard input.\n\n\
-             Exit code 0 says that the server has acknowledged every line; else it is 1, and one \
-             line on standard error says how many were published and why the others were not.",
+            "Publish one text, or each line of standard input, to the subscribers of a channel.\n\n\
+             The command exits with 0 once the server has acknowledged everything. Otherwise it \
+             exits with 1, and one line on standard error says how many texts were published and \
+             why the others were not. Example: echo hello | stentor pub news",
         )
         .arg(channel)
-        .arg(Arg::new("text").value_name("TEXT").help("The text; - or none: standard input"))
+        .arg(Arg::new("text").value_name("TEXT").help(
+            "Text to publish; without it, or with -, each line of standard input is published",
+        ))
         .args([url, user])
 }
 
@@ -157,8 +160,8 @@ fn endpoint_args() -> [Arg; 3] {
             .value_name("URL")
             .default_value("ws://127.0.0.1:9001/ws")
             .value_parser(read_url)
-            .help("Endpoint of the server; all addresses of a name are tried"),
-        Arg::new("user").long("user").value_name("ID").help("User to be"),
+            .help("Address of the server, with the path of its WebSocket endpoint"),
+        Arg::new("user").long("user").value_name("ID").help("Name of the user to connect as"),
     ]
 }
 
