@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use stentor_shards::snapshot::{self, ChannelPast, Saved};
-use stentor_shards::{Ending, Handle};
+use stentor_shards::{Ending, Handle, fresh_seed};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::config::Settings;
@@ -24,6 +25,12 @@ const NAME: &str = "history.stentor";
 
 /// A file of so many bytes is read whatever the settings allow.
 const BYTES_MIN: u64 = 1 << 30;
+
+/// The file beside it that says which process writes it, and under whose lock it is replaced.
+const OWNER: &str = "history.owner";
+
+/// The name's end of a file that is not finished begins so.
+const DRAFT: &[u8] = b"draft";
 
 /// The time from one writing to the next.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -37,6 +44,8 @@ pub(crate) struct HistoryFile {
     path: PathBuf,
     /// The most bytes of a file that is read.
     bytes_max: u64,
+    /// This process, as the owner's file names it.
+    name: String,
     /// `false` once this process writes it no more. Held while the file changes its contents.
     is_ours: Arc<Mutex<bool>>,
 }
@@ -62,8 +71,9 @@ impl HistoryFile {
     /// The folder can neither be used nor made.
     fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let is_ours = Arc::new(Mutex::new(true));
-        let file = Self { path: folder.join(NAME), bytes_max, is_ours };
+        let name = format!("{}-{:016x}\n", std::process::id(), fresh_seed().0);
+        let (path, is_ours) = (folder.join(NAME), Arc::new(Mutex::new(true)));
+        let file = Self { path, bytes_max, name, is_ours };
         // Found out now, not in a minute.
         drop(file.begin_draft()?);
         fs::remove_file(file.draft())?;
@@ -77,6 +87,40 @@ impl HistoryFile {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => File::create_new(self.draft()),
         }
+    }
+
+    /// Makes this process the one that writes the file, as soon as it serves: what an earlier one
+    /// has begun to write comes no more in the place of what this one writes.
+    pub(crate) fn take(&self) {
+        let taken = self.owner().and_then(|mut owner| {
+            owner.set_len(0)?;
+            owner.write_all(self.name.as_bytes())?;
+            self.remove_drafts()
+        });
+        self.report(taken);
+    }
+
+    /// Removes what earlier processes have not finished: nobody would.
+    fn remove_drafts(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.path.parent().unwrap_or(Path::new(".")))? {
+            let path = entry?.path();
+            let is_draft = path.extension().is_some_and(|end| end.as_bytes().starts_with(DRAFT));
+            if is_draft && path.file_stem() == self.path.file_stem() && path != self.draft() {
+                let _ = fs::remove_file(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// The owner's file, locked until it is closed.
+    fn owner(&self) -> io::Result<File> {
+        let path = self.path.with_file_name(OWNER);
+        // A link there would have another file emptied, and a pipe would have the process wait.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let owner = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
+        let owner = File::from(owner);
+        rustix::fs::flock(&owner, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(owner)
     }
 
     /// Reads the file. One that is damaged, or cannot be read, is put aside, named in the log, and
@@ -195,7 +239,21 @@ impl HistoryFile {
         snapshot::put_end(&mut end, records);
         out.write_all(&end)?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(self.draft(), &self.path)
+        self.replace()
+    }
+
+    /// Puts the draft in the place of the file, if no later process has taken that.
+    fn replace(&self) -> io::Result<()> {
+        let mut name = String::new();
+        let mut owner = self.owner()?;
+        owner.read_to_string(&mut name)?;
+        if name == self.name {
+            return fs::rename(self.draft(), &self.path);
+        }
+        tracing::info!("another process writes the history file by now");
+        // That one may have removed it.
+        let _ = fs::remove_file(self.draft());
+        Ok(())
     }
 
     fn report(&self, written: io::Result<()>) {
@@ -206,7 +264,8 @@ impl HistoryFile {
     }
 
     fn draft(&self) -> PathBuf {
-        self.path.with_extension("draft")
+        // Two processes may write at one time.
+        self.path.with_extension(format!("draft-{}", self.name.trim_end()))
     }
 
     fn is_ours(&self) -> bool {
@@ -231,6 +290,7 @@ mod tests {
         let (kept, aside) = (folder.path().join(NAME), folder.path().join("history.damaged"));
         let file = HistoryFile::open(folder.path(), BYTES_MAX).unwrap();
         assert!(file.read().is_empty(), "there is none yet");
+        file.take();
         file.end(vec![Ending::default()]);
         assert!(file.read().is_empty() && kept.exists());
         let pipe = |path: &Path| {
@@ -254,13 +314,47 @@ mod tests {
     #[test]
     fn a_pipe_or_a_link_in_the_place_of_the_draft_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let (draft, other) = (folder.path().join("history.draft"), folder.path().join("other"));
+        let other = folder.path().join("other");
         fs::write(&other, b"mine").unwrap();
-        std::os::unix::fs::symlink(&other, &draft).unwrap();
         let file = HistoryFile::open(folder.path(), BYTES_MAX).unwrap();
+        file.take();
+        let draft = file.draft();
+        std::os::unix::fs::symlink(&other, &draft).unwrap();
+        file.write(std::iter::empty()).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &draft, Mode::RUSR | Mode::WUSR).unwrap();
-        file.end(vec![Ending::default()]);
+        file.write(std::iter::empty()).unwrap();
         assert!(fs::read(&other).unwrap() == b"mine" && !draft.exists());
         assert!(fs::metadata(folder.path().join(NAME)).unwrap().is_file());
+        fs::remove_file(folder.path().join(OWNER)).unwrap();
+        std::os::unix::fs::symlink(&other, folder.path().join(OWNER)).unwrap();
+        file.take();
+        assert!(fs::read(&other).unwrap() == b"mine", "no other file is emptied");
+    }
+
+    #[test]
+    fn what_an_earlier_process_writes_late_does_not_replace_what_a_later_one_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let [older, newer] = [(); 2].map(|()| HistoryFile::open(folder.path(), BYTES_MAX).unwrap());
+        let part = |bytes: &[u8]| Ok(Saved { bytes: bytes.to_vec(), ..Saved::default() });
+        let written = || fs::read(folder.path().join(NAME)).map_or(0, |bytes| bytes.len());
+        older.take();
+        // One that has not begun to serve writes nothing.
+        newer.write(std::iter::once(part(b"0"))).unwrap();
+        assert_eq!(written(), 0);
+        older.write(std::iter::once(part(b"1"))).unwrap();
+        let first = written();
+        // The older one has begun when the newer one takes the file, writes and ends.
+        let late = std::iter::once_with(|| {
+            newer.take();
+            newer.write(std::iter::once(part(b"333"))).unwrap();
+            part(b"22")
+        });
+        older.write(late).unwrap();
+        assert_eq!(written(), first + 2);
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 2, "the file and its owner, and no draft");
+        fs::write(folder.path().join("history.draft-1"), b"of a process that was killed").unwrap();
+        older.take();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }
