@@ -174,7 +174,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
     };
     let earlier = Earlier { listeners, admin, history: history.as_ref(), claim: &mut claim };
     let started = start(&settings, origin, earlier);
-    let Running { handle, mut run, mut control, signals } = match started {
+    let Running { handle, mut run, mut control, signals, shared } = match started {
         Ok(running) => running,
         Err(end) => return end,
     };
@@ -182,7 +182,9 @@ fn serve(cli: &Cli, layered: Layered) -> End {
     if let Err(error) = departure.begin_at(signals, control.reloads()) {
         return End::Failed(exit::RUN, format!("signals: {error}"));
     }
-    claim.relieve(run.take_link());
+    let Shared { once, peers, led } = shared;
+    claim.relieve(run.take_link().zip(led));
+    history.iter().for_each(HistoryFile::take);
     let listeners = run.take_listeners();
     let relieved = Arc::new(AtomicBool::new(false));
     // A Unix socket passes to no other process either: its file cannot be in two hands.
@@ -190,7 +192,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let prepare = history.as_ref().map(|file| file.prepare(&handle));
-        let histories = Some(Histories(handle.clone()));
+        let histories = Some(Histories { handle: handle.clone(), once, peers });
         let settling = claim.settling;
         let what = Offer { sockets, fingerprint, settling, prepare, histories };
         let leave = Relief {
@@ -237,6 +239,15 @@ struct Running {
     run: stentor_shards::Run,
     control: control::Control,
     signals: signal_hook::iterator::Signals,
+    shared: Shared,
+}
+
+/// What the control plane shares with those of other processes in a take-over.
+struct Shared {
+    once: control::Once<stentor_shards::Position>,
+    peers: control::peers::Peers,
+    /// The process that this one numbers for.
+    led: Option<control::peers::PeerEnd>,
 }
 
 /// The parts of a server that come from an earlier process.
@@ -262,7 +273,12 @@ fn start(settings: &Settings, origin: Origin, earlier: Earlier<'_>) -> Result<Ru
     let mut shards = settings.shards.clone();
     shards.prover = asked.prover().map_err(|why| End::Failed(exit::CONFIG, why))?;
     // As late as can be: the older process goes on meanwhile.
-    let mut past = claim.inherit().unwrap_or_default();
+    let takeover::Inherited { mut past, keys } = claim.inherit().unwrap_or_default();
+    let (once, peers) = (asked.once.clone(), asked.peers.clone());
+    once.learn_all(keys);
+    // Before anything can be asked for here: the older process will be told of it.
+    let led = past.leads.then(|| peers.join(false));
+    let shared = Shared { once, peers, led };
     if let Some(history) = history.filter(|_| !past.leads) {
         past.channels = history.read();
     }
@@ -273,7 +289,7 @@ fn start(settings: &Settings, origin: Origin, earlier: Earlier<'_>) -> Result<Ru
     }
     let control = control::start(handle.clone(), asked, admin, inbox, origin)
         .map_err(|error| refused(format!("control thread: {error}")))?;
-    Ok(Running { handle, run, control, signals })
+    Ok(Running { handle, run, control, signals, shared })
 }
 
 /// Begins to log, with what is to be said about the settings and this host.

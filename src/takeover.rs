@@ -29,11 +29,13 @@ use std::time::{Duration, Instant};
 
 use stentor_shards::Link;
 
+use crate::control::peers::PeerEnd;
 use crate::unix;
+use link::Linked;
 use meet::{ANSWER_TIMEOUT, Peer, Turn};
 use pass::{Answer, FREE, Request, SERVING};
 
-pub(crate) use histories::{Histories, saved};
+pub(crate) use histories::{Histories, Inherited, saved};
 pub(crate) use holder::describe;
 pub(crate) use offer::{Offer, Prepare, offer};
 pub(crate) use pass::{SOCKETS_MAX, Sockets};
@@ -234,15 +236,16 @@ impl Claim {
     }
 
     /// Tells the older process to go, now that its clients can come here; it goes in its own time.
-    /// Over the `link` this process numbers the publications of both meanwhile.
-    pub(crate) fn relieve(&mut self, link: Option<Link>) {
+    /// Over the `link` this process numbers the publications of both meanwhile, and their control
+    /// planes ask each other.
+    pub(crate) fn relieve(&mut self, link: Option<(Link, PeerEnd)>) {
         let Some(Predecessor { mut stream, who, .. }) = self.predecessor.take() else { return };
         let told = stream.write_all(&[SERVING]);
         match told.and_then(|()| pass::expect(&mut stream, FREE)) {
             Ok(()) => {
                 tracing::info!(pid = who.pid, "took over from another process");
-                if let Some(link) = link {
-                    link::start(stream, link, who);
+                if let Some((link, control)) = link {
+                    link::start(stream, Linked { link, control }, who);
                 }
             }
             Err(error) if meet::is_timeout(&error) => {

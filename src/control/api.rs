@@ -3,6 +3,7 @@
 
 pub(super) mod answer;
 mod batch;
+mod everywhere;
 mod history;
 mod identity;
 mod members;
@@ -18,11 +19,13 @@ use axum::extract::{FromRequest as _, Path, Request, State as Has};
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use stentor_shards::ChannelInfo;
 
 use self::answer::{Answer, Fault, Mode, read, written};
-pub(super) use self::once::{Counts as OnceCounts, Once};
+pub(super) use self::once::Counts as OnceCounts;
+pub(crate) use self::once::{KnownKey, Once};
 use super::State;
 use super::ask::ask;
 
@@ -120,8 +123,26 @@ pub(super) async fn method(
     }
 }
 
-/// One command.
+/// One command, here and in other processes of a take-over.
 async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
+    if method == everywhere::USERS {
+        return Err(Fault::Unknown(method.to_owned()));
+    }
+    everywhere::call(state, method, params, None).await
+}
+
+/// The same for another process, which does not need to be told of it.
+pub(super) async fn call_of_peer(
+    state: &State,
+    method: &str,
+    params: &RawValue,
+    from: u64,
+) -> Answer {
+    everywhere::call(state, method, params.get().as_bytes(), Some(from)).await
+}
+
+/// One command in this process.
+async fn call_here(state: &State, method: &str, params: &[u8]) -> Answer {
     match method {
         "publish" => publish::publish(state, params).await,
         "broadcast" => publish::broadcast(state, params).await,
@@ -135,6 +156,7 @@ async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
         "channels" => channels(state, params).await,
         "presence" => presence::presence(state, params).await,
         "presence_stats" => presence::presence_stats(state, params).await,
+        everywhere::USERS => presence::presence_users(state, params).await,
         "history" => history::history(state, params).await,
         "history_remove" => history::history_remove(state, params).await,
         "reload" => reload(state, params).await,

@@ -45,7 +45,8 @@ async fn collect(state: &State) -> Result<Scrape, Unanswered> {
     Ok(Scrape {
         reports,
         latencies,
-        once: state.once.counts().await,
+        once: state.settings.once.counts().await,
+        unanswered: state.settings.peers.unanswered(),
         reloads: state.reloads.counts(),
         keys: state.settings.keyring.counts(),
         process: process::read(),

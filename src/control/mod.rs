@@ -9,6 +9,7 @@ mod metrics;
 mod numbers;
 mod openapi;
 mod pages;
+pub(crate) mod peers;
 mod process;
 pub(crate) mod reload;
 mod stats;
@@ -26,6 +27,8 @@ use stentor_shards::proof::Prover;
 use stentor_shards::{Handle, Inbox};
 use tokio::sync::{oneshot, watch};
 
+pub(crate) use self::api::{KnownKey, Once};
+use self::peers::Peers;
 use self::reload::{Origin, Reloads};
 
 /// The connections that wait at the admin address until they are accepted.
@@ -47,6 +50,10 @@ pub(crate) struct Settings {
     message_bytes: usize,
     path_prefix: Arc<str>,
     keyring: keyring::Keyring,
+    /// Publications that were made under a key.
+    pub(crate) once: Once<stentor_shards::Position>,
+    /// The other processes of a take-over.
+    pub(crate) peers: Peers,
 }
 
 impl Settings {
@@ -59,6 +66,8 @@ impl Settings {
             message_bytes: settings.shards.message_bytes,
             path_prefix: Arc::clone(&settings.shards.path_prefix),
             keyring: keyring::Keyring::new(&settings.tokens),
+            once: Once::new(),
+            peers: Peers::new(),
         }
     }
 
@@ -77,7 +86,6 @@ pub(crate) struct State {
     shards: Handle,
     settings: Arc<Settings>,
     began: Instant,
-    once: api::Once<stentor_shards::Position>,
     reloads: Reloads,
 }
 
@@ -155,13 +163,13 @@ pub(crate) fn start(
     let settings = Arc::new(settings);
     let (reloads, requests) = Reloads::new();
     let kept = reloads.clone();
-    let once = api::Once::new();
-    let state = State { shards, settings, began: Instant::now(), once, reloads: reloads.clone() };
+    let state = State { shards, settings, began: Instant::now(), reloads: reloads.clone() };
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async move {
             let public = visitors::receive(inbox, state.clone());
             let keys = state.settings.keyring.clone().keep(state.shards.clone());
             let private = admin::serve(listener, is_over, state.clone());
+            tokio::spawn(peers::serve(state.clone()));
             let again = reload::serve(requests, reloads, origin, state);
             tokio::spawn(again);
             let served = async { tokio::join!(public, private) };

@@ -4,8 +4,9 @@
 //! ```text
 //! request = 'H', the first epoch of the newer process, in 8 digits
 //! answer = part* end
-//! part   = kind u8 ('C' channels, 'R' revocations), length u32, bytes
-//! end    = 'E', number of channels u32, number of revocations u32, 1 u8
+//! part   = kind u8 ('C' channels, 'R' revocations, 'W' facts, 'K' idempotency keys as JSON),
+//!          length u32, bytes
+//! end    = 'E', number of channels u32, number of revocations u32, 1 u8, number of the process u8
 //!        | 'X', length u32, the reason for which there is no more
 //! ```
 //! Before the first part the older process stops to number publications: the newer one numbers
@@ -15,15 +16,18 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use stentor_shards::snapshot::{self, Damaged, Past, Saved};
-use stentor_shards::{Epoch, Following, Handle, Link};
+use stentor_shards::snapshot::{self, Damaged, Past, ProcessId, Saved};
+use stentor_shards::{Epoch, Following, Handle, Position};
 
+use super::link::Linked;
 use super::meet::{ANSWER_TIMEOUT, is_timeout};
 use super::pass::HISTORIES;
 use crate::control::ask::{ask, ask_one};
+use crate::control::peers::Peers;
+use crate::control::{KnownKey, Once};
 
 /// The form of what is sent. A process that expects another form is sent nothing.
-pub(super) const FORM: u32 = 1;
+pub(super) const FORM: u32 = 2;
 
 /// The most bytes that a newer process reads.
 pub(super) const BYTES_MAX: usize = 1 << 30;
@@ -39,12 +43,27 @@ const REASON_BYTES_MAX: usize = 1024;
 
 const CHANNELS: u8 = b'C';
 const REVOCATIONS: u8 = b'R';
+const FACTS: u8 = b'W';
+const KEYS: u8 = b'K';
 const END: u8 = b'E';
 const NO_MORE: u8 = b'X';
 
-/// The histories of this process, for a newer one.
+/// The histories of this process, for a newer one, and all that goes with them.
 #[derive(Debug)]
-pub(crate) struct Histories(pub(crate) Handle);
+pub(crate) struct Histories {
+    pub(crate) handle: Handle,
+    pub(crate) once: Once<Position>,
+    pub(crate) peers: Peers,
+}
+
+/// All that a newer process goes on with.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    /// For the shards.
+    pub(crate) past: Past,
+    /// For the API.
+    pub(crate) keys: Vec<KnownKey>,
+}
 
 /// Why histories could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -95,17 +114,19 @@ pub(crate) fn saved(
 impl Histories {
     /// Stops to number publications, and sends all histories. Returns the link over which they are
     /// numbered from then on; `None`: a part could not be had, and the newer process is told so.
-    pub(super) fn send(&self, stream: &mut UnixStream) -> io::Result<Option<Link>> {
+    pub(super) fn send(&self, stream: &mut UnixStream) -> io::Result<Option<Linked>> {
         let epoch = read_epoch(stream)?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        let mut following = self.0.follow(epoch);
+        // First: what the API is asked for from here on reaches the newer process by this.
+        let control = self.peers.join(true);
+        let mut following = self.handle.follow(epoch);
         if let Err(why) = self.send_parts(stream, &mut following)? {
             let why = why.as_bytes();
             send_part(stream, NO_MORE, &why[..why.len().min(REASON_BYTES_MAX)])?;
             return Ok(None);
         }
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Some(following.link))
+        Ok(Some(Linked { link: following.link, control }))
     }
 
     /// The inner error is why there is no more to send.
@@ -119,7 +140,7 @@ impl Histories {
             return Ok(Err("a shard does not answer".into()));
         }
         let (mut channels, mut revocations) = (0_u32, 0_u32);
-        for part in saved(&self.0, true)? {
+        for part in saved(&self.handle, true)? {
             let Saved { bytes, records, .. } = match part {
                 Ok(part) => part,
                 Err(why) => return Ok(Err(why.to_string())),
@@ -129,17 +150,28 @@ impl Histories {
         }
         let mut behind = None;
         loop {
-            let page = runtime.block_on(ask_one(|| self.0.revocations(behind.clone())));
+            let page = runtime.block_on(ask_one(|| self.handle.revocations(behind.clone())));
             let Ok(page) = page else { return Ok(Err("a shard does not answer".into())) };
             let Some(last) = page.last() else { break };
             revocations += u32::try_from(page.len()).unwrap_or(u32::MAX);
             behind = Some(last.clone());
             send_part(stream, REVOCATIONS, &snapshot::put_revocations(&page))?;
         }
+        let Ok(facts) = runtime.block_on(ask(|| self.handle.facts())) else {
+            return Ok(Err("a shard does not answer".into()));
+        };
+        for facts in facts {
+            send_part(stream, FACTS, &facts)?;
+        }
+        let mut from = 0;
+        while let Some((keys, next)) = self.once.page(from) {
+            from = next;
+            send_part(stream, KEYS, &serde_json::to_vec(&keys)?)?;
+        }
         let mut end = vec![END];
         end.extend(channels.to_le_bytes());
         end.extend(revocations.to_le_bytes());
-        end.push(1);
+        end.extend([1, self.handle.process().number()]);
         stream.write_all(&end)?;
         Ok(Ok(()))
     }
@@ -169,9 +201,9 @@ fn send_part(stream: &mut UnixStream, kind: u8, bytes: &[u8]) -> io::Result<()> 
 }
 
 /// Reads what [`Histories::send`] sends, at most so many bytes of it.
-pub(super) fn receive(stream: &mut UnixStream, bytes_max: usize) -> Result<Past, Unread> {
+pub(super) fn receive(stream: &mut UnixStream, bytes_max: usize) -> Result<Inherited, Unread> {
     let mut input = Input { stream, until: Instant::now() + TIMEOUT, left: bytes_max };
-    let mut past = Past::default();
+    let Inherited { mut past, mut keys } = Inherited::default();
     loop {
         let [kind] = input.array()?;
         let first = u32::from_le_bytes(input.array()?);
@@ -180,13 +212,25 @@ pub(super) fn receive(stream: &mut UnixStream, bytes_max: usize) -> Result<Past,
             REVOCATIONS => {
                 past.revocations.extend(snapshot::read_revocations(&input.bytes(first)?)?);
             }
+            FACTS => past.facts.extend(snapshot::read_facts(&input.bytes(first)?)?),
+            KEYS => {
+                let more = serde_json::from_slice::<Vec<KnownKey>>(&input.bytes(first)?);
+                keys.extend(more.map_err(|_| nonsense("idempotency keys are damaged"))?);
+            }
             END => {
                 let second = u32::from_le_bytes(input.array()?);
-                let [numbers_no_more] = input.array()?;
+                let [numbers_no_more, process] = input.array()?;
                 past.leads = numbers_no_more == 1;
+                let process = ProcessId::numbered(process);
+                past.process =
+                    process.ok_or_else(|| nonsense("no process has this number"))?.next();
                 let whole = usize::try_from(first) == Ok(past.channels.len())
                     && usize::try_from(second) == Ok(past.revocations.len());
-                return if whole { Ok(past) } else { Err(nonsense("a part is missing")) };
+                return if whole {
+                    Ok(Inherited { past, keys })
+                } else {
+                    Err(nonsense("a part is missing"))
+                };
             }
             NO_MORE => {
                 let why = input.bytes(first)?;
@@ -246,7 +290,7 @@ impl Input<'_> {
 mod tests {
     use super::*;
 
-    fn answer(bytes: &[u8], bytes_max: usize) -> Result<Past, Unread> {
+    fn answer(bytes: &[u8], bytes_max: usize) -> Result<Inherited, Unread> {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         ours.write_all(bytes).unwrap();
         drop(ours);
@@ -255,8 +299,11 @@ mod tests {
 
     #[test]
     fn an_empty_answer_reads_as_an_empty_past() {
-        let past = answer(b"E\0\0\0\0\0\0\0\0\x01", 0).unwrap();
+        let read = answer(b"E\0\0\0\0\0\0\0\0\x01\x0f", 0).unwrap();
+        let Inherited { past, keys } = read;
         assert!(past.channels.is_empty() && past.revocations.is_empty() && past.leads);
+        assert!(past.facts.is_empty() && keys.is_empty());
+        assert_eq!(past.process.number(), 0, "behind the fifteenth");
     }
 
     #[test]
@@ -267,7 +314,14 @@ mod tests {
         assert!(matches!(&refused, Err(Unread::Refused(why)) if why == "busy"), "{refused:?}");
         let damaged = answer(b"C\x01\0\0\0x", BYTES_MAX);
         assert!(matches!(damaged, Err(Unread::Damaged(_))), "{damaged:?}");
-        for other in [&b""[..], b"E\x01\0\0\0\0\0\0\0\x01", b"R\x09\0\0\0abc", b"?12345"] {
+        for other in [
+            &b""[..],
+            b"E\x01\0\0\0\0\0\0\0\x01\0",
+            b"E\0\0\0\0\0\0\0\0\x01\x10",
+            b"K\x02\0\0\0{}",
+            b"R\x09\0\0\0abc",
+            b"?12345",
+        ] {
             let read = answer(other, BYTES_MAX);
             assert!(matches!(read, Err(Unread::Connection(_))), "{read:?}");
         }

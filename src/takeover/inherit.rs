@@ -2,14 +2,14 @@
 
 use stentor_shards::snapshot::Past;
 
-use super::histories::{self, Unread};
+use super::histories::{self, Inherited, Unread};
 use super::{Asked, Claim, Predecessor, ask};
 
 impl Claim {
     /// Reads the histories of the older process, right before this one begins; `None` if there is
     /// no older process. If they cannot be had, that is said in the log and counted in what this
     /// process begins with.
-    pub(crate) fn inherit(&mut self) -> Option<Past> {
+    pub(crate) fn inherit(&mut self) -> Option<Inherited> {
         let Predecessor { stream, who, has_histories, .. } = self.predecessor.as_mut()?;
         let who = *who;
         let (seed, epoch) = stentor_shards::fresh_seed();
@@ -20,10 +20,10 @@ impl Claim {
             Err(Unread::OtherVersion)
         };
         match read {
-            Ok(past) => {
+            Ok(Inherited { past, keys }) => {
                 let (channels, revocations) = (past.channels.len(), past.revocations.len());
                 tracing::info!(pid = who.pid, channels, revocations, "histories taken over");
-                Some(Past { seed: Some(seed), ..past })
+                Some(Inherited { past: Past { seed: Some(seed), ..past }, keys })
             }
             Err(why) => {
                 tracing::warn!(pid = who.pid, %why, "the older process's histories are not had");
@@ -31,7 +31,8 @@ impl Claim {
                     // It may still be sending them.
                     self.ask_anew();
                 }
-                Some(Past { lost: 1, ..Past::default() })
+                let past = Past { lost: 1, ..Past::default() };
+                Some(Inherited { past, keys: Vec::new() })
             }
         }
     }
@@ -93,7 +94,7 @@ mod tests {
             let older = older(address, answer);
             let newcomer = Newcomer { fingerprint: 2, base: Duration::ZERO, is_forced: false };
             let mut claimed = claim(address, newcomer).unwrap();
-            let past = claimed.inherit().unwrap();
+            let past = claimed.inherit().unwrap().past;
             assert_eq!((past.lost, past.channels.len()), (1, 0));
             claimed.relieve(None);
             let requests = older.join().unwrap();

@@ -8,10 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use stentor_shards::Link;
 
 use super::histories::{self, Histories};
-use super::link;
+use super::link::{self, Linked};
 use super::meet::{ANSWER_TIMEOUT, Peer, START_TIMEOUT};
 use super::pass::{FREE, HISTORIES, SERVING};
 use super::{ASK_AGAIN, Settling, Sockets, meet, pass};
@@ -21,6 +20,9 @@ const NAME_AGAIN: Duration = Duration::from_secs(1);
 
 /// The most connections whose request is waited for at once. The oldest one makes room for more.
 const ASKING_MAX: usize = 32;
+
+/// The least time between two lines of the log about processes that did not take over.
+const COMPLAIN_AGAIN: Duration = Duration::from_secs(10);
 
 /// The longest time for a request that has begun to come: it is one write of a few bytes.
 const HEAR_TIMEOUT: Duration = Duration::from_millis(200);
@@ -70,9 +72,9 @@ pub(crate) fn offer(
         tracing::info!(pid = who.pid, "another process has taken over: draining");
         yield_place();
         if stream.write_all(&[FREE]).is_ok()
-            && let Some(link) = link
+            && let Some(linked) = link
         {
-            let ended = link::carry(stream, link);
+            let ended = link::carry(stream, linked);
             tracing::warn!(pid = who.pid, %ended, "no link to the newer process any more");
         }
     })?;
@@ -102,13 +104,14 @@ struct Taken {
     stream: UnixStream,
     who: Peer,
     /// It numbers the publications of this process.
-    link: Option<Link>,
+    link: Option<Linked>,
 }
 
 /// Lends the sockets to every process that asks and may have them, until one of them serves.
 /// Connections that ask for nothing keep nobody waiting.
 fn wait(door: &UnixListener, offer: &Offer) -> Taken {
     let mut asking: Vec<Asking> = Vec::new();
+    let mut complaints = Complaints::default();
     loop {
         let served = take(door, &mut asking).and_then(|next| match next {
             Some(Asking { stream, who, .. }) => serve(stream, who, offer),
@@ -118,10 +121,33 @@ fn wait(door: &UnixListener, offer: &Offer) -> Taken {
             Ok(Some(found)) => return found,
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(%error, "a process asked for the listeners and did not take over");
+                complaints.hear(&error, Instant::now());
                 thread::park_timeout(ASK_AGAIN);
             }
         }
+    }
+}
+
+/// Failures on the way, of which one is told from time to time: without free descriptors every
+/// attempt to accept fails.
+#[derive(Default)]
+struct Complaints {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Complaints {
+    /// Tells an error, or counts it until the next one that is told. Returns `true` if it was told.
+    fn hear(&mut self, error: &io::Error, now: Instant) -> bool {
+        if self.told.is_some_and(|told| now.duration_since(told) < COMPLAIN_AGAIN) {
+            self.untold += 1;
+            return false;
+        }
+        let untold = std::mem::take(&mut self.untold);
+        let what = "a process asked for the listeners and did not take over";
+        tracing::warn!(%error, untold, "{what}");
+        self.told = Some(now);
+        true
     }
 }
 
@@ -209,6 +235,16 @@ mod tests {
 
     use super::*;
     use crate::takeover::{Newcomer, claim};
+
+    #[test]
+    fn failures_without_end_are_told_now_and_then_with_their_number() {
+        let (mut complaints, begin) = (Complaints::default(), Instant::now());
+        let error = io::Error::other("no descriptors");
+        let told = (0..1000_u64)
+            .filter(|number| complaints.hear(&error, begin + Duration::from_millis(50 * number)))
+            .count();
+        assert_eq!((told, complaints.untold), (5, 199), "in 50 seconds");
+    }
 
     #[test]
     fn connections_that_ask_for_nothing_keep_no_newcomer_waiting() {

@@ -27,6 +27,7 @@ mod manager;
 mod many;
 mod members;
 mod metrics;
+mod one_server;
 mod order;
 mod paths;
 mod presence;

@@ -6,8 +6,7 @@ use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use serde::de::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
@@ -23,7 +22,7 @@ pub(crate) fn written(part: &impl Serialize) -> Box<RawValue> {
 }
 
 /// Why a command has no result.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Fault {
     /// The shards have more to do than they can take: try again.
     Busy,
@@ -43,8 +42,8 @@ pub(crate) enum Fault {
     UnknownNamespace,
     /// No method of this name is known.
     Unknown(String),
-    /// The method is asked for by another verb.
-    Verb(&'static str),
+    /// The method is asked for by another verb. It is never told to another process.
+    Verb(#[serde(skip)] &'static str),
 }
 
 impl Fault {

@@ -6,6 +6,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use stentor_shards::Position;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
@@ -20,6 +22,9 @@ pub(crate) const KEY_BYTES_MAX: usize = 256;
 /// The most keys that are remembered; beyond that the oldest is forgotten before its time.
 pub(crate) const KEYS_MAX: usize = 100_000;
 
+/// The most keys of one part of what a process that takes over is told.
+const KEYS_A_PAGE: usize = 1000;
+
 /// The longest wait of a request for the publication of its key. The publication itself goes on.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -28,6 +33,28 @@ pub(crate) type Published<P> = Result<P, Unanswered>;
 
 /// A key counts for one channel.
 type Key = (String, String);
+
+/// A key whose publication was made, as one process tells another of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KnownKey {
+    pub(super) channel: String,
+    pub(super) key: String,
+    /// The time since it was first asked for.
+    pub(super) age_ms: u64,
+    epoch: String,
+    offset: u64,
+}
+
+impl KnownKey {
+    pub(super) fn new(channel: String, key: String, place: Position) -> Self {
+        let (epoch, offset) = (place.epoch.to_string(), place.offset);
+        Self { channel, key, age_ms: 0, epoch, offset }
+    }
+
+    fn place(&self) -> Option<Position> {
+        Some(Position { epoch: self.epoch.parse().ok()?, offset: self.offset })
+    }
+}
 
 /// The result, once there is one.
 type Told<P> = watch::Receiver<Option<Published<P>>>;
@@ -134,6 +161,53 @@ impl<P: Copy> Keys<P> {
     }
 }
 
+impl Keys<Position> {
+    fn learn(&mut self, known: KnownKey) {
+        let Some(place) = known.place() else { return };
+        let age = Duration::from_millis(known.age_ms);
+        // A host that has just started knows no time before that.
+        let since = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+        let key = Arc::new((known.channel, known.key));
+        if let Claim::First(number, ..) = self.claim(&key, since) {
+            self.settle(&key, number, Ok(place));
+        }
+    }
+}
+
+impl Once<Position> {
+    /// Takes note of a key that another process has published under.
+    pub(crate) async fn learn(&self, known: KnownKey) {
+        self.keys.lock().await.learn(known);
+    }
+
+    /// The same for those of an earlier process. Not to be called on a thread of a runtime.
+    pub(crate) fn learn_all(&self, known: Vec<KnownKey>) {
+        let mut keys = self.keys.blocking_lock();
+        known.into_iter().for_each(|known| keys.learn(known));
+    }
+
+    /// Returns some of the keys whose publications were made, for another process: those from a
+    /// number on, with the next number; `None`: there are no more. Not to be called on a thread of
+    /// a runtime.
+    pub(crate) fn page(&self, from: u64) -> Option<(Vec<KnownKey>, u64)> {
+        let keys = self.keys.blocking_lock();
+        let now = Instant::now();
+        let begin = keys.order.partition_point(|(_, number, _)| *number < from);
+        let some = keys.order.range(begin..).take(KEYS_A_PAGE);
+        let next = some.clone().next_back()?.1 + 1;
+        let known = some.filter_map(|(since, number, key)| {
+            let (_, State::Made(place)) = keys.known.get(key).filter(|one| one.0 == *number)?
+            else {
+                return None;
+            };
+            let age_ms = u64::try_from((now - *since).as_millis()).unwrap_or(u64::MAX);
+            let known = KnownKey::new(key.0.clone(), key.1.clone(), *place);
+            Some(KnownKey { age_ms, ..known })
+        });
+        Some((known.collect(), next))
+    }
+}
+
 impl<P: Copy + Send + Sync + 'static> Once<P> {
     pub(crate) fn new() -> Self {
         Self::with_room_for(KEYS_MAX)
@@ -224,6 +298,34 @@ mod tests {
             assert_eq!(once.publish(other, home.publish()).await, Ok(3));
             let expected = Counts { keys: 3, replays: 2, evictions: 0 };
             assert_eq!(once.counts().await, expected);
+        });
+    }
+
+    #[test]
+    fn another_process_knows_the_keys_and_publishes_nothing_again() {
+        let place = Position { epoch: "0000000a".parse().unwrap(), offset: 7 };
+        let (once, other) = (Once::new(), Once::new());
+        run(async {
+            for name in ["a", "b", "c"] {
+                let published = once.publish(key(name), async move { Ok(place) }).await;
+                assert_eq!(published, Ok(place));
+            }
+            let failed = once.publish(key("d"), async { Err(Unanswered::Busy) }).await;
+            assert!(failed.is_err());
+        });
+        let (known, next) = once.page(0).unwrap();
+        assert_eq!((known.len(), once.page(next)), (3, None));
+        assert_eq!(once.page(1).unwrap().0[..], known[1..]);
+        run(async {
+            for one in known {
+                other.learn(one).await;
+            }
+            let again = async { Err(Unanswered::Busy) };
+            assert_eq!(other.publish(key("b"), again).await, Ok(place));
+            let wrong =
+                KnownKey { epoch: "none".into(), ..KnownKey::new("c".into(), "k".into(), place) };
+            other.learn(wrong).await;
+            assert_eq!(other.counts().await.keys, 3);
         });
     }
 

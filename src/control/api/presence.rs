@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 use stentor_shards::{Answers, Here, Member, NoChannel, Untaken};
 
 use super::answer::{Answer, Fault, read, written};
-use super::mark_truncated;
+use super::{everywhere, mark_truncated};
 use crate::control::State;
 use crate::control::ask::ask;
 
 /// The most members of one answer, and the most bytes of their names and infos.
-const MEMBERS_MAX: usize = 10_000;
+pub(super) const MEMBERS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 8 << 20;
 
 #[derive(Deserialize)]
@@ -37,6 +37,29 @@ pub(super) async fn presence_stats(state: &State, params: &[u8]) -> Answer {
     let here = Here::sum(parts, 0, 0);
     let mut answer = json!({ "num_clients": here.clients, "num_users": here.count_users() });
     mark_truncated(&mut answer, here.more);
+    Ok(written(&answer))
+}
+
+/// The names of users in a channel as far as they are known, for another process to count.
+pub(super) async fn presence_users(state: &State, params: &[u8]) -> Answer {
+    let Asked { channel } = read(params)?;
+    let parts = parts(|| state.shards.presence_stats(&channel)).await?;
+    let here = Here::sum(parts, 0, 0);
+    let users: Vec<&str> = here.users().collect();
+    let mut answer = json!({
+        "num_clients": here.clients, "users": users, "uncounted": here.uncounted(),
+    });
+    mark_truncated(&mut answer, here.more);
+    Ok(written(&answer))
+}
+
+/// The numbers of clients and users behind such names.
+pub(super) fn counted(answer: Answer) -> Answer {
+    let found: Value = serde_json::from_str(answer?.get()).unwrap_or_default();
+    let uncounted = found["uncounted"].as_u64().unwrap_or(0);
+    let users = everywhere::count_users(&found["users"], uncounted);
+    let mut answer = json!({ "num_clients": found["num_clients"], "num_users": users });
+    mark_truncated(&mut answer, found["truncated"] == true);
     Ok(written(&answer))
 }
 

@@ -10,8 +10,10 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use stentor_shards::{Body, Details, NoChannel, Position, Version};
 
+use tokio::sync::RwLockReadGuard;
+
 use super::answer::{Answer, Fault, read, written};
-use super::once::{KEY_BYTES_MAX, Published};
+use super::once::{KEY_BYTES_MAX, KnownKey, Published};
 use crate::control::State;
 use crate::control::ask::{Unanswered, ask_one, ask_until_answered};
 
@@ -133,13 +135,16 @@ async fn publish_to(
         Some(key) => {
             let (shards, channel, body) = (state.shards.clone(), channel.to_owned(), body.clone());
             let (key, details) = ((channel.clone(), key.to_owned()), details.cloned());
+            let (peers, known) = (state.settings.peers.clone(), key.clone());
             let order = async move {
-                placed(
-                    ask_until_answered(|| shards.publish(&channel, body.clone(), details.as_ref()))
-                        .await,
-                )
+                let order = || shards.publish(&channel, body.clone(), details.as_ref());
+                let published = placed(ask_until_answered(order).await);
+                if let Ok(place) = published {
+                    peers.tell_key(&KnownKey::new(known.0, known.1, place)).await;
+                }
+                published
             };
-            state.once.publish(key, order).await
+            state.settings.once.publish(key, order).await
         }
     };
     let position = published.map_err(|why| Fault::about("channel", why))?;
@@ -150,9 +155,34 @@ fn placed(answer: Result<Result<Position, NoChannel>, Unanswered>) -> Published<
     answer.and_then(|placed| placed.map_err(Unanswered::from))
 }
 
+/// In a take-over one process knows the keys of both: its answer is the error, if something is to be
+/// published under a key and another process is that one. Otherwise no other process becomes it
+/// while the guard lives.
+async fn keys_in_force<'a>(
+    state: &'a State,
+    key: Option<&str>,
+    (method, params): (&str, &[u8]),
+) -> Result<Option<RwLockReadGuard<'a, ()>>, Answer> {
+    if key.is_none() {
+        return Ok(None);
+    }
+    let peers = &state.settings.peers;
+    let calm = peers.calm().await;
+    let Some(asked) = peers.ask_leader(method, params).await else { return Ok(Some(calm)) };
+    drop(calm);
+    match asked.answer().await {
+        Some(answer) => Err(answer),
+        None => Ok(Some(peers.calm().await)),
+    }
+}
+
 pub(crate) async fn publish(state: &State, params: &[u8]) -> Answer {
     let said: Said<'_> = read(params)?;
     let (body, key) = said.accept()?;
+    let _calm = match keys_in_force(state, key, ("publish", params)).await {
+        Ok(calm) => calm,
+        Err(answer) => return answer,
+    };
     match (&said.channel, &said.channels) {
         (Some(channel), None) => {
             publish_to(state, channel, &body, said.details().as_ref(), key).await
@@ -170,6 +200,10 @@ pub(crate) async fn broadcast(state: &State, params: &[u8]) -> Answer {
     if channels.is_empty() || channels.len() > CHANNELS_MAX {
         return Err(Fault::bad(format!("1 to {CHANNELS_MAX} channels are possible")));
     }
+    let _calm = match keys_in_force(state, key, ("broadcast", params)).await {
+        Ok(calm) => calm,
+        Err(answer) => return answer,
+    };
     let details = said.details();
     let mut responses = Vec::with_capacity(channels.len());
     let mut busy = false;

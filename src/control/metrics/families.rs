@@ -38,6 +38,8 @@ pub(super) struct Scrape {
     pub(super) reports: Vec<Report>,
     pub(super) latencies: Vec<(usize, Histogram<u64>)>,
     pub(super) once: OnceCounts,
+    /// Calls that another process of a take-over did not answer.
+    pub(super) unanswered: u64,
     /// Those that were done, and those that failed.
     pub(super) reloads: (u64, u64),
     pub(super) keys: KeyCounts,
@@ -216,6 +218,8 @@ impl Scrape {
         counter("stentor_reloads", "Times that the rules of channels were read again", done)?;
         let help = "Times that they could not be, and stayed as they were";
         counter("stentor_reload_failures", help, failed)?;
+        let help = "Calls of the API that the other process of a take-over did not answer";
+        counter("stentor_api_calls_unanswered", help, self.unanswered)?;
         let version = Version { version: env!("CARGO_PKG_VERSION") };
         let help = "Always 1; the label says which version runs";
         encoder
@@ -287,6 +291,7 @@ mod tests {
         latency.record(700).unwrap();
         latency.record(50_000_000).unwrap();
         Scrape {
+            unanswered: 1,
             reports: vec![Report {
                 clients: 3,
                 busy_microseconds: 1_500_000,
