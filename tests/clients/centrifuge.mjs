@@ -1,6 +1,6 @@
 // npm centrifuge against this server, as its users have it: subscriptions, one order with clients of other dialects,
-// history, presence, errors, tokens, and recovery behind a proxy that cuts. The server must keep history and recover.
-// Usage: node centrifuge.mjs ws://ADDRESS SECRET
+// history, presence, errors, tokens, and recovery behind a proxy that cuts; over WebSocket, HTTP-stream and SSE. The
+// server must keep history and recover. Usage: node --experimental-eventsource centrifuge.mjs ws://ADDRESS SECRET
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { Centrifuge } from 'centrifuge';
@@ -25,9 +25,18 @@ const token = (claims) => {
   return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
 };
 const inOneHour = () => Math.floor(Date.now() / 1000) + 3600;
-const make = (options = {}, address = url) => new Centrifuge(`${address}/connection/websocket`, {
-  websocket: WebSocket, minReconnectDelay: 20, maxReconnectDelay: 200, ...options,
-});
+const http = (address) => address.replace(/^ws/, 'http');
+
+// The transport of the round.
+let transport;
+const make = (options = {}, address = url) => {
+  const endpoint = transport === 'websocket' ? `${address}/connection/websocket`
+    : [{ transport, endpoint: `${http(address)}/connection/${transport}` }];
+  return new Centrifuge(endpoint, {
+    websocket: WebSocket, fetch, eventsource: EventSource, readableStream: ReadableStream,
+    emulationEndpoint: `${http(url)}/emulation`, minReconnectDelay: 20, maxReconnectDelay: 200, ...options,
+  });
+};
 const heardBy = (sub) => {
   const heard = [];
   sub.on('publication', ({ data }) => heard.push(data));
@@ -36,33 +45,37 @@ const heardBy = (sub) => {
 
 async function oneOrderWithOthers() {
   const ours = new Stentor(`${url}/ws`, { WebSocket });
-  const plain = new WebSocket(`${url}/ws?channel=mixed`);
-  const [said, stentor] = [[], []];
+  const name = `mixed-${transport}`;
+  const plain = new WebSocket(`${url}/ws?channel=${name}`);
+  const events = new EventSource(`${http(url)}/sse?channel=${name}`);
+  const [said, stentor, listened] = [[], [], []];
   plain.on('message', (text) => said.push(JSON.parse(text)));
-  await ours.join('mixed', { onmessage: ({ body }) => stentor.push(body) });
+  events.onmessage = ({ data }) => listened.push(JSON.parse(data));
+  await ours.join(name, { onmessage: ({ body }) => stentor.push(body) });
   const client = make({ token: token({ sub: 'ana', exp: inOneHour() }) });
-  const sub = client.newSubscription('mixed');
+  const sub = client.newSubscription(name);
   const heard = heardBy(sub);
   let first;
   sub.on('publication', (publication) => { first ??= publication; });
   sub.subscribe();
   client.connect();
   await sub.ready();
-  await until('the plain client is in', () => plain.readyState === 1);
+  await until('the plain clients are in', () => plain.readyState === 1 && events.readyState === 1);
   for (let n = 0; n < 30; n += 1) {
     if (n % 3 === 0) sub.publish({ n });
-    else if (n % 3 === 1) ours.publish('mixed', { n });
+    else if (n % 3 === 1) ours.publish(name, { n });
     else plain.send(JSON.stringify({ n }));
   }
-  await until('all is heard', () => [heard, stentor, said].every((all) => all.length === 30));
+  await until('all is heard', () => [heard, stentor, said, listened].every((all) => all.length === 30));
   const plainly = (all) => all.map((one) => JSON.stringify(typeof one === 'string' ? JSON.parse(one) : one));
   assert.deepEqual(plainly(heard), plainly(stentor), 'one order');
   assert.deepEqual(plainly(heard), plainly(said), 'one order');
+  assert.deepEqual(plainly(heard), plainly(listened), 'one order');
   assert.deepEqual(Object.keys(first).filter((key) => ['channel', 'data', 'offset', 'info'].includes(key)).length >= 3, true);
   const { clients } = await sub.presence();
   assert.ok(Object.values(clients).some(({ user }) => user === 'ana'));
   const { numClients } = await sub.presenceStats();
-  assert.equal(numClients, 3);
+  assert.equal(numClients, 4);
   const { publications, offset, epoch } = await sub.history({ limit: 5, reverse: true });
   assert.equal(publications.length, 5);
   assert.equal(publications[0].offset, offset);
@@ -74,19 +87,19 @@ async function oneOrderWithOthers() {
   assert.equal(await codeOf(sub.history({ limit: 1, since: { offset: 1, epoch: 'other' } })), 112);
   sub.unsubscribe();
   await until('it has left', () => sub.state === 'unsubscribed');
-  [client.disconnect(), ours.close(), plain.close()].at(0);
+  [client.disconnect(), ours.close(), plain.close(), events.close()].at(0);
 }
 
 async function joinsAndLeaves() {
   const [watcher, other] = [make(), make()];
-  const sub = watcher.newSubscription('doors', { joinLeave: true });
+  const sub = watcher.newSubscription(`doors-${transport}`, { joinLeave: true });
   const told = [];
   sub.on('join', ({ info }) => told.push(`+${info.client}`));
   sub.on('leave', ({ info }) => told.push(`-${info.client}`));
   sub.subscribe();
   watcher.connect();
   await sub.ready();
-  const visit = other.newSubscription('doors');
+  const visit = other.newSubscription(`doors-${transport}`);
   visit.subscribe();
   const connected = new Promise((resolve) => { other.once('connected', resolve); });
   other.connect();
@@ -134,7 +147,7 @@ async function recoversBehindCuts() {
   await publisher.ready();
   const crowd = await Promise.all([...Array(10).keys()].map(async () => {
     const client = make({}, proxy.url);
-    const sub = client.newSubscription('cuts', { positioned: true, recoverable: true });
+    const sub = client.newSubscription(`cuts-${transport}`, { positioned: true, recoverable: true });
     const heard = heardBy(sub);
     const failed = [];
     sub.on('subscribed', ({ wasRecovering, recovered }) => wasRecovering && !recovered && failed.push(1));
@@ -145,7 +158,7 @@ async function recoversBehindCuts() {
   }));
   const wanted = [...Array(300).keys()];
   for (const n of wanted) {
-    await publisher.publish('cuts', n);
+    await publisher.publish(`cuts-${transport}`, n);
     if (n % 25 === 24) proxy.cut();
   }
   await until('everybody has heard the last', () => crowd.every(({ heard }) => heard.at(-1) === 299));
@@ -158,8 +171,9 @@ async function recoversBehindCuts() {
   proxy.close?.();
 }
 
-await oneOrderWithOthers();
-await joinsAndLeaves();
-await tokens();
-await recoversBehindCuts();
+for (transport of ['websocket', 'http_stream', 'sse']) {
+  for (const part of [oneOrderWithOthers, joinsAndLeaves, tokens, recoversBehindCuts]) {
+    await part().catch((error) => { throw new Error(`${part.name} over ${transport}`, { cause: error }); });
+  }
+}
 process.exit(0);

@@ -38,6 +38,7 @@ mod rekey;
 mod rules;
 mod scripts;
 mod slow;
+mod streams;
 mod takeover;
 mod tokens;
 mod two_processes;

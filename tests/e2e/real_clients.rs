@@ -24,8 +24,9 @@ pub(crate) fn python(script: &str) -> Command {
     command
 }
 
-fn node(script: &str) -> Command {
+pub(crate) fn node(script: &str) -> Command {
     let mut command = Command::new("node");
+    command.args(["--experimental-eventsource", "--no-warnings"]);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script));
     command
 }

@@ -19,6 +19,7 @@ mod floods;
 mod slow;
 mod names;
 mod resources;
+mod streams;
 mod recalls;
 mod tokens;
 mod centrifugo;

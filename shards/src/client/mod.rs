@@ -1,9 +1,11 @@
 //! The clients of a shard, and all that is needed to send to them: the part of a shard that knows
 //! sockets, and no channel.
 
+pub(crate) mod bodies;
 pub(crate) mod identity;
 pub(crate) mod state;
 pub(crate) mod roster;
+pub(crate) mod sessions;
 pub(crate) mod tally;
 
 use std::sync::Arc;
@@ -21,8 +23,11 @@ use crate::net::Net;
 use crate::notice::Notice;
 use crate::wire::dialect::Dialect;
 use crate::wire::refusal::Refusal;
+use crate::wire::transport::Transport;
+use bodies::Bodies;
 use identity::Expiries;
 use roster::Roster;
+use sessions::Sessions;
 use tally::Tally;
 
 /// After so many sends to single clients, outside of ticks, a request for more waits for the next
@@ -36,8 +41,8 @@ pub(crate) fn told_per_page(bytes: usize) -> usize {
     8 + (bytes >> 10)
 }
 
-/// The counts that all shards of a process share; never data.
-#[derive(Debug, Default)]
+/// The counts that all shards of a process share, and what never changes; no other data.
+#[derive(Default)]
 pub(crate) struct Shared {
     /// Clients open in the whole process.
     clients: AtomicUsize,
@@ -45,6 +50,8 @@ pub(crate) struct Shared {
     drained: AtomicUsize,
     /// The log of notices for the operator.
     notices: Option<Sender<Notice>>,
+    /// The names of clients for requests that speak for them.
+    sessions: Sessions,
 }
 
 impl Shared {
@@ -111,6 +118,8 @@ pub(crate) struct Clients<N: Net> {
     pub(crate) deadlines: Vec<Deadline>,
     /// Open clients whose time is limited.
     expiries: Expiries,
+    /// Requests whose bodies are incomplete.
+    pub(crate) bodies: Bodies,
 }
 
 impl<N: Net> Clients<N> {
@@ -132,12 +141,29 @@ impl<N: Net> Clients<N> {
             doomed: Vec::new(),
             deadlines: Vec::new(),
             expiries: Expiries::default(),
+            bodies: Bodies::default(),
         }
     }
 
     /// The dialect of an open client.
     pub(crate) fn dialect(&self, slot: Slot) -> Dialect {
         Dialect::of(self.roster.hot(slot).shape).0
+    }
+
+    /// Returns `true` if a client with an answer listens to an HTTP response that never ends.
+    pub(crate) fn is_stream(&self, slot: Slot) -> bool {
+        Transport::of(self.roster.hot(slot).shape).is_stream()
+    }
+
+    /// The names of a client and of this process for requests that speak for the client.
+    pub(crate) fn session(&self, slot: Slot) -> (String, String) {
+        let sessions = &self.shared.sessions;
+        (sessions.name(self.roster.id(slot)), sessions.node().to_owned())
+    }
+
+    /// The names of clients for requests that speak for them.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.shared.sessions
     }
 
     /// Numbers a request whose answer comes in parcels. The numbers are the shard's: a client that

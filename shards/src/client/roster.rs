@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::bodies::Posted;
 use super::identity::Identity;
 use super::state::{Phase, State};
 use crate::mesh::parcel::Ask;
@@ -54,8 +55,8 @@ pub(crate) struct Seat {
 /// The form in which a client is told the outcome of its admission.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// The answer to an HTTP request for a WebSocket, with the answer to its key.
-    Http { accept: String },
+    /// The answer to an HTTP request. `accept` answers the key of a request for a WebSocket.
+    Http { accept: Option<String> },
     /// Events of its dialect, behind the 101.
     Event { id: Option<RequestId> },
 }
@@ -150,6 +151,9 @@ pub(crate) struct NamespaceRate {
 pub(crate) struct Brief {
     /// The beginning of a request head.
     pub(crate) head: Vec<u8>,
+    pub(crate) posted: Option<Box<Posted>>,
+    /// The origin of the page that may read a refusal.
+    pub(crate) origin: Option<Box<str>>,
     pub(crate) pending: Option<Box<Pending>>,
     pub(crate) messages: Option<Bucket>,
     pub(crate) bytes: Option<Bucket>,
@@ -169,6 +173,8 @@ impl Brief {
     /// Returns `true` if nothing in it is needed any more.
     fn is_over(&self) -> bool {
         self.head.is_empty()
+            && self.posted.is_none()
+            && self.origin.is_none()
             && self.pending.is_none()
             && self.messages.is_none()
             && self.bytes.is_none()

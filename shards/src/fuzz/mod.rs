@@ -13,6 +13,7 @@ mod oracle;
 mod proxy;
 mod request;
 mod rooms;
+mod stream;
 mod table;
 mod world;
 
@@ -25,6 +26,7 @@ pub use link::link;
 pub use model::model;
 pub use proxy::proxy;
 pub use rooms::rooms;
+pub use stream::stream;
 
 use crate::sim::dice::Dice;
 
@@ -37,7 +39,7 @@ pub fn schedule(data: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("head", head),
     ("proxy", proxy),
     ("forwarded", forwarded),
@@ -47,6 +49,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("link", link),
     ("model", model),
     ("rooms", rooms),
+    ("stream", stream),
     ("schedule", schedule),
 ];
 

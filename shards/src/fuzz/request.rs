@@ -9,6 +9,8 @@ pub(super) struct Asked {
     pub(super) tame: bool,
     /// It wants a WebSocket.
     pub(super) upgrade: bool,
+    /// It is no upgrade, and announces a body.
+    pub(super) waits_for_body: bool,
     /// Its faults as an upgrade.
     pub(super) fault: Option<&'static str>,
     pub(super) key: String,
@@ -54,6 +56,10 @@ pub(super) fn read_request(bytes: &[u8]) -> Option<Asked> {
         headers: head.headers.len(),
         tame: crlf && printable && names && colons && start_tame && bytes[0] != b'\r',
         upgrade: head.has("upgrade", "websocket"),
+        waits_for_body: !head.has("upgrade", "websocket")
+            && ["content-length", "transfer-encoding"]
+                .iter()
+                .any(|name| !head.all(name).is_empty()),
         fault: None,
         key: String::new(),
         channel: None,

@@ -57,7 +57,9 @@ impl Home<'_> {
                 self.read_history(&channel, since, &query, reply);
             }
             Ask::RemoveHistory { channel, reply } => reply.send(self.remove_history(&channel)),
-            Ask::Who { .. } => debug_assert!(false, "each shard answers this for itself"),
+            Ask::Who { .. } | Ask::Emulate { .. } => {
+                debug_assert!(false, "these are about the clients of a shard");
+            }
         }
     }
 }

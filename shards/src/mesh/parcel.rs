@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_tungstenite::tungstenite::Utf8Bytes;
 use hdrhistogram::Histogram;
 
 use super::link::FollowerEnd;
@@ -107,6 +108,11 @@ pub(crate) enum Ask {
     DisconnectUser {
         user: Arc<str>,
         reply: Reply<u64>,
+    },
+    /// A request on another shard speaks for a client of this one.
+    Emulate {
+        client: ClientId,
+        words: Utf8Bytes,
     },
     /// The clients of a user, for the API.
     ClientsOf {

@@ -94,6 +94,12 @@ impl Channel {
             && self.recalling == 0
     }
 
+    /// Returns the numbering that clients are told with publications, if they can come back for
+    /// what they missed.
+    pub(crate) fn told_epoch(&self) -> Option<Epoch> {
+        self.terms.rules.history.is_on().then_some(self.fanned.epoch)
+    }
+
     /// Counts a shard in, at home.
     pub(crate) fn count_in(&mut self, shard: ShardId) {
         let rules = &self.terms.rules;

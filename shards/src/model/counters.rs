@@ -73,6 +73,9 @@ macro_rules! numbers {
                 visitors: Counter, "HTTP requests that are no WebSocket handshake";
                 visitors_turned_away: Counter,
                     "HTTP requests that were closed because too many waited";
+                emulations: Counter, "Requests that spoke for clients of streams";
+                emulations_lost: Counter,
+                    "Requests that spoke for nobody: unknown sessions, and clients that had gone";
                 messages_in: Counter, "Messages received from clients";
                 bytes_in: Counter, "Bytes of the messages received from clients";
                 deliveries: Counter, "Frames that left for clients or were put into their outboxes";

@@ -169,12 +169,14 @@ impl Publication {
 pub(crate) struct Publications<'a> {
     rest: slice::Iter<'a, Arc<Publication>>,
     not_from: Option<ClientId>,
+    /// Their numbering, where clients may come back for what they missed.
+    epoch: Option<Epoch>,
 }
 
 impl<'a> Publications<'a> {
     /// All of them.
     pub(crate) fn all(publications: &'a [Arc<Publication>]) -> Self {
-        Self { rest: publications.iter(), not_from: None }
+        Self { rest: publications.iter(), not_from: None, epoch: None }
     }
 
     /// Those that `client` has not published.
@@ -187,7 +189,22 @@ impl<'a> Publications<'a> {
         publications: &'a [Arc<Publication>],
         client: Option<ClientId>,
     ) -> Self {
-        Self { rest: publications.iter(), not_from: client }
+        Self { rest: publications.iter(), not_from: client, epoch: None }
+    }
+
+    /// The same with their numbering, for shapes that tell positions.
+    pub(crate) fn numbered(self, epoch: Option<Epoch>) -> Self {
+        Self { epoch, ..self }
+    }
+
+    /// Returns the position of one of them, if it is to be told.
+    pub(crate) fn position_of(epoch: Option<Epoch>, publication: &Publication) -> Option<Position> {
+        epoch.map(|epoch| Position { epoch, offset: publication.offset })
+    }
+
+    /// Returns their numbering, if it is to be told.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        self.epoch
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
-use super::reader::{Frame, read_frames, split_head};
+use super::reader::{Frame, read_events, read_frames, split_head};
 use super::world::{SimStream, World};
 use crate::model::message::Epoch;
 use crate::wire::lines::read::request;
@@ -46,6 +46,8 @@ pub(crate) struct Wish {
     pub(crate) json: bool,
     /// It speaks the test dialect.
     pub(crate) lines: bool,
+    /// It only listens, to server-sent events.
+    pub(crate) events: bool,
     /// It does not say who it is with its first words.
     pub(crate) late: bool,
     pub(crate) echoless: bool,
@@ -64,6 +66,7 @@ impl Wish {
         user: None,
         json: true,
         lines: false,
+        events: false,
         late: false,
         echoless: false,
         joined: false,
@@ -142,7 +145,7 @@ impl Client {
 
     /// Publishes something that nobody else says.
     pub(crate) fn say(&mut self, number: usize, padding: usize) {
-        if self.over {
+        if self.over || self.wish.events {
             return;
         }
         self.said += 1;
@@ -195,7 +198,9 @@ impl Client {
     }
 
     pub(crate) fn goodbye(&mut self) {
-        if !self.over {
+        if self.wish.events {
+            self.cut();
+        } else if !self.over {
             self.over = true;
             self.send_frame(8, &1000_u16.to_be_bytes());
         }
@@ -217,7 +222,8 @@ impl Client {
 
     /// Returns `true` if it is connected, as far as both sides know.
     pub(crate) fn stayed(&self) -> bool {
-        let open = World::with(self.fd, |socket| socket.outbound.starts_with(b"HTTP/1.1 101"));
+        let granted: &[u8] = if self.wish.events { b"HTTP/1.1 200" } else { b"HTTP/1.1 101" };
+        let open = World::with(self.fd, |socket| socket.outbound.starts_with(granted));
         let frames = self.frames();
         // One that has not said who it is, is in no channel.
         let greeted =
@@ -265,8 +271,19 @@ impl Client {
         let bytes = self.outbound();
         match split_head(&bytes) {
             (head, frames) if head.starts_with(b"HTTP/1.1 101") => read_frames(frames).0,
+            (head, events) if head.starts_with(b"HTTP/1.1 200") => {
+                read_events(events).into_iter().map(|(_, frame)| frame).collect()
+            }
             _ => Vec::new(),
         }
+    }
+
+    /// The positions of the events that it got, each with the text.
+    pub(crate) fn positions(&self) -> Vec<(String, String)> {
+        let bytes = self.outbound();
+        let events = read_events(split_head(&bytes).1).into_iter();
+        let texts = events.filter(|(_, frame)| self.wish.events && frame.opcode == 1);
+        texts.filter_map(|(id, frame)| Some((id?, frame.text().to_owned()))).collect()
     }
 
     pub(crate) fn heard(&self) -> Vec<Heard> {
@@ -350,6 +367,15 @@ impl Wish {
             Self { lines: true, .. } => "Sec-WebSocket-Protocol: lines\r\n",
             _ => "",
         };
+        if self.events {
+            return format!(
+                "GET /sse?{}{}{}{}x HTTP/1.1\r\nHost: h\r\n\r\n",
+                channel.unwrap_or_default(),
+                user.unwrap_or_default(),
+                since.unwrap_or_default(),
+                last.unwrap_or_default(),
+            );
+        }
         format!(
             "GET /ws?{}{}{}{}{echo}{join} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{protocol}\

@@ -28,6 +28,8 @@ pub(crate) mod run;
 #[cfg(test)]
 mod several;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod turns;
@@ -83,6 +85,15 @@ fn check_plain(index: usize, client: &Client, heard: &[Heard], order: &Order) {
     // Those behind the end that clients with numbers know of cannot be told apart.
     let whole = next.is_none_or(|next| next > end || follows(client, order, next, end));
     assert!(whole, "client {index} has not heard all before {end}: {heard:?}");
+}
+
+/// Checks that the ids of events are the positions of their publications.
+fn check_positions(client: &Client, order: Option<&Order>) {
+    for (id, text) in client.positions() {
+        let offset = id.split_once(':').and_then(|(_, offset)| offset.parse().ok()).expect("an id");
+        let known = order.and_then(|order| order.get(&offset));
+        assert!(known.is_none_or(|known| *known == text), "{id} is {known:?}, and not {text:?}");
+    }
 }
 
 /// Checks what a client was told before it became a member again: everything behind the publication
@@ -179,6 +190,7 @@ pub(crate) fn simulate(dice: Dice, seed: u64) {
     for (index, heard) in &heard {
         let client = &run.clients[*index];
         let order = client.wish.channel.and_then(|channel| orders.get(channel));
+        check_positions(client, order);
         if client.wish.json || client.wish.lines {
             check_json(*index, client, heard, &orders);
         } else if let (true, Some(order)) = (client.stayed(), order) {

@@ -69,6 +69,58 @@ fn read_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
     Some((frame, 2 + end))
 }
 
+/// Returns the complete events at the beginning of `bytes`, each with its id, as the frames that
+/// would say the same: after the letter of the HTML standard, 9.2.6.
+pub(crate) fn read_events(bytes: &[u8]) -> Vec<(Option<String>, Frame)> {
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+    let mut events = Vec::new();
+    let mut parts: Vec<&str> = text.split("\n\n").collect();
+    // Behind the last empty line an event is not complete.
+    parts.pop();
+    for part in parts {
+        let (mut id, mut kind, mut data): (_, _, Vec<&str>) = (None, "", Vec::new());
+        for line in part.lines().filter(|line| !line.is_empty()) {
+            match line.split_once(": ") {
+                Some(("id", value)) => id = Some(value.to_owned()),
+                Some(("event", value)) => kind = value,
+                Some(("data", value)) => data.push(value),
+                None if line == ":" => kind = "heartbeat",
+                other => panic!("no field: {other:?} in {line:?}"),
+            }
+        }
+        let payload = data.join("\n").into_bytes();
+        match kind {
+            "heartbeat" => events.push((None, Frame { opcode: 9, payload })),
+            "close" => events.push((None, Frame { opcode: 8, payload })),
+            "" if !data.is_empty() => events.push((id, Frame { opcode: 1, payload })),
+            _ => {}
+        }
+    }
+    let close = events.iter().position(|(_, frame)| frame.opcode == 8);
+    assert!(close.is_none_or(|at| at + 1 == events.len()), "something follows the last word");
+    events
+}
+
+/// Returns the lines in the whole chunks at the beginning of `bytes`, and `true` if the last chunk
+/// was one of them: after the letter of RFC 9112, 7.1. Each chunk is one line here.
+pub(crate) fn read_chunks(mut bytes: &[u8]) -> (Vec<String>, bool) {
+    let mut lines = Vec::new();
+    while let Some(at) = bytes.windows(2).position(|two| two == b"\r\n") {
+        let size = std::str::from_utf8(&bytes[..at]).expect("a size is text");
+        let size = usize::from_str_radix(size, 16).expect("a size in hexadecimal");
+        let Some(chunk) = bytes.get(at + 2..at + 2 + size + 2) else { break };
+        bytes = &bytes[at + 2 + size + 2..];
+        let line = chunk.strip_suffix(b"\r\n").expect("a chunk ends with a line break");
+        if line.is_empty() {
+            assert!(bytes.is_empty(), "something follows the last chunk");
+            return (lines, true);
+        }
+        let line = line.strip_suffix(b"\n").expect("a message ends with a line break");
+        lines.push(String::from_utf8(line.to_vec()).expect("a server's texts are UTF-8"));
+    }
+    (lines, false)
+}
+
 /// Splits the bytes that a client got into the answer to its handshake and the rest; the head is
 /// empty as long as it is not complete.
 pub(crate) fn split_head(bytes: &[u8]) -> (&[u8], &[u8]) {

@@ -128,10 +128,11 @@ impl Run {
         let shard = self.dice.below(self.shards.all.len());
         let channel = Some(CHANNELS[self.dice.below(CHANNELS.len())]);
         let user = (self.dice.below(3) == 0).then(|| USERS[self.dice.below(USERS.len())]);
-        let (json, lines) = match self.dice.below(4) {
-            0 | 1 => (true, false),
-            2 => (false, true),
-            _ => (false, false),
+        let (json, lines, events) = match self.dice.below(5) {
+            0 | 1 => (true, false, false),
+            2 => (false, true, false),
+            3 => (false, false, true),
+            _ => (false, false, false),
         };
         let echoless = self.dice.below(5) == 0;
         let joined = self.dice.below(3) == 0;
@@ -143,7 +144,8 @@ impl Run {
             _ => (None, None),
         };
         let late = lines && self.dice.below(4) == 0;
-        let wish = Wish { channel, user, json, lines, late, echoless, joined, since, last, peer };
+        let wish =
+            Wish { channel, user, json, lines, events, late, echoless, joined, since, last, peer };
         let (stream, client) = Client::connect(wish, 4_000);
         self.shards.accept(shard, stream);
         self.clients.push(client);

@@ -65,6 +65,18 @@ impl<N: Net> Shard<N> {
         Some(refusal)
     }
 
+    /// Returns the refusal of a request that asks for no admission, if its page is not allowed.
+    pub(crate) fn find_foreign(&self, slot: Slot, entry: &Entry) -> Option<Refusal> {
+        let refusal = self.is_foreign(entry).then_some(Refusal::Origin)?;
+        self.notice_refusal(slot, &refusal, entry);
+        Some(refusal)
+    }
+
+    fn is_foreign(&self, entry: &Entry) -> bool {
+        let hosts = [entry.host.as_deref(), entry.proxied_host.as_deref()];
+        !origin_allowed(&self.clients.config.origins, entry.origin.as_deref(), hosts)
+    }
+
     fn fault_of(&self, entry: &Entry) -> Option<Refusal> {
         let config = &self.clients.config;
         // With a successor at the listeners, this one came before: it is told to go like the rest.
@@ -74,11 +86,7 @@ impl<N: Net> Shard<N> {
             || self.clients.open_in_process() >= config.clients
         {
             Some(Refusal::Full)
-        } else if !origin_allowed(
-            &config.origins,
-            entry.origin.as_deref(),
-            [entry.host.as_deref(), entry.proxied_host.as_deref()],
-        ) {
+        } else if self.is_foreign(entry) {
             Some(Refusal::Origin)
         } else {
             None

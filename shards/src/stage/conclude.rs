@@ -18,11 +18,13 @@ use crate::model::message::Position;
 use crate::model::past::Behind;
 use crate::net::Net;
 use crate::shard::Shard;
+use crate::wire::dialect::Dialect;
 use crate::wire::entry::Entry;
 use crate::wire::event::{Event, Welcome};
 use crate::wire::http::{self, Start};
 use crate::wire::machine::Machine;
 use crate::wire::refusal::Refusal;
+use crate::wire::stream;
 
 /// No 101 is longer, unless a subprotocol has a long name.
 const HEAD_BYTES: usize = 288;
@@ -34,6 +36,16 @@ struct Return {
     start: Position,
     /// It is told everything behind the publication that it named, if it named one.
     recovered: Option<bool>,
+}
+
+/// Returns the answer to a request. `accept` answers the key of one for a WebSocket.
+fn opening(accept: Option<&str>, entry: &Entry, start: Start) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    match accept {
+        Some(accept) => http::put_switching(&mut head, accept, entry.subprotocol, start),
+        None => stream::put_opening(&mut head, entry, start),
+    }
+    head
 }
 
 /// The outcome of an admission so far.
@@ -106,6 +118,22 @@ impl<N: Net> Shard<N> {
         self.welcome(slot, *pending, Some(Return { start, recovered }));
     }
 
+    /// Keeps of an entry what its client needs from now on. Returns the client's user.
+    fn furnish(&mut self, slot: Slot, entry: &Entry) -> Option<Arc<str>> {
+        let client = self.clients.roster.get_mut(slot)?;
+        if let Some(first) = entry.channels.first().filter(|_| entry.dialect.has_requests()) {
+            // The channel's own name: it is shared, and tells the channel without a look-up.
+            let known = self.rooms.channels.find(first);
+            let known = known.map(|index| &self.rooms.channels.get(index).name);
+            client.extra().url_channel = Some(Arc::clone(known.unwrap_or(first)));
+        }
+        if let Some(brief) = client.brief_mut() {
+            brief.origin = None;
+        }
+        client.shed();
+        client.user.clone()
+    }
+
     /// Answers and greets the client, in one send, and seats it. One that comes back sits down in
     /// its first channel later, behind what it missed.
     fn welcome(&mut self, slot: Slot, pending: Pending, back: Option<Return>) {
@@ -113,17 +141,9 @@ impl<N: Net> Shard<N> {
         let by_default = self.clients.config.join_messages == JoinMessages::Newline;
         let hot = self.clients.roster.hot_mut(slot);
         hot.state.open(entry.echo);
-        hot.shape = entry.dialect.shape(entry.joined.unwrap_or(by_default));
+        hot.shape = entry.shape(by_default);
         self.clients.count_open();
-        let Some(client) = self.clients.roster.get_mut(slot) else { return };
-        if let Some(first) = entry.channels.first().filter(|_| entry.dialect.has_requests()) {
-            // The channel's own name: it is shared, and tells the channel without a look-up.
-            let known = self.rooms.channels.find(first);
-            let known = known.map(|index| &self.rooms.channels.get(index).name);
-            client.extra().url_channel = Some(Arc::clone(known.unwrap_or(first)));
-        }
-        client.shed();
-        let user = client.user.clone();
+        let user = self.furnish(slot, &entry);
         self.begin_time(slot);
 
         let indices = entry.channels.iter().filter_map(|name| self.rooms.channels.find(name));
@@ -146,7 +166,8 @@ impl<N: Net> Shard<N> {
             position: back.map(|back| back.start).or(live),
             recovered: back.and_then(|back| back.recovered),
         };
-        let config = &self.clients.config;
+        let (config, shape) = (&self.clients.config, self.clients.roster.hot(slot).shape);
+        let session = Dialect::is_emulated(shape).then(|| self.clients.session(slot));
         let welcome = Event::Welcome(Welcome {
             client: self.clients.roster.id(slot),
             user: user.as_deref(),
@@ -155,11 +176,12 @@ impl<N: Net> Shard<N> {
             pong_timeout: config.pong_timeout,
             message_bytes: config.message_bytes,
             id: answer.id(),
+            pongs: Dialect::answers_pings(shape) && !entry.dialect.is_deaf(),
+            session: session.as_ref().map(|(name, node)| (&**name, &**node)),
         });
         self.clients.say_together(slot, |clients| {
             if let Answer::Http { accept } = &answer {
-                let mut head = Vec::with_capacity(HEAD_BYTES);
-                http::put_switching(&mut head, accept, entry.subprotocol, start);
+                let head = opening(accept.as_deref(), &entry, start);
                 clients.emit(slot, &head);
             }
             clients.tell(slot, &welcome);

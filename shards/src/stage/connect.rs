@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use async_tungstenite::tungstenite::Utf8Bytes;
 use bytes::Bytes;
 
 use crate::client::roster::{Answer, Pending};
@@ -21,24 +22,48 @@ use crate::wire::entry::Entry;
 use crate::wire::http::{self, Start};
 use crate::wire::name::check_name;
 use crate::wire::refusal::Refusal;
+use crate::wire::stream;
+
+/// The first words of a client that says by a command who it is.
+#[derive(Debug)]
+pub(crate) enum FirstWords {
+    /// Frames on its socket, as far as they have come.
+    Frames(Bytes),
+    /// Words that stood in its request.
+    Said(Utf8Bytes),
+}
 
 impl<N: Net> Shard<N> {
     /// Answers the request of a client that says later who it is. Its time for that is the rest of
-    /// the time for the handshake.
-    pub(crate) fn upgrade(&mut self, slot: Slot, entry: Entry, accept: &str, rest: Bytes) {
+    /// the time for the handshake. `accept` answers the key of a request for a WebSocket.
+    pub(crate) fn upgrade(
+        &mut self,
+        slot: Slot,
+        entry: Entry,
+        accept: Option<&str>,
+        words: FirstWords,
+    ) {
         if let Some(refusal) = self.find_fault(slot, &entry) {
             return self.refuse(slot, &refusal);
         }
         let hot = self.clients.roster.hot_mut(slot);
         hot.state.upgrade();
-        hot.shape = entry.dialect.shape(false);
+        hot.shape = entry.shape(false);
         let mut head = Vec::new();
-        http::put_switching(&mut head, accept, entry.subprotocol, Start::default());
+        match accept {
+            Some(accept) => {
+                http::put_switching(&mut head, accept, entry.subprotocol, Start::default());
+            }
+            None => stream::put_opening(&mut head, &entry, Start::default()),
+        }
         self.clients.emit(slot, &head);
         let answer = Answer::Event { id: None };
         let pending = Pending::new(entry, answer, Bytes::new());
         self.keep_pending(slot, pending);
-        self.keep_first_words(slot, rest);
+        match words {
+            FirstWords::Frames(rest) => self.keep_first_words(slot, rest),
+            FirstWords::Said(words) => self.hear_words(slot, words),
+        }
     }
 
     /// Takes a client's statement of who it is. Nothing further that it says is looked at before it

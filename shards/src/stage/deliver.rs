@@ -34,6 +34,7 @@ impl<N: Net> Shard<N> {
     pub(crate) fn take_ask(&mut self, ask: Ask) {
         match ask {
             Ask::Who { channel, question, asker } => self.answer_who(&channel, question, asker),
+            Ask::Emulate { client, words } => self.take_emulated(client, words),
             other => self.home().answer(other),
         }
     }

@@ -11,6 +11,7 @@ use crate::model::seating::Seating;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::event::Event;
+use crate::wire::transport::Transport;
 
 impl<N: Net> Shard<N> {
     /// Puts clients into a channel. Those that have to wait for its home are under way then, and
@@ -32,7 +33,9 @@ impl<N: Net> Shard<N> {
             return seating;
         }
         let taken = self.clients.roster.get(slot).map_or(0, Client::channels_taken);
-        if taken >= self.clients.config.channels_per_client {
+        let one = Transport::of(self.clients.roster.hot(slot).shape).has_one_channel();
+        let channels_max = if one { 1 } else { self.clients.config.channels_per_client };
+        if taken >= channels_max {
             return Seating::Full;
         }
         self.keep_own_channel(slot);

@@ -54,10 +54,10 @@ impl<N: Net> Shard<N> {
         let channel = self.rooms.channels.at(index);
         channel.tick_bytes = 0;
         let slow = self.clients.config.slow_rules(&channel.terms.rules);
-        let publications = std::mem::take(&mut channel.tick);
+        let (publications, epoch) = (std::mem::take(&mut channel.tick), channel.told_epoch());
         let first = fan.frames.len();
         for (shape, _) in channel.members.groups() {
-            fan.encode(shape, slow, Publications::all(&publications));
+            fan.encode(shape, slow, Publications::all(&publications).numbered(epoch));
         }
         fan.ticks.push(Tick { channel: index, publications, frames: first..fan.frames.len() });
     }

@@ -10,6 +10,7 @@ use crate::model::gaps::{Gap, Span};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Publication;
 use crate::model::outbox::{FRAME_COST, Full, Mark, Outbox};
+use crate::model::shape::Shape;
 use crate::net::{Net, SLICES_MAX, Sent};
 use crate::rules::{SlowClients, SlowRules};
 use crate::wire::dialect::Dialect;
@@ -39,9 +40,9 @@ impl Content<'_> {
 }
 
 /// The frame that tells a client of lost publications.
-fn gap_frame(dialect: Dialect, channel: &str, Span { from, to }: Span) -> Bytes {
+fn gap_frame(shape: Shape, channel: &str, Span { from, to }: Span) -> Bytes {
     let mut frame = BytesMut::new();
-    dialect.write(&mut frame, &Event::Gap { channel, from, to });
+    Dialect::write_event(shape, &mut frame, &Event::Gap { channel, from, to });
     frame.freeze()
 }
 
@@ -120,15 +121,14 @@ impl<N: Net> Clients<N> {
         content: Content<'_>,
         slow: SlowRules,
     ) -> bool {
-        let (now_ms, dialect) = (self.now.ms(), self.dialect(slot));
+        let (now_ms, shape) = (self.now.ms(), self.roster.hot(slot).shape);
         let Some(client) = self.roster.get_mut(slot) else { return false };
         let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));
         let before = outbox.bytes();
         let bytes = frame.len();
         let full = match content {
             Content::Publication(channel, one) => {
-                let (conflated, put) =
-                    put_publication(outbox, dialect, (channel, one, frame), slow);
+                let (conflated, put) = put_publication(outbox, shape, (channel, one, frame), slow);
                 self.tally.conflated += conflated;
                 put.is_err()
             }
@@ -215,7 +215,7 @@ impl<N: Net> Clients<N> {
     /// rest. A client that has taken all of it is told what it has lost.
     pub(crate) fn flush(&mut self, slot: Slot) {
         let now_ms = self.now.ms();
-        let dialect = self.dialect(slot);
+        let shape = self.roster.hot(slot).shape;
         let Some(client) = self.roster.get_mut(slot) else { return };
         let Some(mut outbox) = client.outbox.take() else { return };
         let fd = N::fd(&client.stream);
@@ -223,7 +223,7 @@ impl<N: Net> Clients<N> {
         let mut failed = loop {
             if outbox.is_empty() {
                 let Some(Gap { name, span, .. }) = outbox.gaps.take_any() else { break false };
-                outbox.push_always(gap_frame(dialect, &name, span), None);
+                outbox.push_always(gap_frame(shape, &name, span), None);
             }
             match N::send_several(fd, outbox.slices()) {
                 Sent::All => {
@@ -300,7 +300,7 @@ impl<N: Net> Clients<N> {
 /// lost. Returns the number of those that it has overtaken.
 fn put_publication(
     outbox: &mut Outbox,
-    dialect: Dialect,
+    shape: Shape,
     (channel, publication, frame): (ChannelIndex, &Publication, Bytes),
     slow: SlowRules,
 ) -> (u64, Result<(), Full>) {
@@ -313,16 +313,17 @@ fn put_publication(
     }
     let own = Mark::publication(channel, publication.offset);
     // A client of another dialect hears nothing but publications.
-    let lost = lost.filter(|_| dialect.has_requests());
-    let gap = lost.map(|span| (gap_frame(dialect, &publication.channel, span), span));
+    let has_requests = Dialect::of(shape).0.has_requests();
+    let lost = lost.filter(|_| has_requests);
+    let gap = lost.map(|span| (gap_frame(shape, &publication.channel, span), span));
     let gap_bytes = gap.as_ref().map_or(0, |(frame, _)| frame.len() + FRAME_COST);
     if !outbox.has_room(gap_bytes + frame.len() + FRAME_COST, slow.outbox_bytes) {
         let span = own.span.with(lost);
-        if dialect.has_requests() && outbox.is_empty() {
+        if has_requests && outbox.is_empty() {
             // Nothing waits whose leaving would be the moment to tell it.
-            let frame = gap_frame(dialect, &publication.channel, span);
+            let frame = gap_frame(shape, &publication.channel, span);
             outbox.push_always(frame, Some(Mark { channel, span, is_gap: true }));
-        } else if dialect.has_requests() {
+        } else if has_requests {
             outbox.gaps.note(channel, &publication.channel, span);
         }
         return (conflated, Err(Full));

@@ -5,19 +5,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::client::bodies::Posted;
 use crate::client::roster::{Answer, Pending};
 use crate::mesh::bridge::{BridgeId, Crossing, Visitor};
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
+use crate::stage::connect::FirstWords;
+use crate::wire::entry::Entry;
 use crate::wire::http::{self, Parsed, Upgrade};
 use crate::wire::refusal::Refusal;
+use crate::wire::stream::{self, Purpose, StreamRequest};
 
 impl<N: Net> Shard<N> {
     /// Takes the next bytes of a request head.
     pub(crate) fn shake_hands(&mut self, slot: Slot, bytes: &[u8]) {
         let head_bytes = self.clients.config.head_bytes;
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        if let Some(posted) = client.brief_mut().and_then(|brief| brief.posted.take()) {
+            return self.take_body(slot, *posted, bytes);
+        }
         // The usual request comes in one piece and is parsed where it lies.
         if client.brief_ref().is_none_or(|brief| brief.head.is_empty()) {
             self.judge_head(slot, bytes);
@@ -47,16 +54,93 @@ impl<N: Net> Shard<N> {
             Parsed::Refused(refusal) => self.refuse(slot, &refusal),
             Parsed::Visit => self.hand_over(slot, request),
             Parsed::Upgrade(upgrade) => {
-                let Upgrade { head_len, accept, entry } = *upgrade;
+                let Upgrade { head_len, accept, entry, first_words } = *upgrade;
                 let rest = Bytes::copy_from_slice(&request[head_len..]);
                 if entry.dialect.connects_by_command() {
-                    return self.upgrade(slot, entry, &accept, rest);
+                    let words = match first_words {
+                        Some(words) => FirstWords::Said(words.into()),
+                        None => FirstWords::Frames(rest),
+                    };
+                    return self.upgrade(slot, entry, Some(&accept), words);
                 }
-                let answer = Answer::Http { accept };
-                let mut pending = Pending::new(entry, answer, rest);
-                let outcome = self.admit(slot, &mut pending.entry);
-                self.conclude(slot, pending, outcome);
+                self.ask_for_entry(slot, entry, Some(accept), rest);
             }
+            Parsed::Stream(request) => {
+                let begin = introduced + request.head_len;
+                self.begin_stream(slot, *request, &head[begin..]);
+            }
+        }
+    }
+
+    /// Has a client admitted whose request says who it is.
+    fn ask_for_entry(&mut self, slot: Slot, entry: Entry, accept: Option<String>, rest: Bytes) {
+        let answer = Answer::Http { accept };
+        let mut pending = Pending::new(entry, answer, rest);
+        let outcome = self.admit(slot, &mut pending.entry);
+        self.conclude(slot, pending, outcome);
+    }
+
+    /// Begins with a request for a stream, or one beside a stream. Its body may be incomplete.
+    fn begin_stream(&mut self, slot: Slot, request: StreamRequest, bytes: &[u8]) {
+        // A server that is full, or drains, goes on listening to those who are in.
+        let refusal = match request.purpose {
+            Purpose::Listen => self.find_fault(slot, &request.entry),
+            Purpose::Emulate | Purpose::Preflight(_) => self.find_foreign(slot, &request.entry),
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse(slot, &refusal);
+        }
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            // Its page may read why it is refused.
+            client.brief().origin.clone_from(&request.entry.origin);
+        }
+        if request.expects_continue && bytes.is_empty() {
+            let _ = N::send(self.clients.roster.hot(slot).fd, b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.take_body(slot, Posted { request, permit: None }, bytes);
+    }
+
+    /// Takes the next bytes of a request's body, and acts on the request once it is complete.
+    fn take_body(&mut self, slot: Slot, mut posted: Posted, bytes: &[u8]) {
+        match posted.request.body.feed(bytes) {
+            Err(refusal) => self.refuse(slot, &refusal),
+            Ok(Some(_)) => self.act_on(slot, posted.request),
+            Ok(None) => {
+                if posted.permit.is_none() {
+                    posted.permit = self.clients.bodies.permit();
+                }
+                if posted.permit.is_none() {
+                    return self.refuse(slot, &Refusal::Busy);
+                }
+                if let Some(client) = self.clients.roster.get_mut(slot) {
+                    client.brief().posted = Some(Box::new(posted));
+                }
+            }
+        }
+    }
+
+    fn act_on(&mut self, slot: Slot, request: StreamRequest) {
+        let StreamRequest { purpose, entry, first_words, body, is_post, .. } = request;
+        match purpose {
+            Purpose::Preflight(methods) => {
+                let answer = stream::preflight_answer(entry.origin.as_deref(), methods);
+                self.answer_and_end(slot, &answer);
+            }
+            Purpose::Emulate => self.emulate(slot, &entry, &body.content),
+            Purpose::Listen if entry.dialect.connects_by_command() => {
+                let words =
+                    if is_post { String::from_utf8(body.content).ok() } else { first_words };
+                // A client that only listens may wish for nothing.
+                let default = (!is_post && entry.dialect.is_deaf()).then(|| "{}".to_owned());
+                match words.or(default).filter(|words| !words.trim_ascii().is_empty()) {
+                    Some(words) if words.len() > self.clients.config.message_bytes => {
+                        self.refuse(slot, &Refusal::BodyTooLarge);
+                    }
+                    Some(words) => self.upgrade(slot, entry, None, FirstWords::Said(words.into())),
+                    None => self.refuse(slot, &Refusal::BadRequest("the first command is missing")),
+                }
+            }
+            Purpose::Listen => self.ask_for_entry(slot, entry, None, Bytes::new()),
         }
     }
 

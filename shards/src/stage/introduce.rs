@@ -81,6 +81,9 @@ impl<N: Net> Shard<N> {
     /// neither is what a proxy says before one.
     pub(crate) fn has_asked(&self, slot: Slot) -> bool {
         let brief = self.clients.roster.get(slot).and_then(|client| client.brief_ref());
+        if brief.is_some_and(|brief| brief.posted.is_some()) {
+            return true;
+        }
         let head = brief.map_or(&[][..], |brief| &brief.head);
         let proxied = self.clients.config.proxy_protocol != ProxyProtocol::Off;
         let begin = match introduction(head, self.clients.config.head_bytes) {

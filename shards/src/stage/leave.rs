@@ -14,8 +14,8 @@ use crate::model::directory::Claim;
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
+use crate::wire::dialect::Dialect;
 use crate::wire::event::Event;
-use crate::wire::frame::put_close;
 use crate::wire::refusal::Refusal;
 
 /// The most reads of a connection before it is closed.
@@ -109,7 +109,11 @@ impl<N: Net> Shard<N> {
             clients.outboxes.bytes = clients.outboxes.bytes + outbox.bytes() - before;
         }
         let mut frame = BytesMut::new();
-        put_close(&mut frame, code, text);
+        Dialect::write_close(clients.roster.hot(slot).shape, &mut frame, (code, text));
+        if clients.is_stream(slot) {
+            // Nobody answers the last word of a response.
+            clients.roster.state_mut(slot).break_rule();
+        }
         if clients.roster.state(slot).is_any(Flags::BLOCKED) {
             clients.queue_always(slot, frame.freeze());
             clients.arm(slot);
@@ -142,10 +146,16 @@ impl<N: Net> Shard<N> {
         if self.clients.roster.state(slot).is_upgraded() {
             return self.refuse_behind_the_101(slot, refusal, answer.as_ref());
         }
-        let response = refusal.response();
+        let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
+        let origin = brief.and_then(|brief| brief.origin.take());
+        self.answer_and_end(slot, &refusal.response(origin.as_deref()));
+    }
+
+    /// Sends a whole answer to an HTTP request, and leaves the client a moment to read it.
+    pub(crate) fn answer_and_end(&mut self, slot: Slot, response: &[u8]) {
         let hot = self.clients.roster.hot(slot);
         // A part that does not fit into the buffer of a new socket is lost: nobody waits for it.
-        let _ = N::send(hot.fd, &response);
+        let _ = N::send(hot.fd, response);
         N::shutdown_write(hot.fd);
         self.clients.roster.state_mut(slot).linger();
         if let Some(client) = self.clients.roster.get_mut(slot) {

@@ -22,6 +22,7 @@ mod permit;
 mod introduce;
 pub(crate) mod prove;
 mod conclude;
+mod emulate;
 mod fanout;
 pub(crate) mod drain;
 pub(crate) mod recall;

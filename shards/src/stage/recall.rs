@@ -11,7 +11,7 @@ use crate::client::state::Flags;
 use crate::mesh::parcel::{Ask, Recall};
 use crate::model::channel::JoinRequest;
 use crate::model::id::{ChannelIndex, Slot};
-use crate::model::message::{Publication, Publications};
+use crate::model::message::{Epoch, Publication, Publications};
 use crate::model::past::Behind;
 use crate::model::shape::Shape;
 use crate::net::Net;
@@ -37,12 +37,17 @@ pub(crate) struct LastPages(Vec<LastPage>);
 
 impl LastPages {
     /// Returns the frames of some publications in a shape.
-    fn frames(&mut self, shape: Shape, publications: &[Arc<Publication>]) -> Bytes {
+    fn frames(
+        &mut self,
+        shape: Shape,
+        publications: &[Arc<Publication>],
+        epoch: Option<Epoch>,
+    ) -> Bytes {
         let place = self.0.iter().position(|page| page.shape == shape).unwrap_or_else(|| {
             self.0.push(LastPage { shape, ..LastPage::default() });
             self.0.len() - 1
         });
-        self.0[place].frames(publications)
+        self.0[place].frames(publications, epoch)
     }
 }
 
@@ -66,13 +71,13 @@ struct LastPage {
 
 impl LastPage {
     /// Returns the frames of some publications.
-    fn frames(&mut self, publications: &[Arc<Publication>]) -> Bytes {
+    fn frames(&mut self, publications: &[Arc<Publication>], epoch: Option<Epoch>) -> Bytes {
         if let Some(frames) = self.part(publications) {
             return frames;
         }
         let mut bytes = BytesMut::new();
         self.ends.clear();
-        let each = Publications::all(publications);
+        let each = Publications::all(publications).numbered(epoch);
         Dialect::write_publications(self.shape, &mut bytes, &mut self.ends, each);
         self.publications = publications.to_vec();
         self.bytes = bytes.freeze();
@@ -195,9 +200,9 @@ impl<N: Net> Shard<N> {
     /// Tells a client publications that left before it came, but for its own words if it does not
     /// want them back.
     pub(crate) fn tell_missed(&mut self, slot: Slot, publications: &[Arc<Publication>]) {
-        if publications.is_empty() {
-            return;
-        }
+        let Some(first) = publications.first() else { return };
+        let channel = self.rooms.channels.find(&first.channel);
+        let epoch = channel.and_then(|index| self.rooms.channels.get(index).told_epoch());
         if self.clients.speaker.slot == Some(slot) {
             self.clients.send_replies();
         }
@@ -208,7 +213,7 @@ impl<N: Net> Shard<N> {
             0
         };
         let frames = if own == 0 {
-            self.last_pages.frames(hot.shape, publications)
+            self.last_pages.frames(hot.shape, publications, epoch)
         } else {
             let mut bytes = BytesMut::new();
             let others = Publications::not_from(publications, id);

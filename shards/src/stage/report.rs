@@ -9,6 +9,7 @@ use crate::model::report::{ChannelInfo, ConnectionInfo, Ending, Measured, Report
 use crate::model::snapshot::Saved;
 use crate::net::Net;
 use crate::shard::Shard;
+use crate::wire::dialect::Dialect;
 
 /// After so many bytes a shard does other work before it saves more.
 const SAVE_BYTES: usize = 1 << 20;
@@ -159,7 +160,7 @@ impl<N: Net> Shard<N> {
             peer: N::peer(&client.stream),
             behind_proxy: self.clients.roster.told_address(slot),
             channels: u32::try_from(client.seats().count()).unwrap_or(u32::MAX),
-            dialect: self.clients.dialect(slot).name(),
+            dialect: Dialect::name(hot.shape),
             queued_bytes: outbox.map_or(0, |outbox| outbox.bytes() as u64),
             stalled_ms: outbox.map_or(0, |outbox| since_ms(now_ms, outbox.moved_ms()).into()),
             quiet_ms: since_ms(now_ms, hot.heard_ms).into(),

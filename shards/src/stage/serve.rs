@@ -87,9 +87,21 @@ impl<N: Net> Shard<N> {
             // RFC 6455, 7.1.7: bytes after a broken rule are not processed.
             _ if state.is_any(Flags::OVER) => {}
             Phase::Handshake => self.shake_hands(slot, bytes),
+            Phase::Open | Phase::Upgraded | Phase::Closing if self.clients.is_stream(slot) => {
+                self.overhear(slot, bytes);
+            }
             Phase::Open | Phase::Upgraded | Phase::Closing => self.ingest(slot, bytes),
             // A refused client may say what it likes while it reads the answer.
             Phase::Lingering | Phase::Waiting | Phase::Connecting | Phase::Vacant => {}
+        }
+    }
+
+    /// A client that listens to a response has said everything with its request. Line breaks behind
+    /// a body, which some clients send, are none of anybody's business.
+    fn overhear(&mut self, slot: Slot, bytes: &[u8]) {
+        if bytes.iter().any(|byte| !b"\r\n".contains(byte)) {
+            self.clients.roster.state_mut(slot).break_rule();
+            self.clients.doom(slot, CloseReason::Protocol);
         }
     }
 }

@@ -184,6 +184,9 @@ impl<N: Net> Shard<N> {
             let mistake = Mistake::new(ErrorCode::Rate, "too many messages", None);
             return (self.tell_mistake(slot, &mistake), Weight::Light);
         }
+        if dialect.is_deaf() && self.clients.roster.state(slot).is_open() {
+            return (Flow::On, Weight::Light);
+        }
         let config = &self.clients.config;
         let reading = Reading { text_ping: config.text_ping, trim_text: config.trim_text };
         let is_open = self.clients.roster.state(slot).is_open();

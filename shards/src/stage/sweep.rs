@@ -10,6 +10,7 @@ use crate::close::CloseReason;
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
+use crate::wire::dialect::Dialect;
 use crate::wire::event::Event;
 use crate::wire::refusal::Refusal;
 
@@ -188,7 +189,10 @@ impl<N: Net> Shard<N> {
                 }
             } else if since_ms(now_ms, hot.pinged_ms) >= interval_ms {
                 let hot = self.clients.roster.hot_mut(slot);
-                hot.state.ping();
+                // A client that says nothing is closed when its socket does not take the ping.
+                if Dialect::answers_pings(hot.shape) {
+                    hot.state.ping();
+                }
                 hot.pinged_ms = now_ms;
                 self.clients.tally.pings += 1;
                 self.clients.tell(slot, &Event::Ping);

@@ -14,7 +14,7 @@ impl<N: Net> Clients<N> {
     pub(crate) fn tell(&mut self, slot: Slot, event: &Event<'_>) {
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
-        self.dialect(slot).write(&mut frame, event);
+        Dialect::write_event(self.roster.hot(slot).shape, &mut frame, event);
         if !frame.is_empty() {
             self.emit(slot, &frame);
         }
@@ -30,7 +30,7 @@ impl<N: Net> Clients<N> {
     ) {
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
-        Dialect::of(shape).0.write(&mut frame, event);
+        Dialect::write_event(shape, &mut frame, event);
         for &slot in slots {
             if !frame.is_empty() && wants(&self.roster, slot) {
                 self.emit(slot, &frame);

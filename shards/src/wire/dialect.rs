@@ -7,7 +7,9 @@ use bytes::BytesMut;
 
 use super::command::{Command, Mistake, Said};
 use super::event::Event;
+use super::frame::put_close;
 use super::refusal::Refusal;
+use super::transport::Transport;
 use crate::close::CloseReason;
 use crate::model::message::{Publication, Publications};
 use crate::model::shape::Shape;
@@ -55,7 +57,7 @@ macro_rules! dialects {
             }
 
             /// Appends an event as whole frames; nothing, if the dialect has no message for it.
-            pub(crate) fn write(self, out: &mut BytesMut, event: &Event<'_>) {
+            fn write(self, out: &mut BytesMut, event: &Event<'_>) {
                 match self {
                     $($(#[$condition])*
                     Self::$dialect => super::$folder::write::write(out, event),)+
@@ -78,6 +80,7 @@ dialects! {
     Plain => plain,
     Stentor => stentor,
     Centrifugo => centrifugo,
+    Uni => uni,
     #[cfg(any(test, fuzzing))] Lines => lines,
 }
 
@@ -96,6 +99,8 @@ pub(crate) struct Facts {
     pub(crate) joined: Option<WriteJoined>,
     /// Leaves the first request of a message, if one may hold several.
     pub(crate) split: Option<Split>,
+    /// Clients say nothing after they have said who they are.
+    pub(crate) is_deaf: bool,
     /// A message that is no request ends its client.
     pub(crate) is_strict: bool,
     /// A join is answered before the client is told what it missed.
@@ -114,9 +119,19 @@ pub(crate) type Split = fn(&mut Said) -> Option<Said>;
 pub(crate) type RefusalCode = fn(&Refusal) -> (u16, &'static str);
 
 impl Dialect {
-    /// The dialect's name for operators.
-    pub(crate) fn name(self) -> &'static str {
-        self.facts().name
+    /// The name of a shape's dialect, and of its transport where that is none of WebSocket, for
+    /// operators.
+    pub(crate) fn name(shape: Shape) -> &'static str {
+        let dialect = Self::of(shape).0;
+        let transport = Transport::of(shape);
+        match (transport.is_stream(), transport.is_of_events(), dialect) {
+            (false, ..) => dialect.facts().name,
+            (_, true, Self::Plain) => "sse",
+            (_, true, Self::Uni) => "centrifugo-uni-sse",
+            (_, true, _) => "centrifugo-sse",
+            (_, _, Self::Uni) => "centrifugo-uni-http-stream",
+            _ => "centrifugo-http-stream",
+        }
     }
 
     /// Returns `true` if requests can name channels and users and are answered. A client of another
@@ -141,6 +156,11 @@ impl Dialect {
         self.facts().answers_first
     }
 
+    /// Returns `true` if clients of this dialect are not listened to once they are in.
+    pub(crate) fn is_deaf(self) -> bool {
+        self.facts().is_deaf
+    }
+
     /// Returns `true` if a message that is no request ends its client.
     pub(crate) fn is_strict(self) -> bool {
         self.facts().is_strict
@@ -162,9 +182,43 @@ impl Dialect {
         Shape(self as u8 * 2 + u8::from(joined && self.facts().joined.is_some()))
     }
 
+    /// Appends an event as whole frames of a shape; nothing, if its dialect has no message for it.
+    pub(crate) fn write_event(shape: Shape, out: &mut BytesMut, event: &Event<'_>) {
+        let start = out.len();
+        Self::of(shape).0.write(out, event);
+        Transport::of(shape).carry(out, start, None);
+    }
+
+    /// Appends the last word to a client of a shape.
+    pub(crate) fn write_close(shape: Shape, out: &mut BytesMut, (code, reason): (u16, &str)) {
+        let (dialect, transport) = (Self::of(shape).0, Transport::of(shape));
+        let start = out.len();
+        if transport.is_stream() || dialect.is_deaf() {
+            dialect.write(out, &Event::Closing { code, reason });
+        }
+        // A close frame has a counterpart in streams, for dialects that have no message for it.
+        if !transport.is_stream() || out.len() == start {
+            put_close(out, code, reason);
+        }
+        transport.carry(out, start, None);
+        transport.end(out);
+    }
+
+    /// Returns `true` if others speak for clients of a shape, by requests of their own.
+    pub(crate) fn is_emulated(shape: Shape) -> bool {
+        let dialect = Self::of(shape).0;
+        Transport::of(shape).is_stream() && dialect.has_requests() && !dialect.is_deaf()
+    }
+
+    /// Returns `true` if clients of a shape answer pings.
+    pub(crate) fn answers_pings(shape: Shape) -> bool {
+        !Transport::of(shape).is_stream() || Self::is_emulated(shape)
+    }
+
     /// Returns the dialect of a shape; `true` if texts are joined in it.
     pub(crate) fn of(shape: Shape) -> (Self, bool) {
-        (Self::ALL[usize::from(shape.0 / 2)], shape.0 % 2 == 1)
+        let Shape(number) = Transport::without(shape);
+        (Self::ALL[usize::from(number / 2)], number % 2 == 1)
     }
 
     /// Appends publications to `out` as whole frames, and the end of each frame to `ends`.
@@ -178,8 +232,11 @@ impl Dialect {
         if let Some(write) = dialect.facts().joined.filter(|_| joined) {
             return write(out, ends, publications);
         }
+        let (transport, epoch) = (Transport::of(shape), publications.epoch());
         for publication in publications {
+            let start = out.len();
             dialect.write_publication(out, publication);
+            transport.carry(out, start, Publications::position_of(epoch, publication));
             ends.push(out.len());
         }
     }
@@ -206,6 +263,7 @@ mod tests {
         assert_eq!(shapes(Dialect::Plain), [0, 1]);
         assert_eq!(shapes(Dialect::Stentor), [2, 2]);
         assert_eq!(shapes(Dialect::Centrifugo), [4, 4]);
-        assert_eq!(shapes(Dialect::Lines), [6, 6]);
+        assert_eq!(shapes(Dialect::Uni), [6, 6]);
+        assert_eq!(shapes(Dialect::Lines), [8, 8]);
     }
 }

@@ -5,12 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::dialect::Dialect;
+use super::transport::Transport;
 use crate::model::past::Behind;
+use crate::model::shape::Shape;
 
 /// The facts that one client states when it comes, and those that its request shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) dialect: Dialect,
+    pub(crate) transport: Transport,
     /// The subprotocol to name in the answer to its request.
     pub(crate) subprotocol: Option<&'static str>,
     /// The user that the client claims to be.
@@ -41,6 +44,7 @@ impl Entry {
     pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
+            transport: Transport::WebSocket,
             subprotocol: None,
             user: None,
             token: None,
@@ -53,6 +57,20 @@ impl Entry {
             origin: None,
             host: None,
             proxied_host: None,
+        }
+    }
+
+    /// The shape of publications for the client; `joined`, unless it says otherwise.
+    pub(crate) fn shape(&self, joined: bool) -> Shape {
+        let joined = self.joined.unwrap_or(joined) && !self.transport.is_stream();
+        self.transport().shape(self.dialect.shape(joined))
+    }
+
+    /// The transport, now that the channels are known: ids of several channels would be one muddle.
+    pub(crate) fn transport(&self) -> Transport {
+        match self.transport {
+            Transport::NumberedEvents if self.channels.len() > 1 => Transport::Events,
+            transport => transport,
         }
     }
 }

@@ -23,6 +23,10 @@ pub(crate) struct Welcome<'a> {
     pub(crate) message_bytes: usize,
     /// The command that it answers, in a dialect that has one.
     pub(crate) id: Option<&'a RequestId>,
+    /// The client answers pings.
+    pub(crate) pongs: bool,
+    /// The names of the client and of this process for requests that speak for the client.
+    pub(crate) session: Option<(&'a str, &'a str)>,
 }
 
 /// Something for one client.
@@ -139,4 +143,9 @@ pub(crate) enum Event<'a> {
     Heartbeat,
     /// The server's own heartbeat request.
     Ping,
+    /// The end of a client whose connection cannot say it by itself.
+    Closing {
+        code: u16,
+        reason: &'a str,
+    },
 }

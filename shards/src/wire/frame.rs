@@ -71,6 +71,26 @@ pub(crate) fn put_close(out: &mut BytesMut, code: u16, reason: &str) {
     out.extend_from_slice(reason.as_bytes());
 }
 
+/// Finds the first of some whole, unmasked frames. Returns its kind and the place of its payload.
+pub(crate) fn server_frame(frames: &[u8]) -> Option<(Opcode, std::ops::Range<usize>)> {
+    let [first, second, rest @ ..] = frames else { return None };
+    let opcode = match first & 0x0f {
+        1 => Opcode::Text,
+        2 => Opcode::Binary,
+        8 => Opcode::Close,
+        9 => Opcode::Ping,
+        _ => Opcode::Pong,
+    };
+    let wide = match second {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let len = if wide == 0 { u64::from(*second) } else { number(rest.get(..wide)?) };
+    let start = 2 + wide;
+    Some((opcode, start..start + usize::try_from(len).ok()?))
+}
+
 /// A rule that the header of a client's frame breaks by itself, whatever its payload would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {

@@ -1,4 +1,5 @@
-//! The request head: an upgrade with its parameters, a visit for the control plane, or nonsense.
+//! The request head: an upgrade with its parameters, a request for a stream, a visit for the
+//! control plane, or nonsense.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use super::name::{check_name, percent_decoded};
 use super::path::{local_path, shown_path};
 use super::refusal::Refusal;
 use super::route;
+use super::stream::{self, StreamRequest};
 use crate::config::UserFrom;
 use crate::model::message::Position;
 use crate::model::past::{Behind, Numbering, Since};
@@ -45,6 +47,8 @@ pub(crate) struct Upgrade {
     pub(crate) accept: String,
     /// The facts for the admission of the client.
     pub(crate) entry: Entry,
+    /// The first words of the client, if they stand in the URL.
+    pub(crate) first_words: Option<String>,
 }
 
 /// The outcome of reading the bytes so far.
@@ -54,9 +58,10 @@ pub(crate) enum Parsed {
     TooLarge,
     Bad(&'static str),
     Refused(Refusal),
-    /// An HTTP request that is not an upgrade.
+    /// An HTTP request for the control plane.
     Visit,
     Upgrade(Box<Upgrade>),
+    Stream(Box<StreamRequest>),
 }
 
 /// Reads a request head.
@@ -83,11 +88,14 @@ pub(crate) fn parse(head: &[u8], limits: &Limits<'_>) -> Parsed {
         Err(_) => return Parsed::Bad("not an HTTP request"),
     };
     let request = Head { request: &request };
-    if !request.has_token("upgrade", "websocket") {
-        return Parsed::Visit;
-    }
-    match upgrade(&request, head_len, limits) {
-        Ok(upgrade) => Parsed::Upgrade(Box::new(upgrade)),
+    let read = if request.has_token("upgrade", "websocket") {
+        upgrade(&request, head_len, limits).map(|upgrade| Parsed::Upgrade(Box::new(upgrade)))
+    } else {
+        let stream = stream::read(&request, head_len, limits);
+        stream.map(|read| read.map_or(Parsed::Visit, |read| Parsed::Stream(Box::new(read))))
+    };
+    match read {
+        Ok(parsed) => parsed,
         Err(Refusal::BadRequest(why)) => Parsed::Bad(why),
         Err(refusal) => Parsed::Refused(refusal),
     }
@@ -112,15 +120,42 @@ impl<'a> Head<'a> {
             .map(<[u8]>::trim_ascii)
     }
 
-    fn has_token(&self, name: &'a str, token: &str) -> bool {
+    pub(super) fn method(&self) -> &'a str {
+        self.request.method.unwrap_or_default()
+    }
+
+    /// Returns `true` for HTTP/1.1, as against HTTP/1.0.
+    pub(super) fn is_modern(&self) -> bool {
+        self.request.version == Some(1)
+    }
+
+    /// Returns the path and the query of the target, which may be a whole URL.
+    pub(super) fn target(&self) -> (&'a str, &'a str) {
+        let target = origin_form(self.request.path.unwrap_or_default());
+        target.split_once('?').unwrap_or((target, ""))
+    }
+
+    pub(super) fn has_token(&self, name: &'a str, token: &str) -> bool {
         self.tokens(name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// Returns the value of a header that may occur once.
-    fn single(&self, name: &'a str, twice: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
+    pub(super) fn single(
+        &self,
+        name: &'a str,
+        twice: &'static str,
+    ) -> Result<Option<&'a [u8]>, Refusal> {
         let mut values = self.values(name);
         let value = values.next();
         if values.next().is_some() { Err(Refusal::BadRequest(twice)) } else { Ok(value) }
+    }
+
+    /// HTTP/1.1 needs one `Host` header.
+    pub(super) fn check_host(&self) -> Result<(), Refusal> {
+        match self.single("host", "two hosts")? {
+            None if self.is_modern() => Err(Refusal::BadRequest("HTTP/1.1 needs a Host header")),
+            _ => Ok(()),
+        }
     }
 
     fn text(&self, name: &'a str, twice: &'static str) -> Result<Option<Box<str>>, Refusal> {
@@ -134,18 +169,14 @@ impl<'a> Head<'a> {
 
 fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgrade, Refusal> {
     let bad = |why| Err(Refusal::BadRequest(why));
-    if head.request.method != Some("GET") {
-        return Err(Refusal::Method);
+    if head.method() != "GET" {
+        return Err(Refusal::Method("GET"));
     }
-    if head.request.version != Some(1) {
+    if !head.is_modern() {
         return bad("an upgrade needs HTTP/1.1");
     }
-    let host = head.text("host", "two hosts")?;
-    if host.is_none() {
-        return bad("HTTP/1.1 needs a Host header");
-    }
-    let target = origin_form(head.request.path.unwrap_or_default());
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    head.check_host()?;
+    let (path, query) = head.target();
     let offers = |subprotocol: &str| {
         head.tokens("sec-websocket-protocol").any(|name| name == subprotocol.as_bytes())
     };
@@ -168,14 +199,24 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
     if has_body {
         return bad("an upgrade has no body");
     }
-    let mut entry = Entry {
-        origin: head.text("origin", "two origins")?,
-        host,
-        is_forwarded: head.values("x-forwarded-for").next().is_some()
-            || head.values("forwarded").next().is_some(),
-        subprotocol: route.subprotocol,
-        ..Entry::new(route.dialect)
-    };
+    let stated = Entry { subprotocol: route.subprotocol, ..Entry::new(route.dialect) };
+    let entry = complete(stated, head, query, limits)?;
+    let is_deaf = entry.dialect.is_deaf();
+    let first_words = if is_deaf { stream::first_words(query)? } else { None };
+    Ok(Upgrade { head_len, accept: derive_accept_key(key), entry, first_words })
+}
+
+/// Adds to an entry everything else that a request shows.
+pub(super) fn complete(
+    mut entry: Entry,
+    head: &Head<'_>,
+    query: &str,
+    limits: &Limits<'_>,
+) -> Result<Entry, Refusal> {
+    entry.origin = head.text("origin", "two origins")?;
+    entry.host = head.text("host", "two hosts")?;
+    entry.is_forwarded = head.values("x-forwarded-for").next().is_some()
+        || head.values("forwarded").next().is_some();
     if let Some((proxies, header)) = limits.behind {
         entry.address = proxies.client(header, head.values(header.name()));
         // The nearest proxy writes the last one.
@@ -186,7 +227,7 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
         .and_then(|()| credentials::take_token(head, &mut entry, limits))
         .and_then(|()| credentials::take_user(head, &mut entry, limits))
         .map_err(Refusal::BadRequest)?;
-    Ok(Upgrade { head_len, accept: derive_accept_key(key), entry })
+    Ok(entry)
 }
 
 /// The path and query of a target that may be a whole URL (RFC 9112, 3.2.2).
@@ -266,7 +307,7 @@ fn read_query(query: &str, entry: &mut Entry, limits: &Limits<'_>) -> Result<(),
 }
 
 /// Reads a position as the answer to an earlier request has told it.
-fn read_since(text: &str) -> Option<Since> {
+pub(super) fn read_since(text: &str) -> Option<Since> {
     let (epoch, offset) = text.split_once(':')?;
     Some(Since { epoch: Numbering::read(epoch), offset: digits(offset)?.parse().ok()? })
 }
@@ -285,6 +326,18 @@ pub(crate) struct Start {
     pub(crate) recovered: Option<bool>,
 }
 
+impl Start {
+    /// Writes the headers that tell it.
+    pub(super) fn put_headers(self, out: &mut Vec<u8>) {
+        if let Some(Position { epoch, offset }) = self.position {
+            let _ = write!(out, "Stentor-Position: {epoch}:{offset}\r\n");
+        }
+        if let Some(recovered) = self.recovered {
+            let _ = write!(out, "Stentor-Recovered: {recovered}\r\n");
+        }
+    }
+}
+
 /// Writes the 101.
 pub(crate) fn put_switching(
     out: &mut Vec<u8>,
@@ -301,13 +354,9 @@ pub(crate) fn put_switching(
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(subprotocol.as_bytes());
     }
-    if let Some(Position { epoch, offset }) = start.position {
-        let _ = write!(out, "\r\nStentor-Position: {epoch}:{offset}");
-    }
-    if let Some(recovered) = start.recovered {
-        let _ = write!(out, "\r\nStentor-Recovered: {recovered}");
-    }
-    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(b"\r\n");
+    start.put_headers(out);
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

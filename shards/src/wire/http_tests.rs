@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::message::Epoch;
 use crate::wire::dialect::Dialect;
+use crate::wire::stream::Purpose;
+use crate::wire::transport::Transport;
 
 const LIMITS: Limits<'_> = Limits {
     head_bytes: 2048,
@@ -154,7 +157,7 @@ fn http_errors_name_the_fault() {
         assert_eq!(parse(&bytes, &LIMITS), expected, "{}", String::from_utf8_lossy(&bytes));
     }
     let post = String::from_utf8(head("/ws", &USUAL)).unwrap().replacen("GET", "POST", 1);
-    assert_eq!(parse(post.as_bytes(), &LIMITS), Parsed::Refused(Refusal::Method));
+    assert_eq!(parse(post.as_bytes(), &LIMITS), Parsed::Refused(Refusal::Method("GET")));
     let old = String::from_utf8(head("/ws", &USUAL)).unwrap().replacen("1.1", "1.0", 1);
     assert_eq!(parse(old.as_bytes(), &LIMITS), Parsed::Bad("an upgrade needs HTTP/1.1"));
 }
@@ -289,4 +292,34 @@ proptest! {
             other => prop_assert!(false, "{:?}", other),
         }
     }
+}
+
+fn get(target: &str, headers: &[&str]) -> Parsed {
+    parse(&head(target, &[&["Host: example.org"][..], headers].concat()), &LIMITS)
+}
+
+#[test]
+fn a_request_for_events_names_its_channel_and_the_last_one_that_it_heard() {
+    let stream = |target: &str, headers: &[&str]| match get(target, headers) {
+        Parsed::Stream(request) => request.entry,
+        other => panic!("{target}: {other:?}"),
+    };
+    let entry = stream("/sse?channel=a&since=0000002a:1", &["Last-Event-ID: 0000002a:7"]);
+    assert_eq!(entry.transport, Transport::NumberedEvents);
+    assert_eq!(entry.channels, ["a".into()]);
+    let known = |offset| Behind::Since(Since { epoch: Numbering::Is(Epoch(0x2a)), offset });
+    assert_eq!(entry.behind, Some(known(7)), "the URL of a page stays what it was");
+    assert_eq!(stream("/sse?since=0000002a:1", &[]).behind, Some(known(1)));
+    let unknown = Some(Behind::Since(Since { epoch: Numbering::Foreign, offset: 0 }));
+    assert_eq!(stream("/sse", &["Last-Event-ID: of another server"]).behind, unknown);
+    assert_eq!(get("/sse", &["Last-Event-ID: a", "Last-Event-ID: b"]), Parsed::Bad("two last ids"));
+    assert_eq!(get("/sse?channel=", &[]), Parsed::Bad("a name is empty"));
+    assert_eq!(get("/ssex", &[]), Parsed::Visit);
+    let post = b"POST /sse HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert_eq!(parse(post, &LIMITS), Parsed::Refused(Refusal::Method("GET")));
+    let old = b"GET /sse HTTP/1.0\r\n\r\n";
+    assert!(matches!(parse(old, &LIMITS), Parsed::Stream(_)), "proxies speak it by default");
+    let asks = b"OPTIONS /sse HTTP/1.1\r\nHost: h\r\nOrigin: http://a\r\n\r\n";
+    let Parsed::Stream(request) = parse(asks, &LIMITS) else { panic!("no preflight") };
+    assert_eq!(request.purpose, Purpose::Preflight("GET"));
 }

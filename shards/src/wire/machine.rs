@@ -6,7 +6,7 @@ use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use async_tungstenite::tungstenite::protocol::{
     CloseFrame, Role, WebSocketConfig, WebSocketContext,
 };
-use async_tungstenite::tungstenite::{Error, Message};
+use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use bytes::Bytes;
 
 use super::command::Said;
@@ -102,6 +102,21 @@ impl Machine {
     pub(crate) fn put_back(&mut self, left: Said) {
         self.left = Some(left);
         self.put_back = self.put_back.wrapping_add(1);
+    }
+
+    /// Takes words that came on another way. They come behind those that are left of earlier ones.
+    /// Returns `false` if that would be more than `bytes_max`: then they are not taken.
+    pub(crate) fn hear(&mut self, words: Utf8Bytes, bytes_max: usize) -> bool {
+        let words = match self.left.take() {
+            Some(Said::Text(left)) if left.len() + words.len() > bytes_max => {
+                self.left = Some(Said::Text(left));
+                return false;
+            }
+            Some(Said::Text(left)) => format!("{left}\n{words}").into(),
+            _ => words,
+        };
+        self.put_back(Said::Text(words));
+        true
     }
 
     /// Returns `true` if requests of a message were put back.

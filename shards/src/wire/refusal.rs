@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::stream;
 use crate::model::channel::NoChannel;
 use crate::proof::TokenFault;
 use crate::rules::Denied;
@@ -20,7 +21,8 @@ pub(crate) enum Refusal {
     Origin,
     /// Nothing is at the path that is named.
     NotFound(Box<str>),
-    Method,
+    /// The method is another one than these.
+    Method(&'static str),
     Slow,
     UserTaken,
     Version,
@@ -34,6 +36,12 @@ pub(crate) enum Refusal {
         channel: Box<str>,
         why: Denied,
     },
+    /// The body of the request is too large.
+    BodyTooLarge,
+    /// The request is for a client of another process.
+    NoNode,
+    /// Too much waits to be done.
+    Busy,
     /// The client sent no request in time. It is not answered: the next request on such a
     /// connection would take the answer for its own.
     NoRequest,
@@ -44,7 +52,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 impl Refusal {
     /// The counters' names, by [`index`](Self::index).
-    pub(crate) const LABELS: [&'static str; 17] = [
+    pub(crate) const LABELS: [&'static str; 20] = [
         "bad_request",
         "user_required",
         "origin",
@@ -62,6 +70,9 @@ impl Refusal {
         "denied",
         "token",
         "token_key",
+        "body_too_large",
+        "no_node",
+        "busy",
     ];
 
     /// The refusal for a channel that cannot be had.
@@ -90,7 +101,7 @@ impl Refusal {
             Self::UserRequired(_) => 1,
             Self::Origin => 2,
             Self::NotFound(_) => 3,
-            Self::Method => 4,
+            Self::Method(_) => 4,
             Self::Slow => 5,
             Self::UserTaken => 6,
             Self::Version => 7,
@@ -103,6 +114,9 @@ impl Refusal {
             Self::Denied { .. } => 14,
             Self::Token(_) => 15,
             Self::TokenKey => 16,
+            Self::BodyTooLarge => 17,
+            Self::NoNode => 18,
+            Self::Busy => 19,
         }
     }
 
@@ -128,8 +142,9 @@ impl Refusal {
                 let text = format!("no WebSocket at {path}: try /ws");
                 return ("404 Not Found", text.into(), String::new());
             }
-            Self::Method => {
-                ("405 Method Not Allowed", "an upgrade is a GET", "Allow: GET\r\n".into())
+            Self::Method(methods) => {
+                let text = format!("the methods here: {methods}");
+                return ("405 Method Not Allowed", text.into(), format!("Allow: {methods}\r\n"));
             }
             Self::Slow => ("408 Request Timeout", "the request came too slowly", String::new()),
             Self::UserTaken => ("409 Conflict", "this user is connected already", String::new()),
@@ -146,6 +161,9 @@ impl Refusal {
                 "the request head is too large",
                 String::new(),
             ),
+            Self::BodyTooLarge => ("413 Content Too Large", "the body is too large", String::new()),
+            Self::NoNode => ("404 Not Found", "no node of that name: connect again", String::new()),
+            Self::Busy => ("503 Service Unavailable", "too much waits: try again", retry()),
             Self::Full => ("503 Service Unavailable", "no room for another client", retry()),
             Self::Draining => ("503 Service Unavailable", "draining", retry()),
             Self::ChannelRoom => {
@@ -159,18 +177,21 @@ impl Refusal {
         (status, text.into(), headers)
     }
 
-    /// The whole response; empty where nothing is to be said.
-    pub(crate) fn response(&self) -> Vec<u8> {
+    /// The whole response; empty where nothing is to be said. A page of `origin` may read it.
+    pub(crate) fn response(&self, origin: Option<&str>) -> Vec<u8> {
         if *self == Self::NoRequest {
             return Vec::new();
         }
         let (status, text, headers) = self.parts();
         let length = text.len() + 1;
-        format!(
+        let mut response = format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n{headers}\r\n{text}\n"
+             Content-Length: {length}\r\nConnection: close\r\n{headers}"
         )
-        .into_bytes()
+        .into_bytes();
+        stream::put_sharing(&mut response, origin);
+        response.extend_from_slice(format!("\r\n{text}\n").as_bytes());
+        response
     }
 }
 
@@ -186,7 +207,7 @@ mod tests {
             Refusal::UserRequired("a user is required"),
             Refusal::Origin,
             Refusal::NotFound("/chat".into()),
-            Refusal::Method,
+            Refusal::Method("GET"),
             Refusal::Slow,
             Refusal::UserTaken,
             Refusal::Version,
@@ -199,14 +220,17 @@ mod tests {
             Refusal::Denied { channel: "a:b".into(), why: Denied::UnknownNamespace },
             Refusal::of_token(TokenFault::Expired),
             Refusal::of_token(TokenFault::UnknownKey),
+            Refusal::BodyTooLarge,
+            Refusal::NoNode,
+            Refusal::Busy,
         ];
         for (index, refusal) in all.into_iter().enumerate() {
             assert_eq!(refusal.index(), index);
             if refusal == Refusal::NoRequest {
-                assert!(refusal.response().is_empty(), "nothing was asked");
+                assert!(refusal.response(None).is_empty(), "nothing was asked");
                 continue;
             }
-            let response = String::from_utf8(refusal.response()).unwrap();
+            let response = String::from_utf8(refusal.response(None)).unwrap();
             let (head, body) = response.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("Content-Length: {}", body.len())), "{response}");
             assert!(page.contains(&format!("`{}`", &head[9..12])), "{response}");

@@ -18,6 +18,9 @@ const NATIVE: &[&str] = &["/ws", "/", ""];
 /// The endpoint of Centrifugo's clients.
 const CENTRIFUGO: &[&str] = &["/connection/websocket"];
 
+/// The endpoint of clients that only listen.
+const UNI: &[&str] = &["/connection/uni_websocket"];
+
 /// All routes; of those that fit a request the first one is taken.
 const ROUTES: &[Route] = &[
     #[cfg(any(test, fuzzing))]
@@ -26,6 +29,7 @@ const ROUTES: &[Route] = &[
     Route { paths: NATIVE, subprotocol: None, dialect: Dialect::Plain },
     Route { paths: CENTRIFUGO, subprotocol: Some("centrifuge-json"), dialect: Dialect::Centrifugo },
     Route { paths: CENTRIFUGO, subprotocol: None, dialect: Dialect::Centrifugo },
+    Route { paths: UNI, subprotocol: None, dialect: Dialect::Uni },
 ];
 
 /// Returns the route of a request for `path`; `offers` returns `true` if the client offers a

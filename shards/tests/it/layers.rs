@@ -39,7 +39,7 @@ const STAGES: [&[&str]; 13] = [
     &["enlist"],
     &["report", "admit", "who", "join"],
     &["permit"],
-    &["introduce", "conclude", "fanout", "drain"],
+    &["introduce", "conclude", "emulate", "fanout", "drain"],
     &["recall", "batch"],
     &["leave", "prove"],
     &["seats"],

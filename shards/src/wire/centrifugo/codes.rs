@@ -28,7 +28,7 @@ pub(super) fn error(code: ErrorCode) -> (u16, &'static str, bool) {
 }
 
 /// Returns the close code and the text for the end of a client.
-pub(super) fn close(reason: CloseReason) -> Option<(u16, &'static str)> {
+pub(in crate::wire) fn close(reason: CloseReason) -> Option<(u16, &'static str)> {
     Some(match reason {
         CloseReason::Goodbye | CloseReason::Gone => return None,
         CloseReason::Drain => (3001, "shutdown"),
@@ -50,7 +50,7 @@ pub(super) fn close(reason: CloseReason) -> Option<(u16, &'static str)> {
 }
 
 /// Returns the close code and the text for a client whose `connect` does not let it in.
-pub(super) fn refusal(refusal: &Refusal) -> (u16, &'static str) {
+pub(in crate::wire) fn refusal(refusal: &Refusal) -> (u16, &'static str) {
     match refusal {
         Refusal::Token(_) => (3500, "invalid token"),
         Refusal::UserRequired(_) | Refusal::Origin | Refusal::Denied { .. } => {

@@ -14,6 +14,7 @@ pub(crate) const FACTS: Facts = Facts {
     has_requests: true,
     joined: None,
     split: Some(read::split),
+    is_deaf: false,
     is_strict: true,
     answers_first: true,
     close: codes::close,

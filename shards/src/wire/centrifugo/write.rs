@@ -58,6 +58,12 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         }
         Event::Pong { id: Some(id) } => framed(out, |out| put_result(out, id, "ping", "{}")),
         Event::Ping => framed(out, |out| put(out, "{}")),
+        Event::Closing { code, reason } => framed(out, |out| {
+            let push = format!("{{\"push\":{{\"disconnect\":{{\"code\":{code},\"reason\":");
+            put(out, push);
+            put_str(out, reason);
+            put(out, "}}}");
+        }),
         Event::Here { .. }
         | Event::Crowd { .. }
         | Event::Gap { .. }
@@ -200,7 +206,10 @@ fn put_connected(out: &mut BytesMut, welcome: &Welcome<'_>) {
     if ping_s > 0 {
         put(out, ",\"ping\":");
         put_display(out, ping_s);
-        put(out, ",\"pong\":true");
+        put(out, if welcome.pongs { ",\"pong\":true" } else { "" });
+    }
+    if let Some((session, node)) = welcome.session {
+        put(out, format!(",\"session\":\"{session}\",\"node\":\"{node}\""));
     }
     if let Some((channel, position)) = welcome.channels.first() {
         put(out, ",\"subs\":{");

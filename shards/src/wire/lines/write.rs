@@ -40,6 +40,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Published { .. }
         | Event::Reached { .. }
         | Event::Expiring { .. }
+        | Event::Closing { .. }
         | Event::Refreshed { .. }
         | Event::Pong { .. } => {}
     }

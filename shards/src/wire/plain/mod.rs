@@ -11,6 +11,7 @@ pub(crate) const FACTS: Facts = Facts {
     has_requests: false,
     joined: Some(write::joined),
     split: None,
+    is_deaf: false,
     is_strict: false,
     answers_first: false,
     close: CloseReason::native,

@@ -29,6 +29,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Published { .. }
         | Event::Reached { .. }
         | Event::Refused { .. }
+        | Event::Closing { .. }
         | Event::Expiring { .. }
         | Event::Refreshed { .. }
         | Event::Error { .. } => {}

@@ -12,6 +12,7 @@ pub(crate) const FACTS: Facts = Facts {
     has_requests: true,
     joined: None,
     split: None,
+    is_deaf: false,
     is_strict: false,
     answers_first: false,
     close: CloseReason::native,

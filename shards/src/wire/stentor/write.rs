@@ -79,7 +79,9 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_end(out, id);
         }
         // Its clients come with their requests, and the other two are no JSON.
-        Event::Refused { .. } | Event::Heartbeat | Event::Ping => debug_assert!(false, "{event:?}"),
+        Event::Refused { .. } | Event::Heartbeat | Event::Ping | Event::Closing { .. } => {
+            debug_assert!(false, "{event:?}");
+        }
     }
 }
 

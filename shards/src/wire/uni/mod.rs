@@ -1,0 +1,22 @@
+//! Centrifugo's protocol for clients that only listen: one request says who a client is, and then
+//! the client is told the pushes of the JSON protocol, without the words around them.
+//!
+//! Source: the unidirectional transports of Centrifugo 5 and 6 as their public clients use them.
+
+pub(crate) mod read;
+pub(crate) mod write;
+
+use super::centrifugo::codes;
+use super::dialect::Facts;
+
+pub(crate) const FACTS: Facts = Facts {
+    name: "centrifugo-uni",
+    has_requests: true,
+    joined: None,
+    split: None,
+    is_deaf: true,
+    is_strict: true,
+    answers_first: true,
+    close: codes::close,
+    refusal: Some(codes::refusal),
+};
