@@ -155,8 +155,8 @@ fn placed(answer: Result<Result<Position, NoChannel>, Unanswered>) -> Published<
     answer.and_then(|placed| placed.map_err(Unanswered::from))
 }
 
-/// In a take-over one process knows the keys of both: its answer is the error, if something is to be
-/// published under a key and another process is that one. Otherwise no other process becomes it
+/// In a take-over one process knows the keys of both: its answer is the error, if something is to
+/// be published under a key and another process is that one. Otherwise no other process becomes it
 /// while the guard lives.
 async fn keys_in_force<'a>(
     state: &'a State,
