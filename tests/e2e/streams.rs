@@ -76,7 +76,7 @@ fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
 fn streams_events_are_heard_and_missed_ones_told_behind_the_last_id() {
     let server = Server::start(&["--history", "100", "--recovery"]);
     let mut first = Listener::events(server.address, "/sse?channel=room", "");
-    first.hears("\n\n");
+    first.hears(":0\n\n");
     let response = first.text();
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
     assert_eq!(header(&response, "Content-Type"), Some("text/event-stream; charset=utf-8"));
@@ -282,6 +282,9 @@ fn streams_of_clients_that_only_listen() {
     lines.hears("{}\n");
     events.hears("data: {}\n\n");
     assert!(lines.look() && events.look());
+    // Behind a carriage return npm eventsource 2 loses an event that comes in the same piece.
+    let told = events.text();
+    assert!(!told.split_once("\r\n\r\n").unwrap().1.contains('\r'), "{told}");
     let mut late = Client::plain(server.address, "/connection/uni_websocket");
     late.send("nonsense");
     let end = r#"{"disconnect":{"code":3501,"reason":"bad request"}}"#;

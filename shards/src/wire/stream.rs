@@ -164,8 +164,9 @@ pub(crate) fn put_opening(out: &mut Vec<u8>, entry: &Entry, start: Start) {
     if !transport.is_of_events() {
         return;
     }
-    // Some proxies and browsers wait for the first byte of the body.
-    out.extend_from_slice(b"\r\n");
+    // Some proxies and browsers wait for the first byte of the body. No carriage return: behind one
+    // a widespread client of Node.js loses the first event if both come in one piece.
+    out.extend_from_slice(b"\n");
     if let Some(position) = start.position.filter(|_| transport.has_one_channel()) {
         let _ = writeln!(out, "id: {}:{}", position.epoch, position.offset);
         if let Some(recovered) = start.recovered {
