@@ -84,7 +84,7 @@ impl HistoryFile {
     /// would have the process wait, or write somewhere else.
     fn begin_draft(&self) -> io::Result<File> {
         match fs::remove_file(self.draft()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => File::create_new(self.draft()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::config::Settings;
+use crate::config::{Settings, UnixName};
 use crate::host::Host;
 use crate::{End, doctor, exit};
 
@@ -24,7 +24,7 @@ pub(crate) fn check(settings: &Settings) -> End {
     for warning in verdict.warnings() {
         print(&format!("warning: {warning}\n"));
     }
-    let nowhere = settings.unix.as_ref().and_then(|name| name.fault());
+    let nowhere = settings.unix.as_ref().and_then(UnixName::fault);
     match verdict.refusal().or(nowhere) {
         None => print("the configuration is valid\n"),
         Some(why) => End::Failed(exit::CONFIG, why),

@@ -182,8 +182,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
     if let Err(error) = departure.begin_at(signals, control.reloads()) {
         return End::Failed(exit::RUN, format!("signals: {error}"));
     }
-    let Shared { once, peers, led } = shared;
-    claim.relieve(run.take_link().zip(led));
+    claim.relieve(run.take_link().zip(shared.led));
     history.iter().for_each(HistoryFile::take);
     let listeners = run.take_listeners();
     let relieved = Arc::new(AtomicBool::new(false));
@@ -192,9 +191,9 @@ fn serve(cli: &Cli, layered: Layered) -> End {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let prepare = history.as_ref().map(|file| file.prepare(&handle));
-        let histories = Some(Histories { handle: handle.clone(), once, peers });
-        let settling = claim.settling;
-        let what = Offer { sockets, fingerprint, settling, prepare, histories };
+        let histories =
+            Some(Histories { handle: handle.clone(), once: shared.once, peers: shared.peers });
+        let what = Offer { sockets, fingerprint, settling: claim.settling, prepare, histories };
         let leave = Relief {
             relieved: Arc::clone(&relieved),
             admin_over,

@@ -172,7 +172,7 @@ pub(crate) fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
         // One shard counts it.
         let lost = if shard == 0 { lost } else { 0 };
         let revocations = revocations.clone();
-        Past { channels, facts, revocations, lost, leads, seed, process }
+        Past { channels, revocations, facts, process, lost, leads, seed }
     })
     .collect()
 }

@@ -2,6 +2,7 @@
 
 /// A whole head.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Asked {
     pub(super) head_len: usize,
     pub(super) headers: usize,

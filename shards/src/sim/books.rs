@@ -9,6 +9,7 @@ use super::world::SimNet;
 use crate::client::state::Flags;
 use crate::config::DuplicateUser;
 use crate::model::channel::Subscription;
+use crate::model::history::History;
 use crate::model::id::{ClientId, Place};
 use crate::model::order::Order;
 use crate::net::Net;
@@ -225,7 +226,7 @@ pub(crate) fn check_shared(leader: &[Shard<SimNet>], follower: &[Shard<SimNet>])
             let rooms = &shards[shards[0].port.mesh.home_of(name).index()].rooms;
             let index = rooms.channels.find(name)?;
             let history = rooms.channels.get(index).order.history.as_deref();
-            let kept = history.into_iter().flat_map(|history| history.publications());
+            let kept = history.into_iter().flat_map(History::publications);
             Some(kept.map(|publication| publication.offset).collect::<Vec<_>>())
         });
         let [Some(here), Some(there)] = kept else { continue };

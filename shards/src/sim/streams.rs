@@ -133,7 +133,9 @@ fn run(seed: u64) -> u64 {
     }
     let Run { mut shards, mut listeners, mut spoken, .. } = run;
     shards.come_to_rest(|| {
-        listeners.iter_mut().for_each(|listener| listener.client.take_up(usize::MAX));
+        for listener in &mut listeners {
+            listener.client.take_up(usize::MAX);
+        }
     });
     refused += settle(&mut spoken, &mut listeners);
     assert_eq!(spoken.len(), 0, "every request is answered");

@@ -90,6 +90,7 @@ pub(crate) type WriteJoined = fn(&mut BytesMut, &mut Vec<usize>, Publications<'_
 
 /// The facts about a dialect that decide how its clients are treated.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Facts {
     /// Its name for operators.
     pub(crate) name: &'static str,

@@ -183,7 +183,9 @@ impl Once<Position> {
     /// The same for those of an earlier process. Not to be called on a thread of a runtime.
     pub(crate) fn learn_all(&self, known: Vec<KnownKey>) {
         let mut keys = self.keys.blocking_lock();
-        known.into_iter().for_each(|known| keys.learn(known));
+        for key in known {
+            keys.learn(key);
+        }
     }
 
     /// Returns some of the keys whose publications were made, for another process: those from a
