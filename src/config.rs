@@ -3,9 +3,11 @@
 
 pub(crate) mod channels;
 mod env;
+pub(crate) mod events;
 pub(crate) mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub(crate) mod hooks;
 pub(crate) mod keys;
 mod listen;
 #[cfg(test)]
@@ -27,6 +29,8 @@ use std::time::Duration;
 use stentor_shards::{Config, ProxyProtocol, UserFrom};
 
 use channels::Channels;
+use events::Events;
+use hooks::Hooks;
 use keys::Key;
 use tokens::Tokens;
 pub(crate) use unix::{Owner, UnixName};
@@ -74,6 +78,8 @@ pub(crate) struct Settings {
     /// The file that the key was read from.
     pub(crate) api_key_file: Option<PathBuf>,
     pub(crate) tokens: Tokens,
+    pub(crate) hooks: Hooks,
+    pub(crate) events: Events,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -99,6 +105,8 @@ impl Default for Settings {
             api_key: None,
             api_key_file: None,
             tokens: Tokens::default(),
+            hooks: Hooks::default(),
+            events: Events::default(),
             log_format: LogFormat::Auto,
             log_level: "info".into(),
         }
@@ -256,7 +264,10 @@ impl Layered {
                 "default-channel is {default_channel:?}, and its namespace is not configured"
             )));
         }
-        settings.shards.rules = Arc::new(rules);
+        settings.shards.news = settings.events.kinds();
+        self.warnings.extend(settings.hooks.oddity(settings.shards.handshake_timeout));
+        settings.channels.check_hooks(&settings.hooks).map_err(Invalid)?;
+        settings.shards.rules = Arc::new(rules.with_hooks(settings.hooks.switches()));
         let listen = settings.shards.listen;
         if settings.unix.is_none()
             && !listen.ip().is_loopback()

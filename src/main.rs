@@ -3,12 +3,15 @@
 
 mod activation;
 mod announce;
+mod backend;
 mod cli;
 mod config;
 mod control;
 mod doctor;
+mod events;
 mod exit;
 mod history_file;
+mod hooks;
 mod host;
 mod inspect;
 mod log;
@@ -174,7 +177,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
     };
     let earlier = Earlier { listeners, admin, history: history.as_ref(), claim: &mut claim };
     let started = start(&settings, origin, earlier);
-    let Running { handle, mut run, mut control, signals, shared } = match started {
+    let Running { handle, mut run, mut control, backend, signals, shared } = match started {
         Ok(running) => running,
         Err(end) => return end,
     };
@@ -209,6 +212,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
     announce(&host, &verdict, &settings, (&handle, &control));
     notify::ready(&handle, &where_clients_come(&handle, &settings));
     let ended = run.wait();
+    backend.finish(ended.is_ok());
     drop((control, place));
     let relieved = relieved.load(Ordering::Relaxed);
     conclude(ended, history, relieved.then_some(settings.relieved_exit_code))
@@ -237,6 +241,7 @@ struct Running {
     handle: stentor_shards::Handle,
     run: stentor_shards::Run,
     control: control::Control,
+    backend: backend::Threads,
     signals: signal_hook::iterator::Signals,
     shared: Shared,
 }
@@ -281,14 +286,15 @@ fn start(settings: &Settings, origin: Origin, earlier: Earlier<'_>) -> Result<Ru
     if let Some(history) = history.filter(|_| !past.leads) {
         past.channels = history.read();
     }
-    let (handle, inbox, run) =
+    let (handle, inbox, mut run) =
         stentor_shards::run(shards, listeners, past).map_err(|error| failed(&error))?;
     if let Some(history) = history {
         history.keep(handle.clone()).map_err(|error| refused(error.to_string()))?;
     }
+    let backend = backend::start(&mut run, &handle, settings, &asked).map_err(refused)?;
     let control = control::start(handle.clone(), asked, admin, inbox, origin)
         .map_err(|error| refused(format!("control thread: {error}")))?;
-    Ok(Running { handle, run, control, signals, shared })
+    Ok(Running { handle, run, control, backend, signals, shared })
 }
 
 /// Begins to log, with what is to be said about the settings and this host.

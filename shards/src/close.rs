@@ -44,10 +44,12 @@ pub(crate) enum CloseReason {
     Stale,
     /// It said who it is too late, or twice.
     Disorderly,
+    /// The application's backend sends it away, with a code and a text of its own.
+    Dismissed,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Goodbye,
         Self::Gone,
         Self::Drain,
@@ -68,6 +70,7 @@ impl CloseReason {
         Self::Revoked,
         Self::Stale,
         Self::Disorderly,
+        Self::Dismissed,
     ];
 
     pub(crate) fn index(self) -> usize {
@@ -98,6 +101,8 @@ impl CloseReason {
             // The native dialects have no command that says it.
             Self::Stale => (None, "", "stale"),
             Self::Disorderly => (None, "", "disorderly"),
+            // A code and a text of the backend stand in their place.
+            Self::Dismissed => (Some(3503), "force disconnect", "dismissed"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::proof::Prover;
-use crate::rules::{ChannelRules, Rules, SlowClients, SlowRules};
+use crate::rules::{ChannelRules, NewsKinds, Rules, SlowClients, SlowRules};
 use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
 use crate::wire::origin::Origins;
 
@@ -104,6 +104,8 @@ pub struct Config {
     pub user_from: UserFrom,
     /// The part that verifies tokens; without one they are not read.
     pub prover: Option<Arc<dyn Prover>>,
+    /// The news that the application is told.
+    pub news: NewsKinds,
     /// A client must name a user.
     pub require_user: bool,
 
@@ -201,6 +203,7 @@ impl Config {
             duplicate_user: DuplicateUser::Replace,
             user_from: UserFrom::Url,
             prover: None,
+            news: NewsKinds::default(),
             require_user: false,
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),

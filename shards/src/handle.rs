@@ -19,6 +19,7 @@ use crate::config::{Config, DuplicateUser};
 use crate::error::Untaken;
 use crate::mesh::Mesh;
 use crate::mesh::parcel::{Ask, Deliver, Fate, Instruction, Whom};
+use crate::mesh::question::{Asker, Ruled, Ruling};
 use crate::mesh::reply::{Answers, Reply, ReplyTo};
 use crate::model::channel::NoChannel;
 use crate::model::history::Query;
@@ -225,6 +226,16 @@ impl Handle {
     /// A full lane: some shards may have been told. Call it again.
     pub fn revoke(&self, revocation: &Revocation) -> Result<Answers<u64>, Untaken> {
         self.order_all(|reply| Instruction::Revoke { revocation: revocation.clone(), reply })
+    }
+
+    /// Brings the backend's ruling to the shard that has asked for it.
+    ///
+    /// # Errors
+    /// A full lane: call it again.
+    pub fn rule(&self, to: Asker, ruling: &Ruling) -> Result<(), Untaken> {
+        let ruled = Ruled { to, ruling: ruling.clone() };
+        let order = Deliver::Ruled(Box::new(ruled));
+        self.mesh.deliver(to.client.shard, order).map_err(|_| Untaken::Busy)
     }
 
     /// Has tokens verified by `prover` from now on.

@@ -46,6 +46,8 @@ pub use handle::past::Following;
 pub use handle::{Body, Handle, MOVED_MAX, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Visitor};
 pub use mesh::link::{Incoming, Link, Message, Outgoing};
+pub use mesh::news::{Happening, News, Whose};
+pub use mesh::question::{Arrival, Asker, Grant, Matter, PassedHeaders, Question, Ruling, Subject};
 pub use mesh::reply::Answers;
 pub use model::channel::NoChannel;
 pub use model::counters::{NUMBERS, Number, NumberKind};
@@ -56,6 +58,7 @@ pub use model::presence::{Here, Member};
 pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Report};
 pub use model::revoked::{REVOKED_MAX, Revocation};
 pub use model::seating::{Seating, Seatings};
+pub use model::verdict::{Dismissal, Rejection};
 pub mod snapshot {
     //! The histories of channels as bytes.
     pub use crate::model::facts::{Fact, read_facts};
@@ -66,8 +69,8 @@ pub mod snapshot {
     };
 }
 pub use rules::{
-    ChannelRules, Denied, HistoryRules, Marks, Publish, Rules, RulesFault, SlowClients, Standing,
-    Subscribe, Terms, check_namespace,
+    ChannelRules, Denied, HistoryRules, Hook, Hooks, Marks, NewsKinds, Publish, Rules, RulesFault,
+    SlowClients, Standing, Subscribe, Terms, check_namespace,
 };
 pub use run::{Run, fresh_seed, run};
 pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};

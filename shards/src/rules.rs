@@ -2,6 +2,7 @@
 //! reload makes new ones.
 
 mod access;
+mod hooks;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 
 pub use access::{Denied, Standing, Terms};
+pub use hooks::{Hook, Hooks, NewsKinds};
 
 /// The mark between a namespace and the rest of a channel's name.
 const NAMESPACE_END: char = ':';
@@ -119,6 +121,10 @@ pub struct ChannelRules {
     /// Messages a second from one client into this namespace; `None`: no limit beside the
     /// server's.
     pub messages_per_second: Option<u32>,
+    /// The backend is asked about subscriptions.
+    pub subscribe_hook: Hook,
+    /// The backend is asked about publications.
+    pub publish_hook: Hook,
 }
 
 impl ChannelRules {
@@ -138,6 +144,8 @@ impl ChannelRules {
             outbox_bytes: None,
             message_bytes: None,
             messages_per_second: None,
+            subscribe_hook: Hook::Off,
+            publish_hook: Hook::Off,
         }
     }
 }
@@ -194,6 +202,7 @@ pub enum RulesFault {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rules {
     marks: Marks,
+    hooks: Hooks,
     default: Arc<ChannelRules>,
     namespaces: HashMap<Arc<str>, Arc<ChannelRules>, RandomState>,
 }
@@ -202,6 +211,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             marks: Marks::default(),
+            hooks: Hooks::default(),
             default: Arc::new(ChannelRules::open("")),
             namespaces: HashMap::default(),
         }
@@ -232,7 +242,19 @@ impl Rules {
                 return Err(RulesFault::Twice(name.to_string()));
             }
         }
-        Ok(Self { marks, default: Arc::new(default), namespaces: named })
+        let hooks = Hooks::default();
+        Ok(Self { marks, hooks, default: Arc::new(default), namespaces: named })
+    }
+
+    /// The same rules, with questions for the backend that belong to no channel.
+    #[must_use]
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
+    }
+
+    /// Returns the questions for the backend that belong to no channel.
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
     /// Returns the rules of a channel; `None` for a namespace that does not exist.

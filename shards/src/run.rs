@@ -34,6 +34,12 @@ use crate::watch::Watch;
 /// The most visitors that may wait for the control plane.
 const VISITORS_WAITING_MAX: usize = 256;
 
+/// The most questions that may wait for the thread of the hooks.
+const QUESTIONS_WAITING_MAX: usize = 2048;
+
+/// The most news that may wait for the thread of the events.
+const NEWS_WAITING_MAX: usize = 16 << 10;
+
 /// The running shards.
 #[derive(Debug)]
 pub struct Run {
@@ -41,6 +47,8 @@ pub struct Run {
     ended: Receiver<Result<Ending, RunError>>,
     listeners: Vec<OwnedFd>,
     link: Option<Link>,
+    questions: Option<Inbox>,
+    news: Option<Inbox>,
 }
 
 /// Returns a seed of numberings, and the first epoch of a run that is started with it.
@@ -53,6 +61,17 @@ impl Run {
     /// The link to the earlier process, if this one numbers its publications; once.
     pub fn take_link(&mut self) -> Option<Link> {
         self.link.take()
+    }
+
+    /// The questions of the shards for the application's backend; once. Those that nobody takes are
+    /// refused as soon as this is dropped.
+    pub fn take_questions(&mut self) -> Option<Inbox> {
+        self.questions.take()
+    }
+
+    /// The news of the shards for the application, if the settings want any; once.
+    pub fn take_news(&mut self) -> Option<Inbox> {
+        self.news.take()
     }
 
     /// The sockets that the shards listen on, to be handed to a process that takes over; once.
@@ -103,6 +122,9 @@ pub fn run(
     let seed = past.seed.unwrap_or_else(|| fresh_seed().0);
     let mut bridges = Bridges::default();
     let inbox = bridges.build(BridgeId::Control, VISITORS_WAITING_MAX);
+    let questions = Some(bridges.build(BridgeId::Hooks, QUESTIONS_WAITING_MAX));
+    let has_news = config.news.any();
+    let news = has_news.then(|| bridges.build(BridgeId::Events, NEWS_WAITING_MAX));
     let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed, &bridges);
     // An inbox ends when the last shard has dropped its end of the bridge.
     drop(bridges);
@@ -145,11 +167,12 @@ pub fn run(
     for _ in 0..shards {
         if starts.recv().is_err() {
             // A shard ended before it served; it has said why.
-            let run = Run { threads, ended, listeners: all, link: None };
+            let run =
+                Run { threads, ended, listeners: all, link: None, questions: None, news: None };
             return Err(first_error(&run));
         }
     }
-    Ok((handle, inbox, Run { threads, ended, listeners: all, link }))
+    Ok((handle, inbox, Run { threads, ended, listeners: all, link, questions, news }))
 }
 
 /// Returns the past that each shard begins with: that of the channels whose home it is, and all

@@ -121,6 +121,7 @@ impl<N: Net> Shard<N> {
             clients: Clients::new(net, config, shared, port.me),
             port,
         };
+        shard.clients.backend_refreshes = shard.rooms.channels.rules().hooks().refresh;
         shard.pin_default_channel();
         shard
     }

@@ -1,13 +1,15 @@
 //! Rules of channels as settings: the keys of `[channels]` and `[[namespace]]`, those of them that
 //! are flags, and the checks of all of them together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use stentor_shards::{ChannelRules, Config, Marks, Publish, Rules, SlowClients, Subscribe};
+use stentor_shards::{ChannelRules, Config, Hook, Marks, Publish, Rules, SlowClients, Subscribe};
 use stentor_units::quantity::show_size;
 use stentor_units::time::show as show_time;
 
 use super::Settings;
+use super::hooks::{Hooks, read_hook, show_hook};
 use super::keys::{Key, choice, number, show_bytes, size, time};
 use super::units::read_switch;
 
@@ -143,6 +145,12 @@ rules! {
         "messages-per-second" "Messages a second from one client into these channels; \"\": no limit of their own",
             |r| r.messages_per_second.map(|rate| rate.to_string()).unwrap_or_default(),
             |r, text| { r.messages_per_second = some(text, |text| number(text, 1, 1 << 24))?; Ok(()) };
+        "subscribe-hook" "The backend decides who may subscribe: off, on (at hook-subscribe) or a URL",
+            |r| show_hook(&r.subscribe_hook),
+            |r, text| { r.subscribe_hook = read_hook(text)?; Ok(()) };
+        "publish-hook" "The backend decides about each message: off, on (at hook-publish) or a URL",
+            |r| show_hook(&r.publish_hook),
+            |r, text| { r.publish_hook = read_hook(text)?; Ok(()) };
     }
 }
 
@@ -223,9 +231,29 @@ impl Channels {
             .map_err(|fault| fault.to_string())
     }
 
+    /// Checks that there is an endpoint wherever the backend is to be asked.
+    pub(super) fn check_hooks(&self, hooks: &Hooks) -> Result<(), String> {
+        hooks.check(&self.default.0).map_err(|why| format!("[channels]: {why}"))?;
+        for Namespace { rules, place } in &self.namespaces {
+            hooks
+                .check(rules)
+                .map_err(|why| format!("{place}: namespace {:?}: {why}", rules.name))?;
+        }
+        Ok(())
+    }
+
+    /// The endpoints that namespaces have of their own.
+    pub(crate) fn hook_endpoints(&self) -> impl Iterator<Item = Arc<str>> {
+        let all = self.namespaces.iter().map(|namespace| &namespace.rules);
+        let all = all.chain([&self.default.0]);
+        all.flat_map(|rules| [&rules.subscribe_hook, &rules.publish_hook])
+            .filter_map(Hook::endpoint)
+    }
+
     /// Names the channels to which anyone may publish; `None`: there are none.
     pub(super) fn open_to_anyone(&self) -> Option<String> {
-        let is_open = |rules: &ChannelRules| rules.publish == Publish::Anyone;
+        let is_open =
+            |rules: &ChannelRules| rules.publish == Publish::Anyone && !rules.publish_hook.is_on();
         let named = self.namespaces.iter().filter(|namespace| is_open(&namespace.rules));
         let names: Vec<&str> = named.map(|namespace| &*namespace.rules.name).collect();
         let shown = names.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
@@ -246,7 +274,9 @@ impl Channels {
 
 /// Returns `true` if a reload reads this key again.
 pub(crate) fn is_reloaded(key: &Key) -> bool {
-    key.group == GROUP || MARKS.iter().any(|mark| mark.name == key.name)
+    key.group == GROUP
+        || key.group == super::hooks::GROUP
+        || MARKS.iter().any(|mark| mark.name == key.name)
 }
 
 /// The most namespaces that a warning names.

@@ -70,7 +70,7 @@ pub(super) fn bytes_in(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Reads such a file as text.
-pub(super) fn text_in(path: &Path, bytes_max: u64) -> io::Result<String> {
+pub(crate) fn text_in(path: &Path, bytes_max: u64) -> io::Result<String> {
     String::from_utf8(bytes_in(path, bytes_max)?).map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
     })

@@ -14,7 +14,7 @@ use stentor_units::time::show as show_time;
 
 use super::listen::address;
 use super::units::{read_cores, read_switch, show_cores};
-use super::{LogFormat, Settings, channels, tokens, unix};
+use super::{LogFormat, Settings, channels, events, hooks, tokens, unix};
 
 /// One setting.
 #[derive(Debug)]
@@ -31,7 +31,12 @@ pub(crate) struct Key {
 
 /// All settings, in the order of `--help`.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(channels::KEYS).chain(channels::MARKS).chain(tokens::KEYS)
+    KEYS.iter()
+        .chain(channels::KEYS)
+        .chain(channels::MARKS)
+        .chain(tokens::KEYS)
+        .chain(hooks::KEYS)
+        .chain(events::KEYS)
 }
 
 /// Finds a key by its name.

@@ -39,7 +39,7 @@ pub(crate) fn in_force(layered: &Layered) -> String {
     for key in keys_of_the_top() {
         begin_group(&mut out, &mut group, key);
         let value = value_of(key, &layered.settings);
-        if key.secret && layered.settings.api_key_file.is_some() {
+        if key.name == "api-key" && layered.settings.api_key_file.is_some() {
             // As a comment: the file names either the key or its file.
             let _ = writeln!(out, "# {} = \"***\" # from api_key_file", toml_name(key));
             continue;

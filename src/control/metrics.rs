@@ -4,6 +4,7 @@
 mod accept;
 mod buckets;
 mod families;
+mod hooks;
 mod plain;
 
 use axum::extract::State as Has;
@@ -12,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use self::accept::Format;
 use self::families::Scrape;
+use self::hooks::Backend;
 use super::api::answer::Fault;
 use super::ask::{Unanswered, ask};
 use super::{State, process};
@@ -49,6 +51,10 @@ async fn collect(state: &State) -> Result<Scrape, Unanswered> {
         unanswered: state.settings.peers.unanswered(),
         reloads: state.reloads.counts(),
         keys: state.settings.keyring.counts(),
+        backend: Backend {
+            hooks: state.settings.hook_counts.figures(),
+            events: state.settings.event_counts(),
+        },
         process: process::read(),
         uptime_s: state.began.elapsed().as_secs(),
     })

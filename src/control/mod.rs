@@ -30,6 +30,8 @@ use tokio::sync::{oneshot, watch};
 pub(crate) use self::api::{KnownKey, Once};
 use self::peers::Peers;
 use self::reload::{Origin, Reloads};
+use crate::events::EventCounts;
+use crate::hooks;
 
 /// The connections that wait at the admin address until they are accepted.
 const BACKLOG: i32 = 128;
@@ -54,6 +56,10 @@ pub(crate) struct Settings {
     pub(crate) once: Once<stentor_shards::Position>,
     /// The other processes of a take-over.
     pub(crate) peers: Peers,
+    /// The settings of hooks in force; a reload may put others there.
+    hooks: watch::Sender<hooks::Settings>,
+    hook_counts: Arc<hooks::AllCounts>,
+    event_counts: Arc<EventCounts>,
 }
 
 impl Settings {
@@ -68,7 +74,20 @@ impl Settings {
             keyring: keyring::Keyring::new(&settings.tokens),
             once: Once::new(),
             peers: Peers::new(),
+            hooks: watch::Sender::new(hooks::Settings::of(settings)),
+            hook_counts: Arc::default(),
+            event_counts: Arc::default(),
         }
+    }
+
+    /// The settings of hooks, as they change, and where what comes of them is counted.
+    pub(crate) fn hooks(&self) -> (watch::Receiver<hooks::Settings>, Arc<hooks::AllCounts>) {
+        (self.hooks.subscribe(), Arc::clone(&self.hook_counts))
+    }
+
+    /// Where it is counted what the application was told.
+    pub(crate) fn event_counts(&self) -> Arc<EventCounts> {
+        Arc::clone(&self.event_counts)
     }
 
     /// The verifier of tokens that the shards begin with, if there is a key.

@@ -14,6 +14,7 @@ use super::ask::ask;
 use crate::config::tokens::Tokens;
 use crate::config::{self, Layered};
 use crate::exit::harmless_line;
+use crate::hooks;
 
 /// The most requests that wait; one that finds no room would read what those before it read.
 const REQUESTS_MAX: usize = 16;
@@ -108,7 +109,7 @@ async fn reload(origin: &Arc<Origin>, state: &State) -> Outcome {
         // Reading a file may take its time, and so may looking up a name in it.
         tokio::task::spawn_blocking(move || origin.read_again())
     };
-    let Again { rules, tokens, api_key, warnings } =
+    let Again { rules, tokens, api_key, hooks, warnings } =
         read.await.map_err(|_| "the reading failed".to_owned())??;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -117,6 +118,11 @@ async fn reload(origin: &Arc<Origin>, state: &State) -> Outcome {
     // All that can be wrong with keys is found before anything is in force.
     state.settings.keyring.replace(tokens, &state.shards).await?;
     state.settings.api_key.send_replace(api_key);
+    state.settings.hooks.send_if_modified(|current| {
+        let is_other = *current != hooks;
+        *current = hooks;
+        is_other
+    });
     let answers = ask(|| state.shards.set_rules(&rules)).await;
     answers
         .map_err(|_| "the shards are busy: some may have the new rules, ask again".to_owned())?;
@@ -128,6 +134,7 @@ struct Again {
     rules: Arc<Rules>,
     tokens: Tokens,
     api_key: Option<String>,
+    hooks: hooks::Settings,
     /// The report about the rest.
     warnings: Vec<String>,
 }
@@ -156,7 +163,8 @@ impl Origin {
         }
         let tokens = self.settings.tokens.read_again().map_err(|why| harmless_line(&why))?;
         let api_key = self.settings.read_api_key().map_err(|why| harmless_line(&why))?;
-        Ok(Again { rules, tokens, api_key, warnings })
+        let hooks = hooks::Settings::of(&layered.settings);
+        Ok(Again { rules, tokens, api_key, hooks, warnings })
     }
 }
 

@@ -26,7 +26,8 @@ pub(crate) async fn receive(mut inbox: Inbox, state: State) {
     let router = pages::router(state);
     let room = Arc::new(Semaphore::new(VISITORS_MAX as usize));
     while let Ok(place) = Arc::clone(&room).acquire_owned().await {
-        let Some(Crossing::Visitor(visitor)) = inbox.receive().await else { break };
+        let Some(crossing) = inbox.receive().await else { break };
+        let Crossing::Visitor(visitor) = crossing else { continue };
         let router = router.clone();
         tokio::spawn(async move {
             let _place = place;

@@ -6,12 +6,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::tungstenite::http::HeaderName;
 use async_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use async_tungstenite::tungstenite::{self, Error, Message, WebSocket};
 use serde_json::Value;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The header of a JSON client.
+const JSON: (&str, &str) = ("Sec-WebSocket-Protocol", "stentor.v1");
 
 pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
@@ -24,12 +28,35 @@ impl Client {
     }
 
     pub(crate) fn try_plain(to: SocketAddr, target: &str) -> Result<Self, (u16, String)> {
-        Self::connect(to, target, None)
+        Self::connect(to, target, &[])
+    }
+
+    /// A plain client with headers of its own.
+    #[allow(dead_code, reason = "only the tests of hooks have any")]
+    pub(crate) fn try_plain_with(
+        to: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, (u16, String)> {
+        Self::connect(to, target, headers)
+    }
+
+    /// A JSON client with headers of its own, and its welcome.
+    #[allow(dead_code, reason = "only the tests of hooks have any")]
+    pub(crate) fn try_json(
+        to: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(Self, Value), (u16, String)> {
+        let headers = [headers, &[JSON]].concat();
+        let mut client = Self::connect(to, target, &headers)?;
+        let welcome = client.next_json();
+        Ok((client, welcome))
     }
 
     /// A JSON client and its welcome.
     pub(crate) fn json(to: SocketAddr, target: &str) -> (Self, Value) {
-        let mut client = Self::connect(to, target, Some("stentor.v1")).unwrap();
+        let mut client = Self::connect(to, target, &[JSON]).unwrap();
         let welcome = client.next_json();
         assert_eq!(welcome["type"], "welcome", "{welcome}");
         (client, welcome)
@@ -38,11 +65,12 @@ impl Client {
     fn connect(
         to: SocketAddr,
         target: &str,
-        protocol: Option<&str>,
+        headers: &[(&str, &str)],
     ) -> Result<Self, (u16, String)> {
         let mut request = format!("ws://{to}{target}").into_client_request().unwrap();
-        if let Some(protocol) = protocol {
-            request.headers_mut().insert("Sec-WebSocket-Protocol", protocol.parse().unwrap());
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
         }
         let stream = TcpStream::connect(to).unwrap();
         stream.set_nodelay(true).unwrap();

@@ -1,6 +1,7 @@
 //! The real binary on a free port, with real sockets: each module proves one behaviour.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod backend;
 mod client;
 mod filter;
 mod server;
@@ -15,9 +16,11 @@ mod delay;
 mod descriptors;
 mod drain;
 mod environment;
+mod events;
 mod handshake;
 mod heartbeat;
 mod history;
+mod hooks;
 mod host;
 mod json;
 mod leaks;

@@ -52,9 +52,17 @@ impl<N: Net> Clients<N> {
         self.roster.get(slot)?.extra.as_ref()?.identity.as_ref()?.proof.as_ref()
     }
 
+    /// Keeps what is proven about a client, in the place of what was.
+    pub(crate) fn set_proof(&mut self, slot: Slot, proof: Proof) {
+        if let Some(client) = self.roster.get_mut(slot) {
+            client.extra().identity.get_or_insert_default().proof = Some(Arc::new(proof));
+        }
+    }
+
     /// Sets when an open client's time is over, in seconds of the shard's clock; `None`: never.
     pub(crate) fn set_end(&mut self, slot: Slot, over_s: Option<u32>) {
-        let (now_s, can_refresh) = (self.now.seconds(), self.dialect(slot).has_requests());
+        let now_s = self.now.seconds();
+        let can_refresh = self.backend_refreshes || self.dialect(slot).has_requests();
         let Some(client) = self.roster.get_mut(slot) else { return };
         let identity = client.extra().identity.get_or_insert_default();
         if let Some(look_s) = identity.look_s.take() {

@@ -3,6 +3,7 @@
 
 pub(crate) mod bodies;
 pub(crate) mod identity;
+pub(crate) mod wants;
 pub(crate) mod state;
 pub(crate) mod roster;
 pub(crate) mod sessions;
@@ -120,6 +121,8 @@ pub(crate) struct Clients<N: Net> {
     expiries: Expiries,
     /// Requests whose bodies are incomplete.
     pub(crate) bodies: Bodies,
+    /// The backend is asked about clients whose time is nearly over.
+    pub(crate) backend_refreshes: bool,
 }
 
 impl<N: Net> Clients<N> {
@@ -142,6 +145,7 @@ impl<N: Net> Clients<N> {
             deadlines: Vec::new(),
             expiries: Expiries::default(),
             bodies: Bodies::default(),
+            backend_refreshes: false,
         }
     }
 

@@ -12,7 +12,9 @@ use slab::Slab;
 use super::bodies::Posted;
 use super::identity::Identity;
 use super::state::{Phase, State};
+use super::wants::Asked;
 use crate::mesh::parcel::Ask;
+use crate::mesh::question::PassedHeaders;
 use crate::model::bucket::Bucket;
 use crate::model::channel::JoinRequest;
 use crate::model::directory::Claim;
@@ -23,6 +25,7 @@ use crate::model::outbox::Outbox;
 use crate::model::past::Behind;
 use crate::model::presence::{Here, Question};
 use crate::model::shape::Shape;
+use crate::model::verdict::Dismissal;
 use crate::net::Net;
 use crate::rules::ChannelRules;
 use crate::wire::entry::Entry;
@@ -135,6 +138,10 @@ pub(crate) struct Extra {
     pub(crate) url_channel: Option<Arc<str>>,
     /// The identity that it has proven, and the end of that.
     pub(crate) identity: Option<Box<Identity>>,
+    /// The headers of its request that are passed on to the backend.
+    pub(crate) headers: Option<PassedHeaders>,
+    /// The close frame that the backend has chosen for it.
+    pub(crate) farewell: Option<Box<Dismissal>>,
     brief: Option<Box<Brief>>,
 }
 
@@ -161,6 +168,9 @@ pub(crate) struct Brief {
     /// Of namespaces with a rate of their own; there are never more of these than namespaces.
     pub(crate) rates: Vec<NamespaceRate>,
     pub(crate) held: Option<(ShardId, Ask)>,
+    /// Questions to the backend: one for a request of the client, which is held meanwhile, and one
+    /// for its refresh.
+    pub(crate) asked: Vec<Asked>,
     /// Joins that wait for a home.
     pub(crate) joining: usize,
     pub(crate) gatherings: Vec<Gathering>,
@@ -181,6 +191,7 @@ impl Brief {
             && self.errors.is_none()
             && self.rates.is_empty()
             && self.held.is_none()
+            && self.asked.is_empty()
             && self.joining == 0
             && self.gatherings.is_empty()
             && self.recalls.is_empty()
@@ -232,7 +243,9 @@ impl<N: Net> Client<N> {
             && extra.seats.is_empty()
             && extra.infos.is_empty()
             && extra.url_channel.is_none()
-            && extra.identity.is_none();
+            && extra.identity.is_none()
+            && extra.headers.is_none()
+            && extra.farewell.is_none();
         if unused {
             self.extra = None;
         }

@@ -123,8 +123,12 @@ impl State {
         self.check();
     }
 
-    /// The client's facts are complete, and wait for homes and owners.
+    /// The client's facts are complete, and wait for homes and owners. They may have waited for the
+    /// application's backend before.
     pub(crate) fn wait(&mut self) {
+        if self.is_waiting() {
+            return;
+        }
         debug_assert!(matches!(self.phase(), Phase::Handshake | Phase::Upgraded));
         let is_upgraded = self.phase() == Phase::Upgraded;
         self.go_to(if is_upgraded { Phase::Connecting } else { Phase::Waiting });

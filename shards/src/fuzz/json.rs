@@ -84,22 +84,24 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
         return Err(malformed);
     }
     let Pairs(pairs) = serde_json::from_str(text).map_err(|_| malformed)?;
-    let known =
-        ["type", "channel", "user", "body", "id", "presence", "since", "limit", "reverse", "token"];
-    let mut values = [None; 10];
+    let known = [
+        "type", "channel", "user", "body", "id", "presence", "since", "limit", "reverse", "token",
+        "method", "data",
+    ];
+    let mut values = [None; 12];
     for (key, value) in &pairs {
         let Some(place) = known.iter().position(|known| known == key) else { continue };
         if values[place].replace(value.get()).is_some() {
             return Err(malformed);
         }
     }
-    let [kind, channel, user, body, id, presence, since, limit, reverse, token] = values;
+    let [kind, channel, user, body, id, presence, since, limit, reverse, token, method, _] = values;
     let string = |raw: Option<&str>| match raw {
         None => Ok(None),
         Some(raw) => serde_json::from_str::<Option<String>>(raw).map_err(|_| malformed),
     };
     let (kind, channel) = (string(kind)?, string(channel)?);
-    let (user, token) = (string(user)?, string(token)?);
+    let (user, token, method) = (string(user)?, string(token)?, string(method)?);
     let presence = match presence {
         None | Some("false") => false,
         Some("true") => true,
@@ -127,15 +129,15 @@ fn expected(text: &str) -> Result<Request<'_>, ErrorCode> {
         "publish" => (false, false, true),
         "direct" => (false, true, true),
         "join" | "leave" => (true, false, false),
-        "who" | "presence" | "presence_stats" | "history" | "ping" | "refresh" | "heartbeat" => {
-            (false, false, false)
-        }
+        "who" | "presence" | "presence_stats" | "history" | "ping" | "refresh" | "rpc"
+        | "heartbeat" => (false, false, false),
         _ => return Err(ErrorCode::UnknownType),
     };
     let missing = needs_channel && channel.is_none()
         || needs_user && user.is_none()
         || needs_body && body.is_none()
-        || kind == "refresh" && token.is_none();
+        || kind == "refresh" && token.is_none()
+        || kind == "rpc" && method.is_none();
     if missing {
         return Err(ErrorCode::MissingField);
     }
@@ -221,6 +223,12 @@ fn check_request(text: &str) {
             let wanted = expected(text).ok().and_then(|request| request.token);
             assert_eq!(Some(&*token), wanted.as_deref(), "{text:?}");
             ("refresh", None, None, None, None, id(of))
+        }
+        Ok(Command::Call { method, data, id: of }) => {
+            let wanted: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+            assert!(wanted["method"].is_null() || wanted["method"] == *method, "{text:?}");
+            let body = data.map(|data| data.as_str().to_owned());
+            ("rpc", None, None, body, None, id(of))
         }
         Ok(Command::Connect(_) | Command::Nothing) => panic!("its requests have no such one"),
         Ok(Command::Ping { id: of }) => ("ping", None, None, None, None, id(of)),

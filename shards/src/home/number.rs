@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::Home;
 use super::engine::{Engine, PublishReply};
 use crate::clock::unix_ms;
+use crate::mesh::bridge::{BridgeId, Crossing};
+use crate::mesh::news::{Happening, News};
 use crate::mesh::parcel::{Deliver, Outcome};
 use crate::mesh::reply::ReplyTo;
 use crate::model::channel::NoChannel;
@@ -126,18 +128,40 @@ impl Home<'_> {
             Err(why) => Deliver::Unsubscribable { channel, why },
             Ok(index) => {
                 let known = self.rooms.channels.at(index);
+                let is_first = known.order.shards == 0;
                 known.count_in(by);
                 let (newest, watched) = (known.order.newest, known.order.is_told());
+                if is_first {
+                    self.report_use(&channel, true);
+                }
                 Deliver::Subscribed { channel, newest, watched }
             }
         };
         self.port.deliver(by, answer);
     }
 
+    /// Tells the application that a channel is in use, or no longer, if it wants to know.
+    pub(crate) fn report_use(&mut self, channel: &Arc<str>, is_used: bool) {
+        // The default channel is in use for as long as the server runs.
+        if !self.config.news.channels || **channel == *self.config.default_channel {
+            return;
+        }
+        let channel = Arc::clone(channel);
+        let what = if is_used { Happening::Occupied(channel) } else { Happening::Vacated(channel) };
+        let news = Crossing::News(Box::new(News { time_ms: unix_ms(), what }));
+        let dropped = self.port.bridges.send(BridgeId::Events, news).is_err();
+        self.tally.events_dropped += u64::from(dropped);
+    }
+
     /// Counts a shard no longer among the subscribers of a channel.
     pub(super) fn dismiss_shard(&mut self, channel: &Arc<str>, by: ShardId) {
         if let Some(index) = self.rooms.channels.find(channel) {
-            self.rooms.channels.at(index).order.count_out(by);
+            let order = &mut self.rooms.channels.at(index).order;
+            let was_in_use = order.shards != 0;
+            order.count_out(by);
+            if was_in_use && order.shards == 0 {
+                self.report_use(channel, false);
+            }
             self.count(channel, by, 0);
         }
         self.watch(channel, by, false);

@@ -16,6 +16,9 @@ use std::task::Poll;
 use atomic_waker::AtomicWaker;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
+use super::news::News;
+use super::question::Question;
+
 /// An HTTP request that is not an upgrade: the socket, and the bytes that were read from it.
 #[derive(Debug)]
 pub struct Visitor {
@@ -30,6 +33,10 @@ pub struct Visitor {
 pub enum Crossing {
     /// A visitor to be answered.
     Visitor(Visitor),
+    /// A question for the application's backend.
+    Question(Box<Question>),
+    /// Something that the application is told.
+    News(Box<News>),
 }
 
 /// The bridges of a process, one line each.
@@ -37,6 +44,10 @@ pub enum Crossing {
 pub(crate) enum BridgeId {
     /// To the control plane: visitors to be answered.
     Control,
+    /// To the thread that asks the application's backend.
+    Hooks,
+    /// To the thread that tells the application what happens.
+    Events,
     /// To a thread of the tests.
     #[cfg(test)]
     Test,
@@ -173,7 +184,10 @@ mod tests {
     }
 
     fn head(received: Option<Crossing>) -> Option<Vec<u8>> {
-        received.map(|Crossing::Visitor(visitor)| visitor.head)
+        received.map(|crossing| match crossing {
+            Crossing::Visitor(visitor) => visitor.head,
+            other => panic!("{other:?}"),
+        })
     }
 
     #[test]

@@ -10,8 +10,10 @@ pub(crate) mod bell;
 pub(crate) mod bridge;
 mod lane;
 pub(crate) mod link;
+pub(crate) mod news;
 mod port;
 pub(crate) mod parcel;
+pub(crate) mod question;
 pub(crate) mod reply;
 
 use std::hash::BuildHasher;

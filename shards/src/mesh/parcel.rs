@@ -6,6 +6,7 @@ use async_tungstenite::tungstenite::Utf8Bytes;
 use hdrhistogram::Histogram;
 
 use super::link::FollowerEnd;
+use super::question::Ruled;
 use super::reply::{Reply, ReplyTo};
 use crate::close::CloseReason;
 use crate::model::channel::NoChannel;
@@ -230,6 +231,8 @@ pub(crate) enum Deliver {
         channel: Arc<str>,
         newest: Position,
     },
+    /// The backend has ruled about what a client wants.
+    Ruled(Box<Ruled>),
     Enlist(Box<Enlist>),
     Dismiss(Box<Dismiss>),
     Instruction(Instruction),

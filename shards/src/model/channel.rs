@@ -37,6 +37,8 @@ pub(crate) struct JoinRequest {
     pub(crate) presence: bool,
     /// The info of the client's token for the channel.
     pub(crate) info: Option<Arc<str>>,
+    /// JSON of the application's backend for the client.
+    pub(crate) data: Option<Arc<str>>,
     /// The last publication that the client has heard, if it wants those behind it.
     pub(crate) since: Option<Since>,
     /// The client would rather not join than miss anything of that.

@@ -109,6 +109,13 @@ macro_rules! numbers {
                     "Times that a channel had more users than can be waited for";
                 rate_limited: Counter, "Messages over a rate limit";
                 errors: Counter, "Errors that JSON clients were answered with";
+                hook_questions: Counter, "Questions about clients for the application's backend";
+                hook_questions_unasked: Counter,
+                    "Such questions that found too many others waiting";
+                hook_denials: Counter, "Requests of clients that the backend did not allow";
+                hook_unanswered: Counter, "Questions that the backend did not answer";
+                events_dropped: Counter,
+                    "Events for the application that found too many others waiting";
                 turns: Counter, "Turns of the shard's loop";
             }
         }

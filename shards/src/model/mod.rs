@@ -16,6 +16,7 @@ pub(crate) mod members;
 pub(crate) mod channel;
 pub(crate) mod presence;
 pub(crate) mod seating;
+pub(crate) mod verdict;
 pub(crate) mod attendance;
 pub(crate) mod revoked;
 pub(crate) mod rooms;

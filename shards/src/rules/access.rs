@@ -69,6 +69,12 @@ impl Terms {
         self.publish_is_free
     }
 
+    /// Returns `true` if the backend is asked about subscriptions. A private channel needs a token
+    /// all the same, and the users in a channel's name need nobody's word.
+    pub fn asks_to_subscribe(&self) -> bool {
+        self.rules.subscribe_hook.is_on() && !self.private && !self.limited
+    }
+
     /// Returns `true` if the namespace exists no longer.
     pub fn is_gone(&self) -> bool {
         self.namespace == Namespace::Gone
@@ -92,7 +98,8 @@ impl Rules {
             && !private
             && !limited
             && rules.message_bytes.is_none()
-            && rules.messages_per_second.is_none();
+            && rules.messages_per_second.is_none()
+            && !rules.publish_hook.is_on();
         let namespace = Namespace::There;
         Some(Terms { rules, private, limited, namespace, publish_is_free })
     }

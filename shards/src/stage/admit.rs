@@ -34,6 +34,9 @@ impl<N: Net> Shard<N> {
         if let Err(refusal) = self.prove(slot, entry) {
             return Admission::Refused(refusal);
         }
+        if let Some(outcome) = self.consult_about_entry(slot, entry) {
+            return outcome;
+        }
         if self.clients.config.require_user && entry.user.is_none() {
             return Admission::Refused(Refusal::UserRequired(
                 self.clients.config.user_from.advice(),
@@ -43,11 +46,15 @@ impl<N: Net> Shard<N> {
             entry.channels.push(Arc::clone(&self.clients.config.default_channel));
         }
         for channel in &entry.channels {
+            let wish = Wish { presence: false, has_token: self.is_left_to_hook(slot, channel) };
             if let Err(Barred::Denied(why)) =
-                self.permit_subscribe(slot, channel, entry.user.as_deref(), Wish::default())
+                self.permit_subscribe(slot, channel, entry.user.as_deref(), wish)
             {
                 return Admission::Refused(Refusal::Denied { channel: (**channel).into(), why });
             }
+        }
+        if let Some(outcome) = self.consult_about_channels(slot, entry) {
+            return outcome;
         }
         self.clients.roster.state_mut(slot).wait();
         let claims = self.claim(slot, entry);

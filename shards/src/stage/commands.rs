@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use async_tungstenite::tungstenite::Utf8Bytes;
+
 use crate::client::TOLD_PER_TURN;
 use crate::client::roster::Client;
+use crate::client::wants::Want;
 use crate::clock::unix_ms;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Ask;
+use crate::mesh::question::Subject;
 use crate::mesh::reply::ReplyTo;
 use crate::model::bucket::Bucket;
 use crate::model::channel::{Channel, JoinRequest};
@@ -35,9 +39,10 @@ impl Weight {
             | Command::Ping { .. }
             | Command::Heartbeat
             | Command::Nothing => Self::Light,
-            Command::Direct { .. } | Command::Join { token: None, .. } | Command::Leave { .. } => {
-                Self::Heavy
-            }
+            Command::Direct { .. }
+            | Command::Join { token: None, .. }
+            | Command::Leave { .. }
+            | Command::Call { .. } => Self::Heavy,
             // A signature costs as much to verify as many messages to send.
             Command::Join { token: Some(_), .. }
             | Command::Connect(_)
@@ -87,11 +92,12 @@ impl<N: Net> Shard<N> {
             Command::Connect(connect) => Ok(self.connect(slot, connect)),
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
-            Command::Join { channel, presence, since, must_recover, token, id } => {
+            Command::Join { channel, presence, since, must_recover, token, data, id } => {
                 let wanted = JoinRequest { id, presence, since, ..JoinRequest::default() };
                 let join = JoinRequest { must_recover, ..wanted };
-                self.join(slot, &channel, token.as_deref(), join)
+                self.join(slot, &channel, (token.as_deref(), data), join)
             }
+            Command::Call { method, data, id } => self.call(slot, &method, data, id),
             Command::Leave { channel, id } => self.leave(slot, &channel, id),
             Command::Who { channel, id } => self.who(slot, channel, Question::Users, id),
             Command::Presence { channel, id } => {
@@ -156,6 +162,10 @@ impl<N: Net> Shard<N> {
                     Ok(Flow::Over(barred.close_reason()))
                 };
             }
+            if self.rooms.channels.rules_of(channel).publish_hook.is_on() {
+                let publication = self.publication(slot, target.channel, payload);
+                return Ok(self.ask_to_publish(slot, target.home, publication, id));
+            }
         }
         let publication = self.publication(slot, target.channel, payload);
         let reply = self.reply_to(slot, id);
@@ -182,7 +192,7 @@ impl<N: Net> Shard<N> {
         &mut self,
         slot: Slot,
         name: &str,
-        token: Option<&str>,
+        (token, data): (Option<&str>, Option<Utf8Bytes>),
         mut join: JoinRequest,
     ) -> Result<Flow, Mistake> {
         join.id = self.check_name(name, join.id.take())?;
@@ -202,12 +212,42 @@ impl<N: Net> Shard<N> {
         }
         let id = join.id.clone();
         let user = self.clients.roster.get(slot).and_then(|client| client.user.clone());
-        let wish = Wish { presence: join.presence, has_token: token.is_some() };
+        let is_asked = token.is_none() && self.is_left_to_hook(slot, name);
+        // The word of the backend is worth a token.
+        let has_token = token.is_some() || is_asked;
+        let wish = Wish { presence: join.presence, has_token };
         self.permit_subscribe(slot, name, user.as_deref(), wish)
             .map_err(|barred| barred_mistake(barred, id.clone()))?;
+        if is_asked {
+            let channel: Arc<str> = name.into();
+            let rules = self.rooms.channels.rules_of(name);
+            let endpoint = rules.subscribe_hook.endpoint();
+            let subject = Subject::Subscribe { channel: Arc::clone(&channel), endpoint, data };
+            return Ok(self.ask_backend(slot, subject, Want::Join { channel, join }));
+        }
         self.join_channel(slot, &name.into(), join)
             .map_err(|why| Mistake::new(ErrorCode::of(why), why.to_string(), id))?;
         Ok(Flow::On)
+    }
+
+    fn call(
+        &mut self,
+        slot: Slot,
+        method: &str,
+        data: Option<Utf8Bytes>,
+        id: Option<RequestId>,
+    ) -> Result<Flow, Mistake> {
+        if !self.rooms.channels.rules().hooks().call {
+            let text = "no backend answers calls here";
+            return Err(Mistake::new(ErrorCode::NotAvailable, text, id));
+        }
+        // Without an id nobody could tell which call is answered.
+        let Some(id) = id else {
+            return Err(Mistake::new(ErrorCode::MissingField, "id is missing", None));
+        };
+        let Some(id) = self.check_name(method, Some(id))? else { return Ok(Flow::On) };
+        let subject = Subject::Call { method: method.into(), data };
+        Ok(self.ask_backend(slot, subject, Want::Call { id }))
     }
 
     fn leave(&mut self, slot: Slot, name: &str, id: Option<RequestId>) -> Result<Flow, Mistake> {

@@ -143,6 +143,7 @@ impl<N: Net> Shard<N> {
         hot.state.open(entry.echo);
         hot.shape = entry.shape(by_default);
         self.clients.count_open();
+        self.report_connected(slot);
         let user = self.furnish(slot, &entry);
         self.begin_time(slot);
 
@@ -175,6 +176,7 @@ impl<N: Net> Shard<N> {
             ping_interval: config.ping_interval,
             pong_timeout: config.pong_timeout,
             message_bytes: config.message_bytes,
+            data: entry.presented.as_ref().and_then(|presented| presented.greeting.as_deref()),
             id: answer.id(),
             pongs: Dialect::answers_pings(shape) && !entry.dialect.is_deaf(),
             session: session.as_ref().map(|(name, node)| (&**name, &**node)),
@@ -187,11 +189,12 @@ impl<N: Net> Shard<N> {
             clients.tell(slot, &welcome);
             // The greeting names the first.
             for &(channel, position) in channels.iter().skip(1) {
-                let (recovered, id) = (None, None);
-                clients.tell(slot, &Event::Joined { channel, position, recovered, id });
+                let (recovered, data, id) = (None, None, None);
+                clients.tell(slot, &Event::Joined { channel, position, recovered, data, id });
             }
         });
 
+        self.note_infos(slot, &entry);
         for index in indices.into_iter().skip(usize::from(back.is_some())) {
             self.sit(slot, index, false);
         }
@@ -203,6 +206,15 @@ impl<N: Net> Shard<N> {
             self.port.owe(owner, Ask::Settle { client, user, channel });
         }
         self.keep_first_words(slot, rest);
+    }
+
+    /// Keeps what the application's backend has said about the client in its channels.
+    fn note_infos(&mut self, slot: Slot, entry: &Entry) {
+        for (name, info) in entry.presented.iter().flat_map(|presented| &presented.channels) {
+            if let Some(index) = self.rooms.channels.find(name).filter(|_| info.is_some()) {
+                self.note_info(slot, index, info.clone());
+            }
+        }
     }
 
     /// Keeps the bytes that a client sent before it was in, for the session to look at next.

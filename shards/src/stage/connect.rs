@@ -103,6 +103,13 @@ impl<N: Net> Shard<N> {
         if entry.channels.len() > config.channels_per_client {
             return Err(Refusal::BadRequest("more channels than a client may have"));
         }
+        let hooks = self.rooms.channels.rules().hooks();
+        if hooks.connect {
+            let presented = entry.presented.get_or_insert_default();
+            presented.data.clone_from(&connect.data);
+            let (name, version) = &connect.software;
+            presented.software = ((**name).into(), (**version).into());
+        }
         if let Some(token) = connect.token.as_ref().filter(|_| self.trust.prover.is_some()) {
             entry.token = Some((**token).into());
         }

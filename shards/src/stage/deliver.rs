@@ -78,6 +78,7 @@ impl<N: Net> Shard<N> {
             }
             Deliver::Recalled(recalled) => self.take_recalled(&recalled),
             Deliver::Renumbered { channel, newest } => self.renumber(&channel, newest),
+            Deliver::Ruled(ruled) => self.heed(*ruled),
             Deliver::Enlist(order) => self.enlist(&order),
             Deliver::Dismiss(order) => self.dismiss(&order),
             Deliver::Instruction(instruction) => self.obey(instruction),

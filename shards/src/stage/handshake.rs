@@ -43,7 +43,8 @@ impl<N: Net> Shard<N> {
     fn judge_head(&mut self, slot: Slot, head: &[u8]) {
         let Some(introduced) = self.introduce(slot, head) else { return };
         let (config, request) = (Arc::clone(&self.clients.config), &head[introduced..]);
-        match http::parse(request, &self.limits(&config, slot)) {
+        let parsed = http::parse(request, &self.limits(&config, slot));
+        match parsed {
             Parsed::Partial => {
                 if let Some(client) = self.clients.roster.get_mut(slot) {
                     client.brief().head = head.to_vec();

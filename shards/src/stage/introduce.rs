@@ -53,7 +53,7 @@ impl<N: Net> Shard<N> {
     }
 
     /// Returns the settings with which the request of this connection is read.
-    pub(crate) fn limits<'a>(&self, config: &'a Config, slot: Slot) -> Limits<'a> {
+    pub(crate) fn limits<'a>(&'a self, config: &'a Config, slot: Slot) -> Limits<'a> {
         let proxies = &config.trusted_proxies;
         // The peer's address costs a call into the kernel: it is asked for only where it matters.
         let trusted = !proxies.is_empty() && proxies.trusts(self.client_address(slot));
@@ -64,6 +64,7 @@ impl<N: Net> Shard<N> {
             behind: trusted.then_some((proxies, config.forwarded_header)),
             takes_tokens: self.trust.prover.is_some(),
             user_from: &config.user_from,
+            passed_headers: &self.rooms.channels.rules().hooks().headers,
         }
     }
 

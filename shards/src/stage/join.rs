@@ -202,10 +202,11 @@ impl<N: Net> Shard<N> {
             return;
         }
         let (index, id) = (recalling.channel, recalling.join.id.clone());
+        let data = recalling.join.data.clone();
         let channel = &*self.rooms.channels.get(index).name;
         let position = Position { epoch: recalled.newest.epoch, offset: before };
-        let (recovered, id) = (Some(true), id.as_ref());
-        self.clients.tell(slot, &Event::Joined { channel, position, recovered, id });
+        let (recovered, id, data) = (Some(true), id.as_ref(), data.as_deref());
+        self.clients.tell(slot, &Event::Joined { channel, position, recovered, data, id });
     }
 
     /// A client that was told that it is in cannot be told the rest of what it missed: it is out
@@ -279,7 +280,8 @@ impl<N: Net> Shard<N> {
         let joined = if join.by_server {
             Event::Added { channel, position, recovered }
         } else {
-            Event::Joined { channel, position, recovered, id }
+            let data = join.data.as_deref();
+            Event::Joined { channel, position, recovered, data, id }
         };
         self.clients.tell(slot, &joined);
     }

@@ -31,8 +31,13 @@ impl<N: Net> Shard<N> {
             }
             Phase::Open | Phase::Upgraded | Phase::Connecting => {
                 let last_word = self.clients.dialect(slot).close(reason);
+                let client = self.clients.roster.get_mut(slot);
+                let own = client.and_then(|client| client.extra.as_mut()?.farewell.take());
                 self.depart(slot, reason);
                 match last_word {
+                    Some(_) if let Some(own) = own => {
+                        self.say_last_word(slot, reason, (own.code, &own.reason));
+                    }
                     Some((code, text)) => self.say_last_word(slot, reason, (code, text)),
                     None => self.remove(slot),
                 }
@@ -52,6 +57,7 @@ impl<N: Net> Shard<N> {
         self.clients.tally.closes[reason.index()] += 1;
         if self.clients.roster.state(slot).is_open() {
             self.rise_from_all(slot);
+            self.report_disconnected(slot, reason.label());
             self.release_claims(slot);
             self.clients.count_gone();
             self.clients.forget_end(slot);

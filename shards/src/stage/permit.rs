@@ -138,7 +138,9 @@ impl<N: Net> Shard<N> {
                 }
             },
         };
-        let standing = self.standing(slot, index, channel, Right::Publish);
+        let mut standing = self.standing(slot, index, channel, Right::Publish);
+        // The word of the backend, which is asked next, is worth a token.
+        standing.token |= terms.rules.publish_hook.is_on();
         if let Err(why) = rules.may_publish(terms, channel, standing) {
             return self.count_denied(why);
         }
@@ -152,6 +154,19 @@ impl<N: Net> Shard<N> {
         }
         self.clients.tally.rate_limited += 1;
         Err(Barred::TooOften)
+    }
+
+    /// Judges a publication about which the backend has not answered.
+    pub(crate) fn rules_let_publish(&mut self, slot: Slot, channel: &str) -> Result<(), Denied> {
+        let index = self.rooms.channels.find(channel);
+        let standing = self.standing(slot, index, channel, Right::Publish);
+        let rules = self.rooms.channels.rules();
+        let verdict = match rules.terms(channel) {
+            None => Err(Denied::UnknownNamespace),
+            Some(terms) => rules.may_publish(&terms, channel, standing),
+        };
+        self.clients.tally.denied += u64::from(verdict.is_err());
+        verdict
     }
 
     fn count_denied(&mut self, why: Denied) -> Result<(), Barred> {

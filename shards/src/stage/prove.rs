@@ -72,6 +72,16 @@ impl<N: Net> Shard<N> {
         self.trust.verified += 1;
         let config = Arc::clone(&self.clients.config);
         let proof = self.trust.verify(&token, &config).map_err(Refusal::of_token)?;
+        self.believe(slot, entry, proof)
+    }
+
+    /// Takes over what is proven about a client: its user and its channels become the entry's.
+    pub(crate) fn believe(
+        &mut self,
+        slot: Slot,
+        entry: &mut Entry,
+        proof: Proof,
+    ) -> Result<(), Refusal> {
         if proof.user.is_some() {
             if entry.user.as_ref().is_some_and(|user| proof.user.as_ref() != Some(user)) {
                 return Err(Refusal::BadRequest("the user is not the one of the token"));
@@ -83,14 +93,12 @@ impl<N: Net> Shard<N> {
                 entry.channels.push(Arc::clone(channel));
             }
         }
-        if entry.channels.len() > config.channels_per_client {
+        if entry.channels.len() > self.clients.config.channels_per_client {
             return Err(Refusal::BadRequest(
                 "the token names more channels than a client may have",
             ));
         }
-        if let Some(client) = self.clients.roster.get_mut(slot) {
-            client.extra().identity.get_or_insert_default().proof = Some(Arc::new(proof));
-        }
+        self.clients.set_proof(slot, proof);
         Ok(())
     }
 
@@ -116,7 +124,7 @@ impl<N: Net> Shard<N> {
     }
 
     /// The second of the shard's clock at a Unix time. Steps of the wall clock move nothing later.
-    fn second_of(&self, unix_s: u64) -> u32 {
+    pub(crate) fn second_of(&self, unix_s: u64) -> u32 {
         let left = unix_s.saturating_sub(unix_ms() / 1000);
         self.clients.now.seconds().saturating_add(u32::try_from(left).unwrap_or(u32::MAX))
     }
@@ -154,6 +162,7 @@ impl<N: Net> Shard<N> {
     pub(crate) fn sweep_ends(&mut self) {
         while let Some((slot, due)) = self.clients.take_due() {
             match due {
+                Due::Notice(_) if self.consult_about_time(slot) => {}
                 Due::Notice(left_s) => self.clients.tell(slot, &Event::Expiring { left_s }),
                 Due::Over => self.clients.doom(slot, CloseReason::Expired),
             }

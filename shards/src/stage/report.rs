@@ -22,6 +22,7 @@ impl<N: Net> Shard<N> {
         match instruction {
             Instruction::Report(reply) => reply.send(self.report()),
             Instruction::Rules { rules, reply } => {
+                self.clients.backend_refreshes = rules.hooks().refresh;
                 self.rooms.channels.set_rules(rules);
                 reply.send(());
             }

@@ -23,10 +23,14 @@ impl<N: Net> Shard<N> {
             return Ok(index);
         }
         if home == me {
+            let is_first = channel.order.shards == 0;
             channel.count_in(me);
             channel.subscription = Subscription::Live;
             channel.fanned = channel.order.newest;
             channel.watched = channel.order.is_told();
+            if is_first {
+                self.home().report_use(name, true);
+            }
         } else {
             channel.subscription = Subscription::Asked;
             self.port.owe(home, Ask::Subscribe { channel: Arc::clone(name), by: me });
@@ -79,6 +83,7 @@ impl<N: Net> Shard<N> {
             self.clients.roster.state_mut(slot).set_many(true);
         }
         self.announce(slot, index, true);
+        self.report_seat(slot, index, true);
         if presence {
             let channel = self.rooms.channels.at(index);
             channel.watching += 1;
@@ -116,6 +121,7 @@ impl<N: Net> Shard<N> {
             self.clients.roster.state_mut(slot).set_many(false);
         }
         self.announce(slot, index, false);
+        self.report_seat(slot, index, false);
         self.note_info(slot, index, None);
         if empty {
             self.rooms.note_emptied(index);
@@ -287,6 +293,9 @@ impl<N: Net> Shard<N> {
             Subscription::Live if home == self.port.me => {
                 channel.subscription = Subscription::None;
                 channel.order.count_out(self.port.me);
+                if channel.order.shards == 0 {
+                    self.home().report_use(&name, false);
+                }
             }
             Subscription::Live => {
                 self.port.owe(home, Ask::Unsubscribe { channel: name, by: self.port.me });

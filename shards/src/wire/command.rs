@@ -36,6 +36,10 @@ pub(crate) struct Connect<'a> {
     pub(crate) token: Option<Cow<'a, str>>,
     /// The channels of which it is to be a member from the start.
     pub(crate) channels: Vec<Cow<'a, str>>,
+    /// JSON for the application's backend.
+    pub(crate) data: Option<Utf8Bytes>,
+    /// The name and the version of its software.
+    pub(crate) software: (Cow<'a, str>, Cow<'a, str>),
     pub(crate) id: Option<RequestId>,
 }
 
@@ -58,6 +62,8 @@ pub(crate) enum Command<'a> {
         must_recover: bool,
         /// A token for this channel.
         token: Option<Cow<'a, str>>,
+        /// JSON for the application's backend.
+        data: Option<Utf8Bytes>,
         id: Option<RequestId>,
     },
     /// Be a member no longer.
@@ -70,6 +76,8 @@ pub(crate) enum Command<'a> {
     PresenceStats { channel: Option<Cow<'a, str>>, id: Option<RequestId> },
     /// Read what a channel has kept; without a name, the one of the client's URL.
     History { channel: Option<Cow<'a, str>>, wanted: Wanted, id: Option<RequestId> },
+    /// Call a procedure of the application's backend.
+    Call { method: Cow<'a, str>, data: Option<Utf8Bytes>, id: Option<RequestId> },
     /// Go on with a newer token.
     Refresh { token: Cow<'a, str>, id: Option<RequestId> },
     /// Ask for a sign of life in the dialect's own words.

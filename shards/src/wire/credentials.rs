@@ -87,6 +87,7 @@ mod tests {
     fn limits(user_from: &UserFrom) -> Limits<'_> {
         let (head_bytes, name_bytes) = (2048, 64);
         Limits {
+            passed_headers: &[],
             head_bytes,
             name_bytes,
             path_prefix: "",

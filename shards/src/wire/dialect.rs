@@ -117,7 +117,7 @@ pub(crate) struct Facts {
 pub(crate) type Split = fn(&mut Said) -> Option<Said>;
 
 /// Returns the close code and the text for a client that is not let in.
-pub(crate) type RefusalCode = fn(&Refusal) -> (u16, &'static str);
+pub(crate) type RefusalCode = fn(&Refusal) -> (u16, &str);
 
 impl Dialect {
     /// The name of a shape's dialect, and of its transport where that is none of WebSocket, for
@@ -173,7 +173,7 @@ impl Dialect {
     }
 
     /// Returns the close code and the text for a client that is not let in after its 101.
-    pub(crate) fn refusal(self, refusal: &Refusal) -> Option<(u16, &'static str)> {
+    pub(crate) fn refusal(self, refusal: &Refusal) -> Option<(u16, &str)> {
         self.facts().refusal.map(|close| close(refusal))
     }
 

@@ -4,10 +4,29 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use async_tungstenite::tungstenite::Utf8Bytes;
+
 use super::dialect::Dialect;
 use super::transport::Transport;
 use crate::model::past::Behind;
 use crate::model::shape::Shape;
+
+/// The part of an entry that is for the application's backend, and what that has said already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Presented {
+    /// The headers of its request that are passed on.
+    pub(crate) headers: Vec<(Box<str>, Box<str>)>,
+    /// JSON of the client for the backend.
+    pub(crate) data: Option<Utf8Bytes>,
+    /// The name and the version of the client's software.
+    pub(crate) software: (Box<str>, Box<str>),
+    /// The backend has let the client in, or need not be asked.
+    pub(crate) is_let_in: bool,
+    /// The channels that the backend has let it into, each with an info for presence.
+    pub(crate) channels: Vec<(Arc<str>, Option<Arc<str>>)>,
+    /// JSON of the backend for the client.
+    pub(crate) greeting: Option<Arc<str>>,
+}
 
 /// The facts that one client states when it comes, and those that its request shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +56,8 @@ pub(crate) struct Entry {
     pub(crate) host: Option<Box<str>>,
     /// The host that the client asked a trusted proxy for.
     pub(crate) proxied_host: Option<Box<str>>,
+    /// `None` unless the backend is asked about clients.
+    pub(crate) presented: Option<Box<Presented>>,
 }
 
 impl Entry {
@@ -57,6 +78,7 @@ impl Entry {
             origin: None,
             host: None,
             proxied_host: None,
+            presented: None,
         }
     }
 

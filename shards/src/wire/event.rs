@@ -21,6 +21,8 @@ pub(crate) struct Welcome<'a> {
     pub(crate) ping_interval: Duration,
     pub(crate) pong_timeout: Duration,
     pub(crate) message_bytes: usize,
+    /// JSON of the application's backend.
+    pub(crate) data: Option<&'a str>,
     /// The command that it answers, in a dialect that has one.
     pub(crate) id: Option<&'a RequestId>,
     /// The client answers pings.
@@ -44,6 +46,8 @@ pub(crate) enum Event<'a> {
         channel: &'a str,
         position: Position,
         recovered: Option<bool>,
+        /// JSON of the application's backend.
+        data: Option<&'a str>,
         id: Option<&'a RequestId>,
     },
     /// The client is a member no longer.
@@ -115,6 +119,18 @@ pub(crate) enum Event<'a> {
         channel: &'a str,
         position: Position,
         id: &'a RequestId,
+    },
+    /// The answer of a procedure of the application's backend, in JSON.
+    Called {
+        data: Option<&'a str>,
+        id: &'a RequestId,
+    },
+    /// The application's backend does not allow a request, in its own words.
+    Rejected {
+        code: u32,
+        text: &'a str,
+        is_passing: bool,
+        id: Option<&'a RequestId>,
     },
     /// A direct message was delivered to so many clients.
     Reached {

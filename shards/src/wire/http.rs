@@ -36,6 +36,8 @@ pub(crate) struct Limits<'a> {
     /// There is a key that verifies tokens; without one they are not read.
     pub(crate) takes_tokens: bool,
     pub(crate) user_from: &'a UserFrom,
+    /// The headers that hooks pass on.
+    pub(crate) passed_headers: &'a [Box<str>],
 }
 
 /// A request for a WebSocket in which nothing is wrong by itself.
@@ -118,6 +120,15 @@ impl<'a> Head<'a> {
         self.values(name)
             .flat_map(|value| value.split(|byte| *byte == b','))
             .map(<[u8]>::trim_ascii)
+    }
+
+    /// Returns those of some headers that are text. Their names are in lower case.
+    pub(super) fn passed(&self, names: &[Box<str>]) -> Vec<(Box<str>, Box<str>)> {
+        let each = names.iter().flat_map(|name| self.values(name).map(move |value| (name, value)));
+        each.filter_map(|(name, value)| {
+            Some((name.clone(), std::str::from_utf8(value).ok()?.into()))
+        })
+        .collect()
     }
 
     pub(super) fn method(&self) -> &'a str {
@@ -217,6 +228,10 @@ pub(super) fn complete(
     entry.host = head.text("host", "two hosts")?;
     entry.is_forwarded = head.values("x-forwarded-for").next().is_some()
         || head.values("forwarded").next().is_some();
+    let headers = head.passed(limits.passed_headers);
+    if !headers.is_empty() {
+        entry.presented.get_or_insert_default().headers = headers;
+    }
     if let Some((proxies, header)) = limits.behind {
         entry.address = proxies.client(header, head.values(header.name()));
         // The nearest proxy writes the last one.

@@ -9,6 +9,7 @@ use crate::wire::stream::Purpose;
 use crate::wire::transport::Transport;
 
 const LIMITS: Limits<'_> = Limits {
+    passed_headers: &[],
     head_bytes: 2048,
     name_bytes: 64,
     path_prefix: "",

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::stream;
 use crate::model::channel::NoChannel;
+use crate::model::verdict::{Dismissal, Rejection};
 use crate::proof::TokenFault;
 use crate::rules::Denied;
 
@@ -42,6 +43,10 @@ pub(crate) enum Refusal {
     NoNode,
     /// Too much waits to be done.
     Busy,
+    /// The application's backend does not let the client in.
+    Rejected(Rejection),
+    /// The backend sends the client away.
+    Dismissed(Dismissal),
     /// The client sent no request in time. It is not answered: the next request on such a
     /// connection would take the answer for its own.
     NoRequest,
@@ -52,7 +57,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 impl Refusal {
     /// The counters' names, by [`index`](Self::index).
-    pub(crate) const LABELS: [&'static str; 20] = [
+    pub(crate) const LABELS: [&'static str; 22] = [
         "bad_request",
         "user_required",
         "origin",
@@ -73,6 +78,8 @@ impl Refusal {
         "body_too_large",
         "no_node",
         "busy",
+        "rejected",
+        "dismissed",
     ];
 
     /// The refusal for a channel that cannot be had.
@@ -117,6 +124,8 @@ impl Refusal {
             Self::BodyTooLarge => 17,
             Self::NoNode => 18,
             Self::Busy => 19,
+            Self::Rejected(_) => 20,
+            Self::Dismissed(_) => 21,
         }
     }
 
@@ -172,6 +181,13 @@ impl Refusal {
             Self::Denied { channel, why } => {
                 return ("403 Forbidden", format!("{channel}: {why}").into(), String::new());
             }
+            Self::Rejected(Rejection { text, is_passing: true, .. }) => {
+                return ("503 Service Unavailable", one_line(text).into(), retry());
+            }
+            Self::Rejected(Rejection { text, .. })
+            | Self::Dismissed(Dismissal { reason: text, .. }) => {
+                return ("403 Forbidden", one_line(text).into(), String::new());
+            }
             Self::NoRequest => ("", "", String::new()),
         };
         (status, text.into(), headers)
@@ -193,6 +209,11 @@ impl Refusal {
         response.extend_from_slice(format!("\r\n{text}\n").as_bytes());
         response
     }
+}
+
+/// A text of the backend in one line: operators read it in logs of proxies.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -223,6 +244,8 @@ mod tests {
             Refusal::BodyTooLarge,
             Refusal::NoNode,
             Refusal::Busy,
+            Refusal::Rejected(Rejection { code: 9, text: "not you".into(), is_passing: false }),
+            Refusal::Dismissed(Dismissal { code: 4001, reason: "go".into() }),
         ];
         for (index, refusal) in all.into_iter().enumerate() {
             assert_eq!(refusal.index(), index);

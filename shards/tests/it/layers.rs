@@ -29,20 +29,21 @@ const EXCEPTIONS: [(&str, &str, &str); 2] = [
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
-const STAGES: [&[&str]; 13] = [
+const STAGES: [&[&str]; 14] = [
     &["accept", "serve", "sweep"],
     &["handshake", "session"],
     &["commands"],
     &["connect"],
     &["submit", "relay"],
     &["deliver"],
-    &["enlist"],
+    &["enlist", "heed"],
     &["report", "admit", "who", "join"],
     &["permit"],
     &["introduce", "conclude", "emulate", "fanout", "drain"],
     &["recall", "batch"],
     &["leave", "prove"],
-    &["seats"],
+    &["seats", "consult"],
+    &["news"],
 ];
 
 /// The stages that are methods of the clients alone: they cannot call any of the others.

@@ -92,11 +92,16 @@ impl<'a> Claims<'a> {
         }
         // Such a claim says how long the connection lasts, beside how long the token is good for
         // making one; zero is for ever.
-        match seconds(self.expire_at, "expire_at is not a time")? {
+        match self.expire_at()? {
             None => Ok(over),
             Some(0) => Ok(None),
             Some(end) => Ok(Some(end.saturating_add(leeway_s))),
         }
+    }
+
+    /// The claim that says how long the connection lasts; zero is for ever.
+    pub(crate) fn expire_at(&self) -> Result<Option<u64>, Fault> {
+        seconds(self.expire_at, "expire_at is not a time")
     }
 
     pub(crate) fn issued(&self) -> Result<Option<u64>, Fault> {

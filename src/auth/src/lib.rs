@@ -8,9 +8,11 @@
 #![forbid(unsafe_code)]
 
 mod algorithm;
+mod backend;
 mod claims;
 mod der;
 mod fault;
+mod hmac;
 mod jwks;
 mod key;
 mod sign;
@@ -20,7 +22,9 @@ mod verify;
 pub mod fuzz;
 
 pub use algorithm::Algorithm;
+pub use backend::read_backend;
 pub use fault::Fault;
+pub use hmac::hmac_sha256_hex;
 pub use jwks::{JWKS_BYTES_MAX, read as read_jwks};
 pub use key::Key;
 pub use sign::{Signer, Wishes, random_id};

@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 use stentor_shards::{NUMBERS, NumberKind, Report};
 
 use super::buckets::bucketed;
+use super::hooks::Backend;
 use crate::control::api::OnceCounts;
 use crate::control::keyring::Counts as KeyCounts;
 use crate::control::numbers::family;
@@ -43,6 +44,7 @@ pub(super) struct Scrape {
     /// Those that were done, and those that failed.
     pub(super) reloads: (u64, u64),
     pub(super) keys: KeyCounts,
+    pub(super) backend: Backend,
     pub(super) process: Process,
     pub(super) uptime_s: u64,
 }
@@ -65,6 +67,7 @@ impl Collector for Scrape {
         self.encode_latency(&mut encoder)?;
         self.encode_once(&mut encoder)?;
         self.encode_keys(&mut encoder)?;
+        self.backend.encode(&mut encoder)?;
         self.encode_server(&mut encoder)?;
         self.encode_process(&mut encoder)
     }
@@ -303,6 +306,7 @@ mod tests {
             once: OnceCounts { keys: 4, replays: 5, evictions: 6 },
             reloads: (7, 8),
             keys: KeyCounts { fetches: 7, failures: 1 },
+            backend: Backend::default(),
             process: crate::control::process::read(),
             uptime_s: 1,
         }

@@ -2,11 +2,12 @@
 //! for good; with those from 3000 to 3499 it comes back.
 
 use crate::close::CloseReason;
+use crate::model::verdict::{Dismissal, Rejection};
 use crate::wire::command::ErrorCode;
 use crate::wire::refusal::Refusal;
 
 /// Returns the number and the text of an error, and whether the same request may succeed later.
-pub(super) fn error(code: ErrorCode) -> (u16, &'static str, bool) {
+pub(super) fn error(code: ErrorCode) -> (u32, &'static str, bool) {
     match code {
         ErrorCode::UnknownNamespace => (102, "unknown channel", false),
         ErrorCode::Denied | ErrorCode::NotJoined => (103, "permission denied", false),
@@ -46,12 +47,16 @@ pub(in crate::wire) fn close(reason: CloseReason) -> Option<(u16, &'static str)>
         CloseReason::Expired => (3005, "connection expired"),
         CloseReason::Stale => (3502, "stale"),
         CloseReason::Disorderly => (3501, "bad request"),
+        CloseReason::Dismissed => (3503, "force disconnect"),
     })
 }
 
 /// Returns the close code and the text for a client whose `connect` does not let it in.
-pub(in crate::wire) fn refusal(refusal: &Refusal) -> (u16, &'static str) {
+pub(in crate::wire) fn refusal(refusal: &Refusal) -> (u16, &str) {
     match refusal {
+        Refusal::Dismissed(Dismissal { code, reason }) => (*code, reason),
+        Refusal::Rejected(Rejection { is_passing: true, .. }) => (3004, "internal server error"),
+        Refusal::Rejected(_) => (3507, "permission denied"),
         Refusal::Token(_) => (3500, "invalid token"),
         Refusal::UserRequired(_) | Refusal::Origin | Refusal::Denied { .. } => {
             (3507, "permission denied")
@@ -64,8 +69,12 @@ pub(in crate::wire) fn refusal(refusal: &Refusal) -> (u16, &'static str) {
 }
 
 /// Returns the error of the reply to a `connect` that does not let its client in: only where the
-/// client can do something about it, before its close frame says the same.
-pub(super) fn refusal_error(refusal: &Refusal) -> Option<(u16, &'static str)> {
-    matches!(refusal, Refusal::Token(text) if text.contains("expired"))
-        .then_some((109, "token expired"))
+/// client can do something about it, or the application's backend has chosen it, before its close
+/// frame says the same.
+pub(super) fn refusal_error(refusal: &Refusal) -> Option<(u32, &str, bool)> {
+    match refusal {
+        Refusal::Token(text) if text.contains("expired") => Some((109, "token expired", false)),
+        Refusal::Rejected(Rejection { code, text, is_passing }) => Some((*code, text, *is_passing)),
+        _ => None,
+    }
 }

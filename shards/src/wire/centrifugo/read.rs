@@ -43,7 +43,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     sub_refresh: Option<&'a RawValue>,
     #[serde(borrow)]
-    rpc: Option<&'a RawValue>,
+    rpc: Option<RpcRequest<'a>>,
     #[serde(borrow)]
     send: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -55,6 +55,21 @@ struct Envelope<'a> {
 struct ConnectRequest<'a> {
     #[serde(borrow)]
     token: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    version: Cow<'a, str>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RpcRequest<'a> {
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize, Default)]
@@ -64,6 +79,8 @@ struct SubscribeRequest<'a> {
     channel: Cow<'a, str>,
     #[serde(borrow)]
     token: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
     recover: bool,
     offset: u64,
     #[serde(borrow)]
@@ -177,12 +194,17 @@ fn command<'a>(
     id: RequestId,
 ) -> Result<Command<'a>, Mistake> {
     let id = Some(id);
-    if let Some(ConnectRequest { token }) = envelope.connect {
+    if let Some(ConnectRequest { token, data, name, version }) = envelope.connect {
         let token = token.filter(|token| !token.is_empty());
-        return Ok(Command::Connect(Connect { user: None, token, channels: Vec::new(), id }));
+        let (data, software) = (json_of(text, data), (name, version));
+        return Ok(Command::Connect(Connect { token, data, software, id, ..Connect::default() }));
     }
     if let Some(request) = envelope.subscribe {
-        return subscribe(request, id);
+        let data = json_of(text, request.data);
+        return subscribe(request, data, id);
+    }
+    if let Some(RpcRequest { method, data }) = envelope.rpc {
+        return Ok(Command::Call { method, data: json_of(text, data), id });
     }
     if let Some(ChannelRequest { channel }) = envelope.unsubscribe {
         return Ok(Command::Leave { channel: named(channel)?, id });
@@ -213,13 +235,22 @@ fn command<'a>(
     if envelope.ping.is_some() {
         return Ok(Command::Ping { id });
     }
-    if envelope.rpc.is_some() || envelope.sub_refresh.is_some() {
+    if envelope.sub_refresh.is_some() {
         return Err(Mistake::new(ErrorCode::NotAvailable, "not here", id));
     }
     Err(malformed("a command without a known method"))
 }
 
-fn subscribe(request: SubscribeRequest<'_>, id: Option<RequestId>) -> Result<Command<'_>, Mistake> {
+/// Returns the JSON of a field that is for the application's backend.
+fn json_of(text: &Utf8Bytes, data: Option<&RawValue>) -> Option<Utf8Bytes> {
+    data.filter(|data| data.get() != "null").map(|data| slice_of(text, data.get()))
+}
+
+fn subscribe(
+    request: SubscribeRequest<'_>,
+    data: Option<Utf8Bytes>,
+    id: Option<RequestId>,
+) -> Result<Command<'_>, Mistake> {
     if request.kind != 0 {
         return Err(Mistake::new(ErrorCode::NotAvailable, "not here", id));
     }
@@ -230,6 +261,7 @@ fn subscribe(request: SubscribeRequest<'_>, id: Option<RequestId>) -> Result<Com
         since: request.recover.then_some(since),
         must_recover: request.flag & REJECT_UNRECOVERED != 0,
         token: request.token.filter(|token| !token.is_empty()),
+        data,
         id,
     })
 }
@@ -285,6 +317,7 @@ mod tests {
                 must_recover,
                 token,
                 id,
+                ..
             }) => {
                 assert_eq!((&*channel, presence, must_recover, token), ("c", true, true, None));
                 assert_eq!((since.epoch, since.offset), (Numbering::Is(Epoch(0xabcd)), 7));

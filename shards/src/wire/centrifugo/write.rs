@@ -24,16 +24,16 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => framed(out, |out| put_connected(out, welcome)),
         Event::Refused { refusal, id } => {
-            if let Some((code, text)) = codes::refusal_error(refusal) {
-                framed(out, |out| put_error(out, (code, text, false), id));
+            if let Some(error) = codes::refusal_error(refusal) {
+                framed(out, |out| put_error(out, error, id));
             }
         }
-        Event::Joined { channel, position, recovered, id } => {
-            framed(out, |out| put_joined(out, channel, (position, recovered), id));
+        Event::Joined { channel, position, recovered, data, id } => {
+            framed(out, |out| put_joined(out, channel, (position, recovered, data), id));
         }
         Event::Left { channel, id } => framed(out, |out| put_left(out, channel, id)),
         Event::Added { channel, position, recovered } => {
-            framed(out, |out| put_joined(out, channel, (position, recovered), None));
+            framed(out, |out| put_joined(out, channel, (position, recovered, None), None));
         }
         Event::Removed { channel } => framed(out, |out| put_unsubscribed(out, channel, BY_SERVER)),
         Event::Presence { joined, channel, member } => {
@@ -56,6 +56,15 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Error { code, id, .. } => {
             framed(out, |out| put_error(out, codes::error(code), id));
         }
+        Event::Rejected { code, text, is_passing, id } => {
+            framed(out, |out| put_error(out, (code, text, is_passing), id));
+        }
+        Event::Called { data, id } => framed(out, |out| {
+            put_reply(out, id, "rpc");
+            put(out, "{");
+            put_field(out, "\"data\":", data);
+            put(out, "}}");
+        }),
         Event::Pong { id: Some(id) } => framed(out, |out| put_result(out, id, "ping", "{}")),
         Event::Ping => framed(out, |out| put(out, "{}")),
         Event::Closing { code, reason } => framed(out, |out| {
@@ -120,14 +129,14 @@ fn put_result(out: &mut BytesMut, id: &RequestId, method: &str, result: impl AsR
 fn put_joined(
     out: &mut BytesMut,
     channel: &str,
-    (position, recovered): (Position, Option<bool>),
+    (position, recovered, data): (Position, Option<bool>, Option<&str>),
     id: Option<&RequestId>,
 ) {
     match id {
         Some(id) => put_reply(out, id, "subscribe"),
         None => put_push(out, channel, "subscribe"),
     }
-    put_subscribed(out, position, recovered);
+    put_subscribed(out, position, recovered, data);
     put(out, if id.is_some() { "}" } else { "}}" });
 }
 
@@ -186,12 +195,13 @@ fn put_refreshed(out: &mut BytesMut, left_s: Option<u64>, id: &RequestId) {
 
 fn put_error(
     out: &mut BytesMut,
-    (code, text, is_passing): (u16, &str, bool),
+    (code, text, is_passing): (u32, &str, bool),
     id: Option<&RequestId>,
 ) {
     put(out, "{\"id\":");
     put(out, id.map_or(&b"0"[..], |RequestId(id)| id.as_bytes()));
-    put(out, format!(",\"error\":{{\"code\":{code},\"message\":\"{text}\""));
+    put(out, format!(",\"error\":{{\"code\":{code},\"message\":"));
+    put_str(out, text);
     put(out, if is_passing { ",\"temporary\":true}}" } else { "}}" });
 }
 
@@ -215,9 +225,10 @@ fn put_connected(out: &mut BytesMut, welcome: &Welcome<'_>) {
         put(out, ",\"subs\":{");
         put_str(out, channel);
         put(out, ":");
-        put_subscribed(out, *position, None);
+        put_subscribed(out, *position, None, None);
         put(out, "}");
     }
+    put_field(out, ",\"data\":", welcome.data);
     put(out, "}}");
 }
 
@@ -245,14 +256,28 @@ fn put_info(out: &mut BytesMut, member: &Member) {
 }
 
 /// The result of a subscription.
-fn put_subscribed(out: &mut BytesMut, position: Position, recovered: Option<bool>) {
+fn put_subscribed(
+    out: &mut BytesMut,
+    position: Position,
+    recovered: Option<bool>,
+    data: Option<&str>,
+) {
     put(out, "{\"recoverable\":true,\"positioned\":true");
     put_position(out, position);
     if let Some(recovered) = recovered {
         put(out, ",\"was_recovering\":true");
         put(out, if recovered { ",\"recovered\":true" } else { "" });
     }
+    put_field(out, ",\"data\":", data);
     put(out, "}");
+}
+
+/// Writes what stands before a value, and the value, if there is JSON for it.
+fn put_field(out: &mut BytesMut, before: &str, json: Option<&str>) {
+    if let Some(json) = json {
+        put(out, before);
+        put_line(out, json.as_bytes());
+    }
 }
 
 fn put_position(out: &mut BytesMut, position: Position) {

@@ -24,7 +24,7 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
             let user = std::str::from_utf8(&bytes[end..]).map_err(|_| malformed())?;
             let some = |text: &str| (!text.is_empty()).then(|| text.to_owned().into());
             let (user, channels) = (some(user), some(name).into_iter().collect());
-            Ok(Command::Connect(Connect { user, token: None, channels, id: None }))
+            Ok(Command::Connect(Connect { user, channels, ..Connect::default() }))
         }
         b'j' => Ok(Command::Join {
             channel: name.into(),
@@ -32,6 +32,7 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
             since: None,
             must_recover: false,
             token: None,
+            data: None,
             id: None,
         }),
         b'l' => Ok(Command::Leave { channel: name.into(), id: None }),

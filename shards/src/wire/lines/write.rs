@@ -28,7 +28,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Gap { channel, from, to } => {
             put(out, b'g', channel, Some(from), &to.to_be_bytes());
         }
-        Event::Error { text, .. } => put(out, b'e', text, None, b""),
+        Event::Error { text, .. } | Event::Rejected { text, .. } => put(out, b'e', text, None, b""),
         Event::Ping => put_frame(out, Opcode::Ping, b""),
         Event::Heartbeat => put_frame(out, Opcode::Pong, b""),
         Event::Presence { .. }
@@ -39,6 +39,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::History { .. }
         | Event::Published { .. }
         | Event::Reached { .. }
+        | Event::Called { .. }
         | Event::Expiring { .. }
         | Event::Closing { .. }
         | Event::Refreshed { .. }

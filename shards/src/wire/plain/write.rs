@@ -28,6 +28,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::History { .. }
         | Event::Published { .. }
         | Event::Reached { .. }
+        | Event::Called { .. }
+        | Event::Rejected { .. }
         | Event::Refused { .. }
         | Event::Closing { .. }
         | Event::Expiring { .. }

@@ -33,6 +33,10 @@ struct Envelope<'a> {
     user: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "present")]
     body: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "borrowed")]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "borrowed")]
@@ -112,8 +116,8 @@ fn command<'a>(
     let missing = |field: &'static str, id| {
         Mistake::new(ErrorCode::MissingField, format!("{field} is missing"), id)
     };
-    let Envelope { kind, channel, user, body, token, presence, since, limit, reverse, .. } =
-        envelope;
+    let Envelope { kind, channel, user, body, method, data, token, .. } = envelope;
+    let Envelope { presence, since, limit, reverse, .. } = envelope;
     let payload = body.map(|body| Payload::Json(slice_of(text, body.get())));
     match (kind.as_deref(), payload, channel, user) {
         (Some("publish"), Some(payload), channel, _) => {
@@ -124,7 +128,9 @@ fn command<'a>(
         (Some("publish" | "direct"), None, ..) => Err(missing("body", id)),
         (Some("join"), _, Some(channel), _) => {
             let since = field::<Heard<'_>>("since", since, id.as_ref())?.map(|heard| heard.since());
-            Ok(Command::Join { channel, presence, since, must_recover: false, token, id })
+            let data = data.map(|data| slice_of(text, data.get()));
+            let must_recover = false;
+            Ok(Command::Join { channel, presence, since, must_recover, token, data, id })
         }
         (Some("leave"), _, Some(channel), _) => Ok(Command::Leave { channel, id }),
         (Some("join" | "leave"), _, None, _) => Err(missing("channel", id)),
@@ -137,6 +143,14 @@ fn command<'a>(
             let newest_first = field("reverse", reverse, id.as_ref())?.unwrap_or(false);
             Ok(Command::History { channel, wanted: Wanted { since, limit, newest_first }, id })
         }
+        (Some("rpc"), payload, ..) => {
+            let Some(method) = method else { return Err(missing("method", id)) };
+            let data = payload.map(|payload| match payload {
+                Payload::Text(json) | Payload::Json(json) => json,
+                Payload::Binary(_) => Utf8Bytes::default(),
+            });
+            Ok(Command::Call { method, data, id })
+        }
         (Some("refresh"), ..) => match token {
             Some(token) => Ok(Command::Refresh { token, id }),
             None => Err(missing("token", id)),
@@ -146,7 +160,7 @@ fn command<'a>(
         (None, ..) => Err(missing("type", id)),
         (Some(_), ..) => {
             let text = "type is none of publish, direct, join, leave, who, presence, \
-                        presence_stats, history, refresh, ping";
+                        presence_stats, history, rpc, refresh, ping";
             Err(Mistake::new(ErrorCode::UnknownType, text, id))
         }
     }

@@ -52,7 +52,7 @@ fn requests_are_read() {
     assert_eq!(id, Some(RequestId("7".into())));
     assert!(matches!(
         read(r#"{"type":"join","channel":"\u0061","presence":true}"#),
-        Ok(Command::Join { channel, presence: true, since: None, token: None, id: None, .. })
+        Ok(Command::Join { channel, presence: true, since: None, token: None, data: None, .. })
             if channel == "a"
     ));
     let since = Since { epoch: Numbering::Is(Epoch(10)), offset: 7 };
@@ -238,7 +238,8 @@ fn answers_read_back() {
             "more": false})
     );
     let (id, position) = (RequestId("1".into()), Position { epoch: Epoch(255), offset: 4 });
-    let joined = Event::Joined { channel: "x", position, recovered: None, id: Some(&id) };
+    let joined =
+        Event::Joined { channel: "x", position, recovered: None, data: None, id: Some(&id) };
     assert_eq!(
         written(|out| write(out, &joined)),
         serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "epoch": "000000ff",

@@ -24,8 +24,9 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
 fn put_event(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => put_welcome(out, welcome),
-        Event::Joined { channel, position, recovered, id } => {
+        Event::Joined { channel, position, recovered, data, id } => {
             put_joined(out, (channel, position), recovered);
+            put_field(out, "data", data);
             put_end(out, id);
         }
         Event::Added { channel, position, recovered } => {
@@ -61,6 +62,7 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_end(out, Some(id));
         }
         Event::Error { code, text, id } => put_error(out, code, text, id),
+        Event::Rejected { .. } | Event::Called { .. } => put_of_backend(out, event),
         Event::Expiring { left_s } => {
             put(out, "{\"type\":\"expiring\",\"in\":");
             put_display(out, left_s);
@@ -82,6 +84,27 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
         Event::Refused { .. } | Event::Heartbeat | Event::Ping | Event::Closing { .. } => {
             debug_assert!(false, "{event:?}");
         }
+    }
+}
+
+/// The words of the application's backend.
+fn put_of_backend(out: &mut BytesMut, event: &Event<'_>) {
+    match *event {
+        Event::Rejected { code, text, is_passing, id } => {
+            put(out, "{\"type\":\"error\",\"code\":\"rejected\",\"status\":");
+            put_display(out, code);
+            put(out, ",\"temporary\":");
+            put_display(out, is_passing);
+            put(out, ",\"text\":");
+            put_str(out, text);
+            put_end(out, id);
+        }
+        Event::Called { data, id } => {
+            put(out, "{\"type\":\"rpc\",\"body\":");
+            put(out, data.unwrap_or("null"));
+            put_end(out, Some(id));
+        }
+        _ => debug_assert!(false, "{event:?}"),
     }
 }
 
@@ -115,6 +138,14 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::TooLarge => "too_large",
         ErrorCode::BadToken => "bad_token",
         ErrorCode::TryAgain => "try_again",
+    }
+}
+
+/// Writes a field whose value is JSON already, if it has one.
+fn put_field(out: &mut BytesMut, name: &str, json: Option<&str>) {
+    if let Some(json) = json {
+        put(out, format!(",\"{name}\":"));
+        put(out, json);
     }
 }
 
@@ -165,6 +196,7 @@ fn put_welcome(out: &mut BytesMut, welcome: &Welcome<'_>) {
     put_display(out, welcome.pong_timeout.as_secs_f64());
     put(out, ",\"message_bytes\":");
     put_display(out, welcome.message_bytes);
+    put_field(out, "data", welcome.data);
     put_end(out, welcome.id);
 }
 

@@ -1,0 +1,32 @@
+//! Requests of clients that wait for the ruling of the application's backend.
+
+use std::sync::Arc;
+
+use crate::model::channel::JoinRequest;
+use crate::model::id::{RequestId, ShardId};
+use crate::model::message::Publication;
+
+/// A request of a client that waits for the ruling of the application's backend.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The number of the question.
+    pub(crate) request: u32,
+    pub(crate) want: Want,
+}
+
+/// The request that a ruling decides about.
+#[derive(Debug)]
+pub(crate) enum Want {
+    /// To come in.
+    Entry,
+    /// To be in a channel of its entry.
+    EntryChannel(Arc<str>),
+    /// To subscribe.
+    Join { channel: Arc<str>, join: JoinRequest },
+    /// To publish to a channel with this home.
+    Publish { home: ShardId, publication: Arc<Publication>, id: Option<RequestId> },
+    /// To call a procedure.
+    Call { id: RequestId },
+    /// To stay for longer. The client has not asked for it, and goes on meanwhile.
+    Refresh,
+}

@@ -1,0 +1,125 @@
+//! Channels that are vacated and in use again soon after were not vacated: the news wait for that.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stentor_shards::{Happening, News};
+
+/// The most channels that are waited for; those beyond are told at once.
+const WAITING_MAX: usize = 65_536;
+
+/// News that wait; `now` is an argument everywhere.
+#[derive(Debug)]
+pub(super) struct Debounce {
+    time: Duration,
+    /// Vacated channels, with the number of their place in `order`.
+    waiting: HashMap<Arc<str>, (u64, News)>,
+    /// The same in the order in which they are due.
+    order: VecDeque<(Instant, u64, Arc<str>)>,
+    numbers: u64,
+}
+
+impl Debounce {
+    pub(super) fn new(time: Duration) -> Self {
+        Self { time, waiting: HashMap::new(), order: VecDeque::new(), numbers: 0 }
+    }
+
+    /// Takes news. Returns them if they are to be told now.
+    pub(super) fn take(&mut self, news: News, now: Instant) -> Option<News> {
+        match &news.what {
+            Happening::Vacated(channel)
+                if !self.time.is_zero() && self.waiting.len() < WAITING_MAX =>
+            {
+                self.numbers += 1;
+                let channel = Arc::clone(channel);
+                self.order.push_back((now + self.time, self.numbers, Arc::clone(&channel)));
+                self.waiting.insert(channel, (self.numbers, news));
+                None
+            }
+            Happening::Occupied(channel) if self.waiting.remove(channel).is_some() => {
+                // One of those who are left over in the order may be the head of a long line.
+                self.tidy();
+                None
+            }
+            _ => Some(news),
+        }
+    }
+
+    /// Returns the time at which the next news are due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.order.front().map(|(due, ..)| *due)
+    }
+
+    /// Takes the next news that are due; with `all`, whether they are or not.
+    pub(super) fn next(&mut self, now: Instant, all: bool) -> Option<News> {
+        loop {
+            let (due, ..) = self.order.front()?;
+            if *due > now && !all {
+                return None;
+            }
+            let (_, number, channel) = self.order.pop_front()?;
+            if self.is_current(number, &channel) {
+                return self.waiting.remove(&channel).map(|(_, news)| news);
+            }
+        }
+    }
+
+    fn is_current(&self, number: u64, channel: &Arc<str>) -> bool {
+        self.waiting.get(channel).is_some_and(|(current, _)| *current == number)
+    }
+
+    /// Keeps the order from growing beyond what waits.
+    fn tidy(&mut self) {
+        if self.order.len() > 2 * self.waiting.len() + 64 {
+            let waiting = &self.waiting;
+            self.order.retain(|(_, number, channel)| {
+                waiting.get(channel).is_some_and(|(current, _)| current == number)
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vacated(channel: &str) -> News {
+        News { time_ms: 0, what: Happening::Vacated(channel.into()) }
+    }
+
+    fn occupied(channel: &str) -> News {
+        News { time_ms: 0, what: Happening::Occupied(channel.into()) }
+    }
+
+    const TIME: Duration = Duration::from_secs(3);
+
+    #[test]
+    fn a_channel_in_use_again_in_time_was_not_vacated() {
+        let (mut debounce, begin) = (Debounce::new(TIME), Instant::now());
+        assert!(debounce.take(occupied("a"), begin).is_some(), "the first one is told");
+        assert!(debounce.take(vacated("a"), begin).is_none());
+        assert!(debounce.take(occupied("a"), begin + TIME / 2).is_none(), "both are no news");
+        assert!(debounce.next(begin + TIME * 2, false).is_none());
+        assert!(debounce.take(vacated("a"), begin + TIME).is_none());
+        assert!(debounce.next(begin + TIME + TIME / 2, false).is_none(), "not yet");
+        assert!(debounce.next(begin + TIME * 2, false).is_some());
+        assert!(debounce.take(occupied("a"), begin + TIME * 2).is_some(), "it was told as vacated");
+    }
+
+    #[test]
+    fn channels_that_flap_leave_nothing_behind() {
+        let (mut debounce, begin) = (Debounce::new(TIME), Instant::now());
+        for _ in 0..10_000 {
+            assert!(debounce.take(vacated("a"), begin).is_none());
+            assert!(debounce.take(occupied("a"), begin).is_none());
+        }
+        assert!(debounce.order.len() <= 64 && debounce.waiting.is_empty());
+    }
+
+    #[test]
+    fn without_a_time_all_is_told_at_once() {
+        let mut debounce = Debounce::new(Duration::ZERO);
+        assert!(debounce.take(vacated("a"), Instant::now()).is_some());
+    }
+}
