@@ -25,6 +25,8 @@ pub(crate) enum Task {
     Serve,
     Check,
     Config(View),
+    /// Translate a configuration of Centrifugo.
+    Translate(PathBuf),
     Doctor {
         json: bool,
     },
@@ -63,6 +65,9 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::E
         "serve" => Task::Serve,
         "check" => Task::Check,
         "doctor" => Task::Doctor { json: inner.get_flag("json") },
+        "config" if one(inner, "view").as_deref() == Some("from-centrifugo") => {
+            Task::Translate(inner.get_one("source").cloned().expect("it is required"))
+        }
         "config" => Task::Config(match one(inner, "view").as_deref() {
             Some("default") => View::Default,
             Some("env") => View::Env,

@@ -1,10 +1,11 @@
 //! The commands that look and change nothing: `check` and `doctor`.
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::config::{Settings, UnixName};
 use crate::host::Host;
-use crate::{End, doctor, exit};
+use crate::{End, doctor, exit, migrate};
 
 /// Prints a text, and says how that ended.
 pub(crate) fn print(text: &str) -> End {
@@ -15,6 +16,19 @@ pub(crate) fn print(text: &str) -> End {
             End::Failed(exit::RUN, format!("standard output: {error}"))
         }
         _ => End::Done,
+    }
+}
+
+/// Prints the translation of a configuration of Centrifugo, and names what has no counterpart.
+pub(crate) fn translate(source: &Path) -> End {
+    match migrate::translate(source) {
+        Ok(migrate::Translated { file, notes }) => {
+            for note in notes {
+                let _ = writeln!(std::io::stderr(), "stentor: {}", exit::harmless_line(&note));
+            }
+            print(&file)
+        }
+        Err(why) => End::Failed(exit::RUN, exit::harmless_line(&why)),
     }
 }
 

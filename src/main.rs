@@ -15,6 +15,7 @@ mod hooks;
 mod host;
 mod inspect;
 mod log;
+mod migrate;
 mod notify;
 mod signals;
 mod speak;
@@ -38,7 +39,7 @@ use config::{Invalid, Layered, Settings};
 use control::reload::Origin;
 use history_file::HistoryFile;
 use host::{Host, Verdict};
-use inspect::{check, examine, print};
+use inspect::{check, examine, print, translate};
 use signals::Departure;
 use takeover::{Claim, Histories, Newcomer, Offer, Refused, Sockets};
 
@@ -93,6 +94,7 @@ fn perform(cli: &Cli) -> End {
         Task::Publish(asked) => speak::publish(asked),
         Task::Subscribe(asked) => speak::subscribe(asked),
         Task::Print(text) => return print(text),
+        Task::Translate(source) => return translate(source),
         Task::Config(View::Default) => return print(&config::show::default_file()),
         _ => return with_settings(cli),
     };

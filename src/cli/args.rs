@@ -35,7 +35,16 @@ pub(super) fn command() -> Command {
         .subcommand(
             settings("config", "Print the defaults as a file, the settings in force, or variables")
                 .arg(
-                    Arg::new("view").value_parser(["default", "show", "env"]).default_value("show"),
+                    Arg::new("view")
+                        .value_parser(["default", "show", "env", "from-centrifugo"])
+                        .default_value("show"),
+                )
+                .arg(
+                    Arg::new("source")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .required_if_eq("view", "from-centrifugo")
+                        .help("Configuration of Centrifugo 6 that from-centrifugo translates"),
                 ),
         )
         .subcommand(

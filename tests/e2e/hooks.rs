@@ -158,15 +158,15 @@ fn real_clients_npm_centrifuge_meets_the_backend() {
 }
 
 #[test]
-fn requests_of_a_client_are_answered_in_their_order() {
-    let backend = Backend::start(|asked| match asked.body["channel"].as_str() {
-        Some("chat:slow") => Reply::Late(Duration::from_millis(200), json!({"result": {}})),
+fn requests_behind_a_question_wait_for_its_answer() {
+    let backend = Backend::start(|asked| match asked.body["method"].as_str() {
+        Some("slow") => Reply::Late(Duration::from_millis(200), json!({"result": {}})),
         _ => strict(asked),
     });
-    let server = server(&backend, "", ASKS);
+    let server = server(&backend, "hook_rpc = 'RPC'\n", ASKS);
     let (mut client, _) = Client::json(server.address, "/ws");
-    for (channel, id) in [("chat:slow", 1), ("chat:a", 2)] {
-        client.send(&json!({"type": "join", "channel": channel, "id": id}).to_string());
+    for (method, id) in [("slow", 1), ("fast", 2)] {
+        client.send(&json!({"type": "rpc", "method": method, "id": id}).to_string());
     }
     for n in 0..50 {
         client.send(&json!({"type": "ping", "id": 10 + n}).to_string());

@@ -12,7 +12,7 @@ use slab::Slab;
 use super::bodies::Posted;
 use super::identity::Identity;
 use super::state::{Phase, State};
-use super::wants::Asked;
+use super::wants::{Asked, Gathering};
 use crate::mesh::parcel::Ask;
 use crate::mesh::question::PassedHeaders;
 use crate::model::bucket::Bucket;
@@ -23,7 +23,6 @@ use crate::model::id::{
 };
 use crate::model::outbox::Outbox;
 use crate::model::past::Behind;
-use crate::model::presence::{Here, Question};
 use crate::model::shape::Shape;
 use crate::model::verdict::Dismissal;
 use crate::net::Net;
@@ -93,19 +92,6 @@ impl Pending {
     pub(crate) fn new(entry: Entry, answer: Answer, rest: Bytes) -> Self {
         Self { entry, answer, awaited: 0, replaces: false, kept: Vec::new(), rest }
     }
-}
-
-/// A question for the members of a channel that waits for shards.
-#[derive(Debug)]
-pub(crate) struct Gathering {
-    pub(crate) request: u32,
-    pub(crate) id: Option<RequestId>,
-    pub(crate) channel: Arc<str>,
-    pub(crate) question: Question,
-    /// The number of shards that have not answered yet.
-    pub(crate) awaited: usize,
-    /// The answers so far, taken together.
-    pub(crate) here: Here,
 }
 
 /// A client's way into a channel, while it is told what it missed.

@@ -1,10 +1,12 @@
-//! Requests of clients that wait for the ruling of the application's backend.
+//! Requests of clients that wait: for the ruling of the application's backend, or for the members
+//! of a channel.
 
 use std::sync::Arc;
 
 use crate::model::channel::JoinRequest;
 use crate::model::id::{RequestId, ShardId};
 use crate::model::message::Publication;
+use crate::model::presence::{Here, Question};
 
 /// A request of a client that waits for the ruling of the application's backend.
 #[derive(Debug)]
@@ -29,4 +31,17 @@ pub(crate) enum Want {
     Call { id: RequestId },
     /// To stay for longer. The client has not asked for it, and goes on meanwhile.
     Refresh,
+}
+
+/// A question for the members of a channel that waits for shards.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    pub(crate) request: u32,
+    pub(crate) id: Option<RequestId>,
+    pub(crate) channel: Arc<str>,
+    pub(crate) question: Question,
+    /// The number of shards that have not answered yet.
+    pub(crate) awaited: usize,
+    /// The answers so far, taken together.
+    pub(crate) here: Here,
 }

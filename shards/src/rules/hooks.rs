@@ -31,6 +31,7 @@ impl Hook {
 }
 
 /// The questions for the application's backend that belong to no channel.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hooks {
     /// Clients without a token are asked about when they connect.

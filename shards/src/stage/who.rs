@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::client::roster::Gathering;
+use crate::client::wants::Gathering;
 use crate::config::DuplicateUser;
 use crate::mesh::parcel::{Ask, Asker, Deliver};
 use crate::model::channel::NoChannel;

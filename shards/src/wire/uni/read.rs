@@ -44,12 +44,8 @@ fn connect(text: &Utf8Bytes) -> Result<Command<'_>, Mistake> {
     let Request { token, subs } = request.unwrap_or_default();
     let token = token.filter(|token| !token.is_empty());
     let channels = subs.unwrap_or_default().into_keys().collect();
-    Ok(Command::Connect(Connect {
-        user: None,
-        token,
-        channels,
-        id: Some(RequestId(NUMBER.into())),
-    }))
+    let id = Some(RequestId(NUMBER.into()));
+    Ok(Command::Connect(Connect { token, channels, id, ..Connect::default() }))
 }
 
 #[cfg(test)]

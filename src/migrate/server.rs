@@ -1,0 +1,212 @@
+//! The keys of the server and its clients.
+
+use super::Sheet;
+use super::found::Found;
+
+/// Where Centrifugo listens if nothing is said.
+const PORT: i64 = 8000;
+
+pub(super) fn translate(found: &mut Found, sheet: &mut Sheet) {
+    listening(found, sheet);
+    log(found, sheet);
+    clients(found, sheet);
+    tokens(found, sheet);
+    limits(found, sheet);
+    api(found, sheet);
+    always_there(found);
+}
+
+fn listening(found: &mut Found, sheet: &mut Sheet) {
+    let address = found.text("http_server.address").unwrap_or_default();
+    let port = found.number("http_server.port").unwrap_or(PORT);
+    sheet.set("listen", at(&address, port), "http_server.address");
+    let (of, internal) = ("http_server.internal_port", found.number("http_server.internal_port"));
+    let address = found.text("http_server.internal_address");
+    let Some(port) = internal else {
+        if address.is_some() {
+            sheet.note("http_server.internal_address", "it says nothing without internal_port");
+        }
+        let text = "the API, metrics and health are at an address of their own here: see admin";
+        sheet.note("http_server", text);
+        return;
+    };
+    let has_key = found.has_below("http_api.key");
+    let address = address.unwrap_or_default();
+    if !has_key && !matches!(address.as_str(), "127.0.0.1" | "localhost" | "::1") {
+        sheet.note(of, "without an API key the admin address is one of this host only");
+        sheet.set("admin", at("127.0.0.1", port), of);
+    } else {
+        sheet.set("admin", at(&address, port), of);
+    }
+}
+
+fn at(address: &str, port: i64) -> String {
+    if address.contains(':') && !address.starts_with('[') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
+}
+
+fn log(found: &mut Found, sheet: &mut Sheet) {
+    let Some(level) = found.text("log.level") else { return };
+    let level = match level.as_str() {
+        "none" | "fatal" => {
+            sheet.note("log.level", "the quietest level here is error");
+            "error"
+        }
+        level => level,
+    };
+    sheet.set("log-level", level, "log.level");
+}
+
+fn clients(found: &mut Found, sheet: &mut Sheet) {
+    let origins = found.texts("client.allowed_origins");
+    if origins.iter().any(|origin| origin == "*") {
+        sheet.set("allowed-origins", "*", "client.allowed_origins");
+    } else if !origins.is_empty() {
+        let list: Vec<toml::Value> = origins.into_iter().map(Into::into).collect();
+        sheet.set("allowed-origins", list, "client.allowed_origins");
+    }
+    let of = "client.user_connection_limit";
+    match found.number(of) {
+        Some(1) => sheet.set("on-duplicate-user", "refuse", of),
+        limit => {
+            // Any number of clients may be one user there.
+            sheet.set("on-duplicate-user", "allow", of);
+            if limit.is_some_and(|limit| limit > 0) {
+                sheet.note(of, "a user has one client or any number here: any number is set");
+            }
+        }
+    }
+    let may_be_nobody = found.switch("client.allow_anonymous_connect_without_token");
+    let needs_user = found.switch("client.disallow_anonymous_connection_tokens");
+    let asks = found.has_below("client.proxy.connect.endpoint")
+        && found.is_on("client.proxy.connect.enabled");
+    let is_insecure = found.maybe_switch("client.insecure") == Some(true);
+    if is_insecure {
+        sheet.note("client.insecure", "the rules below let anyone subscribe and publish instead");
+        sheet.insecure = true;
+    } else if !may_be_nobody && (needs_user || !asks) {
+        sheet.set("require-user", true, "client.allow_anonymous_connect_without_token");
+    }
+    if let Some(header) = found.text("client.user_id_http_header") {
+        let text = format!(
+            "set user_from = \"header:{header}\" and trusted_proxies, the networks of the proxies \
+             that set this header"
+        );
+        sheet.note("client.user_id_http_header", &text);
+    }
+    for (of, name) in
+        [("client.ping_interval", "ping-interval"), ("client.pong_timeout", "pong-timeout")]
+    {
+        match found.text(of).as_deref() {
+            None => {}
+            Some(time) if time.starts_with('-') && name == "ping-interval" => {
+                sheet.set(name, "0s", of);
+            }
+            Some(time) => sheet.set(name, time, of),
+        }
+    }
+    if let Some(time) = found.text("client.stale_close_delay") {
+        sheet.set("handshake-timeout", time, "client.stale_close_delay");
+    }
+}
+
+fn tokens(found: &mut Found, sheet: &mut Sheet) {
+    if let Some(secret) = found.text("client.token.hmac_secret_key") {
+        sheet.set("token-hmac-secret", secret, "client.token.hmac_secret_key");
+    }
+    let of = "client.token.rsa_public_key";
+    let keys: Vec<String> = [of, "client.token.ecdsa_public_key"]
+        .into_iter()
+        .filter_map(|path| found.text(path))
+        .collect();
+    if !keys.is_empty() {
+        sheet.set("token-public-key", keys.join("\n"), of);
+    }
+    for (of, name) in [
+        ("client.token.jwks_public_endpoint", "token-jwks"),
+        ("client.token.audience", "token-audience"),
+        ("client.token.issuer", "token-issuer"),
+        ("client.token.user_id_claim", "token-user-claim"),
+    ] {
+        if let Some(text) = found.text(of) {
+            sheet.set(name, text, of);
+        }
+    }
+    if found.has_below("client.subscription_token") {
+        let of = "client.subscription_token";
+        sheet.note(of, "tokens of subscriptions are verified with the keys of connections here");
+    }
+}
+
+fn limits(found: &mut Found, sheet: &mut Sheet) {
+    for (of, name) in [
+        ("client.channel_limit", "channels-per-client"),
+        ("client.queue_max_size", "outbox-bytes"),
+        ("client.connection_limit", "max-clients"),
+        ("channel.max_length", "name-bytes"),
+        ("websocket.message_size_limit", "message-bytes"),
+    ] {
+        // Zero is no limit there, and the default here is a large one.
+        if let Some(number) = found.number(of).filter(|number| *number > 0) {
+            sheet.set(name, number, of);
+        }
+    }
+    for (of, name) in
+        [("websocket.write_timeout", "write-timeout"), ("shutdown.timeout", "drain-timeout")]
+    {
+        if let Some(time) = found.text(of) {
+            sheet.set(name, time, of);
+        }
+    }
+}
+
+fn api(found: &mut Found, sheet: &mut Sheet) {
+    if let Some(key) = found.text("http_api.key") {
+        sheet.set("api-key", key, "http_api.key");
+    }
+    if found.switch("http_api.insecure") {
+        sheet.note("http_api.insecure", "the API asks for no key if api_key is not set");
+    }
+    if found.switch("http_api.external") {
+        sheet.note("http_api.external", "the API is at the admin address only");
+    }
+}
+
+/// What is there whatever is said about it, if that is what is said.
+fn always_there(found: &mut Found) {
+    let usual = [
+        ("engine.type", "memory"),
+        ("http_api.handler_prefix", "/api"),
+        ("prometheus.handler_prefix", "/metrics"),
+        ("health.handler_prefix", "/health"),
+        ("websocket.handler_prefix", "/connection/websocket"),
+        ("channel.namespace_boundary", ":"),
+        ("rpc.namespace_boundary", ":"),
+    ];
+    for (path, value) in usual {
+        if let Some(text) = found.text(path).filter(|text| text != value) {
+            found.put_back(path, text);
+        }
+    }
+    for (path, wanted) in [
+        ("prometheus.enabled", true),
+        ("health.enabled", true),
+        ("http_api.disabled", false),
+        ("websocket.disabled", false),
+        ("grpc_api.enabled", false),
+        ("uni_grpc.enabled", false),
+        ("webtransport.enabled", false),
+        ("debug.enabled", false),
+        ("swagger.enabled", false),
+        ("usage_stats.disabled", true),
+        ("client.insecure_skip_token_signature_verify", false),
+        ("http_server.tls.enabled", false),
+    ] {
+        if let Some(switch) = found.maybe_switch(path).filter(|switch| *switch != wanted) {
+            found.put_back(path, switch);
+        }
+    }
+}
