@@ -17,6 +17,7 @@ mod inspect;
 mod log;
 mod migrate;
 mod notify;
+mod relief;
 mod signals;
 mod speak;
 mod takeover;
@@ -30,8 +31,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use announce::{announce, where_clients_come};
 use cli::{Cli, Task, View};
@@ -40,11 +39,9 @@ use control::reload::Origin;
 use history_file::HistoryFile;
 use host::{Host, Verdict};
 use inspect::{check, examine, print, translate};
+use relief::Relief;
 use signals::Departure;
 use takeover::{Claim, Histories, Newcomer, Offer, Refused, Sockets};
-
-/// How much longer than its times a process may take to go after another one has taken over.
-const GOING_SLACK: Duration = Duration::from_secs(10);
 
 /// What ends the process, with its code.
 enum End {
@@ -190,7 +187,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
     claim.relieve(run.take_link().zip(shared.led));
     history.iter().for_each(HistoryFile::take);
     let listeners = run.take_listeners();
-    let relieved = Arc::new(AtomicBool::new(false));
+    let (relieved, code) = (Arc::new(AtomicBool::new(false)), settings.relieved_exit_code);
     // A Unix socket passes to no other process either: its file cannot be in two hands.
     if let Some(address) = handle.address().filter(|_| settings.take_over) {
         let (admin, admin_over) = control.lend_admin();
@@ -205,7 +202,6 @@ fn serve(cli: &Cli, layered: Layered) -> End {
             departure,
             history: history.clone(),
         };
-        let code = settings.relieved_exit_code;
         if let Err(error) = takeover::offer(address, what, move || leave.go(code)) {
             tracing::warn!(%error, "no other process can take over from this one");
         }
@@ -216,8 +212,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
     let ended = run.wait();
     backend.finish(ended.is_ok());
     drop((control, place));
-    let relieved = relieved.load(Ordering::Relaxed);
-    conclude(ended, history, relieved.then_some(settings.relieved_exit_code))
+    conclude(ended, history, relieved.load(Ordering::Relaxed).then_some(code))
 }
 
 /// The end of a run: what the shards have left is kept, and the exit code says how they ended.
@@ -312,28 +307,6 @@ fn open_log(settings: &Settings, warnings: &[String], verdict: &Verdict) {
     }
 }
 
-/// How this process goes when another one has taken over.
-struct Relief {
-    relieved: Arc<AtomicBool>,
-    admin_over: tokio::sync::watch::Sender<bool>,
-    departure: Departure,
-    history: Option<HistoryFile>,
-}
-
-impl Relief {
-    fn go(self, code: u8) {
-        // Relaxed: the process's end, which reads it, comes long after it.
-        self.relieved.store(true, Ordering::Relaxed);
-        self.admin_over.send_replace(true);
-        if let Some(history) = &self.history {
-            history.give_up();
-        }
-        // First: the order to drain may wait for a shard that hangs.
-        end_later(&self.departure, code);
-        self.departure.drain(true);
-    }
-}
-
 /// Makes the address this process's own, by the sockets of the service manager or of the process
 /// that serves it until now, or shares it where that is asked for.
 fn claim(
@@ -370,20 +343,6 @@ fn claim(
         };
         End::Failed(code, refused.to_string())
     })
-}
-
-/// Ends a process that another one has taken over from, though a part of it should hang.
-fn end_later(departure: &Departure, code: u8) {
-    let longest = departure.longest().saturating_add(GOING_SLACK);
-    let _ = thread::Builder::new().name("end".into()).spawn(move || {
-        let until = std::time::Instant::now() + longest;
-        while let Some(left) = until.checked_duration_since(std::time::Instant::now()) {
-            thread::park_timeout(left);
-        }
-        tracing::error!("the drain has not come to an end: ending at once");
-        log::flush();
-        std::process::exit(code.into());
-    });
 }
 
 fn who_has_admin(error: &std::io::Error, settings: &Settings) -> String {

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 /// The time after which a connection without questions is closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client of backends.
 #[derive(Debug, Clone)]

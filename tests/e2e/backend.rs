@@ -80,7 +80,7 @@ fn serve(socket: TcpStream, sender: &Sender<Asked>, answer: &Answerer) {
             Reply::Other(status, body) => (status, body),
             Reply::Late(time, value) => {
                 // Time is what this is about.
-                std::thread::sleep(time);
+                std::thread::park_timeout(time);
                 (200, value.to_string())
             }
             Reply::Hangup => return,

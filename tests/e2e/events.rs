@@ -137,7 +137,7 @@ fn stentor_signature(secret: &str, body: &str) -> String {
 
 #[test]
 fn events_that_find_no_room_are_dropped_and_counted_and_nobody_waits() {
-    let backend = Backend::start(|_| Reply::Late(Duration::from_secs(60), json!({})));
+    let backend = Backend::start(|_| Reply::Late(Duration::from_mins(1), json!({})));
     let flags = ["--events", "subscribed", "--events-queue", "10", "--events-batch", "5"];
     let server = start(&backend, &flags);
     let (mut client, _) = Client::json(server.address, "/ws");

@@ -215,10 +215,13 @@ fn a_plain_client_is_asked_about_when_it_comes_and_when_it_speaks() {
     );
 }
 
+/// A backend's way to fail.
+type Fault = Box<dyn Fn() -> Reply + Send + Sync>;
+
 #[test]
 fn without_an_answer_requests_are_refused_for_now_or_the_rules_decide() {
     let huge = "x".repeat(1 << 20);
-    let faults: [(&str, Box<dyn Fn() -> Reply + Send + Sync>); 6] = [
+    let faults: [(&str, Fault); 6] = [
         ("500", Box::new(|| Reply::Other(500, "{}".into()))),
         ("garbage", Box::new(|| Reply::Other(200, "<html>".into()))),
         ("huge", Box::new(move || Reply::Other(200, huge.clone()))),
@@ -261,7 +264,7 @@ fn without_an_answer_requests_are_refused_for_now_or_the_rules_decide() {
         }
         assert_eq!(server.total("hook_unanswered_total"), 12);
         let refused = metric(&server, "stentor_hook_failures_total{hook=\"subscribe\"}");
-        assert_eq!(refused, 6.0);
+        assert!((refused - 6.0).abs() < 0.1, "{refused}");
     }
     // Rules that need more than nothing hold where nobody answers.
     let more = "hook_timeout = '500ms'\nhook_on_failure = 'allow'\n";

@@ -100,7 +100,7 @@ fn tokens_reach_no_log_whichever_way_they_are_shown() {
     let tokens = Tokens::new();
     for format in ["json", "human"] {
         let flags = ["--token-hmac-secret", SECRET, "--log-level", "trace", "--log-format", format];
-        let mut server = Server::start(&flags);
+        let mut server = Server::start(&flags[..]);
         for token in tokens.all() {
             show_in_request(&tokens, token, server.address);
             let answers = show_in_commands(&tokens, token, server.address);

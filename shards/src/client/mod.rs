@@ -3,6 +3,7 @@
 
 pub(crate) mod bodies;
 pub(crate) mod identity;
+pub(crate) mod pending;
 pub(crate) mod wants;
 pub(crate) mod state;
 pub(crate) mod roster;

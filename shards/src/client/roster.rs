@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use slab::Slab;
 
 use super::bodies::Posted;
 use super::identity::Identity;
+use super::pending::Pending;
 use super::state::{Phase, State};
 use super::wants::{Asked, Gathering};
 use crate::mesh::parcel::Ask;
@@ -18,16 +18,13 @@ use crate::mesh::question::PassedHeaders;
 use crate::model::bucket::Bucket;
 use crate::model::channel::JoinRequest;
 use crate::model::directory::Claim;
-use crate::model::id::{
-    ChannelIndex, ClientId, Place, ProcessId, RequestId, ShardId, Slot, next_generation,
-};
+use crate::model::id::{ChannelIndex, ClientId, Place, ProcessId, ShardId, Slot, next_generation};
 use crate::model::outbox::Outbox;
 use crate::model::past::Behind;
 use crate::model::shape::Shape;
 use crate::model::verdict::Dismissal;
 use crate::net::Net;
 use crate::rules::ChannelRules;
-use crate::wire::entry::Entry;
 use crate::wire::machine::Machine;
 
 /// The part of a client that the fan-out and the sweep look at: one array, three slots to a cache
@@ -52,46 +49,6 @@ pub(crate) struct Seat {
     pub(crate) place: Place,
     /// The client hears of joins and leaves.
     pub(crate) presence: bool,
-}
-
-/// The form in which a client is told the outcome of its admission.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// The answer to an HTTP request. `accept` answers the key of a request for a WebSocket.
-    Http { accept: Option<String> },
-    /// Events of its dialect, behind the 101.
-    Event { id: Option<RequestId> },
-}
-
-impl Answer {
-    /// Returns the id of the command that is answered.
-    pub(crate) fn id(&self) -> Option<&RequestId> {
-        match self {
-            Self::Http { .. } => None,
-            Self::Event { id } => id.as_ref(),
-        }
-    }
-}
-
-/// An admission that is not decided yet: it waits for the answers of homes and owners.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    pub(crate) entry: Entry,
-    pub(crate) answer: Answer,
-    /// The number of answers that are still to come.
-    pub(crate) awaited: usize,
-    /// Older clients of its user go when it is open.
-    pub(crate) replaces: bool,
-    /// Channels that are not forgotten here while the client is told what it missed in another.
-    pub(crate) kept: Vec<ChannelIndex>,
-    /// Bytes that the client sent behind its request.
-    pub(crate) rest: Bytes,
-}
-
-impl Pending {
-    pub(crate) fn new(entry: Entry, answer: Answer, rest: Bytes) -> Self {
-        Self { entry, answer, awaited: 0, replaces: false, kept: Vec::new(), rest }
-    }
 }
 
 /// A client's way into a channel, while it is told what it missed.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::client::Clients;
-use crate::client::roster::{Answer, Pending};
+use crate::client::pending::{Answer, Pending};
 use crate::config::JoinMessages;
 use crate::mesh::parcel::Ask;
 use crate::model::channel::JoinRequest;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_tungstenite::tungstenite::Utf8Bytes;
 use bytes::Bytes;
 
-use crate::client::roster::{Answer, Pending};
+use crate::client::pending::{Answer, Pending};
 use crate::client::state::Phase;
 use crate::close::CloseReason;
 use crate::config::UserFrom;

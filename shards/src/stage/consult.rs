@@ -11,6 +11,7 @@ use crate::config::UserFrom;
 use crate::mesh::bridge::{BridgeId, Crossing};
 use crate::mesh::question::{Arrival, Question, Subject};
 use crate::model::id::Slot;
+use crate::model::shape::Shape;
 use crate::model::verdict::Rejection;
 use crate::net::Net;
 use crate::proof::Right;
@@ -32,7 +33,7 @@ impl<N: Net> Shard<N> {
     pub(crate) fn consult(
         &mut self,
         slot: Slot,
-        dialect: Dialect,
+        shape: Shape,
         subject: Subject,
         want: Want,
     ) -> Result<(), Want> {
@@ -43,7 +44,7 @@ impl<N: Net> Shard<N> {
         let question = Question {
             client: id,
             request,
-            dialect: dialect.name(),
+            dialect: Dialect::name(shape),
             user: client.user.clone(),
             meta,
             headers: client.extra.as_ref().and_then(|extra| extra.headers.clone()),
@@ -83,7 +84,7 @@ impl<N: Net> Shard<N> {
         let (name, version) = presented.software.clone();
         let (data, channels) = (presented.data.clone(), entry.channels.clone());
         let subject = Subject::Connect(Box::new(Arrival { data, name, version, channels }));
-        let asked = self.consult(slot, entry.dialect, subject, Want::Entry);
+        let asked = self.consult(slot, entry.shape(false), subject, Want::Entry);
         Some(match asked {
             Ok(()) => self.wait_for_ruling(slot),
             Err(_) if self.rooms.channels.rules().hooks().rules_decide => {
@@ -115,7 +116,7 @@ impl<N: Net> Shard<N> {
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.user.clone_from(&entry.user);
         }
-        let asked = self.consult(slot, entry.dialect, subject, Want::EntryChannel(channel));
+        let asked = self.consult(slot, entry.shape(false), subject, Want::EntryChannel(channel));
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.user = None;
         }
@@ -131,8 +132,8 @@ impl<N: Net> Shard<N> {
         if !self.clients.backend_refreshes {
             return false;
         }
-        let dialect = self.clients.dialect(slot);
-        self.consult(slot, dialect, Subject::Refresh, Want::Refresh).is_ok()
+        let shape = self.clients.roster.hot(slot).shape;
+        self.consult(slot, shape, Subject::Refresh, Want::Refresh).is_ok()
     }
 
     /// Returns `true` if the backend decides whether a client may subscribe to a channel: its

@@ -39,11 +39,12 @@ impl Content<'_> {
     }
 }
 
-/// The frame that tells a client of lost publications.
-fn gap_frame(shape: Shape, channel: &str, Span { from, to }: Span) -> Bytes {
+/// The frame that tells a client of lost publications, if its dialect has one: others see it by
+/// their offsets, or not at all.
+fn gap_frame(shape: Shape, channel: &str, Span { from, to }: Span) -> Option<Bytes> {
     let mut frame = BytesMut::new();
     Dialect::write_event(shape, &mut frame, &Event::Gap { channel, from, to });
-    frame.freeze()
+    (!frame.is_empty()).then(|| frame.freeze())
 }
 
 impl<N: Net> Clients<N> {
@@ -223,7 +224,8 @@ impl<N: Net> Clients<N> {
         let mut failed = loop {
             if outbox.is_empty() {
                 let Some(Gap { name, span, .. }) = outbox.gaps.take_any() else { break false };
-                outbox.push_always(gap_frame(shape, &name, span), None);
+                let Some(frame) = gap_frame(shape, &name, span) else { continue };
+                outbox.push_always(frame, None);
             }
             match N::send_several(fd, outbox.slices()) {
                 Sent::All => {
@@ -315,14 +317,16 @@ fn put_publication(
     // A client of another dialect hears nothing but publications.
     let has_requests = Dialect::of(shape).0.has_requests();
     let lost = lost.filter(|_| has_requests);
-    let gap = lost.map(|span| (gap_frame(shape, &publication.channel, span), span));
+    let gap = lost
+        .and_then(|span| gap_frame(shape, &publication.channel, span).map(|frame| (frame, span)));
     let gap_bytes = gap.as_ref().map_or(0, |(frame, _)| frame.len() + FRAME_COST);
     if !outbox.has_room(gap_bytes + frame.len() + FRAME_COST, slow.outbox_bytes) {
         let span = own.span.with(lost);
         if has_requests && outbox.is_empty() {
             // Nothing waits whose leaving would be the moment to tell it.
-            let frame = gap_frame(shape, &publication.channel, span);
-            outbox.push_always(frame, Some(Mark { channel, span, is_gap: true }));
+            if let Some(frame) = gap_frame(shape, &publication.channel, span) {
+                outbox.push_always(frame, Some(Mark { channel, span, is_gap: true }));
+            }
         } else if has_requests {
             outbox.gaps.note(channel, &publication.channel, span);
         }

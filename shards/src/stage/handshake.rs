@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::client::bodies::Posted;
-use crate::client::roster::{Answer, Pending};
+use crate::client::pending::{Answer, Pending};
 use crate::mesh::bridge::{BridgeId, Crossing, Visitor};
 use crate::model::id::Slot;
 use crate::net::Net;

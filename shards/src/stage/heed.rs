@@ -32,8 +32,8 @@ impl<N: Net> Shard<N> {
     /// Asks the backend about a request of an open client, which is held until the ruling comes.
     pub(crate) fn ask_backend(&mut self, slot: Slot, subject: Subject, want: Want) -> Flow {
         self.clients.roster.state_mut(slot).hold();
-        let dialect = self.clients.dialect(slot);
-        if let Err(want) = self.consult(slot, dialect, subject, want) {
+        let shape = self.clients.roster.hot(slot).shape;
+        if let Err(want) = self.consult(slot, shape, subject, want) {
             self.decide_want(slot, want, Ruling::Unanswered);
         }
         Flow::Held

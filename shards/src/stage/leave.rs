@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use bytes::BytesMut;
 
-use crate::client::roster::Answer;
+use crate::client::pending::Answer;
 use crate::client::state::{Flags, Phase};
 use crate::close::CloseReason;
 use crate::home::claims::owner_of;

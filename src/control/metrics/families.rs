@@ -52,18 +52,10 @@ pub(super) struct Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_numbers(&mut encoder)?;
-        self.encode_reasons(
-            &mut encoder,
-            "stentor_refusals",
-            "Handshakes refused, by reason",
-            |report| &report.refusals,
-        )?;
-        self.encode_reasons(
-            &mut encoder,
-            "stentor_disconnects",
-            "Clients gone, by reason",
-            |report| &report.closes,
-        )?;
+        let (name, help) = ("stentor_refusals", "Handshakes refused, by reason");
+        self.encode_reasons(&mut encoder, name, help, |report| &report.refusals)?;
+        let (name, help) = ("stentor_disconnects", "Clients gone, by reason");
+        self.encode_reasons(&mut encoder, name, help, |report| &report.closes)?;
         self.encode_latency(&mut encoder)?;
         self.encode_once(&mut encoder)?;
         self.encode_keys(&mut encoder)?;

@@ -42,12 +42,13 @@ pub(in crate::wire) fn close(reason: CloseReason) -> Option<(u16, &'static str)>
         CloseReason::Silent => (3012, "no pong"),
         CloseReason::Overtaken => (3010, "insufficient state"),
         CloseReason::Replaced => (3504, "connection limit"),
-        CloseReason::Disconnected | CloseReason::Revoked => (3503, "force disconnect"),
+        CloseReason::Disconnected | CloseReason::Revoked | CloseReason::Dismissed => {
+            (3503, "force disconnect")
+        }
         CloseReason::Denied => (3507, "permission denied"),
         CloseReason::Expired => (3005, "connection expired"),
         CloseReason::Stale => (3502, "stale"),
         CloseReason::Disorderly => (3501, "bad request"),
-        CloseReason::Dismissed => (3503, "force disconnect"),
     })
 }
 
@@ -55,15 +56,17 @@ pub(in crate::wire) fn close(reason: CloseReason) -> Option<(u16, &'static str)>
 pub(in crate::wire) fn refusal(refusal: &Refusal) -> (u16, &str) {
     match refusal {
         Refusal::Dismissed(Dismissal { code, reason }) => (*code, reason),
-        Refusal::Rejected(Rejection { is_passing: true, .. }) => (3004, "internal server error"),
-        Refusal::Rejected(_) => (3507, "permission denied"),
+        Refusal::Rejected(Rejection { is_passing: true, .. })
+        | Refusal::Full
+        | Refusal::ChannelRoom
+        | Refusal::TokenKey => (3004, "internal server error"),
+        Refusal::Rejected(_)
+        | Refusal::UserRequired(_)
+        | Refusal::Origin
+        | Refusal::Denied { .. } => (3507, "permission denied"),
         Refusal::Token(_) => (3500, "invalid token"),
-        Refusal::UserRequired(_) | Refusal::Origin | Refusal::Denied { .. } => {
-            (3507, "permission denied")
-        }
         Refusal::UserTaken | Refusal::TooManyFromAddress => (3504, "connection limit"),
         Refusal::Draining => (3001, "shutdown"),
-        Refusal::Full | Refusal::ChannelRoom | Refusal::TokenKey => (3004, "internal server error"),
         _ => (3501, "bad request"),
     }
 }
