@@ -64,7 +64,10 @@ impl Server {
         reason = "dropping the server reaps it; a panic ends the test"
     )]
     fn spawn(mut command: Command, listen: &str, admin: &str) -> Self {
-        command.args(["--listen", listen, "--admin", admin, "--log-format", "json"]);
+        command.args(["--listen", listen, "--admin", admin]);
+        if command.get_args().all(|arg| arg != "--log-format") {
+            command.args(["--log-format", "json"]);
+        }
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STENTOR_")) {
             command.env_remove(name);
         }
@@ -174,7 +177,12 @@ impl Drop for Server {
 }
 
 fn ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let record: serde_json::Value = serde_json::from_str(line).ok()?;
+    let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else {
+        // A person's format: `… ready url="http://ADDRESS/" admin="http://ADDRESS/"`.
+        let mut fields = line.split_once(" ready url=\"http://")?.1.split("/\"");
+        let address = fields.next()?.parse().ok()?;
+        return Some((address, fields.next()?.rsplit_once("http://")?.1.parse().ok()?));
+    };
     let fields = &record["fields"];
     let address = |name: &str| {
         if fields[name].as_str()?.starts_with("unix:") {

@@ -76,6 +76,10 @@ impl Body {
             match self.next {
                 Next::Rest(left) | Next::Chunk(left) => {
                     let taken = left.min(bytes.len() - at);
+                    if self.content.is_empty() {
+                        // At once: a slow body that grew by doubling would hold twice its bytes.
+                        self.content.reserve_exact(left);
+                    }
                     self.content.extend_from_slice(&bytes[at..at + taken]);
                     at += taken;
                     self.next = match (self.next, left - taken) {
