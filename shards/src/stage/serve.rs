@@ -73,7 +73,9 @@ impl<N: Net> Shard<N> {
     /// this one might. Each of them alone asks for little, and there may be thousands.
     fn is_for_the_next_turn(&self, slot: Slot) -> bool {
         match self.clients.roster.phase(slot) {
-            Phase::Handshake | Phase::Upgraded => self.trust.is_spent(),
+            Phase::Handshake | Phase::Upgraded => {
+                self.trust.is_spent() || self.clients.told >= self.clients.told_max
+            }
             Phase::Open if self.clients.told >= self.clients.told_max => {
                 self.clients.dialect(slot).has_requests()
             }
@@ -83,6 +85,10 @@ impl<N: Net> Shard<N> {
 
     fn take_bytes(&mut self, slot: Slot, bytes: &[u8]) {
         let state = self.clients.roster.state(slot);
+        if matches!(state.phase(), Phase::Handshake | Phase::Upgraded) {
+            // Bodies and first commands are up to 64 KiB long, and a storm brings thousands.
+            self.clients.told += bytes.len() >> 10;
+        }
         match state.phase() {
             // RFC 6455, 7.1.7: bytes after a broken rule are not processed.
             _ if state.is_any(Flags::OVER) => {}
