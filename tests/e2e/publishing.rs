@@ -106,7 +106,8 @@ fn lines_that_the_server_refuses_are_counted() {
     let words = stderr.split([' ', ',']);
     let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
     let [taken, all, refused, unknown, 1008] = numbers[..] else { panic!("{stderr}") };
-    assert!(taken < 20 && refused >= 80 && taken + refused + unknown == all, "{stderr}");
+    // Lines of a later read are behind the close frame: nobody answers those.
+    assert!(taken < 20 && refused > 20 && taken + refused + unknown == all, "{stderr}");
     // The last acknowledgements of another shard may be behind the close frame.
     let published = server.total("publications_total");
     assert!((taken..=taken + unknown).contains(&published), "{published}: {stderr}");
