@@ -34,7 +34,7 @@ pub(crate) struct Trust {
 /// The tokens of connections that are verified in a turn: a signature may cost 100 us, and others
 /// wait for the end of the turn. Further handshakes are read in the next one. As many tokens of
 /// refreshes and subscriptions cost as much as all that a turn tells single clients.
-pub(crate) const TOKENS_PER_TURN: usize = 8;
+pub(crate) const TOKENS_PER_TURN: usize = 4;
 
 /// The reason why a refresh is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
