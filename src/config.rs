@@ -72,7 +72,7 @@ pub(crate) struct Settings {
     /// The folder of the file in which histories outlive the process.
     pub(crate) history_file: Option<PathBuf>,
     pub(crate) admin: Option<SocketAddr>,
-    /// Whether the API stands at the clients' address as well.
+    /// The API stands at the clients' address as well.
     pub(crate) public_api: bool,
     pub(crate) api_key: Option<String>,
     /// The file that the key was read from.

@@ -58,7 +58,7 @@ struct Queue {
     is_over: bool,
 }
 
-/// What collector and poster share.
+/// The state that collector and poster share.
 struct Desk {
     settings: Events,
     queue: RefCell<Queue>,

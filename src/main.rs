@@ -243,7 +243,7 @@ struct Running {
     shared: Shared,
 }
 
-/// What the control plane shares with those of other processes in a take-over.
+/// The state that the control plane shares with those of other processes in a take-over.
 struct Shared {
     once: control::Once<stentor_shards::Position>,
     peers: control::peers::Peers,

@@ -45,7 +45,7 @@ pub(crate) struct Settings {
     admin: Option<SocketAddr>,
     /// The key in force; a reload may put another one there.
     api_key: watch::Sender<Option<String>>,
-    /// Whether the API stands at the clients' address as well.
+    /// The API stands at the clients' address as well.
     public_api: bool,
     /// Whether clients come through a Unix socket.
     is_unix: bool,

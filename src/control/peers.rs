@@ -30,7 +30,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait for the calls that are under way when a take-over begins.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What one control plane tells another.
+/// A message from one control plane to another.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Word {
@@ -74,7 +74,7 @@ struct Shared {
     /// each call comes before that or is told to the process.
     calm: RwLock<()>,
     heard: mpsc::Sender<Heard>,
-    /// What other processes have said, until the control plane begins to listen.
+    /// The words of other processes, until the control plane begins to listen.
     inbox: Mutex<Option<mpsc::Receiver<Heard>>>,
     joined: AtomicU64,
     unanswered: AtomicU64,

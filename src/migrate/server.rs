@@ -171,7 +171,10 @@ fn api(found: &mut Found, sheet: &mut Sheet) {
         sheet.note("http_api.insecure", "the API asks for no key if api_key is not set");
     }
     if found.switch("http_api.external") {
-        sheet.note("http_api.external", "the API is at the admin address only");
+        sheet.note(
+            "http_api.external",
+            "public_api = true serves the API at the clients' address too",
+        );
     }
 }
 

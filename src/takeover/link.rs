@@ -119,7 +119,7 @@ fn put_word(bytes: &mut Vec<u8>, word: &Word) -> bool {
     written.is_ok() && length <= WORD_BYTES_MAX
 }
 
-/// What the other process sends.
+/// A frame of the other process.
 enum Heard {
     Message(Message),
     Word(Word),

@@ -13,7 +13,7 @@ use crate::raw::{close_code, head, next_frame, text, upgraded};
 use crate::recalls::{KEPT, MESSAGE_BYTES, MISSED, fill};
 use crate::server::Server;
 use crate::siege::Siege;
-use crate::tokens::{forged, vector};
+use crate::tokens::{forged, siege_of_es256};
 
 const TARGET: &str = "/connection/websocket";
 const CONNECT: &str = r#"{"id":1,"connect":{}}"#;
@@ -134,18 +134,8 @@ fn floods_of_returns_of_centrifugo() {
 
 #[test]
 fn floods_of_tokens_of_centrifugo() {
-    let vector = vector("ES256");
-    let (pem, token) = (vector["pem"].as_str().unwrap(), vector["token"].as_str().unwrap());
-    let siege = Siege::begin(&[
-        "--token-public-key",
-        pem,
-        "--user-from",
-        "url",
-        "--on-duplicate-user",
-        "allow",
-        "--errors-max",
-        "65536",
-    ]);
+    let (siege, token) = siege_of_es256();
+    let token = &*token;
     for (what, token) in [("valid", token.to_owned()), ("forged", forged(token))] {
         let name = format!("connects with {what} tokens");
         let connect = format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}"#);

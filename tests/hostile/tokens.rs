@@ -8,7 +8,7 @@ use crate::raw::{head, json, status, text};
 use crate::siege::Siege;
 
 /// The key and the valid token of an algorithm, among the vectors of the tests of tokens.
-pub(crate) fn vector(algorithm: &str) -> Value {
+fn vector(algorithm: &str) -> Value {
     let vectors: Value = serde_json::from_str(include_str!("../../src/auth/vectors.json")).unwrap();
     let tokens = vectors["tokens"].as_array().unwrap();
     tokens.iter().find(|vector| vector["algorithm"] == algorithm).unwrap().clone()
@@ -18,6 +18,16 @@ pub(crate) fn vector(algorithm: &str) -> Value {
 pub(crate) fn forged(token: &str) -> String {
     let (message, signature) = token.rsplit_once('.').unwrap();
     format!("{message}.{}", signature.chars().rev().collect::<String>())
+}
+
+/// A server that knows the key of the dearest signatures and ends nobody for errors, with a valid
+/// token.
+pub(crate) fn siege_of_es256() -> (Siege, String) {
+    let vector = vector("ES256");
+    let (pem, token) = (vector["pem"].as_str().unwrap(), vector["token"].as_str().unwrap());
+    let flags = ["--token-public-key", pem, "--user-from", "url", "--on-duplicate-user", "allow"];
+    let siege = Siege::begin(&[&flags[..], &["--errors-max", "65536"]].concat());
+    (siege, token.to_owned())
 }
 
 #[test]
@@ -46,18 +56,8 @@ fn floods_of_tokens_are_not_felt_by_others() {
 
 #[test]
 fn floods_of_refreshes_are_not_felt_by_others() {
-    let vector = vector("ES256");
-    let (pem, token) = (vector["pem"].as_str().unwrap(), vector["token"].as_str().unwrap());
-    let siege = Siege::begin(&[
-        "--token-public-key",
-        pem,
-        "--user-from",
-        "url",
-        "--on-duplicate-user",
-        "allow",
-        "--errors-max",
-        "65536",
-    ]);
+    let (siege, token) = siege_of_es256();
+    let token = &*token;
     for (what, newer) in [("valid", token.to_owned()), ("forged", forged(token))] {
         let name = format!("refreshes with {what} tokens");
         siege.withstand(&name, ATTACKERS as u64 * EACH_BYTES, |server| {

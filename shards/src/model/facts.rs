@@ -1,5 +1,5 @@
-//! What homes and owners know beside histories, as bytes: the clients of users and addresses, and
-//! the newest versions of channels. It passes to the process that takes over.
+//! The facts that homes and owners know beside histories, as bytes: the clients of users and
+//! addresses, and the newest versions of channels. They pass to the process that takes over.
 //!
 //! ```text
 //! fact     = kind u8, contents

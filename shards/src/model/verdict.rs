@@ -1,4 +1,4 @@
-//! What the application's backend says to a client that may not do what it wants.
+//! The word of the application's backend for a client that may not do what it wants.
 
 /// An error for a client.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -147,7 +147,7 @@ impl Two {
         self.connect(Some((epoch, last)), channel);
     }
 
-    /// What a channel has kept is forgotten, as the API asks the leader.
+    /// The history of a channel is forgotten, as the API asks the leader.
     fn remove_history(&mut self) {
         let Some(Newer { shards, .. }) = &mut self.newer else { return };
         let name = CHANNELS[self.dice.below(CHANNELS.len())];

@@ -93,8 +93,8 @@ impl<N: Net> Shard<N> {
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
             Command::Join { channel, presence, since, must_recover, token, data, id } => {
-                let wanted = JoinRequest { id, presence, since, ..JoinRequest::default() };
-                let join = JoinRequest { must_recover, ..wanted };
+                let join =
+                    JoinRequest { id, presence, since, must_recover, ..JoinRequest::default() };
                 self.join(slot, &channel, (token.as_deref(), data), join)
             }
             Command::Call { method, data, id } => self.call(slot, &method, data, id),

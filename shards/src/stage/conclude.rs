@@ -39,7 +39,7 @@ struct Return {
 }
 
 /// Returns the answer to a request. `accept` answers the key of one for a WebSocket.
-fn opening(accept: Option<&str>, entry: &Entry, start: Start) -> Vec<u8> {
+pub(crate) fn opening(accept: Option<&str>, entry: &Entry, start: Start) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     match accept {
         Some(accept) => http::put_switching(&mut head, accept, entry.subprotocol, start),

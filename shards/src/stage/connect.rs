@@ -15,14 +15,13 @@ use crate::config::UserFrom;
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
-use crate::stage::conclude::Admission;
+use crate::stage::conclude::{Admission, opening};
 use crate::stage::submit::Flow;
 use crate::wire::command::Connect;
 use crate::wire::entry::Entry;
-use crate::wire::http::{self, Start};
+use crate::wire::http::Start;
 use crate::wire::name::check_name;
 use crate::wire::refusal::Refusal;
-use crate::wire::stream;
 
 /// The first words of a client that says by a command who it is.
 #[derive(Debug)]
@@ -49,13 +48,7 @@ impl<N: Net> Shard<N> {
         let hot = self.clients.roster.hot_mut(slot);
         hot.state.upgrade();
         hot.shape = entry.shape(false);
-        let mut head = Vec::new();
-        match accept {
-            Some(accept) => {
-                http::put_switching(&mut head, accept, entry.subprotocol, Start::default());
-            }
-            None => stream::put_opening(&mut head, &entry, Start::default()),
-        }
+        let head = opening(accept, &entry, Start::default());
         self.clients.emit(slot, &head);
         let answer = Answer::Event { id: None };
         let pending = Pending::new(entry, answer, Bytes::new());

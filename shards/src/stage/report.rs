@@ -71,7 +71,7 @@ impl<N: Net> Shard<N> {
         Saved { bytes, records, next }
     }
 
-    /// What this home and owner knows beside histories.
+    /// Returns the facts that this home and owner knows beside histories.
     pub(crate) fn facts(&self) -> Vec<u8> {
         let mut facts = Vec::new();
         self.directory.save(&mut facts);

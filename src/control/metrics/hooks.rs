@@ -35,7 +35,7 @@ const COUNTERS: [Row; 5] = [
     ),
 ];
 
-/// What passes between the server and the application.
+/// The counts of what passes between the server and the application.
 #[derive(Debug)]
 pub(super) struct Backend {
     pub(super) hooks: [(Kind, Figures); 5],
