@@ -42,12 +42,16 @@ impl Proof {
 }
 
 /// The facts that a subscription token proves: its bearer may subscribe to one channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelProof {
     /// The channel that the token names.
     pub channel: Arc<str>,
     /// The Unix time in seconds from which the subscription is over, leeway included.
     pub expires: Option<u64>,
+    /// The Unix time in seconds at which the token was made.
+    pub issued: Option<u64>,
+    /// The id of the token, by which it can be revoked.
+    pub id: Option<Arc<str>>,
     /// JSON that presence shows in this channel, in the place of the connection's.
     pub info: Option<Arc<str>>,
 }

@@ -34,7 +34,7 @@ pub enum Subscribe {
     Users,
     /// Those with a token that allows it.
     Token,
-    /// None of them: only the server's side subscribes clients.
+    /// None of them: only the API subscribes clients, and the tokens of connections do.
     Nobody,
 }
 

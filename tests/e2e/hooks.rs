@@ -326,7 +326,13 @@ fn a_client_whose_time_is_nearly_over_is_asked_about() {
     let (mut stays, _) = Client::try_json(server.address, "/ws", &[("Cookie", "stays")]).unwrap();
     let (mut goes, _) = Client::try_json(server.address, "/ws", &[("Cookie", "goes")]).unwrap();
     let mut plain = Client::try_plain_with(server.address, "/ws", &[("Cookie", "plain")]).unwrap();
-    for client in [&mut goes, &mut plain] {
+    let path = "/connection/websocket";
+    let mut other = Client::try_plain_with(server.address, path, &[("Cookie", "other")]).unwrap();
+    other.send(r#"{"id":1,"connect":{}}"#);
+    let reply = other.next_json();
+    assert!(reply["connect"]["client"].is_string(), "{reply}");
+    assert!(reply["connect"].get("ttl").is_none(), "it has no token to refresh: {reply}");
+    for client in [&mut goes, &mut plain, &mut other] {
         assert_eq!(client.close_code(), Some(3005));
     }
     eventually("the first end has passed", || {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Clients;
+use super::lapses::Lapse;
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::proof::Proof;
@@ -25,6 +26,15 @@ pub(crate) struct Identity {
     told: bool,
     /// The second of the last refresh.
     pub(crate) refreshed_s: Option<u32>,
+    /// The ends of subscriptions for which it has shown tokens of their own.
+    pub(super) lapses: Vec<Lapse>,
+}
+
+impl Identity {
+    /// Returns `true` if nothing in it is needed any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.proof.is_none() && self.over_s.is_none() && self.lapses.is_empty()
+    }
 }
 
 /// The clients whose time is limited, by the second at which they are looked at next.
@@ -62,16 +72,16 @@ impl<N: Net> Clients<N> {
     /// Sets when an open client's time is over, in seconds of the shard's clock; `None`: never.
     pub(crate) fn set_end(&mut self, slot: Slot, over_s: Option<u32>) {
         let now_s = self.now.seconds();
-        let can_refresh = self.backend_refreshes || self.dialect(slot).has_requests();
+        let is_told = self.backend_refreshes || self.dialect(slot).tells_ahead();
         let Some(client) = self.roster.get_mut(slot) else { return };
         let identity = client.extra().identity.get_or_insert_default();
         if let Some(look_s) = identity.look_s.take() {
             self.expiries.0.remove(&(look_s, slot));
         }
         identity.over_s = over_s;
-        identity.told = !can_refresh;
+        identity.told = !is_told;
         let Some(over_s) = over_s else { return };
-        let look_s = if can_refresh { over_s.saturating_sub(NOTICE_S).max(now_s) } else { over_s };
+        let look_s = if is_told { over_s.saturating_sub(NOTICE_S).max(now_s) } else { over_s };
         identity.look_s = Some(look_s);
         self.expiries.0.insert((look_s, slot));
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod bodies;
 pub(crate) mod identity;
+pub(crate) mod lapses;
 pub(crate) mod pending;
 pub(crate) mod wants;
 pub(crate) mod state;
@@ -28,6 +29,7 @@ use crate::wire::refusal::Refusal;
 use crate::wire::transport::Transport;
 use bodies::Bodies;
 use identity::Expiries;
+use lapses::Lapses;
 use roster::Roster;
 use sessions::Sessions;
 use tally::Tally;
@@ -120,6 +122,8 @@ pub(crate) struct Clients<N: Net> {
     pub(crate) deadlines: Vec<Deadline>,
     /// Open clients whose time is limited.
     expiries: Expiries,
+    /// Subscriptions of them whose time is limited.
+    pub(crate) lapses: Lapses,
     /// Requests whose bodies are incomplete.
     pub(crate) bodies: Bodies,
     /// The backend is asked about clients whose time is nearly over.
@@ -145,6 +149,7 @@ impl<N: Net> Clients<N> {
             doomed: Vec::new(),
             deadlines: Vec::new(),
             expiries: Expiries::default(),
+            lapses: Lapses::default(),
             bodies: Bodies::default(),
             backend_refreshes: false,
         }
@@ -191,9 +196,9 @@ impl<N: Net> Clients<N> {
         self.deadlines.push(Deadline { due_ms, client: self.roster.id(slot), leaving });
     }
 
-    /// Returns `true` if the time of some client is limited.
+    /// Returns `true` if the time of some client is limited, or that of a subscription.
     pub(crate) fn has_ends(&self) -> bool {
-        !self.expiries.is_empty()
+        !self.expiries.is_empty() || self.lapses.len() > 0
     }
 
     /// Logs a notice, unless too many wait already.
@@ -241,5 +246,6 @@ impl<N: Net> Clients<N> {
     pub(crate) fn check(&self) {
         self.roster.check();
         self.check_ends();
+        self.check_lapses();
     }
 }

@@ -219,10 +219,10 @@ fn check_request(text: &str) {
             assert_eq!(newest_first, request.reverse);
             ("history", owned(channel), None, None, None, id(of))
         }
-        Ok(Command::Refresh { token, id: of }) => {
+        Ok(Command::Refresh { channel, token, id: of }) => {
             let wanted = expected(text).ok().and_then(|request| request.token);
             assert_eq!(Some(&*token), wanted.as_deref(), "{text:?}");
-            ("refresh", None, None, None, None, id(of))
+            ("refresh", owned(channel), None, None, None, id(of))
         }
         Ok(Command::Call { method, data, id: of }) => {
             let wanted: serde_json::Value = serde_json::from_str(text).unwrap_or_default();

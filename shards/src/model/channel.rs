@@ -30,13 +30,15 @@ pub(crate) struct Waiter {
     pub(crate) join: Option<JoinRequest>,
 }
 
-/// A client's request to join, under way.
+/// A request to join, under way.
 #[derive(Debug, Default)]
 pub(crate) struct JoinRequest {
     pub(crate) id: Option<RequestId>,
     pub(crate) presence: bool,
     /// The info of the client's token for the channel.
     pub(crate) info: Option<Arc<str>>,
+    /// The second of the shard's clock from which that token, or the grant of the API, is over.
+    pub(crate) end_s: Option<u32>,
     /// JSON of the application's backend for the client.
     pub(crate) data: Option<Arc<str>>,
     /// The last publication that the client has heard, if it wants those behind it.

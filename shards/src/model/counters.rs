@@ -53,6 +53,7 @@ macro_rules! numbers {
                     "Publications that left a history because all of them were too large";
                 history_forgotten: Counter,
                     "Histories without subscribers forgotten to make room for other channels";
+                limited_subscriptions: Gauge, "Subscriptions whose end is set";
                 rings: Counter, "Times that this shard woke another one";
                 bridge_refusals: Counter,
                     "Parcels for the control plane or another thread that found no room there";
@@ -108,6 +109,10 @@ macro_rules! numbers {
                 undebounced: Counter,
                     "Times that a channel had more users than can be waited for";
                 rate_limited: Counter, "Messages over a rate limit";
+                expired_subscriptions: Counter,
+                    "Subscriptions that ended with the token for their channel";
+                refreshed_subscriptions: Counter,
+                    "Subscriptions that went on with a newer token";
                 errors: Counter, "Errors that JSON clients were answered with";
                 hook_questions: Counter, "Questions about clients for the application's backend";
                 hook_questions_unasked: Counter,

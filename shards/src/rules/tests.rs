@@ -12,7 +12,8 @@ fn rules(namespaces: Vec<ChannelRules>) -> Rules {
     Rules::new(Marks::default(), ChannelRules::open(""), namespaces).unwrap()
 }
 
-const ANONYMOUS: Standing<'_> = Standing { user: None, token: false, subscribed: false };
+const ANONYMOUS: Standing<'_> =
+    Standing { user: None, token: false, named: false, subscribed: false };
 
 fn user(name: &str) -> Standing<'_> {
     Standing { user: Some(name), ..ANONYMOUS }

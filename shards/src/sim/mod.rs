@@ -18,6 +18,8 @@ mod entries;
 #[cfg(test)]
 mod gaps;
 pub(crate) mod reader;
+#[cfg(test)]
+mod lapses;
 pub(crate) mod members;
 #[cfg(test)]
 mod returns;

@@ -21,11 +21,12 @@ use crate::model::message::{From, Payload, Publication};
 use crate::model::past::{Numbering, Wanted};
 use crate::model::presence::Question;
 use crate::net::Net;
-use crate::proof::{Right, TokenFault};
+use crate::proof::Right;
 use crate::rules::Terms;
 use crate::shard::Shard;
 use crate::stage::permit::{Barred, Wish};
-use crate::stage::prove::{RefreshFault, TOKENS_PER_TURN};
+use crate::stage::prove::TOKENS_PER_TURN;
+use crate::stage::renew::token_error;
 use crate::stage::submit::{Flow, Weight};
 use crate::stage::who::TooMany;
 use crate::wire::command::{Command, ErrorCode, Mistake};
@@ -70,16 +71,6 @@ struct Target {
     index: Option<ChannelIndex>,
 }
 
-/// The code and the text for a token that proves nothing.
-fn token_error(fault: TokenFault) -> (ErrorCode, &'static str) {
-    match fault {
-        TokenFault::Expired => (ErrorCode::BadToken, "the token has expired"),
-        TokenFault::Invalid => (ErrorCode::BadToken, "the token is not valid here"),
-        TokenFault::Revoked => (ErrorCode::BadToken, "the token was revoked"),
-        TokenFault::UnknownKey => (ErrorCode::TryAgain, "the key of this token is not known yet"),
-    }
-}
-
 impl<N: Net> Shard<N> {
     /// Performs a command. A mistake is told to the client, and counted against it. The caller
     /// settles what the command caused, and weighs it.
@@ -111,7 +102,9 @@ impl<N: Net> Shard<N> {
             Command::History { channel, wanted, id } => {
                 self.read_history(slot, channel, wanted, id)
             }
-            Command::Refresh { token, id } => self.renew(slot, &token, id),
+            Command::Refresh { channel, token, id } => {
+                self.renew(slot, channel.as_deref(), &token, id)
+            }
             Command::Ping { id } => {
                 self.clients.tell(slot, &Event::Pong { id: id.as_ref() });
                 Ok(Flow::On)
@@ -198,7 +191,7 @@ impl<N: Net> Shard<N> {
         join.id = self.check_name(name, join.id.take())?;
         if let Some(token) = token {
             match self.prove_subscription(slot, name, token) {
-                Ok(info) => join.info = info,
+                Ok(seat) => (join.info, join.end_s) = (seat.info, seat.end_s),
                 Err(fault) => {
                     let (code, text) = token_error(fault);
                     return Err(Mistake::new(code, text, join.id));
@@ -259,22 +252,6 @@ impl<N: Net> Shard<N> {
         }
         self.clients.tell(slot, &Event::Left { channel: name, id: id.as_ref() });
         Ok(Flow::On)
-    }
-
-    fn renew(&mut self, slot: Slot, token: &str, id: Option<RequestId>) -> Result<Flow, Mistake> {
-        let (code, text) = match self.refresh(slot, token) {
-            Ok(left_s) => {
-                self.clients.tell(slot, &Event::Refreshed { left_s, id: id.as_ref() });
-                return Ok(Flow::On);
-            }
-            Err(RefreshFault::NoToken) => {
-                (ErrorCode::BadToken, "a client that came without a token cannot refresh one")
-            }
-            Err(RefreshFault::TooOften) => (ErrorCode::Rate, "one refresh a second is enough"),
-            Err(RefreshFault::OtherUser) => (ErrorCode::BadToken, "the token is of another user"),
-            Err(RefreshFault::Token(fault)) => token_error(fault),
-        };
-        Err(Mistake::new(code, text, id))
     }
 
     fn who(

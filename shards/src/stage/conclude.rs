@@ -145,7 +145,7 @@ impl<N: Net> Shard<N> {
         self.clients.count_open();
         self.report_connected(slot);
         let user = self.furnish(slot, &entry);
-        self.begin_time(slot);
+        let left_s = self.begin_time(slot);
 
         let indices = entry.channels.iter().filter_map(|name| self.rooms.channels.find(name));
         let indices: Vec<ChannelIndex> = indices.collect();
@@ -176,6 +176,7 @@ impl<N: Net> Shard<N> {
             ping_interval: config.ping_interval,
             pong_timeout: config.pong_timeout,
             message_bytes: config.message_bytes,
+            left_s,
             data: entry.presented.as_ref().and_then(|presented| presented.greeting.as_deref()),
             id: answer.id(),
             pongs: Dialect::answers_pings(shape) && !entry.dialect.is_deaf(),
@@ -189,8 +190,9 @@ impl<N: Net> Shard<N> {
             clients.tell(slot, &welcome);
             // The greeting names the first.
             for &(channel, position) in channels.iter().skip(1) {
-                let (recovered, data, id) = (None, None, None);
-                clients.tell(slot, &Event::Joined { channel, position, recovered, data, id });
+                let (recovered, left_s, data, id) = (None, None, None, None);
+                clients
+                    .tell(slot, &Event::Joined { channel, position, recovered, left_s, data, id });
             }
         });
 

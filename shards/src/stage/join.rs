@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::client::lapses::SeatEnd;
 use crate::client::told_per_page;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Recalled;
@@ -27,6 +28,11 @@ fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
         (Behind::Last(_), Some(first)) => first.offset - 1,
         (Behind::Last(_), None) => recalled.newest.offset,
     }
+}
+
+/// The seconds for which a join is good, if they are limited.
+fn seconds_left(join: &JoinRequest, now_s: u32) -> Option<u32> {
+    join.end_s.map(|end_s| end_s.saturating_sub(now_s))
 }
 
 impl<N: Net> Shard<N> {
@@ -93,6 +99,9 @@ impl<N: Net> Shard<N> {
             let event = Event::Error { code: ErrorCode::Rate, text, id: join.id.as_ref() };
             return self.clients.tell(slot, &event);
         }
+        if self.is_over(slot, &join) {
+            return self.tell_over(slot, index, &join);
+        }
         let is_member = client.seats().any(|seat| seat.channel == index);
         match join.since {
             // A member hears everything already: nothing is told again, and nothing left out.
@@ -133,6 +142,12 @@ impl<N: Net> Shard<N> {
         let Some(brief) = client.and_then(|client| client.brief_mut()) else { return };
         let place = brief.recalls.iter().position(|open| open.request == recalled.request);
         let Some(place) = place else { return };
+        if self.lapses_on_its_way(slot, place) {
+            return self.go_on_recalling(slot);
+        }
+        let Some(brief) = self.clients.roster.get_mut(slot).and_then(|one| one.brief_mut()) else {
+            return;
+        };
         let recalling = &mut brief.recalls[place];
         let (index, admits) = (recalling.channel, std::mem::take(&mut recalling.admits));
         // Only a client that named a position is told that it was found.
@@ -181,6 +196,11 @@ impl<N: Net> Shard<N> {
                 }
             }
         }
+        self.go_on_recalling(slot);
+    }
+
+    /// Asks for what else a client missed.
+    fn go_on_recalling(&mut self, slot: Slot) {
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.shed();
         }
@@ -188,6 +208,44 @@ impl<N: Net> Shard<N> {
             self.recall_on(slot);
         } else {
             self.recall_later(slot);
+        }
+    }
+
+    /// Returns `true` if the time of a client in a channel is over before it is a member.
+    fn is_over(&self, slot: Slot, join: &JoinRequest) -> bool {
+        let grace_s = if join.by_server { 0 } else { self.clients.dialect(slot).grace_s() };
+        let now_s = self.clients.now.seconds();
+        join.end_s.is_some_and(|end_s| end_s.saturating_add(grace_s) <= now_s)
+    }
+
+    /// Ends a client's way into a channel if its time there is over: it is told nothing more of
+    /// what it missed. Returns `false` if it has time.
+    fn lapses_on_its_way(&mut self, slot: Slot, place: usize) -> bool {
+        let brief = self.clients.roster.get(slot).and_then(|client| client.brief_ref());
+        let Some(recalling) = brief.and_then(|brief| brief.recalls.get(place)) else {
+            return false;
+        };
+        if !self.is_over(slot, &recalling.join) {
+            return false;
+        }
+        let (index, is_answered) = (recalling.channel, recalling.is_answered);
+        let Some(join) = self.forget_recall(slot, index) else { return false };
+        if is_answered {
+            self.tell_lapsed(slot, index);
+        } else {
+            self.tell_over(slot, index, &join);
+        }
+        true
+    }
+
+    /// Answers a join for which there is no time left.
+    fn tell_over(&mut self, slot: Slot, index: ChannelIndex, join: &JoinRequest) {
+        self.rooms.note_emptied(index);
+        // The API sees it for itself.
+        if !join.by_server {
+            self.clients.tally.errors += 1;
+            let (code, text) = (ErrorCode::ExpiredToken, "the token has expired");
+            self.clients.tell(slot, &Event::Error { code, text, id: join.id.as_ref() });
         }
     }
 
@@ -203,10 +261,11 @@ impl<N: Net> Shard<N> {
         }
         let (index, id) = (recalling.channel, recalling.join.id.clone());
         let data = recalling.join.data.clone();
+        let left_s = seconds_left(&recalling.join, self.clients.now.seconds());
         let channel = &*self.rooms.channels.get(index).name;
         let position = Position { epoch: recalled.newest.epoch, offset: before };
         let (recovered, id, data) = (Some(true), id.as_ref(), data.as_deref());
-        self.clients.tell(slot, &Event::Joined { channel, position, recovered, data, id });
+        self.clients.tell(slot, &Event::Joined { channel, position, recovered, left_s, data, id });
     }
 
     /// A client that was told that it is in cannot be told the rest of what it missed: it is out
@@ -265,6 +324,9 @@ impl<N: Net> Shard<N> {
                 self.clients.restore_gap(slot, index, &gap);
             }
         }
+        let can_refresh = !join.by_server;
+        let end = join.end_s.map(|at_s| SeatEnd { at_s, can_refresh });
+        self.clients.set_lapse(slot, index, end);
     }
 
     fn tell_joined(
@@ -277,11 +339,12 @@ impl<N: Net> Shard<N> {
         let channel = self.rooms.channels.get(index);
         let (name, position) = (&*channel.name, channel.fanned);
         let (channel, id) = (name, join.id.as_ref());
+        let left_s = seconds_left(join, self.clients.now.seconds());
         let joined = if join.by_server {
             Event::Added { channel, position, recovered }
         } else {
             let data = join.data.as_deref();
-            Event::Joined { channel, position, recovered, data, id }
+            Event::Joined { channel, position, recovered, left_s, data, id }
         };
         self.clients.tell(slot, &joined);
     }

@@ -22,6 +22,7 @@ mod who;
 mod permit;
 mod introduce;
 pub(crate) mod prove;
+mod renew;
 mod conclude;
 mod emulate;
 mod fanout;

@@ -79,9 +79,10 @@ impl<N: Net> Shard<N> {
         wish: Wish,
     ) -> Result<(), Barred> {
         let Wish { presence, has_token } = wish;
-        let token = has_token || self.is_proved(slot, channel, Right::Subscribe);
+        let named = self.is_named(slot, channel);
+        let token = has_token || named || self.is_proved(slot, channel, Right::Subscribe);
         let rules = self.rooms.channels.rules();
-        let standing = Standing { user, token, subscribed: false };
+        let standing = Standing { user, token, named, subscribed: false };
         let verdict = match rules.terms(channel) {
             None => Err(Denied::UnknownNamespace.into()),
             Some(terms) => match rules.may_subscribe(&terms, channel, standing) {
@@ -185,17 +186,19 @@ impl<N: Net> Shard<N> {
         let Some(client) = self.clients.roster.get(slot) else { return Standing::default() };
         let subscribed =
             index.is_some_and(|index| client.seats().any(|seat| seat.channel == index));
-        let token = self.is_proved(slot, channel, right);
-        Standing { user: client.user.as_deref(), subscribed, token }
+        let (token, named) = (self.is_proved(slot, channel, right), self.is_named(slot, channel));
+        Standing { user: client.user.as_deref(), token, named, subscribed }
     }
 
-    /// Returns `true` if the token of a client's connection gives it a right in a channel. One that
-    /// subscribes the client gives it the right to subscribe.
+    /// Returns `true` if the token of a client's connection gives it a right in a channel.
     fn is_proved(&self, slot: Slot, channel: &str, right: Right) -> bool {
-        let Some(proof) = self.clients.proof(slot) else { return false };
-        let subscribes =
-            || right == Right::Subscribe && proof.channels.iter().any(|known| **known == *channel);
-        proof.allows(channel, right) || subscribes()
+        self.clients.proof(slot).is_some_and(|proof| proof.allows(channel, right))
+    }
+
+    /// Returns `true` if the token of a client's connection names a channel as one of its own.
+    fn is_named(&self, slot: Slot, channel: &str) -> bool {
+        let proof = self.clients.proof(slot);
+        proof.is_some_and(|proof| proof.channels.iter().any(|known| **known == *channel))
     }
 
     /// Takes one message from what a client may publish into a namespace each second. Returns

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use crate::client::identity::Due;
+use crate::client::lapses::SeatEnd;
 use crate::clock::unix_ms;
 use crate::close::CloseReason;
 use crate::config::Config;
 use crate::mesh::parcel::{Fate, Whom};
-use crate::model::id::Slot;
+use crate::model::id::{ChannelIndex, Slot};
 use crate::model::revoked::{Revocation, Revoked};
 use crate::net::Net;
-use crate::proof::{Asking, Proof, Prover, TokenFault};
+use crate::proof::{Asking, ChannelProof, Proof, Prover, TokenFault};
 use crate::shard::Shard;
 use crate::wire::entry::Entry;
 use crate::wire::event::Event;
@@ -36,6 +37,17 @@ pub(crate) struct Trust {
 /// refreshes and subscriptions cost as much as all that a turn tells single clients.
 pub(crate) const TOKENS_PER_TURN: usize = 4;
 
+/// The subscriptions that a sweep ends, or tells of their end: each may cost a parcel and a send.
+const LAPSES_PER_SWEEP: usize = 1024;
+
+/// The statements of a token for a channel.
+#[derive(Debug)]
+pub(crate) struct SeatProof {
+    pub(crate) info: Option<Arc<str>>,
+    /// The second of the shard's clock from which it is over.
+    pub(crate) end_s: Option<u32>,
+}
+
 /// The reason why a refresh is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefreshFault {
@@ -43,6 +55,8 @@ pub(crate) enum RefreshFault {
     NoToken,
     TooOften,
     OtherUser,
+    /// The client is in no such channel.
+    NotAMember,
     Token(TokenFault),
 }
 
@@ -108,19 +122,38 @@ impl<N: Net> Shard<N> {
         slot: Slot,
         channel: &str,
         token: &str,
-    ) -> Result<Option<Arc<str>>, TokenFault> {
+    ) -> Result<SeatProof, TokenFault> {
         let prover = self.trust.prover.as_ref().ok_or(TokenFault::Invalid)?;
         let client = self.clients.roster.id(slot).to_string();
-        let user = self.clients.roster.get(slot).and_then(|client| client.user.as_deref());
-        let asking = Asking { channel, client: &client, user };
-        prover.subscription(token, asking, unix_ms() / 1000).map(|proof| proof.info)
+        let user = self.clients.roster.get(slot).and_then(|client| client.user.as_ref());
+        let (now_unix_s, now_s) = (unix_ms() / 1000, self.clients.now.seconds());
+        let asking = Asking { channel, client: &client, user: user.map(|user| &**user) };
+        let ChannelProof { expires, issued, id, info, .. } =
+            prover.subscription(token, asking, now_unix_s)?;
+        let of_token = Proof { user: user.cloned(), issued, id, ..Proof::default() };
+        if self.trust.revoked.is_revoked(&of_token) {
+            return Err(TokenFault::Revoked);
+        }
+        let end_s = expires.map(|expires| self.second_of(expires));
+        if end_s.is_some_and(|end_s| end_s <= now_s) {
+            return Err(TokenFault::Expired);
+        }
+        Ok(SeatProof { info, end_s })
     }
 
-    /// A client that came with a token is open: its time begins.
-    pub(crate) fn begin_time(&mut self, slot: Slot) {
-        let Some(expires) = self.clients.proof(slot).map(|proof| proof.expires) else { return };
-        let over_s = expires.map(|expires| self.second_of(expires));
-        self.clients.set_end(slot, over_s);
+    /// A client that came with a token is open: its time begins. Returns the seconds after which
+    /// it has to bring a newer one, if they are limited.
+    pub(crate) fn begin_time(&mut self, slot: Slot) -> Option<u32> {
+        let expires = self.clients.proof(slot)?.expires;
+        let end_s = expires.map(|expires| self.second_of(expires));
+        if self.clients.backend_refreshes {
+            // The backend is asked instead of the client.
+            self.clients.set_end(slot, end_s);
+            return None;
+        }
+        let grace_s = self.clients.dialect(slot).grace_s();
+        self.clients.set_end(slot, end_s.map(|end_s| end_s.saturating_add(grace_s)));
+        end_s.map(|end_s| end_s.saturating_sub(self.clients.now.seconds()))
     }
 
     /// The second of the shard's clock at a Unix time. Steps of the wall clock move nothing later.
@@ -158,15 +191,75 @@ impl<N: Net> Shard<N> {
         Ok(expires.map(|expires| expires.saturating_sub(unix_ms() / 1000)))
     }
 
-    /// Closes the clients whose time is over, and tells others that theirs ends soon.
+    /// Takes a newer token of a client for a channel that it is in, or on its way to. Returns the
+    /// seconds for which it is good, if they are limited.
+    pub(crate) fn refresh_seat(
+        &mut self,
+        slot: Slot,
+        channel: &str,
+        token: &str,
+    ) -> Result<Option<u64>, RefreshFault> {
+        let known = self.rooms.channels.find(channel).zip(self.clients.roster.get(slot));
+        let (index, client) = known.ok_or(RefreshFault::NotAMember)?;
+        let sits = client.seats().any(|seat| seat.channel == index);
+        if !sits && client.recalls().all(|recalling| recalling.channel != index) {
+            return Err(RefreshFault::NotAMember);
+        }
+        let seat = self.prove_subscription(slot, channel, token).map_err(RefreshFault::Token)?;
+        let SeatProof { info, end_s } = seat;
+        if sits {
+            self.note_info(slot, index, info);
+            let end = end_s.map(|at_s| SeatEnd { at_s, can_refresh: true });
+            self.clients.set_lapse(slot, index, end);
+        } else if let Some(brief) =
+            self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut())
+        {
+            let on_its_way = brief.recalls.iter_mut().find(|recalling| recalling.channel == index);
+            if let Some(recalling) = on_its_way {
+                (recalling.join.info, recalling.join.end_s) = (info, end_s);
+            }
+        }
+        self.clients.tally.refreshed_subscriptions += 1;
+        let now_s = self.clients.now.seconds();
+        Ok(end_s.map(|end_s| end_s.saturating_sub(now_s).into()))
+    }
+
+    /// Closes the clients whose time is over, and tells others that theirs ends soon. Ends
+    /// subscriptions likewise.
     pub(crate) fn sweep_ends(&mut self) {
         while let Some((slot, due)) = self.clients.take_due() {
             match due {
                 Due::Notice(_) if self.consult_about_time(slot) => {}
-                Due::Notice(left_s) => self.clients.tell(slot, &Event::Expiring { left_s }),
+                Due::Notice(left_s) => {
+                    self.clients.tell(slot, &Event::Expiring { channel: None, left_s });
+                }
                 Due::Over => self.clients.doom(slot, CloseReason::Expired),
             }
         }
+        for _ in 0..LAPSES_PER_SWEEP {
+            let Some((slot, index, due)) = self.clients.take_lapse() else { break };
+            match due {
+                Due::Notice(left_s) => {
+                    let channel = Some(&*self.rooms.channels.get(index).name);
+                    self.clients.tell(slot, &Event::Expiring { channel, left_s });
+                }
+                Due::Over => self.lapse(slot, index),
+            }
+        }
+    }
+
+    /// Ends a subscription whose time is over.
+    fn lapse(&mut self, slot: Slot, index: ChannelIndex) {
+        if self.rise(slot, index) {
+            self.tell_lapsed(slot, index);
+        }
+    }
+
+    /// Tells a client that it is in a channel no longer, because its time there is over.
+    pub(crate) fn tell_lapsed(&mut self, slot: Slot, index: ChannelIndex) {
+        self.clients.tally.expired_subscriptions += 1;
+        let channel = &*self.rooms.channels.get(index).name;
+        self.clients.tell(slot, &Event::Lapsed { channel });
     }
 
     /// Remembers a revocation, and closes the clients that it is about. Returns their number.

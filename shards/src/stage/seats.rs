@@ -123,6 +123,7 @@ impl<N: Net> Shard<N> {
         self.announce(slot, index, false);
         self.report_seat(slot, index, false);
         self.note_info(slot, index, None);
+        self.clients.forget_lapse(slot, index);
         if empty {
             self.rooms.note_emptied(index);
         }

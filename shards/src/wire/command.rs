@@ -78,8 +78,8 @@ pub(crate) enum Command<'a> {
     History { channel: Option<Cow<'a, str>>, wanted: Wanted, id: Option<RequestId> },
     /// Call a procedure of the application's backend.
     Call { method: Cow<'a, str>, data: Option<Utf8Bytes>, id: Option<RequestId> },
-    /// Go on with a newer token.
-    Refresh { token: Cow<'a, str>, id: Option<RequestId> },
+    /// Go on with a newer token: of the connection, or for a channel that one is a member of.
+    Refresh { channel: Option<Cow<'a, str>>, token: Cow<'a, str>, id: Option<RequestId> },
     /// Ask for a sign of life in the dialect's own words.
     Ping { id: Option<RequestId> },
     /// Ask for a Pong frame.
@@ -114,6 +114,8 @@ pub(crate) enum ErrorCode {
     TooLarge,
     /// The token is not one to go on with.
     BadToken,
+    /// The token is one no longer: a newer one may do.
+    ExpiredToken,
     /// The same request may succeed a little later.
     TryAgain,
 }

@@ -106,6 +106,10 @@ pub(crate) struct Facts {
     pub(crate) is_strict: bool,
     /// A join is answered before the client is told what it missed.
     pub(crate) answers_first: bool,
+    /// Its clients are told in time that a token ends.
+    pub(crate) tells_ahead: bool,
+    /// The seconds behind the end of a token for which a newer one is waited for.
+    pub(crate) grace_s: u32,
     /// Its table of close codes.
     pub(crate) close: fn(CloseReason) -> Option<(u16, &'static str)>,
     /// Its close codes for clients that are not let in, if these say who they are by a command,
@@ -160,6 +164,16 @@ impl Dialect {
     /// Returns `true` if clients of this dialect are not listened to once they are in.
     pub(crate) fn is_deaf(self) -> bool {
         self.facts().is_deaf
+    }
+
+    /// Returns `true` if clients are told in time that a token ends.
+    pub(crate) fn tells_ahead(self) -> bool {
+        self.facts().tells_ahead
+    }
+
+    /// Returns the seconds behind the end of a token for which a newer one is waited for.
+    pub(crate) fn grace_s(self) -> u32 {
+        self.facts().grace_s
     }
 
     /// Returns `true` if a message that is no request ends its client.

@@ -21,6 +21,8 @@ pub(crate) struct Welcome<'a> {
     pub(crate) ping_interval: Duration,
     pub(crate) pong_timeout: Duration,
     pub(crate) message_bytes: usize,
+    /// The seconds for which its token is good, if they are limited.
+    pub(crate) left_s: Option<u32>,
     /// JSON of the application's backend.
     pub(crate) data: Option<&'a str>,
     /// The command that it answers, in a dialect that has one.
@@ -41,11 +43,13 @@ pub(crate) enum Event<'a> {
         id: Option<&'a RequestId>,
     },
     /// The client is a member; `position` is the newest publication before it.
-    /// `recovered`: it has been told everything behind the publication that it named.
+    /// `recovered`: it has been told everything behind the publication that it named. `left_s`: the
+    /// seconds for which its token for the channel is good, if they are limited.
     Joined {
         channel: &'a str,
         position: Position,
         recovered: Option<bool>,
+        left_s: Option<u32>,
         /// JSON of the application's backend.
         data: Option<&'a str>,
         id: Option<&'a RequestId>,
@@ -69,6 +73,10 @@ pub(crate) enum Event<'a> {
     },
     /// The server has taken the client out of a channel.
     Removed {
+        channel: &'a str,
+    },
+    /// The client is a member of a channel no longer, because its time there is over.
+    Lapsed {
         channel: &'a str,
     },
     /// Another client came to a channel or left it.
@@ -142,12 +150,15 @@ pub(crate) enum Event<'a> {
         text: &'a str,
         id: Option<&'a RequestId>,
     },
-    /// The client's token ends in so many seconds.
+    /// The client's token ends in so many seconds: that of its connection, or for a channel.
     Expiring {
+        channel: Option<&'a str>,
         left_s: u32,
     },
-    /// A newer token was taken, which ends in so many seconds, or never.
+    /// A newer token of the connection or for a channel was taken, which ends in so many seconds,
+    /// or never.
     Refreshed {
+        channel: Option<&'a str>,
         left_s: Option<u64>,
         id: Option<&'a RequestId>,
     },

@@ -114,7 +114,13 @@ impl Verifier {
         if self.user(&claims, &bytes)?.as_deref() != asking.user {
             return Err(Fault::Kind("this token is for another user"));
         }
-        Ok(ChannelProof { channel: asking.channel.into(), expires, info: claims.info()? })
+        Ok(ChannelProof {
+            channel: asking.channel.into(),
+            expires,
+            issued: claims.issued()?,
+            id: claims.id()?,
+            info: claims.info()?,
+        })
     }
 
     fn user(&self, claims: &Claims<'_>, bytes: &[u8]) -> Result<Option<Arc<str>>, Fault> {

@@ -6,11 +6,17 @@ use crate::model::verdict::{Dismissal, Rejection};
 use crate::wire::command::ErrorCode;
 use crate::wire::refusal::Refusal;
 
+/// The seconds behind the end of a token in which its clients bring a newer one: they begin to ask
+/// for it when it ends.
+pub(in crate::wire) const GRACE_S: u32 = 25;
+
 /// Returns the number and the text of an error, and whether the same request may succeed later.
 pub(super) fn error(code: ErrorCode) -> (u32, &'static str, bool) {
     match code {
         ErrorCode::UnknownNamespace => (102, "unknown channel", false),
-        ErrorCode::Denied | ErrorCode::NotJoined => (103, "permission denied", false),
+        ErrorCode::Denied | ErrorCode::NotJoined | ErrorCode::BadToken => {
+            (103, "permission denied", false)
+        }
         ErrorCode::UnknownType => (104, "method not found", false),
         ErrorCode::TooManyChannels | ErrorCode::NoRoom => (106, "limit exceeded", false),
         ErrorCode::Malformed
@@ -21,7 +27,7 @@ pub(super) fn error(code: ErrorCode) -> (u32, &'static str, bool) {
         | ErrorCode::UnknownUser
         | ErrorCode::TooLarge => (107, "bad request", false),
         ErrorCode::NotAvailable | ErrorCode::NoHistory => (108, "not available", false),
-        ErrorCode::BadToken => (109, "token expired", false),
+        ErrorCode::ExpiredToken => (109, "token expired", false),
         ErrorCode::Rate => (111, "too many requests", true),
         ErrorCode::WrongEpoch => (112, "unrecoverable position", false),
         ErrorCode::TryAgain => (100, "internal server error", true),

@@ -41,7 +41,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     refresh: Option<RefreshRequest<'a>>,
     #[serde(borrow)]
-    sub_refresh: Option<&'a RawValue>,
+    sub_refresh: Option<SubRefreshRequest<'a>>,
     #[serde(borrow)]
     rpc: Option<RpcRequest<'a>>,
     #[serde(borrow)]
@@ -132,6 +132,18 @@ struct PositionRequest<'a> {
 struct RefreshRequest<'a> {
     #[serde(borrow)]
     token: Cow<'a, str>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SubRefreshRequest<'a> {
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+    /// All kinds but zero are about subscriptions of other servers.
+    #[serde(rename = "type")]
+    kind: u32,
 }
 
 /// Leaves the first command of a message, and returns the others: each stands in a line.
@@ -230,7 +242,14 @@ fn command<'a>(
         return history(request, id);
     }
     if let Some(RefreshRequest { token }) = envelope.refresh {
-        return Ok(Command::Refresh { token, id });
+        return Ok(Command::Refresh { channel: None, token, id });
+    }
+    if let Some(SubRefreshRequest { channel, token, kind: 0 }) = envelope.sub_refresh {
+        let channel = Some(named(channel)?);
+        if token.is_empty() {
+            return Err(Mistake::new(ErrorCode::MissingField, "token is missing", id));
+        }
+        return Ok(Command::Refresh { channel, token, id });
     }
     if envelope.ping.is_some() {
         return Ok(Command::Ping { id });

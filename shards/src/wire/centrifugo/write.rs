@@ -16,6 +16,9 @@ const VERSION: &str = concat!("stentor ", env!("CARGO_PKG_VERSION"));
 /// The unsubscribe code with which a client subscribes again, without what it knew.
 const INSUFFICIENT_STATE: (u16, &str) = (2500, "insufficient state");
 
+/// The unsubscribe code with which a client subscribes again, with a newer token.
+const EXPIRED: (u16, &str) = (2501, "subscription expired");
+
 /// The unsubscribe code with which a client stays away.
 const BY_SERVER: (u16, &str) = (2000, "server unsubscribe");
 
@@ -28,14 +31,15 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
                 framed(out, |out| put_error(out, error, id));
             }
         }
-        Event::Joined { channel, position, recovered, data, id } => {
-            framed(out, |out| put_joined(out, channel, (position, recovered, data), id));
+        Event::Joined { channel, position, recovered, left_s, data, id } => {
+            framed(out, |out| put_joined(out, channel, (position, recovered, left_s, data), id));
         }
         Event::Left { channel, id } => framed(out, |out| put_left(out, channel, id)),
         Event::Added { channel, position, recovered } => {
-            framed(out, |out| put_joined(out, channel, (position, recovered, None), None));
+            framed(out, |out| put_joined(out, channel, (position, recovered, None, None), None));
         }
         Event::Removed { channel } => framed(out, |out| put_unsubscribed(out, channel, BY_SERVER)),
+        Event::Lapsed { channel } => framed(out, |out| put_unsubscribed(out, channel, EXPIRED)),
         Event::Presence { joined, channel, member } => {
             framed(out, |out| put_presence(out, joined, channel, member));
         }
@@ -50,8 +54,8 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         }),
         Event::History { page, id: Some(id), .. } => framed(out, |out| put_history(out, page, id)),
         Event::Published { id, .. } => framed(out, |out| put_result(out, id, "publish", "{}")),
-        Event::Refreshed { left_s, id: Some(id) } => {
-            framed(out, |out| put_refreshed(out, left_s, id));
+        Event::Refreshed { channel, left_s, id: Some(id) } => {
+            framed(out, |out| put_refreshed(out, channel.is_some(), left_s, id));
         }
         Event::Error { code, id, .. } => {
             framed(out, |out| put_error(out, codes::error(code), id));
@@ -129,14 +133,14 @@ fn put_result(out: &mut BytesMut, id: &RequestId, method: &str, result: impl AsR
 fn put_joined(
     out: &mut BytesMut,
     channel: &str,
-    (position, recovered, data): (Position, Option<bool>, Option<&str>),
+    (position, recovered, left_s, data): (Position, Option<bool>, Option<u32>, Option<&str>),
     id: Option<&RequestId>,
 ) {
     match id {
         Some(id) => put_reply(out, id, "subscribe"),
         None => put_push(out, channel, "subscribe"),
     }
-    put_subscribed(out, position, recovered, data);
+    put_subscribed(out, position, recovered, (left_s, data));
     put(out, if id.is_some() { "}" } else { "}}" });
 }
 
@@ -182,15 +186,29 @@ fn put_history(out: &mut BytesMut, page: &HistoryPage, id: &RequestId) {
     put(out, "}}");
 }
 
-fn put_refreshed(out: &mut BytesMut, left_s: Option<u64>, id: &RequestId) {
-    put_reply(out, id, "refresh");
-    put(out, "{\"version\":");
-    put_str(out, VERSION);
+fn put_refreshed(out: &mut BytesMut, is_of_channel: bool, left_s: Option<u64>, id: &RequestId) {
+    if is_of_channel {
+        put_reply(out, id, "sub_refresh");
+        put(out, if left_s.is_some() { "{\"expires\":true" } else { "{" });
+    } else {
+        put_reply(out, id, "refresh");
+        put(out, "{\"version\":");
+        put_str(out, VERSION);
+        put(out, if left_s.is_some() { ",\"expires\":true" } else { "" });
+    }
+    if let Some(left_s) = left_s {
+        put(out, ",\"ttl\":");
+        put_display(out, left_s);
+    }
+    put(out, "}}");
+}
+
+/// The seconds after which a client brings a newer token.
+fn put_ttl(out: &mut BytesMut, left_s: Option<u32>) {
     if let Some(left_s) = left_s {
         put(out, ",\"expires\":true,\"ttl\":");
         put_display(out, left_s);
     }
-    put(out, "}}");
 }
 
 fn put_error(
@@ -221,11 +239,12 @@ fn put_connected(out: &mut BytesMut, welcome: &Welcome<'_>) {
     if let Some((session, node)) = welcome.session {
         put(out, format!(",\"session\":\"{session}\",\"node\":\"{node}\""));
     }
+    put_ttl(out, welcome.left_s);
     if let Some((channel, position)) = welcome.channels.first() {
         put(out, ",\"subs\":{");
         put_str(out, channel);
         put(out, ":");
-        put_subscribed(out, *position, None, None);
+        put_subscribed(out, *position, None, (None, None));
         put(out, "}");
     }
     put_field(out, ",\"data\":", welcome.data);
@@ -260,9 +279,10 @@ fn put_subscribed(
     out: &mut BytesMut,
     position: Position,
     recovered: Option<bool>,
-    data: Option<&str>,
+    (left_s, data): (Option<u32>, Option<&str>),
 ) {
     put(out, "{\"recoverable\":true,\"positioned\":true");
+    put_ttl(out, left_s);
     put_position(out, position);
     if let Some(recovered) = recovered {
         put(out, ",\"was_recovering\":true");

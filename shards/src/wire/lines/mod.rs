@@ -18,6 +18,8 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: false,
     is_strict: false,
     answers_first: false,
+    tells_ahead: true,
+    grace_s: 0,
     close,
     refusal: Some(|_| (4002, "refused")),
 };

@@ -22,7 +22,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
             let recovered = recovered.map_or(&b""[..], |yes| if yes { b"1" } else { b"0" });
             put(out, b'j', channel, Some(position.offset), recovered);
         }
-        Event::Left { channel, .. } | Event::Removed { channel } => {
+        Event::Left { channel, .. } | Event::Removed { channel } | Event::Lapsed { channel } => {
             put(out, b'l', channel, None, b"");
         }
         Event::Gap { channel, from, to } => {

@@ -16,6 +16,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Ping => put_frame(out, Opcode::Ping, b""),
         Event::Welcome(_)
         | Event::Joined { .. }
+        | Event::Lapsed { .. }
         | Event::Left { .. }
         | Event::Gap { .. }
         | Event::Added { .. }

@@ -15,6 +15,8 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: false,
     is_strict: false,
     answers_first: false,
+    tells_ahead: true,
+    grace_s: 0,
     close: CloseReason::native,
     refusal: None,
 };

@@ -151,8 +151,8 @@ fn command<'a>(
             });
             Ok(Command::Call { method, data, id })
         }
-        (Some("refresh"), ..) => match token {
-            Some(token) => Ok(Command::Refresh { token, id }),
+        (Some("refresh"), _, channel, _) => match token {
+            Some(token) => Ok(Command::Refresh { channel, token, id }),
             None => Err(missing("token", id)),
         },
         (Some("ping"), ..) => Ok(Command::Ping { id }),

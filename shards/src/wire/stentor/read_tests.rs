@@ -238,12 +238,29 @@ fn answers_read_back() {
             "more": false})
     );
     let (id, position) = (RequestId("1".into()), Position { epoch: Epoch(255), offset: 4 });
-    let joined =
-        Event::Joined { channel: "x", position, recovered: None, data: None, id: Some(&id) };
+    let joined = |left_s| {
+        let (recovered, data, id) = (None, None, Some(&id));
+        Event::Joined { channel: "x", position, recovered, left_s, data, id }
+    };
     assert_eq!(
-        written(|out| write(out, &joined)),
+        written(|out| write(out, &joined(None))),
         serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "epoch": "000000ff",
             "id": 1})
+    );
+    assert_eq!(written(|out| write(out, &joined(Some(60))))["expires"], 60);
+    assert_eq!(
+        written(|out| write(out, &Event::Lapsed { channel: "x" })),
+        serde_json::json!({"type": "left", "channel": "x", "reason": "expired"})
+    );
+    let expiring = Event::Expiring { channel: Some("x"), left_s: 5 };
+    assert_eq!(
+        written(|out| write(out, &expiring)),
+        serde_json::json!({"type": "expiring", "channel": "x", "in": 5})
+    );
+    let refreshed = Event::Refreshed { channel: Some("x"), left_s: Some(9), id: Some(&id) };
+    assert_eq!(
+        written(|out| write(out, &refreshed)),
+        serde_json::json!({"type": "refreshed", "channel": "x", "expires": 9, "id": 1})
     );
     let added = Event::Added { channel: "x", position, recovered: Some(true) };
     assert_eq!(

@@ -24,8 +24,12 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
 fn put_event(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => put_welcome(out, welcome),
-        Event::Joined { channel, position, recovered, data, id } => {
+        Event::Joined { channel, position, recovered, left_s, data, id } => {
             put_joined(out, (channel, position), recovered);
+            if let Some(left_s) = left_s {
+                put(out, ",\"expires\":");
+                put_display(out, left_s);
+            }
             put_field(out, "data", data);
             put_end(out, id);
         }
@@ -37,6 +41,11 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put(out, "{\"type\":\"left\",\"channel\":");
             put_str(out, channel);
             put_by_server(out);
+        }
+        Event::Lapsed { channel } => {
+            put(out, "{\"type\":\"left\",\"channel\":");
+            put_str(out, channel);
+            put(out, ",\"reason\":\"expired\"}");
         }
         Event::Left { channel, id } => {
             put(out, "{\"type\":\"left\",\"channel\":");
@@ -63,13 +72,17 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
         }
         Event::Error { code, text, id } => put_error(out, code, text, id),
         Event::Rejected { .. } | Event::Called { .. } => put_of_backend(out, event),
-        Event::Expiring { left_s } => {
-            put(out, "{\"type\":\"expiring\",\"in\":");
+        Event::Expiring { channel, left_s } => {
+            put(out, "{\"type\":\"expiring\"");
+            put_channel(out, channel);
+            put(out, ",\"in\":");
             put_display(out, left_s);
             put_end(out, None);
         }
-        Event::Refreshed { left_s, id } => {
-            put(out, "{\"type\":\"refreshed\",\"expires\":");
+        Event::Refreshed { channel, left_s, id } => {
+            put(out, "{\"type\":\"refreshed\"");
+            put_channel(out, channel);
+            put(out, ",\"expires\":");
             match left_s {
                 Some(left_s) => put_display(out, left_s),
                 None => put(out, "null"),
@@ -136,7 +149,7 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::Denied => "denied",
         ErrorCode::NotAvailable => "not_available",
         ErrorCode::TooLarge => "too_large",
-        ErrorCode::BadToken => "bad_token",
+        ErrorCode::BadToken | ErrorCode::ExpiredToken => "bad_token",
         ErrorCode::TryAgain => "try_again",
     }
 }
@@ -153,6 +166,13 @@ pub(super) fn put_optional(out: &mut BytesMut, text: Option<&str>) {
     match text {
         Some(text) => put_str(out, text),
         None => put(out, "null"),
+    }
+}
+
+fn put_channel(out: &mut BytesMut, channel: Option<&str>) {
+    if let Some(channel) = channel {
+        put(out, ",\"channel\":");
+        put_str(out, channel);
     }
 }
 
