@@ -128,10 +128,19 @@ export interface OwnJoined {
    * join and where the server has begun to count anew.
    */
   missed: number | null;
+  /** Seconds for which the token for the channel is valid, if it has one that ends. */
+  expires?: number;
+  /** What the server's side says about this subscription. */
+  data?: any;
 }
 export interface OwnLeft {
   own: true;
   channel: string;
+  /**
+   * `server`: the server's API has taken this client out. `expired`: the token for the channel has
+   * ended; with `getToken` the client joins again. Absent after `leave`.
+   */
+  reason?: 'server' | 'expired' | (string & {});
 }
 /** `joined` and `left` about another client, in channels joined with `presence`. */
 export interface Presence {
@@ -168,6 +177,8 @@ export interface Gap {
 export interface Expiring {
   /** Seconds. */
   in: number;
+  /** The channel that the token is for, if it is not the one of the connection. */
+  channel?: string;
 }
 
 export interface StateChange {
@@ -245,7 +256,8 @@ export interface SubscriptionOptions {
   token?: string | undefined;
   /**
    * Asked for a token before every join of this channel, those after a reconnect included, but not
-   * where `token` still serves. One that fails is asked again after a pause; null gives up.
+   * where `token` still serves, and when the one in use ends soon. One that fails is asked again
+   * after a pause; null gives up.
    */
   getToken?: ((about: ChannelTokenRequest) => Token) | undefined;
 }
@@ -272,6 +284,11 @@ export interface JoinOptions extends SubscriptionOptions {
 export interface LeaveOptions extends RequestOptions {
   /** Ends the joins with this handler only; the channel is left with the last join of it. */
   onmessage?: ((message: Publication) => void) | undefined;
+}
+
+export interface RefreshOptions extends RequestOptions {
+  /** The token is for this channel, and not for the connection. */
+  channel?: string | undefined;
 }
 
 export interface HistoryOptions extends RequestOptions {
@@ -352,6 +369,8 @@ export interface Refreshed {
   id: number;
   /** Seconds for which the token is valid; null for one without an end. */
   expires: number | null;
+  /** The channel that the token is for, if it is not the one of the connection. */
+  channel?: string;
 }
 export interface Who {
   type: 'who';
@@ -476,7 +495,7 @@ export declare class Stentor {
    * Replaces the token: at once if connected, with the server's answer, else from the next
    * connection on, with null.
    */
-  refresh(token: string, options?: RequestOptions): Promise<Refreshed | null>;
+  refresh(token: string, options?: RefreshOptions): Promise<Refreshed | null>;
   /** The round trip in milliseconds. */
   ping(options?: RequestOptions): Promise<number>;
 

@@ -190,17 +190,33 @@ class Requests {
 
 // ---- token: Tokens from the application: each is asked for in bounded time, and nothing else is one.
 
+const WORD = /^[\w!#$%&'*+.^`|~-]+$/;
+
 function askToken(getToken, about, timers, ms) {
   const failed = (text, cause) =>
     Object.assign(new StentorError('no_token', text), cause && { cause });
   return new Promise((resolve, reject) => {
     const timer = timers.later(() => reject(failed('getToken took too long')), ms);
     new Promise((run) => { run(getToken(about)); }).then((token) => {
-      if (token === null || (typeof token === 'string' && token)) resolve(token);
+      if (token === null || (typeof token === 'string' && WORD.test(token))) resolve(token);
       else reject(failed('getToken brought neither a token nor null'));
     }, (error) => reject(failed(`getToken failed: ${error?.message ?? error}`, error)))
       .finally(() => timers.clear(timer));
   });
+}
+
+function renew(isCurrent, act) {
+  let tries = 0;
+  const attempt = () => act.ask().then((token) => {
+    if (!isCurrent()) return undefined;
+    return token === null ? act.giveUp() : act.take(token);
+  }).catch((error) => {
+    if (!isCurrent()) return;
+    act.failed(error);
+    tries += 1;
+    if (isCurrent()) act.later(tries, attempt);
+  });
+  attempt();
 }
 
 // ---- order: The order of one channel: each publication once, by its offset, over reconnects and gaps.
@@ -457,6 +473,7 @@ class Channel {
   #turn = 0;
   #refusals = 0;
   #attempt = 0;
+  #renewals = 0;
   #isAsking = false;
   #isFetching = false;
   #hasHistory = true;
@@ -512,7 +529,8 @@ class Channel {
     this.#isAsking = this.#isFetching = false;
     this.#hasHistory = true;
     this.#isGiven = false;
-    this.#host.timers.disarm(`token ${this.name}`, `history ${this.name}`);
+    const { timers } = this.#host;
+    timers.disarm(`token ${this.name}`, `history ${this.name}`, `refresh ${this.name}`);
     this.#order.left();
   }
 
@@ -524,7 +542,7 @@ class Channel {
   send() {
     const { timers, opt } = this.#host;
     timers.disarm(`token ${this.name}`);
-    const first = [...this.joins].find((join) => join.getToken);
+    const first = this.#source;
     const given = [...this.joins].find((join) => join.token);
     if (!first || given?.getToken) {
       const { token } = given ?? {};
@@ -544,6 +562,43 @@ class Channel {
       this.#host.emit('error', error);
       this.#retry('token', ++this.#attempt, () => this.send());
     });
+  }
+
+  get #source() { return [...this.joins].find((join) => join.getToken); }
+
+  bring(token) {
+    this.joins.forEach((join) => { if (join.token) join.token = token; });
+  }
+
+  renew() {
+    const { timers, opt } = this.#host;
+    const [isSame, renewal] = [this.#current(), ++this.#renewals];
+    const isCurrent = () => isSame() && renewal === this.#renewals;
+    const about = { channel: this.name, client: this.#host.id() };
+    const getToken = this.#source?.getToken;
+    if (!getToken) return;
+    renew(isCurrent, {
+      ask: () => askToken(getToken, about, timers, opt.requestTimeout),
+      take: (token) => new Promise((resolve, reject) => {
+        const frame = { type: 'refresh', channel: this.name, token };
+        this.#host.make(frame, {}, resolve, reject);
+      }),
+      giveUp: () => this.#giveUp(),
+      failed: (error) => this.#host.emit('error', error),
+      later: (tries, run) => this.#retry('refresh', tries, run),
+    });
+  }
+
+  #giveUp() {
+    this.#host.make({ type: 'leave', channel: this.name }, {}, ignore, ignore);
+    this.#refused(new StentorError('no_token', 'getToken brought no token'));
+  }
+
+  lapse() {
+    if (!this.#source) return false;
+    this.away();
+    this.send();
+    return true;
   }
 
   #current(then = () => {}) {
@@ -755,9 +810,8 @@ function without(url, ...names) {
   return other;
 }
 
-function withToken({ href, search }, token) {
-  return token ? `${href}${search ? '&' : '?'}token=${encodeURIComponent(token)}` : href;
-}
+const offers = (protocol, token) =>
+  (token ? [protocol, `stentor.token.${token}`] : [protocol]);
 
 // ---- wake: Hints of the browser: the network is back or gone, the page is shown, hidden, stored or awake.
 
@@ -911,12 +965,13 @@ class Stentor extends Events {
     return quiet(this.#requests.ask({ type: 'ping' }, options).then(trip));
   }
 
-  refresh(token, options) {
+  refresh(token, { channel, ...options } = {}) {
     const before = this.#token;
-    this.#token = token;
-    this.#isStale = false;
+    if (channel !== undefined) this.#channels.get(channel)?.bring(token);
+    else [this.#token, this.#isStale] = [token, false];
     if (!this.#up) return Promise.resolve(null);
-    const refresh = this.#requests.ask({ type: 'refresh', token }, options);
+    const refresh = this.#requests.ask({ type: 'refresh', channel, token }, options);
+    if (channel !== undefined) return refresh;
     return quiet(refresh.catch((error) => {
       if (error.code !== 'lost' && this.#token === token) this.#token = before;
       throw error;
@@ -1021,7 +1076,7 @@ class Stentor extends Events {
     try {
       const Socket = this.#opt.WebSocket ?? globalThis.WebSocket;
       if (!Socket) throw new Error('no WebSocket here: pass the option WebSocket');
-      ws = new Socket(withToken(this.#dialled, this.#token), [PROTOCOL]);
+      ws = new Socket(this.#dialled.href, offers(PROTOCOL, this.#token));
     } catch (error) {
       this.#ended(1006, error.message, true);
       return false;
@@ -1086,7 +1141,11 @@ class Stentor extends Events {
     if (m.type === 'message') channel ? channel.hear(m) : emit(this, 'message', m);
     else if (m.type === 'welcome') this.#arrive(m);
     else if (m.type === 'gap') channel ? channel.gap(m) : emit(this, 'gap', m);
-    else if (m.type === 'expiring') this.#renew(m.in);
+    else if (m.type === 'expiring') {
+      const { type, ...expiring } = m;
+      emit(this, 'expiring', expiring);
+      m.channel === undefined ? this.#renew() : channel?.renew();
+    }
     else if (m.type === 'error') {
       const error = new StentorError(m.code, m.text);
       request ? request.fail(error) : emit(this, 'error', error);
@@ -1101,7 +1160,11 @@ class Stentor extends Events {
 
   #sentAway(left) {
     const channel = this.#channels.get(left.channel);
-    if (channel) this.#forget(channel, new StentorError('left', `left ${left.channel}`));
+    const isExpired = left.reason === 'expired';
+    if (channel && !(isExpired && channel.lapse())) {
+      const code = isExpired ? 'expired_token' : 'left';
+      this.#forget(channel, new StentorError(code, `left ${left.channel}`));
+    }
     emit(this, 'left', { ...left, own: true });
   }
 
@@ -1120,23 +1183,18 @@ class Stentor extends Events {
     emit(this, 'state', { state: 'connected', attempt: this.#attempt, retryInMs: null });
   }
 
-  #renew(seconds) {
-    emit(this, 'expiring', { in: seconds });
+  #renew() {
     const { getToken, connectTimeout, random } = this.#opt;
     const [turn, renewal] = [this.#turn, ++this.#renewals];
     const isCurrent = () => turn === this.#turn && renewal === this.#renewals && this.#up;
     if (!getToken || !isCurrent()) return;
-    let tries = 0;
-    const ask = () => askToken(getToken, {}, this.#timers, connectTimeout).then((token) => {
-      if (!isCurrent()) return undefined;
-      return token === null ? this.close(1000, 'no token') : this.refresh(token);
-    }).catch((error) => {
-      if (!isCurrent()) return;
-      emit(this, 'error', error);
-      tries += 1;
-      if (isCurrent()) this.#timers.arm('refresh', backoff(tries, random), ask);
+    renew(isCurrent, {
+      ask: () => askToken(getToken, {}, this.#timers, connectTimeout),
+      take: (token) => this.refresh(token),
+      giveUp: () => this.close(1000, 'no token'),
+      failed: (error) => emit(this, 'error', error),
+      later: (tries, run) => this.#timers.arm('refresh', backoff(tries, random), run),
     });
-    ask();
   }
 
   #watch() {

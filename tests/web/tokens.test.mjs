@@ -4,7 +4,9 @@ import { test } from 'node:test';
 import { Stentor } from '../../src/web/stentor.js';
 import { Socket, connected, refusal, settled, start } from './fake.mjs';
 
-const tokenOf = (socket = Socket.last) => new URL(socket.url).searchParams.get('token');
+const PREFIX = 'stentor.token.';
+const tokenOf = (socket = Socket.last) =>
+  socket.protocols.find((one) => one.startsWith(PREFIX))?.slice(PREFIX.length) ?? null;
 
 /** A `getToken` that brings t1, t2, …; its next answers can be put into `next`. */
 function source() {
@@ -19,18 +21,19 @@ function source() {
   return { next, asked, getToken };
 }
 
-test('a token goes into the address of the socket and nowhere else', async () => {
-  const { client } = start({ token: 'a+b&c', user: 'ana' });
+test('a token is shown among the subprotocols and nowhere else', async () => {
+  const { client } = start({ token: 'a.b-c_d', user: 'ana' });
   await settled();
-  assert.equal(tokenOf(), 'a+b&c');
-  assert.match(Socket.last.url, /user=ana&token=a%2Bb%26c$/);
+  assert.deepEqual(Socket.last.protocols, ['stentor.v1', 'stentor.token.a.b-c_d']);
+  assert.equal(Socket.last.url, 'ws://host/ws?user=ana');
   assert.doesNotMatch(client.url, /token/);
   Socket.last.welcome();
   Socket.all = [];
   const options = { token: 'new', WebSocket: Socket, setTimeout() {}, clearTimeout() {} };
   const other = new Stentor('ws://host/ws?token=old&echo=false', options);
   await settled();
-  assert.equal(Socket.last.url, 'ws://host/ws?echo=false&token=new');
+  assert.equal(Socket.last.url, 'ws://host/ws?echo=false');
+  assert.equal(tokenOf(), 'new');
   other.close();
 });
 
@@ -71,7 +74,7 @@ test('without getToken an expired token is the end, until refresh brings another
 });
 
 test('a getToken that fails is asked again after a pause', async () => {
-  const wrong = [new Error('no network'), undefined, 7, ''];
+  const wrong = [new Error('no network'), undefined, 7, '', 'no token, but a sentence'];
   const { next, asked, getToken } = source();
   next.push(...wrong);
   const { clock, all } = start({ getToken });
@@ -84,7 +87,7 @@ test('a getToken that fails is asked again after a pause', async () => {
   }
   assert.match(all('error')[0].message, /no network/);
   assert.equal(all('error')[0].cause, wrong[0]);
-  assert.deepEqual([tokenOf(), asked.length, Socket.all.length], ['t5', 5, 1]);
+  assert.deepEqual([tokenOf(), asked.length, Socket.all.length], ['t6', 6, 1]);
 });
 
 test('a getToken that throws at once, or never answers, is one that fails', async () => {
@@ -266,4 +269,81 @@ test('a channel that was left meanwhile is not joined when its token comes', asy
   bring('late');
   await settled();
   assert.equal(socket.asked('join').length, 0);
+});
+
+const joined = (socket, fields) => {
+  const { id, channel } = socket.asked('join').at(-1);
+  socket.say({ type: 'joined', id, channel, offset: 3, epoch: 'a', ...fields });
+};
+
+test('the token of a channel that ends soon is replaced while it is heard', async () => {
+  const { next, asked, getToken } = source();
+  const { client, clock, all, socket } = await connected({ pingInterval: 0 });
+  client.join('$p', { getToken });
+  await settled();
+  joined(socket, { expires: 60 });
+  next.push(new Error('busy'));
+  socket.say({ type: 'expiring', channel: '$p', in: 30 });
+  await settled();
+  assert.deepEqual(all('expiring'), [{ in: 30, channel: '$p' }]);
+  assert.deepEqual([all('error')[0].code, socket.asked('refresh')], ['no_token', []]);
+  await clock.pass(1_000);
+  const [{ id, channel, token }] = socket.asked('refresh');
+  assert.deepEqual([channel, token], ['$p', 't3']);
+  socket.say({ type: 'refreshed', id, channel, expires: 60 });
+  await clock.pass(60_000);
+  assert.deepEqual(asked.slice(1), Array(2).fill({ channel: '$p', client: 1 }));
+  socket.say({ type: 'expiring', channel: '$p', in: 30 });
+  await settled();
+  const second = socket.asked('refresh')[1];
+  socket.say({ type: 'error', id: second.id, code: 'bad_token', text: 'no' });
+  await clock.pass(1_000);
+  assert.deepEqual(socket.asked('refresh').map((one) => one.token), ['t3', 't4', 't5']);
+  assert.equal(socket.asked('join').length, 1);
+});
+
+test('a channel whose token has ended is joined again with another, and recovers', async () => {
+  const { getToken } = source();
+  const { client, all, socket } = await connected();
+  const bodies = [];
+  client.join('$p', { getToken, onmessage: ({ body }) => bodies.push(body) });
+  await settled();
+  joined(socket, {});
+  socket.say({ type: 'message', channel: '$p', offset: 4, body: 'one' });
+  socket.say({ type: 'left', channel: '$p', reason: 'expired' });
+  await settled();
+  assert.deepEqual(all('left'), [{ type: 'left', channel: '$p', reason: 'expired', own: true }]);
+  const { token, since } = socket.asked('join').at(-1);
+  assert.deepEqual([token, since], ['t2', { epoch: 'a', offset: 4 }]);
+  socket.say({ type: 'message', channel: '$p', offset: 5, body: 'two' });
+  joined(socket, { offset: 5, recovered: true });
+  assert.deepEqual([bodies, all('joined').at(-1).recovered], [['one', 'two'], true]);
+});
+
+test('a channel whose token has ended is over where nobody brings another', async () => {
+  const { client, all, socket } = await connected();
+  const ends = [];
+  client.join('$p', { token: 'given', onend: ({ code }) => ends.push(code) });
+  joined(socket, {});
+  socket.say({ type: 'expiring', channel: '$p', in: 5 });
+  const refreshed = client.refresh('newer', { channel: '$p' });
+  const { id, channel, token } = socket.asked('refresh')[0];
+  assert.deepEqual([channel, token], ['$p', 'newer']);
+  socket.say({ type: 'refreshed', id, channel, expires: 9 });
+  assert.equal((await refreshed).expires, 9);
+  socket.say({ type: 'left', channel: '$p', reason: 'expired' });
+  assert.deepEqual([client.channels, ends], [[], ['expired_token']]);
+  assert.equal(all('left')[0].reason, 'expired');
+});
+
+test('a getToken that brings null for a channel leaves it', async () => {
+  const { next, getToken } = source();
+  const { client, socket } = await connected();
+  client.join('$p', { getToken });
+  await settled();
+  joined(socket, {});
+  next.push(null);
+  socket.say({ type: 'expiring', channel: '$p', in: 30 });
+  await settled();
+  assert.deepEqual([client.channels, socket.asked('leave').length], [[], 1]);
 });

@@ -2,7 +2,7 @@
 import { StentorError, ignore, quiet } from './errors.js';
 import { Order } from './order.js';
 import { backoff } from './timers.js';
-import { askToken } from './token.js';
+import { askToken, renew } from './token.js';
 
 const REFUSALS_MAX = 4; // Each counts as an error of this client with the server.
 const HISTORY_TRIES_MAX = 4;
@@ -22,6 +22,7 @@ export class Channel {
   #turn = 0; // Counts connections: what was asked on an earlier one is of no interest.
   #refusals = 0;
   #attempt = 0;
+  #renewals = 0;
   #isAsking = false; // For a token.
   #isFetching = false;
   #hasHistory = true; // As far as is known on this connection.
@@ -79,7 +80,8 @@ export class Channel {
     this.#isAsking = this.#isFetching = false;
     this.#hasHistory = true;
     this.#isGiven = false;
-    this.#host.timers.disarm(`token ${this.name}`, `history ${this.name}`);
+    const { timers } = this.#host;
+    timers.disarm(`token ${this.name}`, `history ${this.name}`, `refresh ${this.name}`);
     this.#order.left();
   }
 
@@ -93,7 +95,7 @@ export class Channel {
   send() {
     const { timers, opt } = this.#host;
     timers.disarm(`token ${this.name}`);
-    const first = [...this.joins].find((join) => join.getToken);
+    const first = this.#source;
     const given = [...this.joins].find((join) => join.token);
     if (!first || given?.getToken) {
       const { token } = given ?? {};
@@ -113,6 +115,48 @@ export class Channel {
       this.#host.emit('error', error);
       this.#retry('token', ++this.#attempt, () => this.send());
     });
+  }
+
+  // The join that is asked for tokens.
+  get #source() { return [...this.joins].find((join) => join.getToken); }
+
+  /** A newer token, for joins that ask for none themselves. */
+  bring(token) {
+    this.joins.forEach((join) => { if (join.token) join.token = token; });
+  }
+
+  /** The token ends soon: a new one is asked for until the server has taken it. */
+  renew() {
+    const { timers, opt } = this.#host;
+    const [isSame, renewal] = [this.#current(), ++this.#renewals];
+    const isCurrent = () => isSame() && renewal === this.#renewals;
+    const about = { channel: this.name, client: this.#host.id() };
+    const getToken = this.#source?.getToken;
+    if (!getToken) return;
+    renew(isCurrent, {
+      ask: () => askToken(getToken, about, timers, opt.requestTimeout),
+      take: (token) => new Promise((resolve, reject) => {
+        const frame = { type: 'refresh', channel: this.name, token };
+        this.#host.make(frame, {}, resolve, reject);
+      }),
+      giveUp: () => this.#giveUp(),
+      failed: (error) => this.#host.emit('error', error),
+      later: (tries, run) => this.#retry('refresh', tries, run),
+    });
+  }
+
+  /** There is to be no further token: this client leaves before the server sends it away. */
+  #giveUp() {
+    this.#host.make({ type: 'leave', channel: this.name }, {}, ignore, ignore);
+    this.#refused(new StentorError('no_token', 'getToken brought no token'));
+  }
+
+  /** The token has ended, and this client is out. Returns true if it joins with another one. */
+  lapse() {
+    if (!this.#source) return false;
+    this.away();
+    this.send();
+    return true;
   }
 
   #current(then = () => {}) {

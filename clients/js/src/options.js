@@ -43,6 +43,6 @@ export function without(url, ...names) {
   return other;
 }
 
-export function withToken({ href, search }, token) {
-  return token ? `${href}${search ? '&' : '?'}token=${encodeURIComponent(token)}` : href;
-}
+/** The subprotocols to offer. The token is one of them: an address would end up in logs. */
+export const offers = (protocol, token) =>
+  (token ? [protocol, `stentor.token.${token}`] : [protocol]);

@@ -3,10 +3,10 @@ import { Channel, withChannel } from './channel.js';
 import { StentorError, disconnected, ignore, lost, quiet } from './errors.js';
 import { Events, call, emit } from './events.js';
 import { messages } from './messages.js';
-import { addressOf, withDefaults, withToken, without } from './options.js';
+import { addressOf, offers, withDefaults, without } from './options.js';
 import { Requests } from './requests.js';
 import { Timers, backoff, isFinal } from './timers.js';
-import { askToken } from './token.js';
+import { askToken, renew } from './token.js';
 import { Wake } from './wake.js';
 
 const PROTOCOL = 'stentor.v1';
@@ -120,12 +120,13 @@ export class Stentor extends Events {
     return quiet(this.#requests.ask({ type: 'ping' }, options).then(trip));
   }
 
-  refresh(token, options) {
+  refresh(token, { channel, ...options } = {}) {
     const before = this.#token;
-    this.#token = token;
-    this.#isStale = false;
+    if (channel !== undefined) this.#channels.get(channel)?.bring(token);
+    else [this.#token, this.#isStale] = [token, false];
     if (!this.#up) return Promise.resolve(null); // The next connection brings it along.
-    const refresh = this.#requests.ask({ type: 'refresh', token }, options);
+    const refresh = this.#requests.ask({ type: 'refresh', channel, token }, options);
+    if (channel !== undefined) return refresh;
     return quiet(refresh.catch((error) => {
       // The one before is still good, unless nobody knows if the server has taken this one.
       if (error.code !== 'lost' && this.#token === token) this.#token = before;
@@ -235,7 +236,7 @@ export class Stentor extends Events {
     try {
       const Socket = this.#opt.WebSocket ?? globalThis.WebSocket;
       if (!Socket) throw new Error('no WebSocket here: pass the option WebSocket');
-      ws = new Socket(withToken(this.#dialled, this.#token), [PROTOCOL]);
+      ws = new Socket(this.#dialled.href, offers(PROTOCOL, this.#token));
     } catch (error) {
       this.#ended(1006, error.message, true);
       return false;
@@ -304,7 +305,11 @@ export class Stentor extends Events {
     if (m.type === 'message') channel ? channel.hear(m) : emit(this, 'message', m);
     else if (m.type === 'welcome') this.#arrive(m);
     else if (m.type === 'gap') channel ? channel.gap(m) : emit(this, 'gap', m);
-    else if (m.type === 'expiring') this.#renew(m.in);
+    else if (m.type === 'expiring') {
+      const { type, ...expiring } = m;
+      emit(this, 'expiring', expiring);
+      m.channel === undefined ? this.#renew() : channel?.renew();
+    }
     else if (m.type === 'error') {
       const error = new StentorError(m.code, m.text);
       request ? request.fail(error) : emit(this, 'error', error);
@@ -320,7 +325,11 @@ export class Stentor extends Events {
   /** The server has ended this client's part in a channel. */
   #sentAway(left) {
     const channel = this.#channels.get(left.channel);
-    if (channel) this.#forget(channel, new StentorError('left', `left ${left.channel}`));
+    const isExpired = left.reason === 'expired';
+    if (channel && !(isExpired && channel.lapse())) {
+      const code = isExpired ? 'expired_token' : 'left';
+      this.#forget(channel, new StentorError(code, `left ${left.channel}`));
+    }
     emit(this, 'left', { ...left, own: true });
   }
 
@@ -340,24 +349,19 @@ export class Stentor extends Events {
     emit(this, 'state', { state: 'connected', attempt: this.#attempt, retryInMs: null });
   }
 
-  /** The token ends in `seconds`: a new one is asked for until the server has taken it. */
-  #renew(seconds) {
-    emit(this, 'expiring', { in: seconds });
+  /** The token ends soon: a new one is asked for until the server has taken it. */
+  #renew() {
     const { getToken, connectTimeout, random } = this.#opt;
     const [turn, renewal] = [this.#turn, ++this.#renewals];
     const isCurrent = () => turn === this.#turn && renewal === this.#renewals && this.#up;
     if (!getToken || !isCurrent()) return;
-    let tries = 0;
-    const ask = () => askToken(getToken, {}, this.#timers, connectTimeout).then((token) => {
-      if (!isCurrent()) return undefined;
-      return token === null ? this.close(1000, 'no token') : this.refresh(token);
-    }).catch((error) => {
-      if (!isCurrent()) return;
-      emit(this, 'error', error);
-      tries += 1;
-      if (isCurrent()) this.#timers.arm('refresh', backoff(tries, random), ask);
+    renew(isCurrent, {
+      ask: () => askToken(getToken, {}, this.#timers, connectTimeout),
+      take: (token) => this.refresh(token),
+      giveUp: () => this.close(1000, 'no token'),
+      failed: (error) => emit(this, 'error', error),
+      later: (tries, run) => this.#timers.arm('refresh', backoff(tries, random), run),
     });
-    ask();
   }
 
   // One timer for both halves: wait until it is quiet, then ask and wait for any sound.

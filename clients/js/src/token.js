@@ -1,6 +1,9 @@
 //! Tokens from the application: each is asked for in bounded time, and nothing else is one.
 import { StentorError } from './errors.js';
 
+// Browsers take no other characters in a subprotocol, where the token of a connection stands.
+const WORD = /^[\w!#$%&'*+.^`|~-]+$/;
+
 /**
  * Asks the application for a token. Resolves to null if there is to be none, and rejects with
  * `no_token` if the application failed or took longer than `ms`.
@@ -11,9 +14,28 @@ export function askToken(getToken, about, timers, ms) {
   return new Promise((resolve, reject) => {
     const timer = timers.later(() => reject(failed('getToken took too long')), ms);
     new Promise((run) => { run(getToken(about)); }).then((token) => {
-      if (token === null || (typeof token === 'string' && token)) resolve(token);
+      if (token === null || (typeof token === 'string' && WORD.test(token))) resolve(token);
       else reject(failed('getToken brought neither a token nor null'));
     }, (error) => reject(failed(`getToken failed: ${error?.message ?? error}`, error)))
       .finally(() => timers.clear(timer));
   });
+}
+
+/**
+ * Replaces a token that ends soon: asks for another one with a pause after each failure, until one
+ * is taken or `isCurrent` is over. `act` has `ask()`, `take(token)`, `giveUp()`, `failed(error)`
+ * and `later(tries, run)`.
+ */
+export function renew(isCurrent, act) {
+  let tries = 0;
+  const attempt = () => act.ask().then((token) => {
+    if (!isCurrent()) return undefined;
+    return token === null ? act.giveUp() : act.take(token);
+  }).catch((error) => {
+    if (!isCurrent()) return;
+    act.failed(error);
+    tries += 1;
+    if (isCurrent()) act.later(tries, attempt);
+  });
+  attempt();
 }
