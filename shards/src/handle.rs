@@ -166,16 +166,18 @@ impl Handle {
         Ok(answers)
     }
 
-    /// Closes clients with 3501. The answers add up to the number of clients.
+    /// Closes clients with 3501, but for some of a user. The answers add up to the number of those
+    /// that are closed.
     ///
     /// # Errors
     /// A bad name or client id, or a full lane.
-    pub fn disconnect(&self, target: &Target) -> Result<Answers<u64>, Untaken> {
+    pub fn disconnect(&self, target: &Target, but: &[ClientId]) -> Result<Answers<u64>, Untaken> {
         let (reply, answers) = Answers::expect(1);
         match target {
             Target::User(user) => {
                 let user = self.name(user)?;
-                self.ask(self.mesh.home_of(&*user), Ask::DisconnectUser { user, reply })?;
+                let (owner, but) = (self.mesh.home_of(&*user), but.to_vec());
+                self.ask(owner, Ask::DisconnectUser { user, but, reply })?;
             }
             Target::Token(_) => {
                 return self.decide(target, Fate::Close(CloseReason::Disconnected));

@@ -28,11 +28,29 @@ pub struct Proof {
     pub meta: Option<Arc<str>>,
     /// The channels that the server subscribes the client to.
     pub channels: Vec<Arc<str>>,
+    /// What the token says about some of these.
+    pub grants: Vec<(Arc<str>, Grant)>,
     /// The rights that the token itself carries.
     pub caps: Vec<Cap>,
 }
 
+/// The statements of the server's side about one subscription that it gives to a client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// JSON that presence shows in this channel, beside the connection's.
+    pub info: Option<Arc<str>>,
+    /// JSON that the client is told with the subscription.
+    pub data: Option<Arc<str>>,
+    /// The client hears of joins and leaves, where the rules of the channel have them.
+    pub watches: bool,
+}
+
 impl Proof {
+    /// Returns what the token says about a channel that it names.
+    pub fn grant(&self, channel: &str) -> Option<&Grant> {
+        self.grants.iter().find(|(name, _)| **name == *channel).map(|(_, grant)| grant)
+    }
+
     /// Returns `true` if a capability of the token allows `right` in `channel`.
     pub fn allows(&self, channel: &str, right: Right) -> bool {
         self.caps.iter().any(|cap| {
@@ -52,8 +70,8 @@ pub struct ChannelProof {
     pub issued: Option<u64>,
     /// The id of the token, by which it can be revoked.
     pub id: Option<Arc<str>>,
-    /// JSON that presence shows in this channel, in the place of the connection's.
-    pub info: Option<Arc<str>>,
+    /// What the token says about the subscription.
+    pub grant: Grant,
 }
 
 /// The client that asks for a subscription.

@@ -80,7 +80,7 @@ fn what_cannot_be_done_is_said() {
         ("subscribe", json!({ "user": "ana", "channel": "" }), 107, "channel"),
         ("subscribe", json!({ "client": "x", "channel": "b" }), 107, "client"),
         ("subscribe", json!({ "user": "ana", "channel": "b", "session": "s" }), 107, "session"),
-        ("subscribe", json!({ "user": "ana", "channel": "b", "data": 0 }), 107, "data"),
+        ("subscribe", json!({ "user": "ana", "channel": "b", "b64data": "=" }), 107, "data"),
         ("subscribe", json!({ "user": "ana", "channel": "b", "expire_at": 1 }), 107, "expire_at"),
         ("unsubscribe", json!({ "channel": "b" }), 107, "user"),
         ("unsubscribe", json!({ "user": "ana", "channel": "b", "code": 1 }), 107, "code"),

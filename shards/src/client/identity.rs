@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Clients;
-use super::lapses::Lapse;
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::proof::Proof;
@@ -26,15 +25,6 @@ pub(crate) struct Identity {
     told: bool,
     /// The second of the last refresh.
     pub(crate) refreshed_s: Option<u32>,
-    /// The ends of subscriptions for which it has shown tokens of their own.
-    pub(super) lapses: Vec<Lapse>,
-}
-
-impl Identity {
-    /// Returns `true` if nothing in it is needed any more.
-    pub(super) fn is_over(&self) -> bool {
-        self.proof.is_none() && self.over_s.is_none() && self.lapses.is_empty()
-    }
 }
 
 /// The clients whose time is limited, by the second at which they are looked at next.

@@ -198,7 +198,7 @@ impl<N: Net> Clients<N> {
 
     /// Returns `true` if the time of some client is limited, or that of a subscription.
     pub(crate) fn has_ends(&self) -> bool {
-        !self.expiries.is_empty() || self.lapses.len() > 0
+        !self.expiries.is_empty() || !self.lapses.is_empty()
     }
 
     /// Logs a notice, unless too many wait already.

@@ -9,8 +9,7 @@ use crate::mesh::parcel::{Ask, Deliver, Dismiss, Enlist};
 use crate::mesh::reply::Answers;
 use crate::model::channel::NoChannel;
 use crate::model::id::{ClientId, ShardId};
-use crate::model::past::Since;
-use crate::model::seating::Seatings;
+use crate::model::seating::{Placement, Seatings};
 
 /// The most clients of one call: a shard takes as many in one turn.
 pub const MOVED_MAX: usize = 64;
@@ -48,7 +47,7 @@ impl Handle {
         &self,
         clients: &[ClientId],
         channel: &str,
-        since: Option<Since>,
+        placement: &Placement,
         asks_only: bool,
     ) -> Result<Answers<Seatings>, Untaken> {
         let channel = self.name(channel)?;
@@ -56,7 +55,8 @@ impl Handle {
         let (reply, answers) = Answers::expect(by_shard.len());
         for (shard, clients) in by_shard {
             let (channel, reply) = (Arc::clone(&channel), reply.clone());
-            let order = Enlist { clients, channel, since, asks_only, reply };
+            let placement = placement.clone();
+            let order = Enlist { clients, channel, placement, asks_only, reply };
             self.order(shard, Deliver::Enlist(Box::new(order)))?;
         }
         Ok(answers)

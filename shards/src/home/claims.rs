@@ -133,9 +133,10 @@ impl Home<'_> {
         all.copied().filter(|client| client.process() == self.port.process).collect()
     }
 
-    /// Sends all clients of a user away. Returns their number.
-    pub(super) fn disconnect(&mut self, user: &str) -> u64 {
-        let clients = self.clients_here(user);
+    /// Sends the clients of a user away, but for some. Returns their number.
+    pub(super) fn disconnect(&mut self, user: &str, but: &[ClientId]) -> u64 {
+        let mut clients = self.clients_here(user);
+        clients.retain(|client| !but.contains(client));
         self.close_all(&clients, CloseReason::Disconnected);
         clients.len() as u64
     }

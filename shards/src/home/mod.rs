@@ -45,7 +45,7 @@ impl Home<'_> {
             Ask::Release { client, claim } => self.release(client, claim),
             Ask::Settle { client, user, channel } => self.replace_older(client, user, channel),
             Ask::Replace { channel, clients } => self.send_away(channel, clients),
-            Ask::DisconnectUser { user, reply } => reply.send(self.disconnect(&user)),
+            Ask::DisconnectUser { user, but, reply } => reply.send(self.disconnect(&user, &but)),
             Ask::ClientsOf { user, reply } => {
                 reply.send(self.clients_here(&user));
             }

@@ -18,7 +18,7 @@ use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
 use crate::model::presence::{Here, Member, Question};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
-use crate::model::seating::Seatings;
+use crate::model::seating::{Placement, Seatings};
 use crate::model::snapshot::Saved;
 use crate::proof::Prover;
 use crate::rules::Rules;
@@ -108,6 +108,8 @@ pub(crate) enum Ask {
     },
     DisconnectUser {
         user: Arc<str>,
+        /// Clients that stay.
+        but: Vec<ClientId>,
         reply: Reply<u64>,
     },
     /// A request on another shard speaks for a client of this one.
@@ -243,8 +245,7 @@ pub(crate) enum Deliver {
 pub(crate) struct Enlist {
     pub(crate) clients: Vec<ClientId>,
     pub(crate) channel: Arc<str>,
-    /// They are told everything behind this publication.
-    pub(crate) since: Option<Since>,
+    pub(crate) placement: Placement,
     /// Only asks how far they are, and begins no join.
     pub(crate) asks_only: bool,
     /// Gets one answer for each client, in their order.

@@ -12,6 +12,7 @@ use super::members::Members;
 use super::message::{Epoch, Position, Publication};
 use super::order::Order;
 use super::past::Since;
+use crate::proof::Grant;
 use crate::rules::{ChannelRules, Rules, Terms};
 
 /// The state of this shard's subscription at the channel's home.
@@ -35,12 +36,11 @@ pub(crate) struct Waiter {
 pub(crate) struct JoinRequest {
     pub(crate) id: Option<RequestId>,
     pub(crate) presence: bool,
-    /// The info of the client's token for the channel.
-    pub(crate) info: Option<Arc<str>>,
-    /// The second of the shard's clock from which that token, or the grant of the API, is over.
+    /// The statements of the client's token for the channel, of the API or of the application's
+    /// backend.
+    pub(crate) grant: Grant,
+    /// The second of the shard's clock from which these are over.
     pub(crate) end_s: Option<u32>,
-    /// JSON of the application's backend for the client.
-    pub(crate) data: Option<Arc<str>>,
     /// The last publication that the client has heard, if it wants those behind it.
     pub(crate) since: Option<Since>,
     /// The client would rather not join than miss anything of that.

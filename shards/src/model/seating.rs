@@ -2,9 +2,22 @@
 
 use super::channel::NoChannel;
 use super::id::ClientId;
+use super::past::Since;
+use crate::proof::Grant;
 
 /// The place of each client that was asked for, or the reason for which there is no such channel.
 pub type Seatings = Result<Vec<(ClientId, Seating)>, NoChannel>;
+
+/// The terms on which the API puts clients into a channel.
+#[derive(Debug, Clone, Default)]
+pub struct Placement {
+    /// The clients are told everything behind this publication.
+    pub since: Option<Since>,
+    /// The statements about the subscription.
+    pub grant: Grant,
+    /// The Unix time in seconds from which it is over.
+    pub ends: Option<u64>,
+}
 
 /// The place of a client in a channel, or the reason for which it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -212,3 +212,18 @@ fn faults_of_rules_are_named() {
         assert!(why.contains(part) && !why.contains('\n'), "{why}");
     }
 }
+
+#[test]
+fn a_channel_that_a_token_names_is_open_to_its_client() {
+    let rules = rules(vec![
+        named("staff", |rules| rules.subscribe = Subscribe::Nobody),
+        named("paid", |rules| rules.subscribe = Subscribe::Token),
+    ]);
+    let ana = Standing { named: true, ..user("ana") };
+    for channel in ["staff:1", "paid:1", "$lobby", "$staff:1", "plans#bob,ana", "staff:1#ana"] {
+        assert_eq!(rules.subscribe(channel, ana), Ok(()), "{channel}");
+    }
+    assert_eq!(rules.subscribe("plans#bob", ana), Err(Denied::NotThisUser));
+    assert_eq!(rules.subscribe("other:1", ana), Err(Denied::UnknownNamespace));
+    assert_eq!(rules.subscribe("staff:1", WITH_TOKEN), Err(Denied::Nobody));
+}

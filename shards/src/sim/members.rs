@@ -11,7 +11,7 @@ use crate::mesh::reply::Answers;
 use crate::model::channel::NoChannel;
 use crate::model::id::ClientId;
 use crate::model::past::{Numbering, Since};
-use crate::model::seating::{Seating, Seatings};
+use crate::model::seating::{Placement, Seating, Seatings};
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, Subscribe};
 
 fn now<T: Unpin>(mut answers: Answers<T>) -> T {
@@ -32,7 +32,8 @@ pub(crate) fn enlist(
 ) -> Seatings {
     let (reply, answers) = Answers::expect(1);
     let (clients, channel) = (vec![client], channel.into());
-    let order = Enlist { clients, channel, since, asks_only, reply };
+    let placement = Placement { since, ..Placement::default() };
+    let order = Enlist { clients, channel, placement, asks_only, reply };
     let shard = &mut shards.all[client.shard.index()];
     shard.take_deliver(Deliver::Enlist(Box::new(order)));
     shard.settle();

@@ -19,6 +19,8 @@ mod entries;
 mod gaps;
 pub(crate) mod reader;
 #[cfg(test)]
+mod lapse_seeds;
+#[cfg(test)]
 mod lapses;
 pub(crate) mod members;
 #[cfg(test)]

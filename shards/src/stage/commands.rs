@@ -191,7 +191,10 @@ impl<N: Net> Shard<N> {
         join.id = self.check_name(name, join.id.take())?;
         if let Some(token) = token {
             match self.prove_subscription(slot, name, token) {
-                Ok(seat) => (join.info, join.end_s) = (seat.info, seat.end_s),
+                Ok(seat) => {
+                    join.end_s = seat.end_s;
+                    join.grant = seat.grant;
+                }
                 Err(fault) => {
                     let (code, text) = token_error(fault);
                     return Err(Mistake::new(code, text, join.id));

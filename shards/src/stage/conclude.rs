@@ -12,15 +12,16 @@ use crate::client::Clients;
 use crate::client::pending::{Answer, Pending};
 use crate::config::JoinMessages;
 use crate::mesh::parcel::Ask;
-use crate::model::channel::JoinRequest;
+use crate::model::channel::{Channel, JoinRequest};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::model::past::Behind;
 use crate::net::Net;
+use crate::proof::{Grant, Proof};
 use crate::shard::Shard;
 use crate::wire::dialect::Dialect;
 use crate::wire::entry::Entry;
-use crate::wire::event::{Event, Welcome};
+use crate::wire::event::{Event, Seated, Welcome};
 use crate::wire::http::{self, Start};
 use crate::wire::machine::Machine;
 use crate::wire::refusal::Refusal;
@@ -57,6 +58,28 @@ pub(crate) enum Admission {
     Waiting(usize),
 }
 
+/// The seat in a channel of an entry, with what the token of its connection says about it.
+fn granted<'a>(channel: &'a Channel, proof: Option<&'a Proof>) -> Seated<'a> {
+    let grant = proof.and_then(|proof| proof.grant(&channel.name));
+    Seated {
+        channel: &channel.name,
+        position: channel.fanned,
+        recovered: None,
+        left_s: None,
+        data: grant.and_then(|grant| grant.data.as_deref()),
+    }
+}
+
+/// The statements about a client in a channel of its entry: those of its token, or of the
+/// application's backend.
+fn grant_for(channel: &str, proof: Option<&Proof>, entry: &Entry) -> Grant {
+    let mut grant = proof.and_then(|proof| proof.grant(channel)).cloned().unwrap_or_default();
+    let mut ruled = entry.presented.iter().flat_map(|presented| &presented.channels);
+    let ruled = ruled.find(|(name, _)| **name == *channel);
+    grant.info = grant.info.or_else(|| ruled.and_then(|(_, info)| info.clone()));
+    grant
+}
+
 impl<N: Net> Shard<N> {
     /// Acts on the outcome of an admission.
     pub(crate) fn conclude(&mut self, slot: Slot, mut pending: Pending, outcome: Admission) {
@@ -89,12 +112,15 @@ impl<N: Net> Shard<N> {
         };
         // Nobody sits in its other channels meanwhile, and it is to find them as they are.
         pending.kept = self.keep_others(&pending.entry, index);
-        self.keep_pending(slot, pending);
+        let proof = self.clients.proof(slot).cloned();
         let since = match behind {
             Behind::Since(since) => Some(since),
             Behind::Last(_) | Behind::Rest(_) => None,
         };
-        let join = JoinRequest { since, ..JoinRequest::default() };
+        let grant =
+            grant_for(&self.rooms.channels.get(index).name, proof.as_deref(), &pending.entry);
+        let join = JoinRequest { grant, since, ..JoinRequest::default() };
+        self.keep_pending(slot, pending);
         self.begin_recall(slot, index, behind, join);
     }
 
@@ -149,13 +175,12 @@ impl<N: Net> Shard<N> {
 
         let indices = entry.channels.iter().filter_map(|name| self.rooms.channels.find(name));
         let indices: Vec<ChannelIndex> = indices.collect();
-        let channels = indices.iter().map(|&index| {
-            let channel = self.rooms.channels.get(index);
-            (&*channel.name, channel.fanned)
-        });
-        let mut channels: Vec<(&str, Position)> = channels.collect();
-        if let (Some((_, position)), Some(back)) = (channels.first_mut(), back) {
-            *position = back.start;
+        let proof = self.clients.proof(slot).cloned();
+        let channels =
+            indices.iter().map(|&index| granted(self.rooms.channels.get(index), proof.as_deref()));
+        let mut channels: Vec<Seated<'_>> = channels.collect();
+        if let (Some(first), Some(back)) = (channels.first_mut(), back) {
+            first.position = back.start;
         }
         let keeps = |index: &&ChannelIndex| {
             self.rooms.channels.get(**index).terms.rules.history.is_on()
@@ -189,16 +214,13 @@ impl<N: Net> Shard<N> {
             }
             clients.tell(slot, &welcome);
             // The greeting names the first.
-            for &(channel, position) in channels.iter().skip(1) {
-                let (recovered, left_s, data, id) = (None, None, None, None);
-                clients
-                    .tell(slot, &Event::Joined { channel, position, recovered, left_s, data, id });
+            for &seated in channels.iter().skip(1) {
+                clients.tell(slot, &Event::Joined { seated, id: None });
             }
         });
 
-        self.note_infos(slot, &entry);
         for index in indices.into_iter().skip(usize::from(back.is_some())) {
-            self.sit(slot, index, false);
+            self.sit_as_granted(slot, index, proof.as_deref(), &entry);
         }
         self.let_go(&kept);
         if let Some(user) = user.filter(|_| replaces) {
@@ -210,13 +232,20 @@ impl<N: Net> Shard<N> {
         self.keep_first_words(slot, rest);
     }
 
-    /// Keeps what the application's backend has said about the client in its channels.
-    fn note_infos(&mut self, slot: Slot, entry: &Entry) {
-        for (name, info) in entry.presented.iter().flat_map(|presented| &presented.channels) {
-            if let Some(index) = self.rooms.channels.find(name).filter(|_| info.is_some()) {
-                self.note_info(slot, index, info.clone());
-            }
-        }
+    /// Seats a client in a channel of its entry, as its token or the application's backend says.
+    fn sit_as_granted(
+        &mut self,
+        slot: Slot,
+        index: ChannelIndex,
+        proof: Option<&Proof>,
+        entry: &Entry,
+    ) {
+        let channel = self.rooms.channels.get(index);
+        let grant = grant_for(&channel.name, proof, entry);
+        let watches = grant.watches && channel.terms.rules.join_leave;
+        // First of all, as others are told of the client by it.
+        self.note_info(slot, index, grant.info);
+        self.sit(slot, index, watches);
     }
 
     /// Keeps the bytes that a client sent before it was in, for the session to look at next.

@@ -7,7 +7,7 @@ use crate::client::roster::Client;
 use crate::mesh::parcel::{Dismiss, Enlist};
 use crate::model::channel::{JoinRequest, NoChannel};
 use crate::model::id::{ClientId, Slot};
-use crate::model::seating::Seating;
+use crate::model::seating::{Placement, Seating};
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::event::Event;
@@ -41,8 +41,11 @@ impl<N: Net> Shard<N> {
         self.keep_own_channel(slot);
         self.clients.told += 1;
         // A client that counts no messages could not tell older ones from the live ones.
-        let since = order.since.filter(|_| self.clients.dialect(slot).has_requests());
-        let join = JoinRequest { since, by_server: true, ..JoinRequest::default() };
+        let Placement { since, grant, ends } = &order.placement;
+        let since = since.filter(|_| self.clients.dialect(slot).has_requests());
+        let end_s = ends.map(|ends| self.second_of(ends));
+        let (grant, by_server) = (grant.clone(), true);
+        let join = JoinRequest { grant, end_s, since, by_server, ..JoinRequest::default() };
         match self.join_channel(slot, channel, join) {
             Ok(()) => self.seating(slot, channel),
             Err(_) => Seating::NoRoom,

@@ -14,7 +14,7 @@ use crate::model::id::{RequestId, ShardId, Slot};
 use crate::model::message::Publication;
 use crate::model::verdict::{Dismissal, Rejection};
 use crate::net::Net;
-use crate::proof::Proof;
+use crate::proof::{self, Proof};
 use crate::shard::Shard;
 use crate::stage::conclude::Admission;
 use crate::stage::permit::{Barred, Wish};
@@ -80,7 +80,8 @@ impl<N: Net> Shard<N> {
         match (want, ruling) {
             (Want::Join { channel, join }, Ruling::Granted(grant)) => {
                 let Grant { info, data, .. } = *grant;
-                self.join_as_ruled(slot, &channel, JoinRequest { info, data, ..join });
+                let grant = proof::Grant { info, data, watches: false };
+                self.join_as_ruled(slot, &channel, JoinRequest { grant, ..join });
             }
             (Want::Join { channel, join }, Ruling::Unanswered) if self.rules_decide() => {
                 self.join_by_rules(slot, &channel, join);

@@ -19,7 +19,7 @@ use crate::model::past::{Behind, Numbering, Since};
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::command::ErrorCode;
-use crate::wire::event::Event;
+use crate::wire::event::{Event, Seated};
 
 /// The offset in front of the first publication of a page.
 fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
@@ -30,9 +30,15 @@ fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
     }
 }
 
-/// The seconds for which a join is good, if they are limited.
-fn seconds_left(join: &JoinRequest, now_s: u32) -> Option<u32> {
-    join.end_s.map(|end_s| end_s.saturating_sub(now_s))
+/// The seat that a join leads to, at the second `now_s` of the shard's clock.
+fn seated<'a>(
+    channel: &'a str,
+    join: &'a JoinRequest,
+    (position, recovered): (Position, Option<bool>),
+    now_s: u32,
+) -> Seated<'a> {
+    let left_s = join.end_s.map(|end_s| end_s.saturating_sub(now_s));
+    Seated { channel, position, recovered, left_s, data: join.grant.data.as_deref() }
 }
 
 impl<N: Net> Shard<N> {
@@ -259,13 +265,17 @@ impl<N: Net> Shard<N> {
         if std::mem::replace(&mut recalling.is_answered, true) {
             return;
         }
-        let (index, id) = (recalling.channel, recalling.join.id.clone());
-        let data = recalling.join.data.clone();
-        let left_s = seconds_left(&recalling.join, self.clients.now.seconds());
-        let channel = &*self.rooms.channels.get(index).name;
+        let (index, now_s) = (recalling.channel, self.clients.now.seconds());
         let position = Position { epoch: recalled.newest.epoch, offset: before };
-        let (recovered, id, data) = (Some(true), id.as_ref(), data.as_deref());
-        self.clients.tell(slot, &Event::Joined { channel, position, recovered, left_s, data, id });
+        // Taken out for the moment of the answer.
+        let join = std::mem::take(&mut recalling.join);
+        let channel = &*self.rooms.channels.get(index).name;
+        let seated = seated(channel, &join, (position, Some(true)), now_s);
+        self.clients.tell(slot, &Event::Joined { seated, id: join.id.as_ref() });
+        let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
+        if let Some(recalling) = brief.and_then(|brief| brief.recalls.get_mut(place)) {
+            recalling.join = join;
+        }
     }
 
     /// A client that was told that it is in cannot be told the rest of what it missed: it is out
@@ -314,12 +324,14 @@ impl<N: Net> Shard<N> {
         let seated =
             self.clients.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());
         // A member that joins with another token is told of anew.
-        let is_known = self.channel_info(slot, index) == join.info.as_ref();
-        if seated.is_none_or(|seat| seat.presence != join.presence || !is_known) {
+        let is_known = self.channel_info(slot, index) == join.grant.info.as_ref();
+        let tells = self.rooms.channels.get(index).terms.rules.join_leave;
+        let presence = join.presence || join.grant.watches && tells;
+        if seated.is_none_or(|seat| seat.presence != presence || !is_known) {
             let gap = seated.and_then(|_| self.clients.detach_outbox(slot, index));
             self.rise(slot, index);
-            self.note_info(slot, index, join.info.clone());
-            self.sit(slot, index, join.presence);
+            self.note_info(slot, index, join.grant.info.clone());
+            self.sit(slot, index, presence);
             if let Some(gap) = gap {
                 self.clients.restore_gap(slot, index, &gap);
             }
@@ -337,14 +349,12 @@ impl<N: Net> Shard<N> {
         recovered: Option<bool>,
     ) {
         let channel = self.rooms.channels.get(index);
-        let (name, position) = (&*channel.name, channel.fanned);
-        let (channel, id) = (name, join.id.as_ref());
-        let left_s = seconds_left(join, self.clients.now.seconds());
+        let at = (channel.fanned, recovered);
+        let seated = seated(&channel.name, join, at, self.clients.now.seconds());
         let joined = if join.by_server {
-            Event::Added { channel, position, recovered }
+            Event::Added(seated)
         } else {
-            let data = join.data.as_deref();
-            Event::Joined { channel, position, recovered, left_s, data, id }
+            Event::Joined { seated, id: join.id.as_ref() }
         };
         self.clients.tell(slot, &joined);
     }

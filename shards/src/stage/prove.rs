@@ -12,7 +12,7 @@ use crate::mesh::parcel::{Fate, Whom};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::revoked::{Revocation, Revoked};
 use crate::net::Net;
-use crate::proof::{Asking, ChannelProof, Proof, Prover, TokenFault};
+use crate::proof::{Asking, ChannelProof, Grant, Proof, Prover, TokenFault};
 use crate::shard::Shard;
 use crate::wire::entry::Entry;
 use crate::wire::event::Event;
@@ -43,7 +43,7 @@ const LAPSES_PER_SWEEP: usize = 1024;
 /// The statements of a token for a channel.
 #[derive(Debug)]
 pub(crate) struct SeatProof {
-    pub(crate) info: Option<Arc<str>>,
+    pub(crate) grant: Grant,
     /// The second of the shard's clock from which it is over.
     pub(crate) end_s: Option<u32>,
 }
@@ -128,7 +128,7 @@ impl<N: Net> Shard<N> {
         let user = self.clients.roster.get(slot).and_then(|client| client.user.as_ref());
         let (now_unix_s, now_s) = (unix_ms() / 1000, self.clients.now.seconds());
         let asking = Asking { channel, client: &client, user: user.map(|user| &**user) };
-        let ChannelProof { expires, issued, id, info, .. } =
+        let ChannelProof { expires, issued, id, grant, .. } =
             prover.subscription(token, asking, now_unix_s)?;
         let of_token = Proof { user: user.cloned(), issued, id, ..Proof::default() };
         if self.trust.revoked.is_revoked(&of_token) {
@@ -138,7 +138,7 @@ impl<N: Net> Shard<N> {
         if end_s.is_some_and(|end_s| end_s <= now_s) {
             return Err(TokenFault::Expired);
         }
-        Ok(SeatProof { info, end_s })
+        Ok(SeatProof { grant, end_s })
     }
 
     /// A client that came with a token is open: its time begins. Returns the seconds after which
@@ -206,9 +206,9 @@ impl<N: Net> Shard<N> {
             return Err(RefreshFault::NotAMember);
         }
         let seat = self.prove_subscription(slot, channel, token).map_err(RefreshFault::Token)?;
-        let SeatProof { info, end_s } = seat;
+        let SeatProof { grant, end_s } = seat;
         if sits {
-            self.note_info(slot, index, info);
+            self.note_info(slot, index, grant.info);
             let end = end_s.map(|at_s| SeatEnd { at_s, can_refresh: true });
             self.clients.set_lapse(slot, index, end);
         } else if let Some(brief) =
@@ -216,7 +216,7 @@ impl<N: Net> Shard<N> {
         {
             let on_its_way = brief.recalls.iter_mut().find(|recalling| recalling.channel == index);
             if let Some(recalling) = on_its_way {
-                (recalling.join.info, recalling.join.end_s) = (info, end_s);
+                (recalling.join.grant, recalling.join.end_s) = (grant, end_s);
             }
         }
         self.clients.tally.refreshed_subscriptions += 1;

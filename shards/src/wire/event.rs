@@ -16,8 +16,8 @@ use crate::model::presence::Member;
 pub(crate) struct Welcome<'a> {
     pub(crate) client: ClientId,
     pub(crate) user: Option<&'a str>,
-    /// The channels of its entry, each with its newest position when the client was admitted.
-    pub(crate) channels: &'a [(&'a str, Position)],
+    /// The channels of its entry.
+    pub(crate) channels: &'a [Seated<'a>],
     pub(crate) ping_interval: Duration,
     pub(crate) pong_timeout: Duration,
     pub(crate) message_bytes: usize,
@@ -33,6 +33,20 @@ pub(crate) struct Welcome<'a> {
     pub(crate) session: Option<(&'a str, &'a str)>,
 }
 
+/// A channel that a client is a member of from now on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seated<'a> {
+    pub(crate) channel: &'a str,
+    /// The newest publication before it.
+    pub(crate) position: Position,
+    /// The client has been told everything behind the publication that it named, if it named one.
+    pub(crate) recovered: Option<bool>,
+    /// The seconds for which its token for the channel is good, if they are limited.
+    pub(crate) left_s: Option<u32>,
+    /// JSON of the server's side about this subscription.
+    pub(crate) data: Option<&'a str>,
+}
+
 /// Something for one client.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
@@ -42,16 +56,9 @@ pub(crate) enum Event<'a> {
         refusal: &'a Refusal,
         id: Option<&'a RequestId>,
     },
-    /// The client is a member; `position` is the newest publication before it.
-    /// `recovered`: it has been told everything behind the publication that it named. `left_s`: the
-    /// seconds for which its token for the channel is good, if they are limited.
+    /// The client is a member.
     Joined {
-        channel: &'a str,
-        position: Position,
-        recovered: Option<bool>,
-        left_s: Option<u32>,
-        /// JSON of the application's backend.
-        data: Option<&'a str>,
+        seated: Seated<'a>,
         id: Option<&'a RequestId>,
     },
     /// The client is a member no longer.
@@ -65,12 +72,8 @@ pub(crate) enum Event<'a> {
         from: u64,
         to: u64,
     },
-    /// The server has put the client into a channel; otherwise as `Joined`.
-    Added {
-        channel: &'a str,
-        position: Position,
-        recovered: Option<bool>,
-    },
+    /// The server has put the client into a channel.
+    Added(Seated<'a>),
     /// The server has taken the client out of a channel.
     Removed {
         channel: &'a str,

@@ -25,6 +25,7 @@ pub fn read_backend(result: &[u8]) -> Result<Proof, Fault> {
         info: claims.info()?,
         meta: claims.meta()?,
         channels: claims.channels()?,
+        grants: claims.grants()?,
         caps: claims.caps()?,
     })
 }
@@ -42,7 +43,7 @@ mod tests {
     #[test]
     fn an_answer_proves_a_user_its_channels_and_its_end() {
         let result = br#"{"user":"ana","expire_at":1900000000,"info":{"n":1},"meta":[2],
-            "channels":["news"],"subs":{"chat:1":{}},"data":{"x":1},
+            "channels":["news"],"subs":{"chat:1":{"info":7}},"data":{"x":1},
             "caps":[{"channels":["a*"],"allow":["pub"]}]}"#;
         let proof = read_backend(result).unwrap();
         assert_eq!(proof.user.as_deref(), Some("ana"));
@@ -52,6 +53,7 @@ mod tests {
             (Some("{\"n\":1}"), Some("[2]"))
         );
         assert_eq!(proof.channels, ["chat:1".into(), "news".into()]);
+        assert_eq!(proof.grant("chat:1").unwrap().info.as_deref(), Some("7"));
         assert_eq!(proof.caps.len(), 1);
         let anonymous = read_backend(br#"{"expire_at":0}"#).unwrap();
         assert_eq!((anonymous.user, anonymous.expires), (None, None));

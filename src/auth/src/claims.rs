@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use stentor_shards::proof::{Cap, PATTERNS_MAX, Pattern, Right, Rights};
+use stentor_shards::proof::{Cap, Grant, PATTERNS_MAX, Pattern, Right, Rights};
 
 use crate::fault::Fault;
 use crate::token::object_in;
@@ -54,6 +54,12 @@ pub(crate) struct Claims<'a> {
     #[serde(default, borrow)]
     subs: Option<BTreeMap<Cow<'a, str>, &'a RawValue>>,
     #[serde(default, borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    b64data: Option<Cow<'a, str>>,
+    #[serde(default, borrow, rename = "override")]
+    changes: Option<&'a RawValue>,
+    #[serde(default, borrow)]
     caps: Option<Vec<RawCap<'a>>>,
     #[serde(default)]
     expire_at: Option<f64>,
@@ -71,6 +77,35 @@ struct RawCap<'a> {
     allow: Vec<Cow<'a, str>>,
     #[serde(default, borrow, rename = "match")]
     matching: Option<Cow<'a, str>>,
+}
+
+/// The statements of a connection's token about one channel.
+#[derive(Deserialize)]
+struct RawSub<'a> {
+    #[serde(default, borrow)]
+    info: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    b64info: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    b64data: Option<Cow<'a, str>>,
+    #[serde(default, borrow, rename = "override")]
+    changes: Option<&'a RawValue>,
+}
+
+/// The wishes for a subscription that differ from the rules of its channel. Others than this one
+/// cannot be granted here, and are left out.
+#[derive(Deserialize)]
+struct Changes {
+    #[serde(default)]
+    force_push_join_leave: Option<Switch>,
+}
+
+#[derive(Deserialize)]
+struct Switch {
+    #[serde(default)]
+    value: bool,
 }
 
 impl<'a> Claims<'a> {
@@ -137,13 +172,35 @@ impl<'a> Claims<'a> {
     }
 
     pub(crate) fn info(&self) -> Result<Option<Arc<str>>, Fault> {
-        if let Some(info) = &self.b64info {
-            let why = Fault::Claim("b64info is not JSON in base64");
-            let bytes = STANDARD.decode(info.as_bytes()).map_err(|_| why.clone())?;
-            let text: &RawValue = serde_json::from_slice(&bytes).map_err(|_| why)?;
-            return bounded(text, "b64info is longer than 4096 bytes").map(Some);
+        json(self.info, self.b64info.as_deref(), "info")
+    }
+
+    /// The statements of a subscription token about the subscription.
+    pub(crate) fn grant(&self) -> Result<Grant, Fault> {
+        Ok(Grant {
+            info: self.info()?,
+            data: json(self.data, self.b64data.as_deref(), "data")?,
+            watches: watches(self.changes)?,
+        })
+    }
+
+    /// The statements about channels to subscribe to, where there are any.
+    pub(crate) fn grants(&self) -> Result<Vec<(Arc<str>, Grant)>, Fault> {
+        let mut grants = Vec::new();
+        for (name, options) in self.subs.iter().flatten().filter(|(_, raw)| raw.get() != "null") {
+            let why = "subs has an entry that is no object, or has a field of a wrong type";
+            let options: RawSub<'_> =
+                object_in(options.get().as_bytes()).ok_or(Fault::Claim(why))?;
+            let grant = Grant {
+                info: json(options.info, options.b64info.as_deref(), "info")?,
+                data: json(options.data, options.b64data.as_deref(), "data")?,
+                watches: watches(options.changes)?,
+            };
+            if grant != Grant::default() {
+                grants.push((name.as_ref().into(), grant));
+            }
         }
-        self.info.map(|info| bounded(info, "info is longer than 4096 bytes")).transpose()
+        Ok(grants)
     }
 
     pub(crate) fn meta(&self) -> Result<Option<Arc<str>>, Fault> {
@@ -204,6 +261,37 @@ fn user_in(value: &RawValue, why: &'static str) -> Result<Option<Arc<str>>, Faul
     let user: Option<Cow<'_, str>> =
         serde_json::from_str(value.get()).map_err(|_| Fault::Claim(why))?;
     Ok(user.filter(|user| !user.is_empty()).map(|user| user.as_ref().into()))
+}
+
+/// Returns a claim that is JSON, or JSON in base64, with its bound.
+fn json(
+    value: Option<&RawValue>,
+    base64: Option<&str>,
+    name: &'static str,
+) -> Result<Option<Arc<str>>, Fault> {
+    let too_long = match name {
+        "info" => "info is longer than 4096 bytes",
+        _ => "data is longer than 4096 bytes",
+    };
+    let Some(base64) = base64.filter(|text| !text.is_empty()) else {
+        let value = value.filter(|value| value.get() != "null");
+        return value.map(|value| bounded(value, too_long)).transpose();
+    };
+    let why = match name {
+        "info" => Fault::Claim("b64info is not JSON in base64"),
+        _ => Fault::Claim("b64data is not JSON in base64"),
+    };
+    let bytes = STANDARD.decode(base64.as_bytes()).map_err(|_| why.clone())?;
+    let text: &RawValue = serde_json::from_slice(&bytes).map_err(|_| why)?;
+    bounded(text, too_long).map(Some)
+}
+
+/// Returns `true` if the client is to hear of joins and leaves.
+fn watches(changes: Option<&RawValue>) -> Result<bool, Fault> {
+    let Some(changes) = changes.filter(|changes| changes.get() != "null") else { return Ok(false) };
+    let why = Fault::Claim("override is not an object of switches");
+    let changes: Changes = object_in(changes.get().as_bytes()).ok_or(why)?;
+    Ok(changes.force_push_join_leave.is_some_and(|switch| switch.value))
 }
 
 fn bounded(value: &RawValue, why: &'static str) -> Result<Arc<str>, Fault> {

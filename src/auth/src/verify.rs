@@ -87,6 +87,7 @@ impl Verifier {
             info: claims.info()?,
             meta: claims.meta()?,
             channels: claims.channels()?,
+            grants: claims.grants()?,
             caps: claims.caps()?,
         })
     }
@@ -119,7 +120,7 @@ impl Verifier {
             expires,
             issued: claims.issued()?,
             id: claims.id()?,
-            info: claims.info()?,
+            grant: claims.grant()?,
         })
     }
 

@@ -195,6 +195,10 @@ fn claims_become_a_proof() {
     assert_eq!((proof.issued, proof.info.as_deref()), (Some(5), Some(r#"{"name":"Ana"}"#)));
     assert_eq!(proof.meta.as_deref(), Some("[1,2]"));
     assert_eq!(proof.channels.iter().map(|c| &**c).collect::<Vec<_>>(), ["a:b", "chat", "news"]);
+    let grants: Vec<_> = proof.grants.iter().map(|(channel, _)| &**channel).collect();
+    assert_eq!(grants, ["a:b"], "the other says nothing");
+    let grant = proof.grant("a:b").unwrap();
+    assert_eq!((grant.info.as_deref(), &grant.data, grant.watches), (Some("1"), &None, false));
     assert!(proof.allows("chat:1", Right::Publish) && !proof.allows("chat:1", Right::History));
     assert!(proof.allows("news", Right::History) && !proof.allows("news", Right::Subscribe));
     let anonymous = with_secret().check_connection(&claiming(&json!({ "sub": "" })), NOW_S);
@@ -215,6 +219,10 @@ fn claims_beyond_their_bounds_are_refused() {
         (json!({ "b64info": "=" }), "claim b64info"),
         (json!({ "b64info": STANDARD.encode("{") }), "claim b64info"),
         (json!({ "channels": many(129) }), "128 channels"),
+        (json!({ "subs": { "a": 7 } }), "an entry that is no object"),
+        (json!({ "subs": { "a": { "data": "x".repeat(4095) } } }), "claim data"),
+        (json!({ "subs": { "a": { "b64data": "=" } } }), "claim b64data"),
+        (json!({ "subs": { "a": { "override": [] } } }), "claim override"),
         (json!({ "channels": [7] }), "not of its type"),
         (json!({ "caps": [{ "channels": many(257), "allow": [] }] }), "256 channels"),
         (json!({ "caps": [{ "channels": ["a*b"], "allow": [] }] }), "a star in its middle"),
@@ -244,7 +252,15 @@ fn a_subscription_token_is_for_one_channel_client_and_user() {
     let check = |claims: Value| with_secret().check_subscription(&claiming(&claims), asking, NOW_S);
     let good = json!({ "sub": "ana", "channel": "news", "exp": NOW_S + 5, "info": 7 });
     let proof = check(good).unwrap();
-    assert_eq!((proof.expires, proof.info.as_deref()), (Some(NOW_S + 5), Some("7")));
+    let info = proof.grant.info.as_deref();
+    assert_eq!((proof.expires, info), (Some(NOW_S + 5), Some("7")));
+    let changes =
+        json!({ "force_push_join_leave": { "value": true }, "presence": { "value": false } });
+    let whole = json!({ "sub": "ana", "channel": "news", "jti": "t-2", "iat": 9, "data": [1],
+        "override": changes });
+    let proof = check(whole).unwrap();
+    assert_eq!((proof.issued, proof.id.as_deref()), (Some(9), Some("t-2")));
+    assert!(proof.grant.watches && proof.grant.data.as_deref() == Some("[1]"));
     assert!(check(json!({ "sub": "ana", "channel": "news", "client": "1-2" })).is_ok());
     assert!(check(json!({ "sub": "ana", "channel": "news", "client": "" })).is_ok());
     for claims in [

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use stentor_shards::{Revocation, Target, unix_ms};
+use stentor_shards::{ClientId, Revocation, Target, unix_ms};
 
 use super::State;
 use super::answer::{Answer, Fault, read, written};
@@ -10,6 +10,9 @@ use crate::control::ask::{ask, ask_one};
 
 /// The most bytes of a name or id in a revocation. Each is remembered.
 const NAME_BYTES_MAX: usize = 1024;
+
+/// The most clients that a disconnect may spare.
+const WHITELIST_MAX: usize = 1000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,17 +76,25 @@ fn target(
     }
 }
 
-fn farewell(asked: Farewell) -> Result<Target, Fault> {
+/// The clients that a disconnect closes, and those of the user that stay.
+fn farewell(asked: Farewell) -> Result<(Target, Vec<ClientId>), Fault> {
     if given(asked.session).is_some() {
         return Err(Fault::bad("session is not supported"));
     }
-    if asked.whitelist.is_some_and(|clients| !clients.is_empty()) {
-        return Err(Fault::bad("whitelist is not supported"));
+    let but = asked.whitelist.unwrap_or_default();
+    if but.len() > WHITELIST_MAX {
+        return Err(Fault::bad(format!("whitelist names more than {WHITELIST_MAX} clients")));
     }
+    let but: Result<Vec<ClientId>, ()> = but.iter().map(|client| client.parse()).collect();
+    let but = but.map_err(|()| Fault::bad("whitelist has a name that is no client's"))?;
     if asked.disconnect.is_some_and(|bye| bye.code != 0 || !bye.reason.is_empty()) {
         return Err(Fault::bad("disconnect is not supported: the close code is always 3501"));
     }
-    target(asked.user, asked.client, asked.token)
+    let target = target(asked.user, asked.client, asked.token)?;
+    if !but.is_empty() && !matches!(target, Target::User(_)) {
+        return Err(Fault::bad("whitelist goes with user"));
+    }
+    Ok((target, but))
 }
 
 /// The parameter that a target stands in.
@@ -96,12 +107,12 @@ fn parameter(target: &Target) -> &'static str {
 }
 
 pub(super) async fn disconnect(state: &State, params: &[u8]) -> Answer {
-    let target = farewell(read(params)?)?;
+    let (target, but) = farewell(read(params)?)?;
     let clients = match target {
         Target::Token(_) => {
-            ask(|| state.shards.disconnect(&target)).await.map(|counts| counts.iter().sum())
+            ask(|| state.shards.disconnect(&target, &but)).await.map(|counts| counts.iter().sum())
         }
-        _ => ask_one(|| state.shards.disconnect(&target)).await,
+        _ => ask_one(|| state.shards.disconnect(&target, &but)).await,
     };
     let clients: u64 = clients.map_err(|why| Fault::about(parameter(&target), why))?;
     Ok(written(&json!({ "clients": clients })))
@@ -160,18 +171,22 @@ mod tests {
             r#"{"user":"bob","client":null,"disconnect":{"code":0,"reason":""}}"#,
         ] {
             let found = read_target(params);
-            assert!(matches!(&found, Ok(Target::User(user)) if user == "bob"), "{found:?}");
+            let is_bob = matches!(&found, Ok((Target::User(user), _)) if user == "bob");
+            assert!(is_bob, "{found:?}");
         }
+        let (_, but) = read_target(r#"{"user":"bob","whitelist":["1-2-3"]}"#).unwrap();
+        assert_eq!(but.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1-2-3"]);
         let found = read_target(r#"{"user":"","client":"1-2"}"#);
-        assert!(matches!(&found, Ok(Target::Client(client)) if client == "1-2"), "{found:?}");
+        assert!(matches!(&found, Ok((Target::Client(client), _)) if client == "1-2"), "{found:?}");
         let found = read_target(r#"{"token":"t-1"}"#);
-        assert!(matches!(&found, Ok(Target::Token(id)) if id == "t-1"), "{found:?}");
+        assert!(matches!(&found, Ok((Target::Token(id), _)) if id == "t-1"), "{found:?}");
         for params in [
             "{}",
             r#"{"user":"bob","client":"1-2"}"#,
             r#"{"user":"bob","token":"t-1"}"#,
             r#"{"user":"bob","session":"s"}"#,
-            r#"{"user":"bob","whitelist":["1-2"]}"#,
+            r#"{"user":"bob","whitelist":["x"]}"#,
+            r#"{"client":"1-2-3","whitelist":["1-2-3"]}"#,
             r#"{"user":"bob","disconnect":{"code":4000}}"#,
             r#"{"user":"bob","disconnect":{"code":0,"reason":"x"}}"#,
             r#"{"user":7}"#,

@@ -2,11 +2,18 @@
 //! time, whatever the number of clients that a user has.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use stentor_shards::{ClientId, MOVED_MAX, NoChannel, Numbering, Seating, Since, Target};
+use serde_json::json;
+use serde_json::value::RawValue;
+use stentor_shards::proof::Grant;
+use stentor_shards::{
+    ClientId, MOVED_MAX, NoChannel, Numbering, Placement, Seating, Since, Target, unix_ms,
+};
 use tokio::time::{Instant, sleep};
 
 use super::answer::{Answer, Fault, read, written};
@@ -20,20 +27,44 @@ const HOME_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause between two looks at clients that are under way.
 const LOOK_PAUSE: Duration = Duration::from_millis(1);
 
+/// The most bytes of `info` and of `data`. Each is kept for as long as its subscription.
+const GIVEN_BYTES_MAX: usize = 4096;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Subscribe {
+struct Subscribe<'a> {
     #[serde(default)]
     user: String,
     channel: String,
     client: Option<String>,
     session: Option<String>,
     recover_since: Option<Heard>,
-    info: Option<Value>,
+    expire_at: Option<u64>,
+    #[serde(default, borrow)]
+    info: Option<&'a RawValue>,
     b64info: Option<String>,
-    data: Option<Value>,
+    #[serde(default, borrow)]
+    data: Option<&'a RawValue>,
     b64data: Option<String>,
-    r#override: Option<Value>,
+    r#override: Option<Override>,
+}
+
+/// Wishes for a subscription that differ from the rules of its channel.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Override {
+    presence: Option<Switch>,
+    join_leave: Option<Switch>,
+    force_recovery: Option<Switch>,
+    force_positioning: Option<Switch>,
+    force_push_join_leave: Option<Switch>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    #[serde(default)]
+    value: bool,
 }
 
 #[derive(Deserialize)]
@@ -87,38 +118,74 @@ fn chunks(clients: &[ClientId]) -> impl Iterator<Item = &[ClientId]> {
     nobody.into_iter().chain(clients.chunks(MOVED_MAX))
 }
 
-/// Refuses what is not there for subscriptions, unless it says nothing.
-fn check_features(asked: &Subscribe) -> Result<(), Fault> {
-    let says = |value: &Option<Value>| match value {
-        None | Some(Value::Null) => false,
-        Some(Value::Object(members)) => !members.is_empty(),
-        Some(_) => true,
+/// Returns JSON that is given as it is or in base64.
+fn json_of(
+    name: &str,
+    json: Option<&RawValue>,
+    base64: Option<&str>,
+) -> Result<Option<Arc<str>>, Fault> {
+    let given = match base64.filter(|text| !text.is_empty()) {
+        None => json.map(|json| json.get().to_owned()),
+        Some(base64) => {
+            let why = || Fault::bad(format!("b64{name} is not JSON in base64"));
+            let bytes = STANDARD.decode(base64).map_err(|_| why())?;
+            let json: &RawValue = serde_json::from_slice(&bytes).map_err(|_| why())?;
+            Some(json.get().to_owned())
+        }
     };
-    let has = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    let unsupported = [
-        ("info", says(&asked.info)),
-        ("b64info", has(&asked.b64info)),
-        ("data", says(&asked.data)),
-        ("b64data", has(&asked.b64data)),
-        ("override", says(&asked.r#override)),
-    ];
-    match unsupported.iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(Fault::bad(format!("{name} is not supported"))),
-        None => Ok(()),
+    if given.as_ref().is_some_and(|given| given.len() > GIVEN_BYTES_MAX) {
+        return Err(Fault::bad(format!("{name} is longer than {GIVEN_BYTES_MAX} bytes")));
+    }
+    Ok(given.map(Arc::from))
+}
+
+impl Override {
+    /// Returns whether the clients hear of joins and leaves. Members are in presence, are told of
+    /// and may recover wherever the rules say so: nobody can be left out of that.
+    fn watches(&self) -> Result<bool, Fault> {
+        let fixed = [
+            ("presence", self.presence),
+            ("join_leave", self.join_leave),
+            ("force_recovery", self.force_recovery),
+            ("force_positioning", self.force_positioning),
+        ];
+        match fixed.iter().find(|(_, switch)| switch.is_some_and(|switch| !switch.value)) {
+            Some((name, _)) => {
+                Err(Fault::bad(format!("override: {name} cannot be turned off for one client")))
+            }
+            None => Ok(self.force_push_join_leave.is_some_and(|switch| switch.value)),
+        }
+    }
+}
+
+impl Subscribe<'_> {
+    /// The terms of the subscription, at a Unix time.
+    fn placement(&self, now_s: u64) -> Result<Placement, Fault> {
+        let since = self.recover_since.as_ref();
+        let ends = self.expire_at.filter(|at| *at > 0);
+        if ends.is_some_and(|at| at <= now_s) {
+            return Err(Fault::bad("expire_at has passed"));
+        }
+        let grant = Grant {
+            info: json_of("info", self.info, self.b64info.as_deref())?,
+            data: json_of("data", self.data, self.b64data.as_deref())?,
+            watches: self.r#override.as_ref().map_or(Ok(false), Override::watches)?,
+        };
+        let heard =
+            |at: &Heard| Since { epoch: Numbering::read_or_any(&at.epoch), offset: at.offset };
+        Ok(Placement { since: since.map(heard), grant, ends })
     }
 }
 
 pub(super) async fn subscribe(state: &State, params: &[u8]) -> Answer {
-    let asked: Subscribe = read(params)?;
-    check_features(&asked)?;
-    let Subscribe { user, channel, client, session, recover_since, .. } = asked;
-    let since = recover_since
-        .map(|heard| Since { epoch: Numbering::read_or_any(&heard.epoch), offset: heard.offset });
+    let asked: Subscribe<'_> = read(params)?;
+    let placement = asked.placement(unix_ms() / 1000)?;
+    let Subscribe { user, channel, client, session, .. } = asked;
     let clients = Selected::new(user, client, session)?.clients(state).await?;
     let mut members = 0_u64;
     let mut refusal = None;
     for some in chunks(&clients) {
-        for seating in seat(state, some, &channel, since).await? {
+        for seating in seat(state, some, &channel, &placement).await? {
             match seating {
                 Seating::Member => members += 1,
                 Seating::Full => refusal = Some(Fault::LimitExceeded),
@@ -141,7 +208,7 @@ async fn seat(
     state: &State,
     clients: &[ClientId],
     channel: &str,
-    since: Option<Since>,
+    placement: &Placement,
 ) -> Result<Vec<Seating>, Fault> {
     let end = Instant::now() + HOME_TIMEOUT;
     let mut settled = Vec::with_capacity(clients.len());
@@ -149,7 +216,7 @@ async fn seat(
     let mut asks_only = false;
     loop {
         let some: Vec<ClientId> = waiting.iter().copied().collect();
-        let answers = ask(|| state.shards.enlist(&some, channel, since, asks_only)).await;
+        let answers = ask(|| state.shards.enlist(&some, channel, placement, asks_only)).await;
         let answers = answers.map_err(|why| Fault::about("channel", why))?;
         let is_over = Instant::now() >= end;
         let answers: Result<Vec<_>, NoChannel> = answers.into_iter().collect();
@@ -179,4 +246,45 @@ pub(super) async fn unsubscribe(state: &State, params: &[u8]) -> Answer {
         dismissed += counts.map_err(Unanswered::from)?.iter().sum::<u64>();
     }
     Ok(written(&json!({ "clients": dismissed })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_is_granted_on_its_terms() {
+        let placed = |params: &str| {
+            let asked: Subscribe<'_> = read(params.as_bytes())?;
+            asked.placement(100)
+        };
+        let whole = placed(
+            r#"{"channel":"a","expire_at":101,"info":{"n":1},"b64data":"WzFd",
+                "override":{"force_push_join_leave":{"value":true},"presence":{"value":true}}}"#,
+        );
+        let Placement { since, grant, ends } = whole.unwrap();
+        assert_eq!((since, ends), (None, Some(101)));
+        assert_eq!(
+            (grant.info.as_deref(), grant.data.as_deref()),
+            (Some(r#"{"n":1}"#), Some("[1]"))
+        );
+        assert!(grant.watches);
+        let defaults = placed(
+            r#"{"channel":"a","expire_at":0,"info":null,"b64info":"","data":null,"override":{}}"#,
+        );
+        let defaults = defaults.unwrap();
+        assert_eq!((defaults.grant, defaults.ends), (Grant::default(), None));
+        for (params, part) in [
+            (r#"{"channel":"a","expire_at":100}"#, "expire_at"),
+            (r#"{"channel":"a","b64info":"="}"#, "b64info"),
+            (r#"{"channel":"a","b64data":"ew=="}"#, "b64data"),
+            (r#"{"channel":"a","override":{"presence":{"value":false}}}"#, "presence"),
+            (r#"{"channel":"a","override":{"join_leave":{}}}"#, "join_leave"),
+            (r#"{"channel":"a","override":{"delta":{"value":true}}}"#, "delta"),
+            (&format!(r#"{{"channel":"a","info":"{}"}}"#, "x".repeat(4095)), "info"),
+        ] {
+            let found = placed(params);
+            assert!(matches!(&found, Err(Fault::Bad(why)) if why.contains(part)), "{params:.80}");
+        }
+    }
 }

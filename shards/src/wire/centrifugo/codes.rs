@@ -3,6 +3,7 @@
 
 use crate::close::CloseReason;
 use crate::model::verdict::{Dismissal, Rejection};
+use crate::rules::Denied;
 use crate::wire::command::ErrorCode;
 use crate::wire::refusal::Refusal;
 
@@ -83,6 +84,10 @@ pub(in crate::wire) fn refusal(refusal: &Refusal) -> (u16, &str) {
 pub(super) fn refusal_error(refusal: &Refusal) -> Option<(u32, &str, bool)> {
     match refusal {
         Refusal::Token(text) if text.contains("expired") => Some((109, "token expired", false)),
+        Refusal::Denied { why: Denied::UnknownNamespace, .. } => {
+            Some((102, "unknown channel", false))
+        }
+        Refusal::Denied { .. } => Some((103, "permission denied", false)),
         Refusal::Rejected(Rejection { code, text, is_passing }) => Some((*code, text, *is_passing)),
         _ => None,
     }

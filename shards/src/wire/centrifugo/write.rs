@@ -7,7 +7,7 @@ use crate::model::id::RequestId;
 use crate::model::message::{Payload, Position, Publication};
 use crate::model::past::HistoryPage;
 use crate::model::presence::Member;
-use crate::wire::event::{Event, Welcome};
+use crate::wire::event::{Event, Seated, Welcome};
 use crate::wire::json::{framed, put, put_display, put_str};
 
 /// The version that clients are told: they show it, and decide nothing by it.
@@ -31,13 +31,9 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
                 framed(out, |out| put_error(out, error, id));
             }
         }
-        Event::Joined { channel, position, recovered, left_s, data, id } => {
-            framed(out, |out| put_joined(out, channel, (position, recovered, left_s, data), id));
-        }
+        Event::Joined { ref seated, id } => framed(out, |out| put_joined(out, seated, id)),
         Event::Left { channel, id } => framed(out, |out| put_left(out, channel, id)),
-        Event::Added { channel, position, recovered } => {
-            framed(out, |out| put_joined(out, channel, (position, recovered, None, None), None));
-        }
+        Event::Added(ref seated) => framed(out, |out| put_joined(out, seated, None)),
         Event::Removed { channel } => framed(out, |out| put_unsubscribed(out, channel, BY_SERVER)),
         Event::Lapsed { channel } => framed(out, |out| put_unsubscribed(out, channel, EXPIRED)),
         Event::Presence { joined, channel, member } => {
@@ -130,17 +126,12 @@ fn put_result(out: &mut BytesMut, id: &RequestId, method: &str, result: impl AsR
 }
 
 /// The reply to a `subscribe`, or the push about a channel that the server has chosen.
-fn put_joined(
-    out: &mut BytesMut,
-    channel: &str,
-    (position, recovered, left_s, data): (Position, Option<bool>, Option<u32>, Option<&str>),
-    id: Option<&RequestId>,
-) {
+fn put_joined(out: &mut BytesMut, seated: &Seated<'_>, id: Option<&RequestId>) {
     match id {
         Some(id) => put_reply(out, id, "subscribe"),
-        None => put_push(out, channel, "subscribe"),
+        None => put_push(out, seated.channel, "subscribe"),
     }
-    put_subscribed(out, position, recovered, (left_s, data));
+    put_subscribed(out, seated, id.is_some());
     put(out, if id.is_some() { "}" } else { "}}" });
 }
 
@@ -187,18 +178,17 @@ fn put_history(out: &mut BytesMut, page: &HistoryPage, id: &RequestId) {
 }
 
 fn put_refreshed(out: &mut BytesMut, is_of_channel: bool, left_s: Option<u64>, id: &RequestId) {
+    let time = left_s.map(|left_s| format!("\"expires\":true,\"ttl\":{left_s}"));
     if is_of_channel {
-        put_reply(out, id, "sub_refresh");
-        put(out, if left_s.is_some() { "{\"expires\":true" } else { "{" });
-    } else {
-        put_reply(out, id, "refresh");
-        put(out, "{\"version\":");
-        put_str(out, VERSION);
-        put(out, if left_s.is_some() { ",\"expires\":true" } else { "" });
+        let result = format!("{{{}}}", time.unwrap_or_default());
+        return put_result(out, id, "sub_refresh", result);
     }
-    if let Some(left_s) = left_s {
-        put(out, ",\"ttl\":");
-        put_display(out, left_s);
+    put_reply(out, id, "refresh");
+    put(out, "{\"version\":");
+    put_str(out, VERSION);
+    if let Some(time) = time {
+        put(out, ",");
+        put(out, time);
     }
     put(out, "}}");
 }
@@ -240,11 +230,11 @@ fn put_connected(out: &mut BytesMut, welcome: &Welcome<'_>) {
         put(out, format!(",\"session\":\"{session}\",\"node\":\"{node}\""));
     }
     put_ttl(out, welcome.left_s);
-    if let Some((channel, position)) = welcome.channels.first() {
+    if let Some(first) = welcome.channels.first() {
         put(out, ",\"subs\":{");
-        put_str(out, channel);
+        put_str(out, first.channel);
         put(out, ":");
-        put_subscribed(out, *position, None, (None, None));
+        put_subscribed(out, first, false);
         put(out, "}");
     }
     put_field(out, ",\"data\":", welcome.data);
@@ -274,21 +264,16 @@ fn put_info(out: &mut BytesMut, member: &Member) {
     put(out, "}");
 }
 
-/// The result of a subscription.
-fn put_subscribed(
-    out: &mut BytesMut,
-    position: Position,
-    recovered: Option<bool>,
-    (left_s, data): (Option<u32>, Option<&str>),
-) {
+/// The result of a subscription. A client refreshes only one that it has asked for.
+fn put_subscribed(out: &mut BytesMut, seated: &Seated<'_>, is_own: bool) {
     put(out, "{\"recoverable\":true,\"positioned\":true");
-    put_ttl(out, left_s);
-    put_position(out, position);
-    if let Some(recovered) = recovered {
+    put_ttl(out, seated.left_s.filter(|_| is_own));
+    put_position(out, seated.position);
+    if let Some(recovered) = seated.recovered {
         put(out, ",\"was_recovering\":true");
         put(out, if recovered { ",\"recovered\":true" } else { "" });
     }
-    put_field(out, ",\"data\":", data);
+    put_field(out, ",\"data\":", seated.data);
     put(out, "}");
 }
 

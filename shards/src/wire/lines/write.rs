@@ -11,16 +11,15 @@ use crate::wire::plain::write::json_as_text;
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => {
-            put(out, b'w', welcome.channels.first().map_or("", |(channel, _)| channel), None, b"");
+            put(out, b'w', welcome.channels.first().map_or("", |first| first.channel), None, b"");
         }
         Event::Refused { refusal, id } => {
             let id = id.map_or(&b""[..], |id| id.0.as_bytes());
             put(out, b'r', "", Some(refusal.index() as u64), id);
         }
-        Event::Joined { channel, position, recovered, .. }
-        | Event::Added { channel, position, recovered } => {
-            let recovered = recovered.map_or(&b""[..], |yes| if yes { b"1" } else { b"0" });
-            put(out, b'j', channel, Some(position.offset), recovered);
+        Event::Joined { seated, .. } | Event::Added(seated) => {
+            let recovered = seated.recovered.map_or(&b""[..], |yes| if yes { b"1" } else { b"0" });
+            put(out, b'j', seated.channel, Some(seated.position.offset), recovered);
         }
         Event::Left { channel, .. } | Event::Removed { channel } | Event::Lapsed { channel } => {
             put(out, b'l', channel, None, b"");

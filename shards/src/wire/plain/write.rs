@@ -19,7 +19,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Lapsed { .. }
         | Event::Left { .. }
         | Event::Gap { .. }
-        | Event::Added { .. }
+        | Event::Added(_)
         | Event::Removed { .. }
         | Event::Presence { .. }
         | Event::Crowd { .. }

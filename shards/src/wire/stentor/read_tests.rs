@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::id::{ClientId, ShardId, Slot};
 use crate::model::message::{Epoch, From, Position, Publication};
-use crate::wire::event::Event;
+use crate::wire::event::{Event, Seated};
 use crate::wire::plain::write::json_as_text;
 use crate::wire::stentor::write::{name_of, publication, write};
 
@@ -238,10 +238,9 @@ fn answers_read_back() {
             "more": false})
     );
     let (id, position) = (RequestId("1".into()), Position { epoch: Epoch(255), offset: 4 });
-    let joined = |left_s| {
-        let (recovered, data, id) = (None, None, Some(&id));
-        Event::Joined { channel: "x", position, recovered, left_s, data, id }
-    };
+    let seated =
+        |recovered, left_s, data| Seated { channel: "x", position, recovered, left_s, data };
+    let joined = |left_s| Event::Joined { seated: seated(None, left_s, None), id: Some(&id) };
     assert_eq!(
         written(|out| write(out, &joined(None))),
         serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "epoch": "000000ff",
@@ -262,11 +261,11 @@ fn answers_read_back() {
         written(|out| write(out, &refreshed)),
         serde_json::json!({"type": "refreshed", "channel": "x", "expires": 9, "id": 1})
     );
-    let added = Event::Added { channel: "x", position, recovered: Some(true) };
+    let added = Event::Added(seated(Some(true), None, Some("[1]")));
     assert_eq!(
         written(|out| write(out, &added)),
         serde_json::json!({"type": "joined", "channel": "x", "offset": 4, "epoch": "000000ff",
-            "recovered": true, "reason": "server"})
+            "recovered": true, "data": [1], "reason": "server"})
     );
     assert_eq!(
         written(|out| write(out, &Event::Removed { channel: "x" })),

@@ -7,7 +7,7 @@ use crate::model::id::{ClientId, RequestId};
 use crate::model::message::{Payload, Position, Publication};
 use crate::model::past::HistoryPage;
 use crate::wire::command::ErrorCode;
-use crate::wire::event::{Event, Welcome};
+use crate::wire::event::{Event, Seated, Welcome};
 use crate::wire::frame::{Opcode, put_frame};
 use crate::wire::json::framed;
 pub(super) use crate::wire::json::{put, put_display, put_str};
@@ -24,17 +24,12 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
 fn put_event(out: &mut BytesMut, event: &Event<'_>) {
     match *event {
         Event::Welcome(ref welcome) => put_welcome(out, welcome),
-        Event::Joined { channel, position, recovered, left_s, data, id } => {
-            put_joined(out, (channel, position), recovered);
-            if let Some(left_s) = left_s {
-                put(out, ",\"expires\":");
-                put_display(out, left_s);
-            }
-            put_field(out, "data", data);
+        Event::Joined { seated, id } => {
+            put_joined(out, seated);
             put_end(out, id);
         }
-        Event::Added { channel, position, recovered } => {
-            put_joined(out, (channel, position), recovered);
+        Event::Added(seated) => {
+            put_joined(out, seated);
             put_by_server(out);
         }
         Event::Removed { channel } => {
@@ -206,9 +201,9 @@ fn put_welcome(out: &mut BytesMut, welcome: &Welcome<'_>) {
     put(out, ",\"channel\":");
     // Its URL names one channel at most.
     let channel = welcome.channels.first();
-    put_optional(out, channel.map(|(channel, _)| *channel));
-    if let Some((_, position)) = channel {
-        put_position(out, *position);
+    put_optional(out, channel.map(|first| first.channel));
+    if let Some(first) = channel {
+        put_position(out, first.position);
     }
     put(out, ",\"ping_interval\":");
     put_display(out, welcome.ping_interval.as_secs_f64());
@@ -216,7 +211,8 @@ fn put_welcome(out: &mut BytesMut, welcome: &Welcome<'_>) {
     put_display(out, welcome.pong_timeout.as_secs_f64());
     put(out, ",\"message_bytes\":");
     put_display(out, welcome.message_bytes);
-    put_field(out, "data", welcome.data);
+    // The backend that has let the client in knows more than the token for a channel.
+    put_field(out, "data", welcome.data.or(channel.and_then(|first| first.data)));
     put_end(out, welcome.id);
 }
 
@@ -272,14 +268,19 @@ fn put_message(out: &mut BytesMut, publication: &Publication) {
     }
 }
 
-fn put_joined(out: &mut BytesMut, (channel, position): (&str, Position), recovered: Option<bool>) {
+fn put_joined(out: &mut BytesMut, seated: Seated<'_>) {
     put(out, "{\"type\":\"joined\",\"channel\":");
-    put_str(out, channel);
-    put_position(out, position);
-    if let Some(recovered) = recovered {
+    put_str(out, seated.channel);
+    put_position(out, seated.position);
+    if let Some(recovered) = seated.recovered {
         put(out, ",\"recovered\":");
         put_display(out, recovered);
     }
+    if let Some(left_s) = seated.left_s {
+        put(out, ",\"expires\":");
+        put_display(out, left_s);
+    }
+    put_field(out, "data", seated.data);
 }
 
 fn put_by_server(out: &mut BytesMut) {
