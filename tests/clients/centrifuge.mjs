@@ -140,6 +140,59 @@ async function tokens() {
   [client, served].forEach((one) => one.disconnect());
 }
 
+const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;
+
+/** Tokens that end are refreshed by the client itself, and nothing is interrupted. */
+async function refreshes() {
+  const asked = { connection: 0, channel: 0 };
+  const lasts = (count) => inSeconds(count > 1 ? 3600 : 3);
+  const client = make({
+    getToken: async () => token({ sub: 'dan', exp: lasts(asked.connection += 1) }),
+  });
+  const sub = client.newSubscription('$private', {
+    getToken: async ({ channel }) => token({ sub: 'dan', channel, exp: lasts(asked.channel += 1) }),
+  });
+  const [heard, breaks] = [heardBy(sub), []];
+  sub.subscribe();
+  client.connect();
+  await sub.ready();
+  client.on('connecting', (context) => breaks.push(context));
+  client.on('disconnected', (context) => breaks.push(context));
+  sub.on('subscribing', (context) => breaks.push(context));
+  sub.on('unsubscribed', (context) => breaks.push(context));
+  await until('both are asked for again', () => asked.connection === 2 && asked.channel === 2);
+  const end = performance.now() + 2_000; // The first tokens have ended by then.
+  for (let n = 0; performance.now() < end; n += 1) {
+    await sub.publish(n);
+    await pause(100);
+  }
+  assert.deepEqual([breaks, asked, heard.length > 5], [[], { connection: 2, channel: 2 }, true]);
+  // A token for another channel: the subscription is over, and the server says why.
+  const other = client.newSubscription('$other', { token: token({ sub: 'dan', channel: '$private' }) });
+  const over = new Promise((resolve) => { other.once('unsubscribed', resolve); });
+  other.subscribe();
+  assert.equal((await over).code, 103);
+  client.disconnect();
+}
+
+/** What a token says about the channels that it names. */
+async function subsOfTokens() {
+  const subs = { $vip: { info: { seat: 7 }, data: { hello: 'dan' }, override: { force_push_join_leave: { value: true } } } };
+  const client = make({ token: token({ sub: 'eve', exp: inOneHour(), subs }) });
+  const [told, joins] = [[], []];
+  client.on('subscribed', ({ channel, data }) => told.push([channel, data]));
+  client.on('join', ({ info }) => joins.push(info));
+  client.connect();
+  await until('the server subscribes it', () => told.length === 1);
+  assert.deepEqual(told, [['$vip', { hello: 'dan' }]]);
+  const { clients } = await client.presence('$vip');
+  assert.deepEqual(Object.values(clients).map(({ chanInfo }) => chanInfo), [{ seat: 7 }]);
+  const other = make({ token: token({ sub: 'fay', exp: inOneHour(), channels: ['$vip'] }) });
+  other.connect();
+  await until('it hears of the other', () => joins.some(({ user }) => user === 'fay'));
+  [client, other].forEach((one) => one.disconnect());
+}
+
 async function recoversBehindCuts() {
   const proxy = await cuttingProxy(url);
   const publisher = make();
@@ -171,8 +224,9 @@ async function recoversBehindCuts() {
   proxy.close?.();
 }
 
+const parts = [oneOrderWithOthers, joinsAndLeaves, tokens, refreshes, subsOfTokens, recoversBehindCuts];
 for (transport of ['websocket', 'http_stream', 'sse']) {
-  for (const part of [oneOrderWithOthers, joinsAndLeaves, tokens, recoversBehindCuts]) {
+  for (const part of parts) {
     await part().catch((error) => { throw new Error(`${part.name} over ${transport}`, { cause: error }); });
   }
 }

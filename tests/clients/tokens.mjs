@@ -97,11 +97,40 @@ async function given() {
   client.close();
 }
 
+/** The token of a channel: refreshed in time, and replaced by a join where it was not. */
+async function ofChannel() {
+  const { client } = make([tokenFor('eli', 3_600)]);
+  const tokens = [];
+  const lasts = [3, 3];
+  const getToken = ({ channel }) => {
+    const seconds = lasts.shift();
+    if (seconds === undefined) throw new Error('busy');
+    tokens.push(tokenFor('eli', seconds, { channel }));
+    return tokens.at(-1);
+  };
+  const [heard, told] = [[], []];
+  client.on('left', ({ reason }) => told.push(reason));
+  client.on('error', ({ code }) => assert.equal(code, 'no_token'));
+  client.on('expiring', ({ channel }) => told.push(channel));
+  await client.join('$own', { getToken, onmessage: ({ body }) => heard.push(body) });
+  await client.publish('$own', 'one');
+  while (tokens.length < 2) await client.ping();
+  // The second one is not replaced in time.
+  while (!told.includes('expired')) await client.ping();
+  lasts.push(3_600);
+  await next(client, 'joined');
+  await client.publish('$own', 'two');
+  while (heard.length < 2) await client.ping();
+  assert.deepEqual([heard, tokens.length, told[0]], [['one', 'two'], 3, '$own']);
+  assert.equal(told.filter((one) => one === 'expired').length, 1);
+  client.close();
+}
+
 async function givenUp() {
   const { client } = make([null]);
   const { final } = await next(client, 'close');
   assert.equal(final, true);
 }
 
-await Promise.all([refused(), refreshed(), expired(), given(), givenUp()]);
+await Promise.all([refused(), refreshed(), expired(), given(), ofChannel(), givenUp()]);
 process.exit(0);

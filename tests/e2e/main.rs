@@ -17,6 +17,7 @@ mod descriptors;
 mod drain;
 mod environment;
 mod events;
+mod expiry;
 mod handshake;
 mod heartbeat;
 mod history;

@@ -69,7 +69,8 @@ fn real_clients_stentor_js_refreshes_its_token() {
 #[test]
 fn real_clients_npm_centrifuge() {
     let secret = "a secret of the tests, which is long enough";
-    let more = ["--presence", "--join-leave", "--token-hmac-secret", secret];
+    let keys = ["--token-hmac-secret", secret, "--token-leeway", "0"];
+    let more = [&["--presence", "--join-leave"][..], &keys].concat();
     let server = Server::start(&[&KEPT[..], &more].concat());
     let mut command = node("centrifuge.mjs");
     command.arg(format!("ws://{}", server.address)).arg(secret);
