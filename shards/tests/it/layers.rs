@@ -38,7 +38,7 @@ const STAGES: [&[&str]; 14] = [
     &["deliver"],
     &["enlist", "heed"],
     &["report", "admit", "who", "join"],
-    &["permit"],
+    &["permit", "renew"],
     &["introduce", "conclude", "emulate", "fanout", "drain"],
     &["recall", "batch"],
     &["leave", "prove"],
