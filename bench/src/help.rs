@@ -26,7 +26,20 @@ const SECTIONS: [(&str, &[&str]); 10] = [
     ("Generator", &["threads", "cores", "source_ip", "seed", "asked", "token"]),
     (
         "Upgrade request and messages",
-        &["headers", "origin", "subprotocol", "hello", "ready", "answers", "binary", "message"],
+        &[
+            "dialect",
+            "channel",
+            "client_token",
+            "publish_at",
+            "headers",
+            "origin",
+            "subprotocol",
+            "hello",
+            "ready",
+            "answers",
+            "binary",
+            "message",
+        ],
     ),
     ("TLS", &["transport", "insecure", "ca", "tls_resume"]),
     ("Server's process", &["server_pid"]),
@@ -65,6 +78,8 @@ const EXAMPLES: [(&str, &str); 14] = [
     stentor-bench fanout 'ws://127.0.0.1:9001/ws?channel=c$C' --channels 500 --members 20 -P 2
   Direct messages, each to one user:
     stentor-bench fanout 'ws://127.0.0.1:9001/ws?user=u$N' --direct --message '$TO:$MSG' -r 500/s
+  Clients of Centrifugo's protocol, or of server-sent events:
+    stentor-bench fanout ws://127.0.0.1:9001 --dialect centrifugo -c 1k -r 50/s
   Two builds in turn:
     stentor-bench fanout ws://127.0.0.1:9001/ws -w 16 --pair './before' './after'",
     ),

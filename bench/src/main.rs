@@ -14,6 +14,7 @@
 //! seconds raw  served  files      what threads record; the bare loop; a server's process; outputs
 //! output  histogram               records as text, JSON and pages; histograms
 //! host  meter                     the host's clocks, cores and limits
+//! dialect                         protocols that clients speak by name
 //! run  frame  tls  proc  units  random
 //! ```
 #![forbid(unsafe_code)]
@@ -38,6 +39,7 @@ mod output;
 mod histogram;
 mod host;
 mod meter;
+mod dialect;
 mod run;
 mod frame;
 mod tls;

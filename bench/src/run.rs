@@ -87,7 +87,7 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// `tcp` or `tls`.
     pub(crate) transport: String,
-    /// The form of a message there: `plain`, the subprotocol, or the template.
+    /// The form of a message there: `plain`, the subprotocol, the dialect, or the template.
     pub(crate) dialect: String,
 }
 
@@ -153,6 +153,9 @@ pub(crate) struct Totals {
     pub(crate) disconnects: BTreeMap<String, u64>,
     /// Connects that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
+    /// Publications that the server refused, by its error.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) refused: BTreeMap<String, u64>,
 }
 
 /// The account of all channels of a run.

@@ -28,14 +28,8 @@ impl Echo {
         let publishers = self.setup.clients;
         let (traffic, reconnect) = (self.traffic.clone(), self.reconnect.clone());
         let audience = Audience::default();
-        Plan {
-            setup: self.setup.clone(),
-            publishers,
-            traffic,
-            audience,
-            reconnect,
-            hears: Hears::Own,
-        }
+        let setup = Setup { spoken: self.setup.spoken.of_each(), ..self.setup.clone() };
+        Plan { setup, publishers, traffic, audience, reconnect, hears: Hears::Own }
     }
 }
 

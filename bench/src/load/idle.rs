@@ -132,7 +132,7 @@ async fn stay(idle: &Idle, request: &Request, mut handle: WorkerHandle<'_>) -> i
         },
     )?;
     if let Some(backoff) = idle.reconnect.backoff() {
-        swarm.come_back(request, backoff, setup.seed)?;
+        swarm.come_back(vec![request.clone()], backoff, setup.seed)?;
     }
     handle.ready(arrived.open);
     seen.came(arrived)?;

@@ -16,6 +16,7 @@ use super::sums::{add, merge};
 use super::threads::LoadResult;
 use super::worker_task::{Found, Mode, Room};
 use crate::coordination;
+use crate::dialect::Dialect;
 use crate::histogram::nanoseconds;
 use crate::host;
 use crate::output::hist::encode;
@@ -62,6 +63,7 @@ pub(super) fn run_of(plan: &Plan, gathered: LoadResult<Found>) -> io::Result<Run
     for found in found {
         add(&mut totals.disconnects, found.endings);
         add(&mut totals.failures, found.failures);
+        add(&mut totals.refused, found.refused);
         merge(&mut service, &found.service)?;
         merge(&mut last, &found.last)?;
         merge(&mut late, &found.late)?;
@@ -96,7 +98,9 @@ pub(super) fn run_of(plan: &Plan, gathered: LoadResult<Found>) -> io::Result<Run
         agents: across_agents.map(|across_agents| across_agents.agents).unwrap_or_default(),
         ..head_of(command, &plan.setup, &sampler)
     };
-    run.target.dialect = plan.traffic.message.dialect().unwrap_or(run.target.dialect);
+    if plan.setup.spoken.dialect == Dialect::Plain {
+        run.target.dialect = plan.traffic.message.dialect().unwrap_or(run.target.dialect);
+    }
     let p99_ns = heard.value_at_quantile(0.99);
     run.faults = faults_of(plan, &run, (late_p99_ns, p99_ns));
     run.faults.extend(gone(&sampler, run.returns.is_some()));

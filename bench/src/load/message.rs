@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::{SUBSCRIBE, varint};
 use crate::frame;
 
 /// The placeholder of the message in a template.
@@ -20,6 +21,9 @@ const CHANNEL: &str = "$C";
 /// The placeholder of the number of the client that a direct message is for.
 const ADDRESSEE: &str = "$TO";
 
+/// The placeholder of a number that the client gives no other publication.
+const REQUEST: &str = "$ID";
+
 /// Numbers of the client that says a message, of its channel, and of the client that it is for; 0
 /// where there is none.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,6 +31,15 @@ pub(crate) struct Parties {
     pub(crate) client: usize,
     pub(crate) channel: usize,
     pub(crate) addressee: usize,
+    /// The number of the publication among those of its client, from 0.
+    pub(crate) number: u32,
+}
+
+impl Parties {
+    /// Returns the number that the client gives no other command.
+    fn request(self) -> usize {
+        self.number as usize + SUBSCRIBE as usize + 1
+    }
 }
 
 /// The text around a message.
@@ -47,6 +60,11 @@ enum Piece {
     Number,
     Channel,
     Addressee,
+    Request,
+    /// The same as a varint.
+    RequestVarint,
+    /// Pieces behind their length in bytes, a varint.
+    Sized(Vec<Piece>),
 }
 
 impl Template {
@@ -56,31 +74,29 @@ impl Template {
         if text.matches(MESSAGE).count() != 1 {
             return Err(format!("the message {text:?} has to have {MESSAGE} in it, once"));
         }
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let places = [
-                (MESSAGE, Piece::Message),
-                (LENGTH, Piece::Length),
-                (NUMBER, Piece::Number),
-                (CHANNEL, Piece::Channel),
-                (ADDRESSEE, Piece::Addressee),
-            ];
-            let found = places
-                .into_iter()
-                .filter_map(|(name, part)| Some((rest.find(name)?, name.len(), part)))
-                .min_by_key(|(at, ..)| *at);
-            let (at, len, part) = match found {
-                Some((at, len, part)) => (at, len, Some(part)),
-                None => (rest.len(), 0, None),
-            };
-            if at > 0 {
-                parts.push(Piece::Text(rest[..at].into()));
-            }
-            parts.extend(part);
-            rest = &rest[at + len..];
-        }
-        Ok(Self { text: text.to_owned(), parts, opcode: frame::TEXT })
+        Ok(Self { text: text.to_owned(), parts: pieces(text), opcode: frame::TEXT })
+    }
+
+    /// The form of a publication to a channel in Centrifugo's Protobuf protocol, the message as a
+    /// JSON string.
+    pub(crate) fn protobuf(channel: &str) -> Self {
+        let bytes = |bytes: &[u8]| Piece::Text(bytes.into());
+        let data = vec![bytes(b"\""), Piece::Message, bytes(b"\"")];
+        // The fields `channel` and `data` of a publication, which is field 7 of a command.
+        let publish = vec![
+            bytes(&[1 << 3 | 2]),
+            Piece::Sized(pieces(channel)),
+            bytes(&[2 << 3 | 2]),
+            Piece::Sized(data),
+        ];
+        let command = vec![
+            bytes(&[1 << 3]),
+            Piece::RequestVarint,
+            bytes(&[7 << 3 | 2]),
+            Piece::Sized(publish),
+        ];
+        let parts = vec![Piece::Sized(command)];
+        Self { text: MESSAGE.to_owned(), parts, opcode: frame::BINARY }
     }
 
     /// The same in frames of another kind.
@@ -113,28 +129,81 @@ impl Template {
 
     /// Appends the frame of one publication.
     pub(crate) fn put(&self, out: &mut Vec<u8>, message: &[u8], parties: Parties) {
-        let Parties { client, channel, addressee } = parties;
-        let len = |part: &Piece| match part {
-            Piece::Text(text) => text.len(),
-            Piece::Message => message.len(),
-            Piece::Length => digits(message.len()),
-            Piece::Number => digits(client),
-            Piece::Channel => digits(channel),
-            Piece::Addressee => digits(addressee),
-        };
-        let whole = self.parts.iter().map(len).sum();
+        let whole = len_of(&self.parts, message, parties);
         frame::put_masked_of(out, self.opcode, whole, |out| {
-            for part in &self.parts {
-                match part {
-                    Piece::Text(text) => out.extend_from_slice(text),
-                    Piece::Message => out.extend_from_slice(message),
-                    Piece::Length => put_decimal(out, message.len()),
-                    Piece::Number => put_decimal(out, client),
-                    Piece::Channel => put_decimal(out, channel),
-                    Piece::Addressee => put_decimal(out, addressee),
-                }
-            }
+            put_pieces(out, &self.parts, message, parties);
         });
+    }
+}
+
+/// Cuts a text at its placeholders.
+fn pieces(text: &str) -> Vec<Piece> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let places = [
+            (MESSAGE, Piece::Message),
+            (LENGTH, Piece::Length),
+            (NUMBER, Piece::Number),
+            (CHANNEL, Piece::Channel),
+            (ADDRESSEE, Piece::Addressee),
+            (REQUEST, Piece::Request),
+        ];
+        let found = places
+            .into_iter()
+            .filter_map(|(name, part)| Some((rest.find(name)?, name.len(), part)))
+            .min_by_key(|(at, ..)| *at);
+        let (at, len, part) = match found {
+            Some((at, len, part)) => (at, len, Some(part)),
+            None => (rest.len(), 0, None),
+        };
+        if at > 0 {
+            parts.push(Piece::Text(rest[..at].into()));
+        }
+        parts.extend(part);
+        rest = &rest[at + len..];
+    }
+    parts
+}
+
+fn len_of(pieces: &[Piece], message: &[u8], parties: Parties) -> usize {
+    let len = |piece: &Piece| match piece {
+        Piece::Text(text) => text.len(),
+        Piece::Message => message.len(),
+        Piece::Length => digits(message.len()),
+        Piece::Number => digits(parties.client),
+        Piece::Channel => digits(parties.channel),
+        Piece::Addressee => digits(parties.addressee),
+        Piece::Request => digits(parties.request()),
+        Piece::RequestVarint => varint(parties.request() as u64).1,
+        Piece::Sized(pieces) => {
+            let len = len_of(pieces, message, parties);
+            varint(len as u64).1 + len
+        }
+    };
+    pieces.iter().map(len).sum()
+}
+
+fn put_pieces(out: &mut Vec<u8>, pieces: &[Piece], message: &[u8], parties: Parties) {
+    let put_varint = |out: &mut Vec<u8>, number: usize| {
+        let (bytes, len) = varint(number as u64);
+        out.extend_from_slice(&bytes[..len]);
+    };
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::Message => out.extend_from_slice(message),
+            Piece::Length => put_decimal(out, message.len()),
+            Piece::Number => put_decimal(out, parties.client),
+            Piece::Channel => put_decimal(out, parties.channel),
+            Piece::Addressee => put_decimal(out, parties.addressee),
+            Piece::Request => put_decimal(out, parties.request()),
+            Piece::RequestVarint => put_varint(out, parties.request()),
+            Piece::Sized(pieces) => {
+                put_varint(out, len_of(pieces, message, parties));
+                put_pieces(out, pieces, message, parties);
+            }
+        }
     }
 }
 
@@ -171,7 +240,7 @@ mod tests {
 
     fn said(template: &str, message: &[u8], client: usize) -> (u8, Vec<u8>) {
         let mut out = Vec::new();
-        let parties = Parties { client, channel: 17, addressee: 305 };
+        let parties = Parties { client, channel: 17, addressee: 305, number: 6 };
         Template::read(template).unwrap().in_frames(frame::BINARY).put(&mut out, message, parties);
         let mut seen = Vec::new();
         let mut kind = 0;
@@ -192,6 +261,7 @@ mod tests {
             ("$MSG$N", 0, "abc0"),
             ("$$M $L $MSG$", 7, "$$M $L abc$"),
             ("$C to $TO: $MSG", 7, "17 to 305: abc"),
+            ("$ID $MSG", 7, "9 abc"),
         ] {
             let (opcode, seen) = said(template, b"abc", client);
             assert_eq!(opcode, frame::BINARY);
@@ -210,6 +280,22 @@ mod tests {
         assert_eq!(template.dialect(), None);
         let dialect = Template::read("«$MSG»\r\n").unwrap().dialect();
         assert_eq!(dialect.as_deref(), Some("«$MSG»\\r\\n"));
+    }
+
+    #[test]
+    fn a_publication_in_protobuf_is_behind_its_length() {
+        let mut out = Vec::new();
+        let parties = Parties { number: 297, channel: 7, ..Parties::default() };
+        Template::protobuf("c$C").put(&mut out, &[b'a'; 200], parties);
+        let mut seen = Vec::new();
+        let read = frame::Reader::default().feed(&mut out, |opcode, payload| {
+            assert_eq!(opcode, frame::BINARY);
+            seen.extend_from_slice(payload);
+        });
+        assert_eq!(read, Ok(()));
+        let head = b"\xd7\x01\x08\xac\x02\x3a\xd1\x01\x0a\x02c7\x12\xca\x01\"a";
+        assert_eq!(&seen[..head.len()], head);
+        assert_eq!((seen.len(), seen.last()), (2 + 0xd7, Some(&b'"')));
     }
 
     #[test]

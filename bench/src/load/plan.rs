@@ -13,8 +13,10 @@ use super::outline::{Outline, Schedule};
 use super::sampler::Origin;
 use super::setup::{ProtocolFlags, Setup};
 use super::sizes::Sizes;
+use super::spoken::DialectFlags;
 use super::stamp::STAMP_BYTES;
 use super::worker_task::{Mode, WorkerTask};
+use crate::dialect::Dialect;
 use crate::frame;
 use crate::tls;
 use crate::units;
@@ -87,8 +89,8 @@ pub(crate) struct Traffic {
     )]
     pub(crate) sizes: Sizes,
     /// The form of a publication for the server; $MSG stands for the message, $LEN for the
-    /// number of its bytes, $N for that of the client, $C for its channel's and $TO for that of
-    /// the client that it is for.
+    /// number of its bytes, $N for that of the client, $C for its channel's, $TO for that of the
+    /// client that it is for, and $ID for a number that the client gives no other publication.
     #[arg(long, value_name = "TEXT", default_value = "$MSG", value_parser = Template::read)]
     pub(crate) message: Template,
 }
@@ -122,6 +124,10 @@ impl Plan {
     /// Returns an error for flags that contradict each other.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.setup.check()?;
+        self.setup.spoken.check(self.traffic.message.dialect().is_some())?;
+        if self.setup.spoken.dialect == Dialect::Sse && self.hears == Hears::Own {
+            return Err("clients of server-sent events hear, and do not speak: no echo".into());
+        }
         let agents = self.setup.agents.count().max(self.setup.agent_share.agents);
         let listeners = self.setup.clients.div_ceil(self.setup.threads * agents);
         if self.publishers == 0 {
@@ -156,6 +162,7 @@ impl Plan {
                 server_origin: Origin::Own,
                 tls: tls::Flags::default(),
                 protocol: ProtocolFlags::default(),
+                spoken: DialectFlags::default(),
                 subprotocol: None,
                 label: "bare loop".to_owned(),
                 ..self.setup.clone()
@@ -232,7 +239,8 @@ impl Plan {
                 publishers: self.publishers_of(thread),
                 publishers_in_all: self.publishers,
                 ramp: setup.pace(thread),
-                template: self.traffic.message.in_frames(setup.protocol.opcode()),
+                speakers: setup.speakers(thread, server)?,
+                template: setup.template(&self.traffic.message)?,
                 sizes: self.traffic.sizes.clone(),
                 addressees: (self.hears == Hears::One).then_some(setup.clients),
                 mode: self.traffic.mode(),

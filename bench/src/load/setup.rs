@@ -6,8 +6,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use stentor_units::Url;
 
+use super::message::Template;
 use super::sampler::Origin;
+use super::spoken::DialectFlags;
 use crate::coordination::{AgentShare, Agents};
+use crate::dialect::Dialect;
 use crate::frame;
 use crate::run::Target;
 use crate::swarm::{Answer, CHANNEL, Ramp, Request};
@@ -47,6 +50,9 @@ pub(crate) struct Setup {
     /// The subprotocol to ask for.
     #[arg(long)]
     pub(crate) subprotocol: Option<String>,
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) spoken: DialectFlags,
     #[command(flatten)]
     pub(crate) protocol: ProtocolFlags,
     #[command(flatten)]
@@ -106,6 +112,12 @@ impl ProtocolFlags {
         if self.binary { frame::BINARY } else { frame::TEXT }
     }
 
+    /// Returns `true` if some of it was typed.
+    fn is_typed(&self) -> bool {
+        let Self { hello, ready, answers, binary } = self;
+        !(hello.is_empty() && ready.is_empty() && answers.is_empty()) || *binary
+    }
+
     fn answers(&self) -> Result<Vec<Answer>, String> {
         self.answers.iter().map(|text| Answer::read(text, self.opcode())).collect()
     }
@@ -139,6 +151,7 @@ impl Setup {
             ));
         }
         self.protocol.answers()?;
+        self.spoken.check(self.subprotocol.is_some() || self.protocol.is_typed())?;
         match (self.transport(), self.tls.transport) {
             (Transport::Tcp, _) if !self.tls.is_silent() => {
                 Err("--insecure, --ca and --tls-resume are for wss:// URLs".into())
@@ -196,7 +209,8 @@ impl Setup {
     /// Returns `true` if clients ask for a channel by its number.
     pub(super) fn asks_for_channels(&self) -> bool {
         let ProtocolFlags { hello, ready, .. } = &self.protocol;
-        let texts = hello.iter().chain(&self.headers).chain([ready, &self.url.target]);
+        let (target, named) = (&self.url.target, self.spoken.channel(false));
+        let texts = hello.iter().chain(&self.headers).chain([ready, target, &named]);
         texts.into_iter().any(|text| text.contains(CHANNEL))
     }
 
@@ -214,7 +228,10 @@ impl Setup {
                 Transport::Tcp => "tcp".to_owned(),
                 Transport::Tls => "tls".to_owned(),
             },
-            dialect: self.subprotocol.clone().unwrap_or_else(|| "plain".to_owned()),
+            dialect: match (self.spoken.dialect, &self.subprotocol) {
+                (Dialect::Plain, Some(subprotocol)) => subprotocol.clone(),
+                (dialect, _) => dialect.name().to_owned(),
+            },
         }
     }
 
@@ -233,36 +250,82 @@ impl Setup {
         if tls { self.url.within_tls() } else { self.url.clone() }
     }
 
-    /// Returns the upgrade request of a worker's clients.
+    /// Returns the form of a publication, where `typed` is that of `--message`.
+    pub(super) fn template(&self, typed: &Template) -> Result<Template, String> {
+        let place = (&self.url, self.channels.is_some());
+        self.spoken.template(typed, self.protocol.opcode(), place)
+    }
+
+    /// Returns the request of a worker's clients.
     pub(super) fn request(&self, thread: usize, server: SocketAddr) -> Result<Request, String> {
-        let mut headers = String::new();
-        let put = |headers: &mut String, line: &str| {
-            headers.push_str(line);
-            headers.push_str("\r\n");
+        let DialectFlags { dialect, client_token, .. } = &self.spoken;
+        let several = self.channels.is_some();
+        let target = self.spoken.target(&self.url, several);
+        let request = Request {
+            dialect: *dialect,
+            channel: self.spoken.channel(several),
+            token: client_token.clone().unwrap_or_default(),
+            ..self.request_for(thread, server, &target)?
         };
-        for header in &self.headers {
-            put(&mut headers, header);
+        let subprotocol = dialect.subprotocol().or(self.subprotocol.as_deref());
+        match dialect {
+            Dialect::Sse => Ok(request),
+            _ => self.upgrade(request, subprotocol),
         }
-        if let Some(origin) = &self.origin {
-            put(&mut headers, &format!("Origin: {origin}"));
+    }
+
+    /// Returns the request of publishers that do not speak where they listen, if there are any.
+    pub(super) fn speakers(
+        &self,
+        thread: usize,
+        server: SocketAddr,
+    ) -> Result<Option<Request>, String> {
+        let Some(target) = self.spoken.publishers_target(&self.url) else { return Ok(None) };
+        let request = Request {
+            base: self.clients_of(thread).len(),
+            ..self.request_for(thread, server, &target)?
+        };
+        let subprotocol = self.spoken.publishers_subprotocol().or(self.subprotocol.as_deref());
+        self.upgrade(request, subprotocol).map(Some)
+    }
+
+    /// Adds what a WebSocket's request says, and the words that follow it.
+    fn upgrade(&self, request: Request, subprotocol: Option<&str>) -> Result<Request, String> {
+        let mut headers = request.headers;
+        if let Some(protocol) = subprotocol {
+            headers.push_str("Sec-WebSocket-Protocol: ");
+            headers.push_str(protocol);
+            headers.push_str("\r\n");
         }
-        if let Some(protocol) = &self.subprotocol {
-            put(&mut headers, &format!("Sec-WebSocket-Protocol: {protocol}"));
-        }
-        let clients = self.clients_of(thread);
-        let tls = self.secure(clients.len())?;
         Ok(Request {
-            tls,
-            host: self.whole_url().authority(),
             headers,
             hello: self.protocol.hello.clone(),
             opcode: self.protocol.opcode(),
             ready: self.protocol.ready.clone(),
             answers: self.protocol.answers()?,
+            ..request
+        })
+    }
+
+    /// Returns the part of a request that is the same for whatever is asked for.
+    fn request_for(
+        &self,
+        thread: usize,
+        server: SocketAddr,
+        target: &str,
+    ) -> Result<Request, String> {
+        let origin = self.origin.iter().map(|origin| format!("Origin: {origin}"));
+        let lines = self.headers.iter().cloned().chain(origin);
+        let clients = self.clients_of(thread);
+        let tls = self.secure(clients.len())?;
+        Ok(Request {
+            tls,
+            host: self.whole_url().authority(),
+            headers: lines.map(|line| line + "\r\n").collect(),
             first: clients.start,
             channels: self.channels_of(thread),
             sources: self.source_ip.clone(),
-            ..Request::plain(server, &self.url.target)
+            ..Request::plain(server, target)
         })
     }
 }

@@ -89,16 +89,22 @@ impl<'a, A: Account> Worker<'a, A> {
     ) -> io::Result<Found> {
         let mut swarm = Swarm::empty()?;
         let mut handshake = nanoseconds()?;
-        let arrived = swarm.arrive(&task.request, task.clients, task.ramp, |time| {
+        let mut arrived = swarm.arrive(&task.request, task.clients, task.ramp, |time| {
             if let Some(time) = time {
                 handshake.saturating_record(ns_of(time));
                 handle.arrived();
             }
             handle.goes_on()
         })?;
+        if let Some(speakers) = &task.speakers {
+            let count = task.publishers.len();
+            let came = swarm.arrive(speakers, count, None, |_| handle.goes_on())?;
+            arrived.add_publishers(came);
+        }
         swarm.take_at_once(task.at_once);
         if let Some(backoff) = task.backoff {
-            swarm.come_back(&task.request, backoff, task.seed)?;
+            let requests = std::iter::once(&task.request).chain(&task.speakers);
+            swarm.come_back(requests.cloned().collect(), backoff, task.seed)?;
         }
         handle.ready(arrived.open);
         let mut worker = Self {
@@ -156,6 +162,7 @@ impl<'a, A: Account> Worker<'a, A> {
             connected: arrived.open,
             failures: arrived.failures,
             endings: std::mem::take(&mut self.swarm.endings),
+            refused: std::mem::take(&mut self.swarm.refused),
             published: self.published,
             unsaid: self.unsaid,
             absences,
@@ -287,7 +294,12 @@ impl<'a, A: Account> Worker<'a, A> {
         let (measure_ns, end_ns) = (self.moments.measure_ns, self.end_ns);
         let mut read_at = 0;
         let mut client_at = usize::MAX;
+        let clients = self.task.clients;
         swarm.take(|client, payload| {
+            if client >= clients {
+                // A publisher that listens at another connection.
+                return;
+            }
             // One look at the clock for what one read of one client brought.
             if client != client_at || read_at == 0 {
                 (client_at, read_at) = (client, now_ns());
@@ -311,6 +323,9 @@ impl<'a, A: Account> Worker<'a, A> {
             });
         })?;
         for client in std::mem::take(&mut self.swarm.left) {
+            if client >= clients {
+                continue;
+            }
             self.account.leave(client);
             self.halves.leave(client);
         }

@@ -17,6 +17,8 @@ use crate::swarm::{Absences, Backoff, Ramp, Request};
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerTask {
     pub(crate) request: Request,
+    /// Of publishers that do not speak where they listen: they connect beside the clients.
+    pub(crate) speakers: Option<Request>,
     pub(crate) clients: usize,
     /// Its clients that publish are the first ones; their numbers in the whole run.
     pub(crate) publishers: Vec<usize>,
@@ -58,6 +60,8 @@ pub(crate) struct Found {
     pub(crate) connected: usize,
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) endings: BTreeMap<String, u64>,
+    /// Publications that the server refused, by its error.
+    pub(crate) refused: BTreeMap<String, u64>,
     pub(crate) published: u64,
     /// Due, and nowhere to be said.
     pub(crate) unsaid: u64,

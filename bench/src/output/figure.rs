@@ -69,7 +69,7 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 35] = [
+const PLAIN: [(&str, Unit, Of); 36] = [
     ("deliveries_per_s", Unit::PerSecond, |run| {
         per_second(run, run.totals.in_time()).filter(|_| !is_echo(run))
     }),
@@ -94,6 +94,7 @@ const PLAIN: [(&str, Unit, Of); 35] = [
     ("strays", Unit::Count, |run| Some(real(run.totals.strays))),
     ("disconnects", Unit::Count, |run| Some(real(run.totals.disconnects.values().sum()))),
     ("failures", Unit::Count, |run| Some(real(run.totals.failures.values().sum()))),
+    ("refused", Unit::Count, |run| Some(real(run.totals.refused.values().sum()))),
     ("unsaid", Unit::Count, |run| Some(real(run.totals.unsaid))),
     ("returned", Unit::Count, |run| returns(run, |returns| real(returns.returned))),
     ("away", Unit::Count, |run| returns(run, |returns| real(returns.away))),
@@ -309,6 +310,7 @@ mod tests {
         is("lost", 1.0);
         is("disconnects", 12.0);
         is("failures", 3.0);
+        is("refused", 4.0);
         is("server.cpu_share", 0.482);
         is("server.cpu_per_delivery", 1000.0);
         is("host.load", 0.42);

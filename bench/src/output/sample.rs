@@ -29,6 +29,7 @@ pub(crate) fn run() -> Run {
         failures: BTreeMap::from([("refused".to_owned(), 12)]),
     });
     run.totals.unsaid = 2;
+    run.totals.refused = BTreeMap::from([("error 111: too many requests".to_owned(), 4)]);
     run.load.channels = Some(100);
     run.load.sizes = Some("64,1k:0.2".to_owned());
     run.channels = Some(Channels {
@@ -190,6 +191,7 @@ fn totals() -> Totals {
         resumed: 0,
         disconnects: BTreeMap::from([("1006".to_owned(), 10), ("none".to_owned(), 2)]),
         failures: BTreeMap::from([("refused".to_owned(), 3)]),
+        refused: BTreeMap::new(),
     }
 }
 

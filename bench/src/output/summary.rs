@@ -158,6 +158,9 @@ impl Page {
         }
         self.none("disconnects", totals.disconnects.values().sum(), &by(&totals.disconnects));
         self.none("failed connects", totals.failures.values().sum(), &by(&totals.failures));
+        if !totals.refused.is_empty() {
+            self.none("refused by the server", totals.refused.values().sum(), &by(&totals.refused));
+        }
         if totals.unsaid > 0 {
             self.none("not published", totals.unsaid, "  their publisher had no connection");
         }
@@ -385,6 +388,7 @@ mod tests {
                 "[31m1\x1b[0m",
                 "[31m12\x1b[0m  (1006 10, none 2)",
                 "[31m3\x1b[0m  (refused 3)",
+                "[31m4\x1b[0m  (error 111: too many requests 4)",
                 "[31m2\x1b[0m  their publisher had no connection",
                 "[31m1\x1b[0m",
             ]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::causes;
 use crate::histogram::nanoseconds;
 use crate::output::hist;
 use crate::random::Random;
@@ -15,9 +16,6 @@ use crate::units;
 /// The most times of one thread in which somebody was away that are told apart: what comes after
 /// them prolongs the last one.
 const SPELLS_MAX: usize = 1024;
-
-/// The most causes of failed tries that are told apart; what comes after them is `other`.
-const CAUSES_MAX: usize = 64;
 
 /// How long clients wait before a try: exponential backoff with full jitter, so that those that
 /// fell together do not return together.
@@ -97,9 +95,7 @@ impl Absences {
 
     /// A client's try has failed.
     pub(crate) fn failed(&mut self, cause: &str) {
-        let known = self.failures.len() < CAUSES_MAX || self.failures.contains_key(cause);
-        let cause = if known { cause } else { "other" };
-        *self.failures.entry(cause.to_owned()).or_default() += 1;
+        causes::count(&mut self.failures, cause);
     }
 
     /// A client is there again.
@@ -116,6 +112,7 @@ impl Absences {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::swarm::causes::CAUSES_MAX;
 
     #[test]
     fn waits_double_up_to_the_longest_and_are_random() {

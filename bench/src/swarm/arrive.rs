@@ -10,7 +10,8 @@ use hdrhistogram::Histogram;
 use rustix::event::epoll;
 use socket2::{Domain, Socket, Type};
 
-use super::client::{CONNECTING_MAX, Client, ENDS, STANDSTILL_MAX, Step};
+use super::causes;
+use super::client::{CONNECTING_MAX, Client, ENDS, Inbound, STANDSTILL_MAX, Step};
 use super::clients::Swarm;
 use super::request::Request;
 use super::sender::FrameSender;
@@ -87,6 +88,7 @@ impl Swarm {
         mut each: impl FnMut(Option<Duration>) -> bool,
     ) -> io::Result<Arrived> {
         self.answers.clone_from(&request.answers);
+        self.dialect = request.dialect;
         let mut arrived = Arrived::new()?;
         let (first, began) = (self.clients.len(), Instant::now());
         let (mut moved, mut done) = (began, 0);
@@ -236,9 +238,9 @@ impl Swarm {
 impl FrameSender {
     /// Begins a client's connect.
     pub(super) fn begin(&self, request: &Request, index: usize) -> io::Result<Client> {
-        let (server, number) = (request.server, request.first + index);
+        let (server, number) = (request.server, request.number(index));
         let tls = request.tls.as_ref();
-        let tls = tls.map(|tls| Tls::new(tls.config(index), &tls.name));
+        let tls = tls.map(|tls| Tls::new(tls.config(index - request.base), &tls.name));
         let tls = tls.transpose()?.map(Box::new);
         let socket = Socket::new(Domain::for_address(server), Type::STREAM.nonblocking(), None)?;
         socket.set_tcp_nodelay(true)?;
@@ -260,7 +262,7 @@ impl FrameSender {
             tls,
             step: Step::Connect,
             began: Instant::now(),
-            reader: Reader::default(),
+            inbound: Inbound::Frames(Reader::default()),
             head: Vec::new(),
             out: Vec::new(),
             close_code: None,
@@ -275,7 +277,14 @@ impl Arrived {
     }
 
     fn fail(&mut self, cause: &str) {
-        *self.failures.entry(cause.to_owned()).or_default() += 1;
+        causes::count(&mut self.failures, cause);
+    }
+
+    /// Adds the arrival of publishers that are none of the clients: only their failures count.
+    pub(crate) fn add_publishers(&mut self, came: Self) {
+        for (cause, count) in came.failures {
+            *self.failures.entry(format!("a publisher: {cause}")).or_default() += count;
+        }
     }
 }
 

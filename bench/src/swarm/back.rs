@@ -12,7 +12,8 @@ use crate::random::Random;
 
 /// How clients come back, and how far those are that are away.
 pub(super) struct Returning {
-    pub(super) request: Request,
+    /// Of the clients, and of publishers beside them, in the order of their places.
+    requests: Vec<Request>,
     backoff: Backoff,
     random: Random,
     /// Clients that wait, by the moment at which they try again.
@@ -37,22 +38,29 @@ struct Trip {
 impl Returning {
     /// None of so many clients is away yet.
     pub(super) fn new(
-        request: &Request,
+        requests: Vec<Request>,
         backoff: Backoff,
         seed: u64,
         clients: usize,
     ) -> io::Result<Self> {
+        let first = requests.first().map_or(0, |request| request.first);
         Ok(Self {
-            request: request.clone(),
             backoff,
             // The threads of a run must not wait alike.
-            random: Random(seed ^ (request.first as u64) << 32),
+            random: Random(seed ^ (first as u64) << 32),
+            requests,
             waiting: BinaryHeap::new(),
             trying: VecDeque::new(),
             under_way: 0,
             trips: vec![Trip::default(); clients],
             absences: Absences::new()?,
         })
+    }
+
+    /// Returns the request of the client at a place.
+    pub(super) fn request(&self, index: usize) -> &Request {
+        let later = self.requests.iter().rev().find(|request| request.base <= index);
+        later.expect("the clients of the first request begin at place 0")
     }
 
     /// A client's connection has ended.
@@ -138,7 +146,7 @@ mod tests {
         let request = Request::plain("127.0.0.1:1".parse().unwrap(), "/");
         let backoff =
             serde_json::from_str(r#"{"first":{"secs":1,"nanos":0},"most":{"secs":4,"nanos":0}}"#);
-        Returning::new(&request, backoff.unwrap(), 7, clients).unwrap()
+        Returning::new(vec![request], backoff.unwrap(), 7, clients).unwrap()
     }
 
     const SECOND: u64 = 1_000_000_000;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll;
 
 use super::tls::Tls;
+use crate::dialect::Events;
 use crate::frame::Reader;
 
 /// How many connects are under way at once: far below any accept queue, so that no SYN is lost.
@@ -30,12 +31,19 @@ pub(super) struct Client {
     pub(super) step: Step,
     /// When its connect began.
     pub(super) began: Instant,
-    pub(super) reader: Reader,
+    pub(super) inbound: Inbound,
     /// Before it is open: the answer so far. After: what came behind it, until it is looked at.
     pub(super) head: Vec<u8>,
     /// Bytes that the socket has not taken yet.
     pub(super) out: Vec<u8>,
     pub(super) close_code: Option<u16>,
+}
+
+/// The reader of a client's connection.
+pub(super) enum Inbound {
+    Frames(Reader),
+    /// Boxed: it is larger, and most runs are without.
+    Events(Box<Events>),
 }
 
 /// How far a client has come: what it waits for.
@@ -44,7 +52,7 @@ pub(super) enum Step {
     Connect,
     /// The end of the TLS handshake.
     Tls,
-    /// The 101.
+    /// The 101, or the 200 of a stream.
     Answer,
     /// The message by which the server says that it is ready.
     Ready,

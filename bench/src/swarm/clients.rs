@@ -14,7 +14,7 @@ use super::answer::Answer;
 use super::back::Returning;
 use super::client::{Client, ENDS, Step};
 use super::sender::FrameSender;
-use crate::frame;
+use crate::dialect::Dialect;
 use crate::host;
 
 /// An event that is no client's: the alarm that ends a wait.
@@ -37,6 +37,8 @@ pub(crate) struct Swarm {
     pub(super) plain: Vec<u8>,
     pub(super) pongs: Vec<u8>,
     pub(super) answers: Vec<Answer>,
+    /// Of the clients that hear frames.
+    pub(super) dialect: Dialect,
     /// Bytes that came behind the handshakes have not been looked at.
     pub(super) heads: bool,
     /// Pings that were heard and answered, those of the server's own kind among them.
@@ -45,6 +47,8 @@ pub(crate) struct Swarm {
     pub(crate) bytes_in: u64,
     /// Clients that the server closed, by close code, or what else ended them.
     pub(crate) endings: BTreeMap<String, u64>,
+    /// Publications that the server refused, by its error.
+    pub(crate) refused: BTreeMap<String, u64>,
     /// Clients that have gone since the list was last taken.
     pub(crate) left: Vec<usize>,
     /// Where clients come back by themselves.
@@ -68,10 +72,12 @@ impl Swarm {
             plain: Vec::new(),
             pongs: Vec::new(),
             answers: Vec::new(),
+            dialect: Dialect::default(),
             heads: true,
             pings: 0,
             bytes_in: 0,
             endings: BTreeMap::new(),
+            refused: BTreeMap::new(),
             left: Vec::new(),
             returning: None,
         })
@@ -199,70 +205,8 @@ impl Swarm {
         self.hear(index, &mut head, each)
     }
 
-    fn hear(
-        &mut self,
-        index: usize,
-        bytes: &mut [u8],
-        each: &mut impl FnMut(usize, &[u8]),
-    ) -> io::Result<()> {
-        let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
-        let (pings, pongs) = (&mut self.pings, &mut self.pongs);
-        let (answers, close_code) = (&self.answers, &mut client.close_code);
-        let read = client.reader.feed(bytes, |opcode, payload| match opcode {
-            frame::TEXT | frame::BINARY | frame::CONTINUATION => {
-                each(index, payload);
-                for known in answers {
-                    if known.is_to(payload) {
-                        *pings += 1;
-                        pongs.extend_from_slice(&known.frame);
-                    }
-                }
-            }
-            frame::PING => {
-                *pings += 1;
-                frame::put_masked(pongs, frame::PONG, payload);
-            }
-            frame::CLOSE => {
-                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                *close_code = code.or(Some(1005));
-            }
-            _ => {}
-        });
-        read.map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
-        if !self.pongs.is_empty() {
-            self.sender.send(index, client, &self.pongs)?;
-            self.pongs.clear();
-        }
-        Ok(())
-    }
-
-    /// Like [`Swarm::hear`], of bytes that came within TLS.
-    fn hear_sealed(
-        &mut self,
-        index: usize,
-        bytes: &mut [u8],
-        each: &mut impl FnMut(usize, &[u8]),
-    ) -> io::Result<()> {
-        let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
-        let Some(tls) = &mut client.tls else { return Ok(()) };
-        let (mut plain, sealed) = (std::mem::take(&mut self.plain), &mut self.sender.sealed);
-        plain.clear();
-        sealed.clear();
-        let taken = tls.take(bytes, &mut plain, sealed);
-        if !sealed.is_empty() {
-            self.sender.put_sealed(index, client)?;
-        }
-        // Messages before the invalid bytes count all the same.
-        let heard = self.hear(index, &mut plain, each);
-        self.plain = plain;
-        if let Err(error) = taken {
-            self.part_with(index, Some(error));
-        }
-        heard
-    }
-
     /// The server has closed a client.
-    fn part_with(&mut self, index: usize, error: Option<io::Error>) {
+    pub(super) fn part_with(&mut self, index: usize, error: Option<io::Error>) {
         let Some(client) = self.clients[index].take() else { return };
         self.left.push(index);
         let cut = client.tls.as_ref().is_some_and(|tls| !tls.said_goodbye());

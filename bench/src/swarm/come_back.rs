@@ -15,11 +15,11 @@ impl Swarm {
     /// From now on clients that the server closes come back, waiting as `backoff` says.
     pub(crate) fn come_back(
         &mut self,
-        request: &Request,
+        requests: Vec<Request>,
         backoff: Backoff,
         seed: u64,
     ) -> io::Result<()> {
-        let returning = Returning::new(request, backoff, seed, self.clients.len())?;
+        let returning = Returning::new(requests, backoff, seed, self.clients.len())?;
         self.returning = Some(Box::new(returning));
         Ok(())
     }
@@ -53,7 +53,7 @@ impl Swarm {
             returning.failed(index, "no answer in time", now);
         }
         while let Some(index) = returning.next_due(now) {
-            match self.sender.begin(&returning.request, index) {
+            match self.sender.begin(returning.request(index), index) {
                 Ok(client) => {
                     self.clients[index] = Some(client);
                     returning.tries(index, now);
@@ -67,7 +67,7 @@ impl Swarm {
     /// in its head.
     pub(super) fn near(&mut self, index: usize, flags: epoll::EventFlags) -> io::Result<bool> {
         let Some(mut returning) = self.returning.take() else { return Ok(false) };
-        let end = self.go_on(&returning.request, index, flags).map(|went| went.end);
+        let end = self.go_on(returning.request(index), index, flags).map(|went| went.end);
         match &end {
             Ok(Some(Ok(()))) => returning.is_back(index, now_ns()),
             Ok(Some(Err(cause))) => returning.failed(index, cause, now_ns()),

@@ -5,15 +5,20 @@ use std::io;
 use memchr::memmem;
 use rustix::net::RecvFlags;
 
-use super::client::{Client, Step};
+use super::client::{Client, Inbound, Step};
 use super::request::Request;
 use super::sender::FrameSender;
+use crate::dialect::{Dialect, Events, SUBSCRIBE, Said};
+use crate::frame;
 
 /// Most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// The accept value of the example key of RFC 6455, which every client sends.
 const ACCEPT_VALUE: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The content type of server-sent events.
+const EVENTS: &str = "text/event-stream";
 
 /// How much of a wrong one is shown.
 const SHOWN_CHARS: usize = 64;
@@ -27,7 +32,7 @@ impl Client {
         sender: &mut FrameSender,
         buffer: &mut [u8],
     ) -> io::Result<bool> {
-        let number = request.first + index;
+        let number = request.number(index);
         if self.step == Step::Connect {
             return self.connected(request, index, sender).map(|()| true);
         }
@@ -39,16 +44,17 @@ impl Client {
             self.step = Step::Answer;
         }
         if self.step == Step::Answer
-            && let Some(end) = accepted(&self.head)?
+            && let Some(end) = self.answered(request.dialect)?
         {
             self.head.drain(..end);
             let greeting = request.greeting(number);
             if !greeting.is_empty() {
                 sender.send(index, self, &greeting)?;
             }
-            self.step = if request.ready.is_empty() { Step::Open } else { Step::Ready };
+            let waits = request.dialect.has_commands() || !request.ready.is_empty();
+            self.step = if waits { Step::Ready } else { Step::Open };
         }
-        if self.step == Step::Ready && self.is_ready(&request.filled(&request.ready, number))? {
+        if self.step == Step::Ready && self.is_ready(request, number)? {
             self.step = Step::Open;
         }
         Ok(true)
@@ -70,7 +76,7 @@ impl Client {
             sender.put_sealed(index, self)?;
             self.step = Step::Tls;
         } else {
-            sender.send(index, self, request.head(request.first + index).as_bytes())?;
+            sender.send(index, self, request.head(request.number(index)).as_bytes())?;
             self.step = Step::Answer;
         }
         sender.watch(index, self)
@@ -101,17 +107,41 @@ impl Client {
         taken.map(|()| true)
     }
 
-    /// Returns `true` if a message that has come has `ready` in it. Bytes behind it are not kept
-    /// either.
-    fn is_ready(&mut self, ready: &str) -> io::Result<bool> {
-        let mut is_ready = false;
+    /// Returns the end of the answer's head, once it is whole, and prepares for what follows.
+    fn answered(&mut self, dialect: Dialect) -> io::Result<Option<usize>> {
+        if dialect != Dialect::Sse {
+            return accepted(&self.head);
+        }
+        let Some((end, is_chunked)) = streams(&self.head)? else { return Ok(None) };
+        self.inbound = Inbound::Events(Box::new(Events::new(is_chunked)));
+        Ok(Some(end))
+    }
+
+    /// Returns `true` if a message has come by which the server says that it is ready. Bytes behind
+    /// it are not kept either.
+    fn is_ready(&mut self, request: &Request, number: usize) -> io::Result<bool> {
+        let Inbound::Frames(reader) = &mut self.inbound else { return Ok(true) };
+        let (ready, dialect) = (request.filled(&request.ready, number), request.dialect);
+        let (mut is_ready, mut refused) = (false, None);
         let mut bytes = std::mem::take(&mut self.head);
-        self.reader
-            .feed(&mut bytes, |_, payload| {
+        let read = reader.feed(&mut bytes, |opcode, payload| {
+            if opcode == frame::CLOSE {
+                refused.get_or_insert_with(|| closing(payload));
+            } else if dialect.has_commands() {
+                dialect.each_said(payload, |said| match said {
+                    Said::Done(SUBSCRIBE) => is_ready = true,
+                    Said::Refused(_, why) => _ = refused.get_or_insert(why),
+                    Said::Done(_) | Said::Ping => {}
+                });
+            } else {
                 is_ready |= memmem::find(payload, ready.as_bytes()).is_some();
-            })
-            .map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
-        Ok(is_ready)
+            }
+        });
+        read.map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
+        match refused {
+            Some(why) if !is_ready => Err(io::Error::other(why)),
+            _ => Ok(is_ready),
+        }
     }
 
     /// Returns `true` if the TLS handshake resumed a session.
@@ -120,19 +150,54 @@ impl Client {
     }
 }
 
-/// Where the answer's head ends, once it is whole and a 101 to our key.
-fn accepted(head: &[u8]) -> io::Result<Option<usize>> {
+/// Returns the reason in a close frame that came before the client was ready.
+fn closing(payload: &[u8]) -> String {
+    let cause = Step::Ready.cut_off();
+    let Some((code, reason)) = payload.split_first_chunk() else { return cause.to_owned() };
+    let reason = String::from_utf8_lossy(reason);
+    format!("{cause}: {} {}", u16::from_be_bytes(*code), reason.escape_debug())
+}
+
+/// Returns the end of an answer's head with its text, once it is whole.
+fn whole_head(head: &[u8]) -> io::Result<Option<(usize, String)>> {
     let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
         let bound = head.len() <= HEAD_BYTES_MAX;
         return if bound { Ok(None) } else { Err(io::Error::other("the answer has no end")) };
     };
-    let text = String::from_utf8_lossy(&head[..end]);
+    Ok(Some((end + 4, String::from_utf8_lossy(&head[..end]).into_owned())))
+}
+
+/// The first line of an answer that is another than was hoped for.
+fn other_status(text: &str) -> io::Error {
+    io::Error::other(text.lines().next().unwrap_or_default().escape_debug().to_string())
+}
+
+/// Returns the end of the head of a stream of events, once it is whole, and `true` if the stream
+/// comes in chunks.
+fn streams(head: &[u8]) -> io::Result<Option<(usize, bool)>> {
+    let Some((end, text)) = whole_head(head)? else { return Ok(None) };
+    if !(text.starts_with("HTTP/1.1 200") || text.starts_with("HTTP/1.0 200")) {
+        return Err(other_status(&text));
+    }
+    let kind = header(&text, "content-type").unwrap_or_default();
+    if !kind.to_ascii_lowercase().starts_with(EVENTS) {
+        let shown: String = kind.chars().take(SHOWN_CHARS).collect();
+        let why = format!("the 200 is no stream of events but {:?}", shown);
+        return Err(io::Error::other(why));
+    }
+    let coding = header(&text, "transfer-encoding").unwrap_or_default();
+    Ok(Some((end, coding.eq_ignore_ascii_case("chunked"))))
+}
+
+/// Where the answer's head ends, once it is whole and a 101 to our key.
+fn accepted(head: &[u8]) -> io::Result<Option<usize>> {
+    let Some((end, text)) = whole_head(head)? else { return Ok(None) };
     if !text.starts_with("HTTP/1.1 101") {
-        return Err(io::Error::other(text.lines().next().unwrap_or_default().to_owned()));
+        return Err(other_status(&text));
     }
     let found = header(&text, "sec-websocket-accept");
     if found == Some(ACCEPT_VALUE) {
-        return Ok(Some(end + 4));
+        return Ok(Some(end));
     }
     let found = found.map_or_else(
         || "the 101 has no Sec-WebSocket-Accept".to_owned(),
@@ -166,6 +231,29 @@ mod tests {
         let refused = accepted(b"HTTP/1.1 503 no room\r\n\r\n").unwrap_err();
         assert_eq!(refused.to_string(), "HTTP/1.1 503 no room");
         assert!(accepted(&[b'a'; HEAD_BYTES_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn only_a_stream_of_events_is_listened_to() {
+        let good = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\nrest";
+        assert_eq!(streams(good).unwrap(), Some((good.len() - 4, false)));
+        assert_eq!(streams(&good[..good.len() - 6]).unwrap(), None);
+        let chunks =
+            b"HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream\r\ntransfer-encoding: Chunked\r\n\r\n";
+        assert_eq!(streams(chunks).unwrap(), Some((chunks.len(), true)));
+        for (head, told) in [
+            ("HTTP/1.1 404 Not Found", "HTTP/1.1 404 Not Found"),
+            ("HTTP/1.1 200 OK\r\nContent-Type: text/html", "but \"text/html\""),
+        ] {
+            let why = streams(format!("{head}\r\n\r\n").as_bytes()).unwrap_err().to_string();
+            assert!(why.contains(told), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_close_before_it_is_ready_tells_its_code() {
+        assert_eq!(closing(b""), "closed before it was ready");
+        assert_eq!(closing(b"\x0d\xaccode\n"), "closed before it was ready: 3500 code\\n");
     }
 
     #[test]

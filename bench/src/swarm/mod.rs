@@ -2,11 +2,12 @@
 //! hears.
 //!
 //! `client` is one connection; `sender` sends for it, `enter` takes it through connect, TLS and
-//! upgrade, `back` keeps account of those that are to come back. `clients` is all of them; `arrive`
-//! and `come_back` are the two ways in which clients are added.
+//! upgrade, `back` keeps account of those that are to come back. `clients` is all of them, and `hear`
+//! takes their bytes; `arrive` and `come_back` are the two ways in which clients are added.
 
 mod request;
 mod answer;
+mod causes;
 mod absence;
 mod tls;
 mod client;
@@ -14,6 +15,7 @@ mod sender;
 mod enter;
 mod back;
 mod clients;
+mod hear;
 mod arrive;
 mod come_back;
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 use super::answer::Answer;
+use crate::dialect::Dialect;
 use crate::frame;
 use crate::tls::Secure;
 
@@ -14,7 +15,7 @@ const NUMBER: &str = "$N";
 /// The placeholder of the number of the client's channel.
 pub(crate) const CHANNEL: &str = "$C";
 
-/// The upgrade request of a client, and the frames that follow it.
+/// The request of a client, and the frames that follow it.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) server: SocketAddr,
@@ -26,6 +27,10 @@ pub(crate) struct Request {
     pub(crate) target: String,
     /// Further header lines, each with its line end.
     pub(crate) headers: String,
+    pub(crate) dialect: Dialect,
+    /// Of the subscription that the dialect asks for by itself, and of its connect.
+    pub(crate) channel: String,
+    pub(crate) token: String,
     /// Messages to be sent as soon as the client has its 101.
     pub(crate) hello: Vec<String>,
     /// Of the frames that carry them.
@@ -36,6 +41,8 @@ pub(crate) struct Request {
     pub(crate) answers: Vec<Answer>,
     /// The number of the first client among all of a run, for the address it comes from.
     pub(crate) first: usize,
+    /// The place of that client among those of its thread.
+    pub(crate) base: usize,
     /// The channels of these clients, which take them in turn.
     pub(crate) channels: Option<Range<usize>>,
     /// Addresses to connect from, in turn; none: the kernel's choice, and several on loopback.
@@ -51,18 +58,35 @@ impl Request {
             host: server.to_string(),
             target: target.to_owned(),
             headers: String::new(),
+            dialect: Dialect::default(),
+            channel: String::new(),
+            token: String::new(),
             hello: Vec::new(),
             opcode: frame::TEXT,
             ready: String::new(),
             answers: Vec::new(),
             first: 0,
+            base: 0,
             channels: None,
             sources: Vec::new(),
         }
     }
 
-    /// Returns the head of a client's upgrade request.
+    /// Returns the number of the client at a place of its thread.
+    pub(super) fn number(&self, index: usize) -> usize {
+        self.first + (index - self.base)
+    }
+
+    /// Returns the head of a client's request.
     pub(super) fn head(&self, number: usize) -> String {
+        if self.dialect == Dialect::Sse {
+            return format!(
+                "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{}\r\n",
+                self.filled(&self.target, number),
+                self.host,
+                self.filled(&self.headers, number)
+            );
+        }
         format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
@@ -92,7 +116,8 @@ impl Request {
 
     /// The frames that it sends when it has its 101.
     pub(super) fn greeting(&self, number: usize) -> Vec<u8> {
-        let mut out = Vec::new();
+        let filled = |text| self.filled(text, number);
+        let mut out = self.dialect.greeting(&filled(&self.channel), &filled(&self.token));
         for text in &self.hello {
             frame::put_masked(&mut out, self.opcode, self.filled(text, number).as_bytes());
         }

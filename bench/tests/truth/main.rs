@@ -4,7 +4,9 @@
 mod abandoned;
 mod agents;
 mod audience;
+mod commands;
 mod echo;
+mod events;
 mod returns;
 mod server;
 mod several;

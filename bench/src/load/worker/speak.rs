@@ -56,7 +56,7 @@ impl<A: Account> Worker<'_, A> {
             places.extend(0..self.sent.len());
         }
         for place in places.drain(..) {
-            while self.swarm.is_open(place) {
+            while self.swarm.is_open(self.speaker(place)) {
                 let complete = self.account.complete(place);
                 let under_way = self.sent[place].saturating_sub(complete + self.given_up[place]);
                 if under_way < window {
@@ -81,7 +81,7 @@ impl<A: Account> Worker<'_, A> {
 
     /// One publication of one of this thread's publishers.
     fn say(&mut self, place: usize, intended_ns: u64, now: u64) -> io::Result<()> {
-        if !self.swarm.is_open(place) {
+        if !self.swarm.is_open(self.speaker(place)) {
             self.unsaid += u64::from(intended_ns >= self.moments.measure_ns);
             return Ok(());
         }
@@ -101,7 +101,12 @@ impl<A: Account> Worker<'_, A> {
             self.late.saturating_record(now.saturating_sub(intended_ns));
             self.intervals.published(intended_ns);
         }
-        self.swarm.send(place, &self.out)
+        self.swarm.send(self.speaker(place), &self.out)
+    }
+
+    /// Returns the place of a publisher's connection among those of this thread.
+    fn speaker(&self, place: usize) -> usize {
+        if self.task.speakers.is_some() { self.task.clients + place } else { place }
     }
 
     fn parties(&self, place: usize, stamp: &Stamp) -> Parties {
@@ -114,6 +119,7 @@ impl<A: Account> Worker<'_, A> {
             client,
             channel: channel.unwrap_or_default(),
             addressee: addressee.unwrap_or_default(),
+            number: stamp.number,
         }
     }
 }

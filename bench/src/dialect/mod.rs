@@ -1,0 +1,115 @@
+//! The protocols that clients speak by name: the first words, the form of a publication, and the
+//! meaning of the server's messages.
+//!
+//! `centrifugo` is Centrifugo's protocol in JSON, `protobuf` the same in Protobuf. `events` reads
+//! server-sent events, and `chunks` the chunks of HTTP in which they may come.
+
+mod said;
+mod centrifugo;
+mod protobuf;
+mod chunks;
+mod events;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use events::{Event, Events};
+pub(crate) use protobuf::varint;
+pub(crate) use said::Said;
+
+use crate::frame;
+
+/// The number of the command that subscribes. The one before it connects, those after it publish.
+pub(crate) const SUBSCRIBE: u32 = 2;
+
+/// The protocol of clients and server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Dialect {
+    /// WebSocket frames that hold messages, and whatever other flags say.
+    #[default]
+    Plain,
+    /// Centrifugo's client protocol in JSON.
+    Centrifugo,
+    /// Centrifugo's client protocol in Protobuf.
+    CentrifugoProtobuf,
+    /// Server-sent events; publishers speak over WebSockets beside them.
+    Sse,
+}
+
+impl Dialect {
+    /// Returns the name in flags and records.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Centrifugo => "centrifugo",
+            Self::CentrifugoProtobuf => "centrifugo-protobuf",
+            Self::Sse => "sse",
+        }
+    }
+
+    /// Returns the path that clients ask for where the address has none.
+    pub(crate) fn path(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Centrifugo | Self::CentrifugoProtobuf => Some("/connection/websocket"),
+            Self::Sse => Some("/sse"),
+        }
+    }
+
+    /// Returns the WebSocket subprotocol that clients ask for.
+    pub(crate) fn subprotocol(self) -> Option<&'static str> {
+        (self == Self::CentrifugoProtobuf).then_some("centrifuge-protobuf")
+    }
+
+    /// Returns `true` if clients connect and subscribe by commands.
+    pub(crate) fn has_commands(self) -> bool {
+        matches!(self, Self::Centrifugo | Self::CentrifugoProtobuf)
+    }
+
+    /// Returns the frame that connects a client and subscribes it to a channel; nothing where there
+    /// are no commands.
+    pub(crate) fn greeting(self, channel: &str, token: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Centrifugo => {
+                let words = centrifugo::greeting(channel, token);
+                frame::put_masked(&mut out, frame::TEXT, words.as_bytes());
+            }
+            Self::CentrifugoProtobuf => {
+                frame::put_masked(&mut out, frame::BINARY, &protobuf::greeting(channel, token));
+            }
+            Self::Plain | Self::Sse => {}
+        }
+        out
+    }
+
+    /// Returns the form of a publication to a channel in JSON, with the placeholders of
+    /// `--message`.
+    pub(crate) fn publication(self, channel: &str) -> String {
+        let channel = serde_json::Value::from(channel);
+        match self {
+            Self::Sse => format!(r#"{{"type":"publish","channel":{channel},"body":"$MSG"}}"#),
+            _ => format!(r#"{{"id":$ID,"publish":{{"channel":{channel},"data":"$MSG"}}}}"#),
+        }
+    }
+
+    /// Calls `each` for the replies and pings in a message, which may hold several; pushes are left
+    /// out.
+    pub(crate) fn each_said(self, message: &[u8], each: impl FnMut(Said)) {
+        match self {
+            Self::Centrifugo => centrifugo::each_said(message, each),
+            Self::CentrifugoProtobuf => protobuf::each_said(message, each),
+            Self::Plain | Self::Sse => {}
+        }
+    }
+
+    /// Appends the frame that answers a ping.
+    pub(crate) fn put_pong(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Centrifugo => frame::put_masked(out, frame::TEXT, b"{}"),
+            Self::CentrifugoProtobuf => frame::put_masked(out, frame::BINARY, &[0]),
+            Self::Plain | Self::Sse => {}
+        }
+    }
+}

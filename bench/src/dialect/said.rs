@@ -1,0 +1,19 @@
+//! A server's word to one client, in a protocol with commands.
+
+/// A message to one client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// It wants a pong.
+    Ping,
+    /// The command of a number was performed.
+    Done(u32),
+    /// The command of a number was refused, with an error for people.
+    Refused(u32, String),
+}
+
+impl Said {
+    /// The refusal of a command, by the error's code and text.
+    pub(super) fn refused(id: u32, code: u64, text: &str) -> Self {
+        Self::Refused(id, format!("error {code}: {text}").escape_debug().to_string())
+    }
+}

@@ -1,0 +1,235 @@
+//! The flags that name the protocol of clients and server, and what follows from them.
+
+use serde::{Deserialize, Serialize};
+use stentor_units::Url;
+
+use super::message::Template;
+use crate::dialect::Dialect;
+use crate::frame;
+
+/// The channel where none is named, and what tells channels or clients apart in it.
+const CHANNEL: &str = "bench";
+
+/// The protocol of clients and server, by its name.
+#[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
+pub(crate) struct DialectFlags {
+    /// The protocol that clients speak.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) dialect: Dialect,
+    /// The channel of --dialect; if not given it is bench, or bench$C where there are several.
+    #[arg(long, value_name = "NAME")]
+    pub(super) channel: Option<String>,
+    /// The token of each client's connect in Centrifugo's protocol.
+    #[arg(long, value_name = "TOKEN")]
+    pub(super) client_token: Option<String>,
+    /// With --dialect sse: the path and query at which publishers connect by WebSocket. What they
+    /// say is then told by --message and the flags beside it; if not given, they speak stentor.v1.
+    #[arg(long, value_name = "TARGET", value_parser = target)]
+    pub(super) publish_at: Option<String>,
+}
+
+fn target(text: &str) -> Result<String, String> {
+    let valid = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if valid { Ok(text.to_owned()) } else { Err(format!("{text:?} is not a path such as /ws")) }
+}
+
+impl DialectFlags {
+    /// Returns an error for flags that contradict each other. `typed` are those that say the same
+    /// for protocols without a name.
+    pub(super) fn check(&self, typed: bool) -> Result<(), String> {
+        let Self { dialect, channel, client_token, publish_at } = self;
+        if channel.is_some() && *dialect == Dialect::Plain {
+            return Err("--channel goes with --dialect; others name it in their URL".into());
+        }
+        if client_token.is_some() && !dialect.has_commands() {
+            return Err("--client-token is for Centrifugo's protocol; others have -H".into());
+        }
+        if publish_at.is_some() && *dialect != Dialect::Sse {
+            return Err("--publish-at is for --dialect sse".into());
+        }
+        if typed && *dialect != Dialect::Plain && publish_at.is_none() {
+            let name = dialect.name();
+            return Err(format!(
+                "--dialect {name} says by itself what --subprotocol, --hello, --ready, --answer, \
+                 --binary and --message say"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns the channel, in which `$C` and `$N` may stand.
+    pub(super) fn channel(&self, several: bool) -> String {
+        self.channel
+            .clone()
+            .unwrap_or_else(|| if several { format!("{CHANNEL}$C") } else { CHANNEL.to_owned() })
+    }
+
+    /// The same where each client hears itself alone: it has a channel of its own.
+    pub(super) fn of_each(&self) -> Self {
+        let named = self.dialect != Dialect::Plain;
+        let own = || named.then(|| format!("{CHANNEL}$N"));
+        Self { channel: self.channel.clone().or_else(own), ..self.clone() }
+    }
+
+    /// Returns path and query of the clients' requests.
+    pub(super) fn target(&self, url: &Url, several: bool) -> String {
+        let Some(path) = self.dialect.path() else { return url.target.clone() };
+        let text = url.to_string();
+        let at = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
+        let has_path = at.find(['/', '?']).is_some_and(|begin| begin + 1 < at.len());
+        let target = if has_path { url.target.clone() } else { path.to_owned() };
+        if self.dialect != Dialect::Sse || channel_in(&target).is_some() {
+            return target;
+        }
+        let joint = if target.contains('?') { '&' } else { '?' };
+        format!("{target}{joint}channel={}", encoded(&self.channel(several)))
+    }
+
+    /// Returns path and query at which publishers connect that do not speak where they listen.
+    pub(super) fn publishers_target(&self, url: &Url) -> Option<String> {
+        if self.dialect != Dialect::Sse {
+            return None;
+        }
+        Some(self.publish_at.clone().unwrap_or_else(|| {
+            let target = self.target(url, false);
+            let path = target.split('?').next().unwrap_or_default();
+            format!("{}/ws", path.strip_suffix("/sse").unwrap_or_default())
+        }))
+    }
+
+    /// Returns the subprotocol of these publishers, if none is typed.
+    pub(super) fn publishers_subprotocol(&self) -> Option<&'static str> {
+        self.publish_at.is_none().then_some("stentor.v1")
+    }
+
+    /// Returns the form of a publication, where `typed` is that of `--message` and `opcode` that of
+    /// its frames.
+    pub(super) fn template(
+        &self,
+        typed: &Template,
+        opcode: u8,
+        (url, several): (&Url, bool),
+    ) -> Result<Template, String> {
+        let channel = self.channel(several);
+        match self.dialect {
+            Dialect::Plain => Ok(typed.in_frames(opcode)),
+            Dialect::Sse if self.publish_at.is_some() => Ok(typed.in_frames(opcode)),
+            Dialect::Centrifugo => Template::read(&self.dialect.publication(&channel)),
+            Dialect::CentrifugoProtobuf => {
+                Ok(Template::protobuf(&channel).in_frames(frame::BINARY))
+            }
+            Dialect::Sse => {
+                let target = self.target(url, several);
+                let channel = channel_in(&target).map_or(channel, decoded);
+                Template::read(&self.dialect.publication(&channel))
+            }
+        }
+    }
+}
+
+/// Returns the value of the parameter `channel`, as it stands there.
+fn channel_in(target: &str) -> Option<&str> {
+    let (_, query) = target.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix("channel="))
+}
+
+/// A text as it may stand in a query; placeholders stay.
+fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~$:/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// The text that stands in a query in this form.
+fn decoded(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let code = code.and_then(|two| u8::from_str_radix(two, 16).ok());
+        match (first, code) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                rest = &after[2..];
+            }
+            (b'+', _) => {
+                out.push(b' ');
+                rest = after;
+            }
+            _ => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(dialect: Dialect) -> DialectFlags {
+        DialectFlags { dialect, ..DialectFlags::default() }
+    }
+
+    #[test]
+    fn each_dialect_has_its_path() {
+        for (dialect, text, target) in [
+            (Dialect::Plain, "h:1", "/ws"),
+            (Dialect::Centrifugo, "h:1", "/connection/websocket"),
+            (Dialect::CentrifugoProtobuf, "ws://h:1/", "/connection/websocket"),
+            (Dialect::Centrifugo, "ws://h:1/other?a=b", "/other?a=b"),
+            (Dialect::Centrifugo, "ws://h:1/ws", "/ws"),
+            (Dialect::Sse, "http://h:1", "/sse?channel=bench"),
+            (Dialect::Sse, "http://h:1/live/sse?token=t", "/live/sse?token=t&channel=bench"),
+            (Dialect::Sse, "http://h:1/sse?channel=a%20b", "/sse?channel=a%20b"),
+        ] {
+            let url = Url::read(text).unwrap();
+            assert_eq!(flags(dialect).target(&url, false), target, "{text}");
+        }
+        let url = Url::read("h:1").unwrap();
+        assert_eq!(flags(Dialect::Sse).target(&url, true), "/sse?channel=bench$C");
+        let named = DialectFlags { channel: Some("a&b".to_owned()), ..flags(Dialect::Sse) };
+        assert_eq!(named.target(&url, false), "/sse?channel=a%26b");
+    }
+
+    #[test]
+    fn publishers_of_events_speak_beside_them() {
+        let url = Url::read("http://h:1/live/sse?channel=a%20b").unwrap();
+        let sse = flags(Dialect::Sse);
+        assert_eq!(sse.publishers_target(&url).as_deref(), Some("/live/ws"));
+        assert_eq!(flags(Dialect::Centrifugo).publishers_target(&url), None);
+        let typed = Template::read("$MSG").unwrap();
+        let template = sse.template(&typed, frame::TEXT, (&url, false)).unwrap();
+        let expected = r#"{"type":"publish","channel":"a b","body":"$MSG"}"#;
+        assert_eq!(template, Template::read(expected).unwrap());
+        let at = DialectFlags { publish_at: Some("/pub?id=1".to_owned()), ..sse };
+        assert_eq!(at.publishers_target(&url).as_deref(), Some("/pub?id=1"));
+        assert_eq!(at.template(&typed, frame::TEXT, (&url, false)).unwrap(), typed);
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused() {
+        let wrong = |flags: DialectFlags, typed| flags.check(typed).unwrap_err();
+        let (channel, token) = (Some("a".to_owned()), Some("t".to_owned()));
+        let plain = flags(Dialect::Plain);
+        assert!(plain.check(true).is_ok());
+        assert!(wrong(DialectFlags { channel, ..plain.clone() }, false).contains("--channel"));
+        let sse = flags(Dialect::Sse);
+        let with = DialectFlags { client_token: token, ..sse.clone() };
+        assert!(wrong(with, false).contains("--client-token"));
+        assert!(wrong(sse.clone(), true).contains("--message"));
+        let at = Some("/pub".to_owned());
+        assert!(DialectFlags { publish_at: at.clone(), ..sse }.check(true).is_ok());
+        assert!(wrong(flags(Dialect::Centrifugo), true).contains("--hello"));
+        assert!(wrong(DialectFlags { publish_at: at, ..plain }, false).contains("sse"));
+        assert!(target("ws").is_err() && target("/a b").is_err());
+    }
+}
