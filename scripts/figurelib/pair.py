@@ -6,8 +6,7 @@ from figurelib.report import (
     NOT_TOLD, doubts, kept, lost, median_told, number, ratio_of, ratios_of, row, spread,
 )
 from figurelib.server import stentor
-from figurelib.table import FIGURES, MEMORY, beside, timed
-from figurelib.wire import json_message_bytes
+from figurelib.table import FIGURES, MEMORY, beside, payload_bytes, probe, timed
 
 # Figures of the bare loop's own kind, which are the same load here as their neighbour.
 NOT_PAIRED = ("all-joined",)
@@ -26,7 +25,7 @@ class Pair:
     def compare(self, name):
         """Runs one figure, and the one beside it, on both servers in turn, and prints the ratios of the medians."""
         figure = ALL[name]
-        other, word = (beside(figure, self.json_bytes), figure.beside[1]) if figure.beside else (None, "")
+        other, word = (beside(figure, self.message_bytes), figure.beside[1]) if figure.beside else (None, "")
         figures = [one for one in (figure, other) if one]
         found = {(place, side): [] for place in range(len(figures)) for side in (0, 1)}
         with contextlib.ExitStack() as stack:
@@ -43,9 +42,10 @@ class Pair:
         runs = {f"{place}-{'old new'.split()[side]}": [kept(run) for run in runs] for (place, side), runs in found.items()}
         self.results.add(name, unit=figure.unit, old=values[0, 0], new=values[0, 1], runs=runs)
 
-    def json_bytes(self):
-        with self.server(FIGURES["json-1k"], 1) as server:
-            return json_message_bytes(server.port, 64)
+    def message_bytes(self, figure):
+        """As a short run of the figure's load against the new server tells it."""
+        with self.server(figure, 1) as server:
+            return payload_bytes(server.measure(probe(figure), figure.path))
 
     def server(self, figure, side):
         return stentor(self.commands[side], figure.flags, figure.shards)

@@ -10,6 +10,10 @@ NO_PINGS = ("--ping-interval", "0")
 # JSON clients begin without a channel, plain ones in the lobby.
 IN_LOBBY = "/ws?channel=lobby"
 
+# Where clients of other protocols listen. They subscribe by commands, or by the address alone.
+CENTRIFUGO = "/connection/websocket"
+EVENTS = "/sse?channel=bench"
+
 # The generator puts the number of each client's channel in the place of $C.
 CHANNEL_EACH = "/ws?channel=c$C"
 
@@ -88,6 +92,18 @@ def of_json(preset, beside):
     return Figure((preset,), per_delivery, EACH, 1.05, path=IN_LOBBY, beside=(beside, "plain"))
 
 
+def of_dialect(preset, path, beside):
+    """Clients of another protocol, beside plain ones that are sent frames of the same length."""
+    return Figure((preset,), per_delivery, EACH, 1.05, path=path, beside=(beside, "plain"))
+
+
+def idle_of_dialect(preset, path):
+    """Idle clients of another protocol, beside as many plain ones."""
+    return Figure(
+        (preset,), memory_per_client, "bytes/client", value_max=700, fresh=True, path=path, beside=("idle-10k", "plain"),
+    )
+
+
 # The figures that have the bare loop or another load beside them.
 FIGURES = {
     "one-1k": Figure(("one-1k",), per_delivery, EACH, 1.10),
@@ -106,6 +122,12 @@ FIGURES = {
     "shards-200": of_two_shards("all-200", "all-200"),
     "json-1k": of_json("json-1k", "plain-1k"),
     "json-1k-16": of_json("json-1k-16", "plain-1k-16"),
+    "centrifugo-1k": of_dialect("centrifugo-1k", CENTRIFUGO, "plain-1k"),
+    "centrifugo-10k": of_dialect("centrifugo-10k", CENTRIFUGO, "plain-10k"),
+    "protobuf-1k": of_dialect("protobuf-1k", CENTRIFUGO, "plain-1k"),
+    "protobuf-10k": of_dialect("protobuf-10k", CENTRIFUGO, "plain-10k"),
+    "sse-1k": of_dialect("sse-1k", EVENTS, "plain-1k"),
+    "sse-10k": of_dialect("sse-10k", EVENTS, "plain-10k"),
     "accept": Figure(("accept",), per_connect, "us/accept", 1.30, 12, runs=3, own_time=True),
     "latency": Figure(("latency",), last_p99, "us-p99", 1.10, own_time=True),
     "ping": Figure(
@@ -121,20 +143,40 @@ MEMORY = {
         ("idle-json",), memory_per_client, "bytes/client",
         value_max=250, fresh=True, path=IN_LOBBY, beside=("idle-15k", "plain"),
     ),
+    "idle-10k": Figure(("idle-10k",), memory_per_client, "bytes/client", value_max=900, fresh=True),
+    "idle-centrifugo": idle_of_dialect("idle-centrifugo", CENTRIFUGO),
+    "idle-protobuf": idle_of_dialect("idle-protobuf", CENTRIFUGO),
+    "idle-sse": idle_of_dialect("idle-sse", EVENTS),
+}
+
+# The loads of plain clients beside clients of other protocols: a preset, and flags that replace its own.
+PLAIN = {
+    "plain-1k": ("one-1k",),
+    "plain-10k": ("one-15k", "-c", "10000"),
+    "plain-1k-16": ("joined-1k",),
 }
 
 
-def beside(figure, json_bytes):
-    """Returns the figure whose load runs beside another one's. `json_bytes` returns the length of the messages that
-    JSON clients are sent."""
+def beside(figure, message_bytes):
+    """Returns the figure whose load runs beside another one's. `message_bytes` returns the length of the payload of a
+    plain frame that is as long as what the clients of the figure are sent."""
     name = figure.beside[0]
-    return plain_as_json(name, json_bytes()) if name.startswith("plain-1k") else {**FIGURES, **MEMORY}[name]
+    if name not in PLAIN:
+        return {**FIGURES, **MEMORY}[name]
+    return Figure((*PLAIN[name], "--size", str(message_bytes(figure))), per_delivery, EACH)
 
 
-def plain_as_json(name, message_bytes):
-    """Returns the plain load whose frames are as long as those that JSON clients are sent."""
-    preset = "joined-1k" if name == "plain-1k-16" else "one-1k"
-    return Figure((preset, "--size", str(message_bytes)), per_delivery, EACH)
+def payload_bytes(record):
+    """Returns the length of the payload of a plain frame that is as long as what each client of a run was sent for a
+    message."""
+    totals = record["totals"]
+    whole = round(totals["bytes_in"] / totals["deliveries_in_time"])
+    return whole - 2 if whole < 128 else whole - 4
+
+
+def probe(figure):
+    """Returns the load of a figure with few clients and for a short time."""
+    return (*figure.load, "-c", "200", "--warmup", "100ms", "-d", "500ms")
 
 
 def timed(figure, seconds):

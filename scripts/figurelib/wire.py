@@ -51,10 +51,3 @@ def masked(payload):
     """A text frame of a client, under a mask of zeros."""
     length = bytes([0x80 | len(payload)]) if len(payload) < 126 else bytes([0xFE]) + struct.pack(">H", len(payload))
     return b"\x81" + length + bytes(4) + payload
-
-
-def json_message_bytes(port, body_bytes):
-    """Returns the number of payload bytes of the `message` that carries a body of so many bytes."""
-    with Client(port, "/ws?channel=lobby") as client:
-        client.say(type="publish", body="x" * body_bytes)
-        return len(client.until("message"))

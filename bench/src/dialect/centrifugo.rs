@@ -4,7 +4,7 @@ use memchr::memchr;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{SUBSCRIBE, Said};
+use super::said::{SUBSCRIBE, Said};
 
 /// The beginning of a message that is no reply, as this protocol's servers write it. It spares the
 /// parsing of each publication.

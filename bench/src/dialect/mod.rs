@@ -15,12 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use events::{Event, Events};
 pub(crate) use protobuf::varint;
-pub(crate) use said::Said;
+pub(crate) use said::{SUBSCRIBE, Said};
 
 use crate::frame;
-
-/// The number of the command that subscribes. The one before it connects, those after it publish.
-pub(crate) const SUBSCRIBE: u32 = 2;
 
 /// The protocol of clients and server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -33,7 +30,7 @@ pub(crate) enum Dialect {
     Centrifugo,
     /// Centrifugo's client protocol in Protobuf.
     CentrifugoProtobuf,
-    /// Server-sent events; publishers speak over WebSockets beside them.
+    /// Server-sent events; publishers connect beside the clients, by WebSocket.
     Sse,
 }
 

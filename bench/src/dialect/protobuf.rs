@@ -2,7 +2,7 @@
 //!
 //! Source: the numbers of fields as the public clients of Centrifugo 5 and 6 write them.
 
-use super::{SUBSCRIBE, Said};
+use super::said::{SUBSCRIBE, Said};
 
 /// The keys of fields: their number, and whether a varint (0) or bytes (2) follow.
 const ID: u64 = 1 << 3;

@@ -1,4 +1,7 @@
-//! A server's word to one client, in a protocol with commands.
+//! Messages of a server to one client, in a protocol whose clients send numbered commands.
+
+/// The number of the command that subscribes. The one before it connects, those after it publish.
+pub(crate) const SUBSCRIBE: u32 = 2;
 
 /// A message to one client.
 #[derive(Debug, Clone, PartialEq, Eq)]

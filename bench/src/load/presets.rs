@@ -15,8 +15,11 @@ const JSON: &str = r#"--subprotocol stentor.v1 --message {"type":"publish","body
 /// Ten thousand channels of one client each. The server's URL names the channel: `?channel=c$C`.
 const CHANNELS: &str = "--channels 10000 --members 1 -P 1 --size 64 --warmup 1s -d 3s";
 
-/// `JSON` and `CHANNELS` in a preset's line stand for the flags of these names.
-const PRESETS: [Preset; 18] = [
+/// One message in flight to many clients.
+const ONE: &str = "-w 1 --size 64 --warmup 1s -d 2s";
+
+/// `JSON`, `CHANNELS` and `ONE` in a preset's line stand for the flags of these names.
+const PRESETS: [Preset; 28] = [
     preset("one-1k", "fanout -c 1000 -w 1 --size 64 --warmup 1s -d 2s"),
     preset("one-15k", "fanout -c 15000 -w 1 --size 64 --warmup 1s -d 2s"),
     preset("joined-1k", "fanout -c 1000 -w 16 --size 64 --warmup 1s -d 2s"),
@@ -27,6 +30,12 @@ const PRESETS: [Preset; 18] = [
     preset("latency", "fanout -c 1000 -r 20/s --size 64 --warmup 1s -d 10s"),
     preset("json-1k", "fanout -c 1000 -w 1 --size 64 --warmup 1s -d 2s JSON"),
     preset("json-1k-16", "fanout -c 1000 -w 16 --size 64 --warmup 1s -d 2s JSON"),
+    preset("centrifugo-1k", "fanout -c 1000 ONE --dialect centrifugo"),
+    preset("centrifugo-10k", "fanout -c 10000 ONE --dialect centrifugo"),
+    preset("protobuf-1k", "fanout -c 1000 ONE --dialect centrifugo-protobuf"),
+    preset("protobuf-10k", "fanout -c 10000 ONE --dialect centrifugo-protobuf"),
+    preset("sse-1k", "fanout -c 1000 ONE --dialect sse"),
+    preset("sse-10k", "fanout -c 10000 ONE --dialect sse"),
     preset("channels-10k", "fanout CHANNELS -r 10k/s"),
     preset("channels-40k", "fanout CHANNELS -r 40k/s"),
     preset("json-channels-10k", "fanout CHANNELS -r 10k/s JSON"),
@@ -35,6 +44,10 @@ const PRESETS: [Preset; 18] = [
     preset("ping", "idle -c 15000 --warmup 5s -d 10s"),
     preset("idle-15k", "idle -c 15000 --warmup 1s -d 2s"),
     preset("idle-json", "idle -c 15000 --warmup 1s -d 2s --subprotocol stentor.v1"),
+    preset("idle-10k", "idle -c 10000 --warmup 1s -d 2s"),
+    preset("idle-centrifugo", "idle -c 10000 --warmup 1s -d 2s --dialect centrifugo"),
+    preset("idle-protobuf", "idle -c 10000 --warmup 1s -d 2s --dialect centrifugo-protobuf"),
+    preset("idle-sse", "idle -c 10000 --warmup 1s -d 2s --dialect sse"),
 ];
 
 const fn preset(name: &'static str, line: &'static str) -> Preset {
@@ -64,6 +77,7 @@ impl Figure {
         let words = line.split(' ').flat_map(|word| match word {
             "JSON" => JSON.split(' ').collect(),
             "CHANNELS" => CHANNELS.split(' ').collect(),
+            "ONE" => ONE.split(' ').collect(),
             _ => vec![word],
         });
         let words = std::iter::once("stentor-bench").chain(words).map(str::to_owned);

@@ -1,5 +1,6 @@
 //! The flags that name the protocol of clients and server, and what follows from them.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use stentor_units::Url;
 
@@ -9,6 +10,17 @@ use crate::frame;
 
 /// The channel where none is named, and what tells channels or clients apart in it.
 const CHANNEL: &str = "bench";
+
+/// Bytes that stand in other forms in a query: all but these and letters and digits. `$` begins a
+/// placeholder.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b':')
+    .remove(b'/');
 
 /// The protocol of clients and server, by its name.
 #[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
@@ -135,40 +147,13 @@ fn channel_in(target: &str) -> Option<&str> {
 
 /// A text as it may stand in a query; placeholders stay.
 fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~$:/".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    utf8_percent_encode(text, QUERY).to_string()
 }
 
 /// The text that stands in a query in this form.
 fn decoded(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let code = code.and_then(|two| u8::from_str_radix(two, 16).ok());
-        match (first, code) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                rest = &after[2..];
-            }
-            (b'+', _) => {
-                out.push(b' ');
-                rest = after;
-            }
-            _ => {
-                out.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

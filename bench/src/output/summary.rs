@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use super::figure::{Figure, is_echo};
-use super::units::{bytes, count, digits, plain, share, time, times};
+use super::units::{bytes, count, digits, plain, several, share, time, times};
 use super::{search, threshold};
 use crate::meter::real;
 use crate::run::{Latency, Load, Run, ServerCost};
@@ -329,10 +329,6 @@ fn server_memory(server: &ServerCost) -> String {
         (None, Some(why)) => format!("{rss}  for each client it is not to be told: {}", plain(why)),
         (None, None) => rss,
     }
-}
-
-fn several(number: u64, what: &str) -> String {
-    format!("{} {what}{}", count(real(number)), if number == 1 { "" } else { "s" })
 }
 
 fn by(counts: &std::collections::BTreeMap<String, u64>) -> String {

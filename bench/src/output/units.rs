@@ -1,5 +1,7 @@
 //! Figures as people read them: three digits and a unit.
 
+use crate::meter::real;
+
 /// A time in nanoseconds: `1.23 ms`.
 pub(crate) fn time(ns: f64) -> String {
     scaled(ns, 1000.0, &["ns", "µs", "ms", "s"])
@@ -61,6 +63,11 @@ fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
         (value, unit) = (value / step, next);
     }
     format!("{} {unit}", digits(value))
+}
+
+/// So many of something, by its word for one.
+pub(crate) fn several(number: u64, what: &str) -> String {
+    format!("{} {what}{}", count(real(number)), if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

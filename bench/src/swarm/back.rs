@@ -149,6 +149,19 @@ mod tests {
         Returning::new(vec![request], backoff.unwrap(), 7, clients).unwrap()
     }
 
+    #[test]
+    fn publishers_beside_the_clients_have_a_request_of_their_own() {
+        let request = |target, base| Request {
+            base,
+            ..Request::plain("127.0.0.1:1".parse().unwrap(), target)
+        };
+        let requests = vec![request("/sse", 0), request("/ws", 10)];
+        let returning = Returning { requests, ..returning(12) };
+        let targets = [0, 9, 10, 11].map(|place| returning.request(place).target.as_str());
+        assert_eq!(targets, ["/sse", "/sse", "/ws", "/ws"]);
+        assert_eq!(returning.request(11).number(11), 1, "it speaks for the second client");
+    }
+
     const SECOND: u64 = 1_000_000_000;
 
     #[test]

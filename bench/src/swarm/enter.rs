@@ -182,7 +182,7 @@ fn streams(head: &[u8]) -> io::Result<Option<(usize, bool)>> {
     let kind = header(&text, "content-type").unwrap_or_default();
     if !kind.to_ascii_lowercase().starts_with(EVENTS) {
         let shown: String = kind.chars().take(SHOWN_CHARS).collect();
-        let why = format!("the 200 is no stream of events but {:?}", shown);
+        let why = format!("the 200 is no stream of events but {shown:?}");
         return Err(io::Error::other(why));
     }
     let coding = header(&text, "transfer-encoding").unwrap_or_default();
@@ -235,11 +235,11 @@ mod tests {
 
     #[test]
     fn only_a_stream_of_events_is_listened_to() {
-        let good = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\nrest";
+        let good = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; a=b\r\n\r\nrest";
         assert_eq!(streams(good).unwrap(), Some((good.len() - 4, false)));
         assert_eq!(streams(&good[..good.len() - 6]).unwrap(), None);
-        let chunks =
-            b"HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream\r\ntransfer-encoding: Chunked\r\n\r\n";
+        let chunks = b"HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream\r\n\
+            transfer-encoding: Chunked\r\n\r\n";
         assert_eq!(streams(chunks).unwrap(), Some((chunks.len(), true)));
         for (head, told) in [
             ("HTTP/1.1 404 Not Found", "HTTP/1.1 404 Not Found"),

@@ -2,8 +2,8 @@
 //! hears.
 //!
 //! `client` is one connection; `sender` sends for it, `enter` takes it through connect, TLS and
-//! upgrade, `back` keeps account of those that are to come back. `clients` is all of them, and `hear`
-//! takes their bytes; `arrive` and `come_back` are the two ways in which clients are added.
+//! upgrade, `back` keeps account of those that are to come back. `clients` is all of them, and
+//! `hear` takes their bytes; `arrive` and `come_back` are the two ways in which clients are added.
 
 mod request;
 mod answer;

@@ -7,6 +7,7 @@ mod audience;
 mod commands;
 mod echo;
 mod events;
+mod forms;
 mod returns;
 mod server;
 mod several;
