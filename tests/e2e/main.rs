@@ -14,6 +14,7 @@ mod control;
 mod control_api;
 mod delay;
 mod descriptors;
+mod dialects;
 mod drain;
 mod environment;
 mod events;
