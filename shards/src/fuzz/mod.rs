@@ -10,6 +10,7 @@ mod json;
 mod link;
 mod model;
 mod oracle;
+mod protobuf;
 mod proxy;
 mod request;
 mod rooms;
@@ -24,6 +25,7 @@ pub use head::head;
 pub use json::json;
 pub use link::link;
 pub use model::model;
+pub use protobuf::protobuf;
 pub use proxy::proxy;
 pub use rooms::rooms;
 pub use stream::stream;
@@ -39,13 +41,14 @@ pub fn schedule(data: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("head", head),
     ("proxy", proxy),
     ("forwarded", forwarded),
     ("frames", frames),
     ("json", json),
     ("centrifugo", centrifugo),
+    ("protobuf", protobuf),
     ("link", link),
     ("model", model),
     ("rooms", rooms),

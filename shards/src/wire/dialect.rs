@@ -81,6 +81,7 @@ dialects! {
     Stentor => stentor,
     Centrifugo => centrifugo,
     Uni => uni,
+    Protobuf => protobuf,
     #[cfg(any(test, fuzzing))] Lines => lines,
 }
 
@@ -279,6 +280,7 @@ mod tests {
         assert_eq!(shapes(Dialect::Stentor), [2, 2]);
         assert_eq!(shapes(Dialect::Centrifugo), [4, 4]);
         assert_eq!(shapes(Dialect::Uni), [6, 6]);
-        assert_eq!(shapes(Dialect::Lines), [8, 8]);
+        assert_eq!(shapes(Dialect::Protobuf), [8, 8]);
+        assert_eq!(shapes(Dialect::Lines), [10, 10]);
     }
 }

@@ -191,7 +191,7 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
     let offers = |subprotocol: &str| {
         head.tokens("sec-websocket-protocol").any(|name| name == subprotocol.as_bytes())
     };
-    let Some(route) = route::find(&local_path(path, limits.path_prefix), offers) else {
+    let Some(route) = route::find(&local_path(path, limits.path_prefix), query, offers) else {
         return Err(Refusal::NotFound(shown_path(path).into()));
     };
     if !head.has_token("connection", "upgrade") {

@@ -25,5 +25,6 @@ pub(crate) mod plain;
 pub(crate) mod stentor;
 pub(crate) mod centrifugo;
 pub(crate) mod uni;
+pub(crate) mod protobuf;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod lines;

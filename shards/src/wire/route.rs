@@ -1,5 +1,5 @@
-//! The routes: a client's dialect follows from the path of its request and the subprotocols that it
-//! offers.
+//! The routes: a client's dialect follows from the path of its request, the subprotocols that it
+//! offers, and for some dialects from a parameter.
 
 use super::dialect::Dialect;
 
@@ -9,6 +9,8 @@ pub(crate) struct Route {
     paths: &'static [&'static str],
     /// The subprotocol that must be offered, and is named in the answer.
     pub(crate) subprotocol: Option<&'static str>,
+    /// Parameters of which the URL must have one.
+    parameters: Option<&'static [&'static str]>,
     pub(crate) dialect: Dialect,
 }
 
@@ -21,23 +23,53 @@ const CENTRIFUGO: &[&str] = &["/connection/websocket"];
 /// The endpoint of clients that only listen.
 const UNI: &[&str] = &["/connection/uni_websocket"];
 
+/// The parameters by which clients that cannot offer a subprotocol ask for Protobuf.
+const PROTOBUF: Option<&[&str]> = Some(&["format=protobuf", "cf_protocol=protobuf"]);
+
 /// All routes; of those that fit a request the first one is taken.
 const ROUTES: &[Route] = &[
     #[cfg(any(test, fuzzing))]
-    Route { paths: NATIVE, subprotocol: Some("lines"), dialect: Dialect::Lines },
-    Route { paths: NATIVE, subprotocol: Some("stentor.v1"), dialect: Dialect::Stentor },
-    Route { paths: NATIVE, subprotocol: None, dialect: Dialect::Plain },
-    Route { paths: CENTRIFUGO, subprotocol: Some("centrifuge-json"), dialect: Dialect::Centrifugo },
-    Route { paths: CENTRIFUGO, subprotocol: None, dialect: Dialect::Centrifugo },
-    Route { paths: UNI, subprotocol: None, dialect: Dialect::Uni },
+    Route::new(NATIVE, Some("lines"), Dialect::Lines),
+    Route::new(NATIVE, Some("stentor.v1"), Dialect::Stentor),
+    Route::new(NATIVE, None, Dialect::Plain),
+    Route::new(CENTRIFUGO, Some("centrifuge-protobuf"), Dialect::Protobuf),
+    // The parameter counts for more than the other subprotocol, as it does for Centrifugo.
+    Route::new(CENTRIFUGO, Some("centrifuge-json"), Dialect::Protobuf).with(PROTOBUF),
+    Route::new(CENTRIFUGO, None, Dialect::Protobuf).with(PROTOBUF),
+    Route::new(CENTRIFUGO, Some("centrifuge-json"), Dialect::Centrifugo),
+    Route::new(CENTRIFUGO, None, Dialect::Centrifugo),
+    Route::new(UNI, None, Dialect::Uni),
 ];
 
-/// Returns the route of a request for `path`; `offers` returns `true` if the client offers a
-/// subprotocol.
-pub(crate) fn find(path: &str, offers: impl Fn(&str) -> bool) -> Option<&'static Route> {
+impl Route {
+    const fn new(
+        paths: &'static [&'static str],
+        subprotocol: Option<&'static str>,
+        dialect: Dialect,
+    ) -> Self {
+        Self { paths, subprotocol, parameters: None, dialect }
+    }
+
+    const fn with(self, parameters: Option<&'static [&'static str]>) -> Self {
+        Self { parameters, ..self }
+    }
+
+    fn is_asked_for(&self, query: &str) -> bool {
+        let has = |wanted: &[&str]| query.split('&').any(|pair| wanted.contains(&pair));
+        self.parameters.is_none_or(has)
+    }
+}
+
+/// Returns the route of a request for `path` with `query`; `offers` returns `true` if the client
+/// offers a subprotocol.
+pub(crate) fn find(
+    path: &str,
+    query: &str,
+    offers: impl Fn(&str) -> bool,
+) -> Option<&'static Route> {
     ROUTES
         .iter()
-        .filter(|route| route.paths.contains(&path))
+        .filter(|route| route.paths.contains(&path) && route.is_asked_for(query))
         .find(|route| route.subprotocol.is_none_or(&offers))
 }
 
@@ -47,9 +79,30 @@ mod tests {
 
     #[test]
     fn the_offer_decides_on_the_native_path() {
-        let stentor = find("/ws", |name| name == "stentor.v1").map(|route| route.dialect);
+        let stentor = find("/ws", "", |name| name == "stentor.v1").map(|route| route.dialect);
         assert_eq!(stentor, Some(Dialect::Stentor));
-        assert_eq!(find("/ws", |_| false).map(|route| route.dialect), Some(Dialect::Plain));
-        assert!(find("/elsewhere", |_| true).is_none());
+        assert_eq!(find("/ws", "", |_| false).map(|route| route.dialect), Some(Dialect::Plain));
+        assert!(find("/elsewhere", "", |_| true).is_none());
+    }
+
+    #[test]
+    fn protobuf_is_asked_for_by_subprotocol_or_parameter() {
+        let cases = [
+            ("", Some("centrifuge-protobuf"), Dialect::Protobuf, Some("centrifuge-protobuf")),
+            ("a=b&format=protobuf", None, Dialect::Protobuf, None),
+            ("cf_protocol=protobuf&a", None, Dialect::Protobuf, None),
+            (
+                "format=protobuf",
+                Some("centrifuge-json"),
+                Dialect::Protobuf,
+                Some("centrifuge-json"),
+            ),
+            ("format=json", Some("centrifuge-json"), Dialect::Centrifugo, Some("centrifuge-json")),
+            ("xformat=protobuf", None, Dialect::Centrifugo, None),
+        ];
+        for (query, offer, dialect, answer) in cases {
+            let route = find("/connection/websocket", query, |name| Some(name) == offer).unwrap();
+            assert_eq!((route.dialect, route.subprotocol), (dialect, answer), "{query}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::wire::refusal::Refusal;
 pub(in crate::wire) const GRACE_S: u32 = 25;
 
 /// Returns the number and the text of an error, and whether the same request may succeed later.
-pub(super) fn error(code: ErrorCode) -> (u32, &'static str, bool) {
+pub(in crate::wire) fn error(code: ErrorCode) -> (u32, &'static str, bool) {
     match code {
         ErrorCode::UnknownNamespace => (102, "unknown channel", false),
         ErrorCode::Denied | ErrorCode::NotJoined | ErrorCode::BadToken => {
@@ -81,7 +81,7 @@ pub(in crate::wire) fn refusal(refusal: &Refusal) -> (u16, &str) {
 /// Returns the error of the reply to a `connect` that does not let its client in: only where the
 /// client can do something about it, or the application's backend has chosen it, before its close
 /// frame says the same.
-pub(super) fn refusal_error(refusal: &Refusal) -> Option<(u32, &str, bool)> {
+pub(in crate::wire) fn refusal_error(refusal: &Refusal) -> Option<(u32, &str, bool)> {
     match refusal {
         Refusal::Token(text) if text.contains("expired") => Some((109, "token expired", false)),
         Refusal::Denied { why: Denied::UnknownNamespace, .. } => {

@@ -74,22 +74,22 @@ struct RpcRequest<'a> {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct SubscribeRequest<'a> {
+pub(in crate::wire) struct SubscribeRequest<'a> {
     #[serde(borrow)]
-    channel: Cow<'a, str>,
+    pub(in crate::wire) channel: Cow<'a, str>,
     #[serde(borrow)]
-    token: Option<Cow<'a, str>>,
+    pub(in crate::wire) token: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    recover: bool,
-    offset: u64,
+    pub(in crate::wire) data: Option<&'a RawValue>,
+    pub(in crate::wire) recover: bool,
+    pub(in crate::wire) offset: u64,
     #[serde(borrow)]
-    epoch: Cow<'a, str>,
-    join_leave: bool,
-    flag: u64,
+    pub(in crate::wire) epoch: Cow<'a, str>,
+    pub(in crate::wire) join_leave: bool,
+    pub(in crate::wire) flag: u64,
     /// The kind of a subscription; all but zero are of other servers.
     #[serde(rename = "type")]
-    kind: u32,
+    pub(in crate::wire) kind: u32,
 }
 
 #[derive(Deserialize, Default)]
@@ -110,21 +110,21 @@ struct PublishRequest<'a> {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct HistoryRequest<'a> {
+pub(in crate::wire) struct HistoryRequest<'a> {
     #[serde(borrow)]
-    channel: Cow<'a, str>,
-    limit: i64,
+    pub(in crate::wire) channel: Cow<'a, str>,
+    pub(in crate::wire) limit: i64,
     #[serde(borrow)]
-    since: Option<PositionRequest<'a>>,
-    reverse: bool,
+    pub(in crate::wire) since: Option<PositionRequest<'a>>,
+    pub(in crate::wire) reverse: bool,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct PositionRequest<'a> {
-    offset: u64,
+pub(in crate::wire) struct PositionRequest<'a> {
+    pub(in crate::wire) offset: u64,
     #[serde(borrow)]
-    epoch: Cow<'a, str>,
+    pub(in crate::wire) epoch: Cow<'a, str>,
 }
 
 #[derive(Deserialize, Default)]
@@ -171,7 +171,7 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
     }
 }
 
-fn malformed(text: &'static str) -> Mistake {
+pub(in crate::wire) fn malformed(text: &'static str) -> Mistake {
     Mistake::new(ErrorCode::Malformed, text, None)
 }
 
@@ -265,7 +265,7 @@ fn json_of(text: &Utf8Bytes, data: Option<&RawValue>) -> Option<Utf8Bytes> {
     data.filter(|data| data.get() != "null").map(|data| slice_of(text, data.get()))
 }
 
-fn subscribe(
+pub(in crate::wire) fn subscribe(
     request: SubscribeRequest<'_>,
     data: Option<Utf8Bytes>,
     id: Option<RequestId>,
@@ -285,7 +285,10 @@ fn subscribe(
     })
 }
 
-fn history(request: HistoryRequest<'_>, id: Option<RequestId>) -> Result<Command<'_>, Mistake> {
+pub(in crate::wire) fn history(
+    request: HistoryRequest<'_>,
+    id: Option<RequestId>,
+) -> Result<Command<'_>, Mistake> {
     let position = |since: PositionRequest<'_>| Since {
         epoch: Numbering::read_or_any(&since.epoch),
         offset: since.offset,
@@ -299,7 +302,7 @@ fn history(request: HistoryRequest<'_>, id: Option<RequestId>) -> Result<Command
 }
 
 /// A request without a channel is none.
-fn named(channel: Cow<'_, str>) -> Result<Cow<'_, str>, Mistake> {
+pub(in crate::wire) fn named(channel: Cow<'_, str>) -> Result<Cow<'_, str>, Mistake> {
     if channel.is_empty() { Err(malformed("a channel is missing")) } else { Ok(channel) }
 }
 

@@ -11,16 +11,16 @@ use crate::wire::event::{Event, Seated, Welcome};
 use crate::wire::json::{framed, put, put_display, put_str};
 
 /// The version that clients are told: they show it, and decide nothing by it.
-const VERSION: &str = concat!("stentor ", env!("CARGO_PKG_VERSION"));
+pub(in crate::wire) const VERSION: &str = concat!("stentor ", env!("CARGO_PKG_VERSION"));
 
 /// The unsubscribe code with which a client subscribes again, without what it knew.
-const INSUFFICIENT_STATE: (u16, &str) = (2500, "insufficient state");
+pub(in crate::wire) const INSUFFICIENT_STATE: (u16, &str) = (2500, "insufficient state");
 
 /// The unsubscribe code with which a client subscribes again, with a newer token.
-const EXPIRED: (u16, &str) = (2501, "subscription expired");
+pub(in crate::wire) const EXPIRED: (u16, &str) = (2501, "subscription expired");
 
 /// The unsubscribe code with which a client stays away.
-const BY_SERVER: (u16, &str) = (2000, "server unsubscribe");
+pub(in crate::wire) const BY_SERVER: (u16, &str) = (2000, "server unsubscribe");
 
 /// Appends an event as one frame, if this protocol has a message for it.
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {

@@ -1,0 +1,25 @@
+//! Centrifugo's client protocol in Protobuf: the commands, replies and pushes of its JSON form as
+//! binary messages, each behind its length.
+//!
+//! Source: the field numbers of the protocol of Centrifugo 5 and 6, as its public clients write them.
+
+pub(crate) mod read;
+pub(crate) mod write;
+mod messages;
+
+use super::centrifugo::codes;
+use super::dialect::Facts;
+
+pub(crate) const FACTS: Facts = Facts {
+    name: "centrifugo-protobuf",
+    has_requests: true,
+    joined: None,
+    split: Some(read::split),
+    is_deaf: false,
+    is_strict: true,
+    answers_first: true,
+    tells_ahead: false,
+    grace_s: codes::GRACE_S,
+    close: codes::close,
+    refusal: Some(codes::refusal),
+};
