@@ -54,6 +54,7 @@ recovery = true
 name = "delta"
 history-size = 100
 recovery = true
+delta = "fossil"
 """,
     {
         "src/centrifuge.test.ts": "",

@@ -69,8 +69,8 @@ pub mod snapshot {
     };
 }
 pub use rules::{
-    ChannelRules, Denied, HistoryRules, Hook, Hooks, Marks, NewsKinds, Publish, Rules, RulesFault,
-    SlowClients, Standing, Subscribe, Terms, check_namespace,
+    ChannelRules, Delta, Denied, HistoryRules, Hook, Hooks, Marks, NewsKinds, Publish, Rules,
+    RulesFault, SlowClients, Standing, Subscribe, Terms, check_namespace,
 };
 pub use run::{Run, fresh_seed, run};
 pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};

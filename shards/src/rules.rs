@@ -91,6 +91,15 @@ impl HistoryRules {
     }
 }
 
+/// The way in which a publication may be told by its difference from the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delta {
+    /// Everybody is told whole publications.
+    Off,
+    /// Clients that ask for it are told patches in Fossil's format.
+    Fossil,
+}
+
 /// The rules of all channels of one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRules {
@@ -104,6 +113,8 @@ pub struct ChannelRules {
     pub history: HistoryRules,
     /// `true`: a client that comes back gets what it missed.
     pub recovery: bool,
+    /// The way in which a publication may be told by its difference from the one before.
+    pub delta: Delta,
     /// `true`: clients may ask who is in a channel.
     pub presence: bool,
     /// `true`: clients may hear of joins and leaves.
@@ -137,6 +148,7 @@ impl ChannelRules {
             publish: Publish::Anyone,
             history: HistoryRules { size: 0, ttl: Duration::from_mins(5), bytes: 256 << 10 },
             recovery: false,
+            delta: Delta::Off,
             presence: true,
             join_leave: true,
             leave_debounce: Duration::ZERO,

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stentor_shards::{ChannelRules, Config, Hook, Marks, Publish, Rules, SlowClients, Subscribe};
+use stentor_shards::{
+    ChannelRules, Config, Delta, Hook, Marks, Publish, Rules, SlowClients, Subscribe,
+};
 use stentor_units::quantity::show_size;
 use stentor_units::time::show as show_time;
 
@@ -119,6 +121,9 @@ rules! {
         RECOVERY: "recovery" "BOOL" = "recovery" "A client that comes back gets what it missed, from the history",
             |r| r.recovery.to_string(),
             |r, text| { r.recovery = read_switch(text)?; Ok(()) };
+        DELTA: "delta" "WAY" = "delta" "How clients may be told messages by their difference from the one before: off or fossil",
+            |r| String::from(if r.delta == Delta::Off { "off" } else { "fossil" }),
+            |r, text| { r.delta = choice!(text, "off" => Delta::Off, "fossil" => Delta::Fossil)?; Ok(()) };
         PRESENCE: "presence" "BOOL" = "presence" "Clients may ask who is in a channel",
             |r| r.presence.to_string(),
             |r, text| { r.presence = read_switch(text)?; Ok(()) };

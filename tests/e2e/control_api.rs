@@ -102,7 +102,6 @@ fn a_parameter_is_honoured_or_refused_by_its_name() {
     let server = Server::start(&[]);
     for (path, body, name) in [
         ("publish", r#"{"channel":"a","data":1,"tags":{"a":1}}"#, "tags"),
-        ("publish", r#"{"channel":"a","data":1,"delta":true}"#, "delta"),
         ("publish", r#"{"channel":"a","data":1,"version":"2"}"#, "version"),
         ("publish", r#"{"channel":"a","data":1,"ttl":2}"#, "ttl"),
         ("publish", r#"{"channel":7,"data":1}"#, "channel"),
@@ -131,7 +130,7 @@ fn a_parameter_is_honoured_or_refused_by_its_name() {
         assert!(code == 107 && message.contains(name), "{path} {body}: {message}");
     }
     assert_eq!(server.total("publications_total"), 0);
-    let lenient = r#"{"channel":"a","data":1,"skip_history":true,"tags":{},"delta":false,
+    let lenient = r#"{"channel":"a","data":1,"skip_history":true,"tags":{},"delta":true,
                       "version":0,"b64data":"","idempotency_key":""}"#;
     assert_eq!(api(&server, "/api/publish", lenient)["result"]["offset"], 1);
     for query in ["limit=10001", "limit=x", "sort=newest", "order=oldest"] {

@@ -21,7 +21,7 @@ use crossbeam_channel::Sender;
 use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::config::Config;
-use crate::model::id::{ClientId, ShardId, Slot};
+use crate::model::id::{ChannelIndex, ClientId, ShardId, Slot};
 use crate::net::Net;
 use crate::notice::Notice;
 use crate::wire::dialect::Dialect;
@@ -118,6 +118,8 @@ pub(crate) struct Clients<N: Net> {
     /// With so many of them clients that have requests are read in the next turn.
     pub(crate) told_max: usize,
     pub(crate) doomed: Vec<Doomed>,
+    /// Members that take patches and have lost a publication of the ticks that are leaving.
+    pub(crate) unlinked: Vec<(ClientId, ChannelIndex)>,
     /// Handshakes, closes and lingering refusals, and when they end.
     pub(crate) deadlines: Vec<Deadline>,
     /// Open clients whose time is limited.
@@ -147,6 +149,7 @@ impl<N: Net> Clients<N> {
             told: 0,
             told_max: TOLD_PER_TURN,
             doomed: Vec::new(),
+            unlinked: Vec::new(),
             deadlines: Vec::new(),
             expiries: Expiries::default(),
             lapses: Lapses::default(),

@@ -49,6 +49,8 @@ pub(crate) struct Seat {
     pub(crate) place: Place,
     /// The client hears of joins and leaves.
     pub(crate) presence: bool,
+    /// The client takes publications by their difference from the one before.
+    pub(crate) patches: bool,
 }
 
 /// A client's way into a channel, while it is told what it missed.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::model::id::{ClientId, ShardId, Slot};
 use crate::model::message::{From, Payload, Publication};
+use crate::model::shape::Form;
 use crate::sim::reader::read_frames;
 use crate::wire::command::{Command, Said};
 use crate::wire::dialect::{Dialect, Reading};
@@ -46,10 +47,11 @@ fn check_command(text: &str) {
             let body: Value = serde_json::from_str(&json).expect("a body is JSON");
             assert!(body == value["publish"]["data"] || json.contains(|c: char| c.is_numeric()));
         }
-        Command::Join { channel: named, presence, since, .. } => {
+        Command::Join { channel: named, presence, patches, since, .. } => {
             assert_eq!(Some(named.into_owned()), channel("subscribe"));
             let wanted = &value["subscribe"];
             assert_eq!(presence, wanted["join_leave"] == true);
+            assert_eq!(patches, wanted["delta"] == "fossil");
             assert_eq!(since.is_some(), wanted["recover"] == true);
             let offset = since.map_or(0, |since| since.offset);
             assert!(offset == 0 || wanted["offset"].as_u64() == Some(offset));
@@ -91,7 +93,7 @@ fn check_written(text: &str) {
             let shape = Dialect::Centrifugo.shape(false);
             let (mut ends, all) = (Vec::new(), [Arc::new(publication)]);
             let all = crate::model::message::Publications::all(&all);
-            Dialect::write_publications(shape, &mut out, &mut ends, all);
+            Dialect::write_publications(Form::first(shape, false), &mut out, &mut ends, all);
             let (frames, used) = read_frames(&out);
             assert_eq!((frames.len(), used), (1, out.len()), "one whole frame");
             let line = frames[0].text();

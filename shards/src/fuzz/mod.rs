@@ -10,6 +10,7 @@ mod json;
 mod link;
 mod model;
 mod oracle;
+mod patch;
 mod protobuf;
 mod proxy;
 mod request;
@@ -25,6 +26,7 @@ pub use head::head;
 pub use json::json;
 pub use link::link;
 pub use model::model;
+pub use patch::patches;
 pub use protobuf::protobuf;
 pub use proxy::proxy;
 pub use rooms::rooms;
@@ -41,7 +43,7 @@ pub fn schedule(data: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("head", head),
     ("proxy", proxy),
     ("forwarded", forwarded),
@@ -49,6 +51,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("json", json),
     ("centrifugo", centrifugo),
     ("protobuf", protobuf),
+    ("patches", patches),
     ("link", link),
     ("model", model),
     ("rooms", rooms),

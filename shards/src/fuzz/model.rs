@@ -14,7 +14,7 @@ use crate::model::directory::{Directory, Verdict};
 use crate::model::id::{ChannelIndex, ClientId, Place, ShardId, Slot};
 use crate::model::message::Epoch;
 use crate::model::outbox::{FRAME_COST, Mark, Outbox};
-use crate::model::shape::Shape;
+use crate::model::shape::Form;
 
 /// A byte that selects the type, then the operations on it.
 ///
@@ -189,7 +189,7 @@ fn channels(input: &mut Input<'_>) {
                 let Some(index) = channels.find(&name) else { continue };
                 let members = map.get_mut(&name).expect("known");
                 if !members.contains(&slot) {
-                    let place = channels.at(index).members.add(slot, Shape(0));
+                    let place = channels.at(index).members.add(slot, Form::default());
                     assert_eq!(place.index(), members.len());
                     members.push(slot);
                 }
@@ -204,7 +204,8 @@ fn channels(input: &mut Input<'_>) {
                     members[position] = last;
                 }
                 let place = Place::at(position);
-                assert_eq!(channels.at(index).members.take_out(place, Shape(0)), moved);
+                let members = &mut channels.at(index).members;
+                assert_eq!(members.take_out(slot, place, Form::default()), moved);
             }
         }
         assert_eq!((channels.len(), channels.iter().count()), (map.len(), map.len()));

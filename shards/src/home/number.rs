@@ -13,6 +13,7 @@ use crate::model::channel::NoChannel;
 use crate::model::id::{ChannelIndex, ShardId, shards_of};
 use crate::model::message::{Position, Publication};
 use crate::model::told::Told;
+use crate::rules::Delta;
 
 /// The last that this shard has sent to itself when a publication leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,17 +61,22 @@ impl Home<'_> {
         let me = self.port.me;
         let channel = self.rooms.channels.at(index);
         let (position, shards) = (channel.order.newest, channel.order.shards);
-        let (is_on, skips) = (channel.terms.rules.history.is_on(), publication.skips_history());
+        let rules = &channel.terms.rules;
+        let (is_on, skips) = (rules.history.is_on(), publication.skips_history());
+        let is_kept = is_on && !skips;
         if !is_on && !skips {
             // Should a history begin later, it does not reach back to this.
             channel.order.floor = position.offset;
         }
-        if is_on && !skips {
+        // Shards keep the newest one for the difference of the next one from it.
+        if is_kept || rules.delta == Delta::Fossil {
             let name = Arc::clone(&channel.name);
             let numbered = Arc::make_mut(&mut publication);
             numbered.payload.detach();
             // The publisher may have made a name of its own, which would be kept as well.
             numbered.channel = name;
+        }
+        if is_kept {
             self.rooms.keep(index, Arc::clone(&publication), self.now.long_ms());
         }
         if self.engine.is_some() {

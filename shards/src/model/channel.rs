@@ -33,9 +33,12 @@ pub(crate) struct Waiter {
 
 /// A request to join, under way.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(crate) struct JoinRequest {
     pub(crate) id: Option<RequestId>,
     pub(crate) presence: bool,
+    /// It takes publications by their difference from the one before.
+    pub(crate) patches: bool,
     /// The statements of the client's token for the channel, of the API or of the application's
     /// backend.
     pub(crate) grant: Grant,
@@ -76,6 +79,9 @@ pub(crate) struct Channel {
     pub(crate) tick_bytes: usize,
     /// The newest publication that was fanned out here.
     pub(crate) fanned: Position,
+    /// The same publication, from which the next one may be told by its difference. All members
+    /// that are linked have heard it.
+    pub(crate) previous: Option<Arc<Publication>>,
 }
 
 impl Channel {
@@ -117,6 +123,7 @@ impl Channel {
         debug_assert!(self.watching as usize <= self.members.len());
         debug_assert!(self.named as usize <= self.members.len());
         debug_assert!(!self.tick.is_empty() || self.tick_bytes == 0);
+        debug_assert!(self.previous.is_none() || self.members.take_patches());
     }
 }
 
@@ -267,6 +274,7 @@ impl Channels {
             tick: Vec::new(),
             tick_bytes: 0,
             fanned: Position::start(self.epoch),
+            previous: None,
         });
         let index = ChannelIndex::at(index);
         self.names.insert(Arc::clone(name), index);

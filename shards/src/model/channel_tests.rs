@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::id::Slot;
-use crate::model::shape::Shape;
+use crate::model::shape::Form;
 use crate::rules::{ChannelRules, Denied, Marks, Standing};
 
 fn channels(count_max: usize, epoch: Epoch) -> Channels {
@@ -48,12 +48,12 @@ fn under_pressure_only_idle_channels_are_forgotten() {
     let mut channels = channels(2, Epoch(1));
     let home = ShardId(0);
     let busy = channels.find_or_add(&"busy".into(), home).unwrap();
-    channels.at(busy).members.add(Slot(3), Shape(0));
+    channels.at(busy).members.add(Slot(3), Form::default());
     channels.find_or_add(&"idle".into(), home).unwrap();
     let third = channels.find_or_add(&"third".into(), home).unwrap();
     assert_eq!(channels.find("idle"), None);
     assert_eq!(channels.find("third"), Some(third));
-    channels.at(third).members.add(Slot(4), Shape(2));
+    channels.at(third).members.add(Slot(4), Form::default());
     assert_eq!(channels.find_or_add(&"fourth".into(), home), Err(NoChannel::NoRoom));
     assert_eq!(channels.find_or_add(&"busy".into(), home), Ok(busy));
 }
@@ -67,7 +67,7 @@ fn a_full_table_is_looked_through_in_parts() {
         let name: Arc<str> = number.to_string().into();
         let index = channels.find_or_add(&name, ShardId(0)).unwrap();
         if number != count - 1 {
-            channels.at(index).members.add(Slot(1), Shape(0));
+            channels.at(index).members.add(Slot(1), Form::default());
         }
     }
     let tries = (1..10).find(|_| channels.find_or_add(&"new".into(), ShardId(0)).is_ok());

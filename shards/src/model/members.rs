@@ -1,22 +1,22 @@
-//! The members of a channel on one shard: a list for each shape that any of them wants.
+//! The members of a channel on one shard: a list for each form that any of them wants.
 
 use super::id::{Place, Slot};
-use super::shape::Shape;
+use super::shape::{Chain, Form};
 
-/// The members of one shape, in no order.
+/// The members of one form, in no order.
 #[derive(Debug, Default)]
 struct Group {
-    shape: Shape,
+    form: Form,
     slots: Vec<Slot>,
 }
 
 /// All members of a channel on one shard.
 ///
-/// Nearly every channel has members of one shape: its list lies in the channel itself.
+/// Nearly every channel has members of one form: its list lies in the channel itself.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     first: Group,
-    /// Further shapes; no list in here is empty.
+    /// Further forms; no list in here is empty.
     others: Vec<Group>,
 }
 
@@ -31,57 +31,101 @@ impl Members {
         self.first.slots.is_empty()
     }
 
-    /// The shapes that members want, each with its members.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (Shape, &[Slot])> {
+    /// Returns `true` if any of them takes patches.
+    pub(crate) fn take_patches(&self) -> bool {
+        self.groups().any(|(form, _)| form.takes_patches())
+    }
+
+    /// The forms that members want, each with its members.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (Form, &[Slot])> {
         std::iter::once(&self.first)
             .filter(|group| !group.slots.is_empty())
             .chain(&self.others)
-            .map(|group| (group.shape, &group.slots[..]))
+            .map(|group| (group.form, &group.slots[..]))
     }
 
-    /// All members, shape by shape.
+    /// All members, form by form.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Slot> {
         self.groups().flat_map(|(_, slots)| slots.iter().copied())
     }
 
-    /// Adds a member and returns its place in the list of its shape.
-    pub(crate) fn add(&mut self, slot: Slot, shape: Shape) -> Place {
+    /// Adds a member and returns its place in the list of its form.
+    pub(crate) fn add(&mut self, slot: Slot, form: Form) -> Place {
         if self.first.slots.is_empty() {
-            self.first.shape = shape;
-        } else if self.group(shape).is_none() {
-            self.others.push(Group { shape, slots: Vec::new() });
+            self.first.form = form;
+        } else if self.group(form).is_none() {
+            self.others.push(Group { form, slots: Vec::new() });
         }
-        let group = self.group(shape).expect("it was made where there was none");
+        let group = self.group(form).expect("it was made where there was none");
         group.slots.push(slot);
         let place = Place::at(group.slots.len() - 1);
         self.check();
         place
     }
 
-    /// Takes out the member at `place` of its shape. Returns the slot of the member that has its
-    /// place now, if another one took it; that member must be told.
-    pub(crate) fn take_out(&mut self, place: Place, shape: Shape) -> Option<Slot> {
-        let group = self.group(shape).expect("a seat is in a list that is there");
+    /// Takes out a member of a shape, which stands at `place` of a list. Returns the slot of the
+    /// member that has its place now, if another one took it; that member must be told.
+    ///
+    /// One that takes patches does not know whether it is fresh or linked: members are linked all
+    /// together.
+    pub(crate) fn take_out(&mut self, slot: Slot, place: Place, first: Form) -> Option<Slot> {
+        let is_its = |group: &&mut Group| {
+            let form = group.form;
+            (form.shape, form.takes_patches()) == (first.shape, first.takes_patches())
+                && group.slots.get(place.index()) == Some(&slot)
+        };
+        let group = self.all().find(is_its).expect("a seat is in a list that is there");
         group.slots.swap_remove(place.index());
         let moved = group.slots.get(place.index()).copied();
+        let form = group.form;
         if group.slots.is_empty() {
-            self.drop_list(shape);
+            self.drop_list(form);
         }
         self.check();
         moved
     }
 
-    fn group(&mut self, shape: Shape) -> Option<&mut Group> {
-        let mut all = std::iter::once(&mut self.first).chain(&mut self.others);
-        all.find(|group| group.shape == shape)
+    /// All members that take patches have heard the newest publication, and are linked from here
+    /// on. `moved` is told the members that have another place now.
+    pub(crate) fn link(&mut self, mut moved: impl FnMut(Slot, Place)) {
+        loop {
+            let fresh = self.all().find(|group| group.form.chain == Chain::Fresh);
+            let Some(form) = fresh.map(|group| group.form) else { break };
+            let linked = form.at(Chain::Linked);
+            let has_linked = self.group(linked).is_some();
+            let Some(fresh) = self.group(form) else { break };
+            if !has_linked {
+                fresh.form = linked;
+                continue;
+            }
+            let slots = std::mem::take(&mut fresh.slots);
+            self.drop_list(form);
+            let Some(group) = self.group(linked) else { break };
+            for slot in slots {
+                group.slots.push(slot);
+                moved(slot, Place::at(group.slots.len() - 1));
+            }
+        }
+        self.check();
     }
 
-    /// Drops the list of `shape`, which has become empty, with its memory.
-    fn drop_list(&mut self, shape: Shape) {
-        if self.first.shape == shape {
+    fn all(&mut self) -> impl Iterator<Item = &mut Group> {
+        std::iter::once(&mut self.first)
+            .filter(|group| !group.slots.is_empty())
+            .chain(&mut self.others)
+    }
+
+    fn group(&mut self, form: Form) -> Option<&mut Group> {
+        let mut all = std::iter::once(&mut self.first).chain(&mut self.others);
+        all.find(|group| group.form == form)
+    }
+
+    /// Drops the list of `form`, which has become empty, with its memory.
+    fn drop_list(&mut self, form: Form) {
+        if self.first.form == form {
             self.first = self.others.pop().unwrap_or_default();
         } else {
-            self.others.retain(|group| group.shape != shape);
+            self.others.retain(|group| group.form != form);
         }
         if self.others.is_empty() {
             self.others = Vec::new();
@@ -91,63 +135,11 @@ impl Members {
     fn check(&self) {
         debug_assert!(self.others.iter().all(|group| !group.slots.is_empty()));
         debug_assert!(self.others.is_empty() || !self.first.slots.is_empty());
-        debug_assert!(self.others.iter().all(|group| group.shape != self.first.shape));
+        debug_assert!(self.others.iter().all(|group| group.form != self.first.form));
+        debug_assert!(self.groups().all(|(form, _)| form.chain != Chain::Whole));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn the_last_member_takes_the_place_of_one_that_leaves() {
-        let mut members = Members::default();
-        let shape = Shape(1);
-        for slot in 7..10 {
-            members.add(Slot(slot), shape);
-        }
-        assert_eq!(members.take_out(Place(0), shape), Some(Slot(9)));
-        assert_eq!(members.take_out(Place(1), shape), None, "it was the last itself");
-        assert_eq!(members.iter().collect::<Vec<_>>(), [Slot(9)]);
-    }
-
-    proptest! {
-        /// Against the simplest equivalent: a set of pairs.
-        #[test]
-        fn members_agree_with_a_set(
-            steps in proptest::collection::vec((any::<bool>(), 0..4_u8, 0..40_u32), 1..200),
-        ) {
-            let mut members = Members::default();
-            let mut places: BTreeMap<(u8, u32), Place> = BTreeMap::new();
-            for (adds, shape, slot) in steps {
-                match (adds, places.get(&(shape, slot)).copied()) {
-                    (true, None) => {
-                        places.insert((shape, slot), members.add(Slot(slot), Shape(shape)));
-                    }
-                    (false, Some(place)) => {
-                        places.remove(&(shape, slot));
-                        if let Some(moved) = members.take_out(place, Shape(shape)) {
-                            places.insert((shape, moved.0), place);
-                        }
-                    }
-                    _ => {}
-                }
-                let listed: BTreeSet<(u8, u32)> = members
-                    .groups()
-                    .flat_map(|(shape, slots)| slots.iter().map(move |slot| (shape.0, slot.0)))
-                    .collect();
-                prop_assert_eq!(&listed, &places.keys().copied().collect::<BTreeSet<_>>());
-                prop_assert_eq!(members.len(), places.len());
-                prop_assert_eq!(members.is_empty(), places.is_empty());
-                for ((shape, slot), place) in &places {
-                    let (_, slots) = members.groups().find(|(of, _)| of.0 == *shape).unwrap();
-                    prop_assert_eq!(slots[place.index()].0, *slot);
-                }
-            }
-        }
-    }
-}
+#[path = "members_tests.rs"]
+mod tests;

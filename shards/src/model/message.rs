@@ -171,12 +171,14 @@ pub(crate) struct Publications<'a> {
     not_from: Option<ClientId>,
     /// Their numbering, where clients may come back for what they missed.
     epoch: Option<Epoch>,
+    /// The publication in front of them.
+    before: Option<&'a Publication>,
 }
 
 impl<'a> Publications<'a> {
     /// All of them.
     pub(crate) fn all(publications: &'a [Arc<Publication>]) -> Self {
-        Self { rest: publications.iter(), not_from: None, epoch: None }
+        Self { rest: publications.iter(), not_from: None, epoch: None, before: None }
     }
 
     /// Those that `client` has not published.
@@ -189,7 +191,7 @@ impl<'a> Publications<'a> {
         publications: &'a [Arc<Publication>],
         client: Option<ClientId>,
     ) -> Self {
-        Self { rest: publications.iter(), not_from: client, epoch: None }
+        Self { rest: publications.iter(), not_from: client, epoch: None, before: None }
     }
 
     /// The same with their numbering, for shapes that tell positions.
@@ -205,6 +207,15 @@ impl<'a> Publications<'a> {
     /// Returns their numbering, if it is to be told.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
         self.epoch
+    }
+
+    /// The same behind another one, from which the first may be told by its difference.
+    pub(crate) fn behind(self, before: Option<&'a Publication>) -> Self {
+        Self { before, ..self }
+    }
+
+    pub(crate) fn before(&self) -> Option<&'a Publication> {
+        self.before
     }
 }
 

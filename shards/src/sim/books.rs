@@ -12,6 +12,7 @@ use crate::model::channel::Subscription;
 use crate::model::history::History;
 use crate::model::id::{ClientId, Place};
 use crate::model::order::Order;
+use crate::model::shape::Form;
 use crate::net::Net;
 use crate::shard::Shard;
 
@@ -37,8 +38,9 @@ fn check_seats(shard: &Shard<SimNet>) {
         assert_eq!(state.is_any(Flags::MANY), client.seats().nth(1).is_some(), "{slot:?}");
         assert_eq!(client.recalls().count(), 0, "nothing is under way");
         for seat in client.seats() {
-            let shape = shard.clients.roster.hot(slot).shape;
-            assert!(seats.insert((seat.channel, shape, seat.place, slot, seat.presence)));
+            let form = Form::first(shard.clients.roster.hot(slot).shape, seat.patches);
+            let kind = (form.shape, form.takes_patches());
+            assert!(seats.insert((seat.channel, kind, seat.place, slot, seat.presence)));
         }
     }
     assert_eq!(open, shard.clients.open, "the count of open clients");
@@ -47,9 +49,10 @@ fn check_seats(shard: &Shard<SimNet>) {
         let index =
             shard.rooms.channels.find(&channel.name).expect("each channel is found by its name");
         let mut watching = 0;
-        for (shape, slots) in channel.members.groups() {
+        for (form, slots) in channel.members.groups() {
             for (place, &slot) in slots.iter().enumerate() {
-                let seat = |presence| (index, shape, Place::at(place), slot, presence);
+                let kind = (form.shape, form.takes_patches());
+                let seat = |presence| (index, kind, Place::at(place), slot, presence);
                 let watches = seats.contains(&seat(true));
                 assert!(watches || seats.contains(&seat(false)), "{}", channel.name);
                 watching += u32::from(watches);

@@ -12,6 +12,8 @@ pub(crate) mod books;
 #[cfg(test)]
 mod bounds;
 pub(crate) mod client;
+#[cfg(test)]
+mod deltas;
 pub(crate) mod dice;
 #[cfg(test)]
 mod entries;

@@ -1,4 +1,4 @@
-//! Batch: the frames of a turn's ticks side by side in one buffer, once for each shape, and the
+//! Batch: the frames of a turn's ticks side by side in one buffer, once for each form, and the
 //! memory for that, which serves every turn again.
 
 use std::cell::OnceCell;
@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::model::id::{ChannelIndex, ClientId, Slot};
 use crate::model::message::{Publication, Publications};
-use crate::model::shape::Shape;
+use crate::model::shape::{Chain, Form};
 use crate::rules::SlowRules;
 use crate::stage::flush::Content;
 use crate::wire::dialect::Dialect;
@@ -21,10 +21,10 @@ const BUFFER_KEPT_BYTES: usize = 1 << 20;
 /// The entries of each list that are kept then.
 const LISTS_KEPT: usize = 4096;
 
-/// The frames of a tick in one shape, side by side in the fan-out's buffer.
+/// The frames of a tick in one form, side by side in the fan-out's buffer.
 #[derive(Debug)]
 pub(super) struct Frames {
-    pub(super) shape: Shape,
+    pub(super) form: Form,
     /// The policy for a client that is too slow for them.
     pub(super) slow: SlowRules,
     pub(super) bytes: Range<usize>,
@@ -32,6 +32,8 @@ pub(super) struct Frames {
     pub(super) ends: Range<usize>,
     /// The frames for clients that wait for them, made when the first one must.
     pub(super) kept: OnceCell<Vec<Bytes>>,
+    /// In a chain, frames that need none before them, for clients that may lose some.
+    pub(super) whole: OnceCell<Vec<Bytes>>,
 }
 
 /// One channel's tick on its way.
@@ -39,7 +41,7 @@ pub(super) struct Frames {
 pub(super) struct Tick {
     pub(super) channel: ChannelIndex,
     pub(super) publications: Vec<Arc<Publication>>,
-    /// The place of its frames in the list of frames, one for each shape.
+    /// The place of its frames in the list of frames, one for each form.
     pub(super) frames: Range<usize>,
 }
 
@@ -48,6 +50,8 @@ pub(super) struct Tick {
 pub(super) struct Several {
     pub(super) slot: Slot,
     pub(super) tick: usize,
+    /// The place of its frames in the list of frames.
+    pub(super) frames: usize,
 }
 
 /// The fan-out's memory, which serves every turn again: no tick allocates anything.
@@ -71,23 +75,29 @@ pub(super) struct Share {
 }
 
 impl FanOut {
-    /// Encodes publications in a shape. Returns the place of their frames.
+    /// Encodes publications in a form. Returns the place of their frames.
     pub(super) fn encode(
         &mut self,
-        shape: Shape,
+        form: Form,
         slow: SlowRules,
         publications: Publications<'_>,
     ) -> usize {
         let (begin, first) = (self.buffer.len(), self.ends.len());
-        Dialect::write_publications(shape, &mut self.buffer, &mut self.ends, publications);
+        Dialect::write_publications(form, &mut self.buffer, &mut self.ends, publications);
         self.frames.push(Frames {
-            shape,
+            form,
             slow,
             bytes: begin..self.buffer.len(),
             ends: first..self.ends.len(),
             kept: OnceCell::new(),
+            whole: OnceCell::new(),
         });
         self.frames.len() - 1
+    }
+
+    /// The share of a noted client.
+    pub(super) fn share(noted: Several) -> Share {
+        Share { tick: Some(noted.tick), frames: noted.frames }
     }
 
     /// Takes back what the latest call of [`encode`](Self::encode) wrote.
@@ -96,14 +106,6 @@ impl FanOut {
             self.buffer.truncate(frames.bytes.start);
             self.ends.truncate(frames.ends.start);
         }
-    }
-
-    /// The share of a client of `shape` in the tick at a place.
-    pub(super) fn share(&self, at: usize, shape: Shape) -> Share {
-        let tick = &self.ticks[at];
-        let place = self.frames[tick.frames.clone()].iter().position(|of| of.shape == shape);
-        let place = place.expect("each shape here is encoded");
-        Share { tick: Some(at), frames: tick.frames.start + place }
     }
 
     pub(super) fn bytes(&self, frames: &Frames) -> &[u8] {
@@ -133,6 +135,22 @@ impl FanOut {
         iter::from_fn(move || match tick {
             None => Some(Content::Direct),
             Some(tick) => said.next().map(|one| Content::Publication(tick.channel, one)),
+        })
+    }
+
+    /// The frames of a share in a chain one by one, none of which needs those before it.
+    pub(super) fn whole(&self, share: Share) -> &[Bytes] {
+        let frames = &self.frames[share.frames];
+        frames.whole.get_or_init(|| {
+            let publications = share.tick.map_or(&[][..], |tick| &self.ticks[tick].publications);
+            let form = frames.form.at(Chain::Whole);
+            let (mut buffer, mut ends) = (BytesMut::new(), Vec::new());
+            let mut frame = |publication| {
+                let one = Publications::all(std::slice::from_ref(publication));
+                Dialect::write_publications(form, &mut buffer, &mut ends, one);
+                buffer.split().freeze()
+            };
+            publications.iter().map(&mut frame).collect()
         })
     }
 

@@ -83,9 +83,9 @@ impl<N: Net> Shard<N> {
             Command::Connect(connect) => Ok(self.connect(slot, connect)),
             Command::Publish { channel, payload, id } => self.publish(slot, channel, payload, id),
             Command::Direct { user, payload, id } => self.direct(slot, &user, payload, id),
-            Command::Join { channel, presence, since, must_recover, token, data, id } => {
-                let join =
-                    JoinRequest { id, presence, since, must_recover, ..JoinRequest::default() };
+            Command::Join { channel, presence, patches, since, must_recover, token, data, id } => {
+                let wanted = JoinRequest { id, presence, patches, since, ..JoinRequest::default() };
+                let join = JoinRequest { must_recover, ..wanted };
                 self.join(slot, &channel, (token.as_deref(), data), join)
             }
             Command::Call { method, data, id } => self.call(slot, &method, data, id),

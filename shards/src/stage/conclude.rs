@@ -67,6 +67,7 @@ fn granted<'a>(channel: &'a Channel, proof: Option<&'a Proof>) -> Seated<'a> {
         recovered: None,
         left_s: None,
         data: grant.and_then(|grant| grant.data.as_deref()),
+        patches: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Fan-out: a tick is encoded once for each shape that its channel has here, and leaves in one send
+//! Fan-out: a tick is encoded once for each form that its channel has here, and leaves in one send
 //! per client.
 
 use std::iter::zip;
@@ -11,9 +11,13 @@ use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::model::id::{ChannelIndex, ClientId, Slot};
 use crate::model::message::{Publication, Publications};
+use crate::model::shape::{Chain, Form};
 use crate::net::{Net, SLICES_MAX, Sent};
+use crate::rules::SlowClients;
 use crate::shard::Shard;
-use crate::stage::batch::{FanOut, Several, Share, Tick};
+use crate::stage::batch::{FanOut, Frames, Several, Share, Tick};
+use crate::stage::flush::Queued;
+use crate::wire::patch::PATCHED_BYTES_MAX;
 
 impl<N: Net> Shard<N> {
     /// Sends the open ticks of all channels. Does not wait for any client.
@@ -49,15 +53,17 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Encodes the open tick of a channel once for each shape that it has here.
+    /// Encodes the open tick of a channel once for each form that it has here.
     fn encode(&mut self, fan: &mut FanOut, index: ChannelIndex) {
         let channel = self.rooms.channels.at(index);
         channel.tick_bytes = 0;
         let slow = self.clients.config.slow_rules(&channel.terms.rules);
         let (publications, epoch) = (std::mem::take(&mut channel.tick), channel.told_epoch());
         let first = fan.frames.len();
-        for (shape, _) in channel.members.groups() {
-            fan.encode(shape, slow, Publications::all(&publications).numbered(epoch));
+        let before = channel.previous.as_deref();
+        for (form, _) in channel.members.groups() {
+            let each = Publications::all(&publications).numbered(epoch).behind(before);
+            fan.encode(form, slow, each);
         }
         fan.ticks.push(Tick { channel: index, publications, frames: first..fan.frames.len() });
     }
@@ -73,10 +79,11 @@ impl<N: Net> Shard<N> {
         let members = &self.rooms.channels.get(tick.channel).members;
         for (group, place_of_frames) in members.groups().zip(tick.frames.clone()) {
             let (frames, slots) = (&fan.frames[place_of_frames], group.1);
-            debug_assert_eq!(frames.shape, group.0, "groups are encoded in their order");
+            debug_assert_eq!(frames.form, group.0, "groups are encoded in their order");
             let bytes = fan.bytes(frames);
             let frames_each = frames.ends.len() as u64;
             let share = Share { tick: Some(place), frames: place_of_frames };
+            let noted = |slot| Several { slot, tick: place, frames: place_of_frames };
             let mut sends = 0;
             for &slot in slots {
                 let hot = self.clients.roster.hot(slot);
@@ -89,11 +96,11 @@ impl<N: Net> Shard<N> {
                 } else if !hot.state.is_open() {
                     debug_assert!(false, "only open clients are members");
                 } else if !one && hot.state.is_any(Flags::MANY) {
-                    several.push(Several { slot, tick: place });
+                    several.push(noted(slot));
                 } else if hot.state.is_any(Flags::NO_ECHO) && self.clients.has_own_words(tick, slot)
                 {
                     // After the walk, which borrows the frames that this would add to.
-                    several.push(Several { slot, tick: place });
+                    several.push(noted(slot));
                 } else {
                     self.clients.send_shares(fan, slot, &[share]);
                 }
@@ -118,27 +125,28 @@ impl<N: Net> Shard<N> {
             }
             if hot.state.is_any(Flags::NO_ECHO) {
                 for noted in group {
-                    self.send_without_own(fan, slot, noted.tick);
+                    self.send_without_own(fan, *noted);
                 }
                 continue;
             }
             shares.clear();
-            shares.extend(group.iter().map(|noted| fan.share(noted.tick, hot.shape)));
+            shares.extend(group.iter().map(|noted| FanOut::share(*noted)));
             self.clients.send_shares(fan, slot, &shares);
         }
         fan.shares = shares;
     }
 
     /// Sends a tick to a client that does not want its own words back.
-    fn send_without_own(&mut self, fan: &mut FanOut, slot: Slot, place: usize) {
-        let (id, shape) = (self.clients.roster.id(slot), self.clients.roster.hot(slot).shape);
-        let tick = &fan.ticks[place];
-        if !self.clients.has_own_words(tick, slot) {
-            return self.clients.send_shares(fan, slot, &[fan.share(place, shape)]);
+    fn send_without_own(&mut self, fan: &mut FanOut, noted: Several) {
+        let Several { slot, tick: place, frames } = noted;
+        let id = self.clients.roster.id(slot);
+        if !self.clients.has_own_words(&fan.ticks[place], slot) {
+            return self.clients.send_shares(fan, slot, &[FanOut::share(noted)]);
         }
-        let slow = fan.frames[tick.frames.start].slow;
+        let Frames { form, slow, .. } = fan.frames[frames];
+        debug_assert!(!form.takes_patches(), "a chain has no gaps");
         let publications = std::mem::take(&mut fan.ticks[place].publications);
-        let frames = fan.encode(shape, slow, Publications::not_from(&publications, id));
+        let frames = fan.encode(form, slow, Publications::not_from(&publications, id));
         fan.ticks[place].publications = publications;
         self.clients.send_shares(fan, slot, &[Share { tick: Some(place), frames }]);
         fan.forget_latest();
@@ -155,6 +163,19 @@ impl<N: Net> Shard<N> {
             if let Some(last) = tick.publications.last() {
                 channel.fanned.offset = last.offset;
             }
+            // All members have heard it, or are unlinked below.
+            if channel.members.take_patches() {
+                let newest = tick.publications.last();
+                channel.previous =
+                    newest.filter(|one| one.payload.len() <= PATCHED_BYTES_MAX).cloned();
+                let roster = &mut self.clients.roster;
+                channel.members.link(|slot, place| {
+                    let client = roster.get_mut(slot);
+                    if let Some(seat) = client.and_then(|client| client.seat_mut(tick.channel)) {
+                        seat.place = place;
+                    }
+                });
+            }
             for publication in &tick.publications {
                 let us = done.ns.saturating_sub(publication.ingress_ns) / 1000;
                 tally.latency.saturating_record(us);
@@ -169,6 +190,11 @@ impl<N: Net> Shard<N> {
                 self.rooms.note_emptied(tick.channel);
             }
         }
+        while let Some((client, channel)) = self.clients.unlinked.pop() {
+            if let Some(slot) = self.clients.listener(client) {
+                self.begin_chain(slot, channel);
+            }
+        }
     }
 
     /// Sends a direct message to the clients of a user that are here.
@@ -179,10 +205,10 @@ impl<N: Net> Shard<N> {
         let slow = self.clients.config.slow_rules_of_server();
         for &client in to {
             let Some(slot) = self.clients.listener(client) else { continue };
-            let shape = self.clients.roster.hot(slot).shape;
-            let known = fan.frames.iter().position(|frames| frames.shape == shape);
+            let form = Form::first(self.clients.roster.hot(slot).shape, false);
+            let known = fan.frames.iter().position(|frames| frames.form == form);
             let publication = Publications::all(slice::from_ref(publication));
-            let frames = known.unwrap_or_else(|| fan.encode(shape, slow, publication));
+            let frames = known.unwrap_or_else(|| fan.encode(form, slow, publication));
             if self.clients.speaker.slot == Some(slot) {
                 self.clients.send_replies();
             }
@@ -242,10 +268,14 @@ impl<N: Net> Clients<N> {
         let own = echoless.then(|| self.roster.id(slot));
         for share in shares {
             let frames = &fan.frames[share.frames];
-            for (frame, content) in zip(fan.each(frames), fan.contents(*share, own)) {
+            let mut chain = frames.form.chain;
+            for (nth, (frame, content)) in
+                zip(fan.each(frames), fan.contents(*share, own)).enumerate()
+            {
                 if sent >= frame.len() {
                     sent -= frame.len();
                     self.tally.deliveries += 1;
+                    chain = chain.heard();
                     continue;
                 }
                 let begun = std::mem::take(&mut sent);
@@ -253,10 +283,23 @@ impl<N: Net> Clients<N> {
                     self.tally.deliveries += 1;
                     self.tally.bytes_out += (frame.len() - begun) as u64;
                     self.begin_outbox(slot, frame.clone(), content.mark(), begun);
-                } else if !self.queue(slot, frame.clone(), content, frames.slow) {
-                    // The client is to be closed: nobody reads the rest.
-                    return;
+                    chain = chain.heard();
+                    continue;
                 }
+                // It has not heard the one before, or may lose it yet.
+                let is_alone = chain == Chain::Fresh
+                    || chain == Chain::Linked && frames.slow.policy == SlowClients::Conflate;
+                let frame = if is_alone { &fan.whole(*share)[nth] } else { frame };
+                match self.queue(slot, frame.clone(), content, frames.slow) {
+                    Queued::Waits => chain = chain.heard(),
+                    Queued::Lost => chain = chain.lost(),
+                    // The client is to be closed: nobody reads the rest.
+                    Queued::Over => return,
+                }
+            }
+            if let Some(tick) = share.tick.filter(|_| chain == Chain::Fresh) {
+                let channel = fan.ticks[tick].channel;
+                self.unlinked.push((self.roster.id(slot), channel));
             }
         }
         self.arm(slot);

@@ -39,6 +39,17 @@ impl Content<'_> {
     }
 }
 
+/// The outcome for a frame that the socket of its client does not take at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queued {
+    /// It leaves when the socket takes it, unless another one overtakes it.
+    Waits,
+    /// The client does not get it.
+    Lost,
+    /// The client is to be closed.
+    Over,
+}
+
 /// The frame that tells a client of lost publications, if its dialect has one: others see it by
 /// their offsets, or not at all.
 fn gap_frame(shape: Shape, channel: &str, Span { from, to }: Span) -> Option<Bytes> {
@@ -113,17 +124,16 @@ impl<N: Net> Clients<N> {
         }
     }
 
-    /// Queues a frame within the bounds, or lets the policy for slow clients decide. `false`: the
-    /// client is to be closed.
+    /// Queues a frame within the bounds, or lets the policy for slow clients decide.
     pub(crate) fn queue(
         &mut self,
         slot: Slot,
         frame: Bytes,
         content: Content<'_>,
         slow: SlowRules,
-    ) -> bool {
+    ) -> Queued {
         let (now_ms, shape) = (self.now.ms(), self.roster.hot(slot).shape);
-        let Some(client) = self.roster.get_mut(slot) else { return false };
+        let Some(client) = self.roster.get_mut(slot) else { return Queued::Over };
         let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));
         let before = outbox.bytes();
         let bytes = frame.len();
@@ -144,14 +154,14 @@ impl<N: Net> Clients<N> {
                 self.tally.deliveries += 1;
                 self.tally.bytes_out += bytes as u64;
             }
-            return true;
+            return Queued::Waits;
         }
         if slow.policy == SlowClients::Disconnect {
             self.doom(slot, CloseReason::Slow);
-            return false;
+            return Queued::Over;
         }
         self.tally.dropped += 1;
-        true
+        Queued::Lost
     }
 
     /// Queues a frame of which the socket took `sent` bytes. Its client was not blocked before.

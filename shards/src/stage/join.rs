@@ -9,6 +9,8 @@
 use std::sync::Arc;
 
 use crate::client::lapses::SeatEnd;
+use crate::client::roster::Seat;
+use crate::client::state::Flags;
 use crate::client::told_per_page;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Recalled;
@@ -17,6 +19,7 @@ use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::model::past::{Behind, Numbering, Since};
 use crate::net::Net;
+use crate::rules::Delta;
 use crate::shard::Shard;
 use crate::wire::command::ErrorCode;
 use crate::wire::event::{Event, Seated};
@@ -38,7 +41,8 @@ fn seated<'a>(
     now_s: u32,
 ) -> Seated<'a> {
     let left_s = join.end_s.map(|end_s| end_s.saturating_sub(now_s));
-    Seated { channel, position, recovered, left_s, data: join.grant.data.as_deref() }
+    let (data, patches) = (join.grant.data.as_deref(), join.patches);
+    Seated { channel, position, recovered, left_s, data, patches }
 }
 
 impl<N: Net> Shard<N> {
@@ -94,7 +98,7 @@ impl<N: Net> Shard<N> {
     }
 
     /// Goes on with a join whose channel is subscribed.
-    pub(crate) fn enter(&mut self, slot: Slot, index: ChannelIndex, join: JoinRequest) {
+    pub(crate) fn enter(&mut self, slot: Slot, index: ChannelIndex, mut join: JoinRequest) {
         if !self.clients.roster.state(slot).is_open() {
             return;
         }
@@ -108,7 +112,15 @@ impl<N: Net> Shard<N> {
         if self.is_over(slot, &join) {
             return self.tell_over(slot, index, &join);
         }
-        let is_member = client.seats().any(|seat| seat.channel == index);
+        let seat = client.seats().find(|seat| seat.channel == index);
+        let is_member = seat.is_some();
+        // What the client itself has agreed on stands whatever the API does.
+        let takes_patches = seat.is_some_and(|seat| seat.patches);
+        join.patches = if join.by_server {
+            takes_patches
+        } else {
+            join.patches && self.grants_patches(slot, index)
+        };
         match join.since {
             // A member hears everything already: nothing is told again, and nothing left out.
             Some(_) if is_member => self.finish_join(slot, index, &join, Some(false)),
@@ -122,6 +134,14 @@ impl<N: Net> Shard<N> {
             Some(since) => self.begin_recall(slot, index, Behind::Since(since), join),
             None => self.finish_join(slot, index, &join, None),
         }
+    }
+
+    /// Returns `true` if a client may be told publications by their difference from the one before.
+    /// One that does not want its own words back would not have them all.
+    fn grants_patches(&self, slot: Slot, index: ChannelIndex) -> bool {
+        self.rooms.channels.get(index).terms.rules.delta == Delta::Fossil
+            && self.clients.dialect(slot).has_patches()
+            && !self.clients.roster.state(slot).is_any(Flags::NO_ECHO)
     }
 
     /// Returns whether a client at a position has missed nothing, where the home need not be
@@ -167,6 +187,7 @@ impl<N: Net> Shard<N> {
             self.welcome_back(slot, start, recovered);
         }
         self.answer_first(slot, place, recalled, before);
+        let patches = self.takes_patches(slot, place);
         let Some(brief) = self.clients.roster.get_mut(slot).and_then(|one| one.brief_mut()) else {
             return;
         };
@@ -175,7 +196,7 @@ impl<N: Net> Shard<N> {
             let since = Since { epoch: Numbering::Is(recalled.newest.epoch), offset: last.offset };
             brief.recalls[place].behind = Behind::Rest(since);
             brief.recalls[place].asked = false;
-            self.tell_missed(slot, publications);
+            self.tell_missed(slot, publications, patches);
         } else {
             let recalling = brief.recalls.remove(place);
             self.rooms.channels.at(index).recalling -= 1;
@@ -195,7 +216,7 @@ impl<N: Net> Shard<N> {
             } else {
                 let fanned = self.rooms.channels.get(index).fanned.offset;
                 let left = publications.partition_point(|missed| missed.offset <= fanned);
-                self.tell_missed(slot, &publications[..left]);
+                self.tell_missed(slot, &publications[..left], patches);
                 self.seat_as_asked(slot, index, &recalling.join);
                 if !recalling.is_answered {
                     self.tell_joined(slot, index, &recalling.join, recovered);
@@ -214,44 +235,6 @@ impl<N: Net> Shard<N> {
             self.recall_on(slot);
         } else {
             self.recall_later(slot);
-        }
-    }
-
-    /// Returns `true` if the time of a client in a channel is over before it is a member.
-    fn is_over(&self, slot: Slot, join: &JoinRequest) -> bool {
-        let grace_s = if join.by_server { 0 } else { self.clients.dialect(slot).grace_s() };
-        let now_s = self.clients.now.seconds();
-        join.end_s.is_some_and(|end_s| end_s.saturating_add(grace_s) <= now_s)
-    }
-
-    /// Ends a client's way into a channel if its time there is over: it is told nothing more of
-    /// what it missed. Returns `false` if it has time.
-    fn lapses_on_its_way(&mut self, slot: Slot, place: usize) -> bool {
-        let brief = self.clients.roster.get(slot).and_then(|client| client.brief_ref());
-        let Some(recalling) = brief.and_then(|brief| brief.recalls.get(place)) else {
-            return false;
-        };
-        if !self.is_over(slot, &recalling.join) {
-            return false;
-        }
-        let (index, is_answered) = (recalling.channel, recalling.is_answered);
-        let Some(join) = self.forget_recall(slot, index) else { return false };
-        if is_answered {
-            self.tell_lapsed(slot, index);
-        } else {
-            self.tell_over(slot, index, &join);
-        }
-        true
-    }
-
-    /// Answers a join for which there is no time left.
-    fn tell_over(&mut self, slot: Slot, index: ChannelIndex, join: &JoinRequest) {
-        self.rooms.note_emptied(index);
-        // The API sees it for itself.
-        if !join.by_server {
-            self.clients.tally.errors += 1;
-            let (code, text) = (ErrorCode::ExpiredToken, "the token has expired");
-            self.clients.tell(slot, &Event::Error { code, text, id: join.id.as_ref() });
         }
     }
 
@@ -276,6 +259,13 @@ impl<N: Net> Shard<N> {
         if let Some(recalling) = brief.and_then(|brief| brief.recalls.get_mut(place)) {
             recalling.join = join;
         }
+    }
+
+    /// Returns `true` if a client on its way into a channel takes patches.
+    fn takes_patches(&self, slot: Slot, place: usize) -> bool {
+        let client = self.clients.roster.get(slot);
+        let recalling = client.and_then(|client| client.recalls().nth(place));
+        recalling.is_some_and(|recalling| recalling.join.patches)
     }
 
     /// A client that was told that it is in cannot be told the rest of what it missed: it is out
@@ -327,7 +317,9 @@ impl<N: Net> Shard<N> {
         let is_known = self.channel_info(slot, index) == join.grant.info.as_ref();
         let tells = self.rooms.channels.get(index).terms.rules.join_leave;
         let presence = join.presence || join.grant.watches && tells;
-        if seated.is_none_or(|seat| seat.presence != presence || !is_known) {
+        let differs =
+            |seat: Seat| seat.presence != presence || !is_known || seat.patches && !join.patches;
+        if seated.is_none_or(differs) {
             let gap = seated.and_then(|_| self.clients.detach_outbox(slot, index));
             self.rise(slot, index);
             self.note_info(slot, index, join.grant.info.clone());
@@ -335,6 +327,9 @@ impl<N: Net> Shard<N> {
             if let Some(gap) = gap {
                 self.clients.restore_gap(slot, index, &gap);
             }
+        }
+        if join.patches {
+            self.begin_chain(slot, index);
         }
         let can_refresh = !join.by_server;
         let end = join.end_s.map(|at_s| SeatEnd { at_s, can_refresh });

@@ -29,6 +29,7 @@ mod fanout;
 pub(crate) mod drain;
 pub(crate) mod recall;
 pub(crate) mod batch;
+mod lapse;
 mod leave;
 mod seats;
 mod consult;

@@ -13,7 +13,7 @@ use crate::model::channel::JoinRequest;
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::{Epoch, Publication, Publications};
 use crate::model::past::Behind;
-use crate::model::shape::Shape;
+use crate::model::shape::Form;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::dialect::Dialect;
@@ -31,20 +31,20 @@ const PAGE_BYTES: usize = if cfg!(any(test, fuzzing)) { 24 } else { 64 << 10 };
 /// The most publications of a page for each byte of its bound: tiny ones cost more as frames.
 const PUBLICATION_BYTES: usize = if cfg!(any(test, fuzzing)) { 4 } else { 128 };
 
-/// The pages that were encoded last, one for each shape.
+/// The pages that were encoded last, one for each form.
 #[derive(Debug, Default)]
 pub(crate) struct LastPages(Vec<LastPage>);
 
 impl LastPages {
-    /// Returns the frames of some publications in a shape.
+    /// Returns the frames of some publications in a form.
     fn frames(
         &mut self,
-        shape: Shape,
+        form: Form,
         publications: &[Arc<Publication>],
         epoch: Option<Epoch>,
     ) -> Bytes {
-        let place = self.0.iter().position(|page| page.shape == shape).unwrap_or_else(|| {
-            self.0.push(LastPage { shape, ..LastPage::default() });
+        let place = self.0.iter().position(|page| page.form == form).unwrap_or_else(|| {
+            self.0.push(LastPage { form, ..LastPage::default() });
             self.0.len() - 1
         });
         self.0[place].frames(publications, epoch)
@@ -63,7 +63,7 @@ fn page_bounds(outbox_bytes: usize) -> (usize, usize) {
 /// get slices of one encoding.
 #[derive(Debug, Default)]
 struct LastPage {
-    shape: Shape,
+    form: Form,
     publications: Vec<Arc<Publication>>,
     bytes: Bytes,
     ends: Vec<usize>,
@@ -72,19 +72,19 @@ struct LastPage {
 impl LastPage {
     /// Returns the frames of some publications.
     fn frames(&mut self, publications: &[Arc<Publication>], epoch: Option<Epoch>) -> Bytes {
-        if let Some(frames) = self.part(publications) {
+        if let Some(frames) = self.part(publications, epoch) {
             return frames;
         }
         let mut bytes = BytesMut::new();
         self.ends.clear();
         let each = Publications::all(publications).numbered(epoch);
-        Dialect::write_publications(self.shape, &mut bytes, &mut self.ends, each);
+        Dialect::write_publications(self.form, &mut bytes, &mut self.ends, each);
         self.publications = publications.to_vec();
         self.bytes = bytes.freeze();
         self.bytes.clone()
     }
 
-    fn part(&self, publications: &[Arc<Publication>]) -> Option<Bytes> {
+    fn part(&self, publications: &[Arc<Publication>], epoch: Option<Epoch>) -> Option<Bytes> {
         let (first, last) = (publications.first()?, publications.last()?);
         let at = self.publications.partition_point(|known| known.offset < first.offset);
         let known = self.publications.get(at..at + publications.len())?;
@@ -98,8 +98,21 @@ impl LastPage {
         }
         // Joined texts are one frame, which cannot be cut.
         let apart = self.ends.len() == self.publications.len();
+        if !apart {
+            return None;
+        }
         let begin = if at == 0 { 0 } else { self.ends[at - 1] };
-        apart.then(|| self.bytes.slice(begin..self.ends[at + known.len() - 1]))
+        let end = self.ends[at + known.len() - 1];
+        if at == 0 || !self.form.takes_patches() {
+            return Some(self.bytes.slice(begin..end));
+        }
+        // It has not heard the one before the first: that one is told whole, and the rest of the
+        // chain hangs from it.
+        let mut bytes = BytesMut::new();
+        let whole = Publications::all(&publications[..1]).numbered(epoch);
+        Dialect::write_publications(self.form, &mut bytes, &mut Vec::new(), whole);
+        bytes.extend_from_slice(&self.bytes[self.ends[at]..end]);
+        Some(bytes.freeze())
     }
 }
 
@@ -199,7 +212,12 @@ impl<N: Net> Shard<N> {
 
     /// Tells a client publications that left before it came, but for its own words if it does not
     /// want them back.
-    pub(crate) fn tell_missed(&mut self, slot: Slot, publications: &[Arc<Publication>]) {
+    pub(crate) fn tell_missed(
+        &mut self,
+        slot: Slot,
+        publications: &[Arc<Publication>],
+        patches: bool,
+    ) {
         let Some(first) = publications.first() else { return };
         let channel = self.rooms.channels.find(&first.channel);
         let epoch = channel.and_then(|index| self.rooms.channels.get(index).told_epoch());
@@ -207,17 +225,18 @@ impl<N: Net> Shard<N> {
             self.clients.send_replies();
         }
         let (hot, id) = (self.clients.roster.hot(slot), self.clients.roster.id(slot));
+        let form = Form::first(hot.shape, patches);
         let own = if hot.state.is_any(Flags::NO_ECHO) {
             publications.iter().filter(|publication| publication.is_from(id)).count()
         } else {
             0
         };
         let frames = if own == 0 {
-            self.last_pages.frames(hot.shape, publications, epoch)
+            self.last_pages.frames(form, publications, epoch)
         } else {
             let mut bytes = BytesMut::new();
             let others = Publications::not_from(publications, id);
-            Dialect::write_publications(hot.shape, &mut bytes, &mut Vec::new(), others);
+            Dialect::write_publications(form, &mut bytes, &mut Vec::new(), others);
             bytes.freeze()
         };
         if frames.is_empty() {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::client::roster::{Client, Seat};
 use crate::mesh::parcel::{Ask, Presence};
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
-use crate::model::id::{ChannelIndex, ClientId, Slot};
+use crate::model::id::{ChannelIndex, ClientId, Place, Slot};
 use crate::model::message::Position;
 use crate::model::presence::Member;
+use crate::model::shape::Form;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::event::Event;
@@ -70,8 +71,8 @@ impl<N: Net> Shard<N> {
         let shape = self.clients.roster.hot(slot).shape;
         let channel = self.rooms.channels.at(index);
         debug_assert_eq!(channel.subscription, Subscription::Live);
-        let place = channel.members.add(slot, shape);
-        let seat = Seat { channel: index, place, presence };
+        let place = channel.members.add(slot, Form::first(shape, false));
+        let seat = Seat { channel: index, place, presence, patches: false };
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         channel.named += u32::from(client.user.is_some());
         if client.seat.is_none() {
@@ -107,16 +108,16 @@ impl<N: Net> Shard<N> {
         // First of all: there are never more watchers than members.
         channel.watching -= u32::from(seat.presence);
         let unwatched = seat.presence && channel.watching == 0;
-        let moved = channel.members.take_out(seat.place, shape);
+        let form = Form::first(shape, seat.patches);
+        let moved = channel.members.take_out(slot, seat.place, form);
         let empty = channel.members.is_empty();
+        if seat.patches && !channel.members.take_patches() {
+            channel.previous = None;
+        }
         if unwatched {
             self.tell_home_of_watchers(index, false);
         }
-        if let Some(moved) = moved.and_then(|moved| self.clients.roster.get_mut(moved))
-            && let Some(other) = moved.seat_mut(index)
-        {
-            other.place = seat.place;
-        }
+        self.reseat(moved, index, seat.place);
         if self.clients.roster.get(slot).is_some_and(|client| client.seats().nth(1).is_none()) {
             self.clients.roster.state_mut(slot).set_many(false);
         }
@@ -128,6 +129,27 @@ impl<N: Net> Shard<N> {
             self.rooms.note_emptied(index);
         }
         true
+    }
+
+    /// A member has another place in the list that it stands in.
+    fn reseat(&mut self, slot: Option<Slot>, index: ChannelIndex, place: Place) {
+        if let Some(client) = slot.and_then(|slot| self.clients.roster.get_mut(slot))
+            && let Some(seat) = client.seat_mut(index)
+        {
+            seat.place = place;
+        }
+    }
+
+    /// Has a member take patches, from the publication behind the next one on: that is told whole.
+    pub(crate) fn begin_chain(&mut self, slot: Slot, index: ChannelIndex) {
+        let shape = self.clients.roster.hot(slot).shape;
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        let Some(seat) = client.seat_mut(index) else { return };
+        let members = &mut self.rooms.channels.at(index).members;
+        let (left, takes_patches) = (seat.place, std::mem::replace(&mut seat.patches, true));
+        let moved = members.take_out(slot, left, Form::first(shape, takes_patches));
+        seat.place = members.add(slot, Form::first(shape, true));
+        self.reseat(moved, index, left);
     }
 
     /// The client in `slot` as others are told of it in a channel.

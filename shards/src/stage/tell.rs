@@ -4,7 +4,7 @@
 use crate::client::Clients;
 use crate::client::roster::Roster;
 use crate::model::id::{ClientId, Slot};
-use crate::model::shape::Shape;
+use crate::model::shape::Form;
 use crate::net::Net;
 use crate::wire::dialect::Dialect;
 use crate::wire::event::Event;
@@ -21,16 +21,16 @@ impl<N: Net> Clients<N> {
         self.scratch = frame;
     }
 
-    /// Tells the same to those clients of one shape that `wants` selects. It is encoded once.
+    /// Tells the same to those clients of one form that `wants` selects. It is encoded once.
     pub(crate) fn tell_each(
         &mut self,
-        (shape, slots): (Shape, &[Slot]),
+        (form, slots): (Form, &[Slot]),
         event: &Event<'_>,
         wants: impl Fn(&Roster<N>, Slot) -> bool,
     ) {
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
-        Dialect::write_event(shape, &mut frame, event);
+        Dialect::write_event(form.shape, &mut frame, event);
         for &slot in slots {
             if !frame.is_empty() && wants(&self.roster, slot) {
                 self.emit(slot, &frame);

@@ -57,6 +57,8 @@ pub(crate) enum Command<'a> {
     Join {
         channel: Cow<'a, str>,
         presence: bool,
+        /// Take publications by their difference from the one before, where the rules allow it.
+        patches: bool,
         since: Option<Since>,
         /// The client would rather not join than miss anything behind `since`.
         must_recover: bool,

@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::transport::Transport;
 use crate::close::CloseReason;
 use crate::model::message::{Publication, Publications};
-use crate::model::shape::Shape;
+use crate::model::shape::{Chain, Form, Shape};
 
 /// Settings that decide how a message is read.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +89,9 @@ dialects! {
 /// the end of each frame to the second one.
 pub(crate) type WriteJoined = fn(&mut BytesMut, &mut Vec<usize>, Publications<'_>);
 
+/// Appends a publication as one frame, perhaps by its difference from the one before.
+pub(crate) type WriteChained = fn(&mut BytesMut, &Publication, Option<&Publication>);
+
 /// The facts about a dialect that decide how its clients are treated.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -107,6 +110,8 @@ pub(crate) struct Facts {
     pub(crate) is_strict: bool,
     /// A join is answered before the client is told what it missed.
     pub(crate) answers_first: bool,
+    /// Writes a publication of a chain, if the dialect has patches.
+    pub(crate) chained: Option<WriteChained>,
     /// Its clients are told in time that a token ends.
     pub(crate) tells_ahead: bool,
     /// The seconds behind the end of a token for which a newer one is waited for.
@@ -177,6 +182,11 @@ impl Dialect {
         self.facts().grace_s
     }
 
+    /// Returns `true` if publications may be told by their difference from the one before.
+    pub(crate) fn has_patches(self) -> bool {
+        self.facts().chained.is_some()
+    }
+
     /// Returns `true` if a message that is no request ends its client.
     pub(crate) fn is_strict(self) -> bool {
         self.facts().is_strict
@@ -239,7 +249,7 @@ impl Dialect {
 
     /// Appends publications to `out` as whole frames, and the end of each frame to `ends`.
     pub(crate) fn write_publications(
-        shape: Shape,
+        Form { shape, chain }: Form,
         out: &mut BytesMut,
         ends: &mut Vec<usize>,
         publications: Publications<'_>,
@@ -249,10 +259,22 @@ impl Dialect {
             return write(out, ends, publications);
         }
         let (transport, epoch) = (Transport::of(shape), publications.epoch());
+        let position = |one: &Publication| Publications::position_of(epoch, one);
+        if let Some(write) = dialect.facts().chained.filter(|_| chain != Chain::Off) {
+            let mut before = publications.before().filter(|_| chain == Chain::Linked);
+            for publication in publications {
+                let start = out.len();
+                write(out, publication, before);
+                transport.carry(out, start, position(publication));
+                ends.push(out.len());
+                before = (chain != Chain::Whole).then_some(publication);
+            }
+            return;
+        }
         for publication in publications {
             let start = out.len();
             dialect.write_publication(out, publication);
-            transport.carry(out, start, Publications::position_of(epoch, publication));
+            transport.carry(out, start, position(publication));
             ends.push(out.len());
         }
     }

@@ -45,6 +45,8 @@ pub(crate) struct Seated<'a> {
     pub(crate) left_s: Option<u32>,
     /// JSON of the server's side about this subscription.
     pub(crate) data: Option<&'a str>,
+    /// The client is told publications by their difference from the one before.
+    pub(crate) patches: bool,
 }
 
 /// Something for one client.

@@ -40,7 +40,7 @@ const STAGES: [&[&str]; 14] = [
     &["report", "admit", "who", "join"],
     &["permit", "renew"],
     &["introduce", "conclude", "emulate", "fanout", "drain"],
-    &["recall", "batch"],
+    &["recall", "batch", "lapse"],
     &["leave", "prove"],
     &["seats", "consult"],
     &["news"],

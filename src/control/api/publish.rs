@@ -35,7 +35,9 @@ struct Said<'a> {
     idempotency_key: Option<String>,
     skip_history: Option<bool>,
     tags: Option<BTreeMap<String, String>>,
-    delta: Option<bool>,
+    /// It changes nothing: the rules of the channel decide.
+    #[serde(rename = "delta")]
+    _delta: Option<bool>,
     version: Option<u64>,
     version_epoch: Option<String>,
 }
@@ -58,9 +60,6 @@ impl Said<'_> {
     /// Refuses the parameters that are known and not to be had. One that says nothing is let pass:
     /// libraries write their defaults.
     fn refuse_unavailable(&self) -> Result<(), Fault> {
-        if self.delta == Some(true) {
-            return Err(Fault::bad("delta is not supported"));
-        }
         if self.details().is_none_or(|details| details.version.is_none())
             && self.version_epoch.as_ref().is_some_and(|epoch| !epoch.is_empty())
         {
@@ -284,7 +283,7 @@ mod tests {
             }
         };
         for (more, name) in [
-            (r#""delta":true"#, "delta"),
+            (r#""delta":"yes""#, "yes"),
             (r#""tags":{"a":1}"#, "tags"),
             (r#""version_epoch":"x""#, "version_epoch"),
             (r#""unheard_of":1"#, "unheard_of"),
@@ -294,7 +293,7 @@ mod tests {
         }
         for none in [
             r#""tags":{},"delta":false,"version":0,"version_epoch":"""#,
-            r#""tags":null,"delta":null,"version":null,"skip_history":true"#,
+            r#""tags":null,"delta":true,"version":null,"skip_history":true"#,
         ] {
             assert_eq!(refused(none), "", "{none}");
         }

@@ -17,6 +17,7 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: false,
     is_strict: true,
     answers_first: true,
+    chained: Some(write::chained),
     tells_ahead: false,
     grace_s: codes::GRACE_S,
     close: codes::close,

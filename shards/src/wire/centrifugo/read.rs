@@ -86,6 +86,9 @@ pub(in crate::wire) struct SubscribeRequest<'a> {
     #[serde(borrow)]
     pub(in crate::wire) epoch: Cow<'a, str>,
     pub(in crate::wire) join_leave: bool,
+    /// The algorithm by which it wants publications as patches.
+    #[serde(borrow)]
+    pub(in crate::wire) delta: Cow<'a, str>,
     pub(in crate::wire) flag: u64,
     /// The kind of a subscription; all but zero are of other servers.
     #[serde(rename = "type")]
@@ -277,6 +280,7 @@ pub(in crate::wire) fn subscribe(
     Ok(Command::Join {
         channel: named(request.channel)?,
         presence: request.join_leave,
+        patches: request.delta == "fossil",
         since: request.recover.then_some(since),
         must_recover: request.flag & REJECT_UNRECOVERED != 0,
         token: request.token.filter(|token| !token.is_empty()),
@@ -330,11 +334,12 @@ mod tests {
     #[test]
     fn commands_are_read() {
         let subscribe = r#"{"id":2,"subscribe":{"channel":"c","flag":3,"recover":true,
-            "epoch":"0000abcd","offset":7,"join_leave":true,"token":""}}"#;
+            "epoch":"0000abcd","offset":7,"join_leave":true,"delta":"fossil","token":""}}"#;
         with(subscribe, |read| match read {
             Ok(Command::Join {
                 channel,
                 presence,
+                patches,
                 since: Some(since),
                 must_recover,
                 token,
@@ -342,6 +347,7 @@ mod tests {
                 ..
             }) => {
                 assert_eq!((&*channel, presence, must_recover, token), ("c", true, true, None));
+                assert!(patches);
                 assert_eq!((since.epoch, since.offset), (Numbering::Is(Epoch(0xabcd)), 7));
                 assert_eq!(id, Some(RequestId("2".into())));
             }

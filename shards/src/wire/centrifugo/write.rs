@@ -1,5 +1,7 @@
 //! Writes replies and pushes of Centrifugo's protocol.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 
 use super::codes;
@@ -9,6 +11,7 @@ use crate::model::past::HistoryPage;
 use crate::model::presence::Member;
 use crate::wire::event::{Event, Seated, Welcome};
 use crate::wire::json::{framed, put, put_display, put_str};
+use crate::wire::patch::patch;
 
 /// The version that clients are told: they show it, and decide nothing by it.
 pub(in crate::wire) const VERSION: &str = concat!("stentor ", env!("CARGO_PKG_VERSION"));
@@ -100,6 +103,37 @@ pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
             put(out, "}}");
         }
     });
+}
+
+/// Appends a publication of a chain as one frame: its body is a string, which holds the JSON of the
+/// body or, if that is shorter, its difference from the one before.
+pub(crate) fn chained(out: &mut BytesMut, publication: &Publication, before: Option<&Publication>) {
+    let whole = json_of(&publication.payload);
+    let patch = before.and_then(|before| {
+        let before = json_of(&before.payload);
+        patch(before.as_bytes(), whole.as_bytes(), true)
+    });
+    let patch = patch.as_deref().and_then(|patch| std::str::from_utf8(patch).ok());
+    framed(out, |out| {
+        put_push(out, &publication.channel, "pub");
+        put(out, "{\"data\":");
+        put_str(out, patch.unwrap_or(&whole));
+        put(out, if patch.is_some() { ",\"delta\":true" } else { "" });
+        put_details(out, publication);
+        put(out, "}}");
+    });
+}
+
+/// The body of a message as the text of a JSON value.
+fn json_of(payload: &Payload) -> Cow<'_, str> {
+    match payload {
+        Payload::Json(json) => Cow::Borrowed(json),
+        Payload::Text(_) | Payload::Binary(_) => {
+            let mut out = BytesMut::new();
+            put_data(&mut out, payload);
+            Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+        }
+    }
 }
 
 fn put_reply(out: &mut BytesMut, RequestId(id): &RequestId, method: &str) {
@@ -273,6 +307,7 @@ fn put_subscribed(out: &mut BytesMut, seated: &Seated<'_>, is_own: bool) {
         put(out, ",\"was_recovering\":true");
         put(out, if recovered { ",\"recovered\":true" } else { "" });
     }
+    put(out, if seated.patches && is_own { ",\"delta\":true" } else { "" });
     put_field(out, ",\"data\":", seated.data);
     put(out, "}");
 }
@@ -295,6 +330,11 @@ fn put_position(out: &mut BytesMut, position: Position) {
 fn put_publication(out: &mut BytesMut, publication: &Publication) {
     put(out, "{\"data\":");
     put_data(out, &publication.payload);
+    put_details(out, publication);
+}
+
+/// The fields of a publication beside its body, and its end.
+fn put_details(out: &mut BytesMut, publication: &Publication) {
     put(out, ",\"offset\":");
     put_display(out, publication.offset);
     if let Some(from) = &publication.from {

@@ -18,6 +18,7 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: false,
     is_strict: false,
     answers_first: false,
+    chained: None,
     tells_ahead: true,
     grace_s: 0,
     close,

@@ -29,6 +29,7 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
         b'j' => Ok(Command::Join {
             channel: name.into(),
             presence: false,
+            patches: false,
             since: None,
             must_recover: false,
             token: None,

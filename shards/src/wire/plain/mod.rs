@@ -14,6 +14,7 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: false,
     is_strict: false,
     answers_first: false,
+    chained: None,
     tells_ahead: false,
     grace_s: 0,
     close: CloseReason::native,

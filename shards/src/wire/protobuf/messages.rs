@@ -77,6 +77,8 @@ pub(super) struct SubscribeRequest {
     pub(super) data: Bytes,
     #[prost(bool, tag = "11")]
     pub(super) join_leave: bool,
+    #[prost(string, tag = "12")]
+    pub(super) delta: String,
     #[prost(int64, tag = "14")]
     pub(super) flag: i64,
     #[prost(int32, tag = "15")]
@@ -219,6 +221,8 @@ pub(super) struct Publication {
     pub(super) offset: u64,
     #[prost(btree_map = "string, string", tag = "7")]
     pub(super) tags: BTreeMap<String, String>,
+    #[prost(bool, tag = "8")]
+    pub(super) delta: bool,
 }
 
 /// A client that came or went.
@@ -299,6 +303,8 @@ pub(super) struct SubscribeResult {
     pub(super) data: Bytes,
     #[prost(bool, tag = "12")]
     pub(super) was_recovering: bool,
+    #[prost(bool, tag = "13")]
+    pub(super) delta: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

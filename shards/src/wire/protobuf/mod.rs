@@ -1,7 +1,7 @@
 //! Centrifugo's client protocol in Protobuf: the commands, replies and pushes of its JSON form as
 //! binary messages, each behind its length.
 //!
-//! Source: the field numbers of the protocol of Centrifugo 5 and 6, as its public clients write them.
+//! Source: the numbers of fields as the public clients of Centrifugo 5 and 6 write them.
 
 pub(crate) mod read;
 pub(crate) mod write;
@@ -18,6 +18,7 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: false,
     is_strict: true,
     answers_first: true,
+    chained: Some(write::chained),
     tells_ahead: false,
     grace_s: codes::GRACE_S,
     close: codes::close,

@@ -76,6 +76,7 @@ fn perform(command: messages::Command) -> Result<Command<'static>, Mistake> {
             offset: request.offset,
             epoch: Cow::Owned(request.epoch),
             join_leave: request.join_leave,
+            delta: Cow::Owned(request.delta),
             flag: request.flag.cast_unsigned(),
             kind: request.kind.cast_unsigned(),
         };

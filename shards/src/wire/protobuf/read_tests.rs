@@ -54,12 +54,13 @@ fn a_subscription_says_the_same_as_in_json() {
         epoch: "0000abcd".into(),
         offset: 7,
         join_leave: true,
+        delta: "fossil".into(),
         ..Default::default()
     };
     let command = messages::Command { id: 2, subscribe: Some(subscribe), ..Default::default() };
     one(command, |read| match read {
-        Ok(Command::Join { channel, presence, since: Some(since), token, id, .. }) => {
-            assert_eq!((&*channel, presence, token), ("c", true, None));
+        Ok(Command::Join { channel, presence, patches, since: Some(since), token, id, .. }) => {
+            assert_eq!((&*channel, presence, patches, token), ("c", true, true, None));
             assert_eq!((since.epoch, since.offset), (Numbering::Is(Epoch(0xabcd)), 7));
             assert_eq!(id, Some(RequestId("2".into())));
         }

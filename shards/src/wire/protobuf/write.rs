@@ -20,6 +20,7 @@ use crate::wire::centrifugo::codes;
 use crate::wire::centrifugo::write::{BY_SERVER, EXPIRED, INSUFFICIENT_STATE, VERSION};
 use crate::wire::event::{Event, Seated, Welcome};
 use crate::wire::frame::{Opcode, begin_frame, end_frame};
+use crate::wire::patch::patch;
 
 /// Appends an event as one frame, if this protocol has a message for it.
 pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
@@ -155,6 +156,7 @@ fn subscribed(seated: &Seated<'_>, is_own: bool) -> SubscribeResult {
         positioned: true,
         data: bytes_of(seated.data),
         was_recovering: seated.recovered.is_some(),
+        delta: seated.patches && is_own,
     }
 }
 
@@ -198,7 +200,7 @@ fn history(page: &HistoryPage) -> HistoryResult {
             ..ClientInfo::default()
         });
         let data = body(&one.payload).clone();
-        messages::Publication { data, info, offset: one.offset, tags: tags(one) }
+        messages::Publication { data, info, offset: one.offset, tags: tags(one), delta: false }
     });
     HistoryResult {
         publications: publications.collect(),
@@ -224,21 +226,40 @@ fn tags(publication: &Publication) -> BTreeMap<String, String> {
 ///
 /// It is written field by field, as nothing may be allocated for each publication.
 pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
-    framed(out, |out| {
-        measured(out, |out| {
-            nested(out, 4, |out| {
-                if publication.channel.is_empty() {
-                    return nested(out, 8, |out| put_bytes(out, 1, body(&publication.payload)));
-                }
-                put_bytes(out, 2, publication.channel.as_bytes());
-                nested(out, 4, |out| put_publication(out, publication));
-            });
+    put_push(out, |out| {
+        if publication.channel.is_empty() {
+            return nested(out, 8, |out| put_bytes(out, 1, body(&publication.payload)));
+        }
+        put_bytes(out, 2, publication.channel.as_bytes());
+        nested(out, 4, |out| put_publication(out, publication, body(&publication.payload)));
+    });
+}
+
+/// Appends a publication of a chain as one frame: by its difference from the one before, if that
+/// is shorter.
+pub(crate) fn chained(out: &mut BytesMut, publication: &Publication, before: Option<&Publication>) {
+    let whole = body(&publication.payload);
+    let patch = before.and_then(|before| patch(body(&before.payload), whole, false));
+    put_push(out, |out| {
+        put_bytes(out, 2, publication.channel.as_bytes());
+        nested(out, 4, |out| {
+            put_publication(out, publication, patch.as_deref().unwrap_or(whole));
+            if patch.is_some() {
+                encode_key(8, WireType::Varint, out);
+                encode_varint(1, out);
+            }
         });
     });
 }
 
-fn put_publication(out: &mut BytesMut, publication: &Publication) {
-    put_bytes(out, 4, body(&publication.payload));
+/// Appends a push as one frame.
+fn put_push(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    framed(out, |out| measured(out, |out| nested(out, 4, write)));
+}
+
+/// The fields of a publication, with its body or a patch as `data`.
+fn put_publication(out: &mut BytesMut, publication: &Publication, data: &[u8]) {
+    put_bytes(out, 4, data);
     if let Some(from) = &publication.from {
         nested(out, 5, |out| {
             put_bytes(out, 1, from.user.as_deref().unwrap_or_default().as_bytes());

@@ -70,6 +70,24 @@ proptest! {
 }
 
 #[test]
+fn a_publication_of_a_chain_is_told_by_its_difference() {
+    let body = |last: &str| Bytes::from("\u{e9}\u{ff}".repeat(50) + last);
+    let [one, two] = ["1", "2"].map(|last| made("c", Payload::Binary(body(last)), None));
+    let told = |publication, before| {
+        let mut out = BytesMut::new();
+        chained(&mut out, publication, before);
+        read(&out).push.unwrap().publication.unwrap()
+    };
+    let whole = told(&one, None);
+    assert_eq!((whole.delta, whole.data), (false, body("1")));
+    let patched = told(&two, Some(&one));
+    assert!(patched.delta && patched.data.len() < 20 && patched.info.is_some());
+    assert_eq!(fossil_delta::apply(body("1"), patched.data).unwrap(), body("2"));
+    let short = made("c", Payload::Binary("x".into()), None);
+    assert!(!told(&short, Some(&one)).delta, "a patch would be longer");
+}
+
+#[test]
 fn a_direct_message_has_no_channel() {
     let mut out = BytesMut::new();
     publication(&mut out, &made("", Payload::Json("{}".into()), None));
@@ -83,12 +101,14 @@ fn events_answer_the_numbers_of_their_commands() {
     let id = RequestId("5".into());
     let position = Position { epoch: Epoch(0xab), offset: 9 };
     let (channel, data) = ("c", Some("[1]"));
-    let seated = Seated { channel, position, recovered: Some(true), left_s: None, data };
+    let (recovered, left_s, patches) = (Some(true), None, true);
+    let seated = Seated { channel, position, recovered, left_s, data, patches };
     let reply = told(&Event::Joined { seated, id: Some(&id) });
     let subscribed = reply.subscribe.unwrap();
     assert_eq!((reply.id, &*subscribed.epoch, subscribed.offset), (5, "000000ab", 9));
     assert!(subscribed.recovered && subscribed.was_recovering && subscribed.positioned);
     assert_eq!(&subscribed.data[..], b"[1]");
+    assert!(subscribed.delta);
     let added = told(&Event::Added(Seated { recovered: None, ..seated })).push.unwrap();
     let subscribe = added.subscribe.unwrap();
     assert_eq!((&*added.channel, subscribe.offset), ("c", 9));
@@ -116,7 +136,8 @@ fn events_answer_the_numbers_of_their_commands() {
 fn clients_are_told_when_tokens_end() {
     let id = RequestId("5".into());
     let position = Position { epoch: Epoch(0xab), offset: 9 };
-    let seated = Seated { channel: "c", position, recovered: None, left_s: Some(30), data: None };
+    let (channel, recovered, left_s, data) = ("c", None, Some(30), None);
+    let seated = Seated { channel, position, recovered, left_s, data, patches: false };
     let own = told(&Event::Joined { seated, id: Some(&id) }).subscribe.unwrap();
     assert_eq!((own.expires, own.ttl), (true, 30));
     let welcome = Welcome {

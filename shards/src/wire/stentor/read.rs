@@ -129,8 +129,8 @@ fn command<'a>(
         (Some("join"), _, Some(channel), _) => {
             let since = field::<Heard<'_>>("since", since, id.as_ref())?.map(|heard| heard.since());
             let data = data.map(|data| slice_of(text, data.get()));
-            let must_recover = false;
-            Ok(Command::Join { channel, presence, since, must_recover, token, data, id })
+            let (patches, must_recover) = (false, false);
+            Ok(Command::Join { channel, presence, patches, since, must_recover, token, data, id })
         }
         (Some("leave"), _, Some(channel), _) => Ok(Command::Leave { channel, id }),
         (Some("join" | "leave"), _, None, _) => Err(missing("channel", id)),

@@ -17,6 +17,7 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: true,
     is_strict: true,
     answers_first: true,
+    chained: None,
     tells_ahead: false,
     grace_s: codes::GRACE_S,
     close: codes::close,
