@@ -126,7 +126,6 @@ async def what_is_kept(client):
 
 async def what_is_refused(client):
     for request in (
-        PublishRequest(channel="news", data=1, delta=True),
         PublishRequest(channel="news", data=1, b64data="AP8="),
         PublishRequest(channel="", data=1),
     ):

@@ -1,5 +1,5 @@
-//! Clients that are not ours: Python's websockets, npm's ws and centrifuge, Centrifugo's cent, and
-//! Chromium on the page.
+//! Clients that are not ours: Python's websockets, npm's ws and centrifuge, `PyPI`'s cent and
+//! centrifuge-python, and Chromium on the page.
 //!
 //! `scripts/setup.sh` installs them; the scripts in `tests/clients` say what each proves.
 
@@ -74,6 +74,14 @@ fn real_clients_npm_centrifuge() {
     let server = Server::start(&[&KEPT[..], &more].concat());
     let mut command = node("centrifuge.mjs");
     command.arg(format!("ws://{}", server.address)).arg(secret);
+    run(command);
+}
+
+#[test]
+fn real_clients_centrifuge_python() {
+    let server = Server::start(&[&KEPT[..], &["--delta", "fossil"]].concat());
+    let mut command = python("centrifuge_client.py");
+    command.arg(format!("ws://{}", server.address));
     run(command);
 }
 
