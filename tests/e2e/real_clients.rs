@@ -78,6 +78,15 @@ fn real_clients_npm_centrifuge() {
 }
 
 #[test]
+fn real_clients_npm_centrifuge_in_protobuf_and_with_deltas() {
+    let more = ["--presence", "--join-leave", "--delta", "fossil"];
+    let server = Server::start(&[&KEPT[..], &more].concat());
+    let mut command = node("centrifuge_protobuf.mjs");
+    command.arg(format!("ws://{}", server.address));
+    run(command);
+}
+
+#[test]
 fn real_clients_centrifuge_python() {
     let server = Server::start(&[&KEPT[..], &["--delta", "fossil"]].concat());
     let mut command = python("centrifuge_client.py");

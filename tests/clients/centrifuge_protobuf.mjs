@@ -1,0 +1,166 @@
+// npm centrifuge in Protobuf and with Fossil deltas against this server, beside its JSON build and clients of other
+// dialects: one order, bodies byte for byte, patches that make what everybody hears, and recovery behind cuts.
+// The server must keep history, recover, and have delta = "fossil". Usage: node centrifuge_protobuf.mjs ws://ADDRESS
+import assert from 'node:assert/strict';
+import { Centrifuge as Json } from 'centrifuge';
+import { Centrifuge as Protobuf } from 'centrifuge/build/protobuf';
+import WebSocket from 'ws';
+import { cuttingProxy } from './cutting.mjs';
+
+const [url] = process.argv.slice(2);
+setTimeout(() => { console.error('no end in 60 s'); process.exit(1); }, 60_000).unref();
+
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+const until = async (what, holds) => {
+  const end = performance.now() + 20_000;
+  while (!holds()) {
+    assert.ok(performance.now() < end, `never: ${what}`);
+    await pause(5);
+  }
+};
+const bytes = (value) => new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value));
+const text = (data) => Buffer.from(data).toString();
+const make = (Kind, address = url) => new Kind(`${address}/connection/websocket`, {
+  websocket: WebSocket, minReconnectDelay: 20, maxReconnectDelay: 200,
+});
+
+// A subscriber; its bodies are heard as the text of their JSON, whatever it speaks.
+async function listen(Kind, channel, options = {}, address = url) {
+  const client = make(Kind, address);
+  const sub = client.newSubscription(channel, options);
+  const [heard, failed] = [[], []];
+  sub.on('publication', ({ data }) => heard.push(Kind === Json ? JSON.stringify(data) : text(data)));
+  sub.on('subscribed', ({ wasRecovering, recovered }) => wasRecovering && !recovered && failed.push(1));
+  sub.subscribe();
+  client.connect();
+  await sub.ready();
+  return { client, sub, heard, failed };
+}
+
+async function commandsInProtobuf() {
+  const { client, sub, heard } = await listen(Protobuf, 'commands', { joinLeave: true });
+  const joined = [];
+  sub.on('join', ({ info }) => joined.push(info.client));
+  const other = await listen(Protobuf, 'commands');
+  await until('the join is told', () => joined.length === 1);
+  await other.sub.publish(bytes({ one: 1 }));
+  await until('it is heard', () => heard.length === 1);
+  assert.equal(heard[0], '{"one":1}');
+  const { clients } = await sub.presence();
+  assert.equal(Object.keys(clients).length, 2);
+  assert.equal((await sub.presenceStats()).numClients, 2);
+  const { publications, offset, epoch } = await sub.history({ limit: 10 });
+  assert.deepEqual(publications.map(({ data }) => text(data)), ['{"one":1}']);
+  assert.equal(Number(offset), 1);
+  const codeOf = (promise) => promise.then(() => null, (error) => error.code);
+  assert.equal(await codeOf(client.rpc('none', bytes('{}'))), 108);
+  assert.equal(await codeOf(sub.history({ limit: 1, since: { offset: 1, epoch: `${epoch}x` } })), 112);
+  assert.equal(await codeOf(sub.publish(new Uint8Array())), 107);
+  [client, other.client].forEach((one) => one.disconnect());
+}
+
+// The parameters that ask for Protobuf, where a client cannot offer a subprotocol; and an end with its code.
+async function byParameter() {
+  for (const parameter of ['format=protobuf', 'cf_protocol=protobuf']) {
+    const socket = new WebSocket(`${url}/connection/websocket?${parameter}`);
+    const messages = [];
+    socket.on('message', (data, isBinary) => messages.push([data, isBinary]));
+    const closed = new Promise((resolve) => { socket.on('close', (code) => resolve(code)); });
+    await new Promise((resolve) => { socket.on('open', resolve); });
+    socket.send(Buffer.from([4, 8, 1, 0x22, 0, 4, 8, 2, 0x5a, 0]));
+    await until('both are answered', () => messages.length === 2);
+    assert.ok(messages.every(([, isBinary]) => isBinary));
+    assert.equal(messages[1][0].toString('hex'), '0408026200', 'the reply to the ping');
+    socket.send(Buffer.from([9, 8, 1]));
+    assert.equal(await closed, 3501, 'a length beyond the message');
+  }
+}
+
+async function bodiesThatAreNoJson() {
+  const [json, proto] = [await listen(Json, 'bytes'), await listen(Protobuf, 'bytes')];
+  const plain = new WebSocket(`${url}/ws?channel=bytes`);
+  const said = [];
+  plain.on('message', (data, isBinary) => said.push(isBinary ? data.toString('hex') : data.toString()));
+  await new Promise((resolve) => { plain.on('open', resolve); });
+  const raw = [];
+  proto.sub.on('publication', ({ data }) => raw.push(Buffer.from(data).toString('hex')));
+  await proto.sub.publish(Uint8Array.of(0, 255));
+  await proto.sub.publish(bytes('[1,\n2]'));
+  await json.sub.publish('text');
+  plain.send('plain');
+  await until('all is heard', () => [json.heard, raw, said].every((all) => all.length === 4));
+  const hex = (words) => Buffer.from(words).toString('hex');
+  assert.deepEqual(raw, ['00ff', hex('[1,\n2]'), hex('"text"'), hex('plain')], 'bytes as they are');
+  assert.deepEqual(json.heard, ['"AP8="', '[1,2]', '"text"', '"plain"'], 'base64, JSON and text');
+  assert.deepEqual(said, ['00ff', '[1,\n2]', 'text', 'plain']);
+  [json.client, proto.client].forEach((one) => one.disconnect());
+  plain.close();
+}
+
+async function deltas() {
+  const delta = { delta: 'fossil' };
+  const all = [
+    await listen(Json, 'deltas', delta), await listen(Json, 'deltas'),
+    await listen(Protobuf, 'deltas', delta), await listen(Protobuf, 'deltas'),
+  ];
+  const publisher = make(Json);
+  publisher.connect();
+  await publisher.ready();
+  const signs = ['é', 'è', '🟢', '🔴', '中', '文'];
+  const word = (seed) => [...Array(40).keys()].map((n) => signs[(n * n + (n * seed >> 3)) % 6]).join('');
+  const wanted = [];
+  for (let n = 0; n < 60; n += 1) {
+    const body = { n, note: word(n), lines: 'one\ntwo', rest: 'x'.repeat(300) };
+    wanted.push(JSON.stringify(body));
+    publisher.publish('deltas', body);
+  }
+  await until('all is heard', () => all.every(({ heard }) => heard.length === 60));
+  // One that comes later begins with a whole body.
+  all.push(await listen(Json, 'deltas', delta), await listen(Protobuf, 'deltas', delta));
+  await publisher.publish('deltas', { n: 60, rest: 'x'.repeat(300) });
+  await publisher.publish('deltas', { n: 61, rest: 'x'.repeat(300) });
+  wanted.push(...[60, 61].map((n) => JSON.stringify({ n, rest: 'x'.repeat(300) })));
+  await until('all is heard', () => all.every(({ heard }) => heard.at(-1) === wanted.at(-1)));
+  all.slice(0, 4).forEach(({ heard }) => assert.deepEqual(heard, wanted));
+  all.slice(4).forEach(({ heard }) => assert.deepEqual(heard, wanted.slice(60)));
+  for (const at of [0, 2]) {
+    const { numFullPayloads, numDeltaPayloads, bytesReceived, bytesDecoded } = all[at].sub.deltaStats();
+    assert.deepEqual([numFullPayloads, numDeltaPayloads], [1, 61]);
+    assert.ok(bytesReceived < bytesDecoded * 0.7, `${bytesReceived} of ${bytesDecoded}`);
+  }
+  for (const at of [4, 5]) assert.equal(all[at].sub.deltaStats().numFullPayloads, 1);
+  all.forEach(({ client }) => client.disconnect());
+  publisher.disconnect();
+}
+
+async function recoversBehindCuts() {
+  const proxy = await cuttingProxy(url);
+  const publisher = make(Json);
+  publisher.connect();
+  await publisher.ready();
+  const crowd = await Promise.all([...Array(12).keys()].map((n) => {
+    const options = { positioned: true, recoverable: true, ...(n % 3 === 0 ? {} : { delta: 'fossil' }) };
+    return listen([Json, Protobuf][n % 2], 'cuts', options, proxy.url);
+  }));
+  const body = (n) => ({ n, rest: 'some text that stays the same from message to message' });
+  for (let n = 0; n < 300; n += 1) {
+    await publisher.publish('cuts', body(n));
+    if (n % 25 === 24) proxy.cut(n % 2 ? 1 : 0.5);
+  }
+  const wanted = [...Array(300).keys()].map((n) => JSON.stringify(body(n)));
+  await until('everybody has heard the last', () => crowd.every(({ heard }) => heard.at(-1) === wanted.at(-1)));
+  for (const { heard, failed } of crowd) {
+    assert.deepEqual(heard, wanted, 'each once, in order');
+    assert.equal(failed.length, 0);
+  }
+  crowd.forEach(({ client }) => client.disconnect());
+  publisher.disconnect();
+  proxy.close();
+}
+
+await commandsInProtobuf();
+await byParameter();
+await bodiesThatAreNoJson();
+await deltas();
+await recoversBehindCuts();
+process.exit(0);
