@@ -20,9 +20,18 @@ const until = async (what, holds) => {
 };
 const bytes = (value) => new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value));
 const text = (data) => Buffer.from(data).toString();
-const make = (Kind, address = url) => new Kind(`${address}/connection/websocket`, {
-  websocket: WebSocket, minReconnectDelay: 20, maxReconnectDelay: 200,
-});
+const http = (address) => address.replace(/^ws/, 'http');
+
+// The transport of the round.
+let transport = 'websocket';
+const make = (Kind, address = url) => {
+  const endpoint = transport === 'websocket' ? `${address}/connection/websocket`
+    : [{ transport, endpoint: `${http(address)}/connection/${transport}` }];
+  return new Kind(endpoint, {
+    websocket: WebSocket, fetch, readableStream: ReadableStream, emulationEndpoint: `${http(url)}/emulation`,
+    minReconnectDelay: 20, maxReconnectDelay: 200,
+  });
+};
 
 // A subscriber; its bodies are heard as the text of their JSON, whatever it speaks.
 async function listen(Kind, channel, options = {}, address = url) {
@@ -38,10 +47,11 @@ async function listen(Kind, channel, options = {}, address = url) {
 }
 
 async function commandsInProtobuf() {
-  const { client, sub, heard } = await listen(Protobuf, 'commands', { joinLeave: true });
+  const channel = `commands-${transport}`;
+  const { client, sub, heard } = await listen(Protobuf, channel, { joinLeave: true });
   const joined = [];
   sub.on('join', ({ info }) => joined.push(info.client));
-  const other = await listen(Protobuf, 'commands');
+  const other = await listen(Protobuf, channel);
   await until('the join is told', () => joined.length === 1);
   await other.sub.publish(bytes({ one: 1 }));
   await until('it is heard', () => heard.length === 1);
@@ -158,7 +168,7 @@ async function recoversBehindCuts() {
   proxy.close();
 }
 
-await commandsInProtobuf();
+for (transport of ['http_stream', 'websocket']) await commandsInProtobuf();
 await byParameter();
 await bodiesThatAreNoJson();
 await deltas();

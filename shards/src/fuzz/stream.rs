@@ -53,7 +53,7 @@ fn status(request: &[u8], cuts: &[u8]) -> Option<u16> {
         assert!(status == 204 && body.is_empty() || head.contains(&length), "{head}");
     } else if head.contains("text/event-stream") {
         read_events(body);
-    } else if head.contains("chunked") {
+    } else if head.contains("x-ndjson") && head.contains("chunked") {
         check_lines(&read_chunks(body).0);
     }
     Some(status)

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_tungstenite::tungstenite::Utf8Bytes;
 use hdrhistogram::Histogram;
 
 use super::link::FollowerEnd;
@@ -22,6 +21,7 @@ use crate::model::seating::{Placement, Seatings};
 use crate::model::snapshot::Saved;
 use crate::proof::Prover;
 use crate::rules::Rules;
+use crate::wire::command::Said;
 
 /// The sender of a question for the members of a channel.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ pub(crate) enum Ask {
     /// A request on another shard speaks for a client of this one.
     Emulate {
         client: ClientId,
-        words: Utf8Bytes,
+        words: Said,
     },
     /// The clients of a user, for the API.
     ClientsOf {

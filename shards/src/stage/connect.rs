@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use async_tungstenite::tungstenite::Utf8Bytes;
 use bytes::Bytes;
 
 use crate::client::pending::{Answer, Pending};
@@ -17,7 +16,7 @@ use crate::net::Net;
 use crate::shard::Shard;
 use crate::stage::conclude::{Admission, opening};
 use crate::stage::submit::Flow;
-use crate::wire::command::Connect;
+use crate::wire::command::{Connect, Said};
 use crate::wire::entry::Entry;
 use crate::wire::http::Start;
 use crate::wire::name::check_name;
@@ -29,7 +28,7 @@ pub(crate) enum FirstWords {
     /// Frames on its socket, as far as they have come.
     Frames(Bytes),
     /// Words that stood in its request.
-    Said(Utf8Bytes),
+    Said(Said),
 }
 
 impl<N: Net> Shard<N> {

@@ -1,14 +1,13 @@
 //! Emulate: a client that listens to a stream says everything after its first words by requests on
 //! connections of their own, which may come to any shard.
 
-use async_tungstenite::tungstenite::Utf8Bytes;
-
 use crate::client::state::Flags;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Ask;
 use crate::model::id::{ClientId, Slot};
 use crate::net::Net;
 use crate::shard::Shard;
+use crate::wire::command::Said;
 use crate::wire::dialect::Dialect;
 use crate::wire::entry::Entry;
 use crate::wire::machine::Machine;
@@ -24,13 +23,13 @@ impl<N: Net> Shard<N> {
     pub(crate) fn emulate(&mut self, slot: Slot, entry: &Entry, body: &[u8]) {
         let message_bytes = self.clients.config.message_bytes;
         let sessions = self.clients.sessions();
-        let outcome = match Emulation::read(body) {
-            None => Err(Refusal::BadRequest("an emulation is JSON: session, node and data")),
+        let outcome = match Emulation::read(entry.dialect, body) {
+            None => Err(Refusal::BadRequest("an emulation has a session, a node and data")),
             Some(emulation) if emulation.node != sessions.node() => Err(Refusal::NoNode),
-            Some(emulation) if emulation.data.len() > message_bytes => Err(Refusal::BodyTooLarge),
+            Some(emulation) if emulation.words.len() > message_bytes => Err(Refusal::BodyTooLarge),
             Some(emulation) => {
                 let client = sessions.client(&emulation.session);
-                self.pass_on(client, emulation.data.into_owned().into())
+                self.pass_on(client, emulation.words)
             }
         };
         match outcome {
@@ -41,7 +40,7 @@ impl<N: Net> Shard<N> {
 
     /// Passes words on to the shard of their client. A client that there is not, or not any more,
     /// is told nothing: a stream that has ended says so itself.
-    fn pass_on(&mut self, client: Option<ClientId>, words: Utf8Bytes) -> Result<(), Refusal> {
+    fn pass_on(&mut self, client: Option<ClientId>, words: Said) -> Result<(), Refusal> {
         let Some(client) = client else {
             self.clients.tally.emulations_lost += 1;
             return Ok(());
@@ -53,7 +52,7 @@ impl<N: Net> Shard<N> {
     }
 
     /// Takes words of a client of this shard.
-    pub(crate) fn take_emulated(&mut self, client: ClientId, words: Utf8Bytes) {
+    pub(crate) fn take_emulated(&mut self, client: ClientId, words: Said) {
         let is_emulated = |slot: &Slot| {
             let hot = self.clients.roster.hot(*slot);
             hot.state.is_upgraded() && Dialect::is_emulated(hot.shape)
@@ -73,7 +72,7 @@ impl<N: Net> Shard<N> {
     }
 
     /// Has the session look next at words that came on another way than the client's socket.
-    pub(crate) fn hear_words(&mut self, slot: Slot, words: Utf8Bytes) {
+    pub(crate) fn hear_words(&mut self, slot: Slot, words: Said) {
         let websocket = self.websocket;
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         let machine = client.machine.get_or_insert_with(|| {

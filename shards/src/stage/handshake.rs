@@ -12,6 +12,7 @@ use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::stage::connect::FirstWords;
+use crate::wire::command::Said;
 use crate::wire::entry::Entry;
 use crate::wire::http::{self, Parsed, Upgrade};
 use crate::wire::refusal::Refusal;
@@ -59,7 +60,7 @@ impl<N: Net> Shard<N> {
                 let rest = Bytes::copy_from_slice(&request[head_len..]);
                 if entry.dialect.connects_by_command() {
                     let words = match first_words {
-                        Some(words) => FirstWords::Said(words.into()),
+                        Some(words) => FirstWords::Said(Said::Text(words.into())),
                         None => FirstWords::Frames(rest),
                     };
                     return self.upgrade(slot, entry, Some(&accept), words);
@@ -129,15 +130,18 @@ impl<N: Net> Shard<N> {
             }
             Purpose::Emulate => self.emulate(slot, &entry, &body.content),
             Purpose::Listen if entry.dialect.connects_by_command() => {
-                let words =
-                    if is_post { String::from_utf8(body.content).ok() } else { first_words };
-                // A client that only listens may wish for nothing.
-                let default = (!is_post && entry.dialect.is_deaf()).then(|| "{}".to_owned());
-                match words.or(default).filter(|words| !words.trim_ascii().is_empty()) {
+                let words = if is_post {
+                    entry.dialect.words(body.content)
+                } else {
+                    // A client that only listens may wish for nothing.
+                    let default = entry.dialect.is_deaf().then(|| "{}".to_owned());
+                    first_words.or(default).map(|words| Said::Text(words.into()))
+                };
+                match words.filter(|words| !words.is_blank()) {
                     Some(words) if words.len() > self.clients.config.message_bytes => {
                         self.refuse(slot, &Refusal::BodyTooLarge);
                     }
-                    Some(words) => self.upgrade(slot, entry, None, FirstWords::Said(words.into())),
+                    Some(words) => self.upgrade(slot, entry, None, FirstWords::Said(words)),
                     None => self.refuse(slot, &Refusal::BadRequest("the first command is missing")),
                 }
             }

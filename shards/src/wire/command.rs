@@ -18,6 +18,14 @@ pub(crate) enum Said {
 }
 
 impl Said {
+    /// Returns `true` if it holds nothing, or nothing but white space.
+    pub(crate) fn is_blank(&self) -> bool {
+        match self {
+            Self::Text(text) => text.as_str().trim_ascii().is_empty(),
+            Self::Binary(bytes) => bytes.is_empty(),
+        }
+    }
+
     /// Returns its size in bytes, without frame headers.
     pub(crate) fn len(&self) -> usize {
         match self {

@@ -141,6 +141,7 @@ impl Dialect {
             (_, true, Self::Uni) => "centrifugo-uni-sse",
             (_, true, _) => "centrifugo-sse",
             (_, _, Self::Uni) => "centrifugo-uni-http-stream",
+            (_, _, Self::Protobuf) => "centrifugo-protobuf-http-stream",
             _ => "centrifugo-http-stream",
         }
     }
@@ -190,6 +191,19 @@ impl Dialect {
     /// Returns `true` if a message that is no request ends its client.
     pub(crate) fn is_strict(self) -> bool {
         self.facts().is_strict
+    }
+
+    /// Returns `true` if messages are bytes behind their lengths, also in the bodies of requests.
+    pub(crate) fn is_binary(self) -> bool {
+        self == Self::Protobuf
+    }
+
+    /// Returns the words in the body of a request; `None` if they cannot be any.
+    pub(crate) fn words(self, body: Vec<u8>) -> Option<Said> {
+        if self.is_binary() {
+            return Some(Said::Binary(body.into()));
+        }
+        String::from_utf8(body).ok().map(|text| Said::Text(text.into()))
     }
 
     /// Returns `true` if clients say who they are by a command, after the 101.

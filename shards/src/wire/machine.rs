@@ -6,7 +6,7 @@ use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use async_tungstenite::tungstenite::protocol::{
     CloseFrame, Role, WebSocketConfig, WebSocketContext,
 };
-use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use async_tungstenite::tungstenite::{Error, Message};
 use bytes::Bytes;
 
 use super::command::Said;
@@ -106,16 +106,22 @@ impl Machine {
 
     /// Takes words that came on another way. They come behind those that are left of earlier ones.
     /// Returns `false` if that would be more than `bytes_max`: then they are not taken.
-    pub(crate) fn hear(&mut self, words: Utf8Bytes, bytes_max: usize) -> bool {
-        let words = match self.left.take() {
-            Some(Said::Text(left)) if left.len() + words.len() > bytes_max => {
-                self.left = Some(Said::Text(left));
+    pub(crate) fn hear(&mut self, words: Said, bytes_max: usize) -> bool {
+        let words = match (self.left.take(), words) {
+            (Some(left), words) if left.len() + words.len() > bytes_max => {
+                self.left = Some(left);
                 return false;
             }
-            Some(Said::Text(left)) => format!("{left}\n{words}").into(),
-            _ => words,
+            (Some(Said::Text(left)), Said::Text(words)) => {
+                Said::Text(format!("{left}\n{words}").into())
+            }
+            (Some(Said::Binary(left)), Said::Binary(words)) => {
+                Said::Binary([&left[..], &words[..]].concat().into())
+            }
+            // Words of the other kind are refused when they are read.
+            (_, words) => words,
         };
-        self.put_back(Said::Text(words));
+        self.put_back(words);
         true
     }
 

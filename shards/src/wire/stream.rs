@@ -6,13 +6,15 @@ use std::io::Write as _;
 use serde::Deserialize;
 
 use super::body::Body;
+use super::command::Said;
 use super::dialect::Dialect;
 use super::entry::Entry;
 use super::http::{self, Head, Limits, Start};
 use super::name::percent_decoded;
 use super::path::local_path;
+use super::protobuf;
 use super::refusal::Refusal;
-use super::transport::Transport;
+use super::transport::{BYTES, Transport};
 use crate::model::past::{Behind, Numbering, Since};
 
 /// The parameter by which a request without a body says what its client would send first.
@@ -54,6 +56,8 @@ struct Route {
     methods: &'static str,
     purpose: Purpose,
     dialect: Dialect,
+    /// The dialect of a request whose body is bytes.
+    binary: Option<Dialect>,
     transport: Transport,
 }
 
@@ -64,7 +68,7 @@ impl Route {
         dialect: Dialect,
         transport: Transport,
     ) -> Self {
-        Self { path, methods, purpose: Purpose::Listen, dialect, transport }
+        Self { path, methods, purpose: Purpose::Listen, dialect, binary: None, transport }
     }
 }
 
@@ -72,11 +76,15 @@ impl Route {
 const ROUTES: &[Route] = &[
     Route::new("/sse", "GET", Dialect::Plain, Transport::NumberedEvents),
     Route::new("/connection/sse", "GET, POST", Dialect::Centrifugo, Transport::Events),
-    Route::new("/connection/http_stream", "POST", Dialect::Centrifugo, Transport::Chunks),
+    Route {
+        binary: Some(Dialect::Protobuf),
+        ..Route::new("/connection/http_stream", "POST", Dialect::Centrifugo, Transport::Chunks)
+    },
     Route::new("/connection/uni_sse", "GET, POST", Dialect::Uni, Transport::Events),
     Route::new("/connection/uni_http_stream", "POST", Dialect::Uni, Transport::Chunks),
     Route {
         purpose: Purpose::Emulate,
+        binary: Some(Dialect::Protobuf),
         ..Route::new("/emulation", "POST", Dialect::Centrifugo, Transport::Chunks)
     },
 ];
@@ -99,7 +107,8 @@ pub(super) fn read(
         Transport::Chunks if !head.is_modern() => Transport::Lines,
         transport => transport,
     };
-    let stated = Entry { transport, ..Entry::new(route.dialect) };
+    let binary = route.binary.filter(|_| has_bytes(head));
+    let stated = Entry { transport, ..Entry::new(binary.unwrap_or(route.dialect)) };
     if is_preflight {
         return Ok(Some(StreamRequest {
             head_len,
@@ -131,6 +140,14 @@ pub(super) fn read(
     }))
 }
 
+/// Returns `true` if the body of a request is bytes, as its header says.
+fn has_bytes(head: &Head<'_>) -> bool {
+    head.values("content-type").any(|value| {
+        let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(BYTES.as_bytes())
+    })
+}
+
 /// Returns what a client would send first, as its URL says.
 pub(super) fn first_words(query: &str) -> Result<Option<String>, Refusal> {
     let mut found = None;
@@ -153,7 +170,7 @@ pub(crate) fn put_opening(out: &mut Vec<u8>, entry: &Entry, start: Start) {
         out,
         "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nCache-Control: no-store, no-transform\r\n\
          X-Accel-Buffering: no\r\nConnection: close\r\n",
-        transport.content_type()
+        transport.content_type(entry.dialect.is_binary())
     );
     if transport.is_chunked() {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -209,25 +226,38 @@ pub(crate) fn heard_answer(origin: Option<&str>) -> Vec<u8> {
 }
 
 /// A request that speaks for a client that listens to a stream.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Emulation<'a> {
     /// The client, by the name that only the client itself and this process know.
-    #[serde(borrow, default)]
     pub(crate) session: Cow<'a, str>,
     /// The process.
-    #[serde(borrow, default)]
     pub(crate) node: Cow<'a, str>,
     /// Its words.
+    pub(crate) words: Said,
+}
+
+/// The same in JSON.
+#[derive(Deserialize)]
+struct InJson<'a> {
+    #[serde(borrow, default)]
+    session: Cow<'a, str>,
+    #[serde(borrow, default)]
+    node: Cow<'a, str>,
     #[serde(borrow)]
-    pub(crate) data: Cow<'a, str>,
+    data: Cow<'a, str>,
 }
 
 impl<'a> Emulation<'a> {
-    /// Reads the body of a request; `None` if it is none of these.
-    pub(crate) fn read(body: &'a [u8]) -> Option<Self> {
+    /// Reads the body of a request in the form of a dialect; `None` if it is none of these.
+    pub(crate) fn read(dialect: Dialect, body: &'a [u8]) -> Option<Self> {
+        if dialect.is_binary() {
+            return protobuf::read::emulation(body);
+        }
         // A list would be read as the fields in their order.
         let is_object = body.trim_ascii_start().starts_with(b"{");
-        serde_json::from_slice(body).ok().filter(|_| is_object)
+        let read: InJson<'_> = serde_json::from_slice(body).ok().filter(|_| is_object)?;
+        let words = Said::Text(read.data.into_owned().into());
+        Some(Self { session: read.session, node: read.node, words })
     }
 }
 
@@ -238,11 +268,17 @@ mod tests {
     #[test]
     fn an_emulation_names_its_client_and_its_words() {
         let body = br#"{"session":"s","node":"n","data":"{\"id\":1}","more":[1]}"#;
-        let read = Emulation::read(body).unwrap();
-        assert_eq!((&*read.session, &*read.node, &*read.data), ("s", "n", r#"{"id":1}"#));
+        let read = Emulation::read(Dialect::Centrifugo, body).unwrap();
+        assert_eq!((&*read.session, &*read.node), ("s", "n"));
+        assert!(matches!(read.words, Said::Text(words) if words.as_str() == r#"{"id":1}"#));
         for none in [&b""[..], b"{}", b"[]", b"{\"data\":{}}", b"{\"data\":\"\xff\"}"] {
-            assert!(Emulation::read(none).is_none(), "{none:?}");
+            assert!(Emulation::read(Dialect::Centrifugo, none).is_none(), "{none:?}");
         }
+        let body = b"\x0a\x01n\x12\x01s\x1a\x02\x01\xff";
+        let read = Emulation::read(Dialect::Protobuf, body).unwrap();
+        assert_eq!((&*read.session, &*read.node), ("s", "n"));
+        assert!(matches!(read.words, Said::Binary(words) if words[..] == [1, 0xff]));
+        assert!(Emulation::read(Dialect::Protobuf, b"\x0a\x05n").is_none());
     }
 
     #[test]

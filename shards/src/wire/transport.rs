@@ -16,6 +16,9 @@ use crate::model::shape::Shape;
 /// The bits of a [`Shape`] above those of the dialect.
 const SHIFT: u32 = 5;
 
+/// The media type of bodies that are messages in bytes, each behind its length.
+pub(super) const BYTES: &str = "application/octet-stream";
+
 /// The way in which messages reach a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
@@ -26,9 +29,9 @@ pub(crate) enum Transport {
     NumberedEvents,
     /// Server-sent events without ids.
     Events,
-    /// Lines, in the chunks of a response.
+    /// Lines, or messages that know their lengths, in the chunks of a response.
     Chunks,
-    /// Lines, up to the end of the connection: HTTP/1.0 has no chunks.
+    /// The same, up to the end of the connection: HTTP/1.0 has no chunks.
     Lines,
 }
 
@@ -69,12 +72,12 @@ impl Transport {
         matches!(self, Self::NumberedEvents | Self::Events)
     }
 
-    /// The media type of the response.
-    pub(super) fn content_type(self) -> &'static str {
-        if self.is_of_events() {
-            "text/event-stream; charset=utf-8"
-        } else {
-            "application/x-ndjson"
+    /// The media type of the response. `is_binary`: its messages are bytes.
+    pub(super) fn content_type(self, is_binary: bool) -> &'static str {
+        match (self.is_of_events(), is_binary) {
+            (true, _) => "text/event-stream; charset=utf-8",
+            (false, true) => BYTES,
+            (false, false) => "application/x-ndjson",
         }
     }
 
@@ -169,17 +172,21 @@ fn put_last_word(out: &mut BytesMut, payload: Range<usize>) {
     put(out, "}\n");
 }
 
-/// Appends a message as a line. Frames that are no messages have no counterpart.
+/// Appends a text as a line, and bytes as they are: they begin with their length. Frames that are
+/// no messages have no counterpart.
 fn put_line(out: &mut BytesMut, opcode: Opcode, payload: Range<usize>, in_chunk: bool) {
-    if !matches!(opcode, Opcode::Text | Opcode::Binary) {
-        return;
-    }
+    let end = match opcode {
+        Opcode::Text => "\n",
+        Opcode::Binary => "",
+        Opcode::Close | Opcode::Ping | Opcode::Pong => return,
+    };
     out.reserve(payload.len() + 24);
     if in_chunk {
-        put_display(out, format_args!("{:x}\r\n", payload.len() + 1));
+        put_display(out, format_args!("{:x}\r\n", payload.len() + end.len()));
     }
     extend_within(out, payload);
-    put(out, if in_chunk { "\n\r\n" } else { "\n" });
+    put(out, end);
+    put(out, if in_chunk { "\r\n" } else { "" });
 }
 
 /// Appends a part of `out` once more.
@@ -261,6 +268,9 @@ mod tests {
         assert_eq!(carried(Transport::Lines, write), format!("{long}\ny\n"));
         let chunks = format!("12d\r\n{long}\n\r\n2\r\ny\n\r\n");
         assert_eq!(carried(Transport::Chunks, write), chunks);
+        let bytes = |out: &mut BytesMut| put_frame(out, Opcode::Binary, b"\x02ab");
+        assert_eq!(carried(Transport::Lines, bytes), "\x02ab");
+        assert_eq!(carried(Transport::Chunks, bytes), "3\r\n\x02ab\r\n");
         let mut end = BytesMut::new();
         Transport::Chunks.end(&mut end);
         assert_eq!(&end[..], b"0\r\n\r\n");

@@ -85,6 +85,17 @@ pub(super) struct SubscribeRequest {
     pub(super) kind: i32,
 }
 
+/// A request that speaks for a client that listens to a stream.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct EmulationRequest {
+    #[prost(string, tag = "1")]
+    pub(super) node: String,
+    #[prost(string, tag = "2")]
+    pub(super) session: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) data: Bytes,
+}
+
 /// A request that only names a channel.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ChannelRequest {
@@ -196,6 +207,8 @@ pub(super) struct Push {
     pub(super) message: Option<Body>,
     #[prost(message, optional, tag = "9")]
     pub(super) subscribe: Option<Subscribe>,
+    #[prost(message, optional, tag = "11")]
+    pub(super) disconnect: Option<Disconnect>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -240,6 +253,15 @@ pub(super) struct Unsubscribe {
     pub(super) reason: String,
 }
 
+/// The end of a client.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Disconnect {
+    #[prost(uint32, tag = "1")]
+    pub(super) code: u32,
+    #[prost(string, tag = "2")]
+    pub(super) reason: String,
+}
+
 /// A message to a user, or the answer of a procedure.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Body {
@@ -280,6 +302,10 @@ pub(super) struct ConnectResult {
     pub(super) ping: u32,
     #[prost(bool, tag = "8")]
     pub(super) pong: bool,
+    #[prost(string, tag = "9")]
+    pub(super) session: String,
+    #[prost(string, tag = "10")]
+    pub(super) node: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

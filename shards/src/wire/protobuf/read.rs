@@ -17,6 +17,7 @@ use crate::wire::centrifugo::read::{
 use crate::wire::command::{Command, Connect, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 use crate::wire::json::is_too_deep;
+use crate::wire::stream::Emulation;
 
 /// Leaves the first command of a message with its length, and returns the others.
 pub(super) fn split(said: &mut Said) -> Option<Said> {
@@ -56,6 +57,14 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
         return Err(malformed("a command has a number"));
     }
     perform(command)
+}
+
+/// Reads a request that speaks for a client that listens to a stream.
+pub(crate) fn emulation(body: &[u8]) -> Option<Emulation<'static>> {
+    let messages::EmulationRequest { node, session, data } =
+        messages::EmulationRequest::decode(body).ok()?;
+    let (session, node) = (Cow::Owned(session), Cow::Owned(node));
+    Some(Emulation { session, node, words: Said::Binary(data) })
 }
 
 /// Returns the command that the fields of a message make.

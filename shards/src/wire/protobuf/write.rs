@@ -8,7 +8,7 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use super::messages::{
-    self, Body, ClientInfo, ConnectResult, Empty, HistoryResult, PresenceResult,
+    self, Body, ClientInfo, ConnectResult, Disconnect, Empty, HistoryResult, PresenceResult,
     PresenceStatsResult, Push, RefreshResult, Reply, SubRefreshResult, SubscribeResult,
     Unsubscribe, Visit,
 };
@@ -83,6 +83,10 @@ fn reply(event: &Event<'_>) -> Option<Reply> {
             Reply { id: number(id), ping: Some(Empty {}), ..Reply::default() }
         }
         Event::Ping => Reply::default(),
+        Event::Closing { code, reason } => {
+            let disconnect = Some(Disconnect { code: code.into(), reason: reason.into() });
+            push(Push { disconnect, ..Push::default() })
+        }
         Event::Here { .. }
         | Event::Crowd { .. }
         | Event::Gap { .. }
@@ -93,7 +97,6 @@ fn reply(event: &Event<'_>) -> Option<Reply> {
         | Event::Reached { .. }
         | Event::Expiring { .. }
         | Event::Heartbeat
-        | Event::Closing { .. }
         | Event::Pong { .. } => return None,
     })
 }
@@ -130,6 +133,7 @@ fn refreshed(is_of_channel: bool, left_s: Option<u64>, id: &RequestId) -> Reply 
 fn connected(welcome: &Welcome<'_>) -> ConnectResult {
     let first = welcome.channels.first();
     let subs = first.map(|seated| (seated.channel.into(), subscribed(seated, false)));
+    let (session, node) = welcome.session.unwrap_or_default();
     let ping = saturated(welcome.ping_interval.as_secs());
     ConnectResult {
         client: welcome.client.to_string(),
@@ -140,6 +144,8 @@ fn connected(welcome: &Welcome<'_>) -> ConnectResult {
         subs: subs.into_iter().collect(),
         ping,
         pong: ping > 0 && welcome.pongs,
+        session: session.into(),
+        node: node.into(),
     }
 }
 
