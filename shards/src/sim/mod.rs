@@ -14,6 +14,8 @@ mod bounds;
 pub(crate) mod client;
 #[cfg(test)]
 mod deltas;
+#[cfg(test)]
+mod dialects;
 pub(crate) mod dice;
 #[cfg(test)]
 mod entries;

@@ -102,23 +102,33 @@ pub(crate) fn read_events(bytes: &[u8]) -> Vec<(Option<String>, Frame)> {
 }
 
 /// Returns the lines in the whole chunks at the beginning of `bytes`, and `true` if the last chunk
-/// was one of them: after the letter of RFC 9112, 7.1. Each chunk is one line here.
-pub(crate) fn read_chunks(mut bytes: &[u8]) -> (Vec<String>, bool) {
-    let mut lines = Vec::new();
+/// was one of them. Each chunk is one line here.
+pub(crate) fn read_chunks(bytes: &[u8]) -> (Vec<String>, bool) {
+    let (chunks, is_over) = read_binary_chunks(bytes);
+    let lines = chunks.into_iter().map(|chunk| {
+        let line = chunk.strip_suffix(b"\n").expect("a message ends with a line break");
+        String::from_utf8(line.to_vec()).expect("a server's texts are UTF-8")
+    });
+    (lines.collect(), is_over)
+}
+
+/// Returns the whole chunks at the beginning of `bytes`, and `true` if the last chunk was one of
+/// them: after the letter of RFC 9112, 7.1.
+pub(crate) fn read_binary_chunks(mut bytes: &[u8]) -> (Vec<&[u8]>, bool) {
+    let mut chunks = Vec::new();
     while let Some(at) = bytes.windows(2).position(|two| two == b"\r\n") {
         let size = std::str::from_utf8(&bytes[..at]).expect("a size is text");
         let size = usize::from_str_radix(size, 16).expect("a size in hexadecimal");
         let Some(chunk) = bytes.get(at + 2..at + 2 + size + 2) else { break };
         bytes = &bytes[at + 2 + size + 2..];
-        let line = chunk.strip_suffix(b"\r\n").expect("a chunk ends with a line break");
-        if line.is_empty() {
+        let chunk = chunk.strip_suffix(b"\r\n").expect("a chunk ends with a line break");
+        if chunk.is_empty() {
             assert!(bytes.is_empty(), "something follows the last chunk");
-            return (lines, true);
+            return (chunks, true);
         }
-        let line = line.strip_suffix(b"\n").expect("a message ends with a line break");
-        lines.push(String::from_utf8(line.to_vec()).expect("a server's texts are UTF-8"));
+        chunks.push(chunk);
     }
-    (lines, false)
+    (chunks, false)
 }
 
 /// Splits the bytes that a client got into the answer to its handshake and the rest; the head is
