@@ -95,6 +95,15 @@ fn real_clients_centrifuge_python() {
 }
 
 #[test]
+fn real_clients_of_every_dialect_and_transport_hear_one_order() {
+    let server = Server::start(&[&KEPT[..], &["--delta", "fossil"]].concat());
+    let mut command = node("one_order.mjs");
+    command.arg(format!("ws://{}", server.address)).arg(format!("http://{}", server.admin));
+    command.arg(python("").get_program());
+    run(command);
+}
+
+#[test]
 fn browser_page_shows_the_history() {
     let server = Server::start(&KEPT);
     let mut command = node("history_page.mjs");
