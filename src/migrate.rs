@@ -66,6 +66,11 @@ impl Sheet {
         self.default.push((name, text.into()));
     }
 
+    /// Returns `true` if a key of the server is set.
+    fn has(&self, name: &str) -> bool {
+        self.top.iter().any(|(known, _)| *known == name)
+    }
+
     fn note(&mut self, of: &str, text: &str) {
         self.notes.push(format!("{of}: {text}"));
     }

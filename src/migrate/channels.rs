@@ -85,6 +85,7 @@ fn namespace(
     let join_leave = rules.switch("join_leave");
     rules.set("join-leave", join_leave);
     rules.history();
+    rules.delta();
     rules.questions();
     rules.lines
 }
@@ -165,7 +166,7 @@ impl Rules<'_> {
         }
         if name == "default" {
             let wanted = format!("hook-{kind}");
-            if self.sheet.top.iter().any(|(known, _)| *known == wanted) {
+            if self.sheet.has(&wanted) {
                 return Some("on".into());
             }
             let text =
@@ -203,6 +204,29 @@ impl Rules<'_> {
         let path = self.at("force_recovery_mode");
         if let Some(mode) = self.found.text(&path).filter(|mode| mode != "stream") {
             self.note("force_recovery_mode", &format!("no counterpart: {mode:?}"));
+        }
+    }
+
+    /// The difference by which clients may be told publications.
+    fn delta(&mut self) {
+        let [of, by_default] = ["allowed_delta_types", "delta_publish"].map(|name| self.at(name));
+        let kinds = self.found.texts(&of);
+        let is_default = self.found.switch(&by_default);
+        for kind in kinds.iter().filter(|kind| *kind != "fossil") {
+            self.note("allowed_delta_types", &format!("no counterpart: {kind:?}"));
+        }
+        if !kinds.iter().any(|kind| kind == "fossil") {
+            if is_default {
+                let text = "without allowed_delta_types no client may ask for it";
+                self.note("delta_publish", text);
+            }
+            return;
+        }
+        self.set("delta", "fossil");
+        if !is_default {
+            let text = "here each publication is told by its difference where that is shorter, \
+                        whatever the publisher says";
+            self.note("delta_publish", text);
         }
     }
 

@@ -6,17 +6,22 @@ use super::found::Found;
 /// Where Centrifugo listens if nothing is said.
 const PORT: i64 = 8000;
 
+/// The most bytes in the body of a request for a stream, here as there.
+const BODY_BYTES: i64 = 65_536;
+
 pub(super) fn translate(found: &mut Found, sheet: &mut Sheet) {
-    listening(found, sheet);
+    let is_apart = listening(found, sheet);
     log(found, sheet);
     clients(found, sheet);
     tokens(found, sheet);
     limits(found, sheet);
-    api(found, sheet);
+    api(found, sheet, is_apart);
+    streams(found, sheet);
     always_there(found);
 }
 
-fn listening(found: &mut Found, sheet: &mut Sheet) {
+/// Translates the addresses. Returns `true` if the API has one of its own there.
+fn listening(found: &mut Found, sheet: &mut Sheet) -> bool {
     let address = found.text("http_server.address").unwrap_or_default();
     let port = found.number("http_server.port").unwrap_or(PORT);
     sheet.set("listen", at(&address, port), "http_server.address");
@@ -26,9 +31,9 @@ fn listening(found: &mut Found, sheet: &mut Sheet) {
         if address.is_some() {
             sheet.note("http_server.internal_address", "it says nothing without internal_port");
         }
-        let text = "the API, metrics and health are at an address of their own here: see admin";
+        let text = "metrics and health are at an address of their own here: see admin";
         sheet.note("http_server", text);
-        return;
+        return false;
     };
     let has_key = found.has_below("http_api.key");
     let address = address.unwrap_or_default();
@@ -38,6 +43,7 @@ fn listening(found: &mut Found, sheet: &mut Sheet) {
     } else {
         sheet.set("admin", at(&address, port), of);
     }
+    true
 }
 
 fn at(address: &str, port: i64) -> String {
@@ -163,22 +169,52 @@ fn limits(found: &mut Found, sheet: &mut Sheet) {
     }
 }
 
-fn api(found: &mut Found, sheet: &mut Sheet) {
+fn api(found: &mut Found, sheet: &mut Sheet, is_apart: bool) {
     if let Some(key) = found.text("http_api.key") {
         sheet.set("api-key", key, "http_api.key");
     }
     if found.switch("http_api.insecure") {
         sheet.note("http_api.insecure", "the API asks for no key if api_key is not set");
     }
-    if found.switch("http_api.external") {
-        sheet.note(
-            "http_api.external",
-            "public_api = true serves the API at the clients' address too",
-        );
+    let is_external = found.switch("http_api.external");
+    if is_apart && !is_external || found.is_on("http_api.disabled") {
+        return;
+    }
+    if sheet.has("api-key") {
+        sheet.set("public-api", true, "http_api");
+    } else {
+        let text = "without a key the API is not served at the clients' address here: set api_key \
+                    and public_api = true";
+        sheet.note("http_api", text);
     }
 }
 
-/// What is there whatever is said about it, if that is what is said.
+/// The transports over HTTP, and those of clients that only listen.
+fn streams(found: &mut Found, sheet: &mut Sheet) {
+    for (section, is_body) in [
+        ("sse", true),
+        ("http_stream", true),
+        ("uni_sse", true),
+        ("uni_http_stream", true),
+        ("uni_websocket", false),
+    ] {
+        let of = format!("{section}.enabled");
+        if found.maybe_switch(&of) == Some(false) {
+            sheet.note(&of, "it is always served here");
+        }
+        let of = format!("{section}.handler_prefix");
+        let path = format!("/connection/{section}");
+        if found.text(&of).is_some_and(|text| text != path) {
+            sheet.note(&of, &format!("it is {path} here; path_prefix puts a path in front of all"));
+        }
+        let of = format!("{section}.max_request_body_size");
+        if is_body && found.number(&of).is_some_and(|bytes| bytes != BODY_BYTES) {
+            sheet.note(&of, &format!("the body of a request has {BODY_BYTES} bytes at most here"));
+        }
+    }
+}
+
+/// The things that are there whatever is said about them, if that is what is said.
 fn always_there(found: &mut Found) {
     let usual = [
         ("engine.type", "memory"),
@@ -186,6 +222,7 @@ fn always_there(found: &mut Found) {
         ("prometheus.handler_prefix", "/metrics"),
         ("health.handler_prefix", "/health"),
         ("websocket.handler_prefix", "/connection/websocket"),
+        ("emulation.handler_prefix", "/emulation"),
         ("channel.namespace_boundary", ":"),
         ("rpc.namespace_boundary", ":"),
     ];

@@ -200,3 +200,61 @@ fn a_file_that_cannot_be_read_is_an_error_in_one_line() {
     let toml = "[client]\nping_interval = '9s'\n";
     assert!(translate_text(toml, "toml").unwrap().file.contains("ping_interval = \"9s\""));
 }
+
+#[test]
+fn the_api_is_where_it_was() {
+    let key = r#""key":"api-secret""#;
+    let apart = r#""http_server":{"internal_port":9000}"#;
+    for (text, is_public) in [
+        (format!(r#"{{"http_api":{{{key}}}}}"#), true),
+        (format!(r#"{{"http_api":{{{key}}},{apart}}}"#), false),
+        (format!(r#"{{"http_api":{{{key},"external":true}},{apart}}}"#), true),
+        (format!(r#"{{"http_api":{{{key},"disabled":true}}}}"#), false),
+    ] {
+        let (layered, file, notes) = loaded(&text);
+        assert_eq!(layered.settings.public_api, is_public, "{text}\n{file}");
+        assert!(!notes.iter().any(|note| note.starts_with("http_api:")), "{notes:?}");
+    }
+    let (layered, _, notes) = loaded("{}");
+    assert!(!layered.settings.public_api, "without a key it would not start");
+    assert!(notes.iter().any(|note| note.starts_with("http_api:")), "{notes:?}");
+}
+
+#[test]
+fn differences_are_allowed_where_they_were() {
+    use stentor_shards::Delta;
+    for (options, delta, noted) in [
+        ("", Delta::Off, None),
+        (r#","allowed_delta_types":["fossil"],"delta_publish":true"#, Delta::Fossil, None),
+        (r#","allowed_delta_types":["fossil"]"#, Delta::Fossil, Some("delta_publish:")),
+        (r#","delta_publish":true"#, Delta::Off, Some("delta_publish:")),
+        (r#","allowed_delta_types":["other"]"#, Delta::Off, Some("allowed_delta_types:")),
+    ] {
+        let text = format!(r#"{{"channel":{{"namespaces":[{{"name":"x"{options}}}]}}}}"#);
+        let (layered, file, notes) = loaded(&text);
+        assert_eq!(layered.settings.shards.rules.of("x:1").unwrap().delta, delta, "{file}");
+        let about: Vec<_> = notes.iter().filter(|note| note.contains("delta")).collect();
+        assert_eq!(about.len(), usize::from(noted.is_some()), "{options}: {about:?}");
+        assert!(noted.is_none_or(|part| about[0].contains(part)), "{about:?}");
+    }
+}
+
+#[test]
+fn streams_are_served_whatever_is_said() {
+    let text = r#"{"sse":{"enabled":true,"handler_prefix":"/connection/sse"},
+        "http_stream":{"enabled":true,"max_request_body_size":65536},
+        "emulation":{"handler_prefix":"/emulation"}, "uni_websocket":{"enabled":true}}"#;
+    let (_, _, notes) = loaded(text);
+    assert!(!notes.iter().any(|note| note.contains("sse") || note.contains("stream")), "{notes:?}");
+    let other = r#"{"sse":{"enabled":false},"uni_sse":{"handler_prefix":"/x"},
+        "http_stream":{"max_request_body_size":10},"uni_http_stream":{"pong_timeout":"1s"}}"#;
+    let (_, _, notes) = loaded(other);
+    for key in [
+        "sse.enabled:",
+        "uni_sse.handler_prefix:",
+        "http_stream.max_request_body_size:",
+        "uni_http_stream.pong_timeout: no counterpart",
+    ] {
+        assert!(notes.iter().any(|note| note.starts_with(key)), "{key} {notes:?}");
+    }
+}
