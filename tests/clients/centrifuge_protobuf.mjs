@@ -1,13 +1,14 @@
 // npm centrifuge in Protobuf and with Fossil deltas against this server, beside its JSON build and clients of other
 // dialects: one order, bodies byte for byte, patches that make what everybody hears, and recovery behind cuts.
-// The server must keep history, recover, and have delta = "fossil". Usage: node centrifuge_protobuf.mjs ws://ADDRESS
+// The server must keep history, recover, and have delta = "fossil". Usage: node centrifuge_protobuf.mjs ws://ADDRESS SECRET
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { Centrifuge as Json } from 'centrifuge';
 import { Centrifuge as Protobuf } from 'centrifuge/build/protobuf';
 import WebSocket from 'ws';
 import { cuttingProxy } from './cutting.mjs';
 
-const [url] = process.argv.slice(2);
+const [url, secret] = process.argv.slice(2);
 setTimeout(() => { console.error('no end in 60 s'); process.exit(1); }, 60_000).unref();
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
@@ -24,13 +25,18 @@ const http = (address) => address.replace(/^ws/, 'http');
 
 // The transport of the round.
 let transport = 'websocket';
-const make = (Kind, address = url) => {
+const make = (Kind, address = url, more = {}) => {
   const endpoint = transport === 'websocket' ? `${address}/connection/websocket`
     : [{ transport, endpoint: `${http(address)}/connection/${transport}` }];
   return new Kind(endpoint, {
     websocket: WebSocket, fetch, readableStream: ReadableStream, emulationEndpoint: `${http(url)}/emulation`,
-    minReconnectDelay: 20, maxReconnectDelay: 200,
+    minReconnectDelay: 20, maxReconnectDelay: 200, ...more,
   });
+};
+const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+const token = (claims) => {
+  const signed = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(claims)}`;
+  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
 };
 
 // A subscriber; its bodies are heard as the text of their JSON, whatever it speaks.
@@ -67,6 +73,58 @@ async function commandsInProtobuf() {
   assert.equal(await codeOf(sub.history({ limit: 1, since: { offset: 1, epoch: `${epoch}x` } })), 112);
   assert.equal(await codeOf(sub.publish(new Uint8Array())), 107);
   [client, other.client].forEach((one) => one.disconnect());
+}
+
+// A channel may be left at any time, also by a client that is not in it. A join that a leave takes back, as its home is
+// another shard, is answered with an error that passes: many libraries take it for the answer to the join behind it.
+async function leavesAtWill() {
+  const socket = new WebSocket(`${url}/connection/websocket`);
+  const told = [];
+  socket.on('message', (data) => told.push(...data.toString().split('\n').map((line) => JSON.parse(line))));
+  await new Promise((resolve) => { socket.on('open', resolve); });
+  const commands = [{ connect: {} }, { unsubscribe: { channel: 'nowhere' } }];
+  for (let n = 0; n < 30; n += 1) {
+    const channel = `mind-${n}`;
+    commands.push({ subscribe: { channel } }, { unsubscribe: { channel } }, { subscribe: { channel } });
+  }
+  socket.send(commands.map((command, index) => JSON.stringify({ id: index + 1, ...command })).join('\n'));
+  await until('all are answered', () => told.length === commands.length);
+  const answers = new Map(told.map((reply) => [reply.id, reply]));
+  assert.deepEqual(answers.get(2), { id: 2, unsubscribe: {} });
+  for (let id = 3; id < commands.length; id += 3) {
+    const [taken, left, last] = [0, 1, 2].map((more) => answers.get(id + more));
+    assert.ok(taken.subscribe || taken.error.temporary, JSON.stringify(taken));
+    assert.ok(left.unsubscribe && last.subscribe);
+  }
+  assert.ok(told.some(({ error }) => error), 'some homes are elsewhere');
+  socket.close();
+}
+
+// Tokens that end, of the connection and for a channel: both are refreshed by the library, and nothing is interrupted.
+async function refreshesInProtobuf() {
+  const asked = { connection: 0, channel: 0 };
+  const exp = (count) => Math.floor(Date.now() / 1000) + (count > 1 ? 3600 : 3);
+  const client = make(Protobuf, url, {
+    getToken: async () => token({ sub: 'dan', exp: exp(asked.connection += 1), subs: { $vip: { data: { hello: 'dan' } } } }),
+  });
+  const sub = client.newSubscription('$private', {
+    getToken: async ({ channel }) => token({ sub: 'dan', channel, exp: exp(asked.channel += 1) }),
+  });
+  const [told, breaks] = [[], []];
+  client.on('subscribed', ({ channel, data }) => told.push([channel, text(data)]));
+  sub.subscribe();
+  client.connect();
+  await sub.ready();
+  for (const name of ['connecting', 'disconnected']) client.on(name, (context) => breaks.push(context));
+  for (const name of ['subscribing', 'unsubscribed']) sub.on(name, (context) => breaks.push(context));
+  await until('both are asked for again', () => asked.connection === 2 && asked.channel === 2);
+  const end = performance.now() + 2_000; // The first tokens have ended by then.
+  while (performance.now() < end) {
+    await sub.publish(bytes('{}'));
+    await pause(100);
+  }
+  assert.deepEqual([breaks, asked, told], [[], { connection: 2, channel: 2 }, [['$vip', '{"hello":"dan"}']]]);
+  client.disconnect();
 }
 
 // The parameters that ask for Protobuf, where a client cannot offer a subprotocol; and an end with its code.
@@ -169,6 +227,7 @@ async function recoversBehindCuts() {
 }
 
 for (transport of ['http_stream', 'websocket']) await commandsInProtobuf();
+await Promise.all([refreshesInProtobuf(), leavesAtWill()]);
 await byParameter();
 await bodiesThatAreNoJson();
 await deltas();

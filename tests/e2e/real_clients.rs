@@ -79,10 +79,12 @@ fn real_clients_npm_centrifuge() {
 
 #[test]
 fn real_clients_npm_centrifuge_in_protobuf_and_with_deltas() {
-    let more = ["--presence", "--join-leave", "--delta", "fossil"];
+    let secret = "a secret of the tests, which is long enough";
+    let keys = ["--token-hmac-secret", secret, "--token-leeway", "0"];
+    let more = [&["--presence", "--join-leave", "--delta", "fossil"][..], &keys].concat();
     let server = Server::start(&[&KEPT[..], &more].concat());
     let mut command = node("centrifuge_protobuf.mjs");
-    command.arg(format!("ws://{}", server.address));
+    command.arg(format!("ws://{}", server.address)).arg(secret);
     run(command);
 }
 

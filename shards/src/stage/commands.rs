@@ -250,7 +250,7 @@ impl<N: Net> Shard<N> {
         let index = self.rooms.channels.find(name);
         let left =
             index.is_some_and(|index| self.give_up_joins(slot, index) || self.rise(slot, index));
-        if !left {
+        if !left && !self.clients.dialect(slot).leaves_at_will() {
             return Err(Mistake::new(ErrorCode::NotJoined, "not a member of this channel", id));
         }
         self.clients.tell(slot, &Event::Left { channel: name, id: id.as_ref() });

@@ -91,7 +91,7 @@ impl<N: Net> Shard<N> {
         for id in given_up.iter().filter_map(|join| join.id.as_ref()) {
             self.clients.tally.errors += 1;
             let text = "the channel was left before the join was done";
-            let event = Event::Error { code: ErrorCode::NotJoined, text, id: Some(id) };
+            let event = Event::Error { code: ErrorCode::TakenBack, text, id: Some(id) };
             self.clients.tell(slot, &event);
         }
         !given_up.is_empty()

@@ -110,6 +110,8 @@ pub(crate) enum ErrorCode {
     Rate,
     UnknownUser,
     NotJoined,
+    /// A leave has taken the join back.
+    TakenBack,
     TooManyChannels,
     NoRoom,
     NoHistory,

@@ -110,6 +110,8 @@ pub(crate) struct Facts {
     pub(crate) is_strict: bool,
     /// A join is answered before the client is told what it missed.
     pub(crate) answers_first: bool,
+    /// A leave of a channel that the client is not in is answered as any other.
+    pub(crate) leaves_at_will: bool,
     /// Writes a publication of a chain, if the dialect has patches.
     pub(crate) chained: Option<WriteChained>,
     /// Its clients are told in time that a token ends.
@@ -166,6 +168,11 @@ impl Dialect {
     /// Returns `true` if a join is answered before the client is told what it missed.
     pub(crate) fn answers_first(self) -> bool {
         self.facts().answers_first
+    }
+
+    /// Returns `true` if a leave of a channel that the client is not in is no mistake.
+    pub(crate) fn leaves_at_will(self) -> bool {
+        self.facts().leaves_at_will
     }
 
     /// Returns `true` if clients of this dialect are not listened to once they are in.

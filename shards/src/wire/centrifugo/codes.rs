@@ -31,7 +31,8 @@ pub(in crate::wire) fn error(code: ErrorCode) -> (u32, &'static str, bool) {
         ErrorCode::ExpiredToken => (109, "token expired", false),
         ErrorCode::Rate => (111, "too many requests", true),
         ErrorCode::WrongEpoch => (112, "unrecoverable position", false),
-        ErrorCode::TryAgain => (100, "internal server error", true),
+        // A client that subscribes again at once takes the answer for that of its newest request.
+        ErrorCode::TakenBack | ErrorCode::TryAgain => (100, "internal server error", true),
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: false,
     is_strict: false,
     answers_first: false,
+    leaves_at_will: false,
     chained: None,
     tells_ahead: false,
     grace_s: 0,

@@ -18,6 +18,7 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: false,
     is_strict: true,
     answers_first: true,
+    leaves_at_will: true,
     chained: Some(write::chained),
     tells_ahead: false,
     grace_s: codes::GRACE_S,

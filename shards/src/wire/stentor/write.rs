@@ -135,7 +135,7 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::Binary => "binary",
         ErrorCode::Rate => "rate",
         ErrorCode::UnknownUser => "unknown_user",
-        ErrorCode::NotJoined => "not_joined",
+        ErrorCode::NotJoined | ErrorCode::TakenBack => "not_joined",
         ErrorCode::TooManyChannels => "too_many_channels",
         ErrorCode::NoRoom => "no_room",
         ErrorCode::NoHistory => "no_history",

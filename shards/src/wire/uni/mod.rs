@@ -17,6 +17,7 @@ pub(crate) const FACTS: Facts = Facts {
     is_deaf: true,
     is_strict: true,
     answers_first: true,
+    leaves_at_will: false,
     chained: None,
     tells_ahead: false,
     grace_s: codes::GRACE_S,
