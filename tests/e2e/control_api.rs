@@ -183,7 +183,7 @@ fn a_method_that_is_not_there_says_so_in_its_shape() {
 fn a_batch_is_answered_command_by_command() {
     let server = Server::start(&["--shards", "2"]);
     let commands = r#""commands":[{"publish":{"channel":"a","data":1}},{"rpc":{"method":"a"}},
-        {"publish":{"channel":"a","data":2,"delta":true}},{"nothing":{}},{},
+        {"publish":{"channel":"a","data":2,"version_epoch":"x"}},{"nothing":{}},{},
         {"broadcast":{"channels":["a","b"],"data":3}},{"publish":{"channel":"a","data":4}}]"#;
     for (parallel, before) in [(false, 0), (true, 3)] {
         let body = format!(r#"{{{commands},"parallel":{parallel}}}"#);
