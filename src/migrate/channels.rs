@@ -127,9 +127,9 @@ impl Rules<'_> {
             .map(|name| self.switch(name));
         let hook = self.hook("subscribe");
         let subscribe = match (hook.is_some(), clients) {
+            (false, _) if insecure => "anyone",
             (false, true) if nobodies => "anyone",
             (false, true) => "users",
-            (false, false) if insecure => "anyone",
             _ => "token",
         };
         self.set("subscribe", subscribe);
@@ -145,10 +145,10 @@ impl Rules<'_> {
         let hook = self.hook("publish");
         let publish = match (hook.is_some(), clients, subscribers) {
             (true, ..) => "token",
+            (false, ..) if insecure => "anyone",
             (false, true, _) if nobodies => "anyone",
             (false, true, _) => "users",
             (false, false, true) => "subscribers",
-            (false, false, false) if insecure => "anyone",
             (false, false, false) => "nobody",
         };
         self.set("publish", publish);

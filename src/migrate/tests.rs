@@ -160,9 +160,14 @@ fn access_is_translated_as_it_is_meant() {
     ] {
         assert_eq!(rules(options), expected, "{options}");
     }
-    let (layered, _, _) = loaded(r#"{"client":{"insecure":true}}"#);
-    let default = layered.settings.shards.rules.default_rules();
-    assert_eq!(format!("{:?} {:?}", default.subscribe, default.publish), "Anyone Anyone");
+    let (layered, _, _) = loaded(
+        r#"{"client":{"insecure":true},"channel":{"namespaces":[{"name":"x",
+            "allow_subscribe_for_client":true,"allow_publish_for_subscriber":true}]}}"#,
+    );
+    for channel in ["lobby", "x:1"] {
+        let rules = layered.settings.shards.rules.of(channel).unwrap();
+        assert_eq!(format!("{:?} {:?}", rules.subscribe, rules.publish), "Anyone Anyone");
+    }
     assert!(!layered.settings.shards.require_user);
     assert!(loaded("{}").0.settings.shards.require_user, "a token is needed there");
 }
