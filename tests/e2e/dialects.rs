@@ -8,8 +8,11 @@ use serde_json::Value;
 
 use crate::server::Server;
 
-/// Their names.
-const DIALECTS: [&str; 2] = ["centrifugo", "sse"];
+/// The dialects, by their names in the load generator.
+const DIALECTS: [&str; 3] = ["centrifugo", "centrifugo-protobuf", "sse"];
+
+/// How the close code of a wrong token is told.
+const WRONG_TOKEN: &str = "closed before it was ready: 3500 ";
 
 /// Runs the load generator, which is built beside the server.
 fn bench(server: &Server, command: &str, flags: &[&str]) -> Output {
@@ -67,7 +70,8 @@ fn dialects_of_the_load_generator_tell_why_they_are_refused() {
     let flags = ["--token-hmac-secret", "0123456789abcdef0123456789abcdef", "--require-user"];
     let server = Server::start(&flags);
     for (flags, told) in [
-        (&["--dialect", "centrifugo", "--client-token", "x"][..], "closed before it was ready: 35"),
+        (&["--dialect", "centrifugo", "--client-token", "x"][..], WRONG_TOKEN),
+        (&["--dialect", "centrifugo-protobuf", "--client-token", "x"], WRONG_TOKEN),
         (&["--dialect", "sse"], "HTTP/1.1 401"),
     ] {
         let output = bench(&server, "connect", &[flags, &["-c", "5", "--rounds", "1"]].concat());
