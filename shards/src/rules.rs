@@ -134,6 +134,8 @@ pub struct ChannelRules {
     pub messages_per_second: Option<u32>,
     /// The backend is asked about subscriptions.
     pub subscribe_hook: Hook,
+    /// The backend is asked about subscriptions whose time is nearly over.
+    pub sub_refresh_hook: Hook,
     /// The backend is asked about publications.
     pub publish_hook: Hook,
 }
@@ -157,6 +159,7 @@ impl ChannelRules {
             message_bytes: None,
             messages_per_second: None,
             subscribe_hook: Hook::Off,
+            sub_refresh_hook: Hook::Off,
             publish_hook: Hook::Off,
         }
     }

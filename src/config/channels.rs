@@ -153,6 +153,9 @@ rules! {
         "subscribe-hook" "The backend decides who may subscribe: off, on (at hook-subscribe) or a URL",
             |r| show_hook(&r.subscribe_hook),
             |r, text| { r.subscribe_hook = read_hook(text)?; Ok(()) };
+        "sub-refresh-hook" "The backend is asked about subscriptions that end soon: off, on (at hook-sub-refresh) or a URL",
+            |r| show_hook(&r.sub_refresh_hook),
+            |r, text| { r.sub_refresh_hook = read_hook(text)?; Ok(()) };
         "publish-hook" "The backend decides about each message: off, on (at hook-publish) or a URL",
             |r| show_hook(&r.publish_hook),
             |r, text| { r.publish_hook = read_hook(text)?; Ok(()) };
@@ -251,7 +254,7 @@ impl Channels {
     pub(crate) fn hook_endpoints(&self) -> impl Iterator<Item = Arc<str>> {
         let all = self.namespaces.iter().map(|namespace| &namespace.rules);
         let all = all.chain([&self.default.0]);
-        all.flat_map(|rules| [&rules.subscribe_hook, &rules.publish_hook])
+        all.flat_map(|rules| [&rules.subscribe_hook, &rules.sub_refresh_hook, &rules.publish_hook])
             .filter_map(Hook::endpoint)
     }
 

@@ -25,6 +25,7 @@ pub(crate) struct Hooks {
     pub(crate) connect: Option<Uri>,
     pub(crate) refresh: Option<Uri>,
     pub(crate) subscribe: Option<Uri>,
+    pub(crate) sub_refresh: Option<Uri>,
     pub(crate) publish: Option<Uri>,
     pub(crate) rpc: Option<Uri>,
     /// The longest that one answer may take, the wait for its turn included.
@@ -51,6 +52,7 @@ impl Default for Hooks {
             connect: None,
             refresh: None,
             subscribe: None,
+            sub_refresh: None,
             publish: None,
             rpc: None,
             timeout: Duration::from_secs(1),
@@ -94,6 +96,7 @@ impl Hooks {
     pub(super) fn check(&self, rules: &ChannelRules) -> Result<(), String> {
         for (name, hook, usual, flag) in [
             ("subscribe-hook", &rules.subscribe_hook, &self.subscribe, "hook-subscribe"),
+            ("sub-refresh-hook", &rules.sub_refresh_hook, &self.sub_refresh, "hook-sub-refresh"),
             ("publish-hook", &rules.publish_hook, &self.publish, "hook-publish"),
         ] {
             if *hook == Hook::On && usual.is_none() {
@@ -252,6 +255,11 @@ pub(super) const KEYS: &[Key] = &[
         "hook-subscribe",
         subscribe,
         "Endpoint for subscriptions, in namespaces with subscribe_hook = \"on\""
+    ),
+    endpoint!(
+        "hook-sub-refresh",
+        sub_refresh,
+        "Endpoint for subscriptions that end soon, in namespaces with sub_refresh_hook = \"on\""
     ),
     endpoint!(
         "hook-publish",

@@ -61,6 +61,8 @@ struct Fields<'a> {
     expire_at: Option<i64>,
     skip_history: bool,
     tags: Option<BTreeMap<String, String>>,
+    #[serde(borrow, rename = "override")]
+    changes: Option<&'a RawValue>,
 }
 
 /// Reads the body of an answer to a question about `subject`.
@@ -89,7 +91,7 @@ pub(super) fn read(subject: &Subject, body: &[u8]) -> Result<Ruling, String> {
             // Nobody has said who the client is.
             Ok(Ruling::Dismissed(Dismissal { code: 3501, reason: "bad request".into() }))
         }
-        (Subject::Refresh, None) => {
+        (Subject::Refresh | Subject::SubRefresh { .. }, None) => {
             Ok(Ruling::Granted(Box::new(Grant { is_expired: true, ..Grant::default() })))
         }
         (_, None) => Ok(Ruling::Granted(Box::default())),
@@ -123,8 +125,13 @@ fn grant(subject: &Subject, result: &RawValue) -> Result<Grant, String> {
             grant.body = body_of(fields.data, fields.b64data.as_deref())?;
             grant.details = details_of(fields.skip_history, fields.tags)?;
         }
-        Subject::Refresh => {}
-        Subject::Subscribe { .. } | Subject::Call { .. } => {
+        Subject::Refresh | Subject::SubRefresh { .. } => {}
+        Subject::Subscribe { .. } => {
+            let changes = stentor_auth::read_override(fields.changes);
+            grant.watches = changes.map_err(|fault| fault.to_string())?;
+            grant.data = json_of(fields.data, fields.b64data.as_deref(), "data")?;
+        }
+        Subject::Call { .. } => {
             grant.data = json_of(fields.data, fields.b64data.as_deref(), "data")?;
         }
     }
@@ -219,7 +226,15 @@ mod tests {
         let grant = granted(&subscribe(), r#"{"result":{"b64info":"eyJhIjoxfQ=="},"more":1}"#);
         assert_eq!(grant.info.as_deref(), Some(r#"{"a":1}"#));
         assert!(granted(&subscribe(), "{}").info.is_none());
+        let body =
+            r#"{"result":{"expire_at":9,"override":{"force_push_join_leave":{"value":true}}}}"#;
+        let grant = granted(&subscribe(), body);
+        assert_eq!((grant.watches, grant.expires), (true, Some(9)));
         assert!(granted(&Subject::Refresh, "{}").is_expired);
+        let stay = Subject::SubRefresh { channel: "c".into(), endpoint: None };
+        assert!(granted(&stay, "{}").is_expired);
+        let grant = granted(&stay, r#"{"result":{"expire_at":7,"info":1}}"#);
+        assert_eq!((grant.expires, grant.info.as_deref()), (Some(7), Some("1")));
         assert_eq!(granted(&Subject::Refresh, r#"{"result":{"expire_at":7}}"#).expires, Some(7));
         let grant = granted(&publish(), r#"{"result":{"data":"x","tags":{"a":"b"}}}"#);
         assert!(matches!(grant.body, Some(Matter::Json(json)) if json.as_str() == "\"x\""));
@@ -260,6 +275,7 @@ mod tests {
             r#"{"result":{"b64data":"!"}}"#,
             r#"{"result":{"b64data":"AP8="}}"#,
             r#"{"result":{"expire_at":"soon"}}"#,
+            r#"{"result":{"override":7}}"#,
             &deep,
         ] {
             assert!(read(&subscribe(), wrong.as_bytes()).is_err(), "{wrong}");

@@ -51,6 +51,7 @@ impl Backend {
             &settings.connect,
             &settings.refresh,
             &settings.subscribe,
+            &settings.sub_refresh,
             &settings.publish,
             &settings.rpc,
         ];
@@ -129,6 +130,7 @@ impl Backend {
             Subject::Connect(_) => (None, &settings.connect),
             Subject::Refresh => (None, &settings.refresh),
             Subject::Subscribe { endpoint, .. } => (endpoint.as_ref(), &settings.subscribe),
+            Subject::SubRefresh { endpoint, .. } => (endpoint.as_ref(), &settings.sub_refresh),
             Subject::Publish { endpoint, .. } => (endpoint.as_ref(), &settings.publish),
             Subject::Call { .. } => (None, &settings.rpc),
         };

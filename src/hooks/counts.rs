@@ -11,19 +11,21 @@ pub(crate) enum Kind {
     Connect,
     Refresh,
     Subscribe,
+    SubRefresh,
     Publish,
     Rpc,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Connect, Self::Refresh, Self::Subscribe, Self::Publish, Self::Rpc];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Connect, Self::Refresh, Self::Subscribe, Self::SubRefresh, Self::Publish, Self::Rpc];
 
     pub(super) fn of(subject: &Subject) -> Self {
         match subject {
             Subject::Connect(_) => Self::Connect,
             Subject::Refresh => Self::Refresh,
             Subject::Subscribe { .. } => Self::Subscribe,
+            Subject::SubRefresh { .. } => Self::SubRefresh,
             Subject::Publish { .. } => Self::Publish,
             Subject::Call { .. } => Self::Rpc,
         }
@@ -34,6 +36,7 @@ impl Kind {
             Self::Connect => "connect",
             Self::Refresh => "refresh",
             Self::Subscribe => "subscribe",
+            Self::SubRefresh => "sub_refresh",
             Self::Publish => "publish",
             Self::Rpc => "rpc",
         }
@@ -125,7 +128,7 @@ impl Counts {
 
 /// The figures of all kinds, in the order of [`Kind::ALL`].
 #[derive(Debug, Default)]
-pub(crate) struct AllCounts([Counts; 5]);
+pub(crate) struct AllCounts([Counts; 6]);
 
 impl AllCounts {
     pub(super) fn of(&self, kind: Kind) -> &Counts {
@@ -133,7 +136,7 @@ impl AllCounts {
     }
 
     /// Returns the figures of all kinds now.
-    pub(crate) fn figures(&self) -> [(Kind, Figures); 5] {
+    pub(crate) fn figures(&self) -> [(Kind, Figures); 6] {
         Kind::ALL.map(|kind| (kind, self.of(kind).figures()))
     }
 }

@@ -74,6 +74,7 @@ pub(super) fn write(question: &Question, has_meta: bool) -> Vec<u8> {
             body.channel = Some(channel);
             body.data = data.as_deref().and_then(json);
         }
+        Subject::SubRefresh { channel, .. } => body.channel = Some(channel),
         Subject::Publish { channel, body: matter, .. } => {
             body.channel = Some(channel);
             match matter {

@@ -136,6 +136,9 @@ impl Rules<'_> {
         if let Some(hook) = hook {
             self.set("subscribe-hook", hook);
         }
+        if let Some(hook) = self.hook("sub_refresh") {
+            self.set("sub-refresh-hook", hook);
+        }
         let [clients, subscribers, nobodies] = [
             "allow_publish_for_client",
             "allow_publish_for_subscriber",
@@ -165,12 +168,16 @@ impl Rules<'_> {
             return None;
         }
         if name == "default" {
-            let wanted = format!("hook-{kind}");
+            let wanted = format!("hook-{}", kind.replace('_', "-"));
             if self.sheet.has(&wanted) {
                 return Some("on".into());
             }
-            let text =
-                format!("no usual endpoint is configured for it: only tokens let clients {kind}");
+            let text = match kind {
+                "sub_refresh" => "no usual endpoint is configured for it: subscriptions end".into(),
+                _ => format!(
+                    "no usual endpoint is configured for it: only tokens let clients {kind}"
+                ),
+            };
             self.note(&format!("{kind}_proxy_enabled"), &text);
             return None;
         }

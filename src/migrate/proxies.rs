@@ -6,10 +6,11 @@ use super::Sheet;
 use super::found::Found;
 
 /// The paths of the usual proxies, and the keys of the hooks that they become.
-const USUAL: [(&str, &str); 5] = [
+const USUAL: [(&str, &str); 6] = [
     ("client.proxy.connect", "hook-connect"),
     ("client.proxy.refresh", "hook-refresh"),
     ("channel.proxy.subscribe", "hook-subscribe"),
+    ("channel.proxy.sub_refresh", "hook-sub-refresh"),
     ("channel.proxy.publish", "hook-publish"),
     ("rpc.proxy", "hook-rpc"),
 ];

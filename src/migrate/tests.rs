@@ -29,6 +29,7 @@ const WHOLE: &str = r#"{
   "channel": {
     "max_length": 200, "user_boundary": "@", "private_prefix": "",
     "proxy": {"subscribe": {"endpoint": "http://127.0.0.1:3000/subscribe"},
+      "sub_refresh": {"endpoint": "http://127.0.0.1:3000/sub_refresh"},
       "publish": {"endpoint": "http://127.0.0.1:3000/publish", "timeout": "3s"}},
     "without_namespace": {"presence": true, "history_size": 10, "history_ttl": "300s",
       "force_recovery": true, "allow_subscribe_for_client": true, "allow_presence_for_client": true,
@@ -37,6 +38,7 @@ const WHOLE: &str = r#"{
       {"name": "chat", "subscribe_proxy_enabled": true, "publish_proxy_enabled": true,
         "join_leave": true, "force_push_join_leave": true, "channel_regex": "^x"},
       {"name": "news", "subscribe_proxy_enabled": true, "subscribe_proxy_name": "other",
+        "sub_refresh_proxy_enabled": true,
         "allow_publish_for_subscriber": true, "allow_user_limited_channels": true},
       {"name": "docs", "subscription_type": "map", "map": {"mode": "ephemeral"},
         "subscribe_proxy_enabled": true, "subscribe_proxy_name": "missing"}
@@ -78,6 +80,8 @@ fn a_whole_configuration_becomes_one_that_loads() {
         "message_bytes = 32768",
         "name_bytes = 200",
         "hook_connect = \"http://127.0.0.1:3000/connect\"",
+        "hook_sub_refresh = \"http://127.0.0.1:3000/sub_refresh\"",
+        "sub_refresh_hook = \"on\"",
         "hook_rpc = \"http://127.0.0.1:3000/rpc\"",
         "hook_timeout = \"3s\"",
         "hook_headers = [\"Cookie\"]",

@@ -1,9 +1,11 @@
-//! Subscriptions that end with their token or at the wish of the API, channels that only a token
-//! opens, and what the API says about the subscriptions that it gives.
+//! Subscriptions that end with their token or at the wish of the API or the backend, channels that
+//! only a token opens, and what the API says about the subscriptions that it gives.
 
 use serde_json::{Value, json};
 
+use crate::backend::{Backend, Reply};
 use crate::client::Client;
+use crate::hooks::{ALL, ASKS, server as asking};
 use crate::server::{Server, post};
 use crate::tokens::{SECRET, token};
 
@@ -162,4 +164,89 @@ fn a_token_opens_the_channels_that_it_names_whatever_their_rules() {
         let refused = ask(&mut bob, &json!({ "type": "join", "channel": channel }));
         assert_eq!(refused["code"], "denied");
     }
+}
+
+#[test]
+fn a_subscription_whose_time_is_nearly_over_is_asked_about() {
+    let end = unix_s() + 4;
+    let backend = Backend::start(move |asked| {
+        let channel = asked.body["channel"].as_str().unwrap_or_default();
+        Reply::Json(match (asked.path.as_str(), channel) {
+            ("/subscribe", _) => json!({"result": {"expire_at": end, "info": 1,
+                "override": {"force_push_join_leave": {"value": true}}}}),
+            (_, "chat:stays") => json!({"result": {"expire_at": end + 3600, "info": 2}}),
+            (_, "chat:mute") => return Reply::Other(500, String::new()),
+            (_, "chat:fault") => json!({"error": {"code": 7, "message": "not now"}}),
+            _ => json!({"result": {"expired": true}}),
+        })
+    });
+    let more = format!(
+        "hook_on_failure = 'allow'\nhook_sub_refresh = '{}'\n",
+        backend.url("/sub_refresh")
+    );
+    let chat = format!(
+        "{ASKS}sub_refresh_hook = 'on'\n[[namespace]]\nname = 'talk'\nsubscribe_hook = 'on'\n"
+    );
+    let server = asking(&backend, &more, &chat);
+    let (mut client, welcome) = Client::json(server.address, "/ws");
+    for channel in ["chat:stays", "chat:mute", "chat:fault", "chat:goes", "talk:a"] {
+        client.send(&json!({"type": "join", "channel": channel, "id": 1}).to_string());
+        let joined = client.next_json();
+        assert_eq!((&joined["type"], &joined["channel"]), (&json!("joined"), &json!(channel)));
+        let is_told = joined["expires"].as_u64().is_some_and(|left_s| left_s <= 4);
+        assert_eq!(is_told, channel == "talk:a", "the backend sees to the others: {joined}");
+    }
+    let mut plain = Client::plain(server.address, "/ws?channel=talk:b");
+    let mut other = Client::plain(server.address, "/connection/websocket");
+    other.send(r#"{"id":1,"connect":{}}"#);
+    other.next_json();
+    other.send(r#"{"id":2,"subscribe":{"channel":"chat:goes"}}"#);
+    let reply = other.next_json();
+    assert_eq!((&reply["id"], reply["subscribe"].get("ttl")), (&json!(2), None), "{reply}");
+    let news = client.next_json();
+    assert_eq!((&news["type"], &news["channel"]), (&json!("joined"), &json!("chat:goes")));
+
+    let mut lost = Vec::new();
+    while lost.len() < 3 {
+        let told = client.next_json();
+        if told["reason"] == "expired" {
+            lost.push(told["channel"].as_str().unwrap().to_owned());
+        } else {
+            assert_eq!(told["type"], "left", "the other one goes: {told}");
+        }
+    }
+    lost.sort();
+    assert_eq!(lost, ["chat:fault", "chat:goes", "talk:a"]);
+    let mut push = other.next_json();
+    if push["push"]["leave"].is_object() {
+        push = other.next_json(); // The first client went before it.
+    }
+    assert_eq!(push["push"]["unsubscribe"]["code"], 2501, "{push}");
+    assert_eq!(plain.close_code(), Some(3005), "it can join nothing else");
+    let asked = backend.rest().into_iter().find(|asked| asked.path == "/sub_refresh").unwrap();
+    assert_eq!((&asked.body["user"], &asked.body["encoding"]), (&json!(""), &json!("json")));
+    assert!(asked.body["channel"].as_str().unwrap().starts_with("chat:"), "{}", asked.body);
+    assert!(unix_s() + 1 >= end, "the others have ended in time: clocks count whole seconds");
+    for channel in ["chat:stays", "chat:mute"] {
+        let about = json!({"channel": channel}).to_string();
+        let (_, found) = post(server.admin, "/api/presence", &about);
+        let found: Value = serde_json::from_str(&found).unwrap();
+        let member = &found["result"]["presence"][welcome["client"].as_str().unwrap()];
+        assert_eq!(member["chan_info"], if channel == "chat:stays" { 2 } else { 1 }, "{found}");
+    }
+}
+
+#[test]
+fn the_answer_to_connect_speaks_about_its_channels() {
+    let backend = Backend::start(|_| {
+        Reply::Json(json!({"result": {"user": "ana",
+            "subs": {"news": {"info": {"seat": 7}, "data": [1]}}}}))
+    });
+    let server = asking(&backend, ALL, "");
+    let (_client, welcome) = Client::json(server.address, "/ws");
+    assert_eq!((&welcome["channel"], &welcome["data"]), (&json!("news"), &json!([1])));
+    let (_, found) = post(server.admin, "/api/presence", r#"{"channel":"news"}"#);
+    let found: Value = serde_json::from_str(&found).unwrap();
+    let member = &found["result"]["presence"][welcome["client"].as_str().unwrap()];
+    assert_eq!(member["chan_info"], json!({"seat": 7}), "{found}");
 }

@@ -12,7 +12,7 @@ use crate::real_clients::{node, run};
 use crate::server::{Server, eventually};
 
 /// A server whose settings stand in a file, with a namespace `chat` that asks the backend.
-fn server(backend: &Backend, more: &str, chat: &str) -> Server {
+pub(crate) fn server(backend: &Backend, more: &str, chat: &str) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stentor.toml");
     write_settings(&file, backend, more, chat);
@@ -30,9 +30,10 @@ fn write_settings(file: &Path, backend: &Backend, more: &str, chat: &str) {
     std::fs::write(file, text).unwrap();
 }
 
-const ALL: &str = "hook_connect = 'CONNECT'\nhook_rpc = 'RPC'\nhook_headers = ['Cookie']\n\
-                   hook_static_headers = 'X-Key: secret-of-the-backend'\nhook_meta = true\n";
-const ASKS: &str = "subscribe_hook = 'on'\npublish_hook = 'on'\n";
+pub(crate) const ALL: &str = "hook_connect = 'CONNECT'\nhook_rpc = 'RPC'\n\
+    hook_headers = ['Cookie']\nhook_static_headers = 'X-Key: secret-of-the-backend'\n\
+    hook_meta = true\n";
+pub(crate) const ASKS: &str = "subscribe_hook = 'on'\npublish_hook = 'on'\n";
 
 /// Lets `ana` in by her cookie, and nobody into channels with `secret` in their names.
 fn strict(asked: &Asked) -> Reply {

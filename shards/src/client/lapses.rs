@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Clients;
 use super::identity::{Due, NOTICE_S};
 use crate::model::id::{ChannelIndex, Slot};
+use crate::model::seating::{Renewal, SeatEnd};
 use crate::net::Net;
 
 /// The end of one subscription of a client, in seconds of the shard's clock.
@@ -13,17 +14,8 @@ use crate::net::Net;
 struct Lapse {
     /// From then on the client is a member no longer.
     over_s: u32,
-    /// The sweep looks at it next: at its end, or when the client is to be told.
+    /// The sweep looks at it next: at its end, or when the client is told or the backend asked.
     look_s: u32,
-}
-
-/// The end of a subscription as it is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SeatEnd {
-    /// The second of the shard's clock from which the token, or what the API has granted, is over.
-    pub(crate) at_s: u32,
-    /// The client may go on with a newer token, and is told before or waited for.
-    pub(crate) can_refresh: bool,
 }
 
 /// The subscriptions whose time is limited. There are never more of them than seats.
@@ -59,17 +51,28 @@ impl<N: Net> Clients<N> {
     /// Sets when an open client's subscription is over; `None`: never.
     pub(crate) fn set_lapse(&mut self, slot: Slot, channel: ChannelIndex, end: Option<SeatEnd>) {
         self.forget_lapse(slot, channel);
-        let Some(SeatEnd { at_s, can_refresh }) = end else { return };
+        let Some(SeatEnd { at_s, renewal }) = end else { return };
         let (now_s, dialect) = (self.now.seconds(), self.dialect(slot));
-        let over_s = if can_refresh { at_s.saturating_add(dialect.grace_s()) } else { at_s };
-        let is_told = can_refresh && dialect.tells_ahead();
-        let look_s = if is_told { over_s.saturating_sub(NOTICE_S).max(now_s) } else { over_s };
+        let is_clients = renewal == Renewal::Client;
+        let over_s = if is_clients { at_s.saturating_add(dialect.grace_s()) } else { at_s };
+        let notice_s = over_s.saturating_sub(NOTICE_S);
+        let look_s = match renewal {
+            Renewal::Client if dialect.tells_ahead() => notice_s.max(now_s),
+            // A backend that grants short times is asked a few times, and not again and again.
+            Renewal::Backend => notice_s.max(now_s + over_s.saturating_sub(now_s) / 2),
+            Renewal::Client | Renewal::Nobody => over_s,
+        };
         self.lapses.set(slot, channel, Lapse { over_s, look_s });
     }
 
     /// Forgets the end of a subscription, because the client leaves or has a later one.
     pub(crate) fn forget_lapse(&mut self, slot: Slot, channel: ChannelIndex) {
         self.lapses.forget(slot, channel);
+    }
+
+    /// Returns the second from which an open client's subscription is over.
+    pub(crate) fn lapse_of(&self, slot: Slot, channel: ChannelIndex) -> Option<u32> {
+        self.lapses.by_seat.get(&(slot, channel)).map(|lapse| lapse.over_s)
     }
 
     /// Takes the next subscription whose second has come.

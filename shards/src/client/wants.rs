@@ -31,6 +31,8 @@ pub(crate) enum Want {
     Call { id: RequestId },
     /// To stay for longer. The client has not asked for it, and goes on meanwhile.
     Refresh,
+    /// To stay in a channel beyond this second of the shard's clock; likewise.
+    Stay { channel: Arc<str>, over_s: u32 },
 }
 
 /// A question for the members of a channel that waits for shards.

@@ -65,6 +65,13 @@ pub enum Subject {
         /// JSON of the client for the backend.
         data: Option<Utf8Bytes>,
     },
+    /// Its time in a channel is nearly over.
+    SubRefresh {
+        /// The channel.
+        channel: Arc<str>,
+        /// The endpoint of the channel's namespace; `None`: the usual one.
+        endpoint: Option<Arc<str>>,
+    },
     /// It publishes to a channel.
     Publish {
         /// The channel.
@@ -147,12 +154,14 @@ pub struct Grant {
     pub proof: Option<Arc<Proof>>,
     /// JSON for the client.
     pub data: Option<Arc<str>>,
-    /// The Unix time in seconds from which the connection is over; `None`: never.
+    /// The Unix time in seconds from which the connection or subscription is over; `None`: never.
     pub expires: Option<u64>,
-    /// The connection is over now.
+    /// It is over now.
     pub is_expired: bool,
     /// JSON that presence shows to other clients.
     pub info: Option<Arc<str>>,
+    /// The client hears of joins and leaves, where the rules of the channel have them.
+    pub watches: bool,
     /// JSON that no other client sees.
     pub meta: Option<Arc<str>>,
     /// The body that is published in the place of the client's.

@@ -12,6 +12,7 @@ use super::members::Members;
 use super::message::{Epoch, Position, Publication};
 use super::order::Order;
 use super::past::Since;
+use super::seating::SeatEnd;
 use crate::proof::Grant;
 use crate::rules::{ChannelRules, Rules, Terms};
 
@@ -42,8 +43,8 @@ pub(crate) struct JoinRequest {
     /// The statements of the client's token for the channel, of the API or of the application's
     /// backend.
     pub(crate) grant: Grant,
-    /// The second of the shard's clock from which these are over.
-    pub(crate) end_s: Option<u32>,
+    /// The end of these.
+    pub(crate) end: Option<SeatEnd>,
     /// The last publication that the client has heard, if it wants those behind it.
     pub(crate) since: Option<Since>,
     /// The client would rather not join than miss anything of that.

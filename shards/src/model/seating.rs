@@ -8,8 +8,27 @@ use crate::proof::Grant;
 /// The place of each client that was asked for, or the reason for which there is no such channel.
 pub type Seatings = Result<Vec<(ClientId, Seating)>, NoChannel>;
 
-/// The terms on which the API puts clients into a channel.
-#[derive(Debug, Clone, Default)]
+/// The party that may set a later end of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    Nobody,
+    /// The client, which is told before or waited for.
+    Client,
+    /// The application's backend, which is asked before.
+    Backend,
+}
+
+/// The end of a subscription as it is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SeatEnd {
+    /// The second of the shard's clock from which the client's token, or the grant of the API or
+    /// the application's backend, is over.
+    pub(crate) at_s: u32,
+    pub(crate) renewal: Renewal,
+}
+
+/// The terms on which the server's side puts clients into a channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
     /// The clients are told everything behind this publication.
     pub since: Option<Since>,

@@ -192,7 +192,7 @@ impl<N: Net> Shard<N> {
         if let Some(token) = token {
             match self.prove_subscription(slot, name, token) {
                 Ok(seat) => {
-                    join.end_s = seat.end_s;
+                    join.end = seat.end_s.map(|at_s| self.seat_end(name, at_s, true));
                     join.grant = seat.grant;
                 }
                 Err(fault) => {

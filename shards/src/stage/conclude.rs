@@ -16,8 +16,9 @@ use crate::model::channel::{Channel, JoinRequest};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::model::past::Behind;
+use crate::model::seating::Placement;
 use crate::net::Net;
-use crate::proof::{Grant, Proof};
+use crate::proof::Proof;
 use crate::shard::Shard;
 use crate::wire::dialect::Dialect;
 use crate::wire::entry::Entry;
@@ -58,27 +59,28 @@ pub(crate) enum Admission {
     Waiting(usize),
 }
 
-/// The seat in a channel of an entry, with what the token of its connection says about it.
-fn granted<'a>(channel: &'a Channel, proof: Option<&'a Proof>) -> Seated<'a> {
-    let grant = proof.and_then(|proof| proof.grant(&channel.name));
+/// The seat in a channel of an entry, on the terms for it.
+fn granted<'a>(channel: &'a Channel, terms: &'a Placement) -> Seated<'a> {
     Seated {
         channel: &channel.name,
         position: channel.fanned,
         recovered: None,
         left_s: None,
-        data: grant.and_then(|grant| grant.data.as_deref()),
+        can_refresh: false,
+        data: terms.grant.data.as_deref(),
         patches: false,
     }
 }
 
-/// The statements about a client in a channel of its entry: those of its token, or of the
-/// application's backend.
-fn grant_for(channel: &str, proof: Option<&Proof>, entry: &Entry) -> Grant {
-    let mut grant = proof.and_then(|proof| proof.grant(channel)).cloned().unwrap_or_default();
+/// The terms for a client in a channel of its entry: those of the application's backend, or of its
+/// token. The backend is not asked about channels that the token names.
+fn terms_for(channel: &str, proof: Option<&Proof>, entry: &Entry) -> Placement {
     let mut ruled = entry.presented.iter().flat_map(|presented| &presented.channels);
-    let ruled = ruled.find(|(name, _)| **name == *channel);
-    grant.info = grant.info.or_else(|| ruled.and_then(|(_, info)| info.clone()));
-    grant
+    if let Some((_, terms)) = ruled.find(|(name, _)| **name == *channel) {
+        return terms.clone();
+    }
+    let grant = proof.and_then(|proof| proof.grant(channel)).cloned().unwrap_or_default();
+    Placement { grant, ..Placement::default() }
 }
 
 impl<N: Net> Shard<N> {
@@ -113,14 +115,15 @@ impl<N: Net> Shard<N> {
         };
         // Nobody sits in its other channels meanwhile, and it is to find them as they are.
         pending.kept = self.keep_others(&pending.entry, index);
-        let proof = self.clients.proof(slot).cloned();
         let since = match behind {
             Behind::Since(since) => Some(since),
             Behind::Last(_) | Behind::Rest(_) => None,
         };
-        let grant =
-            grant_for(&self.rooms.channels.get(index).name, proof.as_deref(), &pending.entry);
-        let join = JoinRequest { grant, since, ..JoinRequest::default() };
+        let channel = &self.rooms.channels.get(index).name;
+        let proof = self.clients.proof(slot).map(|proof| &**proof);
+        let Placement { grant, ends, .. } = terms_for(channel, proof, &pending.entry);
+        let end = ends.map(|ends| self.seat_end(channel, self.second_of(ends), false));
+        let join = JoinRequest { grant, end, since, ..JoinRequest::default() };
         self.keep_pending(slot, pending);
         self.begin_recall(slot, index, behind, join);
     }
@@ -176,10 +179,10 @@ impl<N: Net> Shard<N> {
 
         let indices = entry.channels.iter().filter_map(|name| self.rooms.channels.find(name));
         let indices: Vec<ChannelIndex> = indices.collect();
-        let proof = self.clients.proof(slot).cloned();
-        let channels =
-            indices.iter().map(|&index| granted(self.rooms.channels.get(index), proof.as_deref()));
-        let mut channels: Vec<Seated<'_>> = channels.collect();
+        let terms = self.terms_of_entry(slot, &indices, &entry);
+        let seats = indices.iter().zip(&terms);
+        let seats = seats.map(|(&index, terms)| granted(self.rooms.channels.get(index), terms));
+        let mut channels: Vec<Seated<'_>> = seats.collect();
         if let (Some(first), Some(back)) = (channels.first_mut(), back) {
             first.position = back.start;
         }
@@ -220,8 +223,9 @@ impl<N: Net> Shard<N> {
             }
         });
 
-        for index in indices.into_iter().skip(usize::from(back.is_some())) {
-            self.sit_as_granted(slot, index, proof.as_deref(), &entry);
+        let seats = indices.into_iter().zip(terms);
+        for (index, terms) in seats.skip(usize::from(back.is_some())) {
+            self.sit_as_granted(slot, index, terms);
         }
         self.let_go(&kept);
         if let Some(user) = user.filter(|_| replaces) {
@@ -233,20 +237,30 @@ impl<N: Net> Shard<N> {
         self.keep_first_words(slot, rest);
     }
 
-    /// Seats a client in a channel of its entry, as its token or the application's backend says.
-    fn sit_as_granted(
-        &mut self,
+    /// The terms for a client in the channels of its entry, in their order.
+    fn terms_of_entry(
+        &self,
         slot: Slot,
-        index: ChannelIndex,
-        proof: Option<&Proof>,
+        indices: &[ChannelIndex],
         entry: &Entry,
-    ) {
+    ) -> Vec<Placement> {
+        let proof = self.clients.proof(slot).map(|proof| &**proof);
+        let names = indices.iter().map(|&index| &self.rooms.channels.get(index).name);
+        names.map(|name| terms_for(name, proof, entry)).collect()
+    }
+
+    /// Seats a client in a channel of its entry, on the terms for it.
+    fn sit_as_granted(&mut self, slot: Slot, index: ChannelIndex, terms: Placement) {
+        let Placement { grant, ends, .. } = terms;
         let channel = self.rooms.channels.get(index);
-        let grant = grant_for(&channel.name, proof, entry);
         let watches = grant.watches && channel.terms.rules.join_leave;
+        let end = ends.map(|ends| self.seat_end(&channel.name, self.second_of(ends), false));
         // First of all, as others are told of the client by it.
         self.note_info(slot, index, grant.info);
         self.sit(slot, index, watches);
+        if end.is_some() {
+            self.clients.set_lapse(slot, index, end);
+        }
     }
 
     /// Keeps the bytes that a client sent before it was in, for the session to look at next.

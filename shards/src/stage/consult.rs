@@ -10,7 +10,8 @@ use crate::client::wants::{Asked, Want};
 use crate::config::UserFrom;
 use crate::mesh::bridge::{BridgeId, Crossing};
 use crate::mesh::question::{Arrival, Question, Subject};
-use crate::model::id::Slot;
+use crate::model::id::{ChannelIndex, Slot};
+use crate::model::seating::{Renewal, SeatEnd};
 use crate::model::shape::Shape;
 use crate::model::verdict::Rejection;
 use crate::net::Net;
@@ -20,6 +21,9 @@ use crate::stage::conclude::Admission;
 use crate::wire::dialect::Dialect;
 use crate::wire::entry::Entry;
 use crate::wire::refusal::Refusal;
+
+/// The seconds that a client gets where the backend does not answer, and the rules decide.
+pub(crate) const UNANSWERED_S: u32 = 60;
 
 impl Rejection {
     /// The error where the backend has not answered.
@@ -134,6 +138,45 @@ impl<N: Net> Shard<N> {
         }
         let shape = self.clients.roster.hot(slot).shape;
         self.consult(slot, shape, Subject::Refresh, Want::Refresh).is_ok()
+    }
+
+    /// Asks about a client whose time in a channel is nearly over. Returns `false` if nobody is to
+    /// be asked.
+    pub(crate) fn consult_about_seat(&mut self, slot: Slot, index: ChannelIndex) -> bool {
+        let channel = self.rooms.channels.get(index);
+        let hook = &channel.terms.rules.sub_refresh_hook;
+        let Some(over_s) = self.clients.lapse_of(slot, index).filter(|_| hook.is_on()) else {
+            return false;
+        };
+        let (channel, endpoint) = (Arc::clone(&channel.name), hook.endpoint());
+        let shape = self.clients.roster.hot(slot).shape;
+        let want = Want::Stay { channel: Arc::clone(&channel), over_s };
+        let subject = Subject::SubRefresh { channel, endpoint };
+        if self.consult(slot, shape, subject, want).is_err() {
+            self.clients.tally.hook_unanswered += 1;
+            self.stay_unasked(slot, index);
+        }
+        true
+    }
+
+    /// Nobody has answered about a client's stay in a channel: the settings say what holds.
+    pub(crate) fn stay_unasked(&mut self, slot: Slot, index: ChannelIndex) {
+        if self.rooms.channels.rules().hooks().rules_decide {
+            let at_s = self.clients.now.seconds().saturating_add(UNANSWERED_S);
+            let end = SeatEnd { at_s, renewal: Renewal::Backend };
+            self.clients.set_lapse(slot, index, Some(end));
+        }
+    }
+
+    /// The end of a subscription to a channel, which its client may set anew, or may not.
+    pub(crate) fn seat_end(&self, channel: &str, at_s: u32, is_clients: bool) -> SeatEnd {
+        let asks = self.rooms.channels.rules_of(channel).sub_refresh_hook.is_on();
+        let renewal = match (asks, is_clients) {
+            (true, _) => Renewal::Backend,
+            (false, true) => Renewal::Client,
+            (false, false) => Renewal::Nobody,
+        };
+        SeatEnd { at_s, renewal }
     }
 
     /// Returns `true` if the backend decides whether a client may subscribe to a channel: its

@@ -43,9 +43,9 @@ impl<N: Net> Shard<N> {
         // A client that counts no messages could not tell older ones from the live ones.
         let Placement { since, grant, ends } = &order.placement;
         let since = since.filter(|_| self.clients.dialect(slot).has_requests());
-        let end_s = ends.map(|ends| self.second_of(ends));
+        let end = ends.map(|ends| self.seat_end(channel, self.second_of(ends), false));
         let (grant, by_server) = (grant.clone(), true);
-        let join = JoinRequest { grant, end_s, since, by_server, ..JoinRequest::default() };
+        let join = JoinRequest { grant, end, since, by_server, ..JoinRequest::default() };
         match self.join_channel(slot, channel, join) {
             Ok(()) => self.seating(slot, channel),
             Err(_) => Seating::NoRoom,

@@ -12,11 +12,13 @@ use crate::mesh::reply::ReplyTo;
 use crate::model::channel::JoinRequest;
 use crate::model::id::{RequestId, ShardId, Slot};
 use crate::model::message::Publication;
+use crate::model::seating::Placement;
 use crate::model::verdict::{Dismissal, Rejection};
 use crate::net::Net;
 use crate::proof::{self, Proof};
 use crate::shard::Shard;
 use crate::stage::conclude::Admission;
+use crate::stage::consult::UNANSWERED_S;
 use crate::stage::permit::{Barred, Wish};
 use crate::stage::submit::Flow;
 use crate::wire::command::ErrorCode;
@@ -25,8 +27,11 @@ use crate::wire::event::Event;
 use crate::wire::name::check_name;
 use crate::wire::refusal::Refusal;
 
-/// The time that a client has more if the backend does not answer and the rules alone decide.
-const UNANSWERED_S: u32 = 60;
+/// The terms on which the backend lets a client into a channel.
+fn placement(grant: Grant) -> Placement {
+    let Grant { info, data, watches, expires, .. } = grant;
+    Placement { since: None, grant: proof::Grant { info, data, watches }, ends: expires }
+}
 
 impl<N: Net> Shard<N> {
     /// Asks the backend about a request of an open client, which is held until the ruling comes.
@@ -76,12 +81,12 @@ impl<N: Net> Shard<N> {
         if wants_entry {
             return self.decide_entry(slot, want, ruling);
         }
-        let is_held = !matches!(want, Want::Refresh);
+        let is_held = !matches!(want, Want::Refresh | Want::Stay { .. });
         match (want, ruling) {
             (Want::Join { channel, join }, Ruling::Granted(grant)) => {
-                let Grant { info, data, .. } = *grant;
-                let grant = proof::Grant { info, data, watches: false };
-                self.join_as_ruled(slot, &channel, JoinRequest { grant, ..join });
+                let Placement { grant, ends, .. } = placement(*grant);
+                let end = ends.map(|ends| self.seat_end(&channel, self.second_of(ends), false));
+                self.join_as_ruled(slot, &channel, JoinRequest { grant, end, ..join });
             }
             (Want::Join { channel, join }, Ruling::Unanswered) if self.rules_decide() => {
                 self.join_by_rules(slot, &channel, join);
@@ -103,6 +108,9 @@ impl<N: Net> Shard<N> {
                 self.clients.tell(slot, &Event::Called { data, id: &id });
             }
             (Want::Refresh, ruling) => self.decide_time(slot, ruling),
+            (Want::Stay { channel, over_s }, ruling) => {
+                self.decide_stay(slot, (&channel, over_s), ruling);
+            }
             (_, Ruling::Dismissed(dismissal)) => self.dismiss_as_ruled(slot, dismissal),
             (want, Ruling::Rejected(rejection)) => self.reject(slot, &want, &rejection),
             (want, _) => self.reject(slot, &want, &Rejection::unanswered()),
@@ -187,12 +195,36 @@ impl<N: Net> Shard<N> {
         }
     }
 
+    /// Sets the time of a client in a channel anew, or ends it.
+    fn decide_stay(&mut self, slot: Slot, (channel, over_s): (&str, u32), ruling: Ruling) {
+        let Some(index) = self.rooms.channels.find(channel) else { return };
+        if self.clients.lapse_of(slot, index) != Some(over_s) {
+            // It has left meanwhile, or has another end.
+            return;
+        }
+        match ruling {
+            Ruling::Granted(grant) if grant.is_expired => self.lapse(slot, index),
+            Ruling::Granted(grant) => {
+                if grant.info.is_some() {
+                    self.note_info(slot, index, grant.info);
+                }
+                let at_s = grant.expires.map(|unix_s| self.second_of(unix_s));
+                let end = at_s.map(|at_s| self.seat_end(channel, at_s, false));
+                self.clients.set_lapse(slot, index, end);
+            }
+            Ruling::Unanswered => self.stay_unasked(slot, index),
+            Ruling::Dismissed(dismissal) => self.dismiss_as_ruled(slot, dismissal),
+            // Its time ends as it would have ended.
+            Ruling::Rejected(_) => {}
+        }
+    }
+
     fn reject(&mut self, slot: Slot, want: &Want, rejection: &Rejection) {
         let id = match want {
             Want::Join { join, .. } => join.id.as_ref(),
             Want::Publish { id, .. } => id.as_ref(),
             Want::Call { id } => Some(id),
-            Want::Entry | Want::EntryChannel(_) | Want::Refresh => None,
+            Want::Entry | Want::EntryChannel(_) | Want::Refresh | Want::Stay { .. } => None,
         };
         if !self.clients.dialect(slot).has_requests() {
             return self.clients.doom(slot, CloseReason::Denied);
@@ -254,7 +286,7 @@ impl<N: Net> Shard<N> {
         let presented = entry.presented.get_or_insert_default();
         match (want, ruling) {
             (Want::EntryChannel(channel), Ruling::Granted(grant)) => {
-                presented.channels.push((channel, grant.info));
+                presented.channels.push((channel, placement(*grant)));
             }
             (Want::EntryChannel(channel), Ruling::Unanswered) if self.rules_decide() => {
                 let barred = |why| Refusal::Denied { channel: (*channel).into(), why };
@@ -263,7 +295,7 @@ impl<N: Net> Shard<N> {
                 {
                     return Err(barred(why));
                 }
-                presented.channels.push((channel, None));
+                presented.channels.push((channel, Placement::default()));
             }
             (_, Ruling::Granted(grant)) => {
                 presented.is_let_in = true;

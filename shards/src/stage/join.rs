@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use crate::client::lapses::SeatEnd;
 use crate::client::roster::Seat;
 use crate::client::state::Flags;
 use crate::client::told_per_page;
@@ -18,6 +17,7 @@ use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::model::past::{Behind, Numbering, Since};
+use crate::model::seating::Renewal;
 use crate::net::Net;
 use crate::rules::Delta;
 use crate::shard::Shard;
@@ -40,9 +40,12 @@ fn seated<'a>(
     (position, recovered): (Position, Option<bool>),
     now_s: u32,
 ) -> Seated<'a> {
-    let left_s = join.end_s.map(|end_s| end_s.saturating_sub(now_s));
+    // An end about which the backend is asked is none for the client.
+    let end = join.end.filter(|end| end.renewal != Renewal::Backend);
+    let left_s = end.map(|end| end.at_s.saturating_sub(now_s));
+    let can_refresh = end.is_some_and(|end| end.renewal == Renewal::Client);
     let (data, patches) = (join.grant.data.as_deref(), join.patches);
-    Seated { channel, position, recovered, left_s, data, patches }
+    Seated { channel, position, recovered, left_s, can_refresh, data, patches }
 }
 
 impl<N: Net> Shard<N> {
@@ -331,9 +334,7 @@ impl<N: Net> Shard<N> {
         if join.patches {
             self.begin_chain(slot, index);
         }
-        let can_refresh = !join.by_server;
-        let end = join.end_s.map(|at_s| SeatEnd { at_s, can_refresh });
-        self.clients.set_lapse(slot, index, end);
+        self.clients.set_lapse(slot, index, join.end);
     }
 
     fn tell_joined(

@@ -2,6 +2,7 @@
 
 use crate::model::channel::JoinRequest;
 use crate::model::id::{ChannelIndex, Slot};
+use crate::model::seating::{Renewal, SeatEnd};
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::command::ErrorCode;
@@ -10,9 +11,12 @@ use crate::wire::event::Event;
 impl<N: Net> Shard<N> {
     /// Returns `true` if the time of a client in a channel is over before it is a member.
     pub(crate) fn is_over(&self, slot: Slot, join: &JoinRequest) -> bool {
-        let grace_s = if join.by_server { 0 } else { self.clients.dialect(slot).grace_s() };
-        let now_s = self.clients.now.seconds();
-        join.end_s.is_some_and(|end_s| end_s.saturating_add(grace_s) <= now_s)
+        let Some(SeatEnd { at_s, renewal }) = join.end else { return false };
+        let is_clients = renewal == Renewal::Client;
+        let grace_s = if is_clients { self.clients.dialect(slot).grace_s() } else { 0 };
+        // A client that is coming in is greeted first.
+        let is_waiting = self.clients.roster.state(slot).is_waiting();
+        !is_waiting && at_s.saturating_add(grace_s) <= self.clients.now.seconds()
     }
 
     /// Ends a client's way into a channel if its time there is over: it is told nothing more of
@@ -31,6 +35,7 @@ impl<N: Net> Shard<N> {
             self.tell_lapsed(slot, index);
         } else {
             self.tell_over(slot, index, &join);
+            self.close_if_nowhere(slot);
         }
         true
     }

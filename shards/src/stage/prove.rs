@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::client::identity::Due;
-use crate::client::lapses::SeatEnd;
+use crate::client::roster::Client;
 use crate::clock::unix_ms;
 use crate::close::CloseReason;
 use crate::config::Config;
@@ -207,16 +207,16 @@ impl<N: Net> Shard<N> {
         }
         let seat = self.prove_subscription(slot, channel, token).map_err(RefreshFault::Token)?;
         let SeatProof { grant, end_s } = seat;
+        let end = end_s.map(|at_s| self.seat_end(channel, at_s, true));
         if sits {
             self.note_info(slot, index, grant.info);
-            let end = end_s.map(|at_s| SeatEnd { at_s, can_refresh: true });
             self.clients.set_lapse(slot, index, end);
         } else if let Some(brief) =
             self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut())
         {
             let on_its_way = brief.recalls.iter_mut().find(|recalling| recalling.channel == index);
             if let Some(recalling) = on_its_way {
-                (recalling.join.grant, recalling.join.end_s) = (grant, end_s);
+                (recalling.join.grant, recalling.join.end) = (grant, end);
             }
         }
         self.clients.tally.refreshed_subscriptions += 1;
@@ -239,6 +239,7 @@ impl<N: Net> Shard<N> {
         for _ in 0..LAPSES_PER_SWEEP {
             let Some((slot, index, due)) = self.clients.take_lapse() else { break };
             match due {
+                Due::Notice(_) if self.consult_about_seat(slot, index) => {}
                 Due::Notice(left_s) => {
                     let channel = Some(&*self.rooms.channels.get(index).name);
                     self.clients.tell(slot, &Event::Expiring { channel, left_s });
@@ -249,9 +250,20 @@ impl<N: Net> Shard<N> {
     }
 
     /// Ends a subscription whose time is over.
-    fn lapse(&mut self, slot: Slot, index: ChannelIndex) {
+    pub(crate) fn lapse(&mut self, slot: Slot, index: ChannelIndex) {
         if self.rise(slot, index) {
             self.tell_lapsed(slot, index);
+            self.close_if_nowhere(slot);
+        }
+    }
+
+    /// Closes a client that is in no channel any more, and cannot join one.
+    pub(crate) fn close_if_nowhere(&mut self, slot: Slot) {
+        let dialect = self.clients.dialect(slot);
+        let can_join = dialect.has_requests() && !dialect.is_deaf();
+        let taken = self.clients.roster.get(slot).map_or(0, Client::channels_taken);
+        if !can_join && taken == 0 {
+            self.clients.doom(slot, CloseReason::Expired);
         }
     }
 

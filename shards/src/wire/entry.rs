@@ -9,6 +9,7 @@ use async_tungstenite::tungstenite::Utf8Bytes;
 use super::dialect::Dialect;
 use super::transport::Transport;
 use crate::model::past::Behind;
+use crate::model::seating::Placement;
 use crate::model::shape::Shape;
 
 /// The part of an entry that is for the application's backend, and what that has said already.
@@ -22,8 +23,8 @@ pub(crate) struct Presented {
     pub(crate) software: (Box<str>, Box<str>),
     /// The backend has let the client in, or need not be asked.
     pub(crate) is_let_in: bool,
-    /// The channels that the backend has let it into, each with an info for presence.
-    pub(crate) channels: Vec<(Arc<str>, Option<Arc<str>>)>,
+    /// The channels that the backend has let it into, and its terms for each.
+    pub(crate) channels: Vec<(Arc<str>, Placement)>,
     /// JSON of the backend for the client.
     pub(crate) greeting: Option<Arc<str>>,
 }

@@ -43,6 +43,8 @@ pub(crate) struct Seated<'a> {
     pub(crate) recovered: Option<bool>,
     /// The seconds for which its token for the channel is good, if they are limited.
     pub(crate) left_s: Option<u32>,
+    /// The client may go on with a newer one.
+    pub(crate) can_refresh: bool,
     /// JSON of the server's side about this subscription.
     pub(crate) data: Option<&'a str>,
     /// The client is told publications by their difference from the one before.

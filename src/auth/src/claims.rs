@@ -180,7 +180,7 @@ impl<'a> Claims<'a> {
         Ok(Grant {
             info: self.info()?,
             data: json(self.data, self.b64data.as_deref(), "data")?,
-            watches: watches(self.changes)?,
+            watches: read_override(self.changes)?,
         })
     }
 
@@ -194,7 +194,7 @@ impl<'a> Claims<'a> {
             let grant = Grant {
                 info: json(options.info, options.b64info.as_deref(), "info")?,
                 data: json(options.data, options.b64data.as_deref(), "data")?,
-                watches: watches(options.changes)?,
+                watches: read_override(options.changes)?,
             };
             if grant != Grant::default() {
                 grants.push((name.as_ref().into(), grant));
@@ -286,8 +286,12 @@ fn json(
     bounded(text, too_long).map(Some)
 }
 
-/// Returns `true` if the client is to hear of joins and leaves.
-fn watches(changes: Option<&RawValue>) -> Result<bool, Fault> {
+/// Reads the `override` of a subscription. Returns `true` if the client is to hear of joins and
+/// leaves.
+///
+/// # Errors
+/// It is no object, or has a field of a wrong type.
+pub fn read_override(changes: Option<&RawValue>) -> Result<bool, Fault> {
     let Some(changes) = changes.filter(|changes| changes.get() != "null") else { return Ok(false) };
     let why = Fault::Claim("override is not an object of switches");
     let changes: Changes = object_in(changes.get().as_bytes()).ok_or(why)?;

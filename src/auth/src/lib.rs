@@ -23,6 +23,7 @@ pub mod fuzz;
 
 pub use algorithm::Algorithm;
 pub use backend::read_backend;
+pub use claims::read_override;
 pub use fault::Fault;
 pub use hmac::hmac_sha256_hex;
 pub use jwks::{JWKS_BYTES_MAX, read as read_jwks};

@@ -38,7 +38,7 @@ const COUNTERS: [Row; 5] = [
 /// The counts of what passes between the server and the application.
 #[derive(Debug)]
 pub(super) struct Backend {
-    pub(super) hooks: [(Kind, Figures); 5],
+    pub(super) hooks: [(Kind, Figures); 6],
     pub(super) events: Arc<EventCounts>,
 }
 

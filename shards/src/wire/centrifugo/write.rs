@@ -298,10 +298,10 @@ fn put_info(out: &mut BytesMut, member: &Member) {
     put(out, "}");
 }
 
-/// The result of a subscription. A client refreshes only one that it has asked for.
+/// The result of a subscription. A client asks for a newer token wherever it is told an end.
 fn put_subscribed(out: &mut BytesMut, seated: &Seated<'_>, is_own: bool) {
     put(out, "{\"recoverable\":true,\"positioned\":true");
-    put_ttl(out, seated.left_s.filter(|_| is_own));
+    put_ttl(out, seated.left_s.filter(|_| seated.can_refresh));
     put_position(out, seated.position);
     if let Some(recovered) = seated.recovered {
         put(out, ",\"was_recovering\":true");

@@ -149,9 +149,9 @@ fn connected(welcome: &Welcome<'_>) -> ConnectResult {
     }
 }
 
-/// The result of a subscription. A client refreshes only one that it has asked for.
+/// The result of a subscription. A client asks for a newer token wherever it is told an end.
 fn subscribed(seated: &Seated<'_>, is_own: bool) -> SubscribeResult {
-    let left_s = seated.left_s.filter(|_| is_own);
+    let left_s = seated.left_s.filter(|_| seated.can_refresh);
     SubscribeResult {
         expires: left_s.is_some(),
         ttl: left_s.unwrap_or_default(),

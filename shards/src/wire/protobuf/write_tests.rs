@@ -102,7 +102,8 @@ fn events_answer_the_numbers_of_their_commands() {
     let position = Position { epoch: Epoch(0xab), offset: 9 };
     let (channel, data) = ("c", Some("[1]"));
     let (recovered, left_s, patches) = (Some(true), None, true);
-    let seated = Seated { channel, position, recovered, left_s, data, patches };
+    let can_refresh = true;
+    let seated = Seated { channel, position, recovered, left_s, can_refresh, data, patches };
     let reply = told(&Event::Joined { seated, id: Some(&id) });
     let subscribed = reply.subscribe.unwrap();
     assert_eq!((reply.id, &*subscribed.epoch, subscribed.offset), (5, "000000ab", 9));
@@ -137,13 +138,14 @@ fn clients_are_told_when_tokens_end() {
     let id = RequestId("5".into());
     let position = Position { epoch: Epoch(0xab), offset: 9 };
     let (channel, recovered, left_s, data) = ("c", None, Some(30), None);
-    let seated = Seated { channel, position, recovered, left_s, data, patches: false };
+    let (can_refresh, patches) = (true, false);
+    let seated = Seated { channel, position, recovered, left_s, can_refresh, data, patches };
     let own = told(&Event::Joined { seated, id: Some(&id) }).subscribe.unwrap();
     assert_eq!((own.expires, own.ttl), (true, 30));
     let welcome = Welcome {
         client: CLIENT,
         user: None,
-        channels: &[seated],
+        channels: &[Seated { can_refresh: false, ..seated }],
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(8),
         message_bytes: 65_536,

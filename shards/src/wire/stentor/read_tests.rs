@@ -238,9 +238,15 @@ fn answers_read_back() {
             "more": false})
     );
     let (id, position) = (RequestId("1".into()), Position { epoch: Epoch(255), offset: 4 });
-    let (channel, patches) = ("x", false);
-    let seated =
-        |recovered, left_s, data| Seated { channel, position, recovered, left_s, data, patches };
+    let seated = |recovered, left_s, data| Seated {
+        channel: "x",
+        position,
+        recovered,
+        left_s,
+        can_refresh: true,
+        data,
+        patches: false,
+    };
     let joined = |left_s| Event::Joined { seated: seated(None, left_s, None), id: Some(&id) };
     assert_eq!(
         written(|out| write(out, &joined(None))),
