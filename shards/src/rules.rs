@@ -141,6 +141,11 @@ pub struct ChannelRules {
 }
 
 impl ChannelRules {
+    /// Returns `true` if a user that leaves a channel may return without an event.
+    pub(crate) fn debounces(&self) -> bool {
+        self.join_leave && !self.leave_debounce.is_zero()
+    }
+
     /// The rules that a server has without any configuration: everything is allowed and nothing is
     /// kept.
     pub fn open(name: &str) -> Self {

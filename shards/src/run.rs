@@ -186,7 +186,9 @@ pub(crate) fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
     for fact in facts {
         let home = match &fact.0 {
             Known::Granted { claim, .. } => owner_of(mesh, claim),
-            Known::Version { channel, .. } => mesh.home_of(&**channel),
+            Known::Version { channel, .. }
+            | Known::Present { channel, .. }
+            | Known::Watched { channel } => mesh.home_of(&**channel),
         };
         by_home[home.index()].1.push(fact);
     }

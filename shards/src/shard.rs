@@ -149,7 +149,7 @@ impl<N: Net> Shard<N> {
         let (me, times) = (self.port.me, (self.clients.now.long_ms(), time_ms));
         self.rooms.restore(past.channels, (me, past.leads), times);
         (self.port.process, self.clients.roster.process) = (past.process, past.process);
-        self.home().restore(past.facts);
+        self.home().restore(past.facts, past.leads);
     }
 
     /// The parts of this shard that a home and owner works on.
@@ -216,6 +216,7 @@ impl<N: Net> Shard<N> {
             || !self.clients.outboxes.listed.is_empty()
             || self.clients.has_ends()
             || !self.rooms.returns.is_empty()
+            || self.engine.as_ref().is_some_and(|engine| engine.waits_for_members())
             || (self.clients.open > 0 && !self.clients.config.ping_interval.is_zero());
         // Publications that a history keeps too long are memory only: nobody is told them.
         let keeps = self.rooms.keeps_any().then_some(HISTORY_NAP);

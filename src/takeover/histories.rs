@@ -27,7 +27,7 @@ use crate::control::peers::Peers;
 use crate::control::{KnownKey, Once};
 
 /// The form of what is sent. A process that expects another form is sent nothing.
-pub(super) const FORM: u32 = 2;
+pub(super) const FORM: u32 = 3;
 
 /// The most bytes that a newer process reads.
 pub(super) const BYTES_MAX: usize = 1 << 30;

@@ -34,6 +34,7 @@ mod members;
 mod metrics;
 mod one_server;
 mod order;
+mod passage;
 mod paths;
 mod presence;
 mod proxies;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Home;
-use super::engine::{Engine, LEADER};
+use super::engine::{Engine, FOLLOWER, LEADER};
 use crate::close::CloseReason;
 use crate::mesh::Mesh;
 use crate::mesh::parcel::{Ask, Deliver};
@@ -24,8 +24,9 @@ pub(crate) fn owner_of(mesh: &Mesh, claim: &Claim) -> ShardId {
 }
 
 impl Home<'_> {
-    /// Goes on with what homes and owners of an earlier process knew.
-    pub(crate) fn restore(&mut self, facts: Vec<Fact>) {
+    /// Goes on with what homes and owners of an earlier process knew. `leads`: this process numbers
+    /// for that one, which still has clients.
+    pub(crate) fn restore(&mut self, facts: Vec<Fact>, leads: bool) {
         for Fact(known) in facts {
             match known {
                 Known::Granted { claim, clients } => {
@@ -38,6 +39,11 @@ impl Home<'_> {
                         self.rooms.channels.at(index).order.takes(&version);
                     }
                 }
+                Known::Present { .. } | Known::Watched { .. } if !leads => {}
+                Known::Present { channel, clients, member } => {
+                    self.restore_member(&channel, (&member, clients));
+                }
+                Known::Watched { channel } => self.hear_interest(&channel, true, FOLLOWER),
             }
         }
     }
@@ -46,6 +52,10 @@ impl Home<'_> {
     pub(super) fn claim(&mut self, client: ClientId, claim: Claim) {
         if let Some(engine) = self.engine.as_deref_mut().filter(|engine| engine.follows()) {
             return engine.ask_claim(client, claim);
+        }
+        // The claims of a process that has gone may still lie in the lane.
+        if client.process() != self.port.process && !self.has_side(FOLLOWER) {
+            return;
         }
         let verdict = match &claim {
             Claim::Address(address) => {
@@ -152,6 +162,7 @@ impl Home<'_> {
         if !self.engine.as_deref_mut().is_some_and(Engine::take_lost_follower) {
             return;
         }
+        self.lose_members(FOLLOWER);
         for (client, claim) in self.directory.keep_only(self.port.process) {
             if let Some(engine) = self.engine.as_deref_mut() {
                 engine.tell(LEADER, Told::Release { client, claim });

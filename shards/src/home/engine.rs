@@ -6,14 +6,15 @@
 //! epochs and behind a leap of the offsets, so that no position of its clients can be taken for one
 //! of the leader's.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-use crossbeam_channel::TrySendError;
 
 use super::Home;
 use super::direct::Crossing;
 use super::number::Behind;
+use super::peers::Peers;
+use super::roll::Gatherings;
+use super::way::Way;
 use crate::mesh::link::{FollowerEnd, Out};
 use crate::mesh::parcel::{Ask, Deliver};
 use crate::mesh::reply::ReplyTo;
@@ -29,9 +30,13 @@ const LEAP: u64 = 1 << 32;
 /// The most direct messages of one home to which other processes have not answered yet.
 const CROSSINGS_MAX: usize = 64;
 
+/// The most messages of one home that wait for room on their way to the leader, until it causes no
+/// more.
+const WAITING_MAX: usize = if cfg!(test) { 16 } else { 16 << 10 };
+
 /// The two sides of this process, in a set of them.
 pub(super) const LEADER: u8 = 1;
-pub(super) const FOLLOWER: u8 = 2;
+pub(crate) const FOLLOWER: u8 = 2;
 
 /// The receiver of a publication's position.
 pub(crate) type PublishReply = ReplyTo<Result<Position, NoChannel>>;
@@ -46,6 +51,10 @@ pub(crate) struct Engine {
     /// Direct messages to which other processes have not answered yet, by their numbers.
     pub(super) crossings: BTreeMap<u64, Crossing>,
     pub(super) next_direct: u64,
+    /// The clients of other processes.
+    pub(crate) peers: Peers,
+    /// Questions for members to which other processes have not answered yet.
+    pub(super) gatherings: Gatherings,
 }
 
 /// The process that numbers for this one.
@@ -62,58 +71,11 @@ struct Leader {
     own_epoch: Epoch,
 }
 
-/// The lane to the other process, and the messages that wait for room in it, in order.
-#[derive(Debug)]
-struct Way {
-    out: Out,
-    waiting: VecDeque<Told>,
-}
-
-impl Way {
-    fn new(out: Out) -> Self {
-        Self { out, waiting: VecDeque::new() }
-    }
-
-    /// Sends a message. Returns `false` if nobody takes any more.
-    fn send(&mut self, told: Told) -> bool {
-        if !self.waiting.is_empty() {
-            self.waiting.push_back(told);
-            return true;
-        }
-        match self.out.send(told) {
-            Ok(()) => true,
-            Err(TrySendError::Full(told)) => {
-                self.waiting.push_back(told);
-                true
-            }
-            Err(TrySendError::Disconnected(_)) => false,
-        }
-    }
-
-    /// Sends the messages that wait. Returns `false` if nobody takes any more.
-    fn retry(&mut self) -> bool {
-        while let Some(told) = self.waiting.pop_front() {
-            match self.out.send(told) {
-                Ok(()) => {}
-                Err(TrySendError::Full(told)) => {
-                    self.waiting.push_front(told);
-                    return true;
-                }
-                Err(TrySendError::Disconnected(_)) => return false,
-            }
-        }
-        true
-    }
-
-    fn has_work(&self) -> bool {
-        self.out.is_over() || !self.waiting.is_empty() && !self.out.is_full()
-    }
-}
-
 impl Engine {
     /// Numbers for another process as well from now on.
     pub(crate) fn lead(&mut self, out: Out) {
         self.follower = Some(Way::new(out));
+        self.peers.begin(FOLLOWER);
     }
 
     pub(crate) fn follows(&self) -> bool {
@@ -122,7 +84,7 @@ impl Engine {
 
     /// Returns `true` if no other process takes part any more.
     pub(crate) fn is_alone(&self) -> bool {
-        self.sides() == 0 && self.crossings.is_empty()
+        self.sides() == 0 && self.crossings.is_empty() && !self.owes_members()
     }
 
     /// Returns `true` if something of this process is still to be numbered, or of a follower.
@@ -166,10 +128,14 @@ impl Engine {
         follower_waits
             || self.crossings.len() >= CROSSINGS_MAX
             || leader.is_some_and(|one| one.pending.len() >= one.end.pending_max)
+            || leader.is_some_and(|one| one.way.waiting.len() >= WAITING_MAX)
     }
 
     /// Returns `true` if there is something to do that waits for no other process.
     pub(crate) fn has_work(&self) -> bool {
+        if self.peers.has_gone() {
+            return true;
+        }
         let has_room = |leader: &Leader| leader.way.has_work() && !leader.way.out.is_over();
         // The end of a leader is told by its other lane.
         self.can_take()
@@ -297,7 +263,8 @@ impl Home<'_> {
             Told::Direct { token, user, publication } => {
                 self.direct(&user, &publication, ReplyTo::Leader(token));
             }
-            Told::Reached { token, clients } => self.reached(token.number, clients, LEADER),
+            Told::Reached { .. } => self.take_answer(told, LEADER),
+            Told::Roll(roll) => self.take_roll(roll, LEADER),
             Told::Claimed { client, claim, verdict } => self.take_verdict(client, claim, verdict),
             Told::Replace { name, clients } => self.send_away(name, clients),
             Told::Removed { channel } => {
@@ -359,12 +326,13 @@ impl Home<'_> {
         }
     }
 
-    /// Numbers again, in other epochs, and decides claims. Returns the publications and claims on
-    /// their way, in their order.
+    /// Numbers again, in other epochs, and decides claims. Returns the publications on their way,
+    /// in their order.
     pub(crate) fn go_on_alone(&mut self) -> Vec<Ask> {
         let leader = self.engine.as_deref_mut().and_then(|engine| engine.leader.take());
         let Some(Leader { pending, claims, own_epoch, .. }) = leader else { return Vec::new() };
         self.tally.lost_leaders += 1;
+        self.lose_members(LEADER);
         // Its own numbering may have been known to others before.
         let epoch = own_epoch.next();
         self.rooms.channels.set_epoch(epoch);
@@ -380,7 +348,11 @@ impl Home<'_> {
         }
         let pending = pending.into_values();
         let publications = pending.map(|(publication, reply)| Ask::Publish { publication, reply });
-        let claims = claims.into_iter().map(|(client, claim)| Ask::Claim { client, claim });
-        publications.chain(claims).collect()
+        let publications = publications.collect();
+        // At once: a client may be about to go, and its release must find the claim decided.
+        for (client, claim) in claims {
+            self.claim(client, claim);
+        }
+        publications
     }
 }

@@ -5,10 +5,13 @@
 
 pub(crate) mod number;
 pub(crate) mod engine;
+mod way;
 pub(crate) mod claims;
 mod direct;
 mod history;
 mod presence;
+mod peers;
+mod roll;
 
 use crate::client::tally::Tally;
 use crate::clock::Now;
@@ -18,6 +21,7 @@ use crate::mesh::parcel::Ask;
 use crate::model::directory::Directory;
 use crate::model::rooms::Rooms;
 use engine::{Engine, FOLLOWER};
+use presence::Origin;
 
 /// The parts of a shard that a home works on.
 pub(crate) struct Home<'a> {
@@ -38,7 +42,6 @@ impl Home<'_> {
         match ask {
             Ask::Publish { publication, reply } => self.number(publication, reply),
             Ask::Direct { user, publication, reply } => self.direct(&user, &publication, reply),
-            Ask::Reached { number, clients } => self.reached(number, clients, FOLLOWER),
             Ask::Subscribe { channel, by } => self.admit_shard(&channel, by),
             Ask::Unsubscribe { channel, by } => self.dismiss_shard(&channel, by),
             Ask::Claim { client, claim } => self.claim(client, claim),
@@ -50,8 +53,17 @@ impl Home<'_> {
                 reply.send(self.clients_here(&user));
             }
             Ask::Watch { channel, by, on } => self.watch(&channel, by, on),
-            Ask::Presence(presence) => self.hear_presence(&presence),
-            Ask::Count { channel, by, members } => self.count(&channel, by, members),
+            Ask::Presence(presence) => {
+                let origin = Origin::Shard(presence.member.client.shard);
+                self.hear_presence(&presence, origin);
+            }
+            Ask::Roll(roll) => self.take_roll(roll, FOLLOWER),
+            Ask::Elsewhere { channel, question, client, request } => {
+                self.ask_elsewhere(&channel, question, (client, request));
+            }
+            Ask::Count { channel, by, members } => {
+                self.count(&channel, Origin::Shard(by), members);
+            }
             Ask::Recall(recall) => self.recall(&recall),
             Ask::History { channel, since, query, reply } => {
                 self.read_history(&channel, since, &query, reply);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Home;
 use super::engine::{Engine, PublishReply};
+use super::presence::Origin;
 use crate::clock::unix_ms;
 use crate::mesh::bridge::{BridgeId, Crossing};
 use crate::mesh::news::{Happening, News};
@@ -168,7 +169,7 @@ impl Home<'_> {
             if was_in_use && order.shards == 0 {
                 self.report_use(channel, false);
             }
-            self.count(channel, by, 0);
+            self.count(channel, Origin::Shard(by), 0);
         }
         self.watch(channel, by, false);
     }

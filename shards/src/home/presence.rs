@@ -1,30 +1,62 @@
 //! Presence: the home of a channel knows the shards with watchers, and tells them of joins and
-//! leaves, or of the number of members where they are many.
+//! leaves, or of the number of members where they are many. Other processes of a take-over are told
+//! by `peers.rs`.
 
 use std::sync::Arc;
 
 use super::Home;
+use super::engine::FOLLOWER;
+use crate::clock::Now;
 use crate::mesh::parcel::{Deliver, Presence};
 use crate::model::attendance::{Crowd, News};
 use crate::model::id::{ChannelIndex, ShardId, shards_of};
 use crate::model::presence::Member;
+use crate::model::roll::UNCOUNTED;
+use crate::rules::ChannelRules;
 
 /// The most leaves that are told at one time because nobody returned.
-const LEAVES_MAX: usize = 256;
+pub(super) const LEAVES_MAX: usize = 256;
+
+/// The origin of news about members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Shard(ShardId),
+    /// Another process, on that side.
+    Side(u8),
+}
+
+/// A client that came or went.
+pub(super) struct Change<'a> {
+    pub(super) member: &'a Member,
+    pub(super) joined: bool,
+    /// The home knows it from before, or has noted it now.
+    pub(super) is_known: bool,
+}
 
 impl Home<'_> {
     /// Counts a shard among those whose members watch a channel, or no longer.
     pub(super) fn watch(&mut self, name: &Arc<str>, by: ShardId, on: bool) {
         let Some(index) = self.rooms.channels.find(name) else { return };
         let order = &mut self.rooms.channels.at(index).order;
-        let before = order.watchers;
+        let before = order.is_watched();
         if on {
             order.watchers |= by.bit();
         } else {
             order.watchers &= !by.bit();
         }
-        let (is_watched, is_told, shards) = (order.watchers != 0, order.is_told(), order.shards);
-        if (before != 0) == is_watched {
+        self.note_watched(index, before);
+    }
+
+    /// Has shards tell of joins and leaves as soon as anybody hears of them, and no longer than
+    /// that.
+    pub(super) fn note_watched(&mut self, index: ChannelIndex, before: bool) {
+        if self.engine.is_some() {
+            self.tell_interest(index);
+        }
+        let channel = self.rooms.channels.at(index);
+        let (name, order) = (&channel.name, &mut channel.order);
+        let (is_watched, is_told, shards) = (order.is_watched(), order.is_told(), order.shards);
+        if before == is_watched {
             return;
         }
         // Each shard answers with the number of its members.
@@ -37,18 +69,32 @@ impl Home<'_> {
         }
     }
 
-    /// Takes note of the number of members of a shard.
-    pub(super) fn count(&mut self, name: &str, by: ShardId, members: u32) {
+    /// Takes note of the number of members of a shard or of another process.
+    pub(super) fn count(&mut self, name: &str, by: Origin, members: u32) {
         if let Some(index) = self.rooms.channels.find(name) {
             self.note_members(index, by, members);
+            if self.engine.is_some() {
+                self.tell_others_count(index, by);
+            }
+        }
+    }
+
+    /// Returns the place in the crowd of a channel.
+    pub(super) fn place_of(&self, origin: Origin) -> usize {
+        match origin {
+            Origin::Shard(shard) => shard.index(),
+            Origin::Side(side) => self.port.mesh.shards() + usize::from(side == FOLLOWER),
         }
     }
 
     /// Returns `true` if watchers were told that they hear names from here on, or no longer.
-    fn note_members(&mut self, index: ChannelIndex, by: ShardId, members: u32) -> bool {
+    pub(super) fn note_members(&mut self, index: ChannelIndex, by: Origin, members: u32) -> bool {
+        let place = self.place_of(by);
         let order = &mut self.rooms.channels.at(index).order;
-        let Some(crowd) = &mut order.crowd else { return false };
-        let turned = crowd.note(by, members, self.config.presence_names);
+        let Some(crowd) = order.crowd.as_mut().filter(|_| members != UNCOUNTED) else {
+            return false;
+        };
+        let turned = crowd.note(place, members, self.config.presence_names);
         if turned {
             self.tell_count(index);
         } else if crowd.is_large {
@@ -69,10 +115,24 @@ impl Home<'_> {
     }
 
     /// A client joined or left: the shards with watchers are told, unless it is no event.
-    pub(super) fn hear_presence(&mut self, presence: &Arc<Presence>) {
+    pub(super) fn hear_presence(&mut self, presence: &Arc<Presence>, from: Origin) {
         let Some(index) = self.rooms.channels.find(&presence.channel) else { return };
-        let turned = self.note_members(index, presence.member.client.shard, presence.members);
-        match self.judge_news(index, presence) {
+        let (member, joined) = (&presence.member, presence.joined);
+        self.hear_change((index, presence), Change { member, joined, is_known: true }, from);
+    }
+
+    /// Does that for a client of this process or of another one.
+    pub(super) fn hear_change(
+        &mut self,
+        (index, presence): (ChannelIndex, &Arc<Presence>),
+        change: Change<'_>,
+        from: Origin,
+    ) {
+        let turned = self.note_members(index, from, presence.members);
+        if self.engine.is_some() {
+            self.tell_others(index, &change, from);
+        }
+        match self.judge_news(index, &change) {
             News::Told if turned => {}
             News::Kept => {}
             News::Told => self.spread_news(index, presence),
@@ -87,19 +147,18 @@ impl Home<'_> {
     }
 
     /// Decides whether a join or leave is an event.
-    fn judge_news(&mut self, index: ChannelIndex, presence: &Presence) -> News {
+    fn judge_news(&mut self, index: ChannelIndex, change: &Change<'_>) -> News {
         let channel = self.rooms.channels.at(index);
-        let (Some(attendance), Some(user)) = (&mut channel.order.attendance, &presence.member.user)
-        else {
+        let attendance = channel.order.attendance.as_mut().filter(|_| change.is_known);
+        let (Some(attendance), Some(user)) = (attendance, &change.member.user) else {
             return News::Told;
         };
         let returns = &mut self.rooms.returns;
-        if presence.joined {
-            return returns.come((index, attendance), user, &presence.member);
+        if change.joined {
+            return returns.come((index, attendance), user, change.member);
         }
-        let wait_ms = channel.terms.rules.leave_debounce.as_millis();
-        let due_ms = self.now.long_ms() + u64::try_from(wait_ms).unwrap_or(u64::MAX / 2);
-        returns.go((index, attendance), user, (&presence.member, due_ms))
+        let due_ms = due_ms(self.now, &channel.terms.rules);
+        returns.go((index, attendance), user, (change.member, due_ms))
     }
 
     fn spread_news(&mut self, index: ChannelIndex, presence: &Arc<Presence>) {
@@ -142,4 +201,10 @@ impl Home<'_> {
             }
         }
     }
+}
+
+/// Returns the time until which the return of a user is waited for that leaves now.
+pub(super) fn due_ms(now: Now, rules: &ChannelRules) -> u64 {
+    let wait_ms = rules.leave_debounce.as_millis();
+    now.long_ms() + u64::try_from(wait_ms).unwrap_or(u64::MAX / 2)
 }

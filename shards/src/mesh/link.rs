@@ -14,12 +14,13 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use super::Mesh;
 use super::bridge::{BridgeLane, Inbox, lane};
-use super::parcel::Ask;
+use super::parcel::{Ask, Deliver};
 use super::reply::ReplyTo;
 use crate::model::directory::Claim;
 use crate::model::id::ShardId;
+use crate::model::roll::{Address, Roll};
 use crate::model::snapshot::Damaged;
-use crate::model::told::{Token, Told};
+use crate::model::told::Told;
 
 /// The room that a link has.
 #[derive(Debug, Clone, Copy)]
@@ -213,8 +214,15 @@ impl Incoming {
                 Err(TrySendError::Disconnected(_)) => Ok(()),
             };
         }
+        if matches!(told, Told::Reached { .. } | Told::Roll(Roll::Here { .. })) {
+            let handed = self.mesh.deliver(home, Deliver::Told(Box::new(told)));
+            return handed.map_err(|parcel| match parcel {
+                Deliver::Told(told) => Message(*told),
+                _ => Message(Told::Ping),
+            });
+        }
         let Some(ask) = ask_of(told) else { return Ok(()) };
-        self.mesh.ask(home, ask).map_err(|ask| Message(told_of(ask, home)))
+        self.mesh.ask(home, ask).map_err(|ask| Message(told_of(ask)))
     }
 
     /// The home or owner that a message is for.
@@ -237,6 +245,10 @@ impl Incoming {
                 Claim::User(user) => self.mesh.home_of(&**user),
                 Claim::Address(address) => self.mesh.home_of(address),
             },
+            Told::Roll(roll) => match roll.address() {
+                Address::Channel(channel) => self.mesh.home_of(&**channel),
+                Address::Home(home) => home,
+            },
             Told::Ping | Told::Over => return None,
         })
     }
@@ -251,16 +263,16 @@ fn ask_of(told: Told) -> Option<Ask> {
         Told::Direct { token, user, publication } => {
             Ask::Direct { user, publication, reply: ReplyTo::Follower(token) }
         }
-        Told::Reached { token, clients } => Ask::Reached { number: token.number, clients },
         Told::Claim { client, claim } => Ask::Claim { client, claim },
         Told::Release { client, claim } => Ask::Release { client, claim },
         Told::Settle { client, user, channel } => Ask::Settle { client, user, channel },
+        Told::Roll(roll) => Ask::Roll(roll),
         _ => return None,
     })
 }
 
 /// The message that an ask was made of, which found no room.
-fn told_of(ask: Ask, home: ShardId) -> Told {
+fn told_of(ask: Ask) -> Told {
     match ask {
         Ask::Publish { publication, reply: ReplyTo::Follower(token) } => {
             Told::Publish { token, publication }
@@ -268,9 +280,7 @@ fn told_of(ask: Ask, home: ShardId) -> Told {
         Ask::Direct { user, publication, reply: ReplyTo::Follower(token) } => {
             Told::Direct { token, user, publication }
         }
-        Ask::Reached { number, clients } => {
-            Told::Reached { token: Token { home, number }, clients }
-        }
+        Ask::Roll(roll) => Told::Roll(roll),
         Ask::Claim { client, claim } => Told::Claim { client, claim },
         Ask::Release { client, claim } => Told::Release { client, claim },
         Ask::Settle { client, user, channel } => Told::Settle { client, user, channel },

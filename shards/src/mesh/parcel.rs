@@ -17,8 +17,10 @@ use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
 use crate::model::presence::{Here, Member, Question};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
+use crate::model::roll::Roll;
 use crate::model::seating::{Placement, Seatings};
 use crate::model::snapshot::Saved;
+use crate::model::told::Told;
 use crate::proof::Prover;
 use crate::rules::Rules;
 use crate::wire::command::Said;
@@ -30,6 +32,8 @@ pub(crate) enum Asker {
     Client { client: ClientId, request: u32 },
     /// A thread that is no shard.
     Bridge(Reply<Result<Here, NoChannel>>),
+    /// A home that another process has asked, in its question of that number.
+    Home { home: ShardId, number: u64 },
 }
 
 /// On the publish lane: to a channel's home, a user's owner, or every shard.
@@ -43,11 +47,6 @@ pub(crate) enum Ask {
         user: Arc<str>,
         publication: Arc<Publication>,
         reply: ReplyTo<u64>,
-    },
-    /// A follower has sent a direct message of this owner to so many clients.
-    Reached {
-        number: u64,
-        clients: u64,
     },
     Subscribe {
         channel: Arc<str>,
@@ -82,12 +81,21 @@ pub(crate) enum Ask {
         question: Question,
         asker: Asker,
     },
+    /// The home of a channel asks other processes of a take-over for their members.
+    Elsewhere {
+        channel: Arc<str>,
+        question: Question,
+        client: ClientId,
+        request: u32,
+    },
     Watch {
         channel: Arc<str>,
         by: ShardId,
         on: bool,
     },
     Presence(Arc<Presence>),
+    /// A follower tells something about members.
+    Roll(Roll),
     /// The number of members of a channel on one shard, which its home has asked for.
     Count {
         channel: Arc<str>,
@@ -216,6 +224,13 @@ pub(crate) enum Deliver {
         request: u32,
         here: Here,
     },
+    /// A shard's part of the answer to a question of another process.
+    Part {
+        number: u64,
+        here: Here,
+    },
+    /// A follower's answer. It is no ask: a home that takes no asks may wait for it.
+    Told(Box<Told>),
     Watched {
         channel: Arc<str>,
         on: bool,

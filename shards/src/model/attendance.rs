@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
-use super::id::{ChannelIndex, ShardId};
+use super::id::ChannelIndex;
 use super::presence::Member;
 
 /// The most users of one channel, and of all channels of one home, whose return is waited for.
 const GUESTS_OF_CHANNEL_MAX: usize = if cfg!(test) { 8 } else { 10_000 };
 const GUESTS_MAX: usize = 100_000;
+
+/// The sides on which other processes may be.
+const SIDES: usize = 2;
 
 /// Counts of a large channel are told once in so many milliseconds.
 const COUNT_EVERY_MS: u64 = 1000;
@@ -41,9 +44,9 @@ impl Attendance {
         self.guests.is_empty()
     }
 
-    /// Users in the channel, and those that may return.
-    pub(crate) fn members(&self) -> impl Iterator<Item = Member> {
-        self.guests.values().map(|guest| guest.member.clone())
+    /// The users with the number of their clients; those without any may return.
+    pub(crate) fn users(&self) -> impl Iterator<Item = (&Member, u32)> {
+        self.guests.values().map(|guest| (&guest.member, guest.clients))
     }
 
     /// Returns the number of clients of each user, and `None` if they were too many to be counted.
@@ -54,7 +57,8 @@ impl Attendance {
     }
 }
 
-/// The number of members of a channel with watchers, by their shards.
+/// The number of members of a channel with watchers, by their places: the shards of this process,
+/// and behind them its two sides, that is other processes.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     members: Vec<u32>,
@@ -67,7 +71,7 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// A crowd whose shards have not told their members yet.
     pub(crate) fn new(shards: usize) -> Self {
-        Self { members: vec![0; shards], is_large: false, is_stale: false }
+        Self { members: vec![0; shards + SIDES], is_large: false, is_stale: false }
     }
 
     /// Returns the number of members.
@@ -75,10 +79,22 @@ impl Crowd {
         self.members.iter().copied().map(u64::from).sum()
     }
 
-    /// Takes note of the members of one shard, where at most `names` are told by their names.
+    /// Returns the number of members in this process.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn here(&self) -> u64 {
+        let here = self.members.len() - SIDES;
+        self.members[..here].iter().copied().map(u64::from).sum()
+    }
+
+    /// Returns the number of members that are not at one place.
+    pub(crate) fn count_without(&self, place: usize) -> u64 {
+        self.count() - u64::from(self.members[place])
+    }
+
+    /// Takes note of the members at one place, where at most `names` are told by their names.
     /// Returns `true` if it became large by that, or small.
-    pub(crate) fn note(&mut self, shard: ShardId, members: u32, names: usize) -> bool {
-        self.members[shard.index()] = members;
+    pub(crate) fn note(&mut self, place: usize, members: u32, names: usize) -> bool {
+        self.members[place] = members;
         // A channel about that size is not to change from one to the other with each client.
         let names = if self.is_large { names - names / 8 } else { names };
         let is_large = self.count() > names as u64;
@@ -148,6 +164,28 @@ impl Returns {
         let guest = Guest { clients: 1, member: member.clone(), due_ms: 0 };
         attendance.guests.insert(Arc::clone(user), guest);
         News::Told
+    }
+
+    /// A user of so many clients, or one that may return until `due_ms`, is in a channel, and was
+    /// when others were told so by another process. Returns `false` if there is no room for it.
+    pub(crate) fn enter(
+        &mut self,
+        (index, attendance): (ChannelIndex, &mut Attendance),
+        user: &Arc<str>,
+        (member, clients, due_ms): (&Member, u32, u64),
+    ) -> bool {
+        let place = (index, &mut *attendance);
+        if matches!(self.come(place, user, member), News::Crowded(_)) || attendance.is_over {
+            return false;
+        }
+        let Some(guest) = attendance.guests.get_mut(user) else { return false };
+        // One client has come.
+        guest.clients = guest.clients - 1 + clients;
+        if guest.clients == 0 {
+            guest.due_ms = due_ms;
+            self.due.insert((due_ms, index, Arc::clone(user)));
+        }
+        true
     }
 
     /// A client of a user left a channel, which waits for the user until `due_ms`.
@@ -223,7 +261,7 @@ impl Crowd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::id::{ClientId, Slot};
+    use crate::model::id::{ClientId, ShardId, Slot};
 
     const ROOM: ChannelIndex = ChannelIndex(3);
 
@@ -276,7 +314,7 @@ mod tests {
         let mut crowd = Crowd::new(2);
         let mut steps = Vec::new();
         for members in [8, 9, 16, 9, 8, 7, 6, 8, 9] {
-            steps.push((crowd.note(ShardId(1), members, 8), crowd.is_large));
+            steps.push((crowd.note(1, members, 8), crowd.is_large));
         }
         let [small, becomes, large] = [(false, false), (true, true), (false, true)];
         let shrinks = (true, false);

@@ -102,6 +102,7 @@ impl Channel {
             && self.subscription == Subscription::None
             && self.order.shards == 0
             && self.order.attendance.is_none()
+            && self.order.peers == 0
             && self.recalling == 0
     }
 
@@ -113,9 +114,7 @@ impl Channel {
 
     /// Counts a shard in, at home.
     pub(crate) fn count_in(&mut self, shard: ShardId) {
-        let rules = &self.terms.rules;
-        let debounces = rules.join_leave && !rules.leave_debounce.is_zero();
-        self.order.count_in(shard, debounces);
+        self.order.count_in(shard, self.terms.rules.debounces());
     }
 
     /// Holds the facts that must agree against each other.

@@ -106,6 +106,8 @@ macro_rules! numbers {
                     "Turns in which this shard waited for room to pass publications on";
                 absences: Counter, "Times that this shard was stopped or had no core for too long";
                 denied: Counter, "Requests that the rules of channels did not allow";
+                unanswered_questions: Counter,
+                    "Questions for members that another process of a take-over did not answer";
                 undebounced: Counter,
                     "Times that a channel had more users than can be waited for";
                 rate_limited: Counter, "Messages over a rate limit";

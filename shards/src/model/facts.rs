@@ -1,11 +1,14 @@
 //! The facts that homes and owners know beside histories, as bytes: the clients of users and
-//! addresses, and the newest versions of channels. They pass to the process that takes over.
+//! addresses, the newest versions of channels, their users and the channels with watchers. They
+//! pass to the process that takes over.
 //!
 //! ```text
 //! fact     = kind u8, contents
 //! user     = name, clients
 //! address  = 4 or 16 bytes, clients
 //! version  = name of the channel, number u64, epoch
+//! present  = name of the channel, clients u32, member (roll.rs)
+//! watched  = name of the channel
 //! clients  = number u32, (generation u32, slot u32, shard u16)*
 //! ```
 
@@ -16,12 +19,16 @@ use super::codec::{Reader, put_bytes, put_client};
 use super::directory::Claim;
 use super::id::ClientId;
 use super::message::Version;
+use super::presence::Member;
+use super::roll::{member, put_member};
 use super::snapshot::Damaged;
 
 const USER: u8 = 0;
 const ADDRESS_V4: u8 = 1;
 const ADDRESS_V6: u8 = 2;
 const VERSION: u8 = 3;
+const PRESENT: u8 = 4;
+const WATCHED: u8 = 5;
 
 /// One thing that a home or owner knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +37,10 @@ pub(crate) enum Known {
     Granted { claim: Claim, clients: Vec<ClientId> },
     /// The newest version that a publication of a channel has told.
     Version { channel: Arc<str>, version: Version },
+    /// A user of so many clients in a channel; without any it may return.
+    Present { channel: Arc<str>, clients: u32, member: Member },
+    /// A channel has watchers.
+    Watched { channel: Arc<str> },
 }
 
 /// One thing that a home or owner of an earlier process knew.
@@ -103,6 +114,20 @@ pub(crate) fn put_version(out: &mut Vec<u8>, channel: &str, version: &Version) {
     put_bytes(out, version.epoch.as_bytes());
 }
 
+/// Appends a user of a channel.
+pub(crate) fn put_present(out: &mut Vec<u8>, channel: &str, clients: u32, member: &Member) {
+    out.push(PRESENT);
+    put_bytes(out, channel.as_bytes());
+    out.extend(clients.to_le_bytes());
+    put_member(out, member);
+}
+
+/// Appends a channel with watchers.
+pub(crate) fn put_watched(out: &mut Vec<u8>, channel: &str) {
+    out.push(WATCHED);
+    put_bytes(out, channel.as_bytes());
+}
+
 /// Reads facts.
 ///
 /// # Errors
@@ -112,14 +137,22 @@ pub fn read_facts(bytes: &[u8]) -> Result<Vec<Fact>, Damaged> {
     let mut facts = Vec::new();
     while !rest.is_at_end() {
         let [kind] = rest.array()?;
-        facts.push(Fact(if kind == VERSION {
-            let channel = rest.text()?.into();
-            let version = Version { number: rest.u64()?, epoch: rest.text()?.into() };
-            Known::Version { channel, version }
-        } else {
-            let fault = rest.fault("no kind of fact");
-            let claim = claim_of(kind, &mut rest)?.ok_or(fault)?;
-            Known::Granted { claim, clients: clients(&mut rest)? }
+        facts.push(Fact(match kind {
+            VERSION => {
+                let channel = rest.text()?.into();
+                let version = Version { number: rest.u64()?, epoch: rest.text()?.into() };
+                Known::Version { channel, version }
+            }
+            PRESENT => {
+                let (channel, clients) = (rest.text()?.into(), rest.u32()?);
+                Known::Present { channel, clients, member: member(&mut rest)? }
+            }
+            WATCHED => Known::Watched { channel: rest.text()?.into() },
+            _ => {
+                let fault = rest.fault("no kind of fact");
+                let claim = claim_of(kind, &mut rest)?.ok_or(fault)?;
+                Known::Granted { claim, clients: clients(&mut rest)? }
+            }
         }));
     }
     Ok(facts)
@@ -146,6 +179,17 @@ mod tests {
                 channel: "room".into(),
                 version: Version { number: u64::MAX, epoch: "e".into() },
             },
+            Known::Present {
+                channel: "room".into(),
+                clients: 2,
+                member: Member {
+                    client: client(4),
+                    user: Some("ana".into()),
+                    info: None,
+                    channel_info: None,
+                },
+            },
+            Known::Watched { channel: "room".into() },
         ];
         let (mut bytes, mut ends) = (Vec::new(), vec![0]);
         for known in &all {
@@ -154,6 +198,10 @@ mod tests {
                     put_granted(&mut bytes, claim, clients.iter().copied());
                 }
                 Known::Version { channel, version } => put_version(&mut bytes, channel, version),
+                Known::Present { channel, clients, member } => {
+                    put_present(&mut bytes, channel, *clients, member);
+                }
+                Known::Watched { channel } => put_watched(&mut bytes, channel),
             }
             ends.push(bytes.len());
         }

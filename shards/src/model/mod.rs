@@ -11,6 +11,8 @@ pub(crate) mod codec;
 pub(crate) mod snapshot;
 pub(crate) mod facts;
 pub(crate) mod told;
+pub(crate) mod roll;
+pub(crate) mod strangers;
 pub(crate) mod shape;
 pub(crate) mod members;
 pub(crate) mod channel;

@@ -15,6 +15,10 @@ pub(crate) struct Order {
     pub(crate) shards: u64,
     /// Those of them with a member that hears of joins and leaves.
     pub(crate) watchers: u64,
+    /// The other processes with watchers, in a set of sides.
+    pub(crate) peers: u8,
+    /// The other processes that were told of watchers here, in such a set.
+    pub(crate) told_peers: u8,
     /// The members of the channel by their shards; `None` while nobody watches them.
     pub(crate) crowd: Option<Box<Crowd>>,
     /// The users in the channel; `None` where their return is not waited for.
@@ -37,6 +41,8 @@ impl Order {
             newest: Position::start(epoch),
             shards: 0,
             watchers: 0,
+            peers: 0,
+            told_peers: 0,
             crowd: None,
             attendance: None,
             history: None,
@@ -49,10 +55,17 @@ impl Order {
     /// Counts a shard among those with subscribers. `debounces`: users that leave may return. It
     /// counts for the first shard: of a later one's clients the home would know only a part.
     pub(crate) fn count_in(&mut self, shard: ShardId, debounces: bool) {
-        if self.shards == 0 && debounces && self.attendance.is_none() {
-            self.attendance = Some(Box::default());
+        if debounces {
+            self.begin_attendance();
         }
         self.shards |= shard.bit();
+    }
+
+    /// Waits for the return of users from now on, if no client is in the channel yet.
+    pub(crate) fn begin_attendance(&mut self) {
+        if self.shards == 0 && self.attendance.is_none() {
+            self.attendance = Some(Box::default());
+        }
     }
 
     /// Counts a shard no longer among those with subscribers.
@@ -68,9 +81,14 @@ impl Order {
         }
     }
 
+    /// Returns `true` if anybody hears of joins and leaves, in this process or in another one.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watchers != 0 || self.peers != 0
+    }
+
     /// Returns `true` if shards are to tell the home of joins and leaves.
     pub(crate) fn is_told(&self) -> bool {
-        self.watchers != 0 || self.attendance.is_some()
+        self.is_watched() || self.attendance.is_some()
     }
 
     /// Goes on where an earlier process ended: its offsets, in a numbering of this one.

@@ -15,6 +15,7 @@ use super::directory::{Claim, Verdict};
 use super::facts::{claim, clients, put_claim, put_clients};
 use super::id::{ClientId, ShardId};
 use super::message::{Details, Epoch, Position, Publication, Version};
+use super::roll::Roll;
 use super::snapshot::Damaged;
 
 /// The longest frame: a message with its details, and room to spare.
@@ -34,6 +35,7 @@ const CLAIMED: u8 = 11;
 const RELEASE: u8 = 12;
 const SETTLE: u8 = 13;
 const REPLACE: u8 = 14;
+const ROLL: u8 = 15;
 
 const HAS_DETAILS: u8 = 1;
 const HAS_VERSION: u8 = 2;
@@ -78,6 +80,8 @@ pub(crate) enum Told {
     Settle { client: ClientId, user: Arc<str>, channel: Option<Arc<str>> },
     /// To the follower: these clients are replaced. The home of that name sends them away.
     Replace { name: Arc<str>, clients: Vec<ClientId> },
+    /// To either: about the members of channels.
+    Roll(Roll),
     /// The other side lives.
     Ping,
     /// The link is over. This is never sent to the other process.
@@ -156,6 +160,10 @@ impl Told {
                 put_bytes(out, name.as_bytes());
                 put_clients(out, clients.iter().copied());
             }
+            Self::Roll(roll) => {
+                out.push(ROLL);
+                roll.put(out);
+            }
             Self::Ping => out.push(PING),
             Self::Over => {}
         }
@@ -225,6 +233,7 @@ impl Told {
                 Self::Settle { client, user, channel: channel.map(Arc::from) }
             }
             REPLACE => Self::Replace { name: frame.text()?.into(), clients: clients(frame)? },
+            ROLL => Self::Roll(Roll::read(frame)?),
             PING => Self::Ping,
             _ => return Err(frame.fault("no kind of frame")),
         })
@@ -237,12 +246,12 @@ fn put_claimed(out: &mut Vec<u8>, kind: u8, client: ClientId, claim: &Claim) {
     put_claim(out, claim);
 }
 
-fn put_token(out: &mut Vec<u8>, Token { home, number }: Token) {
+pub(super) fn put_token(out: &mut Vec<u8>, Token { home, number }: Token) {
     out.extend_from_slice(&home.0.to_le_bytes());
     out.extend_from_slice(&number.to_le_bytes());
 }
 
-fn token(frame: &mut Reader<'_>) -> Result<Token, Damaged> {
+pub(super) fn token(frame: &mut Reader<'_>) -> Result<Token, Damaged> {
     Ok(Token { home: ShardId(u16::from_le_bytes(frame.array()?)), number: frame.u64()? })
 }
 

@@ -42,6 +42,11 @@ mod tokens;
 #[cfg(test)]
 mod turns;
 mod two;
+mod pair;
+#[cfg(test)]
+mod passage;
+#[cfg(test)]
+mod moved;
 mod world;
 
 use std::collections::{BTreeMap, HashMap};

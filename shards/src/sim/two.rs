@@ -1,5 +1,5 @@
-//! Two processes in a take-over: the older one's homes follow, over a link that delays, fills and
-//! breaks as the dice say.
+//! The order of two processes in a take-over, over a link that delays, fills and breaks as the dice
+//! say.
 //!
 //! Clients of both must hear one order, each its channel without a gap; and a client that goes from
 //! the older process to the newer one must be told all that it missed. After a break the clients of
@@ -13,66 +13,28 @@ use super::books::{check_books, check_shared};
 use super::client::{Client, Heard, Wish};
 use super::dice::Dice;
 use super::for_each_seed;
+use super::pair::{Newer, Pair};
 use super::run::{CHANNELS, Shards};
 use super::world::World;
 use super::{check_json, check_plain, orders};
 use crate::config::{Config, DuplicateUser};
-use crate::mesh::link::{Link, Message, Sizes};
-use crate::mesh::parcel::{Ask, Deliver, Instruction};
+use crate::mesh::link::Sizes;
+use crate::mesh::parcel::Ask;
 use crate::mesh::reply::Answers;
-use crate::model::facts::read_facts;
-use crate::model::id::{ProcessId, ShardId};
-use crate::model::snapshot::{self, Past};
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
-use crate::run::spread;
 
 /// The offsets of a process that numbers alone again lie beyond.
 const ALONE: u64 = 1 << 32;
 
-/// Bytes on their way in one direction.
-#[derive(Default)]
-struct Wire {
-    bytes: Vec<u8>,
-    /// The number of those that have arrived.
-    arrived: usize,
-}
-
-impl Wire {
-    fn has_some(&self) -> bool {
-        !self.bytes.is_empty()
-    }
-
-    /// Carries some bytes from one end to the other.
-    fn carry(&mut self, from: &mut Link, to: &Link, bytes: usize) {
-        from.outgoing.take_ready(&mut self.bytes, bytes);
-        self.arrived = self.bytes.len().min(self.arrived + bytes);
-        while let Some((message, length)) = Message::read(&self.bytes[..self.arrived]).unwrap() {
-            if to.incoming.hand_on(message).is_err() {
-                return;
-            }
-            self.bytes.drain(..length);
-            self.arrived -= length;
-        }
-    }
-}
-
 const USERS: [&str; 3] = ["ann", "bob", "cid"];
-
-/// The newer process, and the link to it while it holds.
-struct Newer {
-    shards: Shards,
-    link: Option<(Link, Link, Wire, Wire)>,
-}
 
 struct Two {
     dice: Dice,
     config: Config,
-    older: Shards,
-    newer: Option<Newer>,
+    pair: Pair,
     /// With the mark of those that are the newer process's.
     clients: Vec<(Client, bool)>,
     said: usize,
-    sizes: Sizes,
     /// A history was removed.
     removes: bool,
 }
@@ -100,8 +62,8 @@ impl Two {
         };
         World::reset(8);
         let older = Shards::beside(0, 1 + dice.below(3), config.clone(), seed);
-        let (newer, clients, said, removes) = (None, Vec::new(), 0, false);
-        Self { dice, config, older, newer, clients, said, sizes, removes }
+        let (clients, said, removes) = (Vec::new(), 0, false);
+        Self { dice, config, pair: Pair::new(older, sizes), clients, said, removes }
     }
 
     fn connect(&mut self, since: Option<(crate::model::message::Epoch, u64)>, channel: usize) {
@@ -118,8 +80,8 @@ impl Two {
             ..Wish::default()
         };
         let (stream, client) = Client::connect(wish, usize::MAX);
-        let is_newer = self.newer.is_some();
-        let shards = self.newer.as_mut().map_or(&mut self.older, |newer| &mut newer.shards);
+        let is_newer = self.pair.newer.is_some();
+        let shards = self.pair.newest();
         let shard = self.dice.below(shards.all.len());
         shards.accept(shard, stream);
         self.clients.push((client, is_newer));
@@ -140,8 +102,8 @@ impl Two {
         // Without a message it knows no position in this test.
         let Some(last) = last.filter(|last| *last < ALONE) else { return };
         client.cut();
-        let home = self.older.all[0].port.mesh.home_of(name).index();
-        let channels = &self.older.all[home].rooms.channels;
+        let home = self.pair.older.all[0].port.mesh.home_of(name).index();
+        let channels = &self.pair.older.all[home].rooms.channels;
         let epoch = channels.get(channels.find(name).unwrap()).order.newest.epoch;
         let channel = CHANNELS.iter().position(|one| *one == name).unwrap();
         self.connect(Some((epoch, last)), channel);
@@ -149,7 +111,7 @@ impl Two {
 
     /// The history of a channel is forgotten, as the API asks the leader.
     fn remove_history(&mut self) {
-        let Some(Newer { shards, .. }) = &mut self.newer else { return };
+        let Some(Newer { shards, .. }) = &mut self.pair.newer else { return };
         let name = CHANNELS[self.dice.below(CHANNELS.len())];
         let (reply, _answers) = Answers::expect(1);
         let mesh = shards.all[0].port.mesh.clone();
@@ -166,45 +128,12 @@ impl Two {
 
     /// The newer process takes over: from here on the older one's homes follow.
     fn take_over(&mut self, seed: u64) {
-        let (link, ends) = Link::follower(&self.older.all[0].port.mesh.clone(), self.sizes);
         let count = 1 + self.dice.below(3);
-        let mut newer = Shards::beside(4, count, self.config.clone(), seed + 1_000_003);
-        let epoch = newer.all[0].port.mesh.epoch();
-        let (reply, _answers) = Answers::expect(ends.len());
-        for (index, end) in ends.into_iter().enumerate() {
-            let shard = ShardId::at(index);
-            let follow = Instruction::Follow { end, epoch, reply: reply.clone() };
-            let mut order = Deliver::Instruction(follow);
-            let mesh = self.older.all[0].port.mesh.clone();
-            while let Err(back) = mesh.deliver(shard, order) {
-                order = back;
-                self.older.turn(index);
-            }
-        }
-        let follows = |shards: &Shards| {
-            shards.all.iter().all(|one| one.engine.as_ref().is_some_and(|engine| engine.follows()))
-        };
-        while !follows(&self.older) {
+        self.pair.begin(count, self.config.clone(), seed + 1_000_003);
+        while !self.pair.follows() {
             self.step();
         }
-        let mut channels = Vec::new();
-        for shard in &self.older.all {
-            channels.extend(snapshot::read_part(&shard.save(true, 0, usize::MAX).bytes).unwrap());
-        }
-        let facts = self.older.all.iter().flat_map(|one| read_facts(&one.facts()).unwrap());
-        let process = ProcessId::default().next();
-        let facts = facts.collect();
-        let past = Past { channels, facts, process, leads: true, ..Past::default() };
-        let (theirs, out) = Link::leader(&newer.all[0].port.mesh, self.sizes);
-        let pasts = spread(past, &newer.all[0].port.mesh);
-        newer.now = self.older.now;
-        for (shard, past) in newer.all.iter_mut().zip(pasts) {
-            shard.clients.now = newer.now;
-            shard.restore(past);
-            shard.lead(out.clone());
-        }
-        let link = Some((link, theirs, Wire::default(), Wire::default()));
-        self.newer = Some(Newer { shards: newer, link });
+        self.pair.take_over();
     }
 
     fn step(&mut self) {
@@ -220,71 +149,22 @@ impl Two {
                     self.clients[index].0.say(self.said, 0);
                 }
             }
-            40..44 if self.newer.is_some() && !self.clients.is_empty() => self.migrate(),
+            40..44 if self.pair.newer.is_some() && !self.clients.is_empty() => self.migrate(),
             44 if !self.clients.is_empty() => self.cut(),
             45 if self.dice.below(8) == 0 => self.remove_history(),
             44..60 => {
                 let (one, other) = (1 + self.dice.below(300), 1 + self.dice.below(300));
-                self.carry(one, other);
+                self.pair.carry(one, other);
             }
-            60..80 if self.newer.is_some() => {
-                let newer = &mut self.newer.as_mut().unwrap().shards;
+            60..80 if self.pair.newer.is_some() => {
+                let newer = &mut self.pair.newer.as_mut().unwrap().shards;
                 newer.turn(self.dice.below(newer.all.len()));
             }
             _ => {
-                let shard = self.dice.below(self.older.all.len());
-                self.older.turn(shard);
+                let shard = self.dice.below(self.pair.older.all.len());
+                self.pair.older.turn(shard);
             }
         }
-    }
-
-    fn carry(&mut self, there: usize, back: usize) {
-        if let Some(Newer { link: Some((ours, theirs, out, home)), .. }) = &mut self.newer {
-            out.carry(ours, theirs, there);
-            home.carry(theirs, ours, back);
-        }
-    }
-
-    /// Turns until nothing moves in either process.
-    fn come_to_rest(&mut self) {
-        let mut quiet = 0;
-        for _ in 0..20_000 {
-            self.carry(1 << 20, 1 << 20);
-            let newer = self.newer.as_mut().map(|newer| &mut newer.shards);
-            let mut busy = false;
-            for shards in [Some(&mut self.older), newer].into_iter().flatten() {
-                for shard in 0..shards.all.len() {
-                    shards.turn(shard);
-                }
-                busy |= shards.all.iter().any(|shard| {
-                    shard.has_work() || shard.port.is_stalled() || !shard.held.is_empty()
-                });
-            }
-            let link = self.newer.as_ref().and_then(|newer| newer.link.as_ref());
-            busy |= link.is_some_and(|(_, _, out, home)| out.has_some() || home.has_some());
-            quiet = if busy { 0 } else { quiet + 1 };
-            if quiet > 20 {
-                return;
-            }
-        }
-        panic!("the two processes wait for each other");
-    }
-
-    /// The link ends on the way, with what is in it.
-    fn break_link(&mut self) {
-        let Some((ours, theirs, ..)) = self.newer.as_mut().and_then(|newer| newer.link.take())
-        else {
-            return;
-        };
-        // As after the time for which its end waits for room there.
-        let homes: Vec<_> = (0..self.older.all.len()).collect();
-        drop(theirs);
-        for _ in 0..50 {
-            for &shard in &homes {
-                self.older.turn(shard);
-            }
-        }
-        drop(ours);
     }
 }
 
@@ -314,7 +194,7 @@ fn simulate(seed: u64) {
     // All channels are known before: one that is met behind a break begins with 1, in an epoch of
     // its own.
     (0..CHANNELS.len()).for_each(|channel| two.connect(None, channel));
-    two.come_to_rest();
+    two.pair.come_to_rest();
     for _ in 0..100 {
         two.step();
     }
@@ -323,12 +203,12 @@ fn simulate(seed: u64) {
         two.step();
     }
     if breaks {
-        two.break_link();
+        two.pair.break_link();
         for _ in 0..60 {
             two.step();
         }
     }
-    two.come_to_rest();
+    two.pair.come_to_rest();
 
     let heard: Vec<(usize, Vec<Heard>)> =
         two.clients.iter().enumerate().map(|(index, one)| (index, one.0.heard())).collect();
@@ -355,13 +235,13 @@ fn simulate(seed: u64) {
             "client {index} recovered nothing"
         );
     }
-    let newer = two.newer.as_ref().unwrap();
-    check_books(&two.older.all);
+    let newer = two.pair.newer.as_ref().unwrap();
+    check_books(&two.pair.older.all);
     check_books(&newer.shards.all);
     if !breaks {
-        check_shared(&newer.shards.all, &two.older.all);
+        check_shared(&newer.shards.all, &two.pair.older.all);
     }
-    let shards = two.older.all.iter().chain(&newer.shards.all);
+    let shards = two.pair.older.all.iter().chain(&newer.shards.all);
     let numbered: u64 = shards.map(|shard| shard.clients.tally.publications).sum();
     let stayed = two.clients.iter().filter(|one| one.0.stayed());
     let whole: usize = stayed.map(|one| one.0.said).sum();

@@ -5,6 +5,7 @@
 
 use crate::client::told_per_page;
 use crate::close::CloseReason;
+use crate::home::engine::FOLLOWER;
 use crate::mesh::parcel::{Ask, Deliver, Outcome};
 use crate::model::channel::{NoChannel, Subscription, Waiter};
 use crate::model::id::{ClientId, RequestId, Slot};
@@ -65,6 +66,8 @@ impl<N: Net> Shard<N> {
                 }
             }
             Deliver::Here { to, request, here } => self.gather(to, request, here),
+            Deliver::Part { number, here } => self.home().gather_here(number, here),
+            Deliver::Told(told) => self.home().take_answer(*told, FOLLOWER),
             Deliver::Watched { channel, on } => {
                 self.take_watched(&channel, on);
             }

@@ -72,10 +72,11 @@ impl<N: Net> Shard<N> {
     }
 
     /// Returns the facts that this home and owner knows beside histories.
-    pub(crate) fn facts(&self) -> Vec<u8> {
+    pub(crate) fn facts(&mut self) -> Vec<u8> {
         let mut facts = Vec::new();
         self.directory.save(&mut facts);
         self.rooms.save_versions(self.port.me, &mut facts);
+        self.home().save_members(&mut facts);
         facts
     }
 

@@ -34,6 +34,8 @@ impl<N: Net> Shard<N> {
     ) -> Result<(), TooMany> {
         let client = self.clients.roster.id(slot);
         let shards = self.port.mesh.shards();
+        // The home of the channel answers once more, for other processes of a take-over.
+        let elsewhere = self.engine.is_some();
         let request = self.clients.number_request();
         let Some(asking) = self.clients.roster.get_mut(slot) else { return Ok(()) };
         let brief = asking.brief();
@@ -45,12 +47,16 @@ impl<N: Net> Shard<N> {
             id,
             channel: Arc::clone(&channel),
             question,
-            awaited: shards,
+            awaited: shards + usize::from(elsewhere),
             here: Here::default(),
         });
         for shard in (0..shards).map(ShardId::at) {
             let asker = Asker::Client { client, request };
             self.port.owe(shard, Ask::Who { channel: Arc::clone(&channel), question, asker });
+        }
+        if elsewhere {
+            let home = self.port.mesh.home_of(&*channel);
+            self.port.owe(home, Ask::Elsewhere { channel, question, client, request });
         }
         Ok(())
     }
@@ -67,6 +73,10 @@ impl<N: Net> Shard<N> {
                 self.clients.told += TOLD_PER_ANSWER;
                 self.port.deliver(client.shard, Deliver::Here { to: client, request, here });
             }
+            Asker::Home { home, number } => {
+                self.clients.told += TOLD_PER_ANSWER;
+                self.port.deliver(home, Deliver::Part { number, here });
+            }
         }
     }
 
@@ -80,8 +90,14 @@ impl<N: Net> Shard<N> {
                 .iter()
                 .map(|slot| self.clients.roster.get(slot).and_then(|one| one.user.clone()))
         };
-        let attendance = channel.order.attendance.iter();
-        here.keep_guests(attendance.flat_map(|attendance| attendance.members()), question);
+        let known = channel.order.attendance.iter().flat_map(|attendance| attendance.users());
+        // Another process answers for its clients.
+        let is_elsewhere = |user: &Option<Arc<str>>| {
+            let engine = self.engine.as_ref().zip(user.as_ref());
+            engine.is_some_and(|(engine, user)| engine.has_elsewhere(&channel.name, user))
+        };
+        let guests = known.map(|(member, _)| member).filter(|guest| !is_elsewhere(&guest.user));
+        here.keep_guests(guests.cloned(), question);
         match question {
             Question::Users => here.add_users(users(), named),
             Question::Members { count, bytes } => {
