@@ -187,6 +187,11 @@ fn a_newer_process_that_dies_leaves_the_older_one_to_number_by_itself() {
     let older = Server::start(&flags("20s", &[]));
     let (mut first, _) = Client::json(older.address, "/ws?channel=room");
     let (mut second, _) = Client::json(older.address, "/ws?channel=room");
+    let mut centrifuge = Client::try_plain(older.address, "/connection/websocket").unwrap();
+    for request in [r#"{"id":1,"connect":{}}"#, r#"{"id":2,"subscribe":{"channel":"room"}}"#] {
+        centrifuge.send(request);
+        centrifuge.next_json();
+    }
     let say = |client: &mut Client, body: u64| {
         client.send(&json!({ "type": "publish", "body": body }).to_string());
     };
@@ -202,14 +207,21 @@ fn a_newer_process_that_dies_leaves_the_older_one_to_number_by_itself() {
     // The link ends with the process; whatever is said meanwhile is numbered all the same.
     (3..6).for_each(|body| say(&mut first, body));
     for client in [&mut first, &mut second] {
+        // Those of the dead process may never be told.
+        let gap = client.next_json();
+        assert_eq!((&gap["type"], &gap["from"]), (&json!("gap"), &json!(3)), "{gap}");
+        let to = gap["to"].as_u64().unwrap();
         let heard: Vec<(u64, u64)> = (3..6)
             .map(|_| client.next_json())
             .map(|told| (told["offset"].as_u64().unwrap(), told["body"].as_u64().unwrap()))
             .collect();
         assert_eq!(heard.iter().map(|one| one.1).collect::<Vec<_>>(), [3, 4, 5]);
         assert!(heard[0].0 > 1 << 32, "no offset that the dead process may have given out");
+        assert_eq!(heard[0].0, to + 1);
         assert_eq!((heard[0].0 + 1, heard[1].0 + 1), (heard[1].0, heard[2].0));
     }
+    // Its dialect has no word for a gap, and it knows a position of the order that is over.
+    assert_eq!(centrifuge.close_code(), Some(3010));
 }
 
 #[test]

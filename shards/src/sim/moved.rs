@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::client::{Client, Wish};
 use super::pair::Pair;
 use super::passage::{DEBOUNCE, JSON, ROOM, answer, ask, come, config, heard, pair, told, watch};
@@ -14,7 +16,8 @@ const ROOMY: Sizes = Sizes { out: 64, relayed: 64, pending: 64 };
 /// The events that a watcher was told, of others.
 fn events(client: &Client) -> Vec<String> {
     let told = told(client).into_iter();
-    let others = told.filter(|said| said.get("offset").is_none() && said["type"] != "welcome");
+    let is_of_others = |said: &Value| said["type"] != "welcome" && said["type"] != "gap";
+    let others = told.filter(|said| said.get("offset").is_none() && is_of_others(said));
     let named = others.filter(|said| said.get("id").is_none());
     named
         .map(|said| {

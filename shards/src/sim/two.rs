@@ -172,6 +172,20 @@ impl Two {
 /// order but the one leap.
 fn check_leap(index: usize, client: &Client, heard: &[Heard]) {
     let name = client.wish.channel.unwrap();
+    let (mut last, mut gap) = (None, None);
+    for one in heard {
+        match one {
+            Heard::Gap { channel, from, to } if channel == name => gap = Some((*from, *to)),
+            Heard::Json { channel, offset, .. } if channel == name => {
+                let before = last.replace(*offset);
+                if before.is_some_and(|before| before < ALONE) && *offset > ALONE {
+                    let is_told = gap.is_some_and(|(from, to)| from <= ALONE && to < *offset);
+                    assert!(is_told, "client {index}: {gap:?} before {offset}");
+                }
+            }
+            _ => {}
+        }
+    }
     let offsets: Vec<u64> = heard
         .iter()
         .filter_map(|one| match one {

@@ -88,8 +88,10 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// The offsets of a channel go on behind a later one. Its members see that, but for those that
-    /// count their messages, which must come again.
+    /// The offsets of a channel go on behind a later one: messages that were numbered up to there
+    /// may have been lost with the process that numbered them. Members hear of a gap. Those that
+    /// could not tell must come again: they count their messages, or know positions of an order
+    /// that is over and have no word for a gap.
     fn renumber(&mut self, name: &str, newest: Position) {
         let Some(index) = self.rooms.channels.find(name) else { return };
         if self.rooms.channels.get(index).subscription != Subscription::Live {
@@ -98,11 +100,16 @@ impl<N: Net> Shard<N> {
         self.clients.send_replies();
         self.fan_out();
         let channel = self.rooms.channels.at(index);
+        let (from, to) = (channel.fanned.offset + 1, newest.offset);
         channel.fanned = newest;
+        let keeps = channel.terms.rules.history.is_on();
         let members: Vec<Slot> = channel.members.iter().collect();
         for slot in members {
-            if !self.clients.dialect(slot).has_requests() {
+            let dialect = self.clients.dialect(slot);
+            if !dialect.has_requests() || keeps && !dialect.tells_gaps() {
                 self.clients.doom(slot, CloseReason::Overtaken);
+            } else if from <= to {
+                self.clients.tell(slot, &Event::Gap { channel: name, from, to });
             }
         }
     }

@@ -154,6 +154,13 @@ impl Dialect {
         self.facts().has_requests
     }
 
+    /// Returns `true` if clients are told of publications that they have lost.
+    pub(crate) fn tells_gaps(self) -> bool {
+        let mut frame = BytesMut::new();
+        self.write(&mut frame, &Event::Gap { channel: "", from: 1, to: 1 });
+        !frame.is_empty()
+    }
+
     /// Returns the close code and the text for a client that ends with this reason; `None` if the
     /// client is not told.
     pub(crate) fn close(self, reason: CloseReason) -> Option<(u16, &'static str)> {
