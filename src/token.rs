@@ -10,7 +10,7 @@ use stentor_shards::proof::{Asking, Proof, Right};
 use stentor_shards::unix_ms;
 use stentor_units::time::show as show_time;
 
-use crate::config::tokens::{Jwks, Tokens};
+use crate::config::tokens::{Jwks, Tokens, without_query};
 use crate::control::fetch;
 use crate::exit;
 
@@ -95,7 +95,9 @@ fn check(given: &str, wishes: &Wishes, tokens: &Tokens) -> Result<String, Failed
     let mut keys = tokens.keys().map_err(failed(exit::CONFIG))?;
     if let Some(Jwks::Url(uri)) = &tokens.jwks {
         let set = fetch::fetch_alone(uri).and_then(|set| read_jwks(&set, false));
-        keys.extend(set.map_err(|why| failed(exit::RUN)(format!("token-jwks: {uri}: {why}")))?);
+        keys.extend(set.map_err(|why| {
+            failed(exit::RUN)(format!("token-jwks: {}: {why}", without_query(uri)))
+        })?);
     }
     let verifier = Verifier::new(keys, tokens.expected(), None);
     let verifier = verifier.map_err(|why| failed(exit::CONFIG)(why.into()))?;

@@ -156,6 +156,12 @@ fn text_in(path: &Path) -> Result<String, String> {
     file::text_in(path, FILE_BYTES_MAX).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Returns a URL without its query, which may hold a secret.
+pub(crate) fn without_query(uri: &Uri) -> String {
+    let text = uri.to_string();
+    text.split_once('?').map_or(text.clone(), |(rest, _)| format!("{rest}?***"))
+}
+
 fn jwks(text: &str) -> Result<Jwks, String> {
     if !text.contains("://") {
         return if text.is_empty() {
@@ -289,7 +295,7 @@ pub(super) const KEYS: &[Key] = &[
         |s| match &s.tokens.jwks {
             None => String::new(),
             Some(Jwks::File(path)) => path.display().to_string(),
-            Some(Jwks::Url(uri)) => uri.to_string(),
+            Some(Jwks::Url(uri)) => without_query(uri),
         },
         |s, text| {
             s.tokens.jwks = Some(jwks(text)?);

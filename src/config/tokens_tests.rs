@@ -62,3 +62,15 @@ fn keys_come_from_texts_and_files_with_their_setting_in_errors() {
     let mut tokens = Tokens { public_key: Some(one_line), ..Tokens::default() };
     assert_eq!(tokens.complete(), Ok(None));
 }
+
+#[test]
+fn the_query_of_a_key_set_is_shown_nowhere() {
+    let shown = |text: &str| without_query(&text.parse().unwrap());
+    assert_eq!(shown("https://id.example/jwks?key=hidden"), "https://id.example/jwks?***");
+    assert_eq!(shown("https://id.example/jwks"), "https://id.example/jwks");
+    let mut settings = crate::config::Settings::default();
+    let key = KEYS.iter().find(|key| key.name == "token-jwks").unwrap();
+    (key.set)(&mut settings, "https://id.example/jwks?key=hidden").unwrap();
+    assert_eq!((key.get)(&settings), "https://id.example/jwks?***");
+    assert!(jwks("https:// /?key=hidden").is_err_and(|why| !why.contains("hidden")));
+}

@@ -38,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves the admin listener until it is over, and then until all are answered.
 pub(crate) async fn serve(
     listener: Option<TcpListener>,
-    mut is_over: watch::Receiver<bool>,
+    is_over: watch::Receiver<bool>,
     state: State,
 ) {
     let listener = listener.map(tokio::net::TcpListener::from_std);
@@ -55,11 +55,24 @@ pub(crate) async fn serve(
         .layer(from_fn(answer_in_time))
         .with_state(state);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
-    tokio::select! {
-        () = accept(listener, router, &room, is_over.clone()) => {}
-        _ = is_over.wait_for(|over| *over) => {}
-    }
+    accept_until(is_over, listener, router, &room).await;
     let _ = room.acquire_many(CONNECTIONS_MAX).await;
+}
+
+/// Accepts until it is over. Later connections are for the process that listens there then: this
+/// one may have no shards any more.
+async fn accept_until(
+    mut is_over: watch::Receiver<bool>,
+    listener: tokio::net::TcpListener,
+    router: Router,
+    room: &Arc<Semaphore>,
+) {
+    let others = is_over.clone();
+    tokio::select! {
+        biased;
+        _ = is_over.wait_for(|over| *over) => {}
+        () = accept(listener, router, room, others) => {}
+    }
 }
 
 /// The methods of the API.
@@ -97,6 +110,9 @@ async fn accept(
     is_over: watch::Receiver<bool>,
 ) {
     while let Ok(place) = Arc::clone(room).acquire_owned().await {
+        if *is_over.borrow() {
+            return;
+        }
         let Ok((socket, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
@@ -283,92 +299,5 @@ fn merged(parts: &[(usize, Histogram<u64>)]) -> Option<Histogram<u64>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn latencies_of_all_shards_are_one_histogram() {
-        let mut one = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
-        let mut other = one.clone();
-        (1..=500).for_each(|us| one.record(us).unwrap());
-        (501..=1000).for_each(|us| other.record(us).unwrap());
-        let whole = merged(&[(0, one), (1, other)]).unwrap();
-        assert_eq!((whole.len(), whole.value_at_quantile(0.5)), (1000, 500));
-        assert!(merged(&[]).is_none());
-    }
-
-    #[test]
-    fn only_the_key_is_the_key() {
-        assert!(same(b"secret", b"secret"));
-        for wrong in [&b"secreT"[..], b"secre", b"secrets", b"", b"secretsecret"] {
-            assert!(!same(wrong, b"secret"), "{wrong:?}");
-        }
-        assert!(!same(b"secret", b""), "no key is no key");
-        for (authorization, is_shown) in [
-            ("apikey k", true),
-            ("ApiKey k", true),
-            ("APIKEY  k", true),
-            ("apikey other", false),
-            ("apikeyk", false),
-            ("Bearer k", false),
-            ("k", false),
-            ("apikey ", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
-            assert_eq!(shows(&headers, "k"), is_shown, "{authorization}");
-        }
-    }
-
-    /// A comparison that ends at the first difference is a thousand times as fast where that comes
-    /// first as where it comes last.
-    #[test]
-    fn the_time_of_a_comparison_does_not_tell_where_the_difference_is() {
-        let key = vec![b'k'; 1 << 18];
-        let mut wrong = [key.clone(), key.clone()];
-        wrong[0][0] = b'x';
-        *wrong[1].last_mut().unwrap() = b'x';
-        let mut least = [Duration::MAX; 2];
-        for _ in 0..20 {
-            for (wrong, least) in wrong.iter().zip(&mut least) {
-                let began = std::time::Instant::now();
-                assert!(!same(std::hint::black_box(wrong), &key));
-                *least = began.elapsed().min(*least);
-            }
-        }
-        let [first, last] = least;
-        assert!(first * 3 > last && last * 3 > first, "{first:?} and {last:?}");
-    }
-
-    #[test]
-    fn without_a_key_the_host_is_an_address_or_localhost() {
-        let with = |host: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, host.parse().unwrap());
-            is_named_as_local(&headers)
-        };
-        for good in ["127.0.0.1:9002", "127.0.0.1", "[::1]:9002", "localhost:9002", "LOCALHOST"] {
-            assert!(with(good), "{good}");
-        }
-        for bad in
-            ["evil.example", "evil.example:9002", "localhost.evil.example", "", "127.0.0.1.x"]
-        {
-            assert!(!with(bad), "{bad}");
-        }
-        assert!(is_named_as_local(&HeaderMap::new()), "no browser leaves it out");
-    }
-
-    #[test]
-    fn only_our_own_pages_are_heard() {
-        let with = |origin: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, "127.0.0.1:9002".parse().unwrap());
-            origin.map(|origin| headers.insert(header::ORIGIN, origin.parse().unwrap()));
-            is_of_other_page(&headers)
-        };
-        assert!(!with(None) && !with(Some("http://127.0.0.1:9002")));
-        for other in ["http://evil.example", "null", "", "http://127.0.0.1:9001"] {
-            assert!(with(Some(other)), "{other}");
-        }
-    }
-}
+#[path = "admin_tests.rs"]
+mod tests;

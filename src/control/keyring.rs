@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::fetch::fetch;
-use crate::config::tokens::{Jwks, Tokens};
+use crate::config::tokens::{Jwks, Tokens, without_query};
 
 /// The time between two fetches, if no client needs one before.
 const REFRESH_EVERY: Duration = Duration::from_mins(5);
@@ -23,6 +23,9 @@ const FETCH_EVERY: Duration = Duration::from_secs(5);
 
 /// The time after which a failed fetch is tried again, if no client needs one before.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// The longest time in which all shards must take other keys.
+const PUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The figures of fetches in `/metrics`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,7 +121,8 @@ impl Keyring {
                 }
                 Err(why) => {
                     self.news.failures.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(%uri, why, "token keys not fetched: the last ones stay");
+                    let uri = without_query(&uri);
+                    tracing::warn!(uri, why, "token keys not fetched: the last ones stay");
                     RETRY_AFTER
                 }
             };
@@ -135,7 +139,7 @@ impl Keyring {
         let count = keys.len();
         let mut held = self.held.lock().await;
         let newer = Held { tokens: held.tokens.clone(), fetched: keys };
-        put_in_force(shards, &self.prover_of(&newer)?).await;
+        put_in_force(shards, &self.prover_of(&newer)?).await?;
         *held = newer;
         self.news.fetched_s.store(unix_ms() / 1000, Ordering::Relaxed);
         Ok(count)
@@ -145,22 +149,55 @@ impl Keyring {
     /// is fetched again as well, soon.
     ///
     /// # Errors
-    /// A key cannot be read: the old ones stay.
+    /// A key cannot be read, or a shard does not take keys: the old ones stay.
     pub(super) async fn replace(&self, tokens: Tokens, shards: &Handle) -> Result<(), String> {
         if !tokens.has_keys() {
             return Ok(());
         }
         let mut held = self.held.lock().await;
         let newer = Held { tokens, fetched: held.fetched.clone() };
-        put_in_force(shards, &self.prover_of(&newer)?).await;
+        put_in_force(shards, &self.prover_of(&newer)?).await?;
         *held = newer;
         self.news.bell.notify_one();
         Ok(())
     }
 }
 
-async fn put_in_force(shards: &Handle, prover: &Arc<dyn Prover>) {
-    while let Err(Untaken::Busy) = shards.set_prover(prover) {
+async fn put_in_force(shards: &Handle, prover: &Arc<dyn Prover>) -> Result<(), String> {
+    put_until(Instant::now() + PUT_TIMEOUT, || shards.set_prover(prover)).await
+}
+
+/// Tries until it succeeds, or that time has come.
+async fn put_until(
+    end: Instant,
+    mut put: impl FnMut() -> Result<(), Untaken>,
+) -> Result<(), String> {
+    while let Err(Untaken::Busy) = put() {
+        if Instant::now() >= end {
+            return Err("a shard takes no keys".into());
+        }
         sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_wait_for_a_shard_that_hangs_for_some_time_only() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let put = |tries: u32| {
+            let mut left = tries;
+            let end = Instant::now() + Duration::from_millis(50);
+            runtime.block_on(put_until(end, move || {
+                left = left.saturating_sub(1);
+                if left == 0 { Ok(()) } else { Err(Untaken::Busy) }
+            }))
+        };
+        assert_eq!(put(1), Ok(()));
+        assert_eq!(put(3), Ok(()));
+        assert!(put(u32::MAX).unwrap_err().contains("takes no keys"));
     }
 }
