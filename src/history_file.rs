@@ -5,21 +5,28 @@
 //! are understood, and offsets go on behind them in a new epoch. A position behind it, of a message
 //! that only the earlier process knew, is not taken for one of this process.
 
+mod lock;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use stentor_shards::snapshot::{self, ChannelPast, Saved};
 use stentor_shards::{Ending, Handle, fresh_seed};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
+
+use lock::{IN_USE, Lock};
 
 use crate::config::Settings;
 use crate::takeover::{self, Prepare};
+
+pub(crate) use lock::is_in_use;
 
 const NAME: &str = "history.stentor";
 
@@ -46,23 +53,37 @@ pub(crate) struct HistoryFile {
     bytes_max: u64,
     /// This process, as the owner's file names it.
     name: String,
-    /// `false` once this process writes it no more. Held while the file changes its contents.
-    is_ours: Arc<Mutex<bool>>,
+    /// `false` once this process writes it no more.
+    is_ours: Arc<AtomicBool>,
+    /// Held while this process writes.
+    writing: Arc<Mutex<()>>,
+    /// The folder's lock, while this process has it.
+    lock: Lock,
 }
 
 impl HistoryFile {
     /// The file that the settings ask for, if they do. The shards keep their histories for it then.
     ///
     /// # Errors
-    /// Its folder can neither be used nor made.
-    pub(crate) fn of(settings: &mut Settings) -> Result<Option<Self>, String> {
+    /// Its folder can neither be used nor made, or another process uses it from which this one does
+    /// not take over.
+    pub(crate) fn of(settings: &mut Settings, takes_over: bool) -> Result<Option<Self>, String> {
         let Some(folder) = &settings.history_file else { return Ok(None) };
         settings.shards.saves_history = true;
         // Twice as much as all shards may keep: the file has names and positions as well.
         let each = settings.shards.history_total_bytes as u64;
         let all = each.saturating_mul(2 * settings.shards.cores.len() as u64);
-        let opened = Self::open(folder, all.max(BYTES_MIN));
-        opened.map(Some).map_err(|error| format!("--history-file {}: {error}", folder.display()))
+        let named = |error: io::Error| format!("--history-file {}: {error}", folder.display());
+        let file = Self::open(folder, all.max(BYTES_MIN)).map_err(named)?;
+        let locked = if takes_over { file.lock.take() } else { file.lock.take_soon() };
+        match locked {
+            Ok(true) => {}
+            // The process that is taken over from has it, and lets it go.
+            Ok(false) if takes_over => {}
+            Ok(false) => return Err(named(io::Error::other(IN_USE))),
+            Err(error) => tracing::warn!(%error, "the folder of the history file is not locked"),
+        }
+        Ok(Some(file))
     }
 
     /// The file in a folder, which is made if it is not there.
@@ -72,8 +93,9 @@ impl HistoryFile {
     fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let name = format!("{}-{:016x}\n", std::process::id(), fresh_seed().0);
-        let (path, is_ours) = (folder.join(NAME), Arc::new(Mutex::new(true)));
-        let file = Self { path, bytes_max, name, is_ours };
+        let (path, is_ours) = (folder.join(NAME), Arc::new(AtomicBool::new(true)));
+        let (writing, lock) = (Arc::default(), Lock::of(folder));
+        let file = Self { path, bytes_max, name, is_ours, writing, lock };
         // Found out now, not in a minute.
         drop(file.begin_draft()?);
         fs::remove_file(file.draft())?;
@@ -98,6 +120,9 @@ impl HistoryFile {
             self.remove_drafts()
         });
         self.report(taken);
+        if let Err(error) = self.lock.wait_for() {
+            tracing::warn!(%error, "the folder of the history file is not locked");
+        }
     }
 
     /// Removes what earlier processes have not finished: nobody would.
@@ -208,7 +233,9 @@ impl HistoryFile {
 
     /// The process that takes over writes the file from now on.
     pub(crate) fn give_up(&self) {
-        *self.lock() = false;
+        // No wait for a writing that goes on: it does not replace what the other process has.
+        self.is_ours.store(false, Ordering::Relaxed);
+        self.lock.let_go();
     }
 
     /// Writes what the shards have left, unless another process has taken over.
@@ -223,8 +250,8 @@ impl HistoryFile {
 
     /// Writes another file, and puts it in the place of the one that is there.
     fn write(&self, parts: impl Iterator<Item = io::Result<Saved>>) -> io::Result<()> {
-        let is_ours = self.lock();
-        if !*is_ours {
+        let _writing = self.writing.blocking_lock();
+        if !self.is_ours() {
             return Ok(());
         }
         let mut out = BufWriter::new(self.begin_draft()?);
@@ -247,7 +274,7 @@ impl HistoryFile {
         let mut name = String::new();
         let mut owner = self.owner()?;
         owner.read_to_string(&mut name)?;
-        if name == self.name {
+        if name == self.name && self.is_ours() {
             return fs::rename(self.draft(), &self.path);
         }
         tracing::info!("another process writes the history file by now");
@@ -269,12 +296,8 @@ impl HistoryFile {
     }
 
     fn is_ours(&self) -> bool {
-        *self.lock()
-    }
-
-    /// Called on threads of its own, which may wait.
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.is_ours.blocking_lock()
+        // Relaxed: the owner's file, under its lock, decides between two processes.
+        self.is_ours.load(Ordering::Relaxed)
     }
 }
 

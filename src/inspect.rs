@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::config::{Settings, UnixName};
+use crate::history_file::is_in_use;
 use crate::host::Host;
 use crate::{End, doctor, exit, migrate};
 
@@ -37,6 +38,13 @@ pub(crate) fn check(settings: &Settings) -> End {
     let verdict = Host::read().judge(settings);
     for warning in verdict.warnings() {
         print(&format!("warning: {warning}\n"));
+    }
+    if let Some(folder) = settings.history_file.as_ref().filter(|folder| is_in_use(folder)) {
+        print(&format!(
+            "warning: history-file: another process keeps its histories in {}: a server starts \
+             there only if it takes over from that one\n",
+            folder.display()
+        ));
     }
     let nowhere = settings.unix.as_ref().and_then(UnixName::fault);
     match verdict.refusal().or(nowhere) {

@@ -170,7 +170,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
         Err(error) => return End::Failed(exit::RUN, format!("inherited sockets: {error}")),
     };
 
-    let history = match HistoryFile::of(&mut settings) {
+    let history = match HistoryFile::of(&mut settings, claim.takes_over()) {
         Ok(history) => history,
         Err(why) => return End::Failed(exit::CONFIG, why),
     };

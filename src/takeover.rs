@@ -230,6 +230,11 @@ impl Claim {
         Self { place, ..Self::shared(sockets) }
     }
 
+    /// Returns `true` if another process serves the address until now.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.predecessor.is_some()
+    }
+
     fn alone(turn: Option<Turn>) -> Self {
         let sockets = Sockets::default();
         Self { sockets, settling: Settling::none(), predecessor: None, place: None, turn }
