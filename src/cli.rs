@@ -16,7 +16,7 @@ use stentor_units::Url;
 use args::command;
 
 use crate::config::all_keys;
-use crate::speak::{Publish, Subscribe};
+use crate::speak::{Bearer, Publish, Subscribe};
 use crate::token;
 
 /// The command to perform.
@@ -146,6 +146,7 @@ fn publish(matches: &ArgMatches) -> Publish {
         url: url_of(matches),
         channel: one(matches, "channel").unwrap_or_default(),
         user: one(matches, "user"),
+        token: bearer_of(matches),
         text: one(matches, "text").unwrap_or_else(|| "-".into()),
     }
 }
@@ -155,10 +156,16 @@ fn subscribe(matches: &ArgMatches) -> Subscribe {
         url: url_of(matches),
         channel: one(matches, "channel").unwrap_or_default(),
         user: one(matches, "user"),
+        token: bearer_of(matches),
         json: matches.get_flag("json"),
         count: matches.get_one("count").copied(),
         once: matches.get_flag("once"),
     }
+}
+
+fn bearer_of(matches: &ArgMatches) -> Bearer {
+    let file = matches.get_one::<PathBuf>("token-file").cloned().map(Bearer::File);
+    file.or(one(matches, "token").map(Bearer::Text)).unwrap_or(Bearer::Nobody)
 }
 
 fn token_of(matches: &ArgMatches) -> token::Asked {

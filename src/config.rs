@@ -12,7 +12,7 @@ pub(crate) mod keys;
 mod listen;
 #[cfg(test)]
 mod page;
-mod secret;
+pub(crate) mod secret;
 pub(crate) mod show;
 mod tables;
 pub(crate) mod tokens;

@@ -7,13 +7,49 @@ mod subscribe;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
 use stentor_units::Url;
 
+use crate::config::secret;
+
 pub(crate) use publish::publish;
 pub(crate) use subscribe::subscribe;
+
+/// The token of a connection.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Bearer {
+    Nobody,
+    Text(String),
+    /// The file that holds it.
+    File(PathBuf),
+}
+
+impl Bearer {
+    /// Returns the token, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it is no token.
+    fn token(&self) -> Result<Option<String>, String> {
+        match self {
+            Self::Nobody => Ok(None),
+            Self::Text(token) => Ok(Some(token.clone())),
+            Self::File(path) => secret::read(path).map(Some),
+        }
+    }
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("Nobody"),
+            Self::Text(_) => f.write_str("Text(***)"),
+            Self::File(path) => write!(f, "File({})", path.display()),
+        }
+    }
+}
 
 /// The arguments of `stentor pub`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +57,7 @@ pub(crate) struct Publish {
     pub(crate) url: Url,
     pub(crate) channel: String,
     pub(crate) user: Option<String>,
+    pub(crate) token: Bearer,
     /// One text; `-` stands for the lines of standard input.
     pub(crate) text: String,
 }
@@ -31,6 +68,7 @@ pub(crate) struct Subscribe {
     pub(crate) url: Url,
     pub(crate) channel: String,
     pub(crate) user: Option<String>,
+    pub(crate) token: Bearer,
     /// Whole messages rather than their texts.
     pub(crate) json: bool,
     /// After so many messages it is over.

@@ -74,7 +74,7 @@ pub(super) fn command() -> Command {
 }
 
 fn pub_command() -> Command {
-    let [channel, url, user] = endpoint_args();
+    let [channel, connection @ ..] = endpoint_args();
     Command::new("pub")
         .about("Publish one text, or each line of standard input")
         .long_about(
@@ -87,11 +87,11 @@ fn pub_command() -> Command {
         .arg(Arg::new("text").value_name("TEXT").help(
             "Text to publish; without it, or with -, each line of standard input is published",
         ))
-        .args([url, user])
+        .args(connection)
 }
 
 fn sub_command() -> Command {
-    let [channel, url, user] = endpoint_args();
+    let [channel, connection @ ..] = endpoint_args();
     Command::new("sub")
         .about("Print what is published")
         .long_about(
@@ -120,7 +120,7 @@ fn sub_command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Do not come back when the connection ends: exit with 1, code and reason"),
         )
-        .args([url, user])
+        .args(connection)
 }
 
 fn token_command() -> Command {
@@ -161,7 +161,7 @@ fn token_command() -> Command {
         .arg(file_arg())
 }
 
-fn endpoint_args() -> [Arg; 3] {
+fn endpoint_args() -> [Arg; 5] {
     [
         Arg::new("channel").value_name("CHANNEL").required(true).help("Name of the channel"),
         Arg::new("url")
@@ -171,6 +171,15 @@ fn endpoint_args() -> [Arg; 3] {
             .value_parser(read_url)
             .help("Address of the server, with the path of its WebSocket endpoint"),
         Arg::new("user").long("user").value_name("ID").help("Name of the user to connect as"),
+        Arg::new("token").long("token").value_name("TOKEN").help(
+            "Token to connect with; other users of this host can see it in a list of processes",
+        ),
+        Arg::new("token-file")
+            .long("token-file")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .conflicts_with("token")
+            .help("File with the token to connect with, read anew for each connection"),
     ]
 }
 

@@ -8,7 +8,7 @@ use super::file::bytes_in;
 const BYTES_MAX: u64 = 4096;
 
 /// Reads a key that a header carries. The error names the file.
-pub(super) fn read(path: &Path) -> Result<String, String> {
+pub(crate) fn read(path: &Path) -> Result<String, String> {
     let text = text_in(path)?;
     check(&text).map_err(|why| format!("{}: {why}", path.display()))?;
     Ok(text)

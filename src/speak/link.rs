@@ -10,7 +10,7 @@ use async_tungstenite::tungstenite::{self, HandshakeError, Message, WebSocket};
 use rustix::net::sockopt;
 use stentor_units::Url;
 
-use super::End;
+use super::{Bearer, End};
 
 /// The longest time that a server may take to answer the upgrade, and to say that it is ready.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -57,14 +57,26 @@ impl Unopened {
 }
 
 impl Link {
-    /// Opens a connection, within stentor.v1 if `json`. The query follows that of the URL.
-    pub(super) fn open(url: &Url, query: &str, json: bool) -> Result<Self, Unopened> {
+    /// Opens a connection, within stentor.v1 if `json`. The query follows that of the URL, and the
+    /// token stands in a header.
+    pub(super) fn open(
+        url: &Url,
+        query: &str,
+        bearer: &Bearer,
+        json: bool,
+    ) -> Result<Self, Unopened> {
+        let token = bearer.token().map_err(Unopened::new)?;
         let stream = url.connect().map_err(Unopened::new)?;
         let join = if url.target.contains('?') || query.is_empty() { "" } else { "?" };
         let join = if url.target.contains('?') && !query.is_empty() { "&" } else { join };
         let whole = format!("ws://{}{}{join}{query}", url.authority(), url.target);
         let mut request =
             whole.into_client_request().map_err(|error| Unopened::new(explain(&error)))?;
+        if let Some(token) = token {
+            let bearer = HeaderValue::from_str(&format!("Bearer {token}"));
+            let bearer = bearer.map_err(|_| Unopened::new("the token is not one of a header"))?;
+            request.headers_mut().insert("Authorization", bearer);
+        }
         if json {
             let protocol = HeaderValue::from_static("stentor.v1");
             request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);

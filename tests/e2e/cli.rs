@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::client::Client;
 use crate::server::{Server, eventually};
+use crate::tokens::{SECRET, token};
 
 fn stentor(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_stentor")).args(args).output().unwrap()
@@ -120,4 +121,62 @@ fn pub_and_sub() {
     std::io::Read::read_to_string(&mut json.stdout.take().unwrap(), &mut line).unwrap();
     assert!(line.contains("\"user\":\"bob\"") && line.contains("\"body\":\"x\""), "{line}");
     json.wait().unwrap();
+}
+
+#[test]
+fn a_token_is_shown_in_a_header_from_a_flag_or_a_file() {
+    let server = Server::start(&["--token-hmac-secret", SECRET, "--require-user"]);
+    let url = format!("ws://{}/ws", server.address);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let token = token(&["--user", "ana", "--channel", "news"]);
+    std::fs::write(&file, format!("{token}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let without = stentor(&["pub", "news", "x", "--url", &url]);
+    assert!(!without.status.success() && text(&without.stderr).contains("401"));
+    let mut sub = Command::new(env!("CARGO_BIN_EXE_stentor"));
+    let flags = ["sub", "news", "--count", "1", "--json", "--url", &url, "--token-file", file];
+    let sub = sub.args(flags).stdout(Stdio::piped()).spawn().unwrap();
+    eventually("it has subscribed", || server.total("clients") == 1);
+    // Of somebody else: a second client of ana would replace the first.
+    let of_ben = self::token(&["--user", "ben", "--channel", "news"]);
+    let published = stentor(&["pub", "news", "one", "--url", &url, "--token", &of_ben]);
+    assert!(published.status.success(), "{}", text(&published.stderr));
+    let heard = text(&sub.wait_with_output().unwrap().stdout);
+    assert!(heard.contains("\"user\":\"ben\"") && heard.contains("one"), "{heard}");
+    for (flags, why) in [
+        (&["--token-file", "/nowhere/token"][..], "/nowhere/token: "),
+        (&["--token", "a\nb"], "the token is not one of a header"),
+        (&["--token", &token, "--token-file", file], "cannot be used with"),
+    ] {
+        let all = [&["pub", "news", "x", "--url", &url][..], flags].concat();
+        let output = stentor(&all);
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains(why), "{flags:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn two_servers_do_not_keep_their_histories_in_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let keeps = ["--history-file", path];
+    let warned = || text(&stentor(&[&["check"][..], &keeps].concat()).stdout);
+    assert!(!warned().contains("history-file"), "{}", warned());
+    let flags = [&keeps[..], &["--take-over-settle", "0s", "--drain-spread", "0s"]].concat();
+    let mut server = Server::start(&flags);
+    assert!(warned().contains("warning: history-file: another process"), "{}", warned());
+    let all = [&["serve", "--listen", "127.0.0.1:0", "--admin", "off"][..], &keeps].concat();
+    let second = stentor(&all);
+    let said = text(&second.stderr);
+    assert_eq!(second.status.code(), Some(78), "{said}");
+    assert!(said.contains("another process keeps its histories there"), "{said}");
+    // A process that takes over goes on with the folder, and has it when the older one has gone.
+    let newer = Server::start_beside(&server, &flags);
+    server.wait();
+    assert_eq!(stentor(&all).status.code(), Some(78));
+    newer.signal("KILL");
+    drop(newer);
+    drop(Server::start(&flags));
 }

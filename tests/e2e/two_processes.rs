@@ -273,6 +273,7 @@ fn neither_process_waits_for_ever_for_one_that_is_stopped() {
     assert_eq!([here.next_json()["body"].clone(), there.next_json()["body"].clone()], [1, 1]);
     stop(&newer);
     here.send(r#"{"type":"publish","body":2}"#);
+    assert_eq!(here.next_json()["type"], "gap");
     let told = here.next_json();
     assert_eq!(told["body"], 2);
     assert!(told["offset"].as_u64().unwrap() > 1 << 32, "{told}");
