@@ -28,7 +28,8 @@ pub(crate) enum CloseReason {
     ShardFull,
     /// It did not answer a ping.
     Silent,
-    /// The history that it was being told lost the rest, and its dialect cannot say so.
+    /// It has lost publications, or the history that it was being told lost the rest of them, and
+    /// its dialect cannot say so.
     Overtaken,
     /// Its user connected again.
     Replaced,

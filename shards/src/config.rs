@@ -248,11 +248,13 @@ impl Config {
         SlowRules {
             policy: rules.slow_clients.unwrap_or(self.slow_clients),
             outbox_bytes: rules.outbox_bytes.unwrap_or(self.outbox_bytes),
+            recovers: rules.recovery && rules.history.is_on(),
         }
     }
 
     /// The policy for slow clients where no channel is concerned.
     pub(crate) fn slow_rules_of_server(&self) -> SlowRules {
-        SlowRules { policy: self.slow_clients, outbox_bytes: self.outbox_bytes }
+        let (policy, outbox_bytes) = (self.slow_clients, self.outbox_bytes);
+        SlowRules { policy, outbox_bytes, recovers: false }
     }
 }

@@ -71,6 +71,17 @@ pub(crate) struct SlowRules {
     pub(crate) policy: SlowClients,
     /// Most bytes that wait for the client.
     pub(crate) outbox_bytes: usize,
+    /// The channel tells clients that come back what they have lost.
+    pub(crate) recovers: bool,
+}
+
+impl SlowRules {
+    /// Returns `true` if clients learn of each publication that they have lost, so that their
+    /// positions mean something: by a way out of the channel, and what they missed when they come
+    /// back, or because none is ever lost.
+    pub(crate) fn keep_positions(self) -> bool {
+        self.recovers || self.policy == SlowClients::Disconnect
+    }
 }
 
 /// Bounds of the history of one channel.

@@ -1,4 +1,5 @@
-// A proxy of connections that can be cut at any moment, in the middle of a message too.
+// A proxy of connections that can be cut at any moment, in the middle of a message too, and that can stop reading what
+// the server sends.
 import net from 'node:net';
 
 export async function cuttingProxy(address) {
@@ -23,5 +24,7 @@ export async function cuttingProxy(address) {
     chosen.forEach((pair) => pair.forEach((socket) => socket.resetAndDestroy()));
     return chosen.length;
   };
-  return { url: `ws://127.0.0.1:${server.address().port}`, cut, close: () => server.close() };
+  /** Reads nothing more from the server, or reads on. */
+  const hold = (holds) => pairs.forEach(([, far]) => (holds ? far.pause() : far.resume()));
+  return { url: `ws://127.0.0.1:${server.address().port}`, cut, hold, close: () => server.close() };
 }

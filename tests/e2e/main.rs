@@ -41,6 +41,7 @@ mod proxies;
 mod publishing;
 mod real_clients;
 mod rekey;
+mod resume;
 mod rules;
 mod scripts;
 mod slow;

@@ -106,6 +106,19 @@ fn real_clients_of_every_dialect_and_transport_hear_one_order() {
 }
 
 #[test]
+fn real_clients_npm_centrifuge_comes_back_and_misses_nothing() {
+    let secret = "a secret of the tests, which is long enough";
+    let mut flags = vec!["--token-hmac-secret", secret, "--slow-clients", "drop"];
+    flags.extend(["--outbox-bytes", "256KiB", "--history-bytes", "64MiB"]);
+    flags.extend(["--on-duplicate-user", "allow", "--history-total-bytes", "512MiB"]);
+    let server = Server::start(&[&KEPT[..], &flags].concat());
+    let mut command = node("centrifuge_back.mjs");
+    command.arg(format!("ws://{}", server.address)).arg(secret);
+    run(command);
+    assert!(server.total("sent_back_total") > 0, "nobody has lost anything");
+}
+
+#[test]
 fn browser_page_shows_the_history() {
     let server = Server::start(&KEPT);
     let mut command = node("history_page.mjs");

@@ -156,7 +156,7 @@ fn streams_are_told_that_the_server_lives_and_why_they_end() {
 }
 
 /// A request with a body, whole.
-fn posted(path: &str, body: &str) -> String {
+pub(crate) fn posted(path: &str, body: &str) -> String {
     let length = body.len();
     format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}")
 }

@@ -120,6 +120,8 @@ pub(crate) struct Clients<N: Net> {
     pub(crate) doomed: Vec<Doomed>,
     /// Members that take patches and have lost a publication of the ticks that are leaving.
     pub(crate) unlinked: Vec<(ClientId, ChannelIndex)>,
+    /// Members that have lost a publication of the ticks that are leaving, and leave its channel.
+    pub(crate) lost: Vec<(ClientId, ChannelIndex)>,
     /// Handshakes, closes and lingering refusals, and when they end.
     pub(crate) deadlines: Vec<Deadline>,
     /// Open clients whose time is limited.
@@ -150,6 +152,7 @@ impl<N: Net> Clients<N> {
             told_max: TOLD_PER_TURN,
             doomed: Vec::new(),
             unlinked: Vec::new(),
+            lost: Vec::new(),
             deadlines: Vec::new(),
             expiries: Expiries::default(),
             lapses: Lapses::default(),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::model::id::{ChannelIndex, RequestId};
+use crate::model::message::Position;
 use crate::wire::entry::Entry;
 
 /// The form in which a client is told the outcome of its admission.
@@ -24,6 +25,14 @@ impl Answer {
     }
 }
 
+/// The position of a client in a channel that it comes back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resumed {
+    pub(crate) channel: ChannelIndex,
+    /// The last publication that it has heard, if it can be told all behind that one.
+    pub(crate) position: Option<Position>,
+}
+
 /// An admission that is not decided yet: it waits for the answers of homes and owners.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -33,14 +42,17 @@ pub(crate) struct Pending {
     pub(crate) awaited: usize,
     /// Older clients of its user go when it is open.
     pub(crate) replaces: bool,
-    /// Channels that are not forgotten here while the client is told what it missed in another.
+    /// Channels that are not forgotten here while the answers about others are still to come.
     pub(crate) kept: Vec<ChannelIndex>,
+    /// The answers of homes about channels that it comes back to.
+    pub(crate) resumed: Vec<Resumed>,
     /// Bytes that the client sent behind its request.
     pub(crate) rest: Bytes,
 }
 
 impl Pending {
     pub(crate) fn new(entry: Entry, answer: Answer, rest: Bytes) -> Self {
-        Self { entry, answer, awaited: 0, replaces: false, kept: Vec::new(), rest }
+        let (kept, resumed) = (Vec::new(), Vec::new());
+        Self { entry, answer, awaited: 0, replaces: false, kept, resumed, rest }
     }
 }

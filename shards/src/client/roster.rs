@@ -51,6 +51,8 @@ pub(crate) struct Seat {
     pub(crate) presence: bool,
     /// The client takes publications by their difference from the one before.
     pub(crate) patches: bool,
+    /// The server has chosen the channel: the client does not join it again by itself.
+    pub(crate) by_server: bool,
 }
 
 /// A client's way into a channel, while it is told what it missed.

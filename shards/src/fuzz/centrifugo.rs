@@ -56,6 +56,15 @@ fn check_command(text: &str) {
             let offset = since.map_or(0, |since| since.offset);
             assert!(offset == 0 || wanted["offset"].as_u64() == Some(offset));
         }
+        Command::Connect(connect) => {
+            let wanted = &value["connect"]["subs"];
+            assert!(connect.channels.is_sorted_by(|a, b| a.0 < b.0), "each once");
+            for (name, since) in connect.channels {
+                assert_eq!(since.is_some(), wanted[&*name]["recover"] == true, "{name}");
+                let offset = since.map_or(0, |since| since.offset);
+                assert!(offset == 0 || wanted[&*name]["offset"].as_u64() == Some(offset));
+            }
+        }
         Command::Leave { channel: named, .. } => {
             assert_eq!(Some(named.into_owned()), channel("unsubscribe"));
         }

@@ -37,7 +37,9 @@ impl Home<'_> {
             Behind::Last(count) => {
                 history.map_or(newest.offset, |history| history.before_last(count as usize))
             }
-            Behind::Since(Since { epoch, offset }) | Behind::Rest(Since { epoch, offset }) => {
+            Behind::Since(Since { epoch, offset })
+            | Behind::Rest(Since { epoch, offset })
+            | Behind::Check(Since { epoch, offset }) => {
                 let known = channel.order.knows(epoch, offset);
                 // The rules were asked for the first page.
                 let recovery = channel.terms.rules.recovery;
@@ -54,6 +56,9 @@ impl Home<'_> {
         // Without a history nothing that was to be kept may have come, behind its last end.
         if !history.map_or(offset >= channel.order.floor, |one| one.reaches_back_to(offset)) {
             return (newest, None);
+        }
+        if matches!(recall.behind, Behind::Check(_)) {
+            return (newest, Some(Page::default()));
         }
         let query = Query {
             beyond: Some(offset),

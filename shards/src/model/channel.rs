@@ -49,8 +49,11 @@ pub(crate) struct JoinRequest {
     pub(crate) since: Option<Since>,
     /// The client would rather not join than miss anything of that.
     pub(crate) must_recover: bool,
-    /// The API asks for it, and not the client.
+    /// The server has chosen the channel, by a token, the API or the application's backend, and
+    /// the client does not ask for it again by itself.
     pub(crate) by_server: bool,
+    /// The client has been told that it is a member.
+    pub(crate) is_told: bool,
 }
 
 /// One channel on one shard.
@@ -68,8 +71,8 @@ pub(crate) struct Channel {
     pub(crate) members: Members,
     /// The number of members here that have a user.
     pub(crate) named: u32,
-    /// The number of clients here that are being told what they missed, in this channel or in their
-    /// first one, and sit down afterwards.
+    /// The number of reasons for which clients that are no members yet keep it here: they are being
+    /// told what they missed, or wait for others of their channels.
     pub(crate) recalling: u32,
     /// The number of members here that hear of joins and leaves.
     pub(crate) watching: u32,

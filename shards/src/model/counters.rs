@@ -115,6 +115,8 @@ macro_rules! numbers {
                     "Subscriptions that ended with the token for their channel";
                 refreshed_subscriptions: Counter,
                     "Subscriptions that went on with a newer token";
+                sent_back: Counter,
+                    "Memberships that ended so that the client comes back for what it has lost";
                 errors: Counter, "Errors that JSON clients were answered with";
                 hook_questions: Counter, "Questions about clients for the application's backend";
                 hook_questions_unasked: Counter,

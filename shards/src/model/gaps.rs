@@ -46,6 +46,11 @@ impl Gaps {
         }
     }
 
+    /// Returns `true` if something of a channel is lost.
+    pub(crate) fn has(&self, channel: ChannelIndex) -> bool {
+        self.0.iter().any(|gap| gap.channel == channel)
+    }
+
     /// Takes the gap of a channel.
     pub(crate) fn take(&mut self, channel: ChannelIndex) -> Option<Gap> {
         let place = self.0.iter().position(|gap| gap.channel == channel)?;

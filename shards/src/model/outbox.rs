@@ -56,6 +56,8 @@ pub(crate) struct Outbox {
     head_sent: usize,
     bytes: usize,
     moved_ms: u32,
+    /// Frames since it was begun that were queued over its bound, and not by the client's own will.
+    urgent: usize,
     /// Publications that found no room, and of which the client is not told yet.
     pub(crate) gaps: Gaps,
 }
@@ -82,6 +84,12 @@ impl Outbox {
     /// Leaves `ms` out of the time since it last moved.
     pub(crate) fn excuse(&mut self, ms: u32) {
         self.moved_ms = self.moved_ms.wrapping_add(ms);
+    }
+
+    /// Counts a frame that must be queued whatever waits. Returns the number of these so far.
+    pub(crate) fn count_urgent(&mut self) -> usize {
+        self.urgent += 1;
+        self.urgent
     }
 
     /// Queues `frame` unless that would exceed `bytes_max`; never blocks.

@@ -50,6 +50,8 @@ pub(crate) enum Behind {
     Last(u32),
     /// The rest of what it is being told, behind the page before.
     Rest(Since),
+    /// None yet: the client asks whether all behind the one that it heard last is there.
+    Check(Since),
 }
 
 /// The part of a history that a client asks for.

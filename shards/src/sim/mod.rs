@@ -34,6 +34,8 @@ mod presence;
 mod rules;
 pub(crate) mod run;
 #[cfg(test)]
+mod seats;
+#[cfg(test)]
 mod several;
 #[cfg(test)]
 mod streams;

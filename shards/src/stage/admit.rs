@@ -4,6 +4,7 @@
 //! An entry waits for the homes of its channels and for the owners of its claims, also where these
 //! are on this very shard: there is one way in.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,13 +12,14 @@ use crate::home::claims::owner_of;
 use crate::mesh::parcel::Ask;
 use crate::model::channel::{Subscription, Waiter};
 use crate::model::directory::{Claim, Verdict};
-use crate::model::id::{ClientId, Slot};
+use crate::model::id::{ChannelIndex, ClientId, Slot};
 use crate::net::Net;
 use crate::notice::Notice;
+use crate::rules::Denied;
 use crate::shard::Shard;
 use crate::stage::conclude::Admission;
 use crate::stage::permit::{Barred, Wish};
-use crate::wire::entry::Entry;
+use crate::wire::entry::{Entry, Wished};
 use crate::wire::forwarded::limit_key;
 use crate::wire::origin::origin_allowed;
 use crate::wire::refusal::Refusal;
@@ -42,6 +44,12 @@ impl<N: Net> Shard<N> {
                 self.clients.config.user_from.advice(),
             ));
         }
+        if let Err(refusal) = self.grant_wishes(slot, entry) {
+            return Admission::Refused(refusal);
+        }
+        if let Err(refusal) = self.grant_wishes(slot, entry) {
+            return Admission::Refused(refusal);
+        }
         if entry.channels.is_empty() && !entry.dialect.has_requests() {
             entry.channels.push(Arc::clone(&self.clients.config.default_channel));
         }
@@ -63,6 +71,33 @@ impl<N: Net> Shard<N> {
             Ok(channels) if claims + channels == 0 => Admission::Admitted,
             Ok(channels) => Admission::Waiting(claims + channels),
         }
+    }
+
+    /// Adds to an entry the channels that its client names and may join. Others are passed over:
+    /// the client listens to those that are left, as after a change of the rules.
+    fn grant_wishes(&mut self, slot: Slot, entry: &mut Entry) -> Result<(), Refusal> {
+        let mut wished = std::mem::take(&mut entry.wished);
+        let granted: HashSet<Arc<str>> = entry.channels.iter().cloned().collect();
+        let mut fault = None;
+        wished.retain(|Wished { channel, .. }| {
+            if fault.is_some() || granted.contains(channel) {
+                return true;
+            }
+            let wish = Wish { presence: false, has_token: self.is_left_to_hook(slot, channel) };
+            let barred = self.permit_subscribe(slot, channel, entry.user.as_deref(), wish).err();
+            // A client that only listens was set up with a wrong name, and is told so.
+            if barred == Some(Barred::Denied(Denied::UnknownNamespace)) && entry.dialect.is_deaf() {
+                fault = Some(Refusal::BadRequest("no rules know channels of this namespace"));
+            } else if barred.is_none() {
+                entry.channels.push(Arc::clone(channel));
+            }
+            barred.is_none()
+        });
+        entry.wished = wished;
+        if entry.channels.len() > self.clients.config.channels_per_client {
+            fault = fault.or(Some(Refusal::TooManyChannels));
+        }
+        fault.map_or(Ok(()), Err)
     }
 
     /// Returns the refusal of an entry whatever its client says of itself, if there is one.
@@ -178,6 +213,16 @@ impl<N: Net> Shard<N> {
                 client.extra().claims.clear();
                 self.refuse(slot, &Refusal::TooManyFromAddress);
             }
+        }
+    }
+
+    /// Keeps a channel from being forgotten here while an entry waits for others.
+    pub(crate) fn keep_channel(&mut self, slot: Slot, index: ChannelIndex) {
+        let client = self.clients.roster.get_mut(slot);
+        let pending = client.and_then(|client| client.brief_mut()?.pending.as_mut());
+        if let Some(pending) = pending {
+            pending.kept.push(index);
+            self.rooms.channels.at(index).recalling += 1;
         }
     }
 

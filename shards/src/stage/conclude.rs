@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::client::Clients;
 use crate::client::pending::{Answer, Pending};
-use crate::config::JoinMessages;
+use crate::config::{Config, JoinMessages};
 use crate::mesh::parcel::Ask;
 use crate::model::channel::{Channel, JoinRequest};
 use crate::model::id::{ChannelIndex, Slot};
@@ -20,6 +20,7 @@ use crate::model::seating::Placement;
 use crate::net::Net;
 use crate::proof::Proof;
 use crate::shard::Shard;
+use crate::stage::resume::Begin;
 use crate::wire::dialect::Dialect;
 use crate::wire::entry::Entry;
 use crate::wire::event::{Event, Seated, Welcome};
@@ -31,13 +32,13 @@ use crate::wire::stream;
 /// No 101 is longer, unless a subprotocol has a long name.
 const HEAD_BYTES: usize = 288;
 
-/// A client that comes back for what it missed.
+/// A client that comes back for what it missed, as its request says.
 #[derive(Debug, Clone, Copy)]
-struct Return {
+pub(crate) struct Return {
     /// The position in front of what it is told.
-    start: Position,
+    pub(crate) start: Position,
     /// It is told everything behind the publication that it named, if it named one.
-    recovered: Option<bool>,
+    pub(crate) recovered: Option<bool>,
 }
 
 /// Returns the answer to a request. `accept` answers the key of one for a WebSocket.
@@ -60,13 +61,19 @@ pub(crate) enum Admission {
 }
 
 /// The seat in a channel of an entry, on the terms for it.
-fn granted<'a>(channel: &'a Channel, terms: &'a Placement) -> Seated<'a> {
+fn granted<'a>(
+    channel: &'a Channel,
+    begin: Begin,
+    terms: &'a Placement,
+    config: &Config,
+) -> Seated<'a> {
     Seated {
         channel: &channel.name,
-        position: channel.fanned,
-        recovered: None,
+        position: begin.position,
+        recovered: begin.recovered,
         left_s: None,
         can_refresh: false,
+        keeps_position: config.slow_rules(&channel.terms.rules).keep_positions(),
         data: terms.grant.data.as_deref(),
         patches: false,
     }
@@ -106,18 +113,26 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// A client that wants to be told what it missed is answered when its home has said whether it
+    /// A client that wants to be told what it missed is answered when homes have said whether it
     /// can be.
     fn welcome_behind(&mut self, slot: Slot, mut pending: Pending) {
+        let unsure = self.unsure_returns(&pending.entry);
+        if !unsure.is_empty() {
+            let kept = self.keep_all_but(&pending.entry, None);
+            pending.kept.extend(kept);
+            self.keep_pending(slot, pending);
+            return self.begin_checks(slot, &unsure);
+        }
         let index = pending.entry.channels.first().and_then(|name| self.rooms.channels.find(name));
         let Some((behind, index)) = pending.entry.behind.take().zip(index) else {
             return self.welcome(slot, pending, None);
         };
         // Nobody sits in its other channels meanwhile, and it is to find them as they are.
-        pending.kept = self.keep_others(&pending.entry, index);
+        let kept = self.keep_all_but(&pending.entry, Some(index));
+        pending.kept.extend(kept);
         let since = match behind {
             Behind::Since(since) => Some(since),
-            Behind::Last(_) | Behind::Rest(_) => None,
+            Behind::Last(_) | Behind::Rest(_) | Behind::Check(_) => None,
         };
         let channel = &self.rooms.channels.get(index).name;
         let proof = self.clients.proof(slot).map(|proof| &**proof);
@@ -128,24 +143,24 @@ impl<N: Net> Shard<N> {
         self.begin_recall(slot, index, behind, join);
     }
 
-    /// Keeps the channels of an entry beside `first` from being forgotten here. Returns them.
-    fn keep_others(&mut self, entry: &Entry, first: ChannelIndex) -> Vec<ChannelIndex> {
+    /// Keeps the channels of an entry, but for one, from being forgotten here. Returns them.
+    fn keep_all_but(&mut self, entry: &Entry, one: Option<ChannelIndex>) -> Vec<ChannelIndex> {
         let known = entry.channels.iter().filter_map(|name| self.rooms.channels.find(name));
-        let kept: Vec<ChannelIndex> = known.filter(|index| *index != first).collect();
+        let kept: Vec<ChannelIndex> = known.filter(|index| Some(*index) != one).collect();
         for &index in &kept {
             self.rooms.channels.at(index).recalling += 1;
         }
         kept
     }
 
-    /// The home has answered what the client of a request missed: the first of it is told behind
-    /// the greeting.
-    pub(crate) fn welcome_back(&mut self, slot: Slot, start: Position, recovered: Option<bool>) {
+    /// Homes have answered what the client of a request missed: the first of it is told behind the
+    /// greeting.
+    pub(crate) fn welcome_back(&mut self, slot: Slot, back: Option<Return>) {
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         let Some(pending) = client.brief_mut().and_then(|brief| brief.pending.take()) else {
             return;
         };
-        self.welcome(slot, *pending, Some(Return { start, recovered }));
+        self.welcome(slot, *pending, back);
     }
 
     /// Keeps of an entry what its client needs from now on. Returns the client's user.
@@ -167,6 +182,7 @@ impl<N: Net> Shard<N> {
     /// Answers and greets the client, in one send, and seats it. One that comes back sits down in
     /// its first channel later, behind what it missed.
     fn welcome(&mut self, slot: Slot, pending: Pending, back: Option<Return>) {
+        let begins = self.begins(&pending);
         let Pending { entry, answer, replaces, kept, rest, .. } = pending;
         let by_default = self.clients.config.join_messages == JoinMessages::Newline;
         let hot = self.clients.roster.hot_mut(slot);
@@ -177,21 +193,20 @@ impl<N: Net> Shard<N> {
         let user = self.furnish(slot, &entry);
         let left_s = self.begin_time(slot);
 
-        let indices = entry.channels.iter().filter_map(|name| self.rooms.channels.find(name));
-        let indices: Vec<ChannelIndex> = indices.collect();
-        let terms = self.terms_of_entry(slot, &indices, &entry);
-        let seats = indices.iter().zip(&terms);
-        let seats = seats.map(|(&index, terms)| granted(self.rooms.channels.get(index), terms));
+        let terms = self.terms_of_entry(slot, &begins, &entry);
+        let seats = begins.iter().zip(&terms).map(|(&begin, terms)| {
+            let channel = self.rooms.channels.get(begin.channel);
+            granted(channel, begin, terms, &self.clients.config)
+        });
         let mut channels: Vec<Seated<'_>> = seats.collect();
         if let (Some(first), Some(back)) = (channels.first_mut(), back) {
             first.position = back.start;
         }
-        let keeps = |index: &&ChannelIndex| {
-            self.rooms.channels.get(**index).terms.rules.history.is_on()
-                && !entry.dialect.has_requests()
+        let known = begins.first().map(|begin| self.rooms.channels.get(begin.channel));
+        let keeps = |channel: &&Channel| {
+            channel.terms.rules.history.is_on() && !entry.dialect.has_requests()
         };
-        let live =
-            indices.first().filter(keeps).map(|&index| self.rooms.channels.get(index).fanned);
+        let live = known.filter(keeps).map(|channel| channel.fanned);
         let start = Start {
             position: back.map(|back| back.start).or(live),
             recovered: back.and_then(|back| back.recovered),
@@ -217,15 +232,15 @@ impl<N: Net> Shard<N> {
                 clients.emit(slot, &head);
             }
             clients.tell(slot, &welcome);
-            // The greeting names the first.
-            for &seated in channels.iter().skip(1) {
+            let greeted = if entry.dialect.greets_with_all() { channels.len() } else { 1 };
+            for &seated in channels.iter().skip(greeted) {
                 clients.tell(slot, &Event::Joined { seated, id: None });
             }
         });
 
-        let seats = indices.into_iter().zip(terms);
-        for (index, terms) in seats.skip(usize::from(back.is_some())) {
-            self.sit_as_granted(slot, index, terms);
+        let seats = begins.into_iter().zip(terms);
+        for (begin, terms) in seats.skip(usize::from(back.is_some())) {
+            self.sit_as_granted(slot, begin, terms);
         }
         self.let_go(&kept);
         if let Some(user) = user.filter(|_| replaces) {
@@ -238,26 +253,33 @@ impl<N: Net> Shard<N> {
     }
 
     /// The terms for a client in the channels of its entry, in their order.
-    fn terms_of_entry(
-        &self,
-        slot: Slot,
-        indices: &[ChannelIndex],
-        entry: &Entry,
-    ) -> Vec<Placement> {
+    fn terms_of_entry(&self, slot: Slot, begins: &[Begin], entry: &Entry) -> Vec<Placement> {
         let proof = self.clients.proof(slot).map(|proof| &**proof);
-        let names = indices.iter().map(|&index| &self.rooms.channels.get(index).name);
+        let names = begins.iter().map(|begin| &self.rooms.channels.get(begin.channel).name);
         names.map(|name| terms_for(name, proof, entry)).collect()
     }
 
-    /// Seats a client in a channel of its entry, on the terms for it.
-    fn sit_as_granted(&mut self, slot: Slot, index: ChannelIndex, terms: Placement) {
-        let Placement { grant, ends, .. } = terms;
+    /// Seats a client in a channel of its entry, on the terms for it: at once, or behind what it
+    /// missed there.
+    fn sit_as_granted(&mut self, slot: Slot, begin: Begin, terms: Placement) {
+        let (index, Placement { grant, ends, .. }) = (begin.channel, terms);
+        let channel = self.rooms.channels.get(index);
+        if let Some(since) = begin.missed {
+            let end = ends.map(|ends| self.seat_end(&channel.name, self.second_of(ends), false));
+            let (by_server, is_told) = (true, true);
+            let join = JoinRequest { grant, end, by_server, is_told, ..JoinRequest::default() };
+            let join = JoinRequest { since: begin.missed, ..join };
+            return self.begin_recall(slot, index, Behind::Since(since), join);
+        }
+        let tally = &mut self.clients.tally;
+        tally.recoveries += u64::from(begin.recovered == Some(true));
+        tally.failed_recoveries += u64::from(begin.recovered == Some(false));
         let channel = self.rooms.channels.get(index);
         let watches = grant.watches && channel.terms.rules.join_leave;
         let end = ends.map(|ends| self.seat_end(&channel.name, self.second_of(ends), false));
         // First of all, as others are told of the client by it.
         self.note_info(slot, index, grant.info);
-        self.sit(slot, index, watches);
+        self.sit(slot, index, (watches, true));
         if end.is_some() {
             self.clients.set_lapse(slot, index, end);
         }

@@ -3,8 +3,6 @@
 //! Its request is answered at once, and the facts that the request shows wait for the command. From
 //! then on its admission is that of any other client.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::client::pending::{Answer, Pending};
@@ -17,7 +15,7 @@ use crate::shard::Shard;
 use crate::stage::conclude::{Admission, opening};
 use crate::stage::submit::Flow;
 use crate::wire::command::{Connect, Said};
-use crate::wire::entry::Entry;
+use crate::wire::entry::{Entry, Wished};
 use crate::wire::http::Start;
 use crate::wire::name::check_name;
 use crate::wire::refusal::Refusal;
@@ -86,15 +84,12 @@ impl<N: Net> Shard<N> {
             }
             entry.user = Some(check(user)?);
         }
-        for channel in &connect.channels {
-            let channel: Arc<str> = check(channel)?;
-            if !entry.channels.contains(&channel) {
-                entry.channels.push(channel);
-            }
+        for (channel, since) in &connect.channels {
+            entry.wished.push(Wished { channel: check(channel)?, since: *since });
         }
-        if entry.channels.len() > config.channels_per_client {
-            return Err(Refusal::BadRequest("more channels than a client may have"));
-        }
+        // They are looked for by their names.
+        entry.wished.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
+        entry.wished.dedup_by(|a, b| a.channel == b.channel);
         let hooks = self.rooms.channels.rules().hooks();
         if hooks.connect {
             let presented = entry.presented.get_or_insert_default();

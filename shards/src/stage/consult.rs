@@ -86,7 +86,9 @@ impl<N: Net> Shard<N> {
             entry.user = None;
         }
         let (name, version) = presented.software.clone();
-        let (data, channels) = (presented.data.clone(), entry.channels.clone());
+        let data = presented.data.clone();
+        let wished = entry.wished.iter().map(|wished| &wished.channel);
+        let channels = entry.channels.iter().chain(wished).cloned().collect();
         let subject = Subject::Connect(Box::new(Arrival { data, name, version, channels }));
         let asked = self.consult(slot, entry.shape(false), subject, Want::Entry);
         Some(match asked {

@@ -106,8 +106,11 @@ impl<N: Net> Shard<N> {
         let members: Vec<Slot> = channel.members.iter().collect();
         for slot in members {
             let dialect = self.clients.dialect(slot);
-            if !dialect.has_requests() || keeps && !dialect.tells_gaps() {
+            let (tells, leaves) = (dialect.tells_gaps(), dialect.leaves_at_gaps());
+            if !dialect.has_requests() || keeps && !tells && !leaves {
                 self.clients.doom(slot, CloseReason::Overtaken);
+            } else if leaves {
+                self.unseat(slot, index);
             } else if from <= to {
                 self.clients.tell(slot, &Event::Gap { channel: name, from, to });
             }
@@ -122,7 +125,10 @@ impl<N: Net> Shard<N> {
         for Waiter { client, join } in waiting {
             let Some(slot) = self.clients.roster.slot_of(client) else { continue };
             match join {
-                None => self.stop_waiting(slot),
+                None => {
+                    self.keep_channel(slot, index);
+                    self.stop_waiting(slot);
+                }
                 Some(join) => {
                     self.count_joining(slot, -1);
                     self.enter(slot, index, join);

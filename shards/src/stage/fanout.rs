@@ -44,6 +44,7 @@ impl<N: Net> Shard<N> {
         self.settle_ticks(&mut fan);
         fan.clear();
         self.fan = fan;
+        self.unseat_lost();
     }
 
     /// Sends the open ticks if they have grown so far that they should leave at once.

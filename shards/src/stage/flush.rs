@@ -107,6 +107,23 @@ impl<N: Net> Clients<N> {
         }
     }
 
+    /// Sends frames to a client that may not lose them, whatever the policy for slow clients. A
+    /// client that does not read is closed when too many of these wait for it.
+    pub(crate) fn emit_surely(&mut self, slot: Slot, frames: &[u8]) {
+        if !self.roster.state(slot).is_any(Flags::BLOCKED) {
+            return self.emit(slot, frames);
+        }
+        if self.speaker.slot == Some(slot) {
+            self.send_replies();
+        }
+        let urgent_max = self.config.channels_per_client;
+        let outbox = self.roster.get_mut(slot).and_then(|client| client.outbox.as_mut());
+        if outbox.is_some_and(|outbox| outbox.count_urgent() > urgent_max) {
+            return self.doom(slot, CloseReason::Slow);
+        }
+        self.queue_always(slot, Bytes::copy_from_slice(frames));
+    }
+
     /// Sends frames to a client that is to miss none of them: what its socket does not take waits,
     /// whatever waits already.
     pub(crate) fn emit_page(&mut self, slot: Slot, frames: Bytes) {
@@ -132,12 +149,22 @@ impl<N: Net> Clients<N> {
         content: Content<'_>,
         slow: SlowRules,
     ) -> Queued {
-        let (now_ms, shape) = (self.now.ms(), self.roster.hot(slot).shape);
+        let (now_ms, shape, id) =
+            (self.now.ms(), self.roster.hot(slot).shape, self.roster.id(slot));
         let Some(client) = self.roster.get_mut(slot) else { return Queued::Over };
         let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));
         let before = outbox.bytes();
         let bytes = frame.len();
+        let leaves = slow.recovers && Dialect::of(shape).0.leaves_at_gaps();
         let full = match content {
+            Content::Publication(channel, one) if leaves => {
+                let was_lost = outbox.gaps.has(channel);
+                let put = put_or_lose(outbox, (channel, one, frame), slow);
+                if put.is_err() && !was_lost && slow.policy != SlowClients::Disconnect {
+                    self.lost.push((id, channel));
+                }
+                put.is_err()
+            }
             Content::Publication(channel, one) => {
                 let (conflated, put) = put_publication(outbox, shape, (channel, one, frame), slow);
                 self.tally.conflated += conflated;
@@ -306,6 +333,21 @@ impl<N: Net> Clients<N> {
         }
         slots
     }
+}
+
+/// Puts a publication into the outbox of a client that leaves its channel when one is lost: behind
+/// a lost one it is told no other. It comes back for all of them, so none overtakes another.
+fn put_or_lose(
+    outbox: &mut Outbox,
+    (channel, publication, frame): (ChannelIndex, &Publication, Bytes),
+    slow: SlowRules,
+) -> Result<(), Full> {
+    let own = Mark::publication(channel, publication.offset);
+    if !outbox.gaps.has(channel) && outbox.push(frame, Some(own), slow.outbox_bytes).is_ok() {
+        return Ok(());
+    }
+    outbox.gaps.note(channel, &publication.channel, own.span);
+    Err(Full)
 }
 
 /// Puts a publication into an outbox, behind the word of those of its channel that the client has

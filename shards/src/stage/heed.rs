@@ -283,6 +283,13 @@ impl<N: Net> Shard<N> {
         want: Want,
         ruling: Ruling,
     ) -> Result<(), Refusal> {
+        if let (Want::EntryChannel(channel), Ruling::Rejected(_)) = (&want, &ruling)
+            && entry.wishes(channel)
+        {
+            // Its client listens to those that are left.
+            entry.pass_over(channel);
+            return Ok(());
+        }
         let presented = entry.presented.get_or_insert_default();
         match (want, ruling) {
             (Want::EntryChannel(channel), Ruling::Granted(grant)) => {

@@ -12,8 +12,9 @@ use crate::client::roster::Seat;
 use crate::client::state::Flags;
 use crate::client::told_per_page;
 use crate::close::CloseReason;
+use crate::config::Config;
 use crate::mesh::parcel::Recalled;
-use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
+use crate::model::channel::{Channel, JoinRequest, NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::model::past::{Behind, Numbering, Since};
@@ -21,13 +22,14 @@ use crate::model::seating::Renewal;
 use crate::net::Net;
 use crate::rules::Delta;
 use crate::shard::Shard;
+use crate::stage::conclude::Return;
 use crate::wire::command::ErrorCode;
 use crate::wire::event::{Event, Seated};
 
 /// The offset in front of the first publication of a page.
 fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
     match (behind, recalled.publications.first()) {
-        (Behind::Since(since) | Behind::Rest(since), _) => since.offset,
+        (Behind::Since(since) | Behind::Rest(since) | Behind::Check(since), _) => since.offset,
         (Behind::Last(_), Some(first)) => first.offset - 1,
         (Behind::Last(_), None) => recalled.newest.offset,
     }
@@ -35,17 +37,23 @@ fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
 
 /// The seat that a join leads to, at the second `now_s` of the shard's clock.
 fn seated<'a>(
-    channel: &'a str,
+    channel: &'a Channel,
     join: &'a JoinRequest,
     (position, recovered): (Position, Option<bool>),
-    now_s: u32,
+    (config, now_s): (&Config, u32),
 ) -> Seated<'a> {
     // An end about which the backend is asked is none for the client.
     let end = join.end.filter(|end| end.renewal != Renewal::Backend);
-    let left_s = end.map(|end| end.at_s.saturating_sub(now_s));
-    let can_refresh = end.is_some_and(|end| end.renewal == Renewal::Client);
-    let (data, patches) = (join.grant.data.as_deref(), join.patches);
-    Seated { channel, position, recovered, left_s, can_refresh, data, patches }
+    Seated {
+        channel: &channel.name,
+        position,
+        recovered,
+        left_s: end.map(|end| end.at_s.saturating_sub(now_s)),
+        can_refresh: end.is_some_and(|end| end.renewal == Renewal::Client),
+        keeps_position: config.slow_rules(&channel.terms.rules).keep_positions(),
+        data: join.grant.data.as_deref(),
+        patches: join.patches,
+    }
 }
 
 impl<N: Net> Shard<N> {
@@ -147,19 +155,6 @@ impl<N: Net> Shard<N> {
             && !self.clients.roster.state(slot).is_any(Flags::NO_ECHO)
     }
 
-    /// Returns whether a client at a position has missed nothing, where the home need not be
-    /// asked: a channel without history tells nobody what was missed. So the client hears what it
-    /// publishes right behind its join.
-    fn hears_all_behind(&self, index: ChannelIndex, since: Since) -> Option<bool> {
-        let channel = self.rooms.channels.get(index);
-        let Position { epoch, offset } = channel.fanned;
-        let same = since.epoch.means(epoch);
-        // A client of another shard may have heard what has not left here yet.
-        let is_ahead = same && since.offset > offset;
-        let asks = channel.terms.rules.history.is_on() || is_ahead;
-        (!asks).then_some(same && since.offset == offset)
-    }
-
     /// Takes a page of what a client missed. Behind the last one it sits down.
     pub(crate) fn take_recalled(&mut self, recalled: &Recalled) {
         debug_assert!(self.recalls_asked > 0, "each page was asked for");
@@ -171,6 +166,12 @@ impl<N: Net> Shard<N> {
         let Some(brief) = client.and_then(|client| client.brief_mut()) else { return };
         let place = brief.recalls.iter().position(|open| open.request == recalled.request);
         let Some(place) = place else { return };
+        if matches!(brief.recalls[place].behind, Behind::Check(_)) {
+            if self.take_checked(slot, place, recalled) {
+                self.welcome_back(slot, None);
+            }
+            return;
+        }
         if self.lapses_on_its_way(slot, place) {
             return self.go_on_recalling(slot);
         }
@@ -187,7 +188,7 @@ impl<N: Net> Shard<N> {
             let fanned = self.rooms.channels.get(index).fanned.offset;
             let offset = if recalled.recovered { before } else { fanned };
             let start = Position { epoch: recalled.newest.epoch, offset };
-            self.welcome_back(slot, start, recovered);
+            self.welcome_back(slot, Some(Return { start, recovered }));
         }
         self.answer_first(slot, place, recalled, before);
         let patches = self.takes_patches(slot, place);
@@ -213,7 +214,9 @@ impl<N: Net> Shard<N> {
             tally.recoveries += u64::from(recovered == Some(true));
             tally.failed_recoveries += u64::from(recovered == Some(false));
             if recalling.is_answered && !recalled.recovered {
-                self.send_out(slot, index);
+                // It was told that it is in, and cannot be told the rest of what it missed.
+                self.rooms.note_emptied(index);
+                self.send_back(slot, index, recalling.join.by_server);
             } else if recalling.join.must_recover && !recalled.recovered {
                 self.refuse_unrecovered(slot, index, &recalling.join);
             } else {
@@ -229,18 +232,6 @@ impl<N: Net> Shard<N> {
         self.go_on_recalling(slot);
     }
 
-    /// Asks for what else a client missed.
-    fn go_on_recalling(&mut self, slot: Slot) {
-        if let Some(client) = self.clients.roster.get_mut(slot) {
-            client.shed();
-        }
-        if self.tells_recalled() {
-            self.recall_on(slot);
-        } else {
-            self.recall_later(slot);
-        }
-    }
-
     /// Answers a join in front of what the client missed, if its dialect wants the answer there.
     fn answer_first(&mut self, slot: Slot, place: usize, recalled: &Recalled, before: u64) {
         if !recalled.recovered || !self.clients.dialect(slot).answers_first() {
@@ -251,12 +242,13 @@ impl<N: Net> Shard<N> {
         if std::mem::replace(&mut recalling.is_answered, true) {
             return;
         }
-        let (index, now_s) = (recalling.channel, self.clients.now.seconds());
+        let index = recalling.channel;
         let position = Position { epoch: recalled.newest.epoch, offset: before };
         // Taken out for the moment of the answer.
         let join = std::mem::take(&mut recalling.join);
-        let channel = &*self.rooms.channels.get(index).name;
-        let seated = seated(channel, &join, (position, Some(true)), now_s);
+        let channel = self.rooms.channels.get(index);
+        let by = (&*self.clients.config, self.clients.now.seconds());
+        let seated = seated(channel, &join, (position, Some(true)), by);
         self.clients.tell(slot, &Event::Joined { seated, id: join.id.as_ref() });
         let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
         if let Some(recalling) = brief.and_then(|brief| brief.recalls.get_mut(place)) {
@@ -269,14 +261,6 @@ impl<N: Net> Shard<N> {
         let client = self.clients.roster.get(slot);
         let recalling = client.and_then(|client| client.recalls().nth(place));
         recalling.is_some_and(|recalling| recalling.join.patches)
-    }
-
-    /// A client that was told that it is in cannot be told the rest of what it missed: it is out
-    /// again, and may come back.
-    fn send_out(&mut self, slot: Slot, index: ChannelIndex) {
-        self.rooms.note_emptied(index);
-        let channel = &*self.rooms.channels.get(index).name;
-        self.clients.tell(slot, &Event::Left { channel, id: None });
     }
 
     /// A client that must have everything does not join a channel that has lost some of it.
@@ -320,19 +304,25 @@ impl<N: Net> Shard<N> {
         let is_known = self.channel_info(slot, index) == join.grant.info.as_ref();
         let tells = self.rooms.channels.get(index).terms.rules.join_leave;
         let presence = join.presence || join.grant.watches && tells;
+        // A channel that a client has asked for itself is its own, whoever has asked before.
+        let by_server = join.by_server && seated.is_none_or(|seat| seat.by_server);
         let differs =
             |seat: Seat| seat.presence != presence || !is_known || seat.patches && !join.patches;
         if seated.is_none_or(differs) {
             let gap = seated.and_then(|_| self.clients.detach_outbox(slot, index));
             self.rise(slot, index);
             self.note_info(slot, index, join.grant.info.clone());
-            self.sit(slot, index, presence);
+            self.sit(slot, index, (presence, by_server));
             if let Some(gap) = gap {
                 self.clients.restore_gap(slot, index, &gap);
             }
         }
         if join.patches {
             self.begin_chain(slot, index);
+        }
+        let client = self.clients.roster.get_mut(slot);
+        if let Some(seat) = client.and_then(|client| client.seat_mut(index)) {
+            seat.by_server = by_server;
         }
         self.clients.set_lapse(slot, index, join.end);
     }
@@ -346,7 +336,8 @@ impl<N: Net> Shard<N> {
     ) {
         let channel = self.rooms.channels.get(index);
         let at = (channel.fanned, recovered);
-        let seated = seated(&channel.name, join, at, self.clients.now.seconds());
+        let by = (&*self.clients.config, self.clients.now.seconds());
+        let seated = seated(channel, join, at, by);
         let joined = if join.by_server {
             Event::Added(seated)
         } else {

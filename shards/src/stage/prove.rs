@@ -108,9 +108,7 @@ impl<N: Net> Shard<N> {
             }
         }
         if entry.channels.len() > self.clients.config.channels_per_client {
-            return Err(Refusal::BadRequest(
-                "the token names more channels than a client may have",
-            ));
+            return Err(Refusal::TooManyChannels);
         }
         self.clients.set_proof(slot, proof);
         Ok(())

@@ -125,15 +125,38 @@ impl<N: Net> Shard<N> {
         behind: Behind,
         join: JoinRequest,
     ) {
+        self.add_recall(slot, index, behind, join);
+        self.recall_on(slot);
+    }
+
+    /// Puts a question among those that a client has. The caller sees to it that it is asked.
+    pub(crate) fn add_recall(
+        &mut self,
+        slot: Slot,
+        index: ChannelIndex,
+        behind: Behind,
+        join: JoinRequest,
+    ) {
         let request = self.clients.number_request();
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         self.rooms.channels.at(index).recalling += 1;
         let brief = client.brief();
         let (asked, admits) = (false, brief.pending.is_some());
-        let (channel, is_answered) = (index, false);
+        let (channel, is_answered) = (index, join.is_told);
         let recalling = Recalling { request, channel, behind, join, asked, admits, is_answered };
         brief.recalls.push(recalling);
-        self.recall_on(slot);
+    }
+
+    /// Asks for what else a client missed.
+    pub(crate) fn go_on_recalling(&mut self, slot: Slot) {
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.shed();
+        }
+        if self.tells_recalled() {
+            self.recall_on(slot);
+        } else {
+            self.recall_later(slot);
+        }
     }
 
     /// Returns `true` if this shard may ask for more pages before others have come.

@@ -67,12 +67,17 @@ impl<N: Net> Shard<N> {
     }
 
     /// Seats a client in a subscribed channel.
-    pub(crate) fn sit(&mut self, slot: Slot, index: ChannelIndex, presence: bool) {
+    pub(crate) fn sit(
+        &mut self,
+        slot: Slot,
+        index: ChannelIndex,
+        (presence, by_server): (bool, bool),
+    ) {
         let shape = self.clients.roster.hot(slot).shape;
         let channel = self.rooms.channels.at(index);
         debug_assert_eq!(channel.subscription, Subscription::Live);
         let place = channel.members.add(slot, Form::first(shape, false));
-        let seat = Seat { channel: index, place, presence, patches: false };
+        let seat = Seat { channel: index, place, presence, patches: false, by_server };
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         channel.named += u32::from(client.user.is_some());
         if client.seat.is_none() {

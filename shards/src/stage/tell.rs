@@ -15,7 +15,9 @@ impl<N: Net> Clients<N> {
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
         Dialect::write_event(self.roster.hot(slot).shape, &mut frame, event);
-        if !frame.is_empty() {
+        if event.is_about_seat() && !frame.is_empty() {
+            self.emit_surely(slot, &frame);
+        } else if !frame.is_empty() {
             self.emit(slot, &frame);
         }
         self.scratch = frame;

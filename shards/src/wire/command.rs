@@ -42,8 +42,9 @@ pub(crate) struct Connect<'a> {
     pub(crate) user: Option<Cow<'a, str>>,
     /// A token with which it proves its user and rights.
     pub(crate) token: Option<Cow<'a, str>>,
-    /// The channels of which it is to be a member from the start.
-    pub(crate) channels: Vec<Cow<'a, str>>,
+    /// The channels of which it would be a member from the start, or was one: each with the last
+    /// publication that it heard, if it wants those behind it.
+    pub(crate) channels: Vec<(Cow<'a, str>, Option<Since>)>,
     /// JSON for the application's backend.
     pub(crate) data: Option<Utf8Bytes>,
     /// The name and the version of its software.

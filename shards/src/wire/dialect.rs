@@ -114,6 +114,12 @@ pub(crate) struct Facts {
     pub(crate) leaves_at_will: bool,
     /// Writes a publication of a chain, if the dialect has patches.
     pub(crate) chained: Option<WriteChained>,
+    /// The greeting names all channels of which its client is a member from the start, not only the
+    /// first one.
+    pub(crate) greets_with_all: bool,
+    /// It has no word for lost publications: a client that loses some of a channel which recovers
+    /// is taken out of it, and comes back for them.
+    pub(crate) leaves_at_gaps: bool,
     /// Its clients are told in time that a token ends.
     pub(crate) tells_ahead: bool,
     /// The seconds behind the end of a token for which a newer one is waited for.
@@ -185,6 +191,16 @@ impl Dialect {
     /// Returns `true` if clients of this dialect are not listened to once they are in.
     pub(crate) fn is_deaf(self) -> bool {
         self.facts().is_deaf
+    }
+
+    /// Returns `true` if a greeting names all channels of its client.
+    pub(crate) fn greets_with_all(self) -> bool {
+        self.facts().greets_with_all
+    }
+
+    /// Returns `true` if a client leaves a channel of which it has lost something, and comes back.
+    pub(crate) fn leaves_at_gaps(self) -> bool {
+        self.facts().leaves_at_gaps
     }
 
     /// Returns `true` if clients are told in time that a token ends.

@@ -8,7 +8,7 @@ use async_tungstenite::tungstenite::Utf8Bytes;
 
 use super::dialect::Dialect;
 use super::transport::Transport;
-use crate::model::past::Behind;
+use crate::model::past::{Behind, Since};
 use crate::model::seating::Placement;
 use crate::model::shape::Shape;
 
@@ -29,6 +29,15 @@ pub(crate) struct Presented {
     pub(crate) greeting: Option<Arc<str>>,
 }
 
+/// A channel that a client names when it comes. It is a member from the start if its token or the
+/// rules let it in; otherwise the channel is passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wished {
+    pub(crate) channel: Arc<str>,
+    /// The last publication that it has heard, if it wants those behind it.
+    pub(crate) since: Option<Since>,
+}
+
 /// The facts that one client states when it comes, and those that its request shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -43,6 +52,8 @@ pub(crate) struct Entry {
     /// The channels of which the client is a member from the start. Requests that name no channel
     /// mean the first one.
     pub(crate) channels: Vec<Arc<str>>,
+    /// The channels that its command names, sorted by their names.
+    pub(crate) wished: Vec<Wished>,
     /// The older messages of its first channel that it is told before the live ones.
     pub(crate) behind: Option<Behind>,
     /// The client's own messages come back to it.
@@ -71,6 +82,7 @@ impl Entry {
             user: None,
             token: None,
             channels: Vec::new(),
+            wished: Vec::new(),
             behind: None,
             echo: true,
             joined: None,
@@ -81,6 +93,26 @@ impl Entry {
             proxied_host: None,
             presented: None,
         }
+    }
+
+    /// Returns `true` if its client has named a channel by a command.
+    pub(crate) fn wishes(&self, channel: &str) -> bool {
+        self.place_of(channel).is_some()
+    }
+
+    /// Leaves a channel out.
+    pub(crate) fn pass_over(&mut self, channel: &str) {
+        self.wished.retain(|wished| *wished.channel != *channel);
+        self.channels.retain(|known| **known != *channel);
+    }
+
+    fn place_of(&self, channel: &str) -> Option<usize> {
+        self.wished.binary_search_by(|wished| (*wished.channel).cmp(channel)).ok()
+    }
+
+    /// The last publication of a channel that the client has heard, if it names one.
+    pub(crate) fn since(&self, channel: &str) -> Option<Since> {
+        self.place_of(channel).and_then(|place| self.wished[place].since)
     }
 
     /// The shape of publications for the client; `joined`, unless it says otherwise.

@@ -45,6 +45,8 @@ pub(crate) struct Seated<'a> {
     pub(crate) left_s: Option<u32>,
     /// The client may go on with a newer one.
     pub(crate) can_refresh: bool,
+    /// The client learns of each publication that it loses.
+    pub(crate) keeps_position: bool,
     /// JSON of the server's side about this subscription.
     pub(crate) data: Option<&'a str>,
     /// The client is told publications by their difference from the one before.
@@ -182,4 +184,13 @@ pub(crate) enum Event<'a> {
         code: u16,
         reason: &'a str,
     },
+}
+
+impl Event<'_> {
+    /// Returns `true` if the client is a member of a channel from now on, or no longer: it would
+    /// know nothing of publications that come, or wait for some that never do.
+    pub(crate) fn is_about_seat(&self) -> bool {
+        let ends = matches!(self, Self::Left { .. } | Self::Removed { .. } | Self::Lapsed { .. });
+        ends || matches!(self, Self::Joined { .. } | Self::Added(_))
+    }
 }

@@ -47,6 +47,8 @@ pub(crate) enum Refusal {
     Rejected(Rejection),
     /// The backend sends the client away.
     Dismissed(Dismissal),
+    /// The client would be in more channels than one may be in.
+    TooManyChannels,
     /// The client sent no request in time. It is not answered: the next request on such a
     /// connection would take the answer for its own.
     NoRequest,
@@ -57,7 +59,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 impl Refusal {
     /// The counters' names, by [`index`](Self::index).
-    pub(crate) const LABELS: [&'static str; 22] = [
+    pub(crate) const LABELS: [&'static str; 23] = [
         "bad_request",
         "user_required",
         "origin",
@@ -80,6 +82,7 @@ impl Refusal {
         "busy",
         "rejected",
         "dismissed",
+        "channels",
     ];
 
     /// The refusal for a channel that cannot be had.
@@ -126,6 +129,7 @@ impl Refusal {
             Self::Busy => 19,
             Self::Rejected(_) => 20,
             Self::Dismissed(_) => 21,
+            Self::TooManyChannels => 22,
         }
     }
 
@@ -187,6 +191,9 @@ impl Refusal {
             Self::Rejected(Rejection { text, .. })
             | Self::Dismissed(Dismissal { reason: text, .. }) => {
                 return ("403 Forbidden", one_line(text).into(), String::new());
+            }
+            Self::TooManyChannels => {
+                ("400 Bad Request", "more channels than a client may be in", String::new())
             }
             Self::NoRequest => ("", "", String::new()),
         };

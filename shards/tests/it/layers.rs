@@ -29,7 +29,7 @@ const EXCEPTIONS: [(&str, &str, &str); 2] = [
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
-const STAGES: [&[&str]; 14] = [
+const STAGES: [&[&str]; 15] = [
     &["accept", "serve", "sweep"],
     &["handshake", "session"],
     &["commands"],
@@ -40,8 +40,9 @@ const STAGES: [&[&str]; 14] = [
     &["report", "admit", "who", "join"],
     &["permit", "renew"],
     &["introduce", "conclude", "emulate", "fanout", "drain"],
+    &["resume"],
     &["recall", "batch", "lapse"],
-    &["leave", "prove"],
+    &["leave", "prove", "unseat"],
     &["seats", "consult"],
     &["news"],
 ];

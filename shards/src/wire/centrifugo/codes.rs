@@ -74,6 +74,7 @@ pub(in crate::wire) fn refusal(refusal: &Refusal) -> (u16, &str) {
         | Refusal::Denied { .. } => (3507, "permission denied"),
         Refusal::Token(_) => (3500, "invalid token"),
         Refusal::UserTaken | Refusal::TooManyFromAddress => (3504, "connection limit"),
+        Refusal::TooManyChannels => (3505, "channel limit"),
         Refusal::Draining => (3001, "shutdown"),
         _ => (3501, "bad request"),
     }

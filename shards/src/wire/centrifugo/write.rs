@@ -206,7 +206,7 @@ fn put_history(out: &mut BytesMut, page: &HistoryPage, id: &RequestId) {
         put(out, if index == 0 { "" } else { "," });
         put_publication(out, publication);
     }
-    put(out, "]");
+    put(out, "],");
     put_position(out, page.newest);
     put(out, "}}");
 }
@@ -264,13 +264,13 @@ fn put_connected(out: &mut BytesMut, welcome: &Welcome<'_>) {
         put(out, format!(",\"session\":\"{session}\",\"node\":\"{node}\""));
     }
     put_ttl(out, welcome.left_s);
-    if let Some(first) = welcome.channels.first() {
-        put(out, ",\"subs\":{");
-        put_str(out, first.channel);
+    for (place, seated) in welcome.channels.iter().enumerate() {
+        put(out, if place == 0 { ",\"subs\":{" } else { "," });
+        put_str(out, seated.channel);
         put(out, ":");
-        put_subscribed(out, first, false);
-        put(out, "}");
+        put_subscribed(out, seated, false);
     }
+    put(out, if welcome.channels.is_empty() { "" } else { "}" });
     put_field(out, ",\"data\":", welcome.data);
     put(out, "}}");
 }
@@ -300,9 +300,10 @@ fn put_info(out: &mut BytesMut, member: &Member) {
 
 /// The result of a subscription. A client asks for a newer token wherever it is told an end.
 fn put_subscribed(out: &mut BytesMut, seated: &Seated<'_>, is_own: bool) {
-    put(out, "{\"recoverable\":true,\"positioned\":true");
-    put_ttl(out, seated.left_s.filter(|_| seated.can_refresh));
+    let keeps = seated.keeps_position;
+    put(out, if keeps { "{\"recoverable\":true,\"positioned\":true," } else { "{" });
     put_position(out, seated.position);
+    put_ttl(out, seated.left_s.filter(|_| seated.can_refresh));
     if let Some(recovered) = seated.recovered {
         put(out, ",\"was_recovering\":true");
         put(out, if recovered { ",\"recovered\":true" } else { "" });
@@ -321,7 +322,7 @@ fn put_field(out: &mut BytesMut, before: &str, json: Option<&str>) {
 }
 
 fn put_position(out: &mut BytesMut, position: Position) {
-    put(out, ",\"epoch\":\"");
+    put(out, "\"epoch\":\"");
     put_display(out, position.epoch);
     put(out, "\",\"offset\":");
     put_display(out, position.offset);

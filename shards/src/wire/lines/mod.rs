@@ -20,6 +20,8 @@ pub(crate) const FACTS: Facts = Facts {
     answers_first: false,
     leaves_at_will: false,
     chained: None,
+    greets_with_all: false,
+    leaves_at_gaps: false,
     tells_ahead: true,
     grace_s: 0,
     close,

@@ -23,7 +23,8 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
         b'c' => {
             let user = std::str::from_utf8(&bytes[end..]).map_err(|_| malformed())?;
             let some = |text: &str| (!text.is_empty()).then(|| text.to_owned().into());
-            let (user, channels) = (some(user), some(name).into_iter().collect());
+            let channels = some(name).map(|name| (name, None)).into_iter().collect();
+            let user = some(user);
             Ok(Command::Connect(Connect { user, channels, ..Connect::default() }))
         }
         b'j' => Ok(Command::Join {

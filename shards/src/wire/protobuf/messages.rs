@@ -47,6 +47,8 @@ pub(super) struct ConnectRequest {
     pub(super) token: String,
     #[prost(bytes = "bytes", tag = "2")]
     pub(super) data: Bytes,
+    #[prost(btree_map = "string, message", tag = "3")]
+    pub(super) subs: BTreeMap<String, SubscribeRequest>,
     #[prost(string, tag = "4")]
     pub(super) name: String,
     #[prost(string, tag = "5")]

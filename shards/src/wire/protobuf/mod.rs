@@ -20,6 +20,8 @@ pub(crate) const FACTS: Facts = Facts {
     answers_first: true,
     leaves_at_will: true,
     chained: Some(write::chained),
+    greets_with_all: true,
+    leaves_at_gaps: true,
     tells_ahead: false,
     grace_s: codes::GRACE_S,
     close: codes::close,

@@ -14,6 +14,7 @@ use crate::model::message::Payload;
 use crate::wire::centrifugo::read::{
     HistoryRequest, PositionRequest, SubscribeRequest, history, malformed, named, subscribe,
 };
+use crate::wire::centrifugo::subs::since;
 use crate::wire::command::{Command, Connect, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 use crate::wire::json::is_too_deep;
@@ -70,10 +71,15 @@ pub(crate) fn emulation(body: &[u8]) -> Option<Emulation<'static>> {
 /// Returns the command that the fields of a message make.
 fn perform(command: messages::Command) -> Result<Command<'static>, Mistake> {
     let id = Some(RequestId(command.id.to_string().into()));
-    if let Some(messages::ConnectRequest { token, data, name, version }) = command.connect {
-        let (token, data) = (given(token), json_of(data));
+    if let Some(messages::ConnectRequest { token, data, subs, name, version }) = command.connect {
+        let (user, token, data) = (None, given(token), json_of(data));
         let software = (Cow::Owned(name), Cow::Owned(version));
-        return Ok(Command::Connect(Connect { token, data, software, id, ..Connect::default() }));
+        let channels = subs.into_iter().map(|(channel, sub)| {
+            let position = (sub.recover, &*sub.epoch, sub.offset);
+            (Cow::Owned(channel), since(position))
+        });
+        let channels = channels.collect();
+        return Ok(Command::Connect(Connect { user, token, channels, data, software, id }));
     }
     if let Some(request) = command.subscribe {
         let data = json_of(request.data);

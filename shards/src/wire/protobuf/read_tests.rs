@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::message::Epoch;
-use crate::model::past::Numbering;
+use crate::model::past::{Numbering, Since};
 
 const READING: Reading = Reading { text_ping: false, trim_text: false };
 
@@ -133,7 +133,15 @@ fn the_backend_is_told_json() {
     for (data, expected) in cases {
         assert_eq!(told(data).as_deref(), expected, "{data:x?}");
     }
+    let since = messages::SubscribeRequest {
+        recover: true,
+        epoch: "0000abcd".into(),
+        offset: 7,
+        ..Default::default()
+    };
+    let subs = [("a".to_owned(), since), ("b".to_owned(), messages::SubscribeRequest::default())];
     let connect = messages::ConnectRequest {
+        subs: subs.into(),
         data: "1".into(),
         name: "js".into(),
         version: "5".into(),
@@ -141,7 +149,11 @@ fn the_backend_is_told_json() {
     };
     let command = messages::Command { id: 1, connect: Some(connect), ..Default::default() };
     one(command, |read| match read {
-        Ok(Command::Connect(Connect { token: None, data: Some(data), software, .. })) => {
+        Ok(Command::Connect(Connect {
+            token: None, data: Some(data), software, channels, ..
+        })) => {
+            let since = Since { epoch: Numbering::Is(Epoch(0xabcd)), offset: 7 };
+            assert_eq!(channels, [("a".into(), Some(since)), ("b".into(), None)]);
             assert_eq!((data.as_str(), &*software.0, &*software.1), ("1", "js", "5"));
         }
         other => panic!("{other:?}"),

@@ -131,8 +131,8 @@ fn refreshed(is_of_channel: bool, left_s: Option<u64>, id: &RequestId) -> Reply 
 }
 
 fn connected(welcome: &Welcome<'_>) -> ConnectResult {
-    let first = welcome.channels.first();
-    let subs = first.map(|seated| (seated.channel.into(), subscribed(seated, false)));
+    let channels = welcome.channels.iter();
+    let subs = channels.map(|seated| (seated.channel.into(), subscribed(seated, false)));
     let (session, node) = welcome.session.unwrap_or_default();
     let ping = saturated(welcome.ping_interval.as_secs());
     ConnectResult {
@@ -141,7 +141,7 @@ fn connected(welcome: &Welcome<'_>) -> ConnectResult {
         expires: welcome.left_s.is_some(),
         ttl: welcome.left_s.unwrap_or_default(),
         data: bytes_of(welcome.data),
-        subs: subs.into_iter().collect(),
+        subs: subs.collect(),
         ping,
         pong: ping > 0 && welcome.pongs,
         session: session.into(),
@@ -155,11 +155,11 @@ fn subscribed(seated: &Seated<'_>, is_own: bool) -> SubscribeResult {
     SubscribeResult {
         expires: left_s.is_some(),
         ttl: left_s.unwrap_or_default(),
-        recoverable: true,
+        recoverable: seated.keeps_position,
         epoch: seated.position.epoch.to_string(),
         recovered: seated.recovered == Some(true),
         offset: seated.position.offset,
-        positioned: true,
+        positioned: seated.keeps_position,
         data: bytes_of(seated.data),
         was_recovering: seated.recovered.is_some(),
         delta: seated.patches && is_own,
@@ -169,10 +169,10 @@ fn subscribed(seated: &Seated<'_>, is_own: bool) -> SubscribeResult {
 /// The push about a channel that the server has chosen.
 fn added(seated: &Seated<'_>) -> Reply {
     let subscribe = Some(messages::Subscribe {
-        recoverable: true,
+        recoverable: seated.keeps_position,
         epoch: seated.position.epoch.to_string(),
         offset: seated.position.offset,
-        positioned: true,
+        positioned: seated.keeps_position,
         data: bytes_of(seated.data),
     });
     push(Push { channel: seated.channel.into(), subscribe, ..Push::default() })

@@ -102,8 +102,9 @@ fn events_answer_the_numbers_of_their_commands() {
     let position = Position { epoch: Epoch(0xab), offset: 9 };
     let (channel, data) = ("c", Some("[1]"));
     let (recovered, left_s, patches) = (Some(true), None, true);
-    let can_refresh = true;
-    let seated = Seated { channel, position, recovered, left_s, can_refresh, data, patches };
+    let (can_refresh, keeps_position) = (true, true);
+    let seated =
+        Seated { channel, position, recovered, left_s, can_refresh, keeps_position, data, patches };
     let reply = told(&Event::Joined { seated, id: Some(&id) });
     let subscribed = reply.subscribe.unwrap();
     assert_eq!((reply.id, &*subscribed.epoch, subscribed.offset), (5, "000000ab", 9));
@@ -138,14 +139,18 @@ fn clients_are_told_when_tokens_end() {
     let id = RequestId("5".into());
     let position = Position { epoch: Epoch(0xab), offset: 9 };
     let (channel, recovered, left_s, data) = ("c", None, Some(30), None);
-    let (can_refresh, patches) = (true, false);
-    let seated = Seated { channel, position, recovered, left_s, can_refresh, data, patches };
+    let (can_refresh, keeps_position, patches) = (true, false, false);
+    let seated =
+        Seated { channel, position, recovered, left_s, can_refresh, keeps_position, data, patches };
     let own = told(&Event::Joined { seated, id: Some(&id) }).subscribe.unwrap();
     assert_eq!((own.expires, own.ttl), (true, 30));
     let welcome = Welcome {
         client: CLIENT,
         user: None,
-        channels: &[Seated { can_refresh: false, ..seated }],
+        channels: &[
+            Seated { can_refresh: false, ..seated },
+            Seated { channel: "d", recovered: Some(true), ..seated },
+        ],
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(8),
         message_bytes: 65_536,
@@ -158,6 +163,9 @@ fn clients_are_told_when_tokens_end() {
     let connected = told(&Event::Welcome(welcome)).connect.unwrap();
     assert_eq!((connected.expires, connected.ttl), (true, 60));
     assert!(!connected.subs["c"].expires, "the server has chosen it");
+    let second = &connected.subs["d"];
+    assert!(second.recovered && second.was_recovering && second.offset == 9);
+    assert!(!second.recoverable && !second.positioned, "its positions mean nothing");
     let refreshed = |channel, left_s| told(&Event::Refreshed { channel, left_s, id: Some(&id) });
     let result = refreshed(Some("c"), Some(40)).sub_refresh.unwrap();
     assert_eq!((result.expires, result.ttl), (true, 40));

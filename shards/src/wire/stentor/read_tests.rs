@@ -244,6 +244,7 @@ fn answers_read_back() {
         recovered,
         left_s,
         can_refresh: true,
+        keeps_position: true,
         data,
         patches: false,
     };

@@ -19,6 +19,8 @@ pub(crate) const FACTS: Facts = Facts {
     answers_first: true,
     leaves_at_will: false,
     chained: None,
+    greets_with_all: true,
+    leaves_at_gaps: true,
     tells_ahead: false,
     grace_s: codes::GRACE_S,
     close: codes::close,

@@ -1,13 +1,12 @@
 //! Reads the one request of a client that only listens.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use async_tungstenite::tungstenite::Utf8Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::model::id::RequestId;
+use crate::wire::centrifugo::subs::{Subs, named};
 use crate::wire::command::{Command, Connect, ErrorCode, Mistake, Said};
 use crate::wire::dialect::Reading;
 
@@ -21,7 +20,7 @@ struct Request<'a> {
     token: Option<Cow<'a, str>>,
     /// Channels that the client wants to listen to, and what it knows of each.
     #[serde(borrow)]
-    subs: Option<BTreeMap<Cow<'a, str>, &'a RawValue>>,
+    subs: Option<Subs<'a>>,
 }
 
 /// Reads a message.
@@ -43,7 +42,7 @@ fn connect(text: &Utf8Bytes) -> Result<Command<'_>, Mistake> {
     let request = serde_json::from_str::<Option<Request<'_>>>(trimmed).map_err(|_| malformed())?;
     let Request { token, subs } = request.unwrap_or_default();
     let token = token.filter(|token| !token.is_empty());
-    let channels = subs.unwrap_or_default().into_keys().collect();
+    let channels = named(subs);
     let id = Some(RequestId(NUMBER.into()));
     Ok(Command::Connect(Connect { token, channels, id, ..Connect::default() }))
 }
@@ -57,7 +56,7 @@ mod tests {
         match read(&mut Said::Text(text.into()), reading) {
             Ok(Command::Connect(Connect { token, channels, .. })) => Ok((
                 token.map(Cow::into_owned),
-                channels.into_iter().map(Cow::into_owned).collect(),
+                channels.into_iter().map(|(name, _)| name.into_owned()).collect(),
             )),
             Ok(other) => panic!("{other:?}"),
             Err(mistake) => Err(mistake.code),
