@@ -1,6 +1,7 @@
 //! Clients of Centrifugo's protocol that name in their first command the channels that they were
 //! in: what the reply says of each, and what they are told that they missed.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 
@@ -114,7 +115,10 @@ fn resume_of_clients_that_only_listen() {
         let told: Vec<u64> = heard.iter().filter_map(|one| one["pub"]["data"].as_u64()).collect();
         assert_eq!(told, [2, 3], "{heard:?}");
     };
-    let encoded: String = request.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let encoded = request.bytes().fold(String::new(), |mut all, byte| {
+        let _ = write!(all, "%{byte:02x}");
+        all
+    });
     let target = format!("/connection/uni_sse?cf_connect={encoded}");
     for request in [
         posted("/connection/uni_http_stream", &request),

@@ -125,6 +125,15 @@ fn streams_are_refused_by_status_and_shared_with_allowed_pages_only() {
     let asked = ask("OPTIONS /sse", origin);
     assert!(asked.starts_with("HTTP/1.1 204 "), "{asked}");
     assert_eq!(header(&asked, "Access-Control-Allow-Methods"), Some("GET, OPTIONS"));
+    let allowed = "Access-Control-Allow-Headers";
+    assert!(header(&asked, allowed).is_some_and(|all| all.contains("Authorization")), "{asked}");
+    let wishes = |headers: &str| {
+        let headers = format!("{origin}Access-Control-Request-Headers: {headers}\r\n");
+        let answer = ask("OPTIONS /emulation", &headers);
+        header(&answer, allowed).map(str::to_owned)
+    };
+    assert_eq!(wishes("content-type,x-trace").as_deref(), Some("content-type,x-trace"));
+    assert_eq!(wishes("x-trace: <b>"), header(&asked, allowed).map(str::to_owned));
     let mut good = Listener::events(server.address, "/sse?user=ana", origin);
     good.hears("\r\n\r\n");
     assert_eq!(header(&good.text(), sharing), Some("https://app.example"));
@@ -259,6 +268,42 @@ fn streams_refuse_what_speaks_for_nobody() {
 }
 
 #[test]
+fn streams_end_when_nobody_answers_their_pings() {
+    let flags = ["--shards", "2", "--ping-interval", "300ms", "--pong-timeout", "600ms"];
+    let server = Server::start(&flags);
+    let (mut silent, names) = connected(server.address);
+    let (mut alive, other) = connected(server.address);
+    let uni = posted("/connection/uni_http_stream", "{}");
+    let mut deaf = Listener::send(server.address, &uni);
+    let speak = |names: &Value, words: &str| {
+        raw(server.address, posted("/emulation", &emulation(names, words)).as_bytes())
+    };
+    let pings = |listener: &Listener| listener.text().matches("\r\n{}\n").count();
+    let mut answered = 0;
+    eventually("the silent one ends", || {
+        alive.look();
+        deaf.look();
+        if pings(&alive) > answered {
+            answered = pings(&alive);
+            assert!(speak(&other, "{}").starts_with("HTTP/1.1 204 "));
+        }
+        !silent.look()
+    });
+    let push = r#"{"push":{"disconnect":{"code":3012,"reason":"no pong"}}}"#;
+    assert!(silent.text().ends_with(&format!("{push}\n\r\n0\r\n\r\n")), "{}", silent.text());
+    assert!(answered > 0 && alive.look() && deaf.look(), "the others listen on");
+    // Its session is over: whoever speaks for it is not told, and the words are counted.
+    let lost = server.total("emulations_lost_total");
+    assert!(speak(&names, r#"{"id":2,"ping":{}}"#).starts_with("HTTP/1.1 204 "));
+    eventually("that is counted", || server.total("emulations_lost_total") == lost + 1);
+    // A client that goes takes its session with it.
+    drop(alive);
+    eventually("it has gone", || server.total("clients") == 1);
+    assert!(speak(&other, "{}").starts_with("HTTP/1.1 204 "));
+    eventually("that is counted too", || server.total("emulations_lost_total") == lost + 2);
+}
+
+#[test]
 fn streams_of_clients_that_only_listen() {
     let server = Server::start(&["--history", "10", "--ping-interval", "300ms"]);
     let request = r#"{"subs":{"news":{}}}"#;
@@ -292,6 +337,18 @@ fn streams_of_clients_that_only_listen() {
     assert_eq!(late.close_code(), Some(3501));
     let mut nobody = Listener::events(server.address, "/connection/uni_sse", "");
     nobody.hears(r#"data: {"connect":{"client":""#);
+    // Where there is an answer to the request, that says it.
+    for request in [
+        posted("/connection/uni_http_stream", "nonsense"),
+        posted("/connection/uni_sse", r#"{"subs":[]}"#),
+        "GET /connection/uni_sse?cf_connect=nonsense HTTP/1.1\r\nHost: h\r\n\r\n".into(),
+    ] {
+        let answer = raw(server.address, request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{request}: {answer}");
+    }
+    let refused =
+        Client::try_plain(server.address, "/connection/uni_websocket?cf_connect=nonsense");
+    assert_eq!(refused.err().map(|(status, _)| status), Some(400));
 }
 
 #[test]

@@ -13,10 +13,25 @@ use crate::net::Net;
 use crate::shard::Shard;
 use crate::stage::connect::FirstWords;
 use crate::wire::command::Said;
+use crate::wire::dialect::Reading;
 use crate::wire::entry::Entry;
 use crate::wire::http::{self, Parsed, Upgrade};
 use crate::wire::refusal::Refusal;
 use crate::wire::stream::{self, Purpose, StreamRequest};
+
+/// The fault of a client that only listens, which says nothing later that could be understood.
+const NO_REQUEST: &str = "the request to connect is not JSON";
+
+/// Returns `true` unless a client that only listens has said something else than what it wants.
+/// Other clients are told so in the words of their dialect.
+fn is_request(entry: &Entry, words: &Said) -> bool {
+    let mut words = match words {
+        Said::Text(text) => Said::Text(text.clone()),
+        Said::Binary(bytes) => Said::Binary(bytes.clone()),
+    };
+    let reading = Reading { text_ping: false, trim_text: false };
+    !entry.dialect.is_deaf() || entry.dialect.read(&mut words, reading).is_ok()
+}
 
 impl<N: Net> Shard<N> {
     /// Takes the next bytes of a request head.
@@ -59,8 +74,11 @@ impl<N: Net> Shard<N> {
                 let Upgrade { head_len, accept, entry, first_words } = *upgrade;
                 let rest = Bytes::copy_from_slice(&request[head_len..]);
                 if entry.dialect.connects_by_command() {
-                    let words = match first_words {
-                        Some(words) => FirstWords::Said(Said::Text(words.into())),
+                    let words = match first_words.map(|words| Said::Text(words.into())) {
+                        Some(words) if !is_request(&entry, &words) => {
+                            return self.refuse(slot, &Refusal::BadRequest(NO_REQUEST));
+                        }
+                        Some(words) => FirstWords::Said(words),
                         None => FirstWords::Frames(rest),
                     };
                     return self.upgrade(slot, entry, Some(&accept), words);
@@ -122,10 +140,15 @@ impl<N: Net> Shard<N> {
     }
 
     fn act_on(&mut self, slot: Slot, request: StreamRequest) {
-        let StreamRequest { purpose, entry, first_words, body, is_post, .. } = request;
+        let StreamRequest { purpose, entry, first_words, asked_headers, body, is_post, .. } =
+            request;
         match purpose {
             Purpose::Preflight(methods) => {
-                let answer = stream::preflight_answer(entry.origin.as_deref(), methods);
+                let answer = stream::preflight_answer(
+                    entry.origin.as_deref(),
+                    methods,
+                    asked_headers.as_deref(),
+                );
                 self.answer_and_end(slot, &answer);
             }
             Purpose::Emulate => self.emulate(slot, &entry, &body.content),
@@ -140,6 +163,9 @@ impl<N: Net> Shard<N> {
                 match words.filter(|words| !words.is_blank()) {
                     Some(words) if words.len() > self.clients.config.message_bytes => {
                         self.refuse(slot, &Refusal::BodyTooLarge);
+                    }
+                    Some(words) if !is_request(&entry, &words) => {
+                        self.refuse(slot, &Refusal::BadRequest(NO_REQUEST));
                     }
                     Some(words) => self.upgrade(slot, entry, None, FirstWords::Said(words)),
                     None => self.refuse(slot, &Refusal::BadRequest("the first command is missing")),

@@ -20,6 +20,9 @@ use crate::model::past::{Behind, Numbering, Since};
 /// The parameter by which a request without a body says what its client would send first.
 const FIRST_WORDS: &str = "cf_connect";
 
+/// The most bytes of names of headers that a page may ask for.
+const ASKED_BYTES_MAX: usize = 1 << 10;
+
 /// A request for a stream, or one beside a stream, in whose head nothing is wrong by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamRequest {
@@ -30,6 +33,8 @@ pub(crate) struct StreamRequest {
     pub(crate) entry: Entry,
     /// The first words of the client, if they stand in the URL.
     pub(crate) first_words: Option<String>,
+    /// The headers that a page of another origin would send.
+    pub(crate) asked_headers: Option<Box<str>>,
     pub(crate) is_post: bool,
     /// The body, of which nothing has come so far.
     pub(crate) body: Body,
@@ -115,6 +120,7 @@ pub(super) fn read(
             purpose: Purpose::Preflight(route.methods),
             entry: http::complete(stated, head, "", limits)?,
             first_words: None,
+            asked_headers: asked_headers(head),
             is_post: false,
             body: Body::default(),
             expects_continue: false,
@@ -134,10 +140,19 @@ pub(super) fn read(
         purpose: route.purpose,
         entry,
         first_words: first_words(query)?,
+        asked_headers: None,
         is_post: head.method() == "POST",
         body: Body::of(head)?,
         expects_continue: head.has_token("expect", "100-continue"),
     }))
+}
+
+/// Returns the headers for which a browser asks on behalf of a page, if these can be names of some.
+fn asked_headers(head: &Head<'_>) -> Option<Box<str>> {
+    let asked = head.values("access-control-request-headers").next()?;
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_, ".contains(byte);
+    let sound = asked.len() <= ASKED_BYTES_MAX && asked.iter().all(is_part);
+    std::str::from_utf8(asked).ok().filter(|_| sound).map(Box::from)
 }
 
 /// Returns `true` if the body of a request is bytes, as its header says.
@@ -204,11 +219,17 @@ pub(super) fn put_sharing(out: &mut Vec<u8>, origin: Option<&str>) {
     }
 }
 
-/// Returns the answer to a browser that asks what a page of another origin may do here.
-pub(crate) fn preflight_answer(origin: Option<&str>, methods: &str) -> Vec<u8> {
+/// Returns the answer to a browser that asks what a page of another origin may do here. Its origin
+/// has been allowed, and so it may send the headers that it likes.
+pub(crate) fn preflight_answer(
+    origin: Option<&str>,
+    methods: &str,
+    asked_headers: Option<&str>,
+) -> Vec<u8> {
+    let headers = asked_headers.unwrap_or("Authorization, Content-Type, Last-Event-ID");
     let mut out = format!(
         "HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Methods: {methods}, OPTIONS\r\n\
-         Access-Control-Allow-Headers: Authorization, Content-Type, Last-Event-ID\r\n\
+         Access-Control-Allow-Headers: {headers}\r\n\
          Access-Control-Max-Age: 300\r\nConnection: close\r\n"
     )
     .into_bytes();
