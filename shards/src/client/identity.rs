@@ -12,6 +12,15 @@ use crate::proof::Proof;
 /// A client that can refresh its token is told so many seconds before its end.
 pub(crate) const NOTICE_S: u32 = 30;
 
+/// Returns the second at which a client is told that its time ends at `over_s`. A newer token that
+/// lasts for less than a minute is told of halfway: a client that is told at once would bring one
+/// token after the other.
+pub(super) fn notice_at(now_s: u32, over_s: u32, is_newer: bool) -> u32 {
+    let left_s = over_s.saturating_sub(now_s);
+    let most_s = if is_newer { left_s / 2 } else { left_s };
+    over_s - NOTICE_S.min(most_s)
+}
+
 /// A proven identity.
 #[derive(Debug, Default)]
 pub(crate) struct Identity {
@@ -68,10 +77,11 @@ impl<N: Net> Clients<N> {
         if let Some(look_s) = identity.look_s.take() {
             self.expiries.0.remove(&(look_s, slot));
         }
+        let is_newer = identity.over_s.is_some();
         identity.over_s = over_s;
         identity.told = !is_told;
         let Some(over_s) = over_s else { return };
-        let look_s = if is_told { over_s.saturating_sub(NOTICE_S).max(now_s) } else { over_s };
+        let look_s = if is_told { notice_at(now_s, over_s, is_newer) } else { over_s };
         identity.look_s = Some(look_s);
         self.expiries.0.insert((look_s, slot));
     }
@@ -110,5 +120,25 @@ impl<N: Net> Clients<N> {
         });
         let listed: BTreeSet<_> = listed.collect();
         debug_assert_eq!(listed, self.expiries.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_time_is_told_of_at_once_and_a_newer_one_halfway() {
+        for (over_s, first, newer) in [
+            (1_100, 1_070, 1_070),
+            (1_060, 1_030, 1_030),
+            (1_020, 1_000, 1_010),
+            (1_001, 1_000, 1_001),
+        ] {
+            assert_eq!(notice_at(1_000, over_s, false), first, "{over_s}");
+            assert_eq!(notice_at(1_000, over_s, true), newer, "{over_s}");
+        }
+        assert_eq!(notice_at(1_000, 990, false), 990, "it is over already");
+        assert_eq!(notice_at(1_000, u32::MAX, true), u32::MAX - NOTICE_S);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Clients;
-use super::identity::{Due, NOTICE_S};
+use super::identity::{Due, NOTICE_S, notice_at};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::seating::{Renewal, SeatEnd};
 use crate::net::Net;
@@ -50,16 +50,18 @@ impl Lapses {
 impl<N: Net> Clients<N> {
     /// Sets when an open client's subscription is over; `None`: never.
     pub(crate) fn set_lapse(&mut self, slot: Slot, channel: ChannelIndex, end: Option<SeatEnd>) {
-        self.forget_lapse(slot, channel);
+        let is_newer = self.lapses.forget(slot, channel).is_some();
         let Some(SeatEnd { at_s, renewal }) = end else { return };
         let (now_s, dialect) = (self.now.seconds(), self.dialect(slot));
         let is_clients = renewal == Renewal::Client;
         let over_s = if is_clients { at_s.saturating_add(dialect.grace_s()) } else { at_s };
-        let notice_s = over_s.saturating_sub(NOTICE_S);
         let look_s = match renewal {
-            Renewal::Client if dialect.tells_ahead() => notice_s.max(now_s),
+            Renewal::Client if dialect.tells_ahead() => notice_at(now_s, over_s, is_newer),
             // A backend that grants short times is asked a few times, and not again and again.
-            Renewal::Backend => notice_s.max(now_s + over_s.saturating_sub(now_s) / 2),
+            Renewal::Backend => {
+                let half_s = now_s + over_s.saturating_sub(now_s) / 2;
+                over_s.saturating_sub(NOTICE_S).max(half_s)
+            }
             Renewal::Client | Renewal::Nobody => over_s,
         };
         self.lapses.set(slot, channel, Lapse { over_s, look_s });

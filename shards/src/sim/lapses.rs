@@ -204,6 +204,26 @@ fn clients_of_the_other_protocol_bring_a_newer_token_when_theirs_has_ended() {
 }
 
 #[test]
+fn a_client_with_short_tokens_is_not_told_at_once_again() {
+    let mut shards = shards(1, 1);
+    let (client, _) = come(&mut shards, 0);
+    let expiring = || told(&client).iter().filter(|one| one["type"] == "expiring").count();
+    client.ask(&join("$room", "$room.20.0"));
+    shards.come_to_rest(|| {});
+    pass(&mut shards, 1);
+    assert_eq!(expiring(), 1, "at once");
+    for round in 1..4 {
+        client.ask(&refresh("$room", "$room.20.0"));
+        shards.come_to_rest(|| {});
+        pass(&mut shards, 5);
+        assert_eq!(expiring(), round, "not yet");
+        pass(&mut shards, 7);
+        assert_eq!(expiring(), round + 1, "halfway");
+    }
+    assert!(told(&client).iter().all(|one| one["type"] != "left"), "it has never been out");
+}
+
+#[test]
 fn a_subscription_that_has_ended_leaves_nothing_behind() {
     let mut shards = shards(1, 1);
     let (client, id) = come(&mut shards, 0);
