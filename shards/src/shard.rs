@@ -303,7 +303,7 @@ impl<N: Net> Shard<N> {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         self.clients.check();
-        self.rooms.channels.iter().for_each(crate::model::channel::Channel::check);
+        self.rooms.channels.check();
         self.rooms.check_histories();
     }
 }

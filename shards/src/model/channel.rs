@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use slab::Slab;
 
+use super::history::cost;
 use super::id::{ChannelIndex, ClientId, RequestId, ShardId};
 use super::members::Members;
 use super::message::{Epoch, Position, Publication};
@@ -14,7 +15,7 @@ use super::order::Order;
 use super::past::Since;
 use super::seating::SeatEnd;
 use crate::proof::Grant;
-use crate::rules::{ChannelRules, Rules, Terms};
+use crate::rules::{ChannelRules, Delta, Rules, Terms};
 
 /// The state of this shard's subscription at the channel's home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +157,12 @@ pub(crate) struct Channels {
     /// The numbering of channels that are met from now on.
     epoch: Epoch,
     rules: Arc<Rules>,
+    /// The memory of the publications that are kept as the previous ones of their channels.
+    previous_bytes: usize,
 }
+
+/// The most memory of all publications that are kept for the difference of the next ones.
+const PREVIOUS_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) { 4 << 10 } else { 64 << 20 };
 
 /// The most channels that are looked at for one to forget.
 const LOOKS_MAX: usize = 64;
@@ -173,6 +179,7 @@ impl Channels {
             longest_unused: None,
             epoch,
             rules,
+            previous_bytes: 0,
         }
     }
 
@@ -231,6 +238,32 @@ impl Channels {
 
     pub(crate) fn get(&self, index: ChannelIndex) -> &Channel {
         &self.slab[index.index()]
+    }
+
+    /// Keeps a publication as the previous one of its channel, in the place of the one before, if
+    /// the next one may be told by its difference from it. Returns `false` if there is no room.
+    pub(crate) fn keep_previous(
+        &mut self,
+        index: ChannelIndex,
+        newest: Option<&Arc<Publication>>,
+    ) -> bool {
+        let channel = &mut self.slab[index.index()];
+        let before = channel.previous.take();
+        self.previous_bytes -= before.map_or(0, |publication| cost(&publication));
+        let serves = channel.members.take_patches() && channel.terms.rules.delta == Delta::Fossil;
+        let Some(newest) = newest.filter(|_| serves) else { return true };
+        let bytes = cost(newest);
+        if self.previous_bytes + bytes > PREVIOUS_BYTES_MAX {
+            return false;
+        }
+        self.previous_bytes += bytes;
+        channel.previous = Some(Arc::clone(newest));
+        true
+    }
+
+    /// Returns the memory of the publications that are kept as previous ones.
+    pub(crate) fn previous_bytes(&self) -> usize {
+        self.previous_bytes
     }
 
     /// The known channels from a place on, each with the place of the next one.
@@ -320,6 +353,15 @@ impl Channels {
         self.forgotten += 1;
         // Its offsets are lost. Should it come back, they must not look like the same ones.
         self.epoch = self.epoch.next();
+    }
+
+    /// Holds the facts about all channels against each other.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self) {
+        self.iter().for_each(Channel::check);
+        let kept = self.iter().filter_map(|channel| channel.previous.as_deref());
+        debug_assert_eq!(kept.map(cost).sum::<usize>(), self.previous_bytes);
+        debug_assert!(self.previous_bytes <= PREVIOUS_BYTES_MAX);
     }
 
     pub(crate) fn remove(&mut self, index: ChannelIndex) {

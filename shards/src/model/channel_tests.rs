@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::model::id::Slot;
-use crate::model::shape::Form;
+use crate::model::message::Payload;
+use crate::model::shape::{Form, Shape};
 use crate::rules::{ChannelRules, Denied, Marks, Standing};
 
 fn channels(count_max: usize, epoch: Epoch) -> Channels {
@@ -94,4 +95,41 @@ fn a_channel_that_comes_back_after_it_was_forgotten_has_another_epoch() {
     channels.find_or_add(&"other".into(), home).unwrap();
     let index = channels.find_or_add(&"room".into(), home).unwrap();
     assert_ne!(channels.get(index).order.newest.epoch, before);
+}
+
+#[test]
+fn previous_publications_of_all_channels_have_one_bound() {
+    let rules = |delta| {
+        let rules = ChannelRules { delta, ..ChannelRules::open("") };
+        Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap())
+    };
+    let mut channels = Channels::new(2, Epoch(1), rules(Delta::Fossil));
+    let [one, other] = ["one", "other"].map(|name| {
+        let index = channels.find_or_add(&name.into(), ShardId(0)).unwrap();
+        channels.at(index).members.add(Slot(1), Form::first(Shape(0), true));
+        index
+    });
+    let mut keep = |index, part: usize| {
+        let publication = Publication {
+            channel: "x".into(),
+            offset: 1,
+            time_ms: 0,
+            ingress_ns: 0,
+            from: None,
+            details: None,
+            payload: Payload::Text("x".repeat(PREVIOUS_BYTES_MAX * part / 100).into()),
+        };
+        let is_kept = channels.keep_previous(index, Some(&Arc::new(publication)));
+        (is_kept, channels.get(index).previous.is_some())
+    };
+    assert_eq!(keep(one, 60), (true, true));
+    assert_eq!(keep(other, 60), (false, false));
+    assert_eq!(keep(one, 10), (true, true), "in the place of the one before");
+    assert_eq!(keep(other, 60), (true, true));
+    assert_eq!(keep(one, 60), (false, false), "not even the one before");
+    channels.set_rules(rules(Delta::Off));
+    let newest = channels.get(other).previous.clone();
+    assert!(channels.keep_previous(other, newest.as_ref()));
+    assert!(channels.get(other).previous.is_none(), "nobody asks for it under these rules");
+    assert_eq!(channels.previous_bytes(), 0);
 }

@@ -53,6 +53,8 @@ macro_rules! numbers {
                     "Publications that left a history because all of them were too large";
                 history_forgotten: Counter,
                     "Histories without subscribers forgotten to make room for other channels";
+                previous_bytes: GaugeBytes,
+                    "Memory of the publications that are kept for the difference of the next ones";
                 limited_subscriptions: Gauge, "Subscriptions whose end is set";
                 rings: Counter, "Times that this shard woke another one";
                 bridge_refusals: Counter,
@@ -88,6 +90,8 @@ macro_rules! numbers {
                 dropped: Counter, "Frames that slow clients lost (policy drop)";
                 conflated: Counter,
                     "Frames that a newer one replaced for slow clients (policy conflate)";
+                unkept_previous: Counter,
+                    "Publications from which the next one could not differ for want of room";
                 recoveries: Counter, "Clients that came back and were told all that they missed";
                 failed_recoveries: Counter,
                     "Clients that came back for more than the history holds";

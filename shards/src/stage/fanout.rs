@@ -167,8 +167,10 @@ impl<N: Net> Shard<N> {
             // All members have heard it, or are unlinked below.
             if channel.members.take_patches() {
                 let newest = tick.publications.last();
-                channel.previous =
-                    newest.filter(|one| one.payload.len() <= PATCHED_BYTES_MAX).cloned();
+                let newest = newest.filter(|one| one.payload.len() <= PATCHED_BYTES_MAX);
+                let has_room = self.rooms.channels.keep_previous(tick.channel, newest);
+                tally.unkept_previous += u64::from(!has_room);
+                let channel = self.rooms.channels.at(tick.channel);
                 let roster = &mut self.clients.roster;
                 channel.members.link(|slot, place| {
                     let client = roster.get_mut(slot);
@@ -181,6 +183,7 @@ impl<N: Net> Shard<N> {
                 let us = done.ns.saturating_sub(publication.ingress_ns) / 1000;
                 tally.latency.saturating_record(us);
             }
+            let channel = self.rooms.channels.at(tick.channel);
             // Its room serves the next tick.
             let mut room = tick.publications;
             room.clear();

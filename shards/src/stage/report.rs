@@ -105,6 +105,7 @@ impl<N: Net> Shard<N> {
             history_bytes: kept.bytes as u64,
             history_pressed_out: kept.pressed_out,
             history_forgotten: kept.forgotten,
+            previous_bytes: self.rooms.channels.previous_bytes() as u64,
             limited_subscriptions: clients.lapses.len() as u64,
             rings: self.port.rings(),
             bridge_refusals: self.port.bridges.refused(),

@@ -117,7 +117,7 @@ impl<N: Net> Shard<N> {
         let moved = channel.members.take_out(slot, seat.place, form);
         let empty = channel.members.is_empty();
         if seat.patches && !channel.members.take_patches() {
-            channel.previous = None;
+            self.rooms.channels.keep_previous(index, None);
         }
         if unwatched {
             self.tell_home_of_watchers(index, false);
