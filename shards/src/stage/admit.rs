@@ -47,9 +47,6 @@ impl<N: Net> Shard<N> {
         if let Err(refusal) = self.grant_wishes(slot, entry) {
             return Admission::Refused(refusal);
         }
-        if let Err(refusal) = self.grant_wishes(slot, entry) {
-            return Admission::Refused(refusal);
-        }
         if entry.channels.is_empty() && !entry.dialect.has_requests() {
             entry.channels.push(Arc::clone(&self.clients.config.default_channel));
         }
