@@ -28,7 +28,7 @@ pub struct Proof {
     pub meta: Option<Arc<str>>,
     /// The channels that the server subscribes the client to.
     pub channels: Vec<Arc<str>>,
-    /// What the token says about some of these.
+    /// The statements of the token about some of these.
     pub grants: Vec<(Arc<str>, Grant)>,
     /// The rights that the token itself carries.
     pub caps: Vec<Cap>,
@@ -70,7 +70,7 @@ pub struct ChannelProof {
     pub issued: Option<u64>,
     /// The id of the token, by which it can be revoked.
     pub id: Option<Arc<str>>,
-    /// What the token says about the subscription.
+    /// The statements of the token about the subscription.
     pub grant: Grant,
 }
 

@@ -32,7 +32,7 @@ async def main(url, channel, count):
         await one.sub.subscribe()
         await one.sub.ready()
     print("ready", flush=True)
-    # Whoever has started the script ends it where that takes too long.
+    # The caller ends the script if that takes too long.
     while any(len(one.heard) < count for one in listeners):
         await asyncio.sleep(0.005)
     print(json.dumps([one.heard for one in listeners]), flush=True)

@@ -12,7 +12,7 @@ use crate::server::{CLIENTS, SWITCHING, by_second, found, read_frame};
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
 
-/// What all listeners are sent for the message of a number, piece by piece.
+/// The bytes that all listeners are sent for the message of a number, piece by piece.
 type Rule = Box<dyn FnMut(usize, &str) -> Vec<Vec<u8>> + Send>;
 
 /// A connection, and the head of its request.

@@ -48,7 +48,7 @@ struct Listener {
     subscriptions: BTreeMap<u64, &'static str>,
 }
 
-/// What one client was told of one channel.
+/// The knowledge that one client has of one channel.
 #[derive(Default)]
 struct Told {
     patched: bool,

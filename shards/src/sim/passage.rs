@@ -2,8 +2,6 @@
 //! one set of users, and no event when a user goes from one process to the other.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,25 +10,12 @@ use super::client::{Client, Wish};
 use super::dice::Dice;
 use super::for_each_seed;
 use super::pair::Pair;
+pub(super) use super::presence::{DEBOUNCE, JSON, ROOM, config};
+use super::presence::{USERS, present};
 use super::run::Shards;
 use super::world::World;
-use crate::config::{Config, DuplicateUser};
+use crate::config::Config;
 use crate::mesh::link::Sizes;
-use crate::rules::{ChannelRules, Marks, Rules};
-
-pub(super) const ROOM: &str = "room";
-pub(super) const DEBOUNCE: Duration = Duration::from_secs(100);
-const USERS: [&str; 4] = ["ann", "bob", "cid", "dan"];
-pub(super) const JSON: Wish = Wish::JSON;
-
-pub(super) fn config(debounce: Duration) -> Config {
-    let rules = ChannelRules { leave_debounce: debounce, ..ChannelRules::open("") };
-    let mut config = Config::with_cores(Vec::new());
-    config.rules = Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap());
-    config.duplicate_user = DuplicateUser::Allow;
-    config.ping_interval = Duration::ZERO;
-    config
-}
 
 pub(super) fn pair(counts: usize, config: &Config, sizes: Sizes, seed: u64) -> Pair {
     World::reset(8);
@@ -75,19 +60,6 @@ pub(super) fn heard(client: &Client, id: usize) -> BTreeSet<String> {
             _ => true,
         };
         assert!(is_event, "{said} is told to one that knows: {told:#?}");
-    }
-    users
-}
-
-/// The users in the channel in one process.
-fn present(shards: &Shards) -> BTreeSet<String> {
-    let mut users = BTreeSet::new();
-    for shard in &shards.all {
-        let Some(index) = shard.rooms.channels.find(ROOM) else { continue };
-        for slot in shard.rooms.channels.get(index).members.iter() {
-            let client = shard.clients.roster.get(slot).unwrap();
-            users.extend(client.user.as_ref().map(ToString::to_string));
-        }
     }
     users
 }

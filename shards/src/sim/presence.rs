@@ -15,17 +15,22 @@ use super::run::Shards;
 use crate::config::{Config, DuplicateUser};
 use crate::rules::{ChannelRules, Marks, Rules};
 
-const ROOM: &str = "room";
-const DEBOUNCE: Duration = Duration::from_secs(100);
-const USERS: [&str; 4] = ["ann", "bob", "cid", "dan"];
-const JSON: Wish = Wish::JSON;
+pub(super) const ROOM: &str = "room";
+pub(super) const DEBOUNCE: Duration = Duration::from_secs(100);
+pub(super) const USERS: [&str; 4] = ["ann", "bob", "cid", "dan"];
+pub(super) const JSON: Wish = Wish::JSON;
 
-fn shards(count: usize, seed: u64, debounce: Duration, more: impl FnOnce(&mut Config)) -> Shards {
+pub(super) fn config(debounce: Duration) -> Config {
     let rules = ChannelRules { leave_debounce: debounce, ..ChannelRules::open("") };
     let mut config = Config::with_cores(Vec::new());
     config.rules = Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap());
     config.duplicate_user = DuplicateUser::Allow;
     config.ping_interval = Duration::ZERO;
+    config
+}
+
+fn shards(count: usize, seed: u64, debounce: Duration, more: impl FnOnce(&mut Config)) -> Shards {
+    let mut config = config(debounce);
     more(&mut config);
     Shards::new(count, config, seed)
 }
@@ -74,8 +79,8 @@ fn heard(client: &Client) -> BTreeSet<String> {
     users
 }
 
-/// The users that are in the channel.
-fn present(shards: &Shards) -> BTreeSet<String> {
+/// The users that are in the channel in one process.
+pub(super) fn present(shards: &Shards) -> BTreeSet<String> {
     let mut users = BTreeSet::new();
     for shard in &shards.all {
         let Some(index) = shard.rooms.channels.find(ROOM) else { continue };

@@ -25,12 +25,8 @@ const NO_REQUEST: &str = "the request to connect is not JSON";
 /// Returns `true` unless a client that only listens has said something else than what it wants.
 /// Other clients are told so in the words of their dialect.
 fn is_request(entry: &Entry, words: &Said) -> bool {
-    let mut words = match words {
-        Said::Text(text) => Said::Text(text.clone()),
-        Said::Binary(bytes) => Said::Binary(bytes.clone()),
-    };
     let reading = Reading { text_ping: false, trim_text: false };
-    !entry.dialect.is_deaf() || entry.dialect.read(&mut words, reading).is_ok()
+    !entry.dialect.is_deaf() || entry.dialect.read(&mut words.clone(), reading).is_ok()
 }
 
 impl<N: Net> Shard<N> {

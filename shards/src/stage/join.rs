@@ -125,7 +125,7 @@ impl<N: Net> Shard<N> {
         }
         let seat = client.seats().find(|seat| seat.channel == index);
         let is_member = seat.is_some();
-        // What the client itself has agreed on stands whatever the API does.
+        // The client's own wish stands whatever the API does.
         let takes_patches = seat.is_some_and(|seat| seat.patches);
         join.patches = if join.by_server {
             takes_patches

@@ -11,7 +11,7 @@ use crate::model::message::Payload;
 use crate::model::past::{Since, Wanted};
 
 /// One whole message of a client, before its dialect reads it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Said {
     Text(Utf8Bytes),
     Binary(Bytes),

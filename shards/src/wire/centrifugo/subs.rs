@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::model::past::{Numbering, Since};
 
-/// What a client knows of a channel.
+/// The knowledge that a client has of a channel to which it comes back.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(in crate::wire) struct SubRequest<'a> {
