@@ -264,6 +264,13 @@ impl Layered {
                 "default-channel is {default_channel:?}, and its namespace is not configured"
             )));
         }
+        let personal = &settings.shards.personal_channel;
+        if !personal.is_empty() && !rules.is_of_one_user(&format!("{personal}x"), "x") {
+            return Err(Invalid(format!(
+                "personal-channel is {personal:?}: it ends with no user-boundary, or its namespace \
+                 is not configured"
+            )));
+        }
         settings.shards.news = settings.events.kinds();
         self.warnings.extend(settings.hooks.oddity(settings.shards.handshake_timeout));
         settings.channels.check_hooks(&settings.hooks).map_err(Invalid)?;

@@ -88,6 +88,8 @@ pub struct Config {
     pub backlog: u32,
     /// The channel of plain clients that name none.
     pub default_channel: Arc<str>,
+    /// Each client with a user is in the channel whose name is this and the user's; empty: in none.
+    pub personal_channel: Arc<str>,
     /// The origins whose pages may connect.
     pub origins: Origins,
     /// The path under which a proxy shows this server, such as `/chat`; empty for none.
@@ -195,6 +197,7 @@ impl Config {
             ring: Ring::Auto,
             backlog: 4096,
             default_channel: "lobby".into(),
+            personal_channel: "".into(),
             origins: Origins::SameHost,
             path_prefix: "".into(),
             trusted_proxies: TrustedProxies::default(),

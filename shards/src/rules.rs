@@ -301,6 +301,12 @@ impl Rules {
         }
     }
 
+    /// Returns `true` if there are rules for a channel and its name lists this user and no other.
+    pub fn is_of_one_user(&self, channel: &str, user: &str) -> bool {
+        let users = self.marks.users(channel).filter(|_| self.of(channel).is_some());
+        users.is_some_and(|users| users.eq([user]))
+    }
+
     /// Returns the rules of channels without a namespace.
     pub fn default_rules(&self) -> &Arc<ChannelRules> {
         &self.default

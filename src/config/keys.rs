@@ -247,6 +247,13 @@ const KEYS: &[Key] = &[
             s.shards.default_channel = text.into();
             Ok(())
         }),
+    key!("Clients and heartbeats", "personal-channel", "PREFIX", "Put each user into a channel named by this and its name, such as # or news:#",
+        |s| s.shards.personal_channel.to_string(),
+        |s, text| {
+            if text.chars().any(char::is_control) { return Err("not a part of a name".into()); }
+            s.shards.personal_channel = text.into();
+            Ok(())
+        }),
     switch_key!("Clients and heartbeats", "require-user", require_user, "Refuse clients that name no user"),
     key!("Clients and heartbeats", "on-duplicate-user", "RULE", "Effect of a second client of a user: replace, refuse or allow",
         |s| match s.shards.duplicate_user {

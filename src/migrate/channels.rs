@@ -55,7 +55,15 @@ fn marks(found: &mut Found, sheet: &mut Sheet, allows_users: &[bool]) {
         }
     }
     let (some, all) = (allows_users.contains(&true), !allows_users.contains(&false));
-    if !some {
+    let personal = "client.subscribe_to_user_personal_channel";
+    let namespace = found.text(&format!("{personal}.personal_channel_namespace"));
+    let is_personal = found.switch(&format!("{personal}.enabled"));
+    if is_personal {
+        let mark = boundary.as_deref().unwrap_or("#");
+        let prefix = namespace.map_or(mark.to_owned(), |name| format!("{name}:{mark}"));
+        sheet.set("personal-channel", prefix, &format!("{personal}.enabled"));
+    }
+    if !some && !is_personal {
         sheet.set_rule("user-boundary", "off".to_owned());
     } else if let Some(boundary) = boundary {
         sheet.set_rule("user-boundary", boundary);

@@ -74,9 +74,11 @@ fn clients(found: &mut Found, sheet: &mut Sheet) {
         let list: Vec<toml::Value> = origins.into_iter().map(Into::into).collect();
         sheet.set("allowed-origins", list, "client.allowed_origins");
     }
+    let is_single = found.switch("client.subscribe_to_user_personal_channel.single_connection");
     let of = "client.user_connection_limit";
     match found.number(of) {
         Some(1) => sheet.set("on-duplicate-user", "refuse", of),
+        _ if is_single => sheet.set("on-duplicate-user", "replace", of),
         limit => {
             // Any number of clients may be one user there.
             sheet.set("on-duplicate-user", "allow", of);

@@ -18,6 +18,7 @@ const WHOLE: &str = r#"{
     "ping_interval": "20s", "pong_timeout": "6s", "channel_limit": 64,
     "queue_max_size": 2097152, "user_connection_limit": 5, "stale_close_delay": "7s",
     "history_max_publication_limit": 100,
+    "subscribe_to_user_personal_channel": {"enabled": true, "personal_channel_namespace": "chat"},
     "proxy": {
       "connect": {"enabled": true, "endpoint": "http://127.0.0.1:3000/connect", "timeout": "2s",
         "http_headers": ["Cookie"], "include_connection_meta": true,
@@ -74,6 +75,7 @@ fn a_whole_configuration_becomes_one_that_loads() {
         "admin = \"127.0.0.1:9100\"",
         "allowed_origins = [\"https://example.com\", \"https://*.example.org\"]",
         "on_duplicate_user = \"allow\"",
+        "personal_channel = \"chat:@\"",
         "ping_interval = \"20s\"",
         "channels_per_client = 64",
         "outbox_bytes = 2097152",

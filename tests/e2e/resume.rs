@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::server::{Server, post};
 use crate::streams::{Listener, posted};
+use crate::tokens::{SECRET, token};
 
 const RULES: &str = "history = 100\nrecovery = true\n\
     [[namespace]]\nname = 'closed'\nsubscribe = 'nobody'\n\
@@ -179,4 +180,32 @@ fn resume_refuses_what_is_no_position_and_what_is_too_much() {
     let (_client, result) = connect(server.address, &known.into());
     let subs = result["subs"].as_object().unwrap();
     assert!(subs.len() == 200 && subs.values().all(|sub| sub["recovered"] == true), "{result}");
+}
+
+#[test]
+fn resume_of_the_channel_that_each_user_has() {
+    let flags = ["--token-hmac-secret", SECRET, "--personal-channel", "closed:#"];
+    let (_folder, server) = start(&flags);
+    let connect = |user: &str, subs: &Value| {
+        let mut client = Client::plain(server.address, "/connection/websocket");
+        let token = token(&["--user", user]);
+        client.send(&json!({ "id": 1, "connect": { "token": token, "subs": subs } }).to_string());
+        (client.next_json()["connect"]["subs"].clone(), client)
+    };
+    // No rule lets anybody in but its user, whom nothing else than the token names.
+    let (subs, _ana) = connect("ana", &json!({ "closed:#ben": {} }));
+    let names: Vec<&String> = subs.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["closed:#ana"], "{subs}");
+    let epoch = &subs["closed:#ana"]["epoch"];
+    publish(&server, "closed:#ana", 1);
+    publish(&server, "closed:#ben", 2);
+    let since = json!({ "closed:#ana": { "recover": true, "epoch": epoch, "offset": 0 } });
+    let (subs, mut back) = connect("ana", &since);
+    assert_eq!(subs["closed:#ana"].get("was_recovering"), None, "no history, no recovery: {subs}");
+    publish(&server, "closed:#ana", 3);
+    assert_eq!(bodies(&mut back, 1), [("closed:#ana".into(), 3)]);
+    let mut several = Client::plain(server.address, "/connection/websocket");
+    let token = token(&["--user", "ana,ben"]);
+    several.send(&json!({ "id": 1, "connect": { "token": token } }).to_string());
+    assert!(several.close_code().is_some(), "a channel of such a name would be that of others");
 }

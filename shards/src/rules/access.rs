@@ -181,7 +181,7 @@ impl Marks {
     }
 
     /// The users that a channel's name lists; `None` if it lists none.
-    fn users<'a>(&'a self, channel: &'a str) -> Option<impl Iterator<Item = &'a str>> {
+    pub(super) fn users<'a>(&'a self, channel: &'a str) -> Option<impl Iterator<Item = &'a str>> {
         if self.user_boundary.is_empty() {
             return None;
         }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::config::Config;
 use crate::home::claims::owner_of;
 use crate::mesh::parcel::Ask;
 use crate::model::channel::{Subscription, Waiter};
@@ -44,6 +45,9 @@ impl<N: Net> Shard<N> {
                 self.clients.config.user_from.advice(),
             ));
         }
+        if let Err(refusal) = self.add_personal(entry) {
+            return Admission::Refused(refusal);
+        }
         if let Err(refusal) = self.grant_wishes(slot, entry) {
             return Admission::Refused(refusal);
         }
@@ -51,6 +55,9 @@ impl<N: Net> Shard<N> {
             entry.channels.push(Arc::clone(&self.clients.config.default_channel));
         }
         for channel in &entry.channels {
+            if self.is_personal(entry, channel) {
+                continue;
+            }
             let wish = Wish { presence: false, has_token: self.is_left_to_hook(slot, channel) };
             if let Err(Barred::Denied(why)) =
                 self.permit_subscribe(slot, channel, entry.user.as_deref(), wish)
@@ -68,6 +75,31 @@ impl<N: Net> Shard<N> {
             Ok(channels) if claims + channels == 0 => Admission::Admitted,
             Ok(channels) => Admission::Waiting(claims + channels),
         }
+    }
+
+    /// Adds its user's own channel to an entry, where users have one and the dialect tells channels
+    /// from one another.
+    fn add_personal(&self, entry: &mut Entry) -> Result<(), Refusal> {
+        let Config { personal_channel, name_bytes, .. } = &*self.clients.config;
+        let tells_channels = entry.dialect.has_requests() || entry.dialect.is_deaf();
+        let user = entry.user.as_deref().filter(|_| tells_channels && !personal_channel.is_empty());
+        let Some(user) = user else { return Ok(()) };
+        let name: Arc<str> = format!("{personal_channel}{user}").into();
+        // A separator in the user's name would let others in.
+        if name.len() > *name_bytes || !self.rooms.channels.rules().is_of_one_user(&name, user) {
+            return Err(Refusal::BadRequest("no channel can be named after this user"));
+        }
+        if !entry.channels.contains(&name) {
+            entry.channels.push(name);
+        }
+        Ok(())
+    }
+
+    /// Returns `true` if a channel is the own one of the user of an entry: no rule is asked.
+    pub(crate) fn is_personal(&self, entry: &Entry, channel: &str) -> bool {
+        let prefix = &*self.clients.config.personal_channel;
+        let user = channel.strip_prefix(prefix).filter(|_| !prefix.is_empty());
+        user.is_some() && user == entry.user.as_deref()
     }
 
     /// Adds to an entry the channels that its client names and may join. Others are passed over:

@@ -109,7 +109,9 @@ impl<N: Net> Shard<N> {
         entry: &mut Entry,
     ) -> Option<Admission> {
         let is_open = |channel: &&Arc<str>| {
-            self.is_left_to_hook(slot, channel) && !is_granted(entry, channel)
+            self.is_left_to_hook(slot, channel)
+                && !is_granted(entry, channel)
+                && !self.is_personal(entry, channel)
         };
         let channel = Arc::clone(entry.channels.iter().find(is_open)?);
         let terms = self.rooms.channels.rules().terms(&channel)?;
