@@ -318,8 +318,7 @@ impl Home<'_> {
     fn renumber(&mut self, index: ChannelIndex, newest: Position) {
         self.rooms.remove_history(index);
         let channel = self.rooms.channels.at(index);
-        channel.order.newest = newest;
-        channel.order.floor = newest.offset;
+        channel.order.begin_behind(newest);
         for shard in shards_of(channel.order.shards) {
             let channel = Arc::clone(&channel.name);
             self.port.deliver(shard, Deliver::Renumbered { channel, newest });

@@ -35,7 +35,8 @@ impl Home<'_> {
         let (newest, history) = (channel.order.newest, channel.order.history.as_deref());
         let offset = match recall.behind {
             Behind::Last(count) => {
-                history.map_or(newest.offset, |history| history.before_last(count as usize))
+                let before = history.map(|history| history.before_last(count as usize));
+                before.map_or(newest.offset, |offset| offset.max(channel.order.complete_above()))
             }
             Behind::Since(Since { epoch, offset })
             | Behind::Rest(Since { epoch, offset })
@@ -53,8 +54,7 @@ impl Home<'_> {
         if offset == newest.offset {
             return (newest, Some(Page::default()));
         }
-        // Without a history nothing that was to be kept may have come, behind its last end.
-        if !history.map_or(offset >= channel.order.floor, |one| one.reaches_back_to(offset)) {
+        if offset < channel.order.complete_above() {
             return (newest, None);
         }
         if matches!(recall.behind, Behind::Check(_)) {

@@ -102,6 +102,7 @@ impl History {
     }
 
     /// Returns `true` if everything that was to be kept behind `offset` is here.
+    #[cfg(test)]
     pub(crate) fn reaches_back_to(&self, offset: u64) -> bool {
         offset >= self.floor
     }

@@ -168,7 +168,7 @@ impl Rooms {
         self.keepers.let_go(evicted);
         let order = &mut self.channels.at(index).order;
         let Some(history) = order.history.take_if(|history| history.is_empty()) else { return };
-        order.floor = history.floor();
+        order.floor = order.floor.max(history.floor());
         let place = history.place;
         self.keepers.list.swap_remove(place);
         if let Some(&moved) = self.keepers.list.get(place)
@@ -246,9 +246,9 @@ impl Rooms {
             if channel.home != me || !(all || is_kept) {
                 continue;
             }
-            let history = order.history.as_deref();
-            let floor = history.map_or(order.floor, History::floor);
-            let kept = history.into_iter().flat_map(History::publications).cloned();
+            let floor = order.complete_above();
+            let kept = order.history.iter().flat_map(|history| history.publications());
+            let kept = kept.filter(|publication| publication.offset > floor).cloned();
             snapshot::put(out, (&channel.name, order.newest, floor), order.ancestors(), kept);
             records += 1;
             if out.len() >= bytes {

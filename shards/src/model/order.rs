@@ -25,7 +25,8 @@ pub(crate) struct Order {
     pub(crate) attendance: Option<Box<Attendance>>,
     /// The publications that are kept; `None` while there are none.
     pub(crate) history: Option<Box<History>>,
-    /// While there is no history: nothing above this offset was to be kept.
+    /// Nothing above this offset was to be kept before the history that there is began, and what
+    /// is kept up to this offset may have holes.
     pub(crate) floor: u64,
     /// Earlier numberings that went before this one, in a process before this, each with the last
     /// offset that belongs to it.
@@ -91,6 +92,11 @@ impl Order {
         self.is_watched() || self.attendance.is_some()
     }
 
+    /// Returns the offset above which everything that was to be kept is here.
+    pub(crate) fn complete_above(&self) -> u64 {
+        self.history.as_deref().map_or(self.floor, |history| history.floor().max(self.floor))
+    }
+
     /// Goes on where an earlier process ended: its offsets, in a numbering of this one.
     pub(crate) fn go_on(&mut self, newest: Position, ancestors: &[Position]) {
         let all = ancestors.iter().copied().chain([newest]);
@@ -112,6 +118,13 @@ impl Order {
         self.ancestors = Some(earlier.collect());
         self.newest = newest;
         self.floor = self.newest.offset;
+    }
+
+    /// Goes on behind a position of another process, and knows nothing of what was before.
+    pub(crate) fn begin_behind(&mut self, newest: Position) {
+        self.ancestors = None;
+        self.newest = newest;
+        self.floor = newest.offset;
     }
 
     /// Earlier numberings, the oldest first.

@@ -21,6 +21,8 @@ pub(crate) mod dice;
 mod entries;
 #[cfg(test)]
 mod gaps;
+#[cfg(test)]
+mod holes;
 pub(crate) mod reader;
 #[cfg(test)]
 mod lapse_seeds;
