@@ -151,6 +151,13 @@ impl Origin {
                 "the namespace of {own:?}, the default channel of this process, is missing"
             ));
         }
+        let personal = &self.settings.shards.personal_channel;
+        if !personal.is_empty() && !rules.is_of_one_user(&format!("{personal}x"), "x") {
+            return Err(format!(
+                "users have channels that begin with {personal:?} in this process: the namespace \
+                 or the user-boundary of these is missing"
+            ));
+        }
         let mut warnings = layered.warnings;
         let changed = config::all_keys()
             .filter(|key| !config::channels::is_reloaded(key))
@@ -212,5 +219,22 @@ mod tests {
         }
         fs::remove_file(&file).unwrap();
         assert!(origin.read_again().err().unwrap().contains("No such file"));
+    }
+
+    #[test]
+    fn rules_under_which_users_cannot_have_their_own_channels_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("stentor.toml");
+        fs::write(&file, "personal_channel = 'news:#'\n[[namespace]]\nname = 'news'\n").unwrap();
+        let origin = origin(file.clone());
+        assert!(origin.read_again().is_ok());
+        for text in [
+            "[[namespace]]\nname = 'chat'\n",
+            "[channels]\nuser_boundary = '@'\n[[namespace]]\nname = 'news'\n",
+        ] {
+            fs::write(&file, text).unwrap();
+            let why = origin.read_again().err().unwrap();
+            assert!(why.contains("users have channels that begin with \"news:#\""), "{why}");
+        }
     }
 }
