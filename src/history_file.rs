@@ -1,11 +1,13 @@
 //! `--history-file`: histories that outlive the process. They are read at the start, written once a
 //! minute and before a take-over, and once more at the end.
 //!
-//! A client recovers over a restart as far as the file goes: positions up to the newest one in it
-//! are understood, and offsets go on behind them in a new epoch. A position behind it, of a message
-//! that only the earlier process knew, is not taken for one of this process.
+//! A client recovers over a restart if the file was written at the end: positions up to the newest
+//! one in it are understood, and offsets go on behind them in a new epoch. Behind a file that was
+//! written earlier there may have been more, which is lost: it can be read, and no position of that
+//! process is understood.
 
 mod lock;
+mod owner;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -22,6 +24,7 @@ use stentor_shards::{Ending, Handle, fresh_seed};
 use tokio::sync::Mutex;
 
 use lock::{IN_USE, Lock};
+use owner::Owner;
 
 use crate::config::Settings;
 use crate::takeover::{self, Prepare};
@@ -32,9 +35,6 @@ const NAME: &str = "history.stentor";
 
 /// A file of so many bytes is read whatever the settings allow.
 const BYTES_MIN: u64 = 1 << 30;
-
-/// The file beside it that says which process writes it, and under whose lock it is replaced.
-const OWNER: &str = "history.owner";
 
 /// The name's end of a file that is not finished begins so.
 const DRAFT: &[u8] = b"draft";
@@ -114,9 +114,8 @@ impl HistoryFile {
     /// Makes this process the one that writes the file, as soon as it serves: what an earlier one
     /// has begun to write comes no more in the place of what this one writes.
     pub(crate) fn take(&self) {
-        let taken = self.owner().and_then(|mut owner| {
-            owner.set_len(0)?;
-            owner.write_all(self.name.as_bytes())?;
+        let taken = Owner::beside(&self.path).and_then(|mut owner| {
+            owner.name(&self.name)?;
             self.remove_drafts()
         });
         self.report(taken);
@@ -127,7 +126,7 @@ impl HistoryFile {
 
     /// Removes what earlier processes have not finished: nobody would.
     fn remove_drafts(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.path.parent().unwrap_or(Path::new(".")))? {
+        for entry in fs::read_dir(self.folder())? {
             let path = entry?.path();
             let is_draft = path.extension().is_some_and(|end| end.as_bytes().starts_with(DRAFT));
             if is_draft && path.file_stem() == self.path.file_stem() && path != self.draft() {
@@ -135,17 +134,6 @@ impl HistoryFile {
             }
         }
         Ok(())
-    }
-
-    /// The owner's file, locked until it is closed.
-    fn owner(&self) -> io::Result<File> {
-        let path = self.path.with_file_name(OWNER);
-        // A link there would have another file emptied, and a pipe would have the process wait.
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let owner = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
-        let owner = File::from(owner);
-        rustix::fs::flock(&owner, rustix::fs::FlockOperation::LockExclusive)?;
-        Ok(owner)
     }
 
     /// Reads the file. One that is damaged, or cannot be read, is put aside, named in the log, and
@@ -159,8 +147,11 @@ impl HistoryFile {
         };
         match found {
             Ok(channels) => {
-                tracing::info!(%path, channels = channels.len(), "histories of an earlier process");
-                channels
+                let owner = Owner::beside(&self.path).and_then(|mut owner| owner.has_ended());
+                let (is_whole, count) = (matches!(owner, Ok(true)), channels.len());
+                tracing::info!(%path, channels = count, is_whole, "histories of an earlier process");
+                let past = |channel: ChannelPast| if is_whole { channel } else { channel.open() };
+                channels.into_iter().map(past).collect()
             }
             Err(why) => {
                 let aside = self.path.with_extension("damaged");
@@ -240,20 +231,34 @@ impl HistoryFile {
 
     /// Writes what the shards have left, unless another process has taken over.
     pub(crate) fn end(&self, endings: Vec<Ending>) {
-        self.report(self.write(endings.into_iter().map(|ending| Ok(ending.saved))));
+        self.report(self.write(endings.into_iter().map(|ending| Ok(ending.saved)), true));
         self.give_up();
     }
 
     fn save(&self, handle: &Handle) -> io::Result<()> {
-        self.write(takeover::saved(handle, false)?)
+        self.write(takeover::saved(handle, false)?, false)
     }
 
-    /// Writes another file, and puts it in the place of the one that is there.
-    fn write(&self, parts: impl Iterator<Item = io::Result<Saved>>) -> io::Result<()> {
+    /// Writes another file, and puts it in the place of the one that is there. `is_last`: nothing
+    /// is numbered any more.
+    fn write(
+        &self,
+        parts: impl Iterator<Item = io::Result<Saved>>,
+        is_last: bool,
+    ) -> io::Result<()> {
         let _writing = self.writing.blocking_lock();
         if !self.is_ours() {
             return Ok(());
         }
+        let written = self.write_draft(parts).and_then(|()| self.replace(is_last));
+        if written.is_err() {
+            // It would fill a disk that is full already.
+            let _ = fs::remove_file(self.draft());
+        }
+        written
+    }
+
+    fn write_draft(&self, parts: impl Iterator<Item = io::Result<Saved>>) -> io::Result<()> {
         let mut out = BufWriter::new(self.begin_draft()?);
         out.write_all(snapshot::MAGIC)?;
         let mut records = 0;
@@ -265,22 +270,24 @@ impl HistoryFile {
         let mut end = Vec::new();
         snapshot::put_end(&mut end, records);
         out.write_all(&end)?;
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        self.replace()
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     }
 
     /// Puts the draft in the place of the file, if no later process has taken that.
-    fn replace(&self) -> io::Result<()> {
-        let mut name = String::new();
-        let mut owner = self.owner()?;
-        owner.read_to_string(&mut name)?;
-        if name == self.name && self.is_ours() {
-            return fs::rename(self.draft(), &self.path);
+    fn replace(&self, is_last: bool) -> io::Result<()> {
+        let mut owner = Owner::beside(&self.path)?;
+        if !(owner.is(&self.name)? && self.is_ours()) {
+            tracing::info!("another process writes the history file by now");
+            // That one may have removed it.
+            let _ = fs::remove_file(self.draft());
+            return Ok(());
         }
-        tracing::info!("another process writes the history file by now");
-        // That one may have removed it.
-        let _ = fs::remove_file(self.draft());
-        Ok(())
+        fs::rename(self.draft(), &self.path)?;
+        if is_last { owner.end(self.folder()) } else { Ok(()) }
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     fn report(&self, written: io::Result<()>) {
@@ -343,13 +350,15 @@ mod tests {
         file.take();
         let draft = file.draft();
         std::os::unix::fs::symlink(&other, &draft).unwrap();
-        file.write(std::iter::empty()).unwrap();
+        file.write(std::iter::empty(), false).unwrap();
+        let full = || Err(io::Error::other("the disk is full"));
+        assert!(file.write(std::iter::once_with(full), false).is_err() && !draft.exists());
         rustix::fs::mkfifoat(rustix::fs::CWD, &draft, Mode::RUSR | Mode::WUSR).unwrap();
-        file.write(std::iter::empty()).unwrap();
+        file.write(std::iter::empty(), false).unwrap();
         assert!(fs::read(&other).unwrap() == b"mine" && !draft.exists());
         assert!(fs::metadata(folder.path().join(NAME)).unwrap().is_file());
-        fs::remove_file(folder.path().join(OWNER)).unwrap();
-        std::os::unix::fs::symlink(&other, folder.path().join(OWNER)).unwrap();
+        fs::remove_file(folder.path().join("history.owner")).unwrap();
+        std::os::unix::fs::symlink(&other, folder.path().join("history.owner")).unwrap();
         file.take();
         assert!(fs::read(&other).unwrap() == b"mine", "no other file is emptied");
     }
@@ -362,17 +371,17 @@ mod tests {
         let written = || fs::read(folder.path().join(NAME)).map_or(0, |bytes| bytes.len());
         older.take();
         // One that has not begun to serve writes nothing.
-        newer.write(std::iter::once(part(b"0"))).unwrap();
+        newer.write(std::iter::once(part(b"0")), false).unwrap();
         assert_eq!(written(), 0);
-        older.write(std::iter::once(part(b"1"))).unwrap();
+        older.write(std::iter::once(part(b"1")), false).unwrap();
         let first = written();
         // The older one has begun when the newer one takes the file, writes and ends.
         let late = std::iter::once_with(|| {
             newer.take();
-            newer.write(std::iter::once(part(b"333"))).unwrap();
+            newer.write(std::iter::once(part(b"333")), false).unwrap();
             part(b"22")
         });
-        older.write(late).unwrap();
+        older.write(late, false).unwrap();
         assert_eq!(written(), first + 2);
         let left = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 2, "the file and its owner, and no draft");

@@ -236,3 +236,36 @@ fn a_file_keeps_history_over_a_restart_and_a_take_over() {
     drop((server, newer));
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn nobody_goes_on_from_a_file_behind_which_more_was_said() {
+    let folder = std::env::temp_dir().join(format!("stentor-e2e-killed-{}", std::process::id()));
+    let folder_text = folder.to_str().unwrap().to_owned();
+    let mut flags = KEPT.to_vec();
+    flags.extend(["--history-file", &folder_text]);
+    let mut server = Server::start(&flags);
+    let epoch = publish(&server, "room", "1")["epoch"].clone();
+    let address = server.address;
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let server = Server::start_on(address, &flags);
+    publish(&server, "room", "2");
+    // It is killed, and the file is the one of the process before.
+    drop(server);
+
+    let mut server = Server::start_on(address, &flags);
+    let (mut client, _) = Client::json(server.address, "/ws");
+    let (missed, joined) = joined_since(&mut client, "room", &epoch, 1);
+    assert_eq!((missed.len(), &joined["recovered"]), (0, &false.into()), "2 is lost");
+    let kept = history(&server, r#"{"channel":"room","limit":-1}"#);
+    assert_eq!(kept["result"]["publications"].as_array().unwrap().len(), 1, "{kept}");
+    let epoch = publish(&server, "room", "3")["epoch"].clone();
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let server = Server::start_on(address, &flags);
+    let (mut client, _) = Client::json(server.address, "/ws");
+    let (missed, joined) = joined_since(&mut client, "room", &epoch, 1);
+    assert_eq!((missed, &joined["recovered"]), (vec![2], &true.into()), "it ended in order");
+    drop(server);
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -7,7 +7,7 @@ use super::channel::NoChannel;
 use super::facts::put_version;
 use super::history::{Evicted, History, cost};
 use super::id::{ChannelIndex, ShardId};
-use super::message::Publication;
+use super::message::{Position, Publication};
 use super::rooms::Rooms;
 use super::snapshot::{self, ChannelPast};
 use super::told::make_foreign;
@@ -187,14 +187,17 @@ impl Rooms {
         (me, goes_on): (ShardId, bool),
         (now_ms, unix_ms): (u64, u64),
     ) {
-        for ChannelPast { name, newest, floor, ancestors, publications } in past {
+        for ChannelPast { name, newest, floor, ancestors, publications, is_open } in past {
             let Ok(index) = self.channels.find_or_add(&name, me) else { continue };
             let channel = self.channels.at(index);
-            if channel.order.newest.offset > 0 {
+            let start = channel.order.newest;
+            if start.offset > 0 {
                 continue;
             }
             if goes_on {
                 channel.order.take_over(newest, &ancestors);
+            } else if is_open {
+                channel.order.begin_behind(Position { offset: newest.offset, ..start });
             } else {
                 channel.order.go_on(newest, &ancestors);
             }

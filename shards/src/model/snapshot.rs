@@ -58,6 +58,17 @@ pub struct ChannelPast {
     /// Earlier numberings, each with the last offset that belongs to it.
     pub(crate) ancestors: Vec<Position>,
     pub(crate) publications: Vec<Arc<Publication>>,
+    /// The earlier process may have numbered more than this.
+    pub(crate) is_open: bool,
+}
+
+impl ChannelPast {
+    /// Notes that the earlier process may have numbered more: none of its positions is one to go on
+    /// from.
+    #[must_use]
+    pub fn open(self) -> Self {
+        Self { is_open: true, ..self }
+    }
 }
 
 /// A part of a shard's histories as bytes.
@@ -220,7 +231,7 @@ fn channel(rest: &mut Reader<'_>) -> Result<ChannelPast, Damaged> {
         before = publication.offset;
         publications.push(Arc::new(publication));
     }
-    Ok(ChannelPast { name, newest, floor, ancestors, publications })
+    Ok(ChannelPast { name, newest, floor, ancestors, publications, is_open: false })
 }
 
 #[cfg(test)]
