@@ -71,12 +71,24 @@ impl Home<'_> {
 
     /// Takes note of the number of members of a shard or of another process.
     pub(super) fn count(&mut self, name: &str, by: Origin, members: u32) {
-        if let Some(index) = self.rooms.channels.find(name) {
-            self.note_members(index, by, members);
-            if self.engine.is_some() {
-                self.tell_others_count(index, by);
-            }
+        let Some(index) = self.rooms.channels.find(name) else { return };
+        let before = self.named_members(index, by);
+        let turned = self.note_members(index, by, members);
+        // Another process has ended before it could tell the names of those that left with it.
+        // Watchers are to ask who is there.
+        if !turned && matches!(by, Origin::Side(_)) && self.named_members(index, by) < before {
+            self.tell_count(index);
         }
+        if self.engine.is_some() {
+            self.tell_others_count(index, by);
+        }
+    }
+
+    /// Returns the number of members of a shard or of another process, if they are told by their
+    /// names.
+    fn named_members(&self, index: ChannelIndex, by: Origin) -> Option<u32> {
+        let crowd = self.rooms.channels.get(index).order.crowd.as_ref();
+        crowd.filter(|crowd| !crowd.is_large).map(|crowd| crowd.at(self.place_of(by)))
     }
 
     /// Returns the place in the crowd of a channel.

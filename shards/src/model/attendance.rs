@@ -86,6 +86,11 @@ impl Crowd {
         self.members[..here].iter().copied().map(u64::from).sum()
     }
 
+    /// Returns the number of members at one place.
+    pub(crate) fn at(&self, place: usize) -> u32 {
+        self.members[place]
+    }
+
     /// Returns the number of members that are not at one place.
     pub(crate) fn count_without(&self, place: usize) -> u64 {
         self.count() - u64::from(self.members[place])
