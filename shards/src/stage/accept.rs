@@ -17,8 +17,12 @@ use crate::shard::Shard;
 use crate::watch::Watch;
 use crate::wire::refusal::Refusal;
 
-/// The most connections that may wait for the shard's next turn.
-const FRESH_MAX: usize = 256;
+/// The most connections that may wait for the shard's next turn. A handshake costs about 20 us, so
+/// that a storm of them takes a good millisecond of each turn.
+const FRESH_MAX: usize = 64;
+
+/// Slots beyond those of clients, for connections that are told that the server is full.
+const REFUSALS_MAX: usize = 256;
 
 /// The most connections that a shard takes at one look from a socket that all shards share, so that
 /// each shard gets some of many.
@@ -183,7 +187,7 @@ impl<N: Net> Shard<N> {
     /// Gives the accepted connections slots, and has their sockets watched.
     pub(crate) fn admit_fresh(&mut self) {
         let clients = &mut self.clients;
-        let slots_max = clients.config.clients_per_shard.saturating_add(FRESH_MAX);
+        let slots_max = clients.config.clients_per_shard.saturating_add(REFUSALS_MAX);
         while let Some(stream) = self.fresh.pop_front() {
             clients.tally.accepts += 1;
             if clients.roster.len() >= slots_max {
