@@ -36,7 +36,7 @@ def main():
     options.add_argument("--seconds", type=int, default=60, help="of cut")
     options.add_argument("--rate", type=int, default=100, help="messages a second, of cut")
     options.add_argument("--seed", type=int, default=1, help="of the cuts")
-    options.add_argument("--rounds", type=int, default=5, help="of tokens")
+    options.add_argument("--rounds", type=int, default=5, help="of storm and tokens")
     asked = options.parse_args()
     run, usual = FIGURES[asked.figure]
     for name, number in usual.items():

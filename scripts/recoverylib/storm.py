@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import selectors
+import statistics
 import time
 
 from figurelib.server import GENERATOR_CORE, Server, cpu_seconds, free_port
@@ -66,10 +67,10 @@ def look(port, stop, results):
     results.send(trips)
 
 
-def p99_ms(trips, begin, end):
-    """Returns the p99 of the round trips that ended between two moments, and their number."""
-    times = sorted(took for at, took in trips if begin <= at <= end)
-    return (times[min(len(times) - 1, len(times) * 99 // 100)] * 1000 if times else float("nan")), len(times)
+def p99_ms(times):
+    """Returns the p99 of round trips in milliseconds."""
+    times = sorted(times)
+    return times[min(len(times) - 1, len(times) * 99 // 100)] * 1000 if times else float("nan")
 
 
 def judge(got, missed, size):
@@ -84,8 +85,9 @@ def judge(got, missed, size):
     return wrong
 
 
-def run(asked):
-    """Returns whether everybody got everything and the undisturbed channel was served in time."""
+def one(asked):
+    """Returns the seconds until all had recovered, the server's CPU seconds for it, the clients with anything wrong,
+    and the times of the undisturbed round trips before the storm and beside it."""
     admin = free_port()
     command = [asked.server, "--listen", "127.0.0.1:PORT", "--admin", f"127.0.0.1:{admin}", "--cores", "0"]
     command += ["--shards", "1", "--history", str(asked.missed), "--recovery", "--history-bytes", "64MiB"]
@@ -102,8 +104,6 @@ def run(asked):
         stop, (ours, theirs) = multiprocessing.Event(), multiprocessing.Pipe()
         watcher = multiprocessing.Process(target=look, args=(server.port, stop, theirs), daemon=True)
         watcher.start()
-        # The undisturbed client has the same core and goes first: else the storm's time there would count as the server's.
-        os.nice(10)
         calm = time.monotonic()
         time.sleep(CALM_S)
         before, began = cpu_seconds(server.child.pid), time.monotonic()
@@ -113,12 +113,26 @@ def run(asked):
         stop.set()
         trips = ours.recv()
         watcher.join()
-    wrong = judge(got, asked.missed, asked.bytes)
-    quiet, beside = p99_ms(trips, calm, began), p99_ms(trips, began, ended)
+    quiet = [took for at, took in trips if calm <= at <= began]
+    beside = [took for at, took in trips if began <= at <= ended]
+    return seconds, cpu, judge(got, asked.missed, asked.bytes), quiet, beside
+
+
+def run(asked):
+    """Returns whether everybody got everything."""
+    # The undisturbed client has the same core and goes first: else the storm's time there would count as the server's.
+    os.nice(10)
+    rounds = [one(asked) for _ in range(asked.rounds)]
+    seconds = statistics.median(each[0] for each in rounds)
+    cpu = statistics.median(each[1] for each in rounds)
+    wrong = sum(each[2] for each in rounds)
+    # One storm has some hundred round trips, so that its p99 is its third worst or so: all rounds count together.
+    quiet, beside = ([took for each in rounds for took in each[at]] for at in (3, 4))
+    times = p99_ms(beside) / p99_ms(quiet)
     print(f"| {asked.clients} clients, each missed {asked.missed} messages of {asked.bytes} bytes | found | goal |")
     print("| --- | --- | --- |")
-    print(f"| all have recovered | {seconds:.2f} s ({cpu:.2f} s of the server's CPU) | 3 s |")
+    print(f"| all have recovered, median of {asked.rounds} | {seconds:.2f} s ({cpu:.2f} s of the server's CPU) | 3 s |")
     print(f"| clients with anything lost, doubled or out of order | {wrong} | 0 |")
-    print(f"| p99 of an undisturbed channel before it | {quiet[0]:.2f} ms of {quiet[1]} round trips | |")
-    print(f"| the same beside it | {beside[0]:.2f} ms of {beside[1]}: {beside[0] / quiet[0]:.1f} times | 2 times |")
+    print(f"| p99 of an undisturbed channel before it | {p99_ms(quiet):.2f} ms of {len(quiet)} round trips | |")
+    print(f"| the same beside it | {p99_ms(beside):.2f} ms of {len(beside)}: {times:.1f} times | 2 times |")
     return wrong == 0

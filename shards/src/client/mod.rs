@@ -42,7 +42,7 @@ pub(crate) const TOLD_PER_TURN: usize = 768;
 /// publications with so many bytes. A client that reads large ones as fast as they come gets some
 /// hundred KiB of them a turn.
 pub(crate) fn told_per_page(bytes: usize) -> usize {
-    8 + (bytes >> 10)
+    16 + (bytes >> 9)
 }
 
 /// The counts that all shards of a process share, and what never changes; no other data.
