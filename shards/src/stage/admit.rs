@@ -95,13 +95,6 @@ impl<N: Net> Shard<N> {
         Ok(())
     }
 
-    /// Returns `true` if a channel is the own one of the user of an entry: no rule is asked.
-    pub(crate) fn is_personal(&self, entry: &Entry, channel: &str) -> bool {
-        let prefix = &*self.clients.config.personal_channel;
-        let user = channel.strip_prefix(prefix).filter(|_| !prefix.is_empty());
-        user.is_some() && user == entry.user.as_deref()
-    }
-
     /// Adds to an entry the channels that its client names and may join. Others are passed over:
     /// the client listens to those that are left, as after a change of the rules.
     fn grant_wishes(&mut self, slot: Slot, entry: &mut Entry) -> Result<(), Refusal> {

@@ -183,6 +183,13 @@ impl<N: Net> Shard<N> {
         SeatEnd { at_s, renewal }
     }
 
+    /// Returns `true` if a channel is the own one of the user of an entry: no rule is asked.
+    pub(crate) fn is_personal(&self, entry: &Entry, channel: &str) -> bool {
+        let prefix = &*self.clients.config.personal_channel;
+        let user = channel.strip_prefix(prefix).filter(|_| !prefix.is_empty());
+        user.is_some() && user == entry.user.as_deref()
+    }
+
     /// Returns `true` if the backend decides whether a client may subscribe to a channel: its
     /// namespace says so, and no token of the client does.
     pub(crate) fn is_left_to_hook(&self, slot: Slot, channel: &str) -> bool {
