@@ -191,6 +191,11 @@ impl<N: Net> Clients<N> {
 
     /// Marks a client to be closed once no stage walks over clients.
     pub(crate) fn doom(&mut self, slot: Slot, reason: CloseReason) {
+        if matches!(reason, CloseReason::Slow | CloseReason::Overtaken) {
+            // It would take a later message for the next one of its channel, and come back behind
+            // that.
+            self.roster.state_mut(slot).lose();
+        }
         self.doomed.push(Doomed { client: self.roster.id(slot), reason });
     }
 

@@ -53,6 +53,8 @@ impl Flags {
     /// The client broke a rule: its close frame is due or sent, and its bytes are no longer looked
     /// at.
     pub(crate) const OVER: Self = Self(1 << 13);
+    /// The client has lost a message and is to be closed for that: it is told no later one.
+    pub(crate) const LOST: Self = Self(1 << 14);
 
     pub(crate) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -232,6 +234,12 @@ impl State {
         self.check();
     }
 
+    /// The client has lost a message, and is to be closed.
+    pub(crate) fn lose(&mut self) {
+        self.put(Flags::LOST, true);
+        self.check();
+    }
+
     /// A ping is out.
     pub(crate) fn ping(&mut self) {
         self.put(Flags::PINGED, true);
@@ -260,7 +268,7 @@ impl State {
             self.is_open() || !self.is_any(Flags::MANY.union(Flags::NO_ECHO).union(Flags::PINGED)),
             "only members hear, and only who may answer is pinged: {self:?}"
         );
-        let after_the_101 = Flags::BLOCKED.union(Flags::HELD).union(Flags::OVER);
+        let after_the_101 = Flags::BLOCKED.union(Flags::HELD).union(Flags::OVER).union(Flags::LOST);
         debug_assert!(with_words || !self.is_any(after_the_101), "{self:?}");
         debug_assert!(self.phase() != Phase::Vacant || self == Self::VACANT, "{self:?}");
     }

@@ -8,6 +8,7 @@ use super::dice::Dice;
 use super::for_each_seed;
 use super::run::{CHANNELS, Shards};
 use super::{Order, follows, orders};
+use crate::close::CloseReason;
 use crate::config::Config;
 use crate::rules::SlowClients;
 
@@ -124,4 +125,31 @@ fn messages_and_gaps_are_all_offsets_in_their_order() {
     if let Some(lost) = for_each_seed(256, simulate) {
         assert!(lost > 1_000, "hardly anything was lost: {lost}");
     }
+}
+
+#[test]
+fn a_client_that_is_closed_as_too_slow_is_told_nothing_behind_what_it_has_lost() {
+    let mut config = Config::with_cores(Vec::new());
+    config.outbox_bytes = 40_000;
+    let mut shards = Shards::new(1, config, 1);
+    let mut come = |json| {
+        let wish = Wish { channel: Some(CHANNELS[0]), json, ..Wish::default() };
+        let (stream, client) = Client::connect(wish, usize::MAX);
+        shards.accept(0, stream);
+        shards.come_to_rest(|| {});
+        client
+    };
+    let [mut speaker, mut slow] = [true, false].map(&mut come);
+    slow.take_up(1_000);
+    speaker.say(1, 30_000);
+    shards.come_to_rest(|| {});
+    // The second one finds no room, and the third one leaves in the same turn.
+    speaker.say(2, 30_000);
+    speaker.say(3, 10);
+    slow.take_up(usize::MAX);
+    shards.come_to_rest(|| {});
+    let heard: Vec<(u8, usize)> =
+        slow.frames().iter().map(|frame| (frame.opcode, frame.payload.len())).collect();
+    assert!(matches!(heard[..], [(1, 30_000..), (8, _)]), "{heard:?}");
+    assert_eq!(shards.all[0].clients.tally.closes[CloseReason::Slow.index()], 1);
 }

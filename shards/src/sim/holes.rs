@@ -126,3 +126,31 @@ fn clients_of_a_process_that_has_lost_its_leader_recover_nothing_from_before() {
     assert_eq!(offsets(&client), [since.offset + 1, since.offset + 2]);
     assert_eq!(answer(&client, 8)["publications"].as_array().unwrap().len(), 6);
 }
+
+#[test]
+fn a_client_without_a_word_for_the_leap_is_told_nothing_behind_it() {
+    World::reset(8);
+    let mut pair = Pair::new(Shards::beside(0, 1, config(), 1), ROOMY);
+    let wish = Wish { channel: Some(ROOM), ..Wish::default() };
+    let clients = [wish, Wish { events: true, ..wish }].map(|wish| come(&mut pair.older, 0, wish));
+    let member = come(&mut pair.older, 0, JSON);
+    publish(&member, 1);
+    pair.come_to_rest();
+    pair.begin(1, config(), 2);
+    pair.come_to_rest();
+    pair.take_over();
+    pair.come_to_rest();
+    // On its way when the newer process dies: it is numbered again, in the turn of the leap.
+    publish(&member, 1);
+    for _ in 0..3 {
+        pair.older.turn(0);
+    }
+    pair.break_link();
+    pair.come_to_rest();
+    assert!(newest(&pair.older).offset > 1 << 32);
+    for client in clients {
+        let bodies = client.frames().iter().filter(|frame| frame.opcode == 1).count();
+        let is_over = client.is_sent_away() || client.is_closed();
+        assert!(bodies == 1 && is_over, "{:?}", client.frames());
+    }
+}

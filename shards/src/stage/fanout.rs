@@ -72,7 +72,7 @@ impl<N: Net> Shard<N> {
     /// Sends one channel's tick to its members. Members of several channels are noted for later if
     /// there are more ticks.
     fn fan_out_tick(&mut self, fan: &FanOut, place: usize, one: bool, several: &mut Vec<Several>) {
-        let special = Flags::BLOCKED.union(Flags::NO_ECHO);
+        let special = Flags::BLOCKED.union(Flags::NO_ECHO).union(Flags::LOST);
         let special = if one { special } else { special.union(Flags::MANY) };
         let tick = &fan.ticks[place];
         // No member comes or goes meanwhile: accepted connections wait for the next turn, and a
@@ -232,6 +232,9 @@ impl<N: Net> Clients<N> {
     /// Sends frames to one client, behind what waits for it already.
     fn send_shares(&mut self, fan: &FanOut, slot: Slot, mut shares: &[Share]) {
         let hot = self.roster.hot(slot);
+        if hot.state.is_any(Flags::LOST) {
+            return;
+        }
         if hot.state.is_any(Flags::BLOCKED) {
             return self.put_rest(fan, slot, shares, 0);
         }
