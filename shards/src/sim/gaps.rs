@@ -139,13 +139,13 @@ fn a_client_that_is_closed_as_too_slow_is_told_nothing_behind_what_it_has_lost()
         shards.come_to_rest(|| {});
         client
     };
-    let [mut speaker, mut slow] = [true, false].map(&mut come);
+    let [mut first, mut second, mut slow] = [true, true, false].map(&mut come);
     slow.take_up(1_000);
-    speaker.say(1, 30_000);
+    first.say(1, 30_000);
     shards.come_to_rest(|| {});
-    // The second one finds no room, and the third one leaves in the same turn.
-    speaker.say(2, 30_000);
-    speaker.say(3, 10);
+    // The second message finds no room, and the third one leaves in the same turn.
+    first.say(2, 30_000);
+    second.say(3, 10);
     slow.take_up(usize::MAX);
     shards.come_to_rest(|| {});
     let heard: Vec<(u8, usize)> =
