@@ -149,7 +149,8 @@ impl HistoryFile {
             Ok(channels) => {
                 let owner = Owner::beside(&self.path).and_then(|mut owner| owner.has_ended());
                 let (is_whole, count) = (matches!(owner, Ok(true)), channels.len());
-                tracing::info!(%path, channels = count, is_whole, "histories of an earlier process");
+                let what = "histories of an earlier process";
+                tracing::info!(%path, channels = count, is_whole, "{what}");
                 let past = |channel: ChannelPast| if is_whole { channel } else { channel.open() };
                 channels.into_iter().map(past).collect()
             }
