@@ -102,3 +102,82 @@ fn chat_core_a_heartbeat_request_is_answered_with_a_pong_frame() {
     json.send("{\"heartbeat\":true}");
     assert!(matches!(json.next(), Message::Pong(_)));
 }
+
+/// The words of a protocol that has an answer to pings of its own.
+struct Words {
+    protocol: &'static str,
+    connect: &'static [u8],
+    ping: &'static [u8],
+    /// A command, and the beginning of its reply.
+    command: &'static [u8],
+    reply: &'static [u8],
+}
+
+const WORDS: [Words; 2] = [
+    Words {
+        protocol: "centrifuge-json",
+        connect: br#"{"id":1,"connect":{}}"#,
+        ping: b"{}",
+        command: br#"{"id":2,"ping":{}}"#,
+        reply: br#"{"id":2,"#,
+    },
+    Words {
+        protocol: "centrifuge-protobuf",
+        connect: b"\x04\x08\x01\x22\x00",
+        ping: b"\x00",
+        command: b"\x04\x08\x02\x5a\x00",
+        reply: b"\x04\x08\x02",
+    },
+];
+
+impl Words {
+    fn say(&self, client: &mut Client, words: &[u8]) {
+        match std::str::from_utf8(words) {
+            Ok(text) if self.protocol == "centrifuge-json" => client.send(text),
+            _ => client.send_binary(words),
+        }
+    }
+
+    fn connect(&self, server: &Server) -> Client {
+        let headers = [("Sec-WebSocket-Protocol", self.protocol)];
+        let mut client =
+            Client::try_plain_with(server.address, "/connection/websocket", &headers).unwrap();
+        self.say(&mut client, self.connect);
+        assert!(client.next().len() > 20, "it is in");
+        client
+    }
+}
+
+/// Reads until a message begins in a certain way.
+fn hear(client: &mut Client, beginning: &[u8]) {
+    while !client.next().into_data().starts_with(beginning) {}
+}
+
+#[test]
+fn clients_of_centrifugo_answer_each_ping_once() {
+    let server = Server::start(&["--ping-interval", "1s", "--pong-timeout", "5s"]);
+    let disorderly = || server.by_reason("disconnects", "disorderly");
+    let mut clients = WORDS.map(|words| (words.connect(&server), words));
+    for (client, words) in &mut clients {
+        hear(client, words.ping);
+        // Answers that are late, behind a command and the next ping.
+        words.say(client, words.command);
+        hear(client, words.reply);
+    }
+    for (client, words) in &mut clients {
+        hear(client, words.ping);
+        (0..2).for_each(|_| words.say(client, words.ping));
+        words.say(client, words.command);
+        hear(client, words.reply);
+    }
+    assert_eq!(disorderly(), 0);
+    for (client, words) in &mut clients {
+        // One more ping may have come meanwhile.
+        (0..2).for_each(|_| words.say(client, words.ping));
+        assert_eq!(client.close_code(), Some(3501), "{}", words.protocol);
+        let mut hasty = words.connect(&server);
+        words.say(&mut hasty, words.ping);
+        assert_eq!(hasty.close_code(), Some(3501), "{}: no ping was out", words.protocol);
+    }
+    assert_eq!(disorderly(), 4);
+}

@@ -95,7 +95,7 @@ fn clients_of_centrifugo_that_do_not_connect_in_order() {
 #[test]
 fn floods_of_commands_of_centrifugo() {
     let siege = Siege::begin(&["--errors-max", "65536", "--receive-buffer-bytes", "64KiB"]);
-    flood(&siege, "lines of empty objects", true, &lines(&["{}"]));
+    flood(&siege, "lines of messages that go nowhere", true, &lines(&[r#"{"send":{}}"#]));
     let comings = [
         r#"{"id":2,"subscribe":{"channel":"flood","join_leave":true}}"#,
         r#"{"id":3,"publish":{"channel":"flood","data":{"a":[1]}}}"#,

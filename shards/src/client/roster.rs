@@ -38,9 +38,30 @@ pub(crate) struct Hot {
     pub(crate) state: State,
     /// The form in which this client gets publications.
     pub(crate) shape: Shape,
+    /// The pings that the client has not answered in its dialect's own words. A client that leaves
+    /// more than can be counted here is not counted any more.
+    unanswered: u8,
 }
 
 const _: () = assert!(size_of::<Hot>() <= 20, "the fan-out reads one per delivery");
+
+impl Hot {
+    /// A ping is out, which the client is to answer.
+    pub(crate) fn ping(&mut self) {
+        self.state.ping();
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    /// The client answers a ping in its dialect's own words. Returns `false` if every ping that it
+    /// was sent is answered already.
+    pub(crate) fn pong(&mut self) -> bool {
+        let unanswered = self.unanswered;
+        if unanswered < u8::MAX {
+            self.unanswered = unanswered.saturating_sub(1);
+        }
+        unanswered > 0
+    }
+}
 
 /// A client's place in a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,6 +294,7 @@ impl<N: Net> Roster<N> {
             pinged_ms: now_ms,
             state: State::ACCEPTED,
             shape: Shape::default(),
+            unanswered: 0,
         };
         if let Some(hot) = self.hot.get_mut(slot.index()) {
             *hot = Hot { generation: hot.generation, ..fresh };

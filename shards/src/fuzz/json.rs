@@ -230,7 +230,9 @@ fn check_request(text: &str) {
             let body = data.map(|data| data.as_str().to_owned());
             ("rpc", None, None, body, None, id(of))
         }
-        Ok(Command::Connect(_) | Command::Nothing) => panic!("its requests have no such one"),
+        Ok(Command::Connect(_) | Command::Pong | Command::Nothing) => {
+            panic!("its requests have no such one")
+        }
         Ok(Command::Ping { id: of }) => ("ping", None, None, None, None, id(of)),
         Ok(Command::Heartbeat) => ("heartbeat", None, None, None, None, None),
         Err(code) => return assert_eq!(expected(text), Err(code), "{text:?}"),

@@ -30,6 +30,8 @@ mod lapse_seeds;
 mod lapses;
 pub(crate) mod members;
 #[cfg(test)]
+mod pongs;
+#[cfg(test)]
 mod returns;
 #[cfg(test)]
 mod presence;

@@ -39,6 +39,7 @@ impl Weight {
             Command::Publish { .. }
             | Command::Ping { .. }
             | Command::Heartbeat
+            | Command::Pong
             | Command::Nothing => Self::Light,
             Command::Direct { .. }
             | Command::Join { token: None, .. }
@@ -109,7 +110,11 @@ impl<N: Net> Shard<N> {
                 self.clients.tell(slot, &Event::Pong { id: id.as_ref() });
                 Ok(Flow::On)
             }
-            Command::Nothing => Ok(Flow::On),
+            // A client that answers what nobody asked has lost count of something.
+            Command::Pong if !self.clients.roster.hot_mut(slot).pong() => {
+                Ok(Flow::Over(CloseReason::Disorderly))
+            }
+            Command::Pong | Command::Nothing => Ok(Flow::On),
             Command::Heartbeat => {
                 self.clients.tell(slot, &Event::Heartbeat);
                 Ok(Flow::On)

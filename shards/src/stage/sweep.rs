@@ -191,7 +191,7 @@ impl<N: Net> Shard<N> {
                 let hot = self.clients.roster.hot_mut(slot);
                 // A client that says nothing is closed when its socket does not take the ping.
                 if Dialect::answers_pings(hot.shape) {
-                    hot.state.ping();
+                    hot.ping();
                 }
                 hot.pinged_ms = now_ms;
                 self.clients.tally.pings += 1;

@@ -95,7 +95,9 @@ pub(crate) enum Command<'a> {
     Ping { id: Option<RequestId> },
     /// Ask for a Pong frame.
     Heartbeat,
-    /// Nothing: a sign of life, or a message that only other servers understand.
+    /// Answer a ping of the server, in a dialect that has one.
+    Pong,
+    /// Nothing: a message that only other servers understand.
     Nothing,
 }
 

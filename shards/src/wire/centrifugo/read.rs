@@ -183,8 +183,9 @@ pub(in crate::wire) fn malformed(text: &'static str) -> Mistake {
 
 fn read_text(text: &Utf8Bytes) -> Result<Command<'_>, Mistake> {
     let trimmed = text.as_str().trim_ascii();
-    if trimmed == "{}" {
-        return Ok(Command::Nothing);
+    let inner = trimmed.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    if inner.is_some_and(|inner| inner.trim_ascii().is_empty()) {
+        return Ok(Command::Pong);
     }
     if !trimmed.starts_with('{') {
         return Err(malformed("a command is a JSON object"));

@@ -55,9 +55,11 @@ fn commands_are_read() {
         })
     };
     assert_eq!([limit(""), limit(",\"limit\":5"), limit(",\"limit\":-1")], [0, 5, HISTORY_MAX]);
-    for nothing in ["{}", " {}\r", r#"{"send":{"data":1}}"#] {
-        with(nothing, |read| assert!(matches!(read, Ok(Command::Nothing)), "{nothing}"));
+    for pong in ["{}", " {}\r", "{ \t}"] {
+        with(pong, |read| assert!(matches!(read, Ok(Command::Pong)), "{pong}"));
     }
+    let send = r#"{"send":{"data":1}}"#;
+    with(send, |read| assert!(matches!(read, Ok(Command::Nothing)), "{send}"));
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(crate) fn read(said: &mut Said, _: Reading) -> Result<Command<'_>, Mistake> 
         return Err(malformed("a command is shorter than its length"));
     };
     if start == bytes.len() {
-        return Ok(Command::Nothing);
+        return Ok(Command::Pong);
     }
     let mut body = bytes.clone();
     body.advance(start);

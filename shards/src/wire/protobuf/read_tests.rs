@@ -35,7 +35,7 @@ fn commands_of_a_message_are_read_one_by_one() {
         let left = split(&mut said);
         kinds.push(match read(&mut said, READING) {
             Ok(Command::Publish { .. }) => "publish",
-            Ok(Command::Nothing) => "pong",
+            Ok(Command::Pong) => "pong",
             Ok(Command::Refresh { token, .. }) if token.len() == 300 => "refresh",
             other => panic!("{other:?}"),
         });
