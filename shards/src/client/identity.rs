@@ -12,12 +12,12 @@ use crate::proof::Proof;
 /// A client that can refresh its token is told so many seconds before its end.
 pub(crate) const NOTICE_S: u32 = 30;
 
-/// Returns the second at which a client is told that its time ends at `over_s`. A newer token that
-/// lasts for less than a minute is told of halfway: a client that is told at once would bring one
-/// token after the other.
-pub(super) fn notice_at(now_s: u32, over_s: u32, is_newer: bool) -> u32 {
+/// Returns the second at which a client is told, or the backend asked, that its time ends at
+/// `over_s`. With `waits` half of that time passes first, however short it is: a client that is
+/// told at once of each new time would bring one token after the other.
+pub(super) fn notice_at(now_s: u32, over_s: u32, waits: bool) -> u32 {
     let left_s = over_s.saturating_sub(now_s);
-    let most_s = if is_newer { left_s / 2 } else { left_s };
+    let most_s = if waits { left_s / 2 } else { left_s };
     over_s - NOTICE_S.min(most_s)
 }
 

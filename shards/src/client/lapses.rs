@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Clients;
-use super::identity::{Due, NOTICE_S, notice_at};
+use super::identity::{Due, notice_at};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::seating::{Renewal, SeatEnd};
 use crate::net::Net;
@@ -58,10 +58,7 @@ impl<N: Net> Clients<N> {
         let look_s = match renewal {
             Renewal::Client if dialect.tells_ahead() => notice_at(now_s, over_s, is_newer),
             // A backend that grants short times is asked a few times, and not again and again.
-            Renewal::Backend => {
-                let half_s = now_s + over_s.saturating_sub(now_s) / 2;
-                over_s.saturating_sub(NOTICE_S).max(half_s)
-            }
+            Renewal::Backend => notice_at(now_s, over_s, true),
             Renewal::Client | Renewal::Nobody => over_s,
         };
         self.lapses.set(slot, channel, Lapse { over_s, look_s });
