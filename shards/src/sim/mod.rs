@@ -30,11 +30,14 @@ mod lapse_seeds;
 mod lapses;
 pub(crate) mod members;
 #[cfg(test)]
+mod enlisted;
+#[cfg(test)]
 mod pongs;
 #[cfg(test)]
 mod returns;
 #[cfg(test)]
 mod presence;
+#[cfg(test)]
 mod rules;
 pub(crate) mod run;
 #[cfg(test)]
@@ -47,7 +50,9 @@ mod streams;
 mod tokens;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
 mod two;
+#[cfg(test)]
 mod pair;
 #[cfg(test)]
 mod passage;
