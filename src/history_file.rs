@@ -6,6 +6,8 @@
 //! written earlier there may have been more, which is lost: it can be read, and no position of that
 //! process is understood.
 
+#[cfg(test)]
+mod given_up;
 mod lock;
 mod owner;
 

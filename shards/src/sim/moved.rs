@@ -1,6 +1,7 @@
 //! Single cases of members in two processes of a take-over: moves, deaths, questions without an
 //! answer, and bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,8 +9,10 @@ use serde_json::Value;
 use super::client::{Client, Wish};
 use super::pair::Pair;
 use super::passage::{DEBOUNCE, JSON, ROOM, answer, ask, come, config, heard, pair, told, watch};
+use super::reader::Frame;
 use crate::config::Config;
 use crate::mesh::link::Sizes;
+use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
 
 const ROOMY: Sizes = Sizes { out: 64, relayed: 64, pending: 64 };
 
@@ -213,4 +216,55 @@ fn more_questions_than_may_wait_for_the_other_process_are_answered_at_once() {
     assert_eq!((answered(false), answered(true)), (48, 0), "32 wait");
     pair.come_to_rest();
     assert_eq!((answered(false), answered(true)), (48, 32));
+}
+
+/// A client of Centrifugo's protocol in the room, on the older process.
+fn centrifugo(pair: &mut Pair) -> Client {
+    let (stream, client) = Client::silent(Wish::default(), usize::MAX);
+    client.send(
+        b"GET /connection/websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let subscribe = format!(r#"{{"id":2,"subscribe":{{"channel":"{ROOM}"}}}}"#);
+    client.send_frame(1, format!("{{\"id\":1,\"connect\":{{}}}}\n{subscribe}").as_bytes());
+    pair.older.accept(1, stream);
+    client
+}
+
+/// Messages that the newer process has numbered may be lost with it: each member of the older one
+/// learns that in its own dialect, and one that could not tell comes again.
+#[test]
+fn members_learn_of_a_gap_when_the_newer_process_dies() {
+    for keeps in [true, false] {
+        let size = if keeps { 10 } else { 0 };
+        let history = HistoryRules { size, ttl: Duration::from_mins(5), bytes: 1 << 20 };
+        let rules = ChannelRules { history, recovery: keeps, ..ChannelRules::open("") };
+        let mut config = Config::with_cores(Vec::new());
+        config.rules = Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap());
+        let mut pair = pair(2, &config, ROOMY, 1);
+        let room = Wish { channel: Some(ROOM), ..Wish::default() };
+        let plain = come(&mut pair.older, 0, room);
+        let json = come(&mut pair.older, 1, Wish { json: true, ..room });
+        let other = centrifugo(&mut pair);
+        pair.come_to_rest();
+        pair.begin(2, config.clone(), 2);
+        pair.come_to_rest();
+        pair.take_over();
+        let speaker = come(pair.newest(), 0, Wish { json: true, ..room });
+        pair.come_to_rest();
+        speaker.ask(r#"{"type":"publish","body":1}"#);
+        pair.come_to_rest();
+        pair.break_link();
+        pair.come_to_rest();
+        let close = plain.frames().into_iter().find(|frame| frame.opcode == 8);
+        let code = close.map(|close| u16::from_be_bytes([close.payload[0], close.payload[1]]));
+        assert_eq!(code, Some(3010), "a plain client counts its messages");
+        let gap = told(&json).into_iter().find(|said| said["type"] == "gap");
+        let gap = gap.unwrap_or_else(|| panic!("{:?}", told(&json)));
+        assert_eq!((&gap["from"], gap["to"].as_u64() > Some(1 << 31)), (&2.into(), true), "{gap}");
+        let left = |frame: &Frame| frame.text().contains(r#""unsubscribe":{"code":2500"#);
+        assert!(other.frames().iter().any(left), "{:?}", other.frames());
+        assert!(!json.is_sent_away() && !other.is_sent_away());
+    }
 }
