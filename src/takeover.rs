@@ -11,9 +11,13 @@
 //! over nor have the address alone does not start.
 
 mod end;
+mod frames;
+#[cfg(test)]
+mod fuzz;
 mod histories;
 mod holder;
 mod inherit;
+mod input;
 mod link;
 mod meet;
 mod offer;
@@ -35,8 +39,9 @@ use link::Linked;
 use meet::{ANSWER_TIMEOUT, Peer, Turn};
 use pass::{Answer, FREE, Request, SERVING};
 
-pub(crate) use histories::{Histories, Inherited, saved};
+pub(crate) use histories::{Histories, saved};
 pub(crate) use holder::describe;
+pub(crate) use input::Inherited;
 pub(crate) use offer::{Offer, Prepare, offer};
 pub(crate) use pass::{SOCKETS_MAX, Sockets};
 pub(crate) use settle::{Settling, fingerprint};
@@ -179,7 +184,7 @@ fn ask(address: SocketAddr, newcomer: Newcomer, reads_histories: bool) -> io::Re
         let stream = match meet::knock(&meet::place(address)) {
             Ok(Some(stream)) => stream,
             Ok(None) => return Ok(Asked::Nobody),
-            Err(error) if meet::is_timeout(&error) => return Ok(Asked::Silent(None)),
+            Err(error) if input::is_timeout(&error) => return Ok(Asked::Silent(None)),
             Err(error) => return Err(error),
         };
         let who = meet::peer(&stream)?;
@@ -195,7 +200,7 @@ fn ask(address: SocketAddr, newcomer: Newcomer, reads_histories: bool) -> io::Re
             Ok(answer) => return Ok(asked.answered(answer, newcomer.base)),
             Err(error) if is_gone(&error) && form.is_some() => {}
             Err(error) if is_gone(&error) => thread::park_timeout(ASK_AGAIN),
-            Err(error) if meet::is_timeout(&error) => return Ok(Asked::Silent(Some(asked))),
+            Err(error) if input::is_timeout(&error) => return Ok(Asked::Silent(Some(asked))),
             Err(error) => return Err(error),
         }
     }
@@ -253,7 +258,7 @@ impl Claim {
                     link::start(stream, Linked { link, control }, who);
                 }
             }
-            Err(error) if meet::is_timeout(&error) => {
+            Err(error) if input::is_timeout(&error) => {
                 tracing::warn!(pid = who.pid, "the other process hangs: it should be ended");
             }
             Err(error) => tracing::warn!(pid = who.pid, %error, "the other process is gone"),

@@ -25,7 +25,7 @@ use stentor_shards::ChannelInfo;
 
 use self::answer::{Answer, Fault, Mode, read, written};
 pub(super) use self::once::Counts as OnceCounts;
-pub(crate) use self::once::{KnownKey, Once};
+pub(crate) use self::once::Once;
 use super::State;
 use super::ask::ask;
 

@@ -14,6 +14,7 @@ mod process;
 pub(crate) mod reload;
 mod stats;
 mod visitors;
+pub(crate) mod word;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -27,7 +28,7 @@ use stentor_shards::proof::Prover;
 use stentor_shards::{Handle, Inbox};
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use self::api::{KnownKey, Once};
+pub(crate) use self::api::Once;
 use self::peers::Peers;
 use self::reload::{Origin, Reloads};
 use crate::events::EventCounts;

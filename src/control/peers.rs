@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, RwLock, RwLockReadGuard, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::State;
-use super::api::answer::{Answer, Fault};
-use super::api::{self, KnownKey};
+use super::api;
+use super::word::{Answer, Fault, KnownKey, Word};
 
 /// The most words that wait for the link.
 const WORDS_MAX: usize = 1024;
@@ -29,18 +28,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest wait for the calls that are under way when a take-over begins.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A message from one control plane to another.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Word {
-    /// Perform this for your own clients.
-    Call { number: u64, method: String, params: Box<RawValue> },
-    /// The outcome of the call of that number.
-    Answer { number: u64, answer: Answer },
-    /// A publication was made under this key.
-    Key(KnownKey),
-}
 
 /// A word, and the process that it came from.
 type Heard = (Word, Peer);

@@ -2,7 +2,8 @@
 
 use stentor_shards::snapshot::Past;
 
-use super::histories::{self, Inherited, Unread};
+use super::histories;
+use super::input::{BYTES_MAX, Inherited, Unread, receive};
 use super::{Asked, Claim, Predecessor, ask};
 
 impl Claim {
@@ -15,7 +16,7 @@ impl Claim {
         let (seed, epoch) = stentor_shards::fresh_seed();
         let read = if *has_histories {
             let asked = histories::request(stream, epoch);
-            asked.and_then(|()| histories::receive(stream, histories::BYTES_MAX))
+            asked.and_then(|()| receive(stream, BYTES_MAX))
         } else {
             Err(Unread::OtherVersion)
         };

@@ -12,6 +12,8 @@ use rustix::io::retry_on_intr;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use super::input::is_timeout;
+
 /// The longest time that the other process may take to answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -144,10 +146,6 @@ fn ends_within(stream: &UnixStream, left: Duration) -> io::Result<bool> {
         // Also where it was interrupted: the caller looks again.
         _ => Ok(true),
     }
-}
-
-pub(super) fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Takes a name, and fills its queue.

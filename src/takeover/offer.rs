@@ -13,7 +13,7 @@ use super::histories::{self, Histories};
 use super::link::{self, Linked};
 use super::meet::{ANSWER_TIMEOUT, Peer, START_TIMEOUT};
 use super::pass::{FREE, HISTORIES, SERVING};
-use super::{ASK_AGAIN, Settling, Sockets, meet, pass};
+use super::{ASK_AGAIN, Settling, Sockets, input, meet, pass};
 
 /// The time after which the older process tries again to get its name from a process that hangs.
 const NAME_AGAIN: Duration = Duration::from_secs(1);
@@ -217,7 +217,7 @@ fn serve(mut stream: UnixStream, who: Peer, offer: &Offer) -> io::Result<Option<
     stream.set_read_timeout(Some(LINK_TIMEOUT))?;
     let link = match pass::expect(&mut stream, SERVING) {
         Ok(()) => Some(link),
-        Err(error) if meet::is_timeout(&error) => {
+        Err(error) if input::is_timeout(&error) => {
             tracing::warn!(pid = who.pid, "the newer process starts slowly: this one goes on");
             drop(link);
             stream.set_read_timeout(Some(START_TIMEOUT))?;

@@ -11,39 +11,11 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::control::ask::Unanswered;
-
-/// The result of a command, or the fault for which there is none. The result is JSON that is
-/// written: what clients have published stands in it byte for byte.
-pub(crate) type Answer = Result<Box<RawValue>, Fault>;
+pub(crate) use crate::control::word::{Answer, Fault};
 
 /// Writes a result, or any other part of an answer.
 pub(crate) fn written(part: &impl Serialize) -> Box<RawValue> {
     to_raw_value(part).expect("names are strings, and numbers are finite")
-}
-
-/// Why a command has no result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Fault {
-    /// The shards have more to do than they can take: try again.
-    Busy,
-    /// The request makes no sense; the text says why.
-    Bad(String),
-    /// The request cannot be read at all: it is no JSON, or its address has a wrong parameter.
-    Malformed(String),
-    /// The body is larger than the largest that makes sense.
-    TooLarge,
-    /// A client is in as many channels as it may be.
-    LimitExceeded,
-    /// The position is not one of the channel as it is now.
-    Unrecoverable,
-    /// A method of Centrifugo's API that this server does not have, or a feature that is off.
-    NotAvailable(String),
-    /// No rules know channels of this namespace.
-    UnknownNamespace,
-    /// No method of this name is known.
-    Unknown(String),
-    /// The method is asked for by another verb. It is never told to another process.
-    Verb(#[serde(skip)] &'static str),
 }
 
 impl Fault {

@@ -6,12 +6,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use stentor_shards::Position;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use crate::control::ask::Unanswered;
+pub(crate) use crate::control::word::KnownKey;
 
 /// The time for which a key is remembered, as in Centrifugo.
 pub(crate) const KEY_TIME: Duration = Duration::from_mins(5);
@@ -33,17 +33,6 @@ pub(crate) type Published<P> = Result<P, Unanswered>;
 
 /// A key counts for one channel.
 type Key = (String, String);
-
-/// A key whose publication was made, as one process tells another of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct KnownKey {
-    pub(super) channel: String,
-    pub(super) key: String,
-    /// The time since it was first asked for.
-    pub(super) age_ms: u64,
-    epoch: String,
-    offset: u64,
-}
 
 impl KnownKey {
     pub(super) fn new(channel: String, key: String, place: Position) -> Self {

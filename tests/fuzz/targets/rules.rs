@@ -2,9 +2,13 @@
 #![no_main]
 #![allow(dead_code, unreachable_pub, reason = "parts of the server, whose rest is not here")]
 
-#[path = "../../../src/config.rs"]
-mod config;
-#[path = "../../../src/exit.rs"]
-mod exit;
+// Within a module of that path, so that the files beside `config.rs` are found where they lie.
+#[path = "../../../src"]
+mod server {
+    pub(crate) mod config;
+    pub(crate) mod exit;
+}
+
+use server::{config, exit};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| config::fuzz::rules(data));
