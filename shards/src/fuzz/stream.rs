@@ -27,8 +27,20 @@ pub fn stream(data: &[u8]) {
     let request = [first.as_bytes(), b"\r\nHost: h\r\n", input.rest].concat();
     let whole = status(&request, &[]);
     let split = status(&request, cuts);
+    // A head that comes in pieces is looked at when a line ends: the last one may be wrong already.
+    let waits = split.is_none() && !request.ends_with(b"\n") && !has_whole_head(&request);
     // A client that says more than its request is closed, before or behind the answer.
-    assert!(whole == split || cuts.is_empty(), "{cuts:?}: {split:?}, and whole: {whole:?}");
+    let is_same = whole == split || cuts.is_empty() || waits;
+    assert!(is_same, "{cuts:?}: {split:?}, and whole: {whole:?}");
+}
+
+/// Returns `true` if there is an empty line.
+fn has_whole_head(request: &[u8]) -> bool {
+    let ends = |line: &[u8]| line.is_empty() || line == b"\r";
+    let mut lines: Vec<&[u8]> = request.split(|byte| *byte == b'\n').collect();
+    // Nothing follows the last line break, or no line break the last line.
+    lines.pop();
+    lines.into_iter().any(ends)
 }
 
 /// Returns the status of the answer to a request; `None` if there is none.
