@@ -22,5 +22,6 @@ mod resources;
 mod streams;
 mod recalls;
 mod tokens;
+mod words;
 mod centrifugo;
 mod secrets;

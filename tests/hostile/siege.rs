@@ -41,8 +41,9 @@ const CONTROL_P99_MAX: Duration = Duration::from_millis(5);
 /// Nor is it if one of its cores stands still for so long, as those of a virtual machine may.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
-/// How long a control window is, and an attack at least.
+/// How long an attack is at least, and a control window: more than a thousand round trips.
 const WINDOW: Duration = Duration::from_millis(700);
+const CONTROL: Duration = Duration::from_millis(300);
 
 /// The bytes that an allocator keeps after they were freed, whatever the attack.
 const ALLOCATOR_BYTES: u64 = 8 << 20;
@@ -97,7 +98,7 @@ impl Siege {
         let pid = self.server.pid();
         self.crowd.window();
         let (others, pulse) = (Others::begin(pid), Pulse::begin());
-        std::thread::park_timeout(WINDOW);
+        std::thread::park_timeout(CONTROL);
         let control = self.crowd.window();
         let (descriptors, before) = (descriptors(pid), anonymous_bytes(pid));
 

@@ -107,31 +107,25 @@ fn small_frames_that_wait_keep_only_themselves() {
 #[test]
 fn writers_of_a_byte_a_second_cost_no_more_than_their_bytes() {
     let siege = Siege::begin(&FLAGS);
-    siege.withstand("writers of a byte a second", 200 * (8 << 10), |server| {
-        let mut slow: Vec<TcpStream> = (0..200)
-            .map(|number| upgraded(server.address, &format!("/ws?channel=slow{number}")))
-            .collect();
-        for stream in &mut slow {
-            stream.write_all(&header(0x81, 60_000)).unwrap();
+    siege.withstand("writers of a byte a second", 2 * 200 * (8 << 10), |server| {
+        let open = |number| upgraded(server.address, &format!("/ws?channel=slow{number}"));
+        let begun = header(0x81, 60_000);
+        let mut slow: Vec<TcpStream> = (0..400).map(open).collect();
+        // Half of them have said how much is to come; the others take their time with that too.
+        let (payloads, headers) = slow.split_at_mut(200);
+        for stream in &mut *payloads {
+            stream.write_all(&begun).unwrap();
         }
-        for _ in 0..3 {
-            for stream in &mut slow {
+        for byte in begun.iter().take(3) {
+            for stream in &mut *payloads {
                 stream.write_all(b"x").unwrap();
             }
-            std::thread::park_timeout(Duration::from_secs(1));
-        }
-        assert_eq!(server.by_reason("disconnects", "silent"), 0, "who writes is not silent");
-    });
-    siege.withstand("frame headers of a byte a second", 200 * (8 << 10), |server| {
-        let mut slow: Vec<TcpStream> = (0..200)
-            .map(|number| upgraded(server.address, &format!("/ws?channel=slow{number}")))
-            .collect();
-        for byte in header(0x81, 60_000).iter().take(3) {
-            for stream in &mut slow {
+            for stream in &mut *headers {
                 stream.write_all(&[*byte]).unwrap();
             }
             std::thread::park_timeout(Duration::from_secs(1));
         }
+        assert_eq!(server.by_reason("disconnects", "silent"), 0, "who writes is not silent");
     });
 }
 
