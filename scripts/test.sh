@@ -10,23 +10,23 @@ stage() { printf 'test: %s (at %d s)\n' "$1" "$SECONDS"; }
 scripts/setup.sh
 export TEST_PYTHON="$PWD/.venv/bin/python"
 
-stage "the client library"
-(cd tests/web && node --test)
-
-stage "doc tests"
-cargo test --quiet --workspace --doc
-
 stage "build"
 cargo test --quiet --workspace --no-run
 
-stage "the planner, beside it the Autobahn cases"
-"$TEST_PYTHON" -m unittest discover --quiet --start-directory scripts/planner/tests --top-level-directory scripts \
-  >target/planner.log 2>&1 &
-planner=$!
+# Each of these keeps one core busy at most. What they say is told afterwards, so that no lines mix.
+stage "the Autobahn cases, beside them the planner, the client library and doc tests"
+planner() {
+  "$TEST_PYTHON" -m unittest discover --quiet --start-directory scripts/planner/tests --top-level-directory scripts
+}
+client_library() { (cd tests/web && node --test); }
+doc_tests() { cargo test --quiet --workspace --doc; }
+beside() { planner && client_library && doc_tests; }
+beside >target/beside.log 2>&1 &
+others=$!
 failed=no
 scripts/conformance.sh || failed=yes
-wait "$planner" || failed=yes
-cat target/planner.log
+wait "$others" || failed=yes
+cat target/beside.log
 [ "$failed" = no ] || exit 1
 
 stage "everything else"
