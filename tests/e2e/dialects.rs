@@ -34,9 +34,10 @@ fn record(output: &Output) -> Value {
 fn dialects_of_the_load_generator_hear_every_message_once() {
     let server = Server::start(&["--shards", "2"]);
     for dialect in DIALECTS {
-        let alone = ["-c", "20", "-P", "3"];
+        // Two processes share the clients of the first load.
+        let shared = ["-c", "20", "-P", "3", "--agents", "2"];
         let in_channels = ["--channels", "5", "--members", "4", "-P", "2"];
-        for audience in [&alone[..], &in_channels] {
+        for (audience, agents) in [(&shared[..], 2), (&in_channels, 0)] {
             let load = ["--dialect", dialect, "-r", "100/s", "-d", "1s", "--warmup", "0"];
             let run = record(&bench(&server, "fanout", &[&load[..], audience].concat()));
             let totals = &run["totals"];
@@ -46,6 +47,8 @@ fn dialects_of_the_load_generator_hear_every_message_once() {
                 assert_eq!(totals[none], 0, "{dialect}, {none}: {totals}");
             }
             assert_eq!(totals.get("refused"), None, "{dialect}: {totals}");
+            let shares = run["agents"].as_array().map_or(0, Vec::len);
+            assert_eq!(shares, agents, "{dialect}: {run}");
         }
     }
 }
