@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::server::{Server, eventually};
+use crate::streams::Listener;
 
 const SMALL: [&str; 4] = ["--outbox-bytes", "64KiB", "--message-bytes", "32KiB"];
 
@@ -107,6 +108,40 @@ fn a_slow_client_is_told_what_it_has_lost_and_reads_it_in_the_history() {
         stopped.send(&format!(r#"{{"type":"history","id":1,"limit":1,"since":{since}}}"#));
         let page = stopped.next_json();
         assert_eq!(page["publications"][0]["offset"], from, "{policy}");
+    }
+}
+
+/// The offsets in the ids of events, behind the first one, which is the position before them.
+fn offsets(events: &str) -> Vec<usize> {
+    let ids = events.lines().filter_map(|line| line.strip_prefix("id: "));
+    ids.filter_map(|id| id.split_once(':')?.1.parse().ok()).skip(1).collect()
+}
+
+/// An `EventSource` does not compare ids: behind a lost event it may hear no other.
+#[test]
+fn a_slow_event_source_is_closed_and_recovers_what_it_would_have_lost() {
+    for policy in ["drop", "conflate"] {
+        let kept = ["--slow-clients", policy, "--history", "9999", "--history-bytes", "256MiB"];
+        let server = Server::start(&[&flags(&kept)[..], &["--recovery"]].concat());
+        let mut stopped = Listener::events(server.address, "/sse?channel=lobby", "");
+        let closed = || server.by_reason("disconnects", "overtaken") == 1;
+        talk_until(&server, closed);
+        assert!(closed(), "{policy}");
+        let said = talk_until(&server, || true) as u64;
+        let newest = server.total("publications_total");
+        let told = stopped.ends();
+        let end = "event: close\ndata: {\"code\":3010,\"reason\":\"history overtaken\"}\n\n";
+        assert!(told.ends_with(end), "{policy}: {}", &told[told.len() - 100..]);
+        let mut heard = offsets(&told);
+        let id = told.lines().rfind(|line| line.starts_with("id: ")).unwrap();
+        let last = format!("Last-{}\r\n", id.replace("id", "Event-ID"));
+        let mut again = Listener::events(server.address, "/sse?channel=lobby", &last);
+        again.hears("event: recovered\ndata: true\n\n");
+        again.hears(&format!(":{newest}\n"));
+        heard.extend(offsets(&again.text()));
+        let all: Vec<usize> = (1..=usize::try_from(newest).unwrap()).collect();
+        assert_eq!(heard, all, "{policy}");
+        assert!(said < newest);
     }
 }
 

@@ -26,7 +26,7 @@ impl Listener {
     }
 
     /// Asks for events.
-    fn events(to: SocketAddr, target: &str, headers: &str) -> Self {
+    pub(crate) fn events(to: SocketAddr, target: &str, headers: &str) -> Self {
         Self::send(to, &format!("GET {target} HTTP/1.1\r\nHost: h\r\n{headers}\r\n"))
     }
 

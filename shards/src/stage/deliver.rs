@@ -14,6 +14,7 @@ use crate::model::past::HistoryFault;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::command::ErrorCode;
+use crate::wire::dialect::Dialect;
 use crate::wire::event::Event;
 use crate::wire::refusal::Refusal;
 
@@ -106,7 +107,8 @@ impl<N: Net> Shard<N> {
         let members: Vec<Slot> = channel.members.iter().collect();
         for slot in members {
             let dialect = self.clients.dialect(slot);
-            let (tells, leaves) = (dialect.tells_gaps(), dialect.leaves_at_gaps());
+            let leaves = Dialect::leaves_at_gaps(self.clients.roster.hot(slot).shape);
+            let tells = dialect.tells_gaps();
             if !dialect.has_requests() || keeps && !tells && !leaves {
                 self.clients.doom(slot, CloseReason::Overtaken);
             } else if leaves {

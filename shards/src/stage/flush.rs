@@ -155,7 +155,7 @@ impl<N: Net> Clients<N> {
         let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));
         let before = outbox.bytes();
         let bytes = frame.len();
-        let leaves = slow.recovers && Dialect::of(shape).0.leaves_at_gaps();
+        let leaves = slow.recovers && Dialect::leaves_at_gaps(shape);
         let full = match content {
             Content::Publication(channel, one) if leaves => {
                 let was_lost = outbox.gaps.has(channel);

@@ -22,8 +22,8 @@ impl<N: Net> Shard<N> {
         self.clients.lost = lost;
     }
 
-    /// Takes a member out of a channel, and tells it to come back. A channel that the server has
-    /// chosen is not one that the client joins by itself: it comes back with a new connection.
+    /// Takes a member out of a channel, and tells it to come back. If the server or its URL has
+    /// chosen the channel, the client cannot join it again: it comes back with a new connection.
     pub(crate) fn unseat(&mut self, slot: Slot, index: ChannelIndex) {
         let client = self.clients.roster.get(slot);
         let seat = client.and_then(|client| client.seats().find(|seat| seat.channel == index));
@@ -35,7 +35,7 @@ impl<N: Net> Shard<N> {
     /// Tells a client that it is out of a channel, for which it may come back.
     pub(crate) fn send_back(&mut self, slot: Slot, index: ChannelIndex, by_server: bool) {
         self.clients.tally.sent_back += 1;
-        if by_server {
+        if by_server || !self.clients.dialect(slot).has_requests() {
             return self.clients.doom(slot, CloseReason::Overtaken);
         }
         let channel = &*self.rooms.channels.get(index).name;

@@ -198,9 +198,11 @@ impl Dialect {
         self.facts().greets_with_all
     }
 
-    /// Returns `true` if a client leaves a channel of which it has lost something, and comes back.
-    pub(crate) fn leaves_at_gaps(self) -> bool {
-        self.facts().leaves_at_gaps
+    /// Returns `true` if a client of a shape leaves a channel of which it has lost something, and
+    /// comes back. An event with an id is all that an `EventSource` comes back with: it does not
+    /// compare ids, and the next one would hide the loss for good.
+    pub(crate) fn leaves_at_gaps(shape: Shape) -> bool {
+        Self::of(shape).0.facts().leaves_at_gaps || Transport::of(shape).has_one_channel()
     }
 
     /// Returns `true` if clients are told in time that a token ends.
