@@ -28,6 +28,38 @@ fn chat_core_a_second_connection_of_a_user_closes_the_first() {
     assert!(accepts.iter().all(|count| *count > 0), "all met on one shard: {accepts:?}");
 }
 
+#[test]
+fn the_channel_that_each_user_has_is_not_the_one_that_requests_without_a_channel_mean() {
+    let server = Server::start(&["--personal-channel", "#", "--history", "10"]);
+    let (mut ana, welcome) = Client::json(server.address, "/ws?user=ana");
+    let absent = ["channel", "offset", "epoch"].map(|name| welcome[name].is_null());
+    assert_eq!(absent, [true; 3], "{welcome}");
+    let joined = ana.next_json();
+    let about = ["type", "channel", "id"].map(|name| joined[name].as_str());
+    assert_eq!(about, [Some("joined"), Some("#ana"), None], "{joined}");
+    ana.send(r#"{"type":"publish","id":1,"body":"to nobody"}"#);
+    let error = ana.next_json();
+    assert_eq!((error["type"].as_str(), error["id"].as_u64()), (Some("error"), Some(1)), "{error}");
+    ana.send(r##"{"type":"publish","channel":"#ana","body":"to herself"}"##);
+    assert_eq!(ana.next_json()["body"], "to herself");
+
+    // Older messages are those of the channel of the URL.
+    let (mut again, welcome) = Client::json(server.address, "/ws?user=ana&history=5");
+    assert!(welcome["channel"].is_null(), "{welcome}");
+    assert_eq!(again.next_json()["type"], "joined");
+    again.send(r#"{"type":"ping","id":2}"#);
+    assert_eq!(again.next_json()["type"], "pong", "nothing older is told");
+    let (mut named, welcome) =
+        Client::json(server.address, "/ws?user=ana&channel=%23ana&history=5");
+    assert_eq!(welcome["channel"], "#ana");
+    assert_eq!(named.next_json()["body"], "to herself");
+    let (mut other, welcome) = Client::json(server.address, "/ws?user=ana&channel=room");
+    assert_eq!(
+        (&welcome["channel"], &other.next_json()["channel"]),
+        (&"room".into(), &"#ana".into())
+    );
+}
+
 /// Publishes numbers until it is stopped, with so many of them under way that lanes stay full.
 /// Without a bound they would fill the sockets as well: where another process has the cores, each
 /// parcel of a short lane waits for its shard's turn, and the last message for longer than any

@@ -90,6 +90,7 @@ impl<N: Net> Shard<N> {
             return Err(Refusal::BadRequest("no channel can be named after this user"));
         }
         if !entry.channels.contains(&name) {
+            entry.personal = Some(Arc::clone(&name));
             entry.channels.push(name);
         }
         Ok(())

@@ -123,7 +123,7 @@ impl<N: Net> Shard<N> {
             self.keep_pending(slot, pending);
             return self.begin_checks(slot, &unsure);
         }
-        let index = pending.entry.channels.first().and_then(|name| self.rooms.channels.find(name));
+        let index = pending.entry.main_channel().and_then(|name| self.rooms.channels.find(name));
         let Some((behind, index)) = pending.entry.behind.take().zip(index) else {
             return self.welcome(slot, pending, None);
         };
@@ -166,7 +166,7 @@ impl<N: Net> Shard<N> {
     /// Keeps of an entry what its client needs from now on. Returns the client's user.
     fn furnish(&mut self, slot: Slot, entry: &Entry) -> Option<Arc<str>> {
         let client = self.clients.roster.get_mut(slot)?;
-        if let Some(first) = entry.channels.first().filter(|_| entry.dialect.has_requests()) {
+        if let Some(first) = entry.main_channel().filter(|_| entry.dialect.has_requests()) {
             // The channel's own name: it is shared, and tells the channel without a look-up.
             let known = self.rooms.channels.find(first);
             let known = known.map(|index| &self.rooms.channels.get(index).name);
@@ -211,12 +211,14 @@ impl<N: Net> Shard<N> {
             position: back.map(|back| back.start).or(live),
             recovered: back.and_then(|back| back.recovered),
         };
+        let named = usize::from(entry.main_channel().is_some());
+        let greeted = if entry.dialect.greets_with_all() { channels.len() } else { named };
         let (config, shape) = (&self.clients.config, self.clients.roster.hot(slot).shape);
         let session = Dialect::is_emulated(shape).then(|| self.clients.session(slot));
         let welcome = Event::Welcome(Welcome {
             client: self.clients.roster.id(slot),
             user: user.as_deref(),
-            channels: &channels,
+            channels: channels.get(..greeted).unwrap_or(&channels),
             ping_interval: config.ping_interval,
             pong_timeout: config.pong_timeout,
             message_bytes: config.message_bytes,
@@ -232,7 +234,6 @@ impl<N: Net> Shard<N> {
                 clients.emit(slot, &head);
             }
             clients.tell(slot, &welcome);
-            let greeted = if entry.dialect.greets_with_all() { channels.len() } else { 1 };
             for &seated in channels.iter().skip(greeted) {
                 clients.tell(slot, &Event::Joined { seated, id: None });
             }

@@ -49,9 +49,10 @@ pub(crate) struct Entry {
     pub(crate) user: Option<Arc<str>>,
     /// A token with which the client proves its user and rights.
     pub(crate) token: Option<Box<str>>,
-    /// The channels of which the client is a member from the start. Requests that name no channel
-    /// mean the first one.
+    /// The channels of which the client is a member from the start.
     pub(crate) channels: Vec<Arc<str>>,
+    /// The one of them that nobody has named: it is there because each user has one.
+    pub(crate) personal: Option<Arc<str>>,
     /// The channels that its command names, sorted by their names.
     pub(crate) wished: Vec<Wished>,
     /// The older messages of its first channel that it is told before the live ones.
@@ -82,6 +83,7 @@ impl Entry {
             user: None,
             token: None,
             channels: Vec::new(),
+            personal: None,
             wished: Vec::new(),
             behind: None,
             echo: true,
@@ -93,6 +95,11 @@ impl Entry {
             proxied_host: None,
             presented: None,
         }
+    }
+
+    /// Returns the channel that requests without one mean.
+    pub(crate) fn main_channel(&self) -> Option<&Arc<str>> {
+        self.channels.first().filter(|first| self.personal.as_ref() != Some(first))
     }
 
     /// Returns `true` if its client has named a channel by a command.
