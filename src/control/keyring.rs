@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::Uri;
 use stentor_auth::{AskForKeys, Key, Verifier, read_jwks};
 use stentor_shards::proof::Prover;
-use stentor_shards::{Handle, Untaken, unix_ms};
+use stentor_shards::{Handle, Untaken};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -48,22 +48,45 @@ struct Held {
     fetched: Vec<Key>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct News {
+    begun: Instant,
     /// A shard has met a key that it does not know.
     wanted: AtomicBool,
     bell: Notify,
-    /// The Unix time in seconds of the set in force; zero before the first.
-    fetched_s: AtomicU64,
+    /// The set in force was fetched so long after `begun`, in milliseconds; zero before the first.
+    fetched_ms: AtomicU64,
     fetches: AtomicU64,
     failures: AtomicU64,
 }
 
+impl Default for News {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            wanted: AtomicBool::default(),
+            bell: Notify::default(),
+            fetched_ms: AtomicU64::default(),
+            fetches: AtomicU64::default(),
+            failures: AtomicU64::default(),
+        }
+    }
+}
+
 impl News {
+    /// The time since it began, of a clock that no step of the wall clock moves.
+    fn age_ms(&self) -> u64 {
+        ms(self.begun.elapsed())
+    }
+
+    fn note_fetched(&self) {
+        self.fetched_ms.store(self.age_ms().max(1), Ordering::Relaxed);
+    }
+
     /// Called by shards. Relaxed everywhere: these are hints, and order nothing.
-    fn ask(&self, now_s: u64) -> bool {
-        let fetched_s = self.fetched_s.load(Ordering::Relaxed);
-        if now_s < fetched_s.saturating_add(FETCH_EVERY.as_secs()) {
+    fn ask(&self) -> bool {
+        let fetched = self.fetched_ms.load(Ordering::Relaxed);
+        if fetched > 0 && self.age_ms().saturating_sub(fetched) < ms(FETCH_EVERY) {
             // The set is fresh, and this key is not in it.
             return false;
         }
@@ -96,7 +119,7 @@ impl Keyring {
         let mut keys = held.tokens.keys()?;
         keys.extend(held.fetched.iter().cloned());
         let news = Arc::clone(&self.news);
-        let ask: AskForKeys = Arc::new(move |now_s| news.ask(now_s));
+        let ask: AskForKeys = Arc::new(move || news.ask());
         let ask = matches!(held.tokens.jwks, Some(Jwks::Url(_))).then_some(ask);
         Ok(Arc::new(Verifier::new(keys, held.tokens.expected(), ask)?))
     }
@@ -141,7 +164,7 @@ impl Keyring {
         let newer = Held { tokens: held.tokens.clone(), fetched: keys };
         put_in_force(shards, &self.prover_of(&newer)?).await?;
         *held = newer;
-        self.news.fetched_s.store(unix_ms() / 1000, Ordering::Relaxed);
+        self.news.note_fetched();
         Ok(count)
     }
 
@@ -161,6 +184,10 @@ impl Keyring {
         self.news.bell.notify_one();
         Ok(())
     }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn put_in_force(shards: &Handle, prover: &Arc<dyn Prover>) -> Result<(), String> {
@@ -184,6 +211,21 @@ async fn put_until(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_key_is_asked_for_again_once_the_set_is_some_seconds_old() {
+        let after = |time: Duration| News {
+            begun: Instant::now().checked_sub(time).unwrap(),
+            ..News::default()
+        };
+        assert!(after(Duration::ZERO).ask(), "nothing was fetched yet");
+        let news = after(Duration::from_secs(100));
+        news.note_fetched();
+        assert!(!news.ask() && !news.wanted.load(Ordering::Relaxed), "the set is fresh");
+        let news = after(FETCH_EVERY + Duration::from_millis(1));
+        news.fetched_ms.store(1, Ordering::Relaxed);
+        assert!(news.ask() && news.wanted.load(Ordering::Relaxed));
+    }
 
     #[test]
     fn keys_wait_for_a_shard_that_hangs_for_some_time_only() {

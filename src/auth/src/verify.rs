@@ -34,7 +34,7 @@ pub struct Expected {
 
 /// Called when a token names a key that is not known. Returns `true` if newer keys are on their
 /// way, so that the client should come back with the same token.
-pub type AskForKeys = Arc<dyn Fn(u64) -> bool + Send + Sync>;
+pub type AskForKeys = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Verifies tokens with a set of keys.
 #[derive(Clone)]
@@ -72,7 +72,7 @@ impl Verifier {
     /// # Errors
     /// The token proves nothing.
     pub fn check_connection(&self, token: &str, now_s: u64) -> Result<Proof, Fault> {
-        let bytes = self.signed_claims(token, now_s)?;
+        let bytes = self.signed_claims(token)?;
         let claims = Claims::read(&bytes)?;
         if claims.channel.is_some() {
             // It is good for one channel, and would else be good for all of its user's.
@@ -102,7 +102,7 @@ impl Verifier {
         asking: Asking<'_>,
         now_s: u64,
     ) -> Result<ChannelProof, Fault> {
-        let bytes = self.signed_claims(token, now_s)?;
+        let bytes = self.signed_claims(token)?;
         let claims = Claims::read(&bytes)?;
         let expires = self.check_claims(&claims, now_s)?;
         if claims.channel.as_deref() != Some(asking.channel) {
@@ -140,14 +140,14 @@ impl Verifier {
     }
 
     /// Checks the signature. Returns the claims that were signed.
-    fn signed_claims(&self, token: &str, now_s: u64) -> Result<Vec<u8>, Fault> {
+    fn signed_claims(&self, token: &str) -> Result<Vec<u8>, Fault> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Fault::Malformed("the token is longer than 8192 bytes"));
         }
         let parts = split(token)?;
         let candidates = self.candidates(&parts);
         if candidates.is_empty() {
-            return Err(self.no_key(&parts, now_s));
+            return Err(self.no_key(&parts));
         }
         let Parts { algorithm, message, claims, signature, .. } = parts;
         if candidates.iter().any(|key| key.verifies(algorithm, message, &signature)) {
@@ -173,7 +173,7 @@ impl Verifier {
     }
 
     /// The fault of a token that no key can verify. It asks for newer keys if that can help.
-    fn no_key(&self, parts: &Parts<'_>, now_s: u64) -> Fault {
+    fn no_key(&self, parts: &Parts<'_>) -> Fault {
         let is_secret = parts.algorithm.name().starts_with("HS");
         let known = |kid: &str| self.keys.iter().any(|key| key.kid.as_deref() == Some(kid));
         let is_strange = parts.kid.as_deref().is_none_or(|kid| !known(kid));
@@ -181,7 +181,11 @@ impl Verifier {
         match &self.ask {
             // A fetched set holds public keys.
             Some(ask) if !is_secret && is_strange && (parts.kid.is_some() || has_none) => {
-                if ask(now_s) { Fault::UnknownKey } else { Fault::NoKey(" under this name (kid)") }
+                if ask() {
+                    Fault::UnknownKey
+                } else {
+                    Fault::NoKey(" under this name (kid)")
+                }
             }
             _ => Fault::NoKey(""),
         }
