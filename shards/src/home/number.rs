@@ -78,7 +78,7 @@ impl Home<'_> {
             numbered.channel = name;
         }
         if is_kept {
-            self.rooms.keep(index, Arc::clone(&publication), self.now.long_ms());
+            self.rooms.keep(index, Arc::clone(&publication), (self.now.long_ms(), 0));
         }
         if self.engine.is_some() {
             self.tell_follower(&publication, position, &reply);

@@ -27,7 +27,8 @@ pub(crate) struct History {
 #[derive(Debug)]
 struct Entry {
     publication: Arc<Publication>,
-    since_ms: u64,
+    /// Below zero for a publication that is older than this boot of the host.
+    since_ms: i64,
 }
 
 /// Publications that were let go, with their cost.
@@ -107,28 +108,29 @@ impl History {
         offset >= self.floor
     }
 
-    /// Keeps a numbered publication. Returns those that leave for it.
+    /// Keeps a numbered publication of some age. Returns those that leave for it.
     pub(crate) fn keep(
         &mut self,
         publication: Arc<Publication>,
-        now_ms: u64,
+        (now_ms, age_ms): (u64, u64),
         rules: &HistoryRules,
     ) -> Evicted {
         debug_assert!(self.newest().is_none_or(|newest| newest < publication.offset));
         self.content_bytes += publication.bytes();
-        self.kept.push_back(Entry { publication, since_ms: now_ms });
-        self.used_ms = now_ms;
+        let since_ms = signed(now_ms).saturating_sub(signed(age_ms));
+        self.kept.push_back(Entry { publication, since_ms });
+        self.used_ms = now_ms.saturating_sub(age_ms);
         self.trim(now_ms, rules)
     }
 
     /// Lets go what the rules do not allow any more.
     pub(crate) fn trim(&mut self, now_ms: u64, rules: &HistoryRules) -> Evicted {
-        let ttl_ms = u64::try_from(rules.ttl.as_millis()).unwrap_or(u64::MAX);
+        let ttl_ms = i64::try_from(rules.ttl.as_millis()).unwrap_or(i64::MAX);
         let mut evicted = Evicted::default();
         while let Some(oldest) = self.kept.front() {
             let over = self.kept.len() > rules.size as usize
                 || self.content_bytes > rules.bytes
-                || now_ms.saturating_sub(oldest.since_ms) > ttl_ms;
+                || signed(now_ms).saturating_sub(oldest.since_ms) > ttl_ms;
             if !over {
                 break;
             }
@@ -190,6 +192,10 @@ impl History {
     }
 }
 
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
 fn fill<'a>(from: impl Iterator<Item = &'a Arc<Publication>>, query: &Query) -> Page {
     let mut page = Page::default();
     let mut bytes = 0;
@@ -243,11 +249,11 @@ mod tests {
     fn count_bytes_and_time_bound_a_history() {
         let mut history = History::new(0, 0);
         for offset in 1..=5 {
-            history.keep(publication(offset, 10), 0, &rules(3, 1000));
+            history.keep(publication(offset, 10), (0, 0), &rules(3, 1000));
         }
         assert_eq!(offsets(&history.page(&ALL)), [3, 4, 5]);
         assert!(history.reaches_back_to(2) && !history.reaches_back_to(1));
-        let evicted = history.keep(publication(6, 985), 0, &rules(3, 1000));
+        let evicted = history.keep(publication(6, 985), (0, 0), &rules(3, 1000));
         assert_eq!(offsets(&history.page(&ALL)), [5, 6]);
         assert_eq!(evicted.publications, 2);
         assert_eq!(history.bytes(), 995 + 2 * KEPT_OVERHEAD_BYTES);
@@ -257,9 +263,19 @@ mod tests {
     }
 
     #[test]
+    fn a_publication_from_before_the_boot_of_the_host_is_kept_no_longer_than_others() {
+        let (mut history, rules) = (History::new(0, 0), rules(9, 1000));
+        let evicted = history.keep(publication(1, 10), (500, 10_501), &rules);
+        assert_eq!((evicted.publications, history.is_empty()), (1, true), "its time was over");
+        history.keep(publication(2, 10), (500, 9_000), &rules);
+        assert_eq!(history.trim(1_500, &rules), Evicted::default());
+        assert_eq!(history.trim(1_501, &rules).publications, 1);
+    }
+
+    #[test]
     fn a_publication_that_is_too_large_for_the_history_leaves_at_once() {
         let mut history = History::new(7, 0);
-        assert_eq!(history.keep(publication(8, 11), 0, &rules(3, 10)).publications, 1);
+        assert_eq!(history.keep(publication(8, 11), (0, 0), &rules(3, 10)).publications, 1);
         assert!(history.is_empty() && !history.reaches_back_to(7));
     }
 
@@ -267,7 +283,7 @@ mod tests {
     fn a_page_takes_one_publication_whatever_its_size() {
         let mut history = History::new(0, 0);
         for offset in 1..=4 {
-            history.keep(publication(offset, 100), 0, &rules(10, 1000));
+            history.keep(publication(offset, 100), (0, 0), &rules(10, 1000));
         }
         let page = history.page(&Query { bytes: 10, ..ALL });
         assert_eq!((offsets(&page), page.more), (vec![1], true));
@@ -289,8 +305,8 @@ mod tests {
             Publication { details: Some(Arc::new(details)), ..(*publication(1, 10)).clone() };
         assert_eq!(cost(&large), 810 + KEPT_OVERHEAD_BYTES);
         let mut history = History::new(0, 0);
-        history.keep(Arc::new(large), 0, &rules(9, 1000));
-        assert_eq!(history.keep(publication(2, 200), 0, &rules(9, 1000)).bytes, cost_of(810));
+        history.keep(Arc::new(large), (0, 0), &rules(9, 1000));
+        assert_eq!(history.keep(publication(2, 200), (0, 0), &rules(9, 1000)).bytes, cost_of(810));
         assert_eq!(history.bytes(), cost_of(200));
     }
 
@@ -318,7 +334,7 @@ mod tests {
                         offset += 1;
                         let one = publication(offset, dice.below(60));
                         all.push(Arc::clone(&one));
-                        history.keep(one, now_ms, &rules);
+                        history.keep(one, (now_ms, 0), &rules);
                     }
                 }
                 compare(&history, &all, &mut dice, offset);

@@ -74,15 +74,20 @@ impl Keepers {
 }
 
 impl Rooms {
-    /// Keeps a numbered publication of a channel, as its rules say.
-    pub(crate) fn keep(&mut self, index: ChannelIndex, publication: Arc<Publication>, now_ms: u64) {
+    /// Keeps a numbered publication, as its channel's rules say, at a time and of an age.
+    pub(crate) fn keep(
+        &mut self,
+        index: ChannelIndex,
+        publication: Arc<Publication>,
+        times_ms: (u64, u64),
+    ) {
         let channel = self.channels.at(index);
         let (keepers, floor) = (&mut self.keepers, channel.order.floor);
         keepers.bytes += cost(&publication);
         keepers.publications += 1;
         let history =
             channel.order.history.get_or_insert_with(|| Box::new(keepers.begin(index, floor)));
-        let evicted = history.keep(publication, now_ms, &channel.terms.rules.history);
+        let evicted = history.keep(publication, times_ms, &channel.terms.rules.history);
         self.settle_history(index, evicted);
         while self.keepers.bytes > self.keepers.bytes_max {
             self.press_one_out();
@@ -216,7 +221,7 @@ impl Rooms {
                     make_foreign(Arc::make_mut(&mut publication));
                 }
                 let age_ms = unix_ms.saturating_sub(publication.time_ms);
-                self.keep(index, publication, now_ms.saturating_sub(age_ms));
+                self.keep(index, publication, (now_ms, age_ms));
             }
             self.trim_history(index, now_ms);
         }
@@ -326,7 +331,7 @@ mod tests {
             from: None,
             payload: Payload::Binary(Bytes::from(vec![0; bytes])),
         };
-        rooms.keep(index, Arc::new(publication), now_ms);
+        rooms.keep(index, Arc::new(publication), (now_ms, 0));
         rooms.check_histories();
         index
     }

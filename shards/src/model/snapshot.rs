@@ -236,12 +236,16 @@ fn channel(rest: &mut Reader<'_>) -> Result<ChannelPast, Damaged> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
     use crate::model::id::{ClientId, ShardId, Slot};
     use crate::model::message::{Details, Epoch, From, Payload};
+    use crate::model::rooms::Rooms;
+    use crate::rules::{ChannelRules, HistoryRules, Marks, Rules};
 
     fn file() -> Vec<u8> {
         let client = ClientId { generation: 3, slot: Slot(2), shard: ShardId(1) };
@@ -265,6 +269,27 @@ mod tests {
         put(&mut file, ("empty", newest, 10), &[], std::iter::empty());
         put_end(&mut file, 2);
         file
+    }
+
+    #[test]
+    fn a_history_from_before_the_boot_of_the_host_lives_no_longer_than_another() {
+        let history = HistoryRules { size: 9, ttl: Duration::from_secs(10), bytes: 1 << 20 };
+        let rules = ChannelRules { history, ..ChannelRules::open("") };
+        let rules = Arc::new(Rules::new(Marks::default(), rules, Vec::new()).unwrap());
+        let restored = |unix_ms| {
+            let mut rooms = Rooms::new(100, Epoch(1), Arc::clone(&rules), 1 << 20);
+            let past = read(&file()).unwrap();
+            rooms.restore(past, (ShardId(0), true), (1_000, unix_ms));
+            rooms.check_histories();
+            rooms
+        };
+        let kept = |rooms: &Rooms| rooms.kept_now().publications;
+        assert_eq!(kept(&restored(10_008)), 0, "their time was over");
+        let mut rooms = restored(5_007);
+        rooms.sweep_histories(6_000);
+        assert_eq!(kept(&rooms), 3);
+        rooms.sweep_histories(6_001);
+        assert_eq!(kept(&rooms), 0);
     }
 
     #[test]
