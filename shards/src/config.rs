@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
+
 use crate::proof::Prover;
 use crate::rules::{ChannelRules, NewsKinds, Rules, SlowClients, SlowRules};
 use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
@@ -80,6 +82,10 @@ pub enum Ring {
 pub struct Config {
     /// The address that every shard binds. Port 0 takes a free one, the same for all.
     pub listen: SocketAddr,
+    /// The address for TLS beside that one. Without it TLS is spoken at `listen`, if at all.
+    pub listen_tls: Option<SocketAddr>,
+    /// The settings of TLS at start, with its certificates; a reload hands shards others.
+    pub tls: Option<Arc<ServerConfig>>,
     /// The core of each shard, in order; its length is the number of shards, 1 to 64.
     pub cores: Vec<usize>,
     /// The way in which a shard without work sleeps.
@@ -193,6 +199,8 @@ impl Config {
     pub fn with_cores(cores: Vec<usize>) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9001)),
+            listen_tls: None,
+            tls: None,
             cores,
             ring: Ring::Auto,
             backlog: 4096,
@@ -244,6 +252,11 @@ impl Config {
             drain_spread: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(10),
         }
+    }
+
+    /// Returns `true` if `listen` speaks TLS.
+    pub(crate) fn tls_is_alone(&self) -> bool {
+        self.tls.is_some() && self.listen_tls.is_none()
     }
 
     /// The policy for slow clients of channels with these rules.

@@ -3,6 +3,7 @@
 mod members;
 pub(crate) mod past;
 mod presence;
+mod settings;
 
 pub use self::members::MOVED_MAX;
 
@@ -29,7 +30,6 @@ use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
 use crate::proof::Prover;
-use crate::rules::Rules;
 use crate::wire::name::check_name;
 
 /// The body of a publication from the API.
@@ -73,6 +73,7 @@ pub struct Reading {
 pub struct Handle {
     mesh: Mesh,
     address: Option<SocketAddr>,
+    tls_address: Option<SocketAddr>,
     process: ProcessId,
     limits: Bounds,
     draining: Arc<AtomicBool>,
@@ -90,7 +91,8 @@ struct Bounds {
 impl Handle {
     pub(crate) fn new(
         mesh: Mesh,
-        (address, process): (Option<SocketAddr>, ProcessId),
+        [address, tls_address]: [Option<SocketAddr>; 2],
+        process: ProcessId,
         config: &Config,
     ) -> Self {
         let limits = Bounds {
@@ -98,7 +100,7 @@ impl Handle {
             message_bytes: config.message_bytes,
             users_repeat: config.duplicate_user == DuplicateUser::Allow,
         };
-        Self { mesh, address, process, limits, draining: Arc::default() }
+        Self { mesh, address, tls_address, process, limits, draining: Arc::default() }
     }
 
     /// Publishes to a channel, with its details if it has any. The answer of its home is the
@@ -290,14 +292,6 @@ impl Handle {
         self.order_all(Instruction::Latency)
     }
 
-    /// Puts other rules of channels in force on every shard, which answers when they are.
-    ///
-    /// # Errors
-    /// A full lane: some shards may have got them. Call it again.
-    pub fn set_rules(&self, rules: &Arc<Rules>) -> Result<Answers<()>, Untaken> {
-        self.order_all(|reply| Instruction::Rules { rules: Arc::clone(rules), reply })
-    }
-
     /// Makes a shard panic, in builds for tests only.
     ///
     /// # Errors
@@ -335,6 +329,11 @@ impl Handle {
     /// Returns the address that the shards listen on; `None` on a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Returns the address for TLS beside that one, if there is one.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
     }
 
     /// Returns this process in the row of take-overs.

@@ -21,6 +21,7 @@ mod home;
 mod mesh;
 mod notice;
 mod net;
+pub mod tls;
 mod watch;
 mod sleep;
 #[allow(unsafe_code, reason = "the one place: what the runtime and the kernel ask for")]
@@ -44,7 +45,7 @@ pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserF
 pub use error::{RunError, Untaken};
 pub use handle::past::Following;
 pub use handle::{Body, Handle, MOVED_MAX, Reading, Target};
-pub use mesh::bridge::{Crossing, Inbox, Visitor};
+pub use mesh::bridge::{Crossing, Inbox, Sealed, Visitor};
 pub use mesh::link::{Incoming, Link, Message, Outgoing};
 pub use mesh::news::{Happening, News, Whose};
 pub use mesh::question::{Arrival, Asker, Grant, Matter, PassedHeaders, Question, Ruling, Subject};

@@ -24,7 +24,8 @@ pub(crate) const SLICES_MAX: usize = 64;
 pub(crate) enum Sent {
     /// The socket took all bytes.
     All,
-    /// The socket took this number of bytes, fewer than all: the rest must wait.
+    /// The socket took this number of bytes, fewer than all: the rest must wait. Of bytes that are
+    /// sealed it may be all of them: something waits in the client's outbox then.
     Part(usize),
     /// The connection is broken.
     Gone,

@@ -28,7 +28,7 @@ use crate::notice;
 use crate::rt;
 use crate::shard::Shard;
 use crate::sleep;
-use crate::stage::accept::{self, Entrance};
+use crate::stage::accept::{self, Door, Entrance};
 use crate::watch::Watch;
 
 /// The most visitors that may wait for the control plane.
@@ -115,8 +115,7 @@ pub fn run(
     if shards == 0 || shards > SHARDS_MAX {
         return Err(RunError::Shards { asked: shards, max: SHARDS_MAX });
     }
-    let (address, listeners, all) = listen(&config, inherited)
-        .map_err(|source| RunError::Listen { address: config.listen, source })?;
+    let Listening { address, tls_address, doors, all } = listen(&config, inherited)?;
 
     let config = Arc::new(config);
     let seed = past.seed.unwrap_or_else(|| fresh_seed().0);
@@ -131,19 +130,19 @@ pub fn run(
     let (link, out) = past.leads.then(|| Link::leader(&mesh, Sizes::USUAL)).unzip();
     let process = past.process;
     let pasts = spread(past, &mesh);
-    let handle = Handle::new(mesh, (address, process), &config);
+    let handle = Handle::new(mesh, [address, tls_address], process, &config);
     let notices = notice::start()
         .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;
     let shared = Arc::new(Shared::with_notices(notices));
     let (started, starts) = bounded(shards);
     let (endings, ended) = bounded(shards);
     let mut threads = Vec::with_capacity(shards);
-    for ((port, listeners), past) in ports.into_iter().zip(listeners).zip(pasts) {
+    for ((port, doors), past) in ports.into_iter().zip(doors).zip(pasts) {
         let start = Start {
             config: Arc::clone(&config),
             port,
             shared: Arc::clone(&shared),
-            listeners,
+            doors,
             past,
             out: out.clone(),
             started: started.clone(),
@@ -220,7 +219,7 @@ struct Start {
     config: Arc<Config>,
     port: Port,
     shared: Arc<Shared>,
-    listeners: Vec<OwnedFd>,
+    doors: Vec<Door>,
     past: Past,
     /// The way to a process that this one numbers for.
     out: Option<Out>,
@@ -233,12 +232,12 @@ impl Start {
         let core = self.config.cores[shard];
         let runner = rt::Runner::new(&format!("shard-{shard}"), core, self.config.ring)
             .map_err(|cause| RunError::Executor { shard, cause })?;
-        let Self { config, port, shared, listeners, past, out, started } = self;
-        let net = Watch::open(&listeners).map_err(|error| {
+        let Self { config, port, shared, doors, past, out, started } = self;
+        let net = Watch::open(doors.iter().map(|door| &door.socket)).map_err(|error| {
             let cause = format!("its set of watched sockets: {error}");
             RunError::Executor { shard, cause }
         })?;
-        let entrance = Entrance::new(listeners, config.accept_pause);
+        let entrance = Entrance::new(doors, config.accept_pause);
         let parking = sleep::Parking::of(&runner);
         Ok(runner.run(async move {
             let mut shard = Shard::new(net, config, core, port, shared);
@@ -253,30 +252,66 @@ impl Start {
     }
 }
 
-/// The address (a Unix socket has none), the listeners of each shard, and all of them once more.
-type Listening = (Option<SocketAddr>, Vec<Vec<OwnedFd>>, Vec<OwnedFd>);
+/// The sockets of a run that listen.
+struct Listening {
+    /// The address of clients; a Unix socket has none.
+    address: Option<SocketAddr>,
+    /// The address for TLS beside it.
+    tls_address: Option<SocketAddr>,
+    /// Those of each shard.
+    doors: Vec<Vec<Door>>,
+    /// All of them once more.
+    all: Vec<OwnedFd>,
+}
 
 /// Makes the listeners of each shard: an inherited one, several if there are more of these than
 /// shards, or a new one.
-fn listen(config: &Config, inherited: Vec<OwnedFd>) -> io::Result<Listening> {
-    let shards = config.cores.len();
-    let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
-    for (index, listener) in inherited.into_iter().enumerate() {
-        accept::adopt(&listener, config, config.cores[index % shards])?;
-        listeners[index % shards].push(listener);
+fn listen(config: &Config, inherited: Vec<OwnedFd>) -> Result<Listening, RunError> {
+    let is_for_tls = |listener: &OwnedFd| {
+        let local = SockRef::from(listener).local_addr().ok().and_then(|local| local.as_socket());
+        config.listen_tls.is_some() && local == config.listen_tls
+    };
+    let (for_tls, others): (Vec<_>, Vec<_>) = inherited.into_iter().partition(is_for_tls);
+    let named = |address| move |source| RunError::Listen { address, source };
+    let (address, mut doors) = open_doors(config, others, config.listen, config.tls_is_alone())
+        .map_err(named(config.listen))?;
+    let mut tls_address = None;
+    if let Some(listen_tls) = config.listen_tls {
+        let (address, more) =
+            open_doors(config, for_tls, listen_tls, true).map_err(named(listen_tls))?;
+        tls_address = address;
+        doors.iter_mut().zip(more).for_each(|(doors, more)| doors.extend(more));
     }
-    let (mut address, mut bound) = (config.listen, None);
-    for (own, &core) in listeners.iter_mut().zip(&config.cores) {
+    let twins = doors.iter().flatten().map(|door| door.socket.try_clone());
+    let all = twins.collect::<io::Result<_>>().map_err(named(config.listen))?;
+    Ok(Listening { address, tls_address, doors, all })
+}
+
+/// Makes the listeners of each shard at one address. Returns that as well; a Unix socket has none.
+fn open_doors(
+    config: &Config,
+    inherited: Vec<OwnedFd>,
+    mut address: SocketAddr,
+    is_sealed: bool,
+) -> io::Result<(Option<SocketAddr>, Vec<Vec<Door>>)> {
+    let shards = config.cores.len();
+    let mut doors: Vec<Vec<Door>> = (0..shards).map(|_| Vec::new()).collect();
+    for (index, socket) in inherited.into_iter().enumerate() {
+        accept::adopt(&socket, config, config.cores[index % shards])?;
+        doors[index % shards].push(Door { socket, is_sealed });
+    }
+    let mut bound = None;
+    for (own, &core) in doors.iter_mut().zip(&config.cores) {
         if own.is_empty() {
-            own.push(accept::listen(config, address, core)?);
+            let socket = accept::listen(config, address, core)?;
+            own.push(Door { socket, is_sealed });
         }
         // Port 0 means any free port: the other shards take the one that the first shard got.
-        let local = SockRef::from(&own[0]).local_addr()?;
+        let local = SockRef::from(&own[0].socket).local_addr()?;
         bound = local.as_socket();
         address = bound.unwrap_or(address);
     }
-    let all = listeners.iter().flatten().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-    Ok((bound, listeners, all))
+    Ok((bound, doors))
 }
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -30,6 +30,13 @@ pub(crate) const PARCELS_PER_TURN: usize = 256;
 /// The longest sleep of a shard that keeps publications and has nothing else to time.
 const HISTORY_NAP: Duration = Duration::from_secs(1);
 
+/// A connection that was just accepted.
+pub(crate) struct Fresh<S> {
+    pub(crate) stream: S,
+    /// It came to a port that speaks TLS.
+    pub(crate) is_sealed: bool,
+}
+
 /// Everything that one shard owns.
 pub(crate) struct Shard<N: Net> {
     /// Sockets and the clients behind them.
@@ -55,7 +62,7 @@ pub(crate) struct Shard<N: Net> {
 
     pub(crate) core: usize,
     /// Accepted connections on their way into the roster.
-    pub(crate) fresh: VecDeque<N::Stream>,
+    pub(crate) fresh: VecDeque<Fresh<N::Stream>>,
     ready: Vec<Ready>,
     /// Slots that are read first in the next turn: this one has done enough for requests.
     pub(crate) put_off: Vec<Ready>,
@@ -204,6 +211,7 @@ impl<N: Net> Shard<N> {
             || !self.recall_later.is_empty() && self.may_recall()
             || self.clients.net.has_ready()
             || !self.put_off.is_empty()
+            || self.clients.sealing.has_waiting()
             || self.port.has_work()
             || self.link_has_work()
             || !self.fresh.is_empty()
@@ -278,7 +286,8 @@ impl<N: Net> Shard<N> {
         let mut ready = std::mem::take(&mut self.ready);
         self.clients.net.take_ready(&mut ready);
         // Those that waited come first: the others have had more turns than they.
-        let waited = std::mem::take(&mut self.put_off);
+        let mut waited = std::mem::take(&mut self.put_off);
+        self.clients.take_handshakes(&mut waited);
         self.clients.told_max = self.clients.told + TOLD_PER_TURN;
         for &ready in waited.iter().chain(&ready) {
             self.serve(ready);

@@ -61,7 +61,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Opens the shard's set of watched sockets, with its listeners in it.
-    pub(crate) fn open(listeners: &[OwnedFd]) -> io::Result<Self> {
+    pub(crate) fn open<'a>(listeners: impl Iterator<Item = &'a OwnedFd>) -> io::Result<Self> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for listener in listeners {
             let data = epoll::EventData::new_u64(LISTENER);

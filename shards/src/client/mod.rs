@@ -4,10 +4,12 @@
 pub(crate) mod bodies;
 pub(crate) mod identity;
 pub(crate) mod lapses;
+pub(crate) mod outboxes;
 pub(crate) mod pending;
 pub(crate) mod wants;
 pub(crate) mod state;
 pub(crate) mod roster;
+pub(crate) mod sealing;
 pub(crate) mod sessions;
 pub(crate) mod tally;
 
@@ -31,6 +33,7 @@ use bodies::Bodies;
 use identity::Expiries;
 use lapses::Lapses;
 use roster::Roster;
+use sealing::Sealing;
 use sessions::Sessions;
 use tally::Tally;
 
@@ -132,10 +135,13 @@ pub(crate) struct Clients<N: Net> {
     pub(crate) bodies: Bodies,
     /// The backend is asked about clients whose time is nearly over.
     pub(crate) backend_refreshes: bool,
+    /// TLS.
+    pub(crate) sealing: Sealing,
 }
 
 impl<N: Net> Clients<N> {
     pub(crate) fn new(net: N, config: Arc<Config>, shared: Arc<Shared>, me: ShardId) -> Self {
+        let sealing = Sealing::new(config.tls.clone());
         Self {
             config,
             shared,
@@ -158,6 +164,7 @@ impl<N: Net> Clients<N> {
             lapses: Lapses::default(),
             bodies: Bodies::default(),
             backend_refreshes: false,
+            sealing,
         }
     }
 

@@ -11,6 +11,7 @@ use slab::Slab;
 use super::bodies::Posted;
 use super::identity::Identity;
 use super::pending::Pending;
+use super::sealing::Secured;
 use super::state::{Phase, State};
 use super::wants::{Asked, Gathering};
 use crate::mesh::parcel::Ask;
@@ -255,12 +256,22 @@ pub(crate) struct Roster<N: Net> {
     clients: Slab<Client<N>>,
     /// The addresses of clients that a trusted proxy named, by slot; few servers have any.
     told: HashMap<usize, IpAddr, foldhash::fast::RandomState>,
+    /// The sessions of clients that speak TLS, by slot: no longer than the last such slot.
+    pub(super) sessions: Vec<Option<Box<Secured>>>,
+    pub(super) secured: usize,
 }
 
 impl<N: Net> Roster<N> {
     pub(crate) fn new(me: ShardId) -> Self {
-        let process = ProcessId::default();
-        Self { me, process, hot: Vec::new(), clients: Slab::new(), told: HashMap::default() }
+        Self {
+            me,
+            process: ProcessId::default(),
+            hot: Vec::new(),
+            clients: Slab::new(),
+            told: HashMap::default(),
+            sessions: Vec::new(),
+            secured: 0,
+        }
     }
 
     /// Returns the number of connections, whatever their phase.
@@ -310,6 +321,7 @@ impl<N: Net> Roster<N> {
         if !self.told.is_empty() {
             self.told.remove(&slot.index());
         }
+        self.take_session(slot);
         let hot = &mut self.hot[slot.index()];
         hot.fd = -1;
         hot.state = State::VACANT;
@@ -383,6 +395,8 @@ impl<N: Net> Roster<N> {
             hot.state.check();
             let vacant = !self.clients.contains(index);
             debug_assert_eq!(hot.state == State::VACANT, vacant, "slot {index}");
+            let sealed = self.sessions.get(index).is_some_and(Option::is_some);
+            debug_assert!(!sealed || hot.state.is_any(super::state::Flags::TLS), "slot {index}");
         }
     }
 }

@@ -55,6 +55,8 @@ impl Flags {
     pub(crate) const OVER: Self = Self(1 << 13);
     /// The client has lost a message and is to be closed for that: it is told no later one.
     pub(crate) const LOST: Self = Self(1 << 14);
+    /// All that passes is sealed by TLS.
+    pub(crate) const TLS: Self = Self(1 << 15);
 
     pub(crate) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -116,6 +118,20 @@ impl State {
     /// Returns `true` if at least one of `flags` holds.
     pub(crate) fn is_any(self, flags: Flags) -> bool {
         self.0 & flags.0 != 0
+    }
+
+    /// The connection speaks TLS, from its first byte on.
+    pub(crate) fn secure(&mut self) {
+        debug_assert_eq!(*self, Self::ACCEPTED);
+        self.put(Flags::TLS, true);
+        self.check();
+    }
+
+    /// The connection does not speak TLS after all.
+    pub(crate) fn expose(&mut self) {
+        debug_assert_eq!(self.phase(), Phase::Handshake);
+        self.put(Flags::TLS, false);
+        self.check();
     }
 
     /// The 101 goes out before the client has said who it is.
@@ -268,8 +284,11 @@ impl State {
             self.is_open() || !self.is_any(Flags::MANY.union(Flags::NO_ECHO).union(Flags::PINGED)),
             "only members hear, and only who may answer is pinged: {self:?}"
         );
-        let after_the_101 = Flags::BLOCKED.union(Flags::HELD).union(Flags::OVER).union(Flags::LOST);
+        let after_the_101 = Flags::HELD.union(Flags::OVER).union(Flags::LOST);
         debug_assert!(with_words || !self.is_any(after_the_101), "{self:?}");
+        // A handshake of TLS may wait for its socket before that.
+        let may_wait = with_words || self.is_any(Flags::TLS);
+        debug_assert!(may_wait || !self.is_any(Flags::BLOCKED), "{self:?}");
         debug_assert!(self.phase() != Phase::Vacant || self == Self::VACANT, "{self:?}");
     }
 }

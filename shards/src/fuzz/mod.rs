@@ -17,6 +17,7 @@ mod request;
 mod rooms;
 mod stream;
 mod table;
+mod tls;
 mod world;
 
 pub use centrifugo::centrifugo;
@@ -31,6 +32,7 @@ pub use protobuf::protobuf;
 pub use proxy::proxy;
 pub use rooms::rooms;
 pub use stream::stream;
+pub use tls::tls;
 
 use crate::sim::dice::Dice;
 
@@ -43,7 +45,7 @@ pub fn schedule(data: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("head", head),
     ("proxy", proxy),
     ("forwarded", forwarded),
@@ -56,6 +58,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("model", model),
     ("rooms", rooms),
     ("stream", stream),
+    ("tls", tls),
     ("schedule", schedule),
 ];
 

@@ -18,14 +18,26 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use super::news::News;
 use super::question::Question;
+use crate::tls::Session;
 
 /// An HTTP request that is not an upgrade: the socket, and the bytes that were read from it.
 #[derive(Debug)]
 pub struct Visitor {
     /// The connection, in nonblocking mode.
     pub socket: TcpStream,
-    /// Every byte read from it.
+    /// Every byte read from it; of a connection that speaks TLS, what these bytes mean.
     pub head: Vec<u8>,
+    /// The session of a connection that speaks TLS.
+    pub sealed: Option<Box<Sealed>>,
+}
+
+/// The state of TLS on a connection that passes to another thread.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The session, whose handshake is over.
+    pub session: Session,
+    /// Sealed bytes that the socket has not taken yet.
+    pub unsent: Vec<u8>,
 }
 
 /// A parcel from a shard to a thread that is no shard.
@@ -180,7 +192,7 @@ mod tests {
     fn visitor(head: &[u8]) -> Crossing {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        Crossing::Visitor(Visitor { socket, head: head.to_vec() })
+        Crossing::Visitor(Visitor { socket, head: head.to_vec(), sealed: None })
     }
 
     fn head(received: Option<Crossing>) -> Option<Vec<u8>> {

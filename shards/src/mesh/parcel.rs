@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
+use rustls::ServerConfig;
 
 use super::link::FollowerEnd;
 use super::question::Ruled;
@@ -336,6 +337,11 @@ pub(crate) enum Instruction {
     Disconnect {
         client: ClientId,
         reply: Reply<u64>,
+    },
+    /// Later handshakes of TLS are done with these settings.
+    Tls {
+        config: Arc<ServerConfig>,
+        reply: Reply<()>,
     },
     /// Tokens are verified by this from now on.
     Prover(Arc<dyn Prover>),

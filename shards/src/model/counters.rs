@@ -65,6 +65,7 @@ macro_rules! numbers {
                     "Users and tokens whose tokens are revoked; the same on each shard";
                 forgotten_revocations: Counter,
                     "Revocations forgotten to make room for later ones; the same on each shard";
+                tls_connections: Gauge, "Connections that speak TLS";
                 quick_returns: Counter,
                     "Users that returned to a channel before others were told that they had left";
                 busy_microseconds: CounterMicroseconds, "Time that the shard spent in its turns";
@@ -129,6 +130,10 @@ macro_rules! numbers {
                 hook_unanswered: Counter, "Questions that the backend did not answer";
                 events_dropped: Counter,
                     "Events for the application that found too many others waiting";
+                tls_handshakes: Counter, "Handshakes of TLS that were completed";
+                tls_resumptions: Counter, "Those of them that went on from an earlier session";
+                tls_faults: Counter,
+                    "Connections that TLS ended: handshakes that failed, and broken records";
                 turns: Counter, "Turns of the shard's loop";
             }
         }

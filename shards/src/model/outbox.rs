@@ -49,9 +49,27 @@ pub(crate) struct Overtaken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// The rest of a record of TLS that the socket did not take whole: bytes of this client alone,
+/// whose place in the order of its records is taken.
+#[derive(Debug, Default)]
+struct Sealed {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Sealed {
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+}
+
 /// One client's waiting frames, oldest first. The head may be sent in part.
+///
+/// A client that speaks TLS may have a sealed rest in front of them. The frames are sealed when
+/// they leave: until then they are shared, and may be overtaken.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    sealed: Sealed,
     frames: VecDeque<Queued>,
     head_sent: usize,
     bytes: usize,
@@ -73,7 +91,7 @@ impl Outbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.is_empty() && self.sealed.bytes.is_empty()
     }
 
     /// When something last left it, or it was begun.
@@ -117,6 +135,31 @@ impl Outbox {
         debug_assert!(self.frames.is_empty(), "nothing is sent past what waits");
         self.head_sent = sent;
         self.push_always(frame, mark);
+    }
+
+    /// Queues sealed bytes, in front of all frames and behind those that are sealed already.
+    pub(crate) fn push_sealed(&mut self, bytes: &[u8]) {
+        self.sealed.bytes.extend_from_slice(bytes);
+        self.bytes += bytes.len();
+        self.check();
+    }
+
+    /// The sealed bytes that leave next.
+    pub(crate) fn sealed(&self) -> &[u8] {
+        self.sealed.rest()
+    }
+
+    /// Takes note that `sent` sealed bytes have left.
+    pub(crate) fn advance_sealed(&mut self, sent: usize, now_ms: u32) {
+        if sent > 0 {
+            self.moved_ms = now_ms;
+        }
+        self.sealed.sent += sent;
+        self.bytes -= sent;
+        if self.sealed.rest().is_empty() {
+            self.sealed = Sealed::default();
+        }
+        self.check();
     }
 
     /// Queues a last word, which may not be lost.
@@ -170,7 +213,8 @@ impl Outbox {
         let keep = usize::from(self.head_sent > 0);
         let lost = self.frames.len().saturating_sub(keep);
         self.frames.truncate(keep);
-        self.bytes = self.frames.iter().map(|queued| queued.bytes.len() + FRAME_COST).sum();
+        let frames = self.frames.iter().map(|queued| queued.bytes.len() + FRAME_COST);
+        self.bytes = self.sealed.rest().len() + frames.sum::<usize>();
         self.check();
         lost as u64
     }
@@ -204,7 +248,8 @@ impl Outbox {
     fn check(&self) {
         debug_assert_eq!(
             self.bytes,
-            self.frames.iter().map(|queued| queued.bytes.len() + FRAME_COST).sum::<usize>()
+            self.sealed.rest().len()
+                + self.frames.iter().map(|queued| queued.bytes.len() + FRAME_COST).sum::<usize>()
         );
         debug_assert!(
             self.frames.front().map_or(self.head_sent == 0, |q| self.head_sent < q.bytes.len())

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
 use super::reader::{Frame, read_events, read_frames, split_head};
-use super::world::{SimStream, World};
+use super::world::{SimStream, Socket, World};
 use crate::model::message::Epoch;
 use crate::wire::lines::read::request;
 
@@ -77,11 +77,11 @@ impl Wish {
 }
 
 pub(crate) struct Client {
-    fd: RawFd,
+    pub(super) fd: RawFd,
     pub(crate) wish: Wish,
     /// It has ended the connection itself.
     over: bool,
-    stalled: bool,
+    pub(super) stalled: bool,
     /// Messages it has published in the channel of its wish.
     pub(crate) said: usize,
     /// These messages, in order.
@@ -125,7 +125,7 @@ impl Client {
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) {
-        World::with(self.fd, |socket| socket.inbound.extend(bytes));
+        World::with(self.fd, |socket| socket.say(bytes));
         World::ring(self.fd);
     }
 
@@ -193,7 +193,7 @@ impl Client {
     /// Ends its direction, and would go on reading.
     pub(crate) fn finish(&mut self) {
         self.over = true;
-        World::with(self.fd, |socket| socket.ended = true);
+        World::with(self.fd, Socket::finish);
         World::ring(self.fd);
     }
 

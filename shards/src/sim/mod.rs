@@ -40,6 +40,9 @@ mod presence;
 #[cfg(test)]
 mod rules;
 pub(crate) mod run;
+pub(crate) mod sealed;
+#[cfg(test)]
+mod sealed_seeds;
 #[cfg(test)]
 mod seats;
 #[cfg(test)]
@@ -207,7 +210,11 @@ pub(crate) fn simulate(dice: Dice, seed: u64) {
     let mut run = Run::new(dice, seed);
     run.go(400);
     run.come_to_rest();
+    judge(&run);
+}
 
+/// Holds the outcome of a run against what must be true of each.
+fn judge(run: &Run) {
     let heard: Vec<(usize, Vec<Heard>)> =
         run.clients.iter().enumerate().map(|(index, client)| (index, client.heard())).collect();
     let orders = orders(&heard);

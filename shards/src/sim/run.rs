@@ -16,7 +16,7 @@ use crate::mesh::Mesh;
 use crate::mesh::bridge::Bridges;
 use crate::model::message::Epoch;
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, SlowClients};
-use crate::shard::Shard;
+use crate::shard::{Fresh, Shard};
 
 pub(crate) const CHANNELS: [&str; 3] = ["lobby", "north", "south"];
 /// The number of addresses from which clients come.
@@ -55,7 +55,8 @@ impl Shards {
     }
 
     pub(crate) fn accept(&mut self, shard: usize, stream: SimStream) {
-        self.all[shard].fresh.push_back(stream);
+        let is_sealed = stream.is_sealed;
+        self.all[shard].fresh.push_back(Fresh { stream, is_sealed });
     }
 
     /// Turns until nothing moves, `before` each round.
@@ -122,6 +123,19 @@ impl Run {
         }
         let shards = Shards::new(count, config, seed);
         Self { dice, shards, clients: Vec::new(), said: 0 }
+    }
+
+    /// The same with every second client speaking TLS.
+    #[cfg(test)]
+    pub(crate) fn sealed(dice: Dice, seed: u64) -> Self {
+        let run = Self::new(dice, seed);
+        World::seal_some(super::sealed::client_config());
+        let config = super::sealed::server_config();
+        let mut shards = run.shards;
+        for shard in &mut shards.all {
+            shard.clients.sealing.replace(Arc::clone(&config));
+        }
+        Self { shards, ..run }
     }
 
     fn connect(&mut self) {

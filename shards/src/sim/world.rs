@@ -5,8 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::task::Poll;
 
+use rustls::ClientConfig;
+
+use super::sealed::ClientEnd;
 use crate::model::id::Slot;
 use crate::net::{Net, Ready};
 
@@ -32,6 +36,8 @@ pub(crate) struct Socket {
     watched_for_room: bool,
     /// A send was cut short since the last time there was room.
     was_full: bool,
+    /// The client's end of TLS: `inbound` is sealed then, and `outbound` what the client opened.
+    tls: Option<Box<ClientEnd>>,
 }
 
 impl Socket {
@@ -43,8 +49,36 @@ impl Socket {
         self.was_full |= count < bytes.len();
         self.room -= count;
         self.sends += usize::from(count > 0);
-        self.outbound.extend_from_slice(&bytes[..count]);
+        let bytes = &bytes[..count];
+        match &mut self.tls {
+            None => self.outbound.extend_from_slice(bytes),
+            Some(end) => end.hear(bytes, &mut self.outbound, &mut self.inbound),
+        }
         Ok(count)
+    }
+
+    /// The client says something.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        match &mut self.tls {
+            None => self.inbound.extend(bytes),
+            Some(end) => end.say(bytes, &mut self.inbound),
+        }
+    }
+
+    /// The client will say no more, but would still read.
+    pub(crate) fn finish(&mut self) {
+        self.ended = true;
+        if let Some(end) = &mut self.tls {
+            end.finish(&mut self.inbound);
+        }
+    }
+
+    /// The client has both sides change their keys.
+    #[cfg(test)]
+    pub(crate) fn change_keys(&mut self) {
+        if let Some(end) = &mut self.tls {
+            end.change_keys(&mut self.inbound);
+        }
     }
 }
 
@@ -53,6 +87,8 @@ impl Socket {
 pub(crate) struct World {
     sockets: HashMap<RawFd, Socket>,
     ready: Vec<Vec<Ready>>,
+    /// The settings with which every second client speaks TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 thread_local! {
@@ -69,9 +105,20 @@ impl World {
         WORLD.with(|world| {
             let mut world = world.borrow_mut();
             let fd = RawFd::try_from(world.sockets.len()).unwrap();
-            world.sockets.insert(fd, Socket { room, ..Socket::default() });
-            (SimStream { fd, peer }, fd)
+            let mut socket = Socket { room, ..Socket::default() };
+            if let Some(config) = world.tls.clone().filter(|_| fd % 2 == 0) {
+                socket.tls = Some(Box::new(ClientEnd::new(config, &mut socket.inbound)));
+            }
+            let is_sealed = socket.tls.is_some();
+            world.sockets.insert(fd, socket);
+            (SimStream { fd, peer, is_sealed }, fd)
         })
+    }
+
+    /// From now on every second client speaks TLS.
+    #[cfg(test)]
+    pub(crate) fn seal_some(config: Arc<ClientConfig>) {
+        WORLD.with(|world| world.borrow_mut().tls = Some(config));
     }
 
     pub(crate) fn with<T>(fd: RawFd, act: impl FnOnce(&mut Socket) -> T) -> T {
@@ -94,6 +141,13 @@ impl World {
         });
     }
 
+    /// A client that speaks TLS may answer what it gets at once.
+    fn ring_if_answered(fd: RawFd) {
+        if Self::with(fd, |socket| socket.tls.is_some() && !socket.inbound.is_empty()) {
+            Self::ring(fd);
+        }
+    }
+
     /// The client has taken something: an edge only after a send was cut short.
     pub(crate) fn make_room(fd: RawFd, room: usize) {
         let rings = Self::with(fd, |socket| {
@@ -110,6 +164,8 @@ impl World {
 pub(crate) struct SimStream {
     fd: RawFd,
     peer: Option<SocketAddr>,
+    /// The client speaks TLS.
+    pub(crate) is_sealed: bool,
 }
 
 impl Drop for SimStream {
@@ -162,12 +218,16 @@ impl Net for SimNet {
     }
 
     fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
-        World::with(fd, |socket| socket.take(bytes))
+        let taken = World::with(fd, |socket| socket.take(bytes));
+        World::ring_if_answered(fd);
+        taken
     }
 
     fn write_vectored(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let flat: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-        World::with(fd, |socket| socket.take(&flat))
+        let taken = World::with(fd, |socket| socket.take(&flat));
+        World::ring_if_answered(fd);
+        taken
     }
 
     fn shutdown(fd: RawFd) {

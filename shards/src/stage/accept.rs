@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::net::Net;
-use crate::shard::Shard;
+use crate::shard::{Fresh, Shard};
 use crate::watch::Watch;
 use crate::wire::refusal::Refusal;
 
@@ -87,12 +87,20 @@ fn furnish(socket: SockRef<'_>, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
+/// A listening socket of a shard.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) socket: OwnedFd,
+    /// Connections that come to it speak TLS.
+    pub(crate) is_sealed: bool,
+}
+
 /// A shard's listeners, and the time of the next look at them.
 #[derive(Debug)]
 pub(crate) struct Entrance {
-    /// One, or several of a process with more shards.
-    listeners: Vec<OwnedFd>,
-    /// The place of the listener at which the next look begins.
+    /// One for each address, or several of a process with more shards.
+    doors: Vec<Door>,
+    /// The place of the door at which the next look begins.
     next: usize,
     /// Connections may wait without another event: the last look did not take all.
     more: bool,
@@ -104,12 +112,13 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    pub(crate) fn new(listeners: Vec<OwnedFd>, pause: Duration) -> Self {
+    pub(crate) fn new(doors: Vec<Door>, pause: Duration) -> Self {
         // All shards watch a shared socket, each of them edge-triggered: every connection wakes all
         // of them, and the first one takes it. EPOLLEXCLUSIVE has no effect on shards that sleep in
         // the ring; of those that sleep in epoll it would always wake the same one.
-        let fresh_max = if listeners.iter().any(is_unix) { SHARED_MAX } else { FRESH_MAX };
-        Self { listeners, next: 0, more: false, not_before: None, pause, fresh_max }
+        let is_shared = doors.iter().any(|door| is_unix(&door.socket));
+        let fresh_max = if is_shared { SHARED_MAX } else { FRESH_MAX };
+        Self { doors, next: 0, more: false, not_before: None, pause, fresh_max }
     }
 
     /// Returns `true` if the shard must look at its listeners before it sleeps.
@@ -139,15 +148,15 @@ impl Entrance {
         (self.not_before, self.more, shard.clients.net.listener_is_ready) = (None, false, false);
         let mut empty = 0;
         while shard.fresh.len() < self.fresh_max {
-            let Some(listener) = self.listeners.get(self.next) else { return };
-            match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
-                Ok(stream) => shard.fresh.push_back(stream),
+            let Some(Door { socket, is_sealed }) = self.doors.get(self.next) else { return };
+            match rustix::net::accept_with(socket, SocketFlags::CLOEXEC) {
+                Ok(stream) => shard.fresh.push_back(Fresh { stream, is_sealed: *is_sealed }),
                 Err(Errno::AGAIN) => {
                     empty += 1;
-                    if empty == self.listeners.len() {
+                    if empty == self.doors.len() {
                         return;
                     }
-                    self.next = (self.next + 1) % self.listeners.len();
+                    self.next = (self.next + 1) % self.doors.len();
                 }
                 Err(error) if is_the_peers(error) => {}
                 Err(_) => {
@@ -166,9 +175,9 @@ impl Entrance {
     /// Leaves the listeners, and the connections that wait at them, to another process. That
     /// process holds the same sockets, so no connection is refused.
     fn leave(&mut self, net: &mut Watch) {
-        for listener in self.listeners.drain(..) {
+        for door in self.doors.drain(..) {
             // The kernel reports events of a socket as long as another process holds it.
-            net.forget(&listener);
+            net.forget(&door.socket);
         }
         (self.not_before, self.more, net.listener_is_ready) = (None, false, false);
     }
@@ -188,7 +197,7 @@ impl<N: Net> Shard<N> {
     pub(crate) fn admit_fresh(&mut self) {
         let clients = &mut self.clients;
         let slots_max = clients.config.clients_per_shard.saturating_add(REFUSALS_MAX);
-        while let Some(stream) = self.fresh.pop_front() {
+        while let Some(Fresh { stream, is_sealed }) = self.fresh.pop_front() {
             clients.tally.accepts += 1;
             if clients.roster.len() >= slots_max {
                 // There is no slot for a refusal either: it would be one over the bound.
@@ -196,7 +205,17 @@ impl<N: Net> Shard<N> {
                 N::shutdown(N::fd(&stream));
                 continue;
             }
+            let secured = is_sealed.then(|| clients.sealing.session());
+            if matches!(secured, Some(Err(_))) {
+                clients.tally.tls_faults += 1;
+                N::shutdown(N::fd(&stream));
+                continue;
+            }
             let slot = clients.roster.add(stream, clients.now.ms(), clients.now.seconds());
+            if let Some(Ok(secured)) = secured {
+                clients.roster.state_mut(slot).secure();
+                clients.roster.put_session(slot, Box::new(secured));
+            }
             let Some(client) = clients.roster.get(slot) else { continue };
             if clients.net.watch(&client.stream, slot).is_err() {
                 // The kernel is out of memory or watches too many. Dropping closes the socket.

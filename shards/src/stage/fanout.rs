@@ -74,6 +74,7 @@ impl<N: Net> Shard<N> {
     fn fan_out_tick(&mut self, fan: &FanOut, place: usize, one: bool, several: &mut Vec<Several>) {
         let special = Flags::BLOCKED.union(Flags::NO_ECHO).union(Flags::LOST);
         let special = if one { special } else { special.union(Flags::MANY) };
+        let special_or_sealed = special.union(Flags::TLS);
         let tick = &fan.ticks[place];
         // No member comes or goes meanwhile: accepted connections wait for the next turn, and a
         // client that must go is only marked.
@@ -88,9 +89,14 @@ impl<N: Net> Shard<N> {
             let mut sends = 0;
             for &slot in slots {
                 let hot = self.clients.roster.hot(slot);
-                if hot.state.is_open_without(special) {
+                if hot.state.is_open_without(special_or_sealed) {
                     match N::send(hot.fd, bytes) {
                         // Booked below, for the whole group.
+                        Sent::All => sends += 1,
+                        less => self.clients.book(fan, slot, &[share], less),
+                    }
+                } else if hot.state.is_open_without(special) {
+                    match self.clients.send_sealed(slot, bytes) {
                         Sent::All => sends += 1,
                         less => self.clients.book(fan, slot, &[share], less),
                     }
@@ -241,9 +247,11 @@ impl<N: Net> Clients<N> {
         // A client whose own words are all that was said gets no bytes.
         while shares.iter().any(|share| !fan.bytes_of(*share).is_empty()) {
             let (first, later) = shares.split_at(shares.len().min(SLICES_MAX));
+            let slices = first.iter().map(|share| fan.bytes_of(*share));
             let sent = match *first {
-                [share] => N::send(hot.fd, fan.bytes_of(share)),
-                _ => N::send_several(hot.fd, first.iter().map(|share| fan.bytes_of(*share))),
+                [share] => self.transmit(slot, fan.bytes_of(share)),
+                _ if hot.state.is_any(Flags::TLS) => self.send_several_sealed(slot, slices),
+                _ => N::send_several(hot.fd, slices),
             };
             if sent != Sent::All {
                 return self.book(fan, slot, shares, sent);

@@ -1,9 +1,12 @@
 //! Flush: bytes that a socket did not take wait in its client's outbox, bounded, and leave when the
 //! socket takes more.
 
+use std::os::fd::RawFd;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::client::Clients;
+use crate::client::roster::Hot;
 use crate::client::state::Flags;
 use crate::close::CloseReason;
 use crate::model::gaps::{Gap, Span};
@@ -97,7 +100,7 @@ impl<N: Net> Clients<N> {
     /// Sends frames that are for one client alone, and for which nothing waits before them. The
     /// part that the socket does not take begins the client's outbox.
     pub(crate) fn send_own(&mut self, slot: Slot, frames: &[u8]) {
-        match N::send(self.roster.hot(slot).fd, frames) {
+        match self.transmit(slot, frames) {
             Sent::All => {}
             Sent::Part(sent) => {
                 self.begin_outbox(slot, Bytes::copy_from_slice(frames), None, sent);
@@ -127,11 +130,10 @@ impl<N: Net> Clients<N> {
     /// Sends frames to a client that is to miss none of them: what its socket does not take waits,
     /// whatever waits already.
     pub(crate) fn emit_page(&mut self, slot: Slot, frames: Bytes) {
-        let hot = self.roster.hot(slot);
-        if hot.state.is_any(Flags::BLOCKED) {
+        if self.roster.state(slot).is_any(Flags::BLOCKED) {
             return self.queue_always(slot, frames);
         }
-        match N::send(hot.fd, &frames) {
+        match self.transmit(slot, &frames) {
             Sent::All => self.tally.sends += 1,
             Sent::Part(sent) => {
                 self.begin_outbox(slot, frames, None, sent);
@@ -191,7 +193,8 @@ impl<N: Net> Clients<N> {
         Queued::Lost
     }
 
-    /// Queues a frame of which the socket took `sent` bytes. Its client was not blocked before.
+    /// Queues a frame of which the socket took `sent` bytes, unless all of it is on its way. Its
+    /// client was not blocked before.
     pub(crate) fn begin_outbox(
         &mut self,
         slot: Slot,
@@ -199,31 +202,15 @@ impl<N: Net> Clients<N> {
         mark: Option<Mark>,
         sent: usize,
     ) {
-        self.change_outbox(slot, |outbox| outbox.begin(frame, mark, sent));
+        if sent < frame.len() {
+            self.change_outbox(slot, |outbox| outbox.begin(frame, mark, sent));
+        }
     }
 
     /// Queues a frame whatever waits already: a last word, or a page, of which the next is asked
     /// for when nothing waits.
     pub(crate) fn queue_always(&mut self, slot: Slot, frame: Bytes) {
         self.change_outbox(slot, |outbox| outbox.push_always(frame, None));
-    }
-
-    fn change_outbox(&mut self, slot: Slot, change: impl FnOnce(&mut Outbox)) {
-        let now_ms = self.now.ms();
-        let Some(client) = self.roster.get_mut(slot) else { return };
-        let outbox = client.outbox.get_or_insert_with(|| Box::new(Outbox::new(now_ms)));
-        let before = outbox.bytes();
-        change(outbox);
-        let after = outbox.bytes();
-        self.note_outbox(slot, before, after);
-    }
-
-    /// Keeps the shard's sum of its outboxes, and the list of clients that have one.
-    fn note_outbox(&mut self, slot: Slot, before: usize, after: usize) {
-        self.outboxes.bytes = self.outboxes.bytes + after - before;
-        if after > 0 && self.roster.state_mut(slot).block() {
-            self.outboxes.listed.push(self.roster.id(slot));
-        }
     }
 
     /// Sees to it that the client is served when its socket takes more.
@@ -253,10 +240,10 @@ impl<N: Net> Clients<N> {
     /// rest. A client that has taken all of it is told what it has lost.
     pub(crate) fn flush(&mut self, slot: Slot) {
         let now_ms = self.now.ms();
-        let shape = self.roster.hot(slot).shape;
+        let Hot { fd, shape, state, .. } = self.roster.hot(slot);
+        let is_sealed = state.is_any(Flags::TLS);
         let Some(client) = self.roster.get_mut(slot) else { return };
         let Some(mut outbox) = client.outbox.take() else { return };
-        let fd = N::fd(&client.stream);
         let before = outbox.bytes();
         let mut failed = loop {
             if outbox.is_empty() {
@@ -264,13 +251,14 @@ impl<N: Net> Clients<N> {
                 let Some(frame) = gap_frame(shape, &name, span) else { continue };
                 outbox.push_always(frame, None);
             }
-            match N::send_several(fd, outbox.slices()) {
-                Sent::All => {
-                    let all = outbox.slices().take(SLICES_MAX).map(<[u8]>::len).sum();
-                    outbox.advance(all, now_ms);
-                }
+            let sent = if is_sealed {
+                self.send_waiting_sealed(slot, &mut outbox)
+            } else {
+                send_waiting::<N>(fd, &mut outbox, now_ms)
+            };
+            match sent {
+                Sent::All | Sent::Part(1..) => {}
                 Sent::Part(0) => break false,
-                Sent::Part(sent) => outbox.advance(sent, now_ms),
                 Sent::Gone => break true,
             }
         };
@@ -298,6 +286,7 @@ impl<N: Net> Clients<N> {
         let hot = self.roster.hot(slot);
         let over = hot.state.is_any(Flags::OVER) && hot.state.is_closing();
         if over && !hot.state.is_any(Flags::BLOCKED) {
+            self.send_farewell(slot);
             N::shutdown_write(hot.fd);
             // Its own end may have been read already.
             self.net.mark_ready(slot);
@@ -333,6 +322,20 @@ impl<N: Net> Clients<N> {
         }
         slots
     }
+}
+
+/// Sends the beginning of an outbox as it is, as far as the socket takes it.
+fn send_waiting<N: Net>(fd: RawFd, outbox: &mut Outbox, now_ms: u32) -> Sent {
+    let sent = N::send_several(fd, outbox.slices());
+    match sent {
+        Sent::All => {
+            let all = outbox.slices().take(SLICES_MAX).map(<[u8]>::len).sum();
+            outbox.advance(all, now_ms);
+        }
+        Sent::Part(sent) => outbox.advance(sent, now_ms),
+        Sent::Gone => {}
+    }
+    sent
 }
 
 /// Puts a publication into the outbox of a client that leaves its channel when one is lost: behind

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::client::bodies::Posted;
 use crate::client::pending::{Answer, Pending};
-use crate::mesh::bridge::{BridgeId, Crossing, Visitor};
+use crate::mesh::bridge::{BridgeId, Crossing, Sealed, Visitor};
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
@@ -111,7 +111,7 @@ impl<N: Net> Shard<N> {
             client.brief().origin.clone_from(&request.entry.origin);
         }
         if request.expects_continue && bytes.is_empty() {
-            let _ = N::send(self.clients.roster.hot(slot).fd, b"HTTP/1.1 100 Continue\r\n\r\n");
+            let _ = self.clients.transmit(slot, b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         self.take_body(slot, Posted { request, permit: None }, bytes);
     }
@@ -173,10 +173,17 @@ impl<N: Net> Shard<N> {
 
     /// Gives a request that is not an upgrade to the control plane, with what was read of it.
     fn hand_over(&mut self, slot: Slot, head: &[u8]) {
+        let secured = self.clients.roster.take_session(slot);
         let Some(client) = self.clients.roster.remove(slot) else { return };
         self.clients.tally.visitors += 1;
+        // A handshake may wait for its socket still.
+        let outbox = client.outbox.as_ref();
+        self.clients.outboxes.bytes -= outbox.map_or(0, |outbox| outbox.bytes());
+        let unsent = outbox.map(|outbox| outbox.sealed().to_vec()).unwrap_or_default();
+        let sealed = secured.map(|secured| Box::new(Sealed { session: secured.session, unsent }));
         if let Ok(socket) = self.clients.net.hand_over(client.stream) {
-            let visitor = Crossing::Visitor(Visitor { socket, head: head.to_vec() });
+            let head = head.to_vec();
+            let visitor = Crossing::Visitor(Visitor { socket, head, sealed });
             // Where the control plane has no room the socket closes: the visitor tries again.
             let turned_away = self.port.bridges.send(BridgeId::Control, visitor).is_err();
             self.clients.tally.visitors_turned_away += u64::from(turned_away);

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use crate::client::sealing::Beginning;
 use crate::config::{Config, ProxyProtocol};
 use crate::model::id::Slot;
 use crate::net::Net;
@@ -21,6 +22,9 @@ impl<N: Net> Shard<N> {
             ProxyProtocol::Optional => false,
             ProxyProtocol::Required => true,
         };
+        if self.is_introduced(slot) {
+            return Some(0);
+        }
         let (len, address) = match introduction(head, self.clients.config.head_bytes) {
             Introduction::Client { len, address } => (len, Some(address.ip())),
             Introduction::Itself { len } => (len, None),
@@ -45,6 +49,12 @@ impl<N: Net> Shard<N> {
             self.clients.roster.tell_address(slot, address);
         }
         Some(len)
+    }
+
+    /// Returns `true` for a client that speaks TLS: its proxy has spoken before that.
+    fn is_introduced(&mut self, slot: Slot) -> bool {
+        let secured = self.clients.roster.secured(slot);
+        secured.is_some_and(|secured| secured.beginning != Beginning::Introduction)
     }
 
     fn refuse_introduction(&mut self, slot: Slot, why: &'static str) -> Option<usize> {

@@ -159,10 +159,10 @@ impl<N: Net> Shard<N> {
 
     /// Sends a whole answer to an HTTP request, and leaves the client a moment to read it.
     pub(crate) fn answer_and_end(&mut self, slot: Slot, response: &[u8]) {
-        let hot = self.clients.roster.hot(slot);
         // A part that does not fit into the buffer of a new socket is lost: nobody waits for it.
-        let _ = N::send(hot.fd, response);
-        N::shutdown_write(hot.fd);
+        let _ = self.clients.transmit(slot, response);
+        self.clients.send_farewell(slot);
+        N::shutdown_write(self.clients.roster.hot(slot).fd);
         self.clients.roster.state_mut(slot).linger();
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.extra = None;
@@ -190,6 +190,7 @@ impl<N: Net> Shard<N> {
 
     /// Lets a connection go, at once.
     pub(crate) fn remove(&mut self, slot: Slot) {
+        self.clients.send_farewell(slot);
         let Some(client) = self.clients.roster.remove(slot) else { return };
         debug_assert!(client.seat.is_none(), "a client rises before it goes");
         if let Some(outbox) = &client.outbox {

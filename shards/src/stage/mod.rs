@@ -6,6 +6,7 @@
 pub(crate) mod accept;
 mod serve;
 mod sweep;
+mod unseal;
 mod handshake;
 mod session;
 mod commands;
@@ -38,3 +39,4 @@ mod consult;
 mod news;
 mod tell;
 mod flush;
+mod seal;

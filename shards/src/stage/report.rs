@@ -53,6 +53,10 @@ impl<N: Net> Shard<N> {
                 }
                 reply.send(u64::from(open.is_some()));
             }
+            Instruction::Tls { config, reply } => {
+                self.clients.sealing.replace(config);
+                reply.send(());
+            }
             Instruction::Prover(prover) => self.trust.prover = Some(prover),
             Instruction::Revoke { revocation, reply } => reply.send(self.revoke(&revocation)),
             Instruction::Decide { whom, fate, reply } => {
@@ -111,6 +115,7 @@ impl<N: Net> Shard<N> {
             bridge_refusals: self.port.bridges.refused(),
             forgotten_channels: self.rooms.channels.forgotten(),
             revocations: self.trust.revoked.len() as u64,
+            tls_connections: clients.roster.sessions() as u64,
             quick_returns: self.rooms.returns.returned,
             forgotten_revocations: self.trust.revoked.forgotten(),
             busy_microseconds: tally.busy_ns / 1000,

@@ -33,7 +33,10 @@ impl<N: Net> Shard<N> {
 
     fn read(&mut self, slot: Slot, buffer: &mut [u8]) {
         if self.is_for_the_next_turn(slot) {
-            return self.put_off.push(Ready { slot, ended: false });
+            if !self.clients.put_off_handshake(slot) {
+                self.put_off.push(Ready { slot, ended: false });
+            }
+            return;
         }
         if self.clients.roster.state(slot).is_any(Flags::MORE) {
             return self.go_on(slot);
@@ -57,7 +60,7 @@ impl<N: Net> Shard<N> {
             let hot = self.clients.roster.hot_mut(slot);
             hot.heard_ms = now_ms;
             hot.state.hear();
-            self.take_bytes(slot, &buffer[..count]);
+            self.take_bytes(slot, &mut buffer[..count]);
             if count == buffer.len() {
                 // One full buffer a turn: a client that floods waits for the others.
                 return self.clients.net.mark_ready(slot);
@@ -71,10 +74,12 @@ impl<N: Net> Shard<N> {
 
     /// Returns `true` if this turn has done as much as it may for clients that ask for as much as
     /// this one might. Each of them alone asks for little, and there may be thousands.
-    fn is_for_the_next_turn(&self, slot: Slot) -> bool {
+    fn is_for_the_next_turn(&mut self, slot: Slot) -> bool {
         match self.clients.roster.phase(slot) {
             Phase::Handshake | Phase::Upgraded => {
-                self.trust.is_spent() || self.clients.told >= self.clients.told_max
+                self.trust.is_spent()
+                    || self.clients.told >= self.clients.told_max
+                    || self.clients.is_handshake_for_later(slot)
             }
             Phase::Open if self.clients.told >= self.clients.told_max => {
                 self.clients.dialect(slot).has_requests()
@@ -83,15 +88,37 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    fn take_bytes(&mut self, slot: Slot, bytes: &[u8]) {
+    fn take_bytes(&mut self, slot: Slot, bytes: &mut [u8]) {
+        let state = self.clients.roster.state(slot);
+        // RFC 6455, 7.1.7: bytes after a broken rule are not processed.
+        if !state.is_any(Flags::OVER.union(Flags::TLS)) {
+            self.take_plain_bytes(slot, bytes);
+        } else if !state.is_any(Flags::OVER) && state.phase() != Phase::Lingering {
+            self.take_sealed_bytes(slot, bytes);
+        }
+    }
+
+    fn take_sealed_bytes(&mut self, slot: Slot, bytes: &mut [u8]) {
+        let mut opened = std::mem::take(&mut self.clients.sealing.opened);
+        let has_ended = self.unseal(slot, bytes, &mut opened);
+        if !opened.is_empty() {
+            self.take_plain_bytes(slot, &opened);
+        }
+        self.clients.sealing.reuse_opened(opened);
+        let state = self.clients.roster.state(slot);
+        let last_word_is_due = state.is_any(Flags::OVER) && state.is_upgraded();
+        if has_ended && !last_word_is_due {
+            self.close(slot, CloseReason::Gone);
+        }
+    }
+
+    fn take_plain_bytes(&mut self, slot: Slot, bytes: &[u8]) {
         let state = self.clients.roster.state(slot);
         if matches!(state.phase(), Phase::Handshake | Phase::Upgraded) {
             // Bodies and first commands are up to 64 KiB long, and a storm brings thousands.
             self.clients.told += bytes.len() >> 10;
         }
         match state.phase() {
-            // RFC 6455, 7.1.7: bytes after a broken rule are not processed.
-            _ if state.is_any(Flags::OVER) => {}
             Phase::Handshake => self.shake_hands(slot, bytes),
             Phase::Open | Phase::Upgraded | Phase::Closing if self.clients.is_stream(slot) => {
                 self.overhear(slot, bytes);

@@ -19,7 +19,7 @@ const ROOMS: [&[&str]; 10] = [
     &["mesh", "net", "notice"],
     &["wire"],
     &["model"],
-    &["close", "clock", "config", "rules", "error", "proof", "rt", "descriptors"],
+    &["close", "clock", "config", "rules", "error", "proof", "rt", "descriptors", "tls"],
 ];
 
 /// Imports that go up all the same, and why each may.
@@ -29,8 +29,9 @@ const EXCEPTIONS: [(&str, &str, &str); 2] = [
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
-const STAGES: [&[&str]; 15] = [
+const STAGES: [&[&str]; 16] = [
     &["accept", "serve", "sweep"],
+    &["unseal"],
     &["handshake", "session"],
     &["commands"],
     &["connect"],
@@ -48,7 +49,7 @@ const STAGES: [&[&str]; 15] = [
 ];
 
 /// The stages that are methods of the clients alone: they cannot call any of the others.
-const OF_CLIENTS: [&[&str]; 2] = [&["tell"], &["flush"]];
+const OF_CLIENTS: [&[&str]; 3] = [&["tell"], &["flush"], &["seal"]];
 
 /// The parts of a shard that a stage may touch; a stage that is not listed may touch all.
 const PARTS: [(&str, &[&str]); 7] = [

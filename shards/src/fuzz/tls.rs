@@ -1,0 +1,99 @@
+//! The bytes of a connection that speaks TLS, in any pieces: what the session opens must be what
+//! the client has said, or the beginning of it, and nothing at all before the handshake is over.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use rustls::{ClientConfig, ServerConfig};
+
+use super::input::{Input, pieces};
+use crate::sim::sealed::{ClientEnd, client_config, server_config};
+use crate::tls::{RECORD_BYTES, SEALED_BYTES, Session};
+
+/// The settings of both sides, made once.
+fn settings() -> &'static (Arc<ServerConfig>, Arc<ClientConfig>) {
+    static SETTINGS: OnceLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = OnceLock::new();
+    SETTINGS.get_or_init(|| (server_config(), client_config()))
+}
+
+/// A byte of switches, a list of lengths, then what the connection brings.
+///
+/// # Panics
+/// If a session opens what nobody has sealed, or does not open what was.
+pub fn tls(data: &[u8]) {
+    let mut input = Input::new(data);
+    let switches = input.byte();
+    let cuts = input.cuts();
+    match switches & 3 {
+        0 | 1 => unsealed(input.rest, cuts),
+        2 => sealed(input.rest, cuts, None),
+        _ => {
+            let place = usize::from(input.byte()) << 8 | usize::from(input.byte());
+            sealed(input.rest, cuts, Some(place));
+        }
+    }
+}
+
+/// What a session makes of bytes: whether it goes on, and what it has opened.
+fn feed(session: &mut Session, bytes: &[u8], cuts: &[u8]) -> (bool, Vec<u8>, Vec<u8>) {
+    let (mut opened, mut answer) = (Vec::new(), Vec::new());
+    let goes_on = pieces(bytes, cuts)
+        .into_iter()
+        .all(|piece| session.feed(&mut piece.to_vec(), &mut opened, &mut answer).is_ok());
+    (goes_on, opened, answer)
+}
+
+/// Bytes that no key has sealed open nothing, and end alike in any pieces.
+fn unsealed(bytes: &[u8], cuts: &[u8]) {
+    let outcome = |cuts: &[u8]| {
+        let mut session = Session::new(&settings().0).unwrap();
+        let (goes_on, opened, _) = feed(&mut session, bytes, cuts);
+        assert!(opened.is_empty() && !session.is_through(), "nobody has done a handshake");
+        let mut record = [0; SEALED_BYTES];
+        assert!(session.seal(b"x", &mut record).is_err());
+        assert_eq!(session.farewell(&mut record), 0);
+        // It may be asked again all the same.
+        let again = session.feed(&mut bytes.to_vec(), &mut Vec::new(), &mut Vec::new());
+        assert!(goes_on || again.is_ok(), "an end is told once");
+        goes_on
+    };
+    assert_eq!(outcome(cuts), outcome(&[]), "in pieces of {cuts:?}");
+}
+
+/// A client says `words`, and hears them again. With a `place` one bit is damaged on the way there.
+fn sealed(words: &[u8], cuts: &[u8], place: Option<usize>) {
+    let (server, client) = settings();
+    let (mut inbound, mut heard) = (VecDeque::new(), Vec::new());
+    let mut end = ClientEnd::new(Arc::clone(client), &mut inbound);
+    let mut session = Session::new(server).unwrap();
+    while !session.is_through() {
+        let sent: Vec<u8> = inbound.drain(..).collect();
+        let (goes_on, opened, answer) = feed(&mut session, &sent, cuts);
+        assert!(goes_on && opened.is_empty());
+        end.hear(&answer, &mut heard, &mut inbound);
+    }
+    end.say(words, &mut inbound);
+    end.finish(&mut inbound);
+    let mut sent: Vec<u8> = inbound.drain(..).collect();
+    if let Some(place) = place {
+        let place = place % (sent.len() * 8);
+        sent[place / 8] ^= 1 << (place % 8);
+    }
+    let (goes_on, opened, _) = feed(&mut session, &sent, cuts);
+    if place.is_some() {
+        let is_partial = opened.len() < words.len() || !session.has_ended();
+        // The version in a record's head is nobody's business.
+        assert!(words.starts_with(&opened) && (is_partial || goes_on), "a damaged record opens");
+        return;
+    }
+    assert!(goes_on && session.has_ended() && opened == words);
+    let mut record = [0; SEALED_BYTES];
+    for part in words.chunks(RECORD_BYTES) {
+        let len = session.seal(part, &mut record).unwrap();
+        end.hear(&record[..len], &mut heard, &mut inbound);
+    }
+    assert_eq!(heard, words);
+    assert!(session.farewell(&mut record) > 0);
+    assert_eq!(session.farewell(&mut record), 0, "once");
+    assert!(session.seal(b"x", &mut record).is_err(), "nothing behind the farewell");
+}
