@@ -79,7 +79,33 @@ fn is_for_admin(name: Option<&str>, address: SocketAddr, settings: &Settings) ->
 
 /// Gives each shard a socket where there are fewer sockets than shards. A socket of another user,
 /// or one that does not share its port, allows no second one beside it: shards then share it.
-pub(crate) fn spread(listeners: Vec<OwnedFd>, shards: usize) -> std::io::Result<Vec<OwnedFd>> {
+pub(crate) fn spread(
+    listeners: Vec<OwnedFd>,
+    settings: &Settings,
+) -> std::io::Result<Vec<OwnedFd>> {
+    let shards = settings.shards.cores.len();
+    let (for_tls, others): (Vec<_>, Vec<_>) =
+        listeners.into_iter().partition(|listener| is_for_tls(listener, settings));
+    let mut all = spread_alike(others, shards)?;
+    all.extend(spread_alike(for_tls, shards)?);
+    Ok(all)
+}
+
+/// Returns `true` for a socket of the address for TLS.
+fn is_for_tls(listener: &OwnedFd, settings: &Settings) -> bool {
+    settings.tls.listen.is_some() && address_of(listener).ok() == settings.tls.listen
+}
+
+/// The first socket that is not of the address for TLS.
+pub(crate) fn first_for_clients<'a>(
+    listeners: &'a [OwnedFd],
+    settings: &Settings,
+) -> Option<&'a OwnedFd> {
+    listeners.iter().find(|listener| !is_for_tls(listener, settings))
+}
+
+/// The same for the sockets of one address.
+fn spread_alike(listeners: Vec<OwnedFd>, shards: usize) -> std::io::Result<Vec<OwnedFd>> {
     let own = rustix::process::geteuid().as_raw();
     let is_open = |listener: &OwnedFd| {
         sockopt::socket_reuseport(listener).unwrap_or(false)
@@ -115,7 +141,7 @@ mod tests {
         {
             assert_eq!(count(fds, pid), Ok(0));
         }
-        for wrong in ["-1", "two", "66", "4000000000"] {
+        for wrong in ["-1", "two", "130", "4000000000"] {
             assert!(count(some(wrong), own()).is_err(), "{wrong}");
         }
     }
@@ -136,11 +162,11 @@ mod tests {
     #[test]
     fn a_socket_that_allows_no_other_is_shared_by_the_shards() {
         let socket = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
-        assert_eq!(spread(vec![socket()], 3).unwrap().len(), 3);
-        assert_eq!(spread(vec![socket(), socket()], 1).unwrap().len(), 2);
+        assert_eq!(spread_alike(vec![socket()], 3).unwrap().len(), 3);
+        assert_eq!(spread_alike(vec![socket(), socket()], 1).unwrap().len(), 2);
         let shared = socket();
         sockopt::set_socket_reuseport(&shared, true).unwrap();
-        assert_eq!(spread(vec![shared], 3).unwrap().len(), 1, "the others bind their own");
-        assert!(spread(Vec::new(), 3).unwrap().is_empty());
+        assert_eq!(spread_alike(vec![shared], 3).unwrap().len(), 1, "the others bind their own");
+        assert!(spread_alike(Vec::new(), 3).unwrap().is_empty());
     }
 }

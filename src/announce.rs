@@ -9,7 +9,10 @@ use crate::host::{Host, Verdict};
 /// Where clients come: a URL, or the path of a Unix socket.
 pub(crate) fn where_clients_come(handle: &stentor_shards::Handle, settings: &Settings) -> String {
     let unix = || settings.unix.as_ref().map(ToString::to_string);
-    handle.address().map(|address| format!("http://{address}/")).or_else(unix).unwrap_or_default()
+    let scheme =
+        if settings.tls.is_on() && settings.tls.listen.is_none() { "https" } else { "http" };
+    let url = handle.address().map(|address| format!("{scheme}://{address}/"));
+    url.or_else(unix).unwrap_or_default()
 }
 
 /// Says where the page is, how the shards lie, and what this host can carry.
@@ -36,6 +39,8 @@ pub(crate) fn announce(
         tracing::warn!(somaxconn = host.somaxconn, "the kernel caps the backlog at somaxconn");
     }
     let url = where_clients_come(handle, settings);
-    let admin = control.admin().map(|admin| format!("http://{admin}/"));
-    tracing::info!(url, admin, "ready");
+    let tls = handle.tls_address().map(|address| format!("https://{address}/"));
+    let scheme = if settings.tls.admin_cert.is_some() { "https" } else { "http" };
+    let admin = control.admin().map(|admin| format!("{scheme}://{admin}/"));
+    tracing::info!(url, admin, tls, "ready");
 }

@@ -17,6 +17,8 @@ use args::command;
 
 use crate::config::all_keys;
 use crate::speak::{Bearer, Publish, Subscribe};
+use crate::tls::Trust;
+use crate::tls::dev_cert::DevCert;
 use crate::token;
 
 /// The command to perform.
@@ -33,6 +35,7 @@ pub(crate) enum Task {
     Publish(Publish),
     Subscribe(Subscribe),
     Token(Box<token::Asked>),
+    DevCert(DevCert),
     /// A text that is printed as it is: completions, or a manual page.
     Print(String),
 }
@@ -76,6 +79,11 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::E
         "pub" => Task::Publish(publish(inner)),
         "sub" => Task::Subscribe(subscribe(inner)),
         "token" => Task::Token(Box::new(token_of(inner))),
+        "dev-cert" => Task::DevCert(DevCert {
+            folder: inner.get_one("dir").cloned().expect("it has a default"),
+            names: inner.get_many("name").into_iter().flatten().cloned().collect(),
+            force: inner.get_flag("force"),
+        }),
         "completions" => Task::Print(completions(inner)),
         _ => Task::Print(manual(one(inner, "of").as_deref())),
     };
@@ -147,6 +155,7 @@ fn publish(matches: &ArgMatches) -> Publish {
         channel: one(matches, "channel").unwrap_or_default(),
         user: one(matches, "user"),
         token: bearer_of(matches),
+        trust: trust_of(matches),
         text: one(matches, "text").unwrap_or_else(|| "-".into()),
     }
 }
@@ -157,6 +166,7 @@ fn subscribe(matches: &ArgMatches) -> Subscribe {
         channel: one(matches, "channel").unwrap_or_default(),
         user: one(matches, "user"),
         token: bearer_of(matches),
+        trust: trust_of(matches),
         json: matches.get_flag("json"),
         count: matches.get_one("count").copied(),
         once: matches.get_flag("once"),
@@ -166,6 +176,14 @@ fn subscribe(matches: &ArgMatches) -> Subscribe {
 fn bearer_of(matches: &ArgMatches) -> Bearer {
     let file = matches.get_one::<PathBuf>("token-file").cloned().map(Bearer::File);
     file.or(one(matches, "token").map(Bearer::Text)).unwrap_or(Bearer::Nobody)
+}
+
+fn trust_of(matches: &ArgMatches) -> Trust {
+    match matches.get_one::<PathBuf>("ca") {
+        _ if matches.get_flag("insecure") => Trust::Anybody,
+        Some(file) => Trust::File(file.clone()),
+        None => Trust::Host,
+    }
 }
 
 fn token_of(matches: &ArgMatches) -> token::Asked {
@@ -280,7 +298,7 @@ mod tests {
             (&["chekc"], "unrecognized subcommand 'chekc'; a similar subcommand exists: 'check'"),
             (&["pub"], "required arguments were not provided: <CHANNEL>"),
             (&["completions", "tcsh"], "possible values: bash"),
-            (&["sub", "x", "--url", "wss://h/ws"], "TLS is not spoken here"),
+            (&["sub", "x", "--ca", "f", "--insecure"], "cannot be used with"),
             (&["sub", "x", "--url", "ftp://h/ws"], "the scheme is ws or wss"),
             (&["sub", "x", "--count", "many"], "is not a count"),
         ] {
@@ -306,7 +324,8 @@ mod tests {
     fn every_command_has_a_page_and_completions() {
         for name in COMMANDS {
             let Task::Print(page) = parsed(&["man", name]).task else { panic!() };
-            assert!(page.contains(&format!("stentor\\-{name}")), "{name}: {page}");
+            let escaped = name.replace('-', "\\-");
+            assert!(page.contains(&format!("stentor\\-{escaped}")), "{name}: {page}");
         }
         let Task::Print(page) = parsed(&["man"]).task else { panic!() };
         assert!(page.contains("ping\\-interval"), "{page}");

@@ -15,6 +15,7 @@ mod page;
 pub(crate) mod secret;
 pub(crate) mod show;
 mod tables;
+pub(crate) mod tls;
 pub(crate) mod tokens;
 mod unix;
 pub(crate) mod units;
@@ -32,6 +33,7 @@ use channels::Channels;
 use events::Events;
 use hooks::Hooks;
 use keys::Key;
+use tls::Tls;
 use tokens::Tokens;
 pub(crate) use unix::{Owner, UnixName};
 
@@ -80,6 +82,7 @@ pub(crate) struct Settings {
     pub(crate) tokens: Tokens,
     pub(crate) hooks: Hooks,
     pub(crate) events: Events,
+    pub(crate) tls: Tls,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -107,6 +110,7 @@ impl Default for Settings {
             tokens: Tokens::default(),
             hooks: Hooks::default(),
             events: Events::default(),
+            tls: Tls::default(),
             log_format: LogFormat::Auto,
             log_level: "info".into(),
         }
@@ -119,11 +123,13 @@ impl Settings {
     /// # Errors
     /// One line that names the address.
     pub(crate) fn check_admin(&self, admin: SocketAddr) -> Result<(), Invalid> {
-        if self.api_key.is_some() || admin.ip().is_loopback() {
+        let shows_certificate = self.tls.admin_ca.is_some();
+        if self.api_key.is_some() || shows_certificate || admin.ip().is_loopback() {
             return Ok(());
         }
         Err(Invalid(format!(
-            "admin is {admin}, which others can reach: set api-key, or use a loopback address"
+            "admin is {admin}, which others can reach: set api-key, or use a loopback address, or \
+             admin-tls-ca"
         )))
     }
 }
@@ -220,6 +226,7 @@ impl Layered {
     fn check_together(&self) -> Result<(), Invalid> {
         let shards = &self.settings.shards;
         let fail = |text: String| Err(Invalid(text));
+        self.settings.tls.check().map_err(Invalid)?;
         if shards.outbox_total_bytes < shards.outbox_bytes {
             return fail(format!(
                 "outbox-total-bytes is {} and outbox-bytes {}: one outbox must fit into all",

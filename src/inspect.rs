@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::config::{Settings, UnixName};
 use crate::history_file::is_in_use;
 use crate::host::Host;
-use crate::{End, doctor, exit, migrate};
+use crate::{End, doctor, exit, migrate, tls};
 
 /// Prints a text, and says how that ended.
 pub(crate) fn print(text: &str) -> End {
@@ -46,8 +46,12 @@ pub(crate) fn check(settings: &Settings) -> End {
             folder.display()
         ));
     }
+    let (tls_fault, warnings) = tls::faults(settings);
+    for warning in warnings {
+        print(&format!("warning: {}\n", exit::harmless_line(&warning)));
+    }
     let nowhere = settings.unix.as_ref().and_then(UnixName::fault);
-    match verdict.refusal().or(nowhere) {
+    match verdict.refusal().or(nowhere).or(tls_fault) {
         None => print("the configuration is valid\n"),
         Some(why) => End::Failed(exit::CONFIG, why),
     }
@@ -62,7 +66,8 @@ pub(crate) fn examine(settings: &Settings, json: bool) -> End {
     } else {
         doctor::describe(&host, &verdict, settings)
     });
-    match verdict.refusal() {
+    let (tls_fault, _) = tls::faults(settings);
+    match verdict.refusal().or(tls_fault) {
         None => End::Done,
         Some(why) => End::Failed(exit::CONFIG, why),
     }

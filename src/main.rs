@@ -21,6 +21,7 @@ mod relief;
 mod signals;
 mod speak;
 mod takeover;
+mod tls;
 mod token;
 mod unix;
 
@@ -90,6 +91,12 @@ fn perform(cli: &Cli) -> End {
     let spoken = match &cli.task {
         Task::Publish(asked) => speak::publish(asked),
         Task::Subscribe(asked) => speak::subscribe(asked),
+        Task::DevCert(asked) => {
+            return tls::dev_cert::dev_cert(asked).map_or_else(
+                |why| End::Failed(exit::RUN, exit::harmless_line(&why)),
+                |text| print(&text),
+            );
+        }
         Task::Print(text) => return print(text),
         Task::Translate(source) => return translate(source),
         Task::Config(View::Default) => return print(&config::show::default_file()),
@@ -165,7 +172,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
         Err(end) => return end,
     };
     let Sockets { listeners, admin } = std::mem::take(&mut claim.sockets);
-    let listeners = match activation::spread(listeners, settings.shards.cores.len()) {
+    let listeners = match activation::spread(listeners, &settings) {
         Ok(listeners) => listeners,
         Err(error) => return End::Failed(exit::RUN, format!("inherited sockets: {error}")),
     };
@@ -273,6 +280,9 @@ fn start(settings: &Settings, origin: Origin, earlier: Earlier<'_>) -> Result<Ru
     })?;
     let mut shards = settings.shards.clone();
     shards.prover = asked.prover().map_err(|why| End::Failed(exit::CONFIG, why))?;
+    shards.listen_tls = settings.tls.listen;
+    let broken = |why: String| End::Failed(exit::CONFIG, exit::harmless_line(&why));
+    shards.tls = asked.certificates.begin().map_err(broken)?;
     // As late as can be: the older process goes on meanwhile.
     let takeover::Inherited { mut past, keys } = claim.inherit().unwrap_or_default();
     let (once, peers) = (asked.once.clone(), asked.peers.clone());
@@ -316,8 +326,8 @@ fn claim(
 ) -> Result<Claim, End> {
     if let Some(sockets) = activated {
         let address = |socket: Option<&OwnedFd>| activation::address_of(socket?).ok();
-        settings.shards.listen =
-            address(sockets.listeners.first()).unwrap_or(settings.shards.listen);
+        let clients = activation::first_for_clients(&sockets.listeners, settings);
+        settings.shards.listen = address(clients).unwrap_or(settings.shards.listen);
         settings.admin = address(sockets.admin.as_ref()).or(settings.admin);
         settings.unix = None;
         tracing::info!(sockets = sockets.listeners.len(), "sockets of the service manager");

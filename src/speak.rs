@@ -4,6 +4,7 @@ mod lines;
 mod link;
 mod publish;
 mod subscribe;
+mod wire;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -14,6 +15,7 @@ use rustix::event::{PollFd, Timespec};
 use stentor_units::Url;
 
 use crate::config::secret;
+use crate::tls::Trust;
 
 pub(crate) use publish::publish;
 pub(crate) use subscribe::subscribe;
@@ -58,6 +60,7 @@ pub(crate) struct Publish {
     pub(crate) channel: String,
     pub(crate) user: Option<String>,
     pub(crate) token: Bearer,
+    pub(crate) trust: Trust,
     /// One text; `-` stands for the lines of standard input.
     pub(crate) text: String,
 }
@@ -69,6 +72,7 @@ pub(crate) struct Subscribe {
     pub(crate) channel: String,
     pub(crate) user: Option<String>,
     pub(crate) token: Bearer,
+    pub(crate) trust: Trust,
     /// Whole messages rather than their texts.
     pub(crate) json: bool,
     /// After so many messages it is over.

@@ -9,8 +9,8 @@ use stentor_units::Url;
 use crate::config::all_keys;
 use crate::token::Lasting;
 
-pub(super) const COMMANDS: [&str; 9] =
-    ["serve", "check", "config", "doctor", "pub", "sub", "token", "completions", "man"];
+pub(super) const COMMANDS: [&str; 10] =
+    ["serve", "check", "config", "doctor", "pub", "sub", "token", "dev-cert", "completions", "man"];
 
 pub(super) fn command() -> Command {
     let settings = |name: &'static str, about: &'static str| {
@@ -59,7 +59,7 @@ pub(super) fn command() -> Command {
                     .help("Print them for programs, with what the server needs"),
             ),
         )
-        .subcommands([pub_command(), sub_command(), token_command()])
+        .subcommands([pub_command(), sub_command(), token_command(), dev_cert_command()])
         .subcommand(Command::new("completions").about("Print completions for a shell").arg(
             Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)),
         ))
@@ -161,14 +161,46 @@ fn token_command() -> Command {
         .arg(file_arg())
 }
 
-fn endpoint_args() -> [Arg; 5] {
+fn dev_cert_command() -> Command {
+    Command::new("dev-cert")
+        .about("Make a certificate for trying out TLS on this host")
+        .long_about(
+            "Make a certificate for trying out TLS on this host.\n\n\
+             Three files are written: dev-ca.pem, which clients are told to trust, dev-cert.pem \
+             and dev-key.pem. The authority's own key is thrown away, so nobody can make another \
+             certificate that these clients would accept.",
+        )
+        .arg(
+            Arg::new("name")
+                .long("name")
+                .value_name("HOST")
+                .action(ArgAction::Append)
+                .help("Host name or address that it is for [default: localhost, 127.0.0.1, ::1]"),
+        )
+        .arg(
+            Arg::new("dir")
+                .long("dir")
+                .value_name("DIR")
+                .default_value(".")
+                .value_parser(value_parser!(PathBuf))
+                .help("Folder for the files"),
+        )
+        .arg(
+            Arg::new("force")
+                .long("force")
+                .action(ArgAction::SetTrue)
+                .help("Replace files that are there already"),
+        )
+}
+
+fn endpoint_args() -> [Arg; 7] {
     [
         Arg::new("channel").value_name("CHANNEL").required(true).help("Name of the channel"),
         Arg::new("url")
             .long("url")
             .value_name("URL")
             .default_value("ws://127.0.0.1:9001/ws")
-            .value_parser(read_url)
+            .value_parser(Url::read)
             .help("Address of the server, with the path of its WebSocket endpoint"),
         Arg::new("user").long("user").value_name("ID").help("Name of the user to connect as"),
         Arg::new("token").long("token").value_name("TOKEN").help(
@@ -180,6 +212,16 @@ fn endpoint_args() -> [Arg; 5] {
             .value_parser(value_parser!(PathBuf))
             .conflicts_with("token")
             .help("File with the token to connect with, read anew for each connection"),
+        Arg::new("ca")
+            .long("ca")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Authorities to trust with wss://, as PEM, instead of those of this host"),
+        Arg::new("insecure")
+            .long("insecure")
+            .action(ArgAction::SetTrue)
+            .conflicts_with("ca")
+            .help("Accept any certificate, and check nothing that it signs"),
     ]
 }
 
@@ -213,16 +255,6 @@ fn key_args() -> impl Iterator<Item = Arg> {
             arg.allow_hyphen_values(true)
         }
     })
-}
-
-/// Reads the address of a server that is spoken to without TLS.
-fn read_url(text: &str) -> Result<Url, String> {
-    let url = Url::read(text)?;
-    if url.tls {
-        let why = "TLS is not spoken here: name the server itself, as in ws://127.0.0.1:9001/ws";
-        return Err(why.to_owned());
-    }
-    Ok(url)
 }
 
 /// Reads how many seconds a token lasts; `None` is for ever.

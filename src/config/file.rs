@@ -42,7 +42,7 @@ pub(crate) fn read(path: &Path, layered: &mut Layered) -> Result<(), Invalid> {
 
 /// Reads a file that may be a device, which never ends, or a pipe that nobody writes to: an error
 /// behind so many bytes, or if nothing comes for some seconds.
-pub(super) fn bytes_in(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn bytes_in(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let (mut bytes, mut buffer) = (Vec::new(), [0; 8 << 10]);

@@ -14,7 +14,7 @@ use stentor_units::time::show as show_time;
 
 use super::listen::address;
 use super::units::{read_cores, read_switch, show_cores};
-use super::{LogFormat, Settings, channels, events, hooks, tokens, unix};
+use super::{LogFormat, Settings, channels, events, hooks, tls, tokens, unix};
 
 /// One setting.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     KEYS.iter()
         .chain(channels::KEYS)
         .chain(channels::MARKS)
+        .chain(tls::KEYS)
         .chain(tokens::KEYS)
         .chain(hooks::KEYS)
         .chain(events::KEYS)

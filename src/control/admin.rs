@@ -15,9 +15,11 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::api::answer::Fault;
+use super::private::Private;
 use super::{State, api, ask, metrics, openapi, pages, stats};
 
 /// The bytes by which an API request may be larger than the message in it.
@@ -41,6 +43,7 @@ pub(crate) async fn serve(
     is_over: watch::Receiver<bool>,
     state: State,
 ) {
+    let tls = state.settings.certificates.admin();
     let listener = listener.map(tokio::net::TcpListener::from_std);
     let Some(Ok(listener)) = listener else { return };
     let api = methods()
@@ -55,7 +58,7 @@ pub(crate) async fn serve(
         .layer(from_fn(answer_in_time))
         .with_state(state);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
-    accept_until(is_over, listener, router, &room).await;
+    accept_until(is_over, listener, router, &room, tls).await;
     let _ = room.acquire_many(CONNECTIONS_MAX).await;
 }
 
@@ -66,12 +69,13 @@ async fn accept_until(
     listener: tokio::net::TcpListener,
     router: Router,
     room: &Arc<Semaphore>,
+    tls: watch::Receiver<Option<Arc<ServerConfig>>>,
 ) {
     let others = is_over.clone();
     tokio::select! {
         biased;
         _ = is_over.wait_for(|over| *over) => {}
-        () = accept(listener, router, room, others) => {}
+        () = accept(listener, router, room, others, tls) => {}
     }
 }
 
@@ -108,6 +112,7 @@ async fn accept(
     router: Router,
     room: &Arc<Semaphore>,
     is_over: watch::Receiver<bool>,
+    tls: watch::Receiver<Option<Arc<ServerConfig>>>,
 ) {
     while let Ok(place) = Arc::clone(room).acquire_owned().await {
         if *is_over.borrow() {
@@ -127,13 +132,15 @@ async fn accept(
                 service.call(request)
             }
         });
+        let tls = tls.borrow().clone();
         tokio::spawn(async move {
             let _place = place;
+            let Some(stream) = Private::begin(socket, tls).await else { return };
             let mut served = std::pin::pin!(
                 http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
-                    .serve_connection(TokioIo::new(socket), answer)
+                    .serve_connection(TokioIo::new(stream), answer)
             );
             // An accepted connection is answered once; its next request is for another process.
             let enough = async {

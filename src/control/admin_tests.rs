@@ -97,7 +97,8 @@ fn a_connection_behind_the_end_is_left_to_the_next_process() {
         let _client = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
         let listener = tokio::net::TcpListener::from_std(ours).unwrap();
         let room = Arc::new(Semaphore::new(1));
-        runtime.block_on(accept_until(is_over, listener, Router::new(), &room));
+        let plain = watch::channel(None).1;
+        runtime.block_on(accept_until(is_over, listener, Router::new(), &room, plain));
         assert!(theirs.accept().is_ok());
     }
 }

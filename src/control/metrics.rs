@@ -6,6 +6,7 @@ mod buckets;
 mod families;
 mod hooks;
 mod plain;
+mod tls;
 
 use axum::extract::State as Has;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -14,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use self::accept::Format;
 use self::families::Scrape;
 use self::hooks::Backend;
+use self::tls::Tls;
 use super::api::answer::Fault;
 use super::ask::{Unanswered, ask};
 use super::{State, process};
@@ -51,6 +53,10 @@ async fn collect(state: &State) -> Result<Scrape, Unanswered> {
         unanswered: state.settings.peers.unanswered(),
         reloads: state.reloads.counts(),
         keys: state.settings.keyring.counts(),
+        tls: Tls {
+            counts: state.settings.certificates.counts(),
+            expiries: state.settings.certificates.expiries(),
+        },
         backend: Backend {
             hooks: state.settings.hook_counts.figures(),
             events: state.settings.event_counts(),

@@ -10,7 +10,9 @@ mod numbers;
 mod openapi;
 mod pages;
 pub(crate) mod peers;
+mod private;
 mod process;
+mod sealed;
 pub(crate) mod reload;
 mod stats;
 mod visitors;
@@ -33,6 +35,7 @@ use self::peers::Peers;
 use self::reload::{Origin, Reloads};
 use crate::events::EventCounts;
 use crate::hooks;
+use crate::tls::Certificates;
 
 /// The connections that wait at the admin address until they are accepted.
 const BACKLOG: i32 = 128;
@@ -61,6 +64,8 @@ pub(crate) struct Settings {
     hooks: watch::Sender<hooks::Settings>,
     hook_counts: Arc<hooks::AllCounts>,
     event_counts: Arc<EventCounts>,
+    /// The certificates in force.
+    pub(crate) certificates: Certificates,
 }
 
 impl Settings {
@@ -78,6 +83,7 @@ impl Settings {
             hooks: watch::Sender::new(hooks::Settings::of(settings)),
             hook_counts: Arc::default(),
             event_counts: Arc::default(),
+            certificates: Certificates::new(&settings.tls),
         }
     }
 
@@ -188,6 +194,8 @@ pub(crate) fn start(
         runtime.block_on(async move {
             let public = visitors::receive(inbox, state.clone());
             let keys = state.settings.keyring.clone().keep(state.shards.clone());
+            let certificates = state.settings.certificates.clone().keep(state.shards.clone());
+            tokio::spawn(certificates);
             let private = admin::serve(listener, is_over, state.clone());
             tokio::spawn(peers::serve(state.clone()));
             let again = reload::serve(requests, reloads, origin, state);

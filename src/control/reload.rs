@@ -115,6 +115,7 @@ async fn reload(origin: &Arc<Origin>, state: &State) -> Outcome {
         tracing::warn!("{warning}");
     }
     let namespaces = rules.namespaces().len();
+    state.settings.certificates.reload(&state.shards).await?;
     // All that can be wrong with keys is found before anything is in force.
     state.settings.keyring.replace(tokens, &state.shards).await?;
     state.settings.api_key.send_replace(api_key);

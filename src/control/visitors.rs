@@ -9,10 +9,11 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use stentor_shards::{Crossing, Inbox, Visitor};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use super::sealed::SealedStream;
 use super::{State, pages};
 
 /// How many visitors are served at once.
@@ -40,8 +41,15 @@ pub(crate) async fn receive(mut inbox: Inbox, state: State) {
 
 async fn serve(visitor: Visitor, router: axum::Router) {
     let Ok(socket) = TcpStream::from_std(visitor.socket) else { return };
+    if let Some(sealed) = visitor.sealed {
+        return answer(SealedStream::new(socket, *sealed, visitor.head), router).await;
+    }
     let (read, write) = socket.into_split();
     let whole = tokio::io::join(Cursor::new(visitor.head).chain(read), write);
+    answer(whole, router).await;
+}
+
+async fn answer(whole: impl AsyncRead + AsyncWrite + Unpin, router: axum::Router) {
     let service = TowerToHyperService::new(router);
     // One request for each connection: the next one may be an upgrade, and those are the shards'.
     let _ = http1::Builder::new()

@@ -10,7 +10,9 @@ use async_tungstenite::tungstenite::{self, HandshakeError, Message, WebSocket};
 use rustix::net::sockopt;
 use stentor_units::Url;
 
+use super::wire::Wire;
 use super::{Bearer, End};
+use crate::tls::Trust;
 
 /// The longest time that a server may take to answer the upgrade, and to say that it is ready.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -29,7 +31,7 @@ const KEEPALIVE_TRIES: u32 = 3;
 
 /// An open connection.
 pub(super) struct Link {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Wire>,
     /// `true` if bytes wait for room in the socket.
     unsent: bool,
 }
@@ -60,7 +62,7 @@ impl Link {
     /// Opens a connection, within stentor.v1 if `json`. The query follows that of the URL, and the
     /// token stands in a header.
     pub(super) fn open(
-        url: &Url,
+        (url, trust): (&Url, &Trust),
         query: &str,
         bearer: &Bearer,
         json: bool,
@@ -86,7 +88,8 @@ impl Link {
             stream.set_write_timeout(Some(HANDSHAKE_MAX))
         });
         prepared.map_err(|error| Unopened::new(error.to_string()))?;
-        match tungstenite::client(request, stream) {
+        let wire = Wire::new(stream, url, trust).map_err(Unopened::new)?;
+        match tungstenite::client(request, wire) {
             Ok((mut socket, _)) => {
                 socket.set_config(|config| config.max_write_buffer_size = PONG_BYTES_MAX);
                 Ok(Self { socket, unsent: false })
@@ -118,7 +121,7 @@ impl Link {
 
     /// From here on nothing waits.
     pub(super) fn stop_waiting(&self) -> Result<(), End> {
-        let set = self.socket.get_ref().set_nonblocking(true);
+        let set = self.socket.get_ref().socket().set_nonblocking(true);
         set.map_err(|error| End::Lost(error.to_string()))
     }
 
@@ -179,7 +182,7 @@ impl Link {
 
     /// Says goodbye, and waits for the server's own for so long.
     pub(super) fn leave(mut self, most: Duration) {
-        let stream = self.socket.get_ref();
+        let stream = self.socket.get_ref().socket();
         // The answer is a courtesy: everything that matters has been answered before.
         let _ = stream.set_nonblocking(false);
         let _ = stream.set_read_timeout(Some(most));
@@ -190,7 +193,7 @@ impl Link {
 
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.get_ref().as_fd()
+        self.socket.get_ref().socket().as_fd()
     }
 }
 

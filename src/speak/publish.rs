@@ -76,7 +76,8 @@ struct Publisher {
 /// Why the server cannot be reached, or how many lines it did not take, and why.
 pub(crate) fn publish(asked: &Publish) -> Result<(), String> {
     // Without a channel in the URL nothing is heard but answers.
-    let link = Link::open(&asked.url, &query(None, asked.user.as_deref()), &asked.token, true);
+    let names = query(None, asked.user.as_deref());
+    let link = Link::open((&asked.url, &asked.trust), &names, &asked.token, true);
     let mut link = link.map_err(|unopened| unopened.why)?;
     let message_bytes = welcome(&mut link).map_err(|end| end.to_string())?;
     let mut publisher = Publisher {

@@ -47,7 +47,8 @@ pub(crate) fn subscribe(asked: &Subscribe) -> Result<(), String> {
         left: asked.count.unwrap_or(u64::MAX),
     };
     let names = query(Some(&asked.channel), asked.user.as_deref());
-    let open = || Link::open(&asked.url, &names, &asked.token, asked.json);
+    let place = (&asked.url, &asked.trust);
+    let open = || Link::open(place, &names, &asked.token, asked.json);
     // A mistake in the address should not be tried again and again: at first there is one try.
     let mut link = open().map_err(|unopened| unopened.why)?;
     let mut tries = 0;

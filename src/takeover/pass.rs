@@ -12,8 +12,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-/// The most sockets that a process is given: a listener for each shard, and the admin address's.
-pub(crate) const SOCKETS_MAX: usize = 65;
+/// The most sockets that a process is given: two listeners for each shard, one of them for TLS, and
+/// the admin address's.
+pub(crate) const SOCKETS_MAX: usize = 129;
 
 /// The length of an answer: kind, number of listeners, a time and a fingerprint.
 const ANSWER_BYTES: usize = 14;

@@ -14,6 +14,9 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// The address for TLS beside that of clients.
+    #[allow(dead_code, reason = "only the tests of TLS connect there")]
+    pub(crate) tls: Option<SocketAddr>,
     lines: mpsc::Receiver<String>,
     /// The log up to the line that says that it is ready.
     start: Vec<String>,
@@ -87,7 +90,8 @@ impl Server {
                 panic!("the server is not ready: {seen:?}");
             };
             if let Some((address, admin)) = ready(&line) {
-                return Self { child, address, admin, lines, start: seen };
+                let tls = tls_address(&line);
+                return Self { child, address, admin, tls, lines, start: seen };
             }
             seen.push(line);
         }
@@ -189,9 +193,20 @@ fn ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
             // A Unix socket has none: its tests connect by its name.
             return Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         }
-        fields[name].as_str()?.trim_start_matches("http://").trim_end_matches('/').parse().ok()
+        address_in(fields[name].as_str()?)
     };
     (fields["message"] == "ready").then(|| Some((address("url")?, address("admin")?)))?
+}
+
+/// The address in a URL of the log.
+fn address_in(url: &str) -> Option<SocketAddr> {
+    url.split_once("://")?.1.trim_end_matches('/').parse().ok()
+}
+
+/// The address for TLS in the line that says that the server is ready.
+fn tls_address(line: &str) -> Option<SocketAddr> {
+    let record: serde_json::Value = serde_json::from_str(line).ok()?;
+    address_in(record["fields"]["tls"].as_str()?)
 }
 
 /// Polls until something is true, for as long as anything may take.

@@ -12,6 +12,7 @@ use stentor_shards::{NUMBERS, NumberKind, Report};
 
 use super::buckets::bucketed;
 use super::hooks::Backend;
+use super::tls::Tls;
 use crate::control::api::OnceCounts;
 use crate::control::keyring::Counts as KeyCounts;
 use crate::control::numbers::family;
@@ -44,6 +45,7 @@ pub(super) struct Scrape {
     /// Those that were done, and those that failed.
     pub(super) reloads: (u64, u64),
     pub(super) keys: KeyCounts,
+    pub(super) tls: Tls,
     pub(super) backend: Backend,
     pub(super) process: Process,
     pub(super) uptime_s: u64,
@@ -59,6 +61,7 @@ impl Collector for Scrape {
         self.encode_latency(&mut encoder)?;
         self.encode_once(&mut encoder)?;
         self.encode_keys(&mut encoder)?;
+        self.tls.encode(&mut encoder)?;
         self.backend.encode(&mut encoder)?;
         self.encode_server(&mut encoder)?;
         self.encode_process(&mut encoder)
@@ -298,6 +301,7 @@ mod tests {
             once: OnceCounts { keys: 4, replays: 5, evictions: 6 },
             reloads: (7, 8),
             keys: KeyCounts { fetches: 7, failures: 1 },
+            tls: Tls::sample(),
             backend: Backend::default(),
             process: crate::control::process::read(),
             uptime_s: 1,
@@ -321,6 +325,7 @@ mod tests {
             "stentor_idempotency_evictions_total 6",
             "stentor_token_key_fetches_total 7",
             "stentor_token_key_fetch_failures_total 1",
+            "stentor_tls_certificate_expiry_seconds{file=\"a.pem\"} 1900000000",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }

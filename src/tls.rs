@@ -1,0 +1,12 @@
+//! TLS of this process: certificates and keys are read, checked, put in force and read again.
+
+mod check;
+mod dates;
+pub(crate) mod dev_cert;
+mod keeper;
+mod pair;
+mod trust;
+
+pub(crate) use check::faults;
+pub(crate) use keeper::{Certificates, Counts, Expiry};
+pub(crate) use trust::{Trust, client_config};
