@@ -9,6 +9,10 @@ mod bytes;
 #[expect(dead_code, reason = "the other tests use the rest of it")]
 mod server;
 
+#[path = "../e2e/tls_files.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod tls_files;
+
 mod crowd;
 mod raw;
 mod siege;
@@ -24,4 +28,5 @@ mod recalls;
 mod tokens;
 mod words;
 mod centrifugo;
+mod sealed;
 mod secrets;
