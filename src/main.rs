@@ -346,13 +346,32 @@ fn claim(
         base: settings.take_over_settle,
         is_forced: settings.take_over_is_forced,
     };
-    takeover::claim(settings.shards.listen, newcomer).map_err(|refused| {
+    let claimed = takeover::claim(settings.shards.listen, newcomer).map_err(|refused| {
         let code = match refused {
             Refused::Settling { .. } => exit::HELD,
             _ => exit::RUN,
         };
         End::Failed(code, refused.to_string())
-    })
+    });
+    claimed.and_then(|claim| with_address_for_tls(claim, settings))
+}
+
+/// Sees to it that the address for TLS is this process's as well, and that no socket is taken for
+/// another: the older process may have listened at an address that is not asked for any more.
+fn with_address_for_tls(mut claim: Claim, settings: &Settings) -> Result<Claim, End> {
+    let (listen, for_tls) = (settings.shards.listen, settings.tls.listen);
+    let address = |socket: &OwnedFd| activation::address_of(socket).ok();
+    claim.sockets.listeners.retain(|socket| {
+        address(socket).is_some_and(|at| at.port() == listen.port() || Some(at) == for_tls)
+    });
+    let is_had = claim.sockets.listeners.iter().any(|socket| address(socket) == for_tls);
+    match for_tls.filter(|_| !is_had).and_then(|at| Some((at, takeover::holder_of(at)?))) {
+        None => Ok(claim),
+        Some((at, who)) => {
+            let why = format!("cannot listen on {at}: address in use by {who}");
+            Err(End::Failed(exit::RUN, why))
+        }
+    }
 }
 
 fn who_has_admin(error: &std::io::Error, settings: &Settings) -> String {

@@ -40,7 +40,7 @@ use meet::{ANSWER_TIMEOUT, Peer, Turn};
 use pass::{Answer, FREE, Request, SERVING};
 
 pub(crate) use histories::{Histories, saved};
-pub(crate) use holder::describe;
+pub(crate) use holder::{describe, of as holder_of};
 pub(crate) use input::Inherited;
 pub(crate) use offer::{Offer, Prepare, offer};
 pub(crate) use pass::{SOCKETS_MAX, Sockets};

@@ -239,6 +239,7 @@ fn explain(error: &tungstenite::Error) -> String {
             let reason = String::from_utf8_lossy(body).trim().escape_debug().to_string();
             format!("{} {reason}", response.status())
         }
+        tungstenite::Error::Io(error) => error.to_string(),
         other => other.to_string(),
     }
 }

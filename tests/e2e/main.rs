@@ -50,6 +50,7 @@ mod takeover;
 mod tls;
 mod tls_files;
 mod tls_rotation;
+mod tls_takeover;
 mod tokens;
 mod two_processes;
 mod unix;

@@ -49,7 +49,7 @@ fn unsealed(bytes: &[u8], cuts: &[u8]) {
         let mut session = Session::new(&settings().0).unwrap();
         let (goes_on, opened, _) = feed(&mut session, bytes, cuts);
         assert!(opened.is_empty() && !session.is_through(), "nobody has done a handshake");
-        let mut record = [0; SEALED_BYTES];
+        let mut record = vec![0; SEALED_BYTES];
         assert!(session.seal(b"x", &mut record).is_err());
         assert_eq!(session.farewell(&mut record), 0);
         // It may be asked again all the same.
@@ -87,7 +87,7 @@ fn sealed(words: &[u8], cuts: &[u8], place: Option<usize>) {
         return;
     }
     assert!(goes_on && session.has_ended() && opened == words);
-    let mut record = [0; SEALED_BYTES];
+    let mut record = vec![0; SEALED_BYTES];
     for part in words.chunks(RECORD_BYTES) {
         let len = session.seal(part, &mut record).unwrap();
         end.hear(&record[..len], &mut heard, &mut inbound);
@@ -96,4 +96,40 @@ fn sealed(words: &[u8], cuts: &[u8], place: Option<usize>) {
     assert!(session.farewell(&mut record) > 0);
     assert_eq!(session.farewell(&mut record), 0, "once");
     assert!(session.seal(b"x", &mut record).is_err(), "nothing behind the farewell");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A hello as a client sends it, to be damaged.
+    fn hello() -> Vec<u8> {
+        let mut inbound = VecDeque::new();
+        ClientEnd::new(Arc::clone(&settings().1), &mut inbound);
+        inbound.into()
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_hold(data in proptest::collection::vec(any::<u8>(), 0..600)) {
+            tls(&data);
+        }
+
+        /// Damaged, doubled and cut hellos come further than bytes that mean nothing.
+        #[test]
+        fn damaged_hellos_hold(
+            damages in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..4),
+            (copies, len, cut) in (1..3_usize, 0..600_usize, any::<u8>()),
+        ) {
+            let mut bytes = hello().repeat(copies);
+            for (place, change) in damages {
+                let place = usize::from(place) % bytes.len();
+                bytes[place] ^= change;
+            }
+            bytes.truncate(len.max(1));
+            tls(&[&[0, 1, cut][..], &bytes].concat());
+        }
+    }
 }
