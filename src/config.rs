@@ -1,6 +1,7 @@
 //! Settings in four layers: defaults, `stentor.toml`, `STENTOR_*`, flags. The later one wins, and
 //! each is checked alike.
 
+pub(crate) mod apps;
 pub(crate) mod channels;
 mod env;
 pub(crate) mod events;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use stentor_shards::{Config, ProxyProtocol, UserFrom};
 
+use apps::Apps;
 use channels::Channels;
 use events::Events;
 use hooks::Hooks;
@@ -83,6 +85,7 @@ pub(crate) struct Settings {
     pub(crate) hooks: Hooks,
     pub(crate) events: Events,
     pub(crate) tls: Tls,
+    pub(crate) apps: Apps,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -111,6 +114,7 @@ impl Default for Settings {
             hooks: Hooks::default(),
             events: Events::default(),
             tls: Tls::default(),
+            apps: Apps::default(),
             log_format: LogFormat::Auto,
             log_level: "info".into(),
         }
@@ -281,6 +285,7 @@ impl Layered {
         settings.shards.news = settings.events.kinds();
         self.warnings.extend(settings.hooks.oddity(settings.shards.handshake_timeout));
         settings.channels.check_hooks(&settings.hooks).map_err(Invalid)?;
+        let rules = settings.apps.put_into(rules, &settings.shards).map_err(Invalid)?;
         settings.shards.rules = Arc::new(rules.with_hooks(settings.hooks.switches()));
         let listen = settings.shards.listen;
         if settings.unix.is_none()

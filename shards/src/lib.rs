@@ -70,10 +70,14 @@ pub mod snapshot {
     };
 }
 pub use rules::{
-    ChannelRules, Delta, Denied, HistoryRules, Hook, Hooks, Marks, NewsKinds, Publish, Rules,
-    RulesFault, SlowClients, Standing, Subscribe, Terms, check_namespace,
+    App, AppFigures, AppLimits, AppNews, AppTally, ChannelRules, Delta, Denied, HistoryRules, Hook,
+    Hooks, Marks, NewsKinds, Publish, Rules, RulesFault, Secret, SlowClients, Standing, Subscribe,
+    Terms, check_app_name, check_namespace, is_cache_channel, is_signed_channel,
 };
 pub use run::{Run, fresh_seed, run};
 pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};
 pub use wire::origin::{OriginPattern, Origins, Site};
 pub use wire::path::{check_path_prefix, local_path, shown_path};
+pub use wire::pusher::sign::{
+    SignatureFault, SignedParameters, SignedRequest, check_request, signature,
+};

@@ -2,7 +2,10 @@
 //! reload makes new ones.
 
 mod access;
+mod apps;
+mod fault;
 mod hooks;
+mod tally;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +13,15 @@ use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
+use apps::Apps;
+
 pub use access::{Denied, Standing, Terms};
+pub use apps::{
+    App, AppLimits, AppNews, Secret, check_app_name, is_cache_channel, is_signed_channel,
+};
+pub use fault::RulesFault;
 pub use hooks::{Hook, Hooks, NewsKinds};
+pub use tally::{AppFigures, AppTally};
 
 /// The mark between a namespace and the rest of a channel's name.
 const NAMESPACE_END: char = ':';
@@ -199,43 +209,14 @@ impl Default for Marks {
     }
 }
 
-/// A fault of rules taken together.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RulesFault {
-    /// Two namespaces have one name.
-    #[error("the namespace {0:?} stands twice")]
-    Twice(String),
-    /// The name of a namespace is none.
-    #[error(
-        "{0:?} is not a name of a namespace: 1 to {NAME_BYTES_MAX} of the characters \
-         a-z A-Z 0-9 - _ ."
-    )]
-    BadName(String),
-    /// There are too many namespaces.
-    #[error("{0} namespaces are more than {NAMESPACES_MAX}")]
-    TooMany(usize),
-    /// A mark in names cannot be told from something else.
-    #[error("{name} is {mark:?}: {why}")]
-    BadMark {
-        /// The name of the setting.
-        name: &'static str,
-        /// Its value.
-        mark: String,
-        /// The fault in it.
-        why: &'static str,
-    },
-    /// Recovery is on, and nothing is kept.
-    #[error("{0} has recovery without history: set its history-size as well")]
-    RecoveryOfNothing(String),
-}
-
 /// The rules of a server: those of channels without a namespace, and those of every namespace.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     marks: Marks,
     hooks: Hooks,
     default: Arc<ChannelRules>,
     namespaces: HashMap<Arc<str>, Arc<ChannelRules>, RandomState>,
+    apps: Apps,
 }
 
 impl Default for Rules {
@@ -245,6 +226,7 @@ impl Default for Rules {
             hooks: Hooks::default(),
             default: Arc::new(ChannelRules::open("")),
             namespaces: HashMap::default(),
+            apps: Apps::default(),
         }
     }
 }
@@ -273,8 +255,8 @@ impl Rules {
                 return Err(RulesFault::Twice(name.to_string()));
             }
         }
-        let hooks = Hooks::default();
-        Ok(Self { marks, hooks, default: Arc::new(default), namespaces: named })
+        let (hooks, apps) = (Hooks::default(), Apps::default());
+        Ok(Self { marks, hooks, default: Arc::new(default), namespaces: named, apps })
     }
 
     /// The same rules, with questions for the backend that belong to no channel.
@@ -290,14 +272,17 @@ impl Rules {
 
     /// Returns the rules of a channel; `None` for a namespace that does not exist.
     ///
-    /// While no namespace exists at all, `:` is a letter like any other.
+    /// While no namespace exists at all, `:` is a letter like any other, but for the namespaces of
+    /// apps.
     pub fn of(&self, channel: &str) -> Option<&Arc<ChannelRules>> {
-        if self.namespaces.is_empty() {
+        if self.namespaces.is_empty() && self.apps.is_empty() {
             return Some(&self.default);
         }
-        match self.namespace_of(channel) {
-            None => Some(&self.default),
-            Some(name) => self.namespaces.get(name),
+        let Some(name) = self.namespace_of(channel) else { return Some(&self.default) };
+        match self.apps.rules_of(name, channel) {
+            None if self.namespaces.is_empty() => Some(&self.default),
+            None => self.namespaces.get(name),
+            of_app => of_app,
         }
     }
 

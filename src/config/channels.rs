@@ -284,6 +284,7 @@ impl Channels {
 pub(crate) fn is_reloaded(key: &Key) -> bool {
     key.group == GROUP
         || key.group == super::hooks::GROUP
+        || key.group == super::apps::GROUP
         || MARKS.iter().any(|mark| mark.name == key.name)
 }
 

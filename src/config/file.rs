@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::apps::lay_apps;
 use super::keys::Key;
 use super::tables::{lay_channels, lay_namespaces};
 use super::{Invalid, Layered, Source, hint, keys};
@@ -100,6 +101,13 @@ pub(super) fn lay(
                 let why = "a namespace is one of several: write [[namespace]], in two brackets";
                 return Err((at, why.into()));
             }
+            ("app", DeValue::Array(list)) => lay_apps(list, place, layered)?,
+            ("app", _) => {
+                return Err((
+                    at,
+                    "an app is one of several: write [[app]], in two brackets".into(),
+                ));
+            }
             _ => lay_key(name, value, layered)?,
         }
     }
@@ -110,9 +118,9 @@ pub(super) fn lay(
 fn lay_key(name: &Word<'_>, value: &Value<'_>, layered: &mut Layered) -> Result<(), Fault> {
     let wanted = name.get_ref().replace('_', "-");
     let Some(key) = keys::find(&wanted) else {
-        let table = ["channels", "namespace"].into_iter().find(|table| {
+        let table = ["channels", "namespace", "app"].into_iter().find(|table| {
             // A plural or a letter off.
-            strsim::osa_distance(table, &wanted) <= 2
+            strsim::osa_distance(table, &wanted) <= (table.len() / 3).min(2)
         });
         let near = table.map(str::to_owned);
         let near = near.or_else(|| keys::nearest(&wanted).map(|key| key.name.replace('-', "_")));

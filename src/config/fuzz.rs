@@ -10,8 +10,8 @@ use super::{Layered, file, show};
 /// If either does not hold.
 pub(crate) fn rules(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    // Addresses may be names, which would be looked up.
-    if ["listen", "admin"].iter().any(|name| text.contains(name)) {
+    // Addresses may be names, which would be looked up, and files would be read.
+    if ["listen", "admin", "secret_file", "secret-file"].iter().any(|name| text.contains(name)) {
         return;
     }
     let mut layered = Layered::default();
@@ -20,12 +20,13 @@ pub(crate) fn rules(data: &[u8]) {
         assert!(!why.is_empty() && !why.contains('\n'), "{why:?}");
         return;
     }
+    layered.settings.apps.set_secrets("secret");
     let checked = layered.check_together().and_then(|()| layered.check_channels());
     if let Err(why) = checked {
         assert!(!why.to_string().contains('\n'), "{why}");
         return;
     }
-    let shown = show::in_force(&layered).replace("\"***\"", "\"secret\"");
+    let shown = show::in_force(&layered).replace("***", "secret");
     let shown: String = shown
         .lines()
         .filter(|line| !line.starts_with("listen") && !line.starts_with("admin"))

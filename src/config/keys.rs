@@ -14,7 +14,7 @@ use stentor_units::time::show as show_time;
 
 use super::listen::address;
 use super::units::{read_cores, read_switch, show_cores};
-use super::{LogFormat, Settings, channels, events, hooks, tls, tokens, unix};
+use super::{LogFormat, Settings, apps, channels, events, hooks, tls, tokens, unix};
 
 /// One setting.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
         .chain(tokens::KEYS)
         .chain(hooks::KEYS)
         .chain(events::KEYS)
+        .chain(apps::KEYS)
 }
 
 /// Finds a key by its name.
@@ -214,11 +215,7 @@ const KEYS: &[Key] = &[
     count_key!("Listening", "backlog", backlog, 1, 1 << 20, "Accept queue of each shard; the kernel caps it at somaxconn"),
     switch_key!("Listening", "steer-by-core", steer_by_core, "Let the kernel choose the shard of the core on which a connection arrives"),
     key!("Listening", "allowed-origins", "LIST", "Origins of browsers: same-host, * for any, or a list beside the same host, such as https://*.example.org,null",
-        |s| match &s.shards.origins {
-            Origins::Any => "*".into(),
-            Origins::SameHost => "same-host".into(),
-            Origins::Listed(listed) => joined(listed),
-        },
+        |s| show_origins(&s.shards.origins),
         |s, text| { s.shards.origins = origins(text)?; Ok(()) }),
 
     key!("Behind proxies", "path-prefix", "PATH", "Path under which a proxy shows this server, such as /chat; paths without it work as well",
@@ -362,7 +359,15 @@ const KEYS: &[Key] = &[
         }),
 ];
 
-fn origins(text: &str) -> Result<Origins, String> {
+pub(super) fn show_origins(origins: &Origins) -> String {
+    match origins {
+        Origins::Any => "*".into(),
+        Origins::SameHost => "same-host".into(),
+        Origins::Listed(listed) => joined(listed),
+    }
+}
+
+pub(super) fn origins(text: &str) -> Result<Origins, String> {
     match text {
         "*" => return Ok(Origins::Any),
         word if word.eq_ignore_ascii_case("same-host") => return Ok(Origins::SameHost),

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::apps::APP_KEYS;
 use super::channels::{GROUP, RULES};
 use super::{Settings, all_keys, variable};
+use stentor_shards::App;
 
 const HEAD: &str = "\
 # Settings
@@ -24,6 +26,15 @@ channels without a namespace by flag and variable too.
 
 | key | default | flag | meaning |
 | --- | --- | --- | --- |
+";
+
+const APPS_HEAD: &str = "
+## Apps
+The keys of each `[[app]]`, beside its `id`, its `key`, and its `secret` or `secret_file`. \
+A reload reads them again.
+
+| key | default | meaning |
+| --- | --- | --- |
 ";
 
 /// Returns a text as it stands in a cell of a table.
@@ -55,6 +66,12 @@ fn page() -> String {
         let default = code(&(rule.get)(&settings.channels.default.0));
         let name = rule.name.replace('-', "_");
         let _ = writeln!(out, "| `{name}` | {default} | {flag} | {} |", cell(rule.help));
+    }
+    out.push_str(APPS_HEAD);
+    let example = App::new("1", "app-key", "");
+    for key in APP_KEYS {
+        let (name, default) = (key.name.replace('-', "_"), code(&(key.get)(&example)));
+        let _ = writeln!(out, "| `{name}` | {default} | {} |", cell(key.help));
     }
     out
 }

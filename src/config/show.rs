@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use stentor_shards::ChannelRules;
+use stentor_shards::{App, ChannelRules};
 
+use super::apps::{APP_KEYS, AppKey, Declared, HIDDEN};
 use super::channels::{GROUP, RULES, Rule};
 use super::keys::Key;
 use super::{Layered, Settings, Source, all_keys, variable};
@@ -29,7 +30,36 @@ pub(crate) fn default_file() -> String {
          those of\n# [channels], and one that is left out has the value above.\n\
          # [[namespace]]\n# name = \"chat\"\n",
     );
+    let example = App::new("1", "app-key", "");
+    out.push_str(
+        "\n# An app, whose clients and backend speak Pusher's protocol; there may be many. The \
+         secret may stand\n# in a file of its own, named by secret_file.\n\
+         # [[app]]\n# id = \"1\"\n# key = \"app-key\"\n# secret = \"app-secret\"\n",
+    );
+    for key in APP_KEYS {
+        let _ = write!(out, "# {}\n# {}\n", key.help, app_line(key, &example));
+    }
     out
+}
+
+fn app_line(key: &AppKey, app: &App) -> String {
+    format!("{} = {}", key.name.replace('-', "_"), toml_value((key.get)(app)))
+}
+
+/// Shows an app of the file, without its secret.
+fn show_app(out: &mut String, declared: &Declared) {
+    let Declared { app, secret_file, place } = declared;
+    let text = |text: &str| toml::Value::String(text.to_owned());
+    let (id, key) = (text(&app.id), text(&app.key));
+    let _ = write!(out, "\n[[app]]\nid = {id} # {place}\nkey = {key}\n");
+    let _ = match secret_file {
+        Some(path) => writeln!(out, "secret_file = {}", text(&path.display().to_string())),
+        None => writeln!(out, "secret = \"{HIDDEN}\""),
+    };
+    for key in APP_KEYS {
+        let mark = if (key.get)(app).is_empty() { "# " } else { "" };
+        let _ = writeln!(out, "{mark}{}", app_line(key, app));
+    }
 }
 
 /// The settings in force, with the source of each.
@@ -70,6 +100,7 @@ pub(crate) fn in_force(layered: &Layered) -> String {
             let _ = writeln!(out, "{mark}{}", rule_line(rule, &namespace.rules));
         }
     }
+    layered.settings.apps.declared.iter().for_each(|app| show_app(&mut out, app));
     out
 }
 

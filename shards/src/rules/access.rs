@@ -15,6 +15,8 @@ pub struct Standing<'a> {
     pub named: bool,
     /// The client is subscribed to the channel.
     pub subscribed: bool,
+    /// The client is one of the app that the channel belongs to, whose signatures decide.
+    pub of_app: bool,
 }
 
 /// A client may not do what it asks for.
@@ -44,6 +46,8 @@ pub enum Denied {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Namespace {
     There,
+    /// It is an app's, and clients of other dialects may not know it.
+    Apart,
     /// A reload took it away.
     Gone,
 }
@@ -55,7 +59,7 @@ enum Namespace {
 pub struct Terms {
     /// The rules of its namespace.
     pub rules: Arc<ChannelRules>,
-    /// Its name begins with the prefix of private channels.
+    /// Its name begins with the prefix of private channels, or is that of a signed one of an app.
     private: bool,
     /// Its name lists users.
     limited: bool,
@@ -94,7 +98,10 @@ impl Rules {
     /// Returns the terms of a channel; `None` for a namespace that does not exist.
     pub fn terms(&self, channel: &str) -> Option<Terms> {
         let rules = Arc::clone(self.of(channel)?);
-        let private = self.marks.is_private(channel);
+        let of_app = if self.apps.is_empty() { None } else { self.namespace_of(channel) };
+        let private = self.marks.is_private(channel)
+            || of_app.is_some_and(|name| self.apps.is_signed(name, channel));
+        let is_apart = of_app.is_some_and(|name| self.apps.is_apart(name));
         let limited = self.marks.users(channel).is_some();
         let publish_is_free = rules.publish == Publish::Anyone
             && !private
@@ -102,7 +109,7 @@ impl Rules {
             && rules.message_bytes.is_none()
             && rules.messages_per_second.is_none()
             && !rules.publish_hook.is_on();
-        let namespace = Namespace::There;
+        let namespace = if is_apart { Namespace::Apart } else { Namespace::There };
         Some(Terms { rules, private, limited, namespace, publish_is_free })
     }
 
@@ -117,8 +124,8 @@ impl Rules {
         client: Standing<'_>,
     ) -> Result<(), Denied> {
         self.check_name(terms, channel, client)?;
-        // The issuer of the token has decided.
-        if client.named {
+        // The issuer of the token or the signature has decided.
+        if client.named || client.of_app {
             return Ok(());
         }
         if terms.private && !client.token {
@@ -147,6 +154,9 @@ impl Rules {
             return Ok(());
         }
         self.check_name(terms, channel, client)?;
+        if client.of_app {
+            return Ok(());
+        }
         if terms.private && !client.token && !client.subscribed {
             return Err(Denied::NeedsToken);
         }
@@ -163,6 +173,12 @@ impl Rules {
     /// Applies the conditions in a channel's name, which hold for every request.
     fn check_name(&self, terms: &Terms, channel: &str, client: Standing<'_>) -> Result<(), Denied> {
         if terms.is_gone() {
+            return Err(Denied::UnknownNamespace);
+        }
+        if client.of_app {
+            return Ok(());
+        }
+        if terms.namespace == Namespace::Apart {
             return Err(Denied::UnknownNamespace);
         }
         if terms.limited

@@ -13,7 +13,7 @@ fn rules(namespaces: Vec<ChannelRules>) -> Rules {
 }
 
 const ANONYMOUS: Standing<'_> =
-    Standing { user: None, token: false, named: false, subscribed: false };
+    Standing { user: None, token: false, named: false, subscribed: false, of_app: false };
 
 fn user(name: &str) -> Standing<'_> {
     Standing { user: Some(name), ..ANONYMOUS }

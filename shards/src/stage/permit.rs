@@ -82,7 +82,7 @@ impl<N: Net> Shard<N> {
         let named = self.is_named(slot, channel);
         let token = has_token || named || self.is_proved(slot, channel, Right::Subscribe);
         let rules = self.rooms.channels.rules();
-        let standing = Standing { user, token, named, subscribed: false };
+        let standing = Standing { user, token, named, ..Standing::default() };
         let verdict = match rules.terms(channel) {
             None => Err(Denied::UnknownNamespace.into()),
             Some(terms) => match rules.may_subscribe(&terms, channel, standing) {
@@ -187,7 +187,7 @@ impl<N: Net> Shard<N> {
         let subscribed =
             index.is_some_and(|index| client.seats().any(|seat| seat.channel == index));
         let (token, named) = (self.is_proved(slot, channel, right), self.is_named(slot, channel));
-        Standing { user: client.user.as_deref(), token, named, subscribed }
+        Standing { user: client.user.as_deref(), token, named, subscribed, of_app: false }
     }
 
     /// Returns `true` if the token of a client's connection gives it a right in a channel.

@@ -27,5 +27,6 @@ pub(crate) mod stentor;
 pub(crate) mod centrifugo;
 pub(crate) mod uni;
 pub(crate) mod protobuf;
+pub(crate) mod pusher;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod lines;

@@ -23,9 +23,10 @@ const ROOMS: [&[&str]; 10] = [
 ];
 
 /// Imports that go up all the same, and why each may.
-const EXCEPTIONS: [(&str, &str, &str); 2] = [
+const EXCEPTIONS: [(&str, &str, &str); 3] = [
     ("stage", "shard", "stages are the methods of a shard's parts"),
     ("config", "wire", "settings hold origins and networks as the wire compares them"),
+    ("rules", "wire", "apps hold origins likewise"),
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
