@@ -47,10 +47,14 @@ pub(crate) enum CloseReason {
     Disorderly,
     /// The application's backend sends it away, with a code and a text of its own.
     Dismissed,
+    /// A signature with which it signs in is none of its app.
+    Unauthorized,
+    /// Its app is disabled, or there no longer.
+    AppGone,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Goodbye,
         Self::Gone,
         Self::Drain,
@@ -72,6 +76,8 @@ impl CloseReason {
         Self::Stale,
         Self::Disorderly,
         Self::Dismissed,
+        Self::Unauthorized,
+        Self::AppGone,
     ];
 
     pub(crate) fn index(self) -> usize {
@@ -104,6 +110,9 @@ impl CloseReason {
             Self::Disorderly => (None, "", "disorderly"),
             // A code and a text of the backend stand in their place.
             Self::Dismissed => (Some(3503), "force disconnect", "dismissed"),
+            // Only Pusher's protocol has apps, and numbers for these.
+            Self::Unauthorized => (None, "", "unauthorized"),
+            Self::AppGone => (None, "", "app_gone"),
         }
     }
 

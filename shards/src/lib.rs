@@ -59,6 +59,7 @@ pub use model::presence::{Here, Member};
 pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Report};
 pub use model::revoked::{REVOKED_MAX, Revocation};
 pub use model::seating::{Placement, Seating, Seatings};
+pub use model::socket::{NoSocketId, SocketId};
 pub use model::verdict::{Dismissal, Rejection};
 pub mod snapshot {
     //! The histories of channels as bytes.

@@ -5,6 +5,7 @@ mod access;
 mod apps;
 mod fault;
 mod hooks;
+mod secret;
 mod tally;
 
 use std::collections::HashMap;
@@ -16,11 +17,10 @@ use foldhash::quality::RandomState;
 use apps::Apps;
 
 pub use access::{Denied, Standing, Terms};
-pub use apps::{
-    App, AppLimits, AppNews, Secret, check_app_name, is_cache_channel, is_signed_channel,
-};
+pub use apps::{App, AppLimits, AppNews, check_app_name, is_cache_channel, is_signed_channel};
 pub use fault::RulesFault;
 pub use hooks::{Hook, Hooks, NewsKinds};
+pub use secret::Secret;
 pub use tally::{AppFigures, AppTally};
 
 /// The mark between a namespace and the rest of a channel's name.

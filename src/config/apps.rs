@@ -115,7 +115,7 @@ pub(crate) const APP_KEYS: &[AppKey] = &[
     switch!("watchlist", watchlist, "Its users may watch when others come and go"),
     AppKey {
         name: "allowed-origins",
-        help: "Origins of its pages, as for the server; \"\": those of the server",
+        help: "Origins of its pages, as for the server; \"\": any",
         get: |app| app.origins.as_ref().map(show_origins).unwrap_or_default(),
         set: |app, text| {
             app.origins = if text.is_empty() { None } else { Some(origins(text)?) };

@@ -177,7 +177,8 @@ fn details_of(
     if tags.as_ref().is_some_and(|tags| tags.len() > TAGS_BYTES_MAX) {
         return Err(format!("tags are longer than {TAGS_BYTES_MAX} bytes"));
     }
-    let details = Details { skip_history, tags: tags.map(Into::into), version: None };
+    let tags = tags.map(Into::into);
+    let details = Details { skip_history, tags, ..Details::default() };
     Ok((details != Details::default()).then(|| Arc::new(details)))
 }
 

@@ -1,6 +1,7 @@
 //! The clients of a shard, and all that is needed to send to them: the part of a shard that knows
 //! sockets, and no channel.
 
+pub(crate) mod app;
 pub(crate) mod bodies;
 pub(crate) mod identity;
 pub(crate) mod lapses;
@@ -24,6 +25,7 @@ use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::config::Config;
 use crate::model::id::{ChannelIndex, ClientId, ShardId, Slot};
+use crate::model::socket::SocketId;
 use crate::net::Net;
 use crate::notice::Notice;
 use crate::wire::dialect::Dialect;
@@ -182,6 +184,16 @@ impl<N: Net> Clients<N> {
     pub(crate) fn session(&self, slot: Slot) -> (String, String) {
         let sessions = &self.shared.sessions;
         (sessions.name(self.roster.id(slot)), sessions.node().to_owned())
+    }
+
+    /// The number of this process in socket ids.
+    pub(crate) fn run(&self) -> u64 {
+        self.shared.sessions.run()
+    }
+
+    /// The name of a client in Pusher's protocol.
+    pub(crate) fn socket_id(&self, slot: Slot) -> SocketId {
+        SocketId { run: self.run(), client: self.roster.id(slot) }
     }
 
     /// The names of clients for requests that speak for them.

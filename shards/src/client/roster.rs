@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::app::{AppClient, Shown};
 use super::bodies::Posted;
 use super::identity::Identity;
 use super::pending::Pending;
@@ -39,26 +40,43 @@ pub(crate) struct Hot {
     pub(crate) state: State,
     /// The form in which this client gets publications.
     pub(crate) shape: Shape,
-    /// The pings that the client has not answered in its dialect's own words. A client that leaves
-    /// more than can be counted here is not counted any more.
-    unanswered: u8,
+    pings: Pings,
 }
+
+/// The pings of one client: whether it was silent since the last one, and how many it has not
+/// answered in its dialect's own words. A client that leaves more than can be counted is not
+/// counted any more.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pings(u8);
+
+/// The bit that says that nothing was heard since the last ping.
+const SILENT: u8 = 1 << 7;
 
 const _: () = assert!(size_of::<Hot>() <= 20, "the fan-out reads one per delivery");
 
 impl Hot {
     /// A ping is out, which the client is to answer.
     pub(crate) fn ping(&mut self) {
-        self.state.ping();
-        self.unanswered = self.unanswered.saturating_add(1);
+        debug_assert!(self.state.is_open(), "only who may answer is pinged");
+        self.pings.0 = SILENT | (self.pings.0 & !SILENT).saturating_add(1).min(!SILENT);
+    }
+
+    /// Something was heard.
+    pub(crate) fn hear(&mut self) {
+        self.pings.0 &= !SILENT;
+    }
+
+    /// Returns `true` if a ping is out and nothing was heard since.
+    pub(crate) fn is_pinged(&self) -> bool {
+        self.pings.0 & SILENT != 0
     }
 
     /// The client answers a ping in its dialect's own words. Returns `false` if every ping that it
     /// was sent is answered already.
     pub(crate) fn pong(&mut self) -> bool {
-        let unanswered = self.unanswered;
-        if unanswered < u8::MAX {
-            self.unanswered = unanswered.saturating_sub(1);
+        let unanswered = self.pings.0 & !SILENT;
+        if (1..!SILENT).contains(&unanswered) {
+            self.pings.0 -= 1;
         }
         unanswered > 0
     }
@@ -100,8 +118,10 @@ pub(crate) struct Extra {
     pub(crate) claims: Vec<Claim>,
     /// Seats beside the first.
     pub(crate) seats: Vec<Seat>,
-    /// The infos of its tokens for single channels, for those that it is in or about to be in.
-    pub(crate) infos: Vec<(ChannelIndex, Arc<str>)>,
+    /// The forms in which others are told of it in single channels that it is in or about to be in.
+    pub(crate) shown: Vec<(ChannelIndex, Shown)>,
+    /// Its app, in the dialect that has apps.
+    pub(crate) app: Option<Box<AppClient>>,
     /// The channel of the URL, for requests that name none. A plain client has it here only if the
     /// API has moved the client.
     pub(crate) url_channel: Option<Arc<str>>,
@@ -136,6 +156,8 @@ pub(crate) struct Brief {
     pub(crate) errors: Option<Bucket>,
     /// Of namespaces with a rate of their own; there are never more of these than namespaces.
     pub(crate) rates: Vec<NamespaceRate>,
+    /// Of events to other clients of its app, of which it may send so many a second.
+    pub(crate) events: Option<(u32, Bucket)>,
     pub(crate) held: Option<(ShardId, Ask)>,
     /// Questions to the backend: one for a request of the client, which is held meanwhile, and one
     /// for its refresh.
@@ -159,6 +181,7 @@ impl Brief {
             && self.bytes.is_none()
             && self.errors.is_none()
             && self.rates.is_empty()
+            && self.events.is_none()
             && self.held.is_none()
             && self.asked.is_empty()
             && self.joining == 0
@@ -210,7 +233,8 @@ impl<N: Net> Client<N> {
         let unused = extra.brief.is_none()
             && extra.claims.is_empty()
             && extra.seats.is_empty()
-            && extra.infos.is_empty()
+            && extra.shown.is_empty()
+            && extra.app.is_none()
             && extra.url_channel.is_none()
             && extra.identity.is_none()
             && extra.headers.is_none()
@@ -229,6 +253,13 @@ impl<N: Net> Client<N> {
     pub(crate) fn channels_taken(&self) -> usize {
         let under_way = self.brief_ref().map_or(0, |one| one.joining + one.recalls.len());
         self.seats().count() + under_way
+    }
+
+    /// The user as which others are told of it in a channel, where that is not its own.
+    pub(crate) fn shown_user(&self, channel: ChannelIndex) -> Option<&Arc<str>> {
+        let shown = self.extra.iter().flat_map(|extra| &extra.shown);
+        let mut here = shown.filter(|(index, _)| *index == channel);
+        here.next().and_then(|(_, shown)| shown.user.as_ref())
     }
 
     pub(crate) fn seat_mut(&mut self, channel: ChannelIndex) -> Option<&mut Seat> {
@@ -305,7 +336,7 @@ impl<N: Net> Roster<N> {
             pinged_ms: now_ms,
             state: State::ACCEPTED,
             shape: Shape::default(),
-            unanswered: 0,
+            pings: Pings::default(),
         };
         if let Some(hot) = self.hot.get_mut(slot.index()) {
             *hot = Hot { generation: hot.generation, ..fresh };

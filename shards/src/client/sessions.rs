@@ -13,6 +13,8 @@ use crate::model::id::ClientId;
 pub(crate) struct Sessions {
     key: Key,
     node: Box<str>,
+    /// The number of the process in the socket ids of its clients.
+    run: u64,
 }
 
 impl Sessions {
@@ -31,6 +33,12 @@ impl Sessions {
         id.parse().ok()
     }
 
+    /// The number of the process in the socket ids of its clients: drawn at random, so that no
+    /// later process gives the same ids out.
+    pub(crate) fn run(&self) -> u64 {
+        self.run
+    }
+
     /// The name of the process.
     pub(crate) fn node(&self) -> &str {
         &self.node
@@ -43,7 +51,9 @@ impl Default for Sessions {
         let key = Key::generate(HMAC_SHA256, &SystemRandom::new());
         let key = key.expect("a kernel with io_uring has random numbers");
         let node = BASE64URL_NOPAD.encode(&hmac::sign(&key, b"node").as_ref()[..12]);
-        Self { key, node: node.into() }
+        let run = hmac::sign(&key, b"run");
+        let run = run.as_ref().first_chunk().copied().map(u64::from_le_bytes);
+        Self { key, node: node.into(), run: run.unwrap_or_default() }
     }
 }
 
@@ -60,6 +70,7 @@ mod tests {
         assert_eq!(sessions.client(&name), Some(client));
         assert_eq!(others.client(&name), None);
         assert_ne!(sessions.node(), others.node());
+        assert_ne!(sessions.run(), others.run());
         let code = name.strip_prefix("2-31-7").unwrap();
         for wrong in [
             "",

@@ -40,8 +40,8 @@ impl Flags {
     pub(crate) const NO_ECHO: Self = Self(1 << 6);
     /// The client is a member of more than one channel.
     pub(crate) const MANY: Self = Self(1 << 7);
-    /// A ping is out and nothing was heard since.
-    pub(crate) const PINGED: Self = Self(1 << 8);
+    /// A publication of the ticks that are leaving is not for this client.
+    pub(crate) const EXCEPTED: Self = Self(1 << 8);
     /// A request waits for room in a lane: the socket is not read.
     pub(crate) const HELD: Self = Self(1 << 9);
     /// The client has said more than one turn takes of a client.
@@ -136,7 +136,7 @@ impl State {
 
     /// The 101 goes out before the client has said who it is.
     pub(crate) fn upgrade(&mut self) {
-        debug_assert_eq!(self.phase(), Phase::Handshake);
+        debug_assert!(matches!(self.phase(), Phase::Handshake | Phase::Waiting));
         self.go_to(Phase::Upgraded);
         self.check();
     }
@@ -165,7 +165,7 @@ impl State {
     pub(crate) fn close(&mut self) {
         debug_assert!(self.is_upgraded());
         self.go_to(Phase::Closing);
-        self.put(Flags::NO_ECHO.union(Flags::PINGED), false);
+        self.put(Flags::NO_ECHO, false);
         self.check();
     }
 
@@ -229,6 +229,12 @@ impl State {
         self.check();
     }
 
+    /// Notes whether a publication of the ticks that are leaving is not for this client.
+    pub(crate) fn set_excepted(&mut self, excepted: bool) {
+        self.put(Flags::EXCEPTED, excepted);
+        self.check();
+    }
+
     /// The client rang. Returns `true` if it had its look in this turn already.
     pub(crate) fn serve(&mut self, ended: bool) -> bool {
         let before = self.is_any(Flags::SERVED);
@@ -256,18 +262,6 @@ impl State {
         self.check();
     }
 
-    /// A ping is out.
-    pub(crate) fn ping(&mut self) {
-        self.put(Flags::PINGED, true);
-        self.check();
-    }
-
-    /// Something was heard.
-    pub(crate) fn hear(&mut self) {
-        self.put(Flags::PINGED, false);
-        self.check();
-    }
-
     fn go_to(&mut self, phase: Phase) {
         self.0 = self.0 & !PHASE | phase as u16;
     }
@@ -278,11 +272,12 @@ impl State {
 
     /// Holds the phase against the flags.
     pub(crate) fn check(self) {
+        let of_members = Flags::MANY.union(Flags::NO_ECHO).union(Flags::EXCEPTED);
         let with_words = self.is_upgraded() || self.phase() == Phase::Closing;
         debug_assert!(!self.is_any(Flags::BLOCKED) || self.is_any(Flags::LISTED), "{self:?}");
         debug_assert!(
-            self.is_open() || !self.is_any(Flags::MANY.union(Flags::NO_ECHO).union(Flags::PINGED)),
-            "only members hear, and only who may answer is pinged: {self:?}"
+            self.is_open() || !self.is_any(of_members),
+            "only members hear: {self:?}"
         );
         let after_the_101 = Flags::HELD.union(Flags::OVER).union(Flags::LOST);
         debug_assert!(with_words || !self.is_any(after_the_101), "{self:?}");
@@ -324,14 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_closes_is_pinged_no_more() {
+    fn a_client_that_closes_may_wait_on_no_second_list() {
         let mut state = State::ACCEPTED;
         state.wait();
         state.open(true);
-        state.ping();
         assert!(state.block(), "it was on no list");
         state.close();
-        assert!(state.is_closing() && !state.is_any(Flags::PINGED));
+        assert!(state.is_closing());
         state.unblock();
         assert!(!state.block(), "it is on the list until it is taken off");
     }

@@ -3,6 +3,7 @@
 //! Of two processes in a take-over the leader decides for the clients of both: the follower passes
 //! the claims of its clients on, and keeps a list of its own, for the time after the link.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Home;
@@ -21,6 +22,18 @@ pub(crate) fn owner_of(mesh: &Mesh, claim: &Claim) -> ShardId {
         Claim::User(user) => mesh.home_of(&**user),
         Claim::Address(address) => mesh.home_of(address),
     }
+}
+
+/// Some users by the shards that own them.
+pub(crate) fn by_owner(
+    mesh: &Mesh,
+    users: &[Arc<str>],
+) -> impl Iterator<Item = (ShardId, Vec<Arc<str>>)> + use<> {
+    let mut by_owner: BTreeMap<ShardId, Vec<Arc<str>>> = BTreeMap::new();
+    for user in users {
+        by_owner.entry(mesh.home_of(&**user)).or_default().push(Arc::clone(user));
+    }
+    by_owner.into_iter()
 }
 
 impl Home<'_> {
@@ -64,7 +77,11 @@ impl Home<'_> {
                 if granted { Verdict::Granted } else { Verdict::Refused }
             }
             Claim::User(user) => {
-                self.directory.claim_user(user, client, self.config.duplicate_user)
+                let before = self.directory.clients_of(user).len();
+                let rule = self.config.duplicate_user;
+                let verdict = self.directory.claim_user(user, client, rule);
+                self.note_clients(user, before);
+                verdict
             }
         };
         self.answer_claim(client, claim, verdict);
@@ -85,14 +102,28 @@ impl Home<'_> {
             return;
         }
         if verdict != Verdict::Refused {
-            self.directory.enter(&claim, client);
+            self.enter(&claim, client);
         }
         self.answer_claim(client, claim, verdict);
     }
 
+    /// Takes note of a claim that another process has granted.
+    fn enter(&mut self, claim: &Claim, client: ClientId) {
+        let user = if let Claim::User(user) = claim { Some(user) } else { None };
+        let before = user.map_or(0, |user| self.directory.clients_of(user).len());
+        self.directory.enter(claim, client);
+        if let Some(user) = user {
+            self.note_clients(user, before);
+        }
+    }
+
     pub(super) fn release(&mut self, client: ClientId, claim: Claim) {
         match &claim {
-            Claim::User(user) => self.directory.release_user(user, client),
+            Claim::User(user) => {
+                let before = self.directory.clients_of(user).len();
+                self.directory.release_user(user, client);
+                self.note_clients(user, before);
+            }
             Claim::Address(address) => self.directory.release_address(*address, client),
         }
         if let Some(engine) = self.engine.as_deref_mut().filter(|engine| engine.follows()) {
@@ -164,6 +195,9 @@ impl Home<'_> {
         }
         self.lose_members(FOLLOWER);
         for (client, claim) in self.directory.keep_only(self.port.process) {
+            if let Claim::User(user) = &claim {
+                self.note_clients(user, 1);
+            }
             if let Some(engine) = self.engine.as_deref_mut() {
                 engine.tell(LEADER, Told::Release { client, claim });
             }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::Home;
-use crate::mesh::parcel::{Deliver, Outcome, Recall, Recalled};
+use crate::mesh::parcel::{Deliver, Outcome};
+use crate::mesh::recall::{Recall, Recalled};
 use crate::mesh::reply::ReplyTo;
 use crate::model::history::{Page, Query};
 use crate::model::message::Position;
@@ -18,8 +19,9 @@ impl Home<'_> {
         let (newest, found) = self.missed(recall);
         let recovered = found.is_some();
         let Page { publications, more } = found.unwrap_or_default();
+        let present = recall.user.as_ref().map(|user| self.present(&recall.channel, user));
         let Recall { to, request, .. } = *recall;
-        let recalled = Recalled { to, request, publications, more, recovered, newest };
+        let recalled = Recalled { to, request, publications, more, recovered, newest, present };
         self.port.deliver(to.shard, Deliver::Recalled(Box::new(recalled)));
     }
 

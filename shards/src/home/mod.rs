@@ -12,6 +12,7 @@ mod history;
 mod presence;
 mod peers;
 mod roll;
+mod watchlist;
 
 use crate::client::tally::Tally;
 use crate::clock::Now;
@@ -52,6 +53,8 @@ impl Home<'_> {
             Ask::ClientsOf { user, reply } => {
                 reply.send(self.clients_here(&user));
             }
+            Ask::WatchUsers { client, users, on: true } => self.watch_users(client, &users),
+            Ask::WatchUsers { client, users, on: false } => self.unwatch_users(client, &users),
             Ask::Watch { channel, by, on } => self.watch(&channel, by, on),
             Ask::Presence(presence) => {
                 let origin = Origin::Shard(presence.member.client.shard);

@@ -110,7 +110,8 @@ impl Home<'_> {
 
     /// Returns the channel if anything here depends on its members in other processes.
     fn place_for_strangers(&mut self, channel: &Arc<str>) -> Option<ChannelIndex> {
-        if !self.rooms.channels.rules_of(channel).debounces() {
+        let terms = self.rooms.channels.rules().terms(channel);
+        if !terms.is_some_and(|terms| terms.attends()) {
             return self.rooms.channels.find(channel);
         }
         let index = self.rooms.find_or_add(channel, self.port.me).ok()?;

@@ -9,6 +9,7 @@ use super::engine::FOLLOWER;
 use crate::clock::Now;
 use crate::mesh::parcel::{Deliver, Presence};
 use crate::model::attendance::{Crowd, News};
+use crate::model::channel::NoChannel;
 use crate::model::id::{ChannelIndex, ShardId, shards_of};
 use crate::model::presence::Member;
 use crate::model::roll::UNCOUNTED;
@@ -69,6 +70,20 @@ impl Home<'_> {
         }
     }
 
+    /// Returns the users of a presence channel, unless it has no room for another one. Joins and
+    /// leaves behind this answer are told behind it.
+    pub(super) fn present(&self, name: &str, user: &Arc<str>) -> Result<Vec<Member>, NoChannel> {
+        let index = self.rooms.channels.find(name).ok_or(NoChannel::NoRoom)?;
+        let attendance = self.rooms.channels.get(index).order.attendance.as_ref();
+        let app = self.rooms.channels.rules().app_of_channel(name);
+        let users_max = app.map_or(0, |app| app.limits.presence_members);
+        let attendance = attendance.filter(|known| {
+            known.has(user) || self.rooms.returns.has_room() && known.has_room(users_max)
+        });
+        let attendance = attendance.ok_or(NoChannel::NoRoom)?;
+        Ok(attendance.users().map(|(member, _)| member.clone()).collect())
+    }
+
     /// Takes note of the number of members of a shard or of another process.
     pub(super) fn count(&mut self, name: &str, by: Origin, members: u32) {
         let Some(index) = self.rooms.channels.find(name) else { return };
@@ -102,15 +117,21 @@ impl Home<'_> {
     /// Returns `true` if watchers were told that they hear names from here on, or no longer.
     pub(super) fn note_members(&mut self, index: ChannelIndex, by: Origin, members: u32) -> bool {
         let place = self.place_of(by);
-        let order = &mut self.rooms.channels.at(index).order;
+        let channel = self.rooms.channels.at(index);
+        // All users of a presence channel are told by their names: its app bounds them.
+        let is_bounded = channel.terms.is_presence();
+        let names = if is_bounded { usize::MAX } else { self.config.presence_names };
+        let order = &mut channel.order;
         let Some(crowd) = order.crowd.as_mut().filter(|_| members != UNCOUNTED) else {
             return false;
         };
-        let turned = crowd.note(place, members, self.config.presence_names);
+        let turned = crowd.note(place, members, names);
+        let is_counted = channel.terms.is_counted();
+        if is_counted || crowd.is_large && !turned {
+            self.rooms.returns.note_stale(index, crowd);
+        }
         if turned {
             self.tell_count(index);
-        } else if crowd.is_large {
-            self.rooms.returns.note_stale(index, crowd);
         }
         turned
     }
@@ -123,6 +144,16 @@ impl Home<'_> {
         for shard in shards_of(channel.order.watchers) {
             let (channel, clients) = (Arc::clone(&channel.name), crowd.count());
             self.port.deliver(shard, Deliver::Counted { channel, clients, named: !crowd.is_large });
+        }
+    }
+
+    /// Tells the clients of an app how many members a channel has.
+    fn tell_subscribers(&mut self, index: ChannelIndex) {
+        let channel = self.rooms.channels.get(index);
+        let Some(crowd) = &channel.order.crowd else { return };
+        for shard in shards_of(channel.order.watchers) {
+            let (channel, clients) = (Arc::clone(&channel.name), crowd.count());
+            self.port.deliver(shard, Deliver::Subscribers { channel, clients });
         }
     }
 
@@ -207,9 +238,15 @@ impl Home<'_> {
         }
         for index in self.rooms.returns.take_stale(now_ms) {
             let channel = self.rooms.channels.try_at(index);
-            let crowd = channel.and_then(|channel| channel.order.crowd.as_mut());
-            if crowd.is_some_and(|crowd| crowd.take_stale()) {
+            let Some(channel) = channel else { continue };
+            let is_counted = channel.terms.is_counted();
+            let Some(crowd) = channel.order.crowd.as_mut() else { continue };
+            let (is_stale, is_large) = (crowd.take_stale(), crowd.is_large);
+            if is_stale && is_large {
                 self.tell_count(index);
+            }
+            if is_stale && is_counted {
+                self.tell_subscribers(index);
             }
         }
     }

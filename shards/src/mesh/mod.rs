@@ -14,6 +14,7 @@ pub(crate) mod news;
 mod port;
 pub(crate) mod parcel;
 pub(crate) mod question;
+pub(crate) mod recall;
 pub(crate) mod reply;
 
 use std::hash::BuildHasher;

@@ -7,6 +7,7 @@ use rustls::ServerConfig;
 
 use super::link::FollowerEnd;
 use super::question::Ruled;
+use super::recall::{Recall, Recalled};
 use super::reply::{Reply, ReplyTo};
 use crate::close::CloseReason;
 use crate::model::channel::NoChannel;
@@ -14,7 +15,7 @@ use crate::model::directory::{Claim, Verdict};
 use crate::model::history::Query;
 use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Epoch, Position, Publication};
-use crate::model::past::{Behind, HistoryFault, HistoryPage, Since};
+use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::presence::{Here, Member, Question};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
@@ -94,6 +95,12 @@ pub(crate) enum Ask {
         by: ShardId,
         on: bool,
     },
+    /// A client is told when users of its app come and go, or no longer.
+    WatchUsers {
+        client: ClientId,
+        users: Vec<Arc<str>>,
+        on: bool,
+    },
     Presence(Arc<Presence>),
     /// A follower tells something about members.
     Roll(Roll),
@@ -131,34 +138,6 @@ pub(crate) enum Ask {
         user: Arc<str>,
         reply: Reply<Vec<ClientId>>,
     },
-}
-
-/// A client's question for the publications that it missed.
-#[derive(Debug)]
-pub(crate) struct Recall {
-    pub(crate) channel: Arc<str>,
-    pub(crate) to: ClientId,
-    /// The number of the client's request.
-    pub(crate) request: u32,
-    pub(crate) behind: Behind,
-    /// The most bytes of payload in the answer.
-    pub(crate) bytes: usize,
-    /// The most publications in it.
-    pub(crate) count: usize,
-}
-
-/// A page of what a client missed. On its lane it follows everything up to `newest`, and precedes
-/// everything after that.
-#[derive(Debug)]
-pub(crate) struct Recalled {
-    pub(crate) to: ClientId,
-    pub(crate) request: u32,
-    pub(crate) publications: Vec<Arc<Publication>>,
-    /// There are more: another question is to be asked.
-    pub(crate) more: bool,
-    /// `false`: a part of what was missed is not here any more, and nothing is told.
-    pub(crate) recovered: bool,
-    pub(crate) newest: Position,
 }
 
 /// A client came to a channel or left it.
@@ -242,6 +221,17 @@ pub(crate) enum Deliver {
         channel: Arc<str>,
         clients: u64,
         named: bool,
+    },
+    /// A channel of an app has so many members, and its clients are told their number.
+    Subscribers {
+        channel: Arc<str>,
+        clients: u64,
+    },
+    /// Users of an app have come or gone, for clients that watch them.
+    Watchlist {
+        to: Vec<ClientId>,
+        online: bool,
+        users: Vec<Arc<str>>,
     },
     Recalled(Box<Recalled>),
     /// The offsets of a channel go on behind another position, which is not the next one.
@@ -390,6 +380,8 @@ impl Parcel for Deliver {
             self,
             Self::Presence(_)
                 | Self::Counted { .. }
+                | Self::Subscribers { .. }
+                | Self::Watchlist { .. }
                 | Self::Direct { .. }
                 | Self::Here { .. }
                 | Self::Recalled(_)

@@ -44,6 +44,16 @@ impl Attendance {
         self.guests.is_empty()
     }
 
+    /// Returns `true` if a user is in the channel, or may return.
+    pub(crate) fn has(&self, user: &Arc<str>) -> bool {
+        self.guests.contains_key(user)
+    }
+
+    /// Returns `true` if another user may come, where so many are allowed.
+    pub(crate) fn has_room(&self, users_max: usize) -> bool {
+        !self.is_over && self.guests.len() < users_max.min(GUESTS_OF_CHANNEL_MAX)
+    }
+
     /// The users with the number of their clients; those without any may return.
     pub(crate) fn users(&self) -> impl Iterator<Item = (&Member, u32)> {
         self.guests.values().map(|guest| (&guest.member, guest.clients))
@@ -136,6 +146,11 @@ impl Returns {
     /// Returns `true` if nothing is waited for.
     pub(crate) fn is_empty(&self) -> bool {
         self.due.is_empty() && self.stale.is_empty()
+    }
+
+    /// Returns `true` if there is room for another user.
+    pub(crate) fn has_room(&self) -> bool {
+        self.guests < GUESTS_MAX
     }
 
     /// Returns the number of users in all channels that wait for a return.
@@ -259,7 +274,7 @@ impl Returns {
 impl Crowd {
     /// Returns `true` if the count is to be told, and takes it for told.
     pub(crate) fn take_stale(&mut self) -> bool {
-        std::mem::take(&mut self.is_stale) && self.is_large
+        std::mem::take(&mut self.is_stale)
     }
 }
 

@@ -55,6 +55,19 @@ pub(crate) struct JoinRequest {
     pub(crate) by_server: bool,
     /// The client has been told that it is a member.
     pub(crate) is_told: bool,
+    /// The user as which others are told of the client in this channel, in the place of the one of
+    /// its connection. The client is told all users of the channel first.
+    pub(crate) user: Option<Arc<str>>,
+    /// The client is told the last publication, or that there is none.
+    pub(crate) wants_last: bool,
+}
+
+impl JoinRequest {
+    /// Returns the number of older publications that the client is told, if its home is to be asked
+    /// about the channel although the client has missed nothing.
+    pub(crate) fn asks_for(&self) -> Option<u32> {
+        (self.user.is_some() || self.wants_last).then_some(u32::from(self.wants_last))
+    }
 }
 
 /// One channel on one shard.
@@ -118,13 +131,13 @@ impl Channel {
 
     /// Counts a shard in, at home.
     pub(crate) fn count_in(&mut self, shard: ShardId) {
-        self.order.count_in(shard, self.terms.rules.debounces());
+        self.order.count_in(shard, self.terms.attends());
     }
 
     /// Holds the facts that must agree against each other.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
-        debug_assert!(self.watching as usize <= self.members.len());
+        debug_assert!(self.watching as usize <= self.members.len() + self.recalling as usize);
         debug_assert!(self.named as usize <= self.members.len());
         debug_assert!(!self.tick.is_empty() || self.tick_bytes == 0);
         debug_assert!(self.previous.is_none() || self.members.take_patches());

@@ -8,6 +8,7 @@ use foldhash::quality::RandomState;
 
 use super::facts::put_granted;
 use super::id::{ClientId, ProcessId};
+use super::watchers::Watchers;
 use crate::config::DuplicateUser;
 
 /// A client's claim, which its owner grants or refuses.
@@ -15,6 +16,24 @@ use crate::config::DuplicateUser;
 pub(crate) enum Claim {
     User(Arc<str>),
     Address(IpAddr),
+}
+
+/// The mark in the name of a user of an app. No client of another dialect can name such a user.
+const OF_APP: char = '\u{1f}';
+
+/// Returns the server's name of a user of an app.
+pub(crate) fn user_of_app(app: &str, user: &str) -> Arc<str> {
+    format!("{app}{OF_APP}{user}").into()
+}
+
+/// Returns `true` for the user of an app.
+pub(crate) fn is_user_of_app(user: &str) -> bool {
+    user.contains(OF_APP)
+}
+
+/// Returns the name of a user of an app as the app has it.
+pub(crate) fn name_in_app(user: &str) -> &str {
+    user.split_once(OF_APP).map_or(user, |(_, name)| name)
 }
 
 /// The outcome of a claim.
@@ -36,6 +55,8 @@ impl Verdict {
 pub(crate) struct Directory {
     users: HashMap<Arc<str>, Vec<ClientId>, RandomState>,
     addresses: HashMap<IpAddr, HashSet<ClientId, RandomState>, RandomState>,
+    /// The clients that watch users of this owner.
+    pub(crate) watchers: Watchers,
 }
 
 impl Directory {
@@ -48,7 +69,7 @@ impl Directory {
     ) -> Verdict {
         let clients = self.users.entry(Arc::clone(user)).or_default();
         let verdict = match rule {
-            _ if clients.is_empty() => Verdict::Granted,
+            _ if clients.is_empty() || is_user_of_app(user) => Verdict::Granted,
             DuplicateUser::Replace => Verdict::GrantedOver,
             DuplicateUser::Refuse => return Verdict::Refused,
             DuplicateUser::Allow => Verdict::Granted,

@@ -299,6 +299,7 @@ mod tests {
         let details = Details {
             skip_history: false,
             tags: Some("x".repeat(500).into()),
+            except: None,
             version: Some(Version { number: 1, epoch: "y".repeat(300).into() }),
         };
         let large =

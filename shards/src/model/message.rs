@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use async_tungstenite::tungstenite::Utf8Bytes;
 use bytes::Bytes;
+use serde_json::json;
 
 use super::id::ClientId;
+use super::socket::SocketId;
 
 /// One numbering of a channel. It changes whenever the offsets begin anew: with every start of the
 /// server, and when a home has forgotten the channel meanwhile.
@@ -92,18 +94,36 @@ pub(crate) struct From {
     pub(crate) user: Option<Arc<str>>,
 }
 
-/// The details that few publications have: those of the API.
+/// The details that few publications have: those of the API, and events of Pusher's protocol.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Details {
     /// It is told to subscribers, and not kept.
     pub skip_history: bool,
     /// A JSON object of strings, told beside the body.
     pub tags: Option<Arc<str>>,
+    /// A client that does not hear it.
+    pub except: Option<SocketId>,
     /// It is left out if the channel has had this version, or a newer one.
     pub version: Option<Version>,
 }
 
 impl Details {
+    /// The details of an event of Pusher's protocol. Its name is the tag `event`, which every
+    /// dialect shows.
+    pub fn of_event(name: &str, except: Option<SocketId>) -> Self {
+        let tags = Some(json!({ "event": name }).to_string().into());
+        Self { tags, except, ..Self::default() }
+    }
+
+    /// The details of a publication about which the application's backend has ruled: an event keeps
+    /// its name, and the client that does not hear it.
+    pub(crate) fn as_ruled(own: Option<Arc<Self>>, ruled: Option<Arc<Self>>) -> Option<Arc<Self>> {
+        let (Some(own), Some(ruled)) = (&own, &ruled) else { return ruled.or(own) };
+        let skip_history = own.skip_history || ruled.skip_history;
+        let (version, own) = (ruled.version.clone(), Self::clone(own));
+        Some(Arc::new(Self { skip_history, version, ..own }))
+    }
+
     fn bytes(&self) -> usize {
         let version = self.version.as_ref().map_or(0, |version| version.epoch.len());
         self.tags.as_ref().map_or(0, |tags| tags.len()) + version
@@ -157,18 +177,25 @@ impl Publication {
         self.details.as_ref()?.tags.as_deref()
     }
 
-    /// Returns `true` if `client` published it.
-    pub(crate) fn is_from(&self, client: ClientId) -> bool {
-        self.from.as_ref().is_some_and(|from| from.client == client)
+    /// Returns the client that does not hear it.
+    pub(crate) fn except(&self) -> Option<SocketId> {
+        self.details.as_ref()?.except
+    }
+
+    /// Returns `true` if a client that some publications are withheld from does not hear this one:
+    /// it has published it, or is excepted.
+    pub(crate) fn is_withheld_from(&self, socket: SocketId) -> bool {
+        self.from.as_ref().is_some_and(|from| from.client == socket.client)
+            || self.except() == Some(socket)
     }
 }
 
-/// The publications of a tick in their order, for all members or for a client that does not want
-/// its own back.
+/// The publications of a tick in their order, for all members or for a client that some are
+/// withheld from.
 #[derive(Debug, Clone)]
 pub(crate) struct Publications<'a> {
     rest: slice::Iter<'a, Arc<Publication>>,
-    not_from: Option<ClientId>,
+    withheld_from: Option<SocketId>,
     /// Their numbering, where clients may come back for what they missed.
     epoch: Option<Epoch>,
     /// The publication in front of them.
@@ -178,20 +205,17 @@ pub(crate) struct Publications<'a> {
 impl<'a> Publications<'a> {
     /// All of them.
     pub(crate) fn all(publications: &'a [Arc<Publication>]) -> Self {
-        Self { rest: publications.iter(), not_from: None, epoch: None, before: None }
+        Self { rest: publications.iter(), withheld_from: None, epoch: None, before: None }
     }
 
-    /// Those that `client` has not published.
-    pub(crate) fn not_from(publications: &'a [Arc<Publication>], client: ClientId) -> Self {
-        Self::without_own(publications, Some(client))
+    /// Those that `client` hears.
+    pub(crate) fn only_for(publications: &'a [Arc<Publication>], client: SocketId) -> Self {
+        Self::heard_by(publications, Some(client))
     }
 
-    /// Those that `client` has not published, if there is one.
-    pub(crate) fn without_own(
-        publications: &'a [Arc<Publication>],
-        client: Option<ClientId>,
-    ) -> Self {
-        Self { rest: publications.iter(), not_from: client, epoch: None, before: None }
+    /// Those that `client` hears, if some are withheld from one.
+    pub(crate) fn heard_by(publications: &'a [Arc<Publication>], client: Option<SocketId>) -> Self {
+        Self { rest: publications.iter(), withheld_from: client, epoch: None, before: None }
     }
 
     /// The same with their numbering, for shapes that tell positions.
@@ -223,10 +247,30 @@ impl<'a> Iterator for Publications<'a> {
     type Item = &'a Publication;
 
     fn next(&mut self) -> Option<&'a Publication> {
-        let not_from = self.not_from;
+        let withheld = self.withheld_from;
         self.rest
             .by_ref()
             .map(AsRef::as_ref)
-            .find(|publication| not_from.is_none_or(|client| !publication.is_from(client)))
+            .find(|publication| withheld.is_none_or(|client| !publication.is_withheld_from(client)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_was_ruled_about_keeps_its_name() {
+        let own = || Some(Arc::new(Details::of_event("client-x", None)));
+        let tags = Some(Arc::from("{\"by\":\"backend\"}"));
+        let ruled = Some(Arc::new(Details { skip_history: true, tags, ..Details::default() }));
+        assert_eq!(Details::as_ruled(own(), None), own());
+        let both = Details::as_ruled(own(), ruled).unwrap();
+        assert_eq!(
+            (both.skip_history, both.tags.as_deref()),
+            (true, Some(r#"{"event":"client-x"}"#))
+        );
+        let ruled = Some(Arc::new(Details { skip_history: true, ..Details::default() }));
+        assert_eq!(Details::as_ruled(None, ruled.clone()), ruled);
     }
 }

@@ -2,6 +2,7 @@
 //! true.
 
 pub(crate) mod id;
+pub(crate) mod socket;
 pub(crate) mod message;
 pub(crate) mod past;
 pub(crate) mod history;
@@ -22,6 +23,7 @@ pub(crate) mod verdict;
 pub(crate) mod attendance;
 pub(crate) mod revoked;
 pub(crate) mod rooms;
+pub(crate) mod watchers;
 pub(crate) mod directory;
 pub(crate) mod gaps;
 pub(crate) mod outbox;

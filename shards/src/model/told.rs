@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! frame       = length of the rest u32, kind u8, contents
-//! publication = details u8, skip_history u8, version (number u64, epoch)?, publication (codec.rs)
+//! publication = details u8, skip_history u8, version (number u64, epoch)?,
+//!               excepted (run u64, client)?, publication (codec.rs)
 //! ```
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::id::{ClientId, ShardId};
 use super::message::{Details, Epoch, Position, Publication, Version};
 use super::roll::Roll;
 use super::snapshot::Damaged;
+use super::socket::SocketId;
 
 /// The longest frame: a message with its details, and room to spare.
 pub(crate) const FRAME_BYTES_MAX: usize = 256 << 20;
@@ -39,6 +41,7 @@ const ROLL: u8 = 15;
 
 const HAS_DETAILS: u8 = 1;
 const HAS_VERSION: u8 = 2;
+const HAS_EXCEPT: u8 = 4;
 
 /// The mark of a client id that a process of another row of take-overs gave out: no client here has
 /// one like it.
@@ -258,15 +261,21 @@ pub(super) fn token(frame: &mut Reader<'_>) -> Result<Token, Damaged> {
 /// Appends a publication with its channel and all of its details.
 fn put_whole(out: &mut Vec<u8>, publication: &Publication) {
     put_bytes(out, publication.channel.as_bytes());
-    let version = publication.version();
+    let (version, except) = (publication.version(), publication.except());
     let flag = |there: bool, flag: u8| if there { flag } else { 0 };
     out.push(
-        flag(publication.details.is_some(), HAS_DETAILS) | flag(version.is_some(), HAS_VERSION),
+        flag(publication.details.is_some(), HAS_DETAILS)
+            | flag(version.is_some(), HAS_VERSION)
+            | flag(except.is_some(), HAS_EXCEPT),
     );
     out.push(u8::from(publication.skips_history()));
     if let Some(Version { number, epoch }) = version {
         out.extend_from_slice(&number.to_le_bytes());
         put_bytes(out, epoch.as_bytes());
+    }
+    if let Some(SocketId { run, client }) = except {
+        out.extend_from_slice(&run.to_le_bytes());
+        put_client(out, client);
     }
     put_publication(out, publication);
 }
@@ -281,10 +290,15 @@ fn whole(frame: &mut Reader<'_>) -> Result<Arc<Publication>, Damaged> {
     } else {
         Some(Version { number: frame.u64()?, epoch: frame.text()?.into() })
     };
+    let except = if flags & HAS_EXCEPT == 0 {
+        None
+    } else {
+        Some(SocketId { run: frame.u64()?, client: frame.client()? })
+    };
     let mut publication = frame.publication(&channel)?;
     if flags & HAS_DETAILS != 0 {
         let tags = publication.tags().map(Arc::from);
-        let details = Details { skip_history: skips != 0, tags, version };
+        let details = Details { skip_history: skips != 0, tags, except, version };
         publication.details = Some(Arc::new(details));
     }
     Ok(Arc::new(publication))
@@ -301,7 +315,8 @@ mod tests {
     fn publication() -> Arc<Publication> {
         let client = ClientId { generation: 3, slot: Slot(2), shard: ShardId(1) };
         let version = Some(Version { number: 7, epoch: "e".into() });
-        let details = Details { skip_history: true, tags: Some("{}".into()), version };
+        let except = Some(SocketId { run: 1 << 60, client });
+        let details = Details { skip_history: true, tags: Some("{}".into()), except, version };
         Arc::new(Publication {
             channel: "room".into(),
             offset: 9,

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::apps::Company;
 use super::{ChannelRules, Marks, Publish, Rules, Subscribe};
 
 /// The facts about a client that rules ask for.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing<'a> {
     /// The user that the client claims or has proved to be.
@@ -66,6 +68,8 @@ pub struct Terms {
     namespace: Namespace,
     /// Any client may publish what the server itself takes.
     publish_is_free: bool,
+    /// What the clients of its app are told of each other there.
+    company: Company,
 }
 
 impl Terms {
@@ -79,6 +83,21 @@ impl Terms {
     /// all the same, and the users in a channel's name need nobody's word.
     pub fn asks_to_subscribe(&self) -> bool {
         self.rules.subscribe_hook.is_on() && !self.private && !self.limited
+    }
+
+    /// Returns `true` for a presence channel of an app, whose members know each user once.
+    pub(crate) fn is_presence(&self) -> bool {
+        self.company == Company::Users
+    }
+
+    /// Returns `true` if clients of its app are told how many members it has.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.company == Company::Number
+    }
+
+    /// Returns `true` if the home of the channel keeps a list of its users.
+    pub(crate) fn attends(&self) -> bool {
+        self.is_presence() || self.rules.debounces()
     }
 
     /// Returns `true` if the namespace exists no longer.
@@ -110,7 +129,8 @@ impl Rules {
             && rules.messages_per_second.is_none()
             && !rules.publish_hook.is_on();
         let namespace = if is_apart { Namespace::Apart } else { Namespace::There };
-        Some(Terms { rules, private, limited, namespace, publish_is_free })
+        let company = of_app.map_or(Company::Nothing, |name| self.apps.company(name, channel));
+        Some(Terms { rules, private, limited, namespace, publish_is_free, company })
     }
 
     /// Decides about a subscription.

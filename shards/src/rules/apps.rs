@@ -2,14 +2,12 @@
 //! namespace that its channels lie in.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
-use ring::hmac;
 
-use super::{AppTally, ChannelRules, NAMESPACE_END, Publish, Rules, RulesFault, Subscribe};
+use super::{AppTally, ChannelRules, NAMESPACE_END, Publish, Rules, RulesFault, Secret, Subscribe};
 use crate::wire::origin::Origins;
 
 /// The most apps of a server.
@@ -21,44 +19,14 @@ pub(super) const ID_BYTES_MAX: usize = 60;
 /// The beginning of the names of channels that are for one user.
 const OF_USER: &str = "#server-to-user-";
 
+/// The mark between the id of an app and the name of its user.
+pub(crate) const USER_END: char = '\u{1f}';
+
 /// The time for which a cache channel keeps its last event, unless its namespace keeps more.
 const CACHE_TTL: Duration = Duration::from_mins(30);
 
 /// Room for one event of the largest size that an app may allow.
 const CACHE_BYTES: usize = 1 << 30;
-
-/// The secret of an app. It is never shown.
-#[derive(Clone)]
-pub struct Secret {
-    text: Arc<str>,
-    key: hmac::Key,
-}
-
-impl Secret {
-    /// A secret, as the app's backend has it.
-    pub fn new(text: &str) -> Self {
-        Self { text: text.into(), key: hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()) }
-    }
-
-    /// Returns the key that signs and verifies.
-    pub(crate) fn key(&self) -> &hmac::Key {
-        &self.key
-    }
-}
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Secret {}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("***")
-    }
-}
 
 /// The bounds of one app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +97,7 @@ impl AppNews {
 }
 
 /// One app.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct App {
     /// The name that its backend calls it by.
@@ -147,7 +116,7 @@ pub struct App {
     pub subscription_count: bool,
     /// `true`: its users may watch when others come and go.
     pub watchlist: bool,
-    /// The pages whose clients it takes; `None`: those that the server takes.
+    /// The pages whose clients it takes; `None`: all, as no cookie lets anybody in.
     pub origins: Option<Origins>,
     /// The time by which the clock of its backend may differ.
     pub signature_window: Duration,
@@ -182,6 +151,11 @@ impl App {
     /// Returns the server's name of one of the app's channels.
     pub fn channel(&self, name: &str) -> String {
         format!("{}{NAMESPACE_END}{name}", self.namespace)
+    }
+
+    /// Returns the server's name of one of the app's users. No client can name itself so.
+    pub fn user(&self, name: &str) -> String {
+        format!("{}{USER_END}{name}", self.id)
     }
 
     /// Returns the app's name of one of the server's channels; `None` for those of others.
@@ -226,6 +200,11 @@ pub fn is_cache_channel(name: &str) -> bool {
     rest.starts_with("cache-")
 }
 
+/// Returns `true` for the channels of an app whose members are told who is there.
+pub(crate) fn is_presence_channel(name: &str) -> bool {
+    name.starts_with("presence-")
+}
+
 /// Returns `true` for the channels of an app that are for clients with a signature.
 pub fn is_signed_channel(name: &str) -> bool {
     ["private-", "presence-", "#"].iter().any(|kind| name.starts_with(kind))
@@ -242,35 +221,57 @@ struct OfApp {
     is_apart: bool,
 }
 
+/// What the clients of an app are told of each other in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    Nothing,
+    /// Each user that comes and goes.
+    Users,
+    /// Their number.
+    Number,
+}
+
 /// All apps of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Apps {
-    by_id: HashMap<Arc<str>, Arc<App>, RandomState>,
-    by_key: HashMap<Arc<str>, Arc<App>, RandomState>,
-    by_namespace: HashMap<Arc<str>, OfApp, RandomState>,
+    ids: HashMap<Arc<str>, Arc<App>, RandomState>,
+    keys: HashMap<Arc<str>, Arc<App>, RandomState>,
+    namespaces: HashMap<Arc<str>, OfApp, RandomState>,
 }
 
 impl Apps {
     pub(super) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.ids.is_empty()
     }
 
     /// Returns the rules of a channel in the namespace of an app.
     pub(super) fn rules_of(&self, namespace: &str, channel: &str) -> Option<&Arc<ChannelRules>> {
-        let of_app = self.by_namespace.get(namespace)?;
+        let of_app = self.namespaces.get(namespace)?;
         let is_cache = of_app.app.own_name(channel).is_some_and(is_cache_channel);
         Some(if is_cache { &of_app.cached } else { &of_app.rules })
     }
 
     /// Returns `true` if no client of another dialect may know the channels of a namespace.
     pub(super) fn is_apart(&self, namespace: &str) -> bool {
-        self.by_namespace.get(namespace).is_some_and(|of_app| of_app.is_apart)
+        self.namespaces.get(namespace).is_some_and(|of_app| of_app.is_apart)
+    }
+
+    /// Returns what the clients of an app are told of each other in one of its channels.
+    pub(super) fn company(&self, namespace: &str, channel: &str) -> Company {
+        let Some(OfApp { app, .. }) = self.namespaces.get(namespace) else {
+            return Company::Nothing;
+        };
+        match app.own_name(channel) {
+            Some(name) if is_presence_channel(name) => Company::Users,
+            Some(_) if app.subscription_count => Company::Number,
+            _ => Company::Nothing,
+        }
     }
 
     /// Returns `true` if a channel is for clients of its app with a signature, and for those of
     /// other dialects with a token.
     pub(super) fn is_signed(&self, namespace: &str, channel: &str) -> bool {
-        let of_app = self.by_namespace.get(namespace);
+        let of_app = self.namespaces.get(namespace);
         of_app.and_then(|of| of.app.own_name(channel)).is_some_and(is_signed_channel)
     }
 }
@@ -297,14 +298,14 @@ impl Rules {
             let cached = Arc::new(rules_of_cache(&rules));
             let of_app = OfApp { app: Arc::clone(&app), rules, cached, is_apart };
             let (id, key) = (Arc::clone(&app.id), Arc::clone(&app.key));
-            if self.apps.by_id.insert(Arc::clone(&id), Arc::clone(&app)).is_some() {
+            if self.apps.ids.insert(Arc::clone(&id), Arc::clone(&app)).is_some() {
                 return Err(RulesFault::AppTwice("id", id.to_string()));
             }
-            if self.apps.by_key.insert(Arc::clone(&key), Arc::clone(&app)).is_some() {
+            if self.apps.keys.insert(Arc::clone(&key), Arc::clone(&app)).is_some() {
                 return Err(RulesFault::AppTwice("key", key.to_string()));
             }
             let namespace = Arc::clone(&app.namespace);
-            if self.apps.by_namespace.insert(Arc::clone(&namespace), of_app).is_some() {
+            if self.apps.namespaces.insert(Arc::clone(&namespace), of_app).is_some() {
                 return Err(RulesFault::AppTwice("namespace", namespace.to_string()));
             }
         }
@@ -324,17 +325,17 @@ impl Rules {
 
     /// Returns the most bytes of a channel's name in any app; zero without apps.
     pub fn app_channel_bytes_max(&self) -> usize {
-        self.apps.by_id.values().map(|app| app.channel_bytes_max()).max().unwrap_or(0)
+        self.apps.ids.values().map(|app| app.channel_bytes_max()).max().unwrap_or(0)
     }
 
     /// Finds an app by the key that its clients show.
     pub fn app_of_key(&self, key: &str) -> Option<&Arc<App>> {
-        self.apps.by_key.get(key)
+        self.apps.keys.get(key)
     }
 
     /// Finds an app by the id that its backend calls it by.
     pub fn app(&self, id: &str) -> Option<&Arc<App>> {
-        self.apps.by_id.get(id)
+        self.apps.ids.get(id)
     }
 
     /// Finds the app that one of the server's channels belongs to.
@@ -343,12 +344,12 @@ impl Rules {
             return None;
         }
         let (namespace, _) = channel.split_once(NAMESPACE_END)?;
-        self.apps.by_namespace.get(namespace).map(|of_app| &of_app.app)
+        self.apps.namespaces.get(namespace).map(|of_app| &of_app.app)
     }
 
     /// Returns all apps, in the order of their ids.
     pub fn apps(&self) -> Vec<&Arc<App>> {
-        let mut all: Vec<_> = self.apps.by_id.values().collect();
+        let mut all: Vec<_> = self.apps.ids.values().collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
     }

@@ -14,6 +14,9 @@ pub struct AppTally {
     api_requests: AtomicU64,
     api_refused: AtomicU64,
     api_events: AtomicU64,
+    webhook_events: AtomicU64,
+    webhook_failures: AtomicU64,
+    webhook_drops: AtomicU64,
 }
 
 /// The figures of one app at one moment.
@@ -33,6 +36,12 @@ pub struct AppFigures {
     pub api_refused: u64,
     /// Events that its backend has sent, once for each channel.
     pub api_events: u64,
+    /// Events that the webhooks of the app have taken.
+    pub webhook_events: u64,
+    /// Posts that a webhook has not taken.
+    pub webhook_failures: u64,
+    /// Events that no webhook was told of: too many waited, or it took none for too long.
+    pub webhook_drops: u64,
 }
 
 /// Tallies are no part of an app's rules.
@@ -89,6 +98,21 @@ impl AppTally {
         add(&self.api_events);
     }
 
+    /// Counts events that a webhook has taken.
+    pub fn count_told(&self, events: u64) {
+        self.webhook_events.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts a post that a webhook has not taken.
+    pub fn count_failed_post(&self) {
+        add(&self.webhook_failures);
+    }
+
+    /// Counts events that a webhook will not be told of.
+    pub fn count_dropped(&self, events: u64) {
+        self.webhook_drops.fetch_add(events, Ordering::Relaxed);
+    }
+
     /// Returns the figures now.
     pub fn figures(&self) -> AppFigures {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -100,6 +124,9 @@ impl AppTally {
             api_requests: read(&self.api_requests),
             api_refused: read(&self.api_refused),
             api_events: read(&self.api_events),
+            webhook_events: read(&self.webhook_events),
+            webhook_failures: read(&self.webhook_failures),
+            webhook_drops: read(&self.webhook_drops),
         }
     }
 }

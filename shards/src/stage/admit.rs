@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::client::app::AppClient;
 use crate::config::Config;
 use crate::home::claims::owner_of;
 use crate::mesh::parcel::Ask;
@@ -20,10 +21,10 @@ use crate::rules::Denied;
 use crate::shard::Shard;
 use crate::stage::conclude::Admission;
 use crate::stage::permit::{Barred, Wish};
-use crate::wire::entry::{Entry, Wished};
+use crate::wire::entry::{AskedApp, Entry, Wished};
 use crate::wire::forwarded::limit_key;
 use crate::wire::origin::origin_allowed;
-use crate::wire::refusal::Refusal;
+use crate::wire::refusal::{AppFault, Refusal};
 
 impl<N: Net> Shard<N> {
     /// Judges an entry in which nothing is wrong by itself, and claims what it needs.
@@ -33,6 +34,12 @@ impl<N: Net> Shard<N> {
         }
         if let Some(refusal) = self.find_fault(slot, entry) {
             return Admission::Refused(refusal);
+        }
+        if let Some(asked) = &entry.app {
+            return match self.enter_app(slot, asked) {
+                Ok(()) => self.await_answers(slot, entry),
+                Err(fault) => Admission::Refused(Refusal::App(fault)),
+            };
         }
         if let Err(refusal) = self.prove(slot, entry) {
             return Admission::Refused(refusal);
@@ -68,6 +75,27 @@ impl<N: Net> Shard<N> {
         if let Some(outcome) = self.consult_about_channels(slot, entry) {
             return outcome;
         }
+        self.await_answers(slot, entry)
+    }
+
+    /// Makes a client one of the app that it asks for.
+    fn enter_app(&mut self, slot: Slot, asked: &AskedApp) -> Result<(), AppFault> {
+        let app = self.rooms.channels.rules().app_of_key(&asked.key).ok_or(AppFault::Unknown)?;
+        if !app.enabled {
+            return Err(AppFault::Disabled);
+        }
+        if let Some(fault) = asked.fault {
+            return Err(fault);
+        }
+        let of_app = AppClient::of(app).ok_or(AppFault::Quota)?;
+        if let Some(client) = self.clients.roster.get_mut(slot) {
+            client.extra().app = Some(Box::new(of_app));
+        }
+        Ok(())
+    }
+
+    /// Claims what an entry needs, and subscribes to its channels.
+    fn await_answers(&mut self, slot: Slot, entry: &Entry) -> Admission {
         self.clients.roster.state_mut(slot).wait();
         let claims = self.claim(slot, entry);
         match self.await_channels(slot, entry) {
@@ -139,7 +167,16 @@ impl<N: Net> Shard<N> {
 
     fn is_foreign(&self, entry: &Entry) -> bool {
         let hosts = [entry.host.as_deref(), entry.proxied_host.as_deref()];
-        !origin_allowed(&self.clients.config.origins, entry.origin.as_deref(), hosts)
+        let origins = match &entry.app {
+            None => &self.clients.config.origins,
+            // Its clients show signatures and no cookies: without a setting all pages may come.
+            Some(asked) => {
+                let app = self.rooms.channels.rules().app_of_key(&asked.key);
+                let Some(origins) = app.and_then(|app| app.origins.as_ref()) else { return false };
+                origins
+            }
+        };
+        !origin_allowed(origins, entry.origin.as_deref(), hosts)
     }
 
     fn fault_of(&self, entry: &Entry) -> Option<Refusal> {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::model::id::{ChannelIndex, ClientId, Slot};
+use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::{Publication, Publications};
 use crate::model::shape::{Chain, Form};
+use crate::model::socket::SocketId;
 use crate::rules::SlowRules;
 use crate::stage::flush::Content;
 use crate::wire::dialect::Dialect;
@@ -63,6 +64,8 @@ pub(crate) struct FanOut {
     pub(super) ticks: Vec<Tick>,
     pub(super) several: Vec<Several>,
     pub(super) shares: Vec<Share>,
+    /// Clients from which something of these ticks is withheld, beside their own words.
+    pub(super) excepted: Vec<Slot>,
 }
 
 /// Frames of a channel for one client.
@@ -123,15 +126,15 @@ impl FanOut {
     }
 
     /// The contents of the frames of a share; where texts are joined, of as many as there are.
-    /// `client` does not want its own words back.
+    /// Some are withheld from `client`, if there is one.
     pub(super) fn contents(
         &self,
         share: Share,
-        client: Option<ClientId>,
+        client: Option<SocketId>,
     ) -> impl Iterator<Item = Content<'_>> {
         let tick = share.tick.map(|tick| &self.ticks[tick]);
         let said = tick.map_or(&[][..], |tick| &tick.publications);
-        let mut said = Publications::without_own(said, client);
+        let mut said = Publications::heard_by(said, client);
         iter::from_fn(move || match tick {
             None => Some(Content::Direct),
             Some(tick) => said.next().map(|one| Content::Publication(tick.channel, one)),

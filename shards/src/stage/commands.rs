@@ -24,6 +24,7 @@ use crate::net::Net;
 use crate::proof::Right;
 use crate::rules::Terms;
 use crate::shard::Shard;
+use crate::stage::apps::{ClientEvent, Signed};
 use crate::stage::permit::{Barred, Wish};
 use crate::stage::prove::TOKENS_PER_TURN;
 use crate::stage::renew::token_error;
@@ -37,6 +38,7 @@ impl Weight {
     fn of(command: &Command<'_>) -> Self {
         match command {
             Command::Publish { .. }
+            | Command::Trigger { .. }
             | Command::Ping { .. }
             | Command::Heartbeat
             | Command::Pong
@@ -44,6 +46,8 @@ impl Weight {
             Command::Direct { .. }
             | Command::Join { token: None, .. }
             | Command::Leave { .. }
+            | Command::Subscribe { .. }
+            | Command::SignIn { .. }
             | Command::Call { .. } => Self::Heavy,
             // A signature costs as much to verify as many messages to send.
             Command::Join { token: Some(_), .. }
@@ -105,6 +109,14 @@ impl<N: Net> Shard<N> {
             }
             Command::Refresh { channel, token, id } => {
                 self.renew(slot, channel.as_deref(), &token, id)
+            }
+            Command::Subscribe { channel, auth, channel_data } => {
+                let signed = Signed { auth: auth.as_deref(), data: channel_data.as_deref() };
+                self.subscribe_signed(slot, &channel, signed)
+            }
+            Command::SignIn { auth, user_data } => Ok(self.sign_in(slot, &auth, &user_data)),
+            Command::Trigger { channel, event, payload } => {
+                self.trigger(slot, ClientEvent { channel: &channel, event: &event, payload })
             }
             Command::Ping { id } => {
                 self.clients.tell(slot, &Event::Pong { id: id.as_ref() });
@@ -252,7 +264,8 @@ impl<N: Net> Shard<N> {
     }
 
     fn leave(&mut self, slot: Slot, name: &str, id: Option<RequestId>) -> Result<Flow, Mistake> {
-        let index = self.rooms.channels.find(name);
+        let of_app = self.name_of_app(slot, name);
+        let index = self.rooms.channels.find(of_app.as_deref().unwrap_or(name));
         let left =
             index.is_some_and(|index| self.give_up_joins(slot, index) || self.rise(slot, index));
         if !left && !self.clients.dialect(slot).leaves_at_will() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::client::Clients;
+use crate::client::app::Shown;
 use crate::client::pending::{Answer, Pending};
 use crate::config::{Config, JoinMessages};
 use crate::mesh::parcel::Ask;
@@ -217,6 +218,7 @@ impl<N: Net> Shard<N> {
         let session = Dialect::is_emulated(shape).then(|| self.clients.session(slot));
         let welcome = Event::Welcome(Welcome {
             client: self.clients.roster.id(slot),
+            socket: self.clients.socket_id(slot),
             user: user.as_deref(),
             channels: channels.get(..greeted).unwrap_or(&channels),
             ping_interval: config.ping_interval,
@@ -279,7 +281,7 @@ impl<N: Net> Shard<N> {
         let watches = grant.watches && channel.terms.rules.join_leave;
         let end = ends.map(|ends| self.seat_end(&channel.name, self.second_of(ends), false));
         // First of all, as others are told of the client by it.
-        self.note_info(slot, index, grant.info);
+        self.note_shown(slot, index, Shown { user: None, info: grant.info });
         self.sit(slot, index, (watches, true));
         if end.is_some() {
             self.clients.set_lapse(slot, index, end);

@@ -3,11 +3,14 @@
 //! A home's answers to its own shard travel as parcels as well. The caller of a stage that may have
 //! caused some calls [`Shard::settle`] after it.
 
+use std::sync::Arc;
+
 use crate::client::told_per_page;
 use crate::close::CloseReason;
 use crate::home::engine::FOLLOWER;
 use crate::mesh::parcel::{Ask, Deliver, Outcome};
 use crate::model::channel::{NoChannel, Subscription, Waiter};
+use crate::model::directory::name_in_app;
 use crate::model::id::{ClientId, RequestId, Slot};
 use crate::model::message::Position;
 use crate::model::past::HistoryFault;
@@ -15,7 +18,7 @@ use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::command::ErrorCode;
 use crate::wire::dialect::Dialect;
-use crate::wire::event::Event;
+use crate::wire::event::{Event, OfApp};
 use crate::wire::refusal::Refusal;
 
 impl<N: Net> Shard<N> {
@@ -80,12 +83,32 @@ impl<N: Net> Shard<N> {
                     named,
                 });
             }
+            Deliver::Subscribers { channel, clients } => {
+                self.tell_watchers(&channel, None, |channel| {
+                    Event::OfApp(OfApp::Subscribers { channel, clients })
+                });
+            }
+            Deliver::Watchlist { to, online, users } => {
+                self.tell_watchlist(&to, online, &users);
+            }
             Deliver::Recalled(recalled) => self.take_recalled(&recalled),
             Deliver::Renumbered { channel, newest } => self.renumber(&channel, newest),
             Deliver::Ruled(ruled) => self.heed(*ruled),
             Deliver::Enlist(order) => self.enlist(&order),
             Deliver::Dismiss(order) => self.dismiss(&order),
             Deliver::Instruction(instruction) => self.obey(instruction),
+        }
+    }
+
+    /// Tells clients which of the users that they watch have come or gone.
+    fn tell_watchlist(&mut self, to: &[ClientId], online: bool, users: &[Arc<str>]) {
+        let users: Vec<&str> = users.iter().map(|user| name_in_app(user)).collect();
+        self.clients.told += to.len();
+        for &client in to {
+            if let Some(slot) = self.clients.listener(client) {
+                let event = OfApp::Watchlist { online, users: &users };
+                self.clients.tell(slot, &Event::OfApp(event));
+            }
         }
     }
 

@@ -65,7 +65,7 @@ impl<N: Net> Shard<N> {
         let now_ms = self.clients.now.ms();
         let hot = self.clients.roster.hot_mut(slot);
         hot.heard_ms = now_ms;
-        hot.state.hear();
+        hot.hear();
         if !hot.state.is_any(Flags::OVER) {
             self.hear_words(slot, words);
         }

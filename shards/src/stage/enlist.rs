@@ -76,7 +76,8 @@ impl<N: Net> Shard<N> {
         order.reply.send(outcome);
     }
 
-    fn seating(&self, slot: Slot, channel: &str) -> Seating {
+    /// Returns how far a client is with a channel.
+    pub(crate) fn seating(&self, slot: Slot, channel: &str) -> Seating {
         let Some(client) = self.clients.roster.get(slot) else { return Seating::Gone };
         let Some(index) = self.rooms.channels.find(channel) else { return Seating::Outside };
         if client.seats().any(|seat| seat.channel == index) {

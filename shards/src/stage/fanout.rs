@@ -19,6 +19,9 @@ use crate::stage::batch::{FanOut, Frames, Several, Share, Tick};
 use crate::stage::flush::Queued;
 use crate::wire::patch::PATCHED_BYTES_MAX;
 
+/// From such clients some publications may be withheld.
+const WITHHELD: Flags = Flags::NO_ECHO.union(Flags::EXCEPTED);
+
 impl<N: Net> Shard<N> {
     /// Sends the open ticks of all channels. Does not wait for any client.
     pub(crate) fn fan_out(&mut self) {
@@ -41,6 +44,9 @@ impl<N: Net> Shard<N> {
         self.fan_out_to_several(&mut fan, &mut several);
         several.clear();
         fan.several = several;
+        for slot in fan.excepted.drain(..) {
+            self.clients.roster.state_mut(slot).set_excepted(false);
+        }
         self.settle_ticks(&mut fan);
         fan.clear();
         self.fan = fan;
@@ -60,6 +66,8 @@ impl<N: Net> Shard<N> {
         channel.tick_bytes = 0;
         let slow = self.clients.config.slow_rules(&channel.terms.rules);
         let (publications, epoch) = (std::mem::take(&mut channel.tick), channel.told_epoch());
+        self.clients.note_excepted(&publications, &mut fan.excepted);
+        let channel = self.rooms.channels.at(index);
         let first = fan.frames.len();
         let before = channel.previous.as_deref();
         for (form, _) in channel.members.groups() {
@@ -72,7 +80,7 @@ impl<N: Net> Shard<N> {
     /// Sends one channel's tick to its members. Members of several channels are noted for later if
     /// there are more ticks.
     fn fan_out_tick(&mut self, fan: &FanOut, place: usize, one: bool, several: &mut Vec<Several>) {
-        let special = Flags::BLOCKED.union(Flags::NO_ECHO).union(Flags::LOST);
+        let special = Flags::BLOCKED.union(WITHHELD).union(Flags::LOST);
         let special = if one { special } else { special.union(Flags::MANY) };
         let special_or_sealed = special.union(Flags::TLS);
         let tick = &fan.ticks[place];
@@ -104,8 +112,7 @@ impl<N: Net> Shard<N> {
                     debug_assert!(false, "only open clients are members");
                 } else if !one && hot.state.is_any(Flags::MANY) {
                     several.push(noted(slot));
-                } else if hot.state.is_any(Flags::NO_ECHO) && self.clients.has_own_words(tick, slot)
-                {
+                } else if hot.state.is_any(WITHHELD) && self.clients.withholds(tick, slot) {
                     // After the walk, which borrows the frames that this would add to.
                     several.push(noted(slot));
                 } else {
@@ -119,8 +126,7 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// Sends the noted clients everything of this turn at once, without the words that they do not
-    /// want back.
+    /// Sends the noted clients everything of this turn at once, but for what is withheld from them.
     fn fan_out_to_several(&mut self, fan: &mut FanOut, several: &mut [Several]) {
         let mut shares = std::mem::take(&mut fan.shares);
         several.sort_unstable();
@@ -130,9 +136,9 @@ impl<N: Net> Shard<N> {
             if !hot.state.is_open() {
                 continue;
             }
-            if hot.state.is_any(Flags::NO_ECHO) {
+            if hot.state.is_any(WITHHELD) {
                 for noted in group {
-                    self.send_without_own(fan, *noted);
+                    self.send_the_rest(fan, *noted);
                 }
                 continue;
             }
@@ -143,17 +149,17 @@ impl<N: Net> Shard<N> {
         fan.shares = shares;
     }
 
-    /// Sends a tick to a client that does not want its own words back.
-    fn send_without_own(&mut self, fan: &mut FanOut, noted: Several) {
+    /// Sends a client what it hears of a tick.
+    fn send_the_rest(&mut self, fan: &mut FanOut, noted: Several) {
         let Several { slot, tick: place, frames } = noted;
-        let id = self.clients.roster.id(slot);
-        if !self.clients.has_own_words(&fan.ticks[place], slot) {
+        let id = self.clients.socket_id(slot);
+        if !self.clients.withholds(&fan.ticks[place], slot) {
             return self.clients.send_shares(fan, slot, &[FanOut::share(noted)]);
         }
         let Frames { form, slow, .. } = fan.frames[frames];
         debug_assert!(!form.takes_patches(), "a chain has no gaps");
         let publications = std::mem::take(&mut fan.ticks[place].publications);
-        let frames = fan.encode(form, slow, Publications::not_from(&publications, id));
+        let frames = fan.encode(form, slow, Publications::only_for(&publications, id));
         fan.ticks[place].publications = publications;
         self.clients.send_shares(fan, slot, &[Share { tick: Some(place), frames }]);
         fan.forget_latest();
@@ -230,9 +236,21 @@ impl<N: Net> Shard<N> {
 }
 
 impl<N: Net> Clients<N> {
-    fn has_own_words(&self, tick: &Tick, slot: Slot) -> bool {
-        let id = self.roster.id(slot);
-        tick.publications.iter().any(|publication| publication.is_from(id))
+    /// Marks the clients that some publications except, for as long as their tick is sent.
+    fn note_excepted(&mut self, publications: &[Arc<Publication>], excepted: &mut Vec<Slot>) {
+        for except in publications.iter().filter_map(|publication| publication.except()) {
+            let is_here = except.run == self.run() && except.client.shard == self.roster.me;
+            let slot = is_here.then(|| self.listener(except.client)).flatten();
+            if let Some(slot) = slot.filter(|slot| !self.roster.state(*slot).is_any(WITHHELD)) {
+                self.roster.state_mut(slot).set_excepted(true);
+                excepted.push(slot);
+            }
+        }
+    }
+
+    fn withholds(&self, tick: &Tick, slot: Slot) -> bool {
+        let id = self.socket_id(slot);
+        tick.publications.iter().any(|publication| publication.is_withheld_from(id))
     }
 
     /// Sends frames to one client, behind what waits for it already.
@@ -279,8 +297,8 @@ impl<N: Net> Clients<N> {
     /// frame.
     fn put_rest(&mut self, fan: &FanOut, slot: Slot, shares: &[Share], mut sent: usize) {
         self.tally.bytes_out += sent as u64;
-        let echoless = self.roster.state(slot).is_any(Flags::NO_ECHO);
-        let own = echoless.then(|| self.roster.id(slot));
+        let withheld = self.roster.state(slot).is_any(WITHHELD);
+        let own = withheld.then(|| self.socket_id(slot));
         for share in shares {
             let frames = &fan.frames[share.frames];
             let mut chain = frames.form.chain;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::client::app::Shown;
 use crate::client::wants::Want;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Ask;
@@ -11,7 +12,7 @@ use crate::mesh::question::{Grant, Ruled, Ruling, Subject};
 use crate::mesh::reply::ReplyTo;
 use crate::model::channel::JoinRequest;
 use crate::model::id::{RequestId, ShardId, Slot};
-use crate::model::message::Publication;
+use crate::model::message::{Details, Publication};
 use crate::model::seating::Placement;
 use crate::model::verdict::{Dismissal, Rejection};
 use crate::net::Net;
@@ -94,7 +95,7 @@ impl<N: Net> Shard<N> {
             (Want::Publish { home, mut publication, id }, Ruling::Granted(grant)) => {
                 let Grant { body, details, .. } = *grant;
                 let changed = Arc::make_mut(&mut publication);
-                changed.details = details.or(changed.details.take());
+                changed.details = Details::as_ruled(changed.details.take(), details);
                 if let Some(body) = body {
                     changed.payload = body.into();
                 }
@@ -206,7 +207,7 @@ impl<N: Net> Shard<N> {
             Ruling::Granted(grant) if grant.is_expired => self.lapse(slot, index),
             Ruling::Granted(grant) => {
                 if grant.info.is_some() {
-                    self.note_info(slot, index, grant.info);
+                    self.note_shown(slot, index, Shown { user: None, info: grant.info });
                 }
                 let at_s = grant.expires.map(|unix_s| self.second_of(unix_s));
                 let end = at_s.map(|at_s| self.seat_end(channel, at_s, false));

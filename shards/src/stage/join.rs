@@ -8,23 +8,25 @@
 
 use std::sync::Arc;
 
-use crate::client::roster::Seat;
+use crate::client::app::Shown;
+use crate::client::roster::{Recalling, Seat};
 use crate::client::state::Flags;
 use crate::client::told_per_page;
 use crate::close::CloseReason;
 use crate::config::Config;
-use crate::mesh::parcel::Recalled;
+use crate::mesh::recall::Recalled;
 use crate::model::channel::{Channel, JoinRequest, NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;
 use crate::model::past::{Behind, Numbering, Since};
+use crate::model::presence::Member;
 use crate::model::seating::Renewal;
 use crate::net::Net;
 use crate::rules::Delta;
 use crate::shard::Shard;
 use crate::stage::conclude::Return;
 use crate::wire::command::ErrorCode;
-use crate::wire::event::{Event, Seated};
+use crate::wire::event::{Event, OfApp, Seated};
 
 /// The offset in front of the first publication of a page.
 fn offset_before(recalled: &Recalled, behind: Behind) -> u64 {
@@ -143,6 +145,9 @@ impl<N: Net> Shard<N> {
                 }
             }
             Some(since) => self.begin_recall(slot, index, Behind::Since(since), join),
+            None if let Some(last) = join.asks_for().filter(|_| !is_member) => {
+                self.begin_recall(slot, index, Behind::Last(last), join);
+            }
             None => self.finish_join(slot, index, &join, None),
         }
     }
@@ -180,7 +185,6 @@ impl<N: Net> Shard<N> {
         };
         let recalling = &mut brief.recalls[place];
         let (index, admits) = (recalling.channel, std::mem::take(&mut recalling.admits));
-        // Only a client that named a position is told that it was found.
         let recovered = recalling.join.since.map(|_| recalled.recovered);
         let before = offset_before(recalled, recalling.behind);
         self.catch_up(index, before, recalled);
@@ -189,6 +193,9 @@ impl<N: Net> Shard<N> {
             let offset = if recalled.recovered { before } else { fanned };
             let start = Position { epoch: recalled.newest.epoch, offset };
             self.welcome_back(slot, Some(Return { start, recovered }));
+        }
+        if matches!(recalled.present, Some(Err(_))) {
+            return self.refuse_presence(slot, index);
         }
         self.answer_first(slot, place, recalled, before);
         let patches = self.takes_patches(slot, place);
@@ -210,25 +217,56 @@ impl<N: Net> Shard<N> {
                 self.rooms.note_emptied(index);
                 return self.clients.doom(slot, CloseReason::Overtaken);
             }
-            let tally = &mut self.clients.tally;
-            tally.recoveries += u64::from(recovered == Some(true));
-            tally.failed_recoveries += u64::from(recovered == Some(false));
-            if recalling.is_answered && !recalled.recovered {
-                // It was told that it is in, and cannot be told the rest of what it missed.
-                self.rooms.note_emptied(index);
-                self.send_back(slot, index, recalling.join.by_server);
-            } else if recalling.join.must_recover && !recalled.recovered {
-                self.refuse_unrecovered(slot, index, &recalling.join);
-            } else {
-                let fanned = self.rooms.channels.get(index).fanned.offset;
-                let left = publications.partition_point(|missed| missed.offset <= fanned);
-                self.tell_missed(slot, &publications[..left], patches);
-                self.seat_as_asked(slot, index, &recalling.join);
-                if !recalling.is_answered {
-                    self.tell_joined(slot, index, &recalling.join, recovered);
-                }
+            self.end_recall((slot, index), &recalling, recalled);
+        }
+        self.go_on_recalling(slot);
+    }
+
+    /// A client has been asked for all that it missed: it sits down behind that.
+    fn end_recall(
+        &mut self,
+        (slot, index): (Slot, ChannelIndex),
+        recalling: &Recalling,
+        recalled: &Recalled,
+    ) {
+        let Recalling { join, is_answered, .. } = recalling;
+        // Only a client that named a position is told that it was found.
+        let recovered = join.since.map(|_| recalled.recovered);
+        let tally = &mut self.clients.tally;
+        tally.recoveries += u64::from(recovered == Some(true));
+        tally.failed_recoveries += u64::from(recovered == Some(false));
+        if *is_answered && !recalled.recovered {
+            // It was told that it is in, and cannot be told the rest of what it missed.
+            self.rooms.note_emptied(index);
+            self.send_back(slot, index, join.by_server);
+        } else if join.must_recover && !recalled.recovered {
+            self.refuse_unrecovered(slot, index, join);
+        } else {
+            let publications = &recalled.publications[..];
+            let fanned = self.rooms.channels.get(index).fanned.offset;
+            let left = publications.partition_point(|missed| missed.offset <= fanned);
+            self.tell_missed(slot, &publications[..left], join.patches);
+            if join.wants_last && publications.is_empty() {
+                let channel = &self.rooms.channels.get(index).name;
+                self.clients.tell(slot, &Event::OfApp(OfApp::CacheMiss { channel }));
+            }
+            self.seat_as_asked(slot, index, join);
+            if !is_answered {
+                self.tell_joined(slot, index, join, recovered);
             }
         }
+        if join.user.is_some() {
+            self.count_watcher(index, false);
+        }
+    }
+
+    /// A presence channel has no room for another user.
+    fn refuse_presence(&mut self, slot: Slot, index: ChannelIndex) {
+        let join = self.forget_recall(slot, index);
+        self.clients.tally.errors += 1;
+        let (code, text) = (ErrorCode::NoRoom, "the channel has as many users as it may have");
+        let id = join.as_ref().and_then(|join| join.id.as_ref());
+        self.clients.tell(slot, &Event::Error { code, text, id });
         self.go_on_recalling(slot);
     }
 
@@ -249,7 +287,19 @@ impl<N: Net> Shard<N> {
         let channel = self.rooms.channels.get(index);
         let by = (&*self.clients.config, self.clients.now.seconds());
         let seated = seated(channel, &join, (position, Some(true)), by);
-        self.clients.tell(slot, &Event::Joined { seated, id: join.id.as_ref() });
+        if let Some(Ok(present)) = &recalled.present {
+            let mut members = present.clone();
+            let own = join.user.as_ref();
+            if members.iter().all(|member| member.user.as_ref() != own) {
+                let (client, user) = (self.clients.roster.id(slot), own.cloned());
+                let channel_info = join.grant.info.clone();
+                members.push(Member { client, user, info: None, channel_info });
+            }
+            let channel = &channel.name;
+            self.clients.tell(slot, &Event::OfApp(OfApp::Present { channel, members: &members }));
+        } else {
+            self.clients.tell(slot, &Event::Joined { seated, id: join.id.as_ref() });
+        }
         let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
         if let Some(recalling) = brief.and_then(|brief| brief.recalls.get_mut(place)) {
             recalling.join = join;
@@ -301,7 +351,8 @@ impl<N: Net> Shard<N> {
         let seated =
             self.clients.roster.get_mut(slot).and_then(|client| client.seat_mut(index).copied());
         // A member that joins with another token is told of anew.
-        let is_known = self.channel_info(slot, index) == join.grant.info.as_ref();
+        let shown = Shown { user: join.user.clone(), info: join.grant.info.clone() };
+        let is_known = self.clients.shown(slot, index).unwrap_or(&Shown::default()) == &shown;
         let tells = self.rooms.channels.get(index).terms.rules.join_leave;
         let presence = join.presence || join.grant.watches && tells;
         // A channel that a client has asked for itself is its own, whoever has asked before.
@@ -311,7 +362,7 @@ impl<N: Net> Shard<N> {
         if seated.is_none_or(differs) {
             let gap = seated.and_then(|_| self.clients.detach_outbox(slot, index));
             self.rise(slot, index);
-            self.note_info(slot, index, join.grant.info.clone());
+            self.note_shown(slot, index, shown);
             self.sit(slot, index, (presence, by_server));
             if let Some(gap) = gap {
                 self.clients.restore_gap(slot, index, &gap);

@@ -1,21 +1,24 @@
 //! Leave: a client's seats and claims are released first, then its close frame is sent, then the
 //! socket is closed.
 
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
 
-use crate::client::pending::Answer;
+use crate::client::pending::{Answer, Pending};
 use crate::client::state::{Flags, Phase};
 use crate::close::CloseReason;
-use crate::home::claims::owner_of;
+use crate::home::claims::{by_owner, owner_of};
 use crate::mesh::parcel::Ask;
 use crate::model::directory::Claim;
 use crate::model::id::Slot;
+use crate::model::shape::Shape;
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::dialect::Dialect;
 use crate::wire::event::Event;
+use crate::wire::http::{self, Start};
 use crate::wire::refusal::Refusal;
 
 /// The most reads of a connection before it is closed.
@@ -95,6 +98,12 @@ impl<N: Net> Shard<N> {
         if let Some(extra) = &mut client.extra {
             claims.append(&mut extra.claims);
         }
+        let app = client.extra.as_mut().and_then(|extra| extra.app.as_mut());
+        let user = app.and_then(|app| app.user.as_mut());
+        let watched = user.map(|user| std::mem::take(&mut user.watched)).unwrap_or_default();
+        for (owner, users) in by_owner(&self.port.mesh, &watched) {
+            self.port.owe(owner, Ask::WatchUsers { client: id, users, on: false });
+        }
         for claim in claims {
             let owner = owner_of(&self.port.mesh, &claim);
             self.port.owe(owner, Ask::Release { client: id, claim });
@@ -148,13 +157,34 @@ impl<N: Net> Shard<N> {
     /// Sends a refusal, and leaves the client a moment to read it.
     pub(crate) fn refuse(&mut self, slot: Slot, refusal: &Refusal) {
         self.clients.count_refusal(refusal);
+        let head = self.take_late_head(slot);
         let answer = self.abandon(slot);
+        if let Some((shape, head)) = head {
+            let hot = self.clients.roster.hot_mut(slot);
+            hot.shape = shape;
+            hot.state.upgrade();
+            self.clients.emit(slot, &head);
+        }
         if self.clients.roster.state(slot).is_upgraded() {
             return self.refuse_behind_the_101(slot, refusal, answer.as_ref());
         }
         let brief = self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut());
         let origin = brief.and_then(|brief| brief.origin.take());
         self.answer_and_end(slot, &refusal.response(origin.as_deref()));
+    }
+
+    /// Returns the 101 of a client that is told only behind it that it is not let in, and the form
+    /// in which it is told so.
+    fn take_late_head(&mut self, slot: Slot) -> Option<(Shape, Vec<u8>)> {
+        let brief = self.clients.roster.get(slot)?.brief_ref()?;
+        let Pending { entry, answer: Answer::Http { accept: Some(accept) }, .. } =
+            brief.pending.as_deref()?
+        else {
+            return None;
+        };
+        let mut head = Vec::new();
+        http::put_switching(&mut head, accept, entry.subprotocol, Start::default());
+        entry.dialect.refuses_behind_the_101().then(|| (entry.shape(false), head))
     }
 
     /// Sends a whole answer to an HTTP request, and leaves the client a moment to read it.
@@ -205,6 +235,26 @@ impl<N: Net> Shard<N> {
         }
         N::shutdown(fd);
         drop(client);
+    }
+
+    /// Closes the clients of apps that are there no longer under the rules in force. Those whose
+    /// app has its channels elsewhere come back.
+    pub(crate) fn leave_lost_apps(&mut self) {
+        let rules = Arc::clone(self.rooms.channels.rules());
+        let all = self.clients.roster.iter();
+        let lost = all.filter_map(|(slot, client)| {
+            let known = client.extra.as_ref()?.app.as_ref()?;
+            let app = rules.app(&known.id).filter(|app| app.enabled);
+            let reason = match app {
+                None => CloseReason::AppGone,
+                Some(app) if app.namespace != known.namespace => CloseReason::Overtaken,
+                Some(_) => return None,
+            };
+            Some((slot, reason))
+        });
+        for (slot, reason) in lost.collect::<Vec<_>>() {
+            self.clients.doom(slot, reason);
+        }
     }
 
     /// Closes the marked clients.

@@ -10,6 +10,7 @@ mod unseal;
 mod handshake;
 mod session;
 mod commands;
+mod apps;
 mod connect;
 mod submit;
 mod relay;

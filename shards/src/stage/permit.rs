@@ -187,7 +187,9 @@ impl<N: Net> Shard<N> {
         let subscribed =
             index.is_some_and(|index| client.seats().any(|seat| seat.channel == index));
         let (token, named) = (self.is_proved(slot, channel, right), self.is_named(slot, channel));
-        Standing { user: client.user.as_deref(), token, named, subscribed, of_app: false }
+        // Clients of apps name no channels but those of their app.
+        let of_app = client.extra.as_ref().is_some_and(|extra| extra.app.is_some());
+        Standing { user: client.user.as_deref(), token, named, subscribed, of_app }
     }
 
     /// Returns `true` if the token of a client's connection gives it a right in a channel.

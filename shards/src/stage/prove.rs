@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::client::app::Shown;
 use crate::client::identity::Due;
 use crate::client::roster::Client;
 use crate::clock::unix_ms;
@@ -207,7 +208,7 @@ impl<N: Net> Shard<N> {
         let SeatProof { grant, end_s } = seat;
         let end = end_s.map(|at_s| self.seat_end(channel, at_s, true));
         if sits {
-            self.note_info(slot, index, grant.info);
+            self.note_shown(slot, index, Shown { user: None, info: grant.info });
             self.clients.set_lapse(slot, index, end);
         } else if let Some(brief) =
             self.clients.roster.get_mut(slot).and_then(|client| client.brief_mut())

@@ -8,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 use crate::client::TOLD_PER_TURN;
 use crate::client::roster::Recalling;
 use crate::client::state::Flags;
-use crate::mesh::parcel::{Ask, Recall};
+use crate::mesh::parcel::Ask;
+use crate::mesh::recall::Recall;
 use crate::model::channel::JoinRequest;
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::{Epoch, Publication, Publications};
@@ -138,6 +139,13 @@ impl<N: Net> Shard<N> {
         join: JoinRequest,
     ) {
         let request = self.clients.number_request();
+        if self.clients.roster.get(slot).is_none() {
+            return;
+        }
+        if join.user.is_some() {
+            // From the answer on nothing of those who come and go may be missed.
+            self.count_watcher(index, true);
+        }
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
         self.rooms.channels.at(index).recalling += 1;
         let brief = client.brief();
@@ -194,6 +202,7 @@ impl<N: Net> Shard<N> {
                 behind: recalling.behind,
                 bytes,
                 count: (bytes / PUBLICATION_BYTES).max(1),
+                user: recalling.join.user.clone(),
             };
             self.port.owe(channel.home, Ask::Recall(recall));
         }
@@ -247,10 +256,10 @@ impl<N: Net> Shard<N> {
         if self.clients.speaker.slot == Some(slot) {
             self.clients.send_replies();
         }
-        let (hot, id) = (self.clients.roster.hot(slot), self.clients.roster.id(slot));
+        let (hot, id) = (self.clients.roster.hot(slot), self.clients.socket_id(slot));
         let form = Form::first(hot.shape, patches);
         let own = if hot.state.is_any(Flags::NO_ECHO) {
-            publications.iter().filter(|publication| publication.is_from(id)).count()
+            publications.iter().filter(|publication| publication.is_withheld_from(id)).count()
         } else {
             0
         };
@@ -258,7 +267,7 @@ impl<N: Net> Shard<N> {
             self.last_pages.frames(form, publications, epoch)
         } else {
             let mut bytes = BytesMut::new();
-            let others = Publications::not_from(publications, id);
+            let others = Publications::only_for(publications, id);
             Dialect::write_publications(form, &mut bytes, &mut Vec::new(), others);
             bytes.freeze()
         };

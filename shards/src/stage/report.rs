@@ -24,6 +24,7 @@ impl<N: Net> Shard<N> {
             Instruction::Rules { rules, reply } => {
                 self.clients.backend_refreshes = rules.hooks().refresh;
                 self.rooms.channels.set_rules(rules);
+                self.leave_lost_apps();
                 reply.send(());
             }
             Instruction::Channels { limit, reply } => reply.send(self.list_channels(limit)),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::client::pending::{Pending, Resumed};
-use crate::mesh::parcel::Recalled;
+use crate::mesh::recall::Recalled;
 use crate::model::channel::JoinRequest;
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::Position;

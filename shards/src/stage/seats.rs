@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::client::roster::{Client, Seat};
+use crate::client::app::Shown;
+use crate::client::roster::Seat;
 use crate::mesh::parcel::{Ask, Presence};
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
-use crate::model::id::{ChannelIndex, ClientId, Place, Slot};
+use crate::model::id::{ChannelIndex, Place, Slot};
 use crate::model::message::Position;
 use crate::model::presence::Member;
 use crate::model::shape::Form;
@@ -78,8 +79,8 @@ impl<N: Net> Shard<N> {
         debug_assert_eq!(channel.subscription, Subscription::Live);
         let place = channel.members.add(slot, Form::first(shape, false));
         let seat = Seat { channel: index, place, presence, patches: false, by_server };
+        channel.named += u32::from(self.clients.user_in(slot, index).is_some());
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
-        channel.named += u32::from(client.user.is_some());
         if client.seat.is_none() {
             client.seat = Some(seat);
         } else {
@@ -91,11 +92,17 @@ impl<N: Net> Shard<N> {
         self.announce(slot, index, true);
         self.report_seat(slot, index, true);
         if presence {
-            let channel = self.rooms.channels.at(index);
-            channel.watching += 1;
-            if channel.watching == 1 {
-                self.tell_home_of_watchers(index, true);
-            }
+            self.count_watcher(index, true);
+        }
+    }
+
+    /// Counts one member more that hears of joins and leaves, or one less.
+    pub(crate) fn count_watcher(&mut self, index: ChannelIndex, more: bool) {
+        let channel = self.rooms.channels.at(index);
+        let before = channel.watching;
+        channel.watching = if more { before + 1 } else { before - 1 };
+        if before == 0 || channel.watching == 0 {
+            self.tell_home_of_watchers(index, more);
         }
     }
 
@@ -106,7 +113,7 @@ impl<N: Net> Shard<N> {
         else {
             return false;
         };
-        let named = self.clients.roster.get(slot).is_some_and(|client| client.user.is_some());
+        let named = self.clients.user_in(slot, index).is_some();
         self.clients.detach_outbox(slot, index);
         let channel = self.rooms.channels.at(index);
         channel.named -= u32::from(named);
@@ -128,7 +135,7 @@ impl<N: Net> Shard<N> {
         }
         self.announce(slot, index, false);
         self.report_seat(slot, index, false);
-        self.note_info(slot, index, None);
+        self.note_shown(slot, index, Shown::default());
         self.clients.forget_lapse(slot, index);
         if empty {
             self.rooms.note_emptied(index);
@@ -159,29 +166,24 @@ impl<N: Net> Shard<N> {
 
     /// The client in `slot` as others are told of it in a channel.
     pub(crate) fn member(&self, slot: Slot, index: ChannelIndex) -> Option<Member> {
-        let client = self.clients.roster.get(slot)?;
+        self.clients.roster.get(slot)?;
         Some(Member {
             client: self.clients.roster.id(slot),
-            user: client.user.clone(),
+            user: self.clients.user_in(slot, index).cloned(),
             info: self.clients.proof(slot).and_then(|proof| proof.info.clone()),
-            channel_info: self.channel_info(slot, index).cloned(),
+            channel_info: self.clients.shown(slot, index).and_then(|shown| shown.info.clone()),
         })
     }
 
-    /// The info of a client's token for a channel.
-    pub(crate) fn channel_info(&self, slot: Slot, index: ChannelIndex) -> Option<&Arc<str>> {
-        let extra = self.clients.roster.get(slot)?.extra.as_ref()?;
-        extra.infos.iter().find(|(channel, _)| *channel == index).map(|(_, info)| info)
-    }
-
-    /// Keeps what a client's token for a channel says about it, in the place of what was known.
-    pub(crate) fn note_info(&mut self, slot: Slot, index: ChannelIndex, info: Option<Arc<str>>) {
+    /// Keeps the form in which others are told of a client in a channel, in the place of the one
+    /// before.
+    pub(crate) fn note_shown(&mut self, slot: Slot, index: ChannelIndex, shown: Shown) {
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
-        if let Some(extra) = client.extra.as_mut().filter(|extra| !extra.infos.is_empty()) {
-            extra.infos.retain(|(channel, _)| *channel != index);
+        if let Some(extra) = client.extra.as_mut().filter(|extra| !extra.shown.is_empty()) {
+            extra.shown.retain(|(channel, _)| *channel != index);
         }
-        if let Some(info) = info {
-            client.extra().infos.push((index, info));
+        if shown != Shown::default() {
+            client.extra().shown.push((index, shown));
         }
     }
 
@@ -191,6 +193,9 @@ impl<N: Net> Shard<N> {
         let brief = self.clients.roster.get_mut(slot)?.brief_mut()?;
         let place = brief.recalls.iter().position(|recalling| recalling.channel == index)?;
         let recalling = brief.recalls.remove(place);
+        if recalling.join.user.is_some() {
+            self.count_watcher(index, false);
+        }
         self.rooms.channels.at(index).recalling -= 1;
         self.rooms.note_emptied(index);
         Some(recalling.join)
@@ -274,18 +279,19 @@ impl<N: Net> Shard<N> {
     /// Tells the members that watch a channel here that a client came or went.
     pub(crate) fn tell_presence(&mut self, presence: &Presence) {
         let Presence { joined, ref member, .. } = *presence;
-        self.tell_watchers(&presence.channel, Some(member.client), |channel| Event::Presence {
+        self.tell_watchers(&presence.channel, Some(member), |channel| Event::Presence {
             joined,
             channel,
             member,
         });
     }
 
-    /// Tells something to the members that watch a channel here, but for one.
+    /// Tells something to the members that watch a channel here, but for one, and for those that
+    /// are the same user in a presence channel: they know that they are there themselves.
     pub(crate) fn tell_watchers<'a>(
         &mut self,
         name: &'a str,
-        but: Option<ClientId>,
+        but: Option<&Member>,
         event: impl FnOnce(&'a str) -> Event<'a>,
     ) {
         let Some(index) = self.rooms.channels.find(name) else { return };
@@ -297,9 +303,13 @@ impl<N: Net> Shard<N> {
         self.clients.told += channel.members.len();
         for group in channel.members.groups() {
             self.clients.tell_each(group, &event, |roster, slot| {
-                let mut seats = roster.get(slot).into_iter().flat_map(Client::seats);
-                seats.any(|seat| seat.channel == index && seat.presence)
-                    && Some(roster.id(slot)) != but
+                let Some(client) = roster.get(slot) else { return false };
+                let same = |but: &Member| {
+                    let user = client.shown_user(index);
+                    roster.id(slot) == but.client || user.is_some() && user == but.user.as_ref()
+                };
+                client.seats().any(|seat| seat.channel == index && seat.presence)
+                    && !but.is_some_and(same)
             });
         }
     }

@@ -59,7 +59,7 @@ impl<N: Net> Shard<N> {
             let now_ms = self.clients.now.ms();
             let hot = self.clients.roster.hot_mut(slot);
             hot.heard_ms = now_ms;
-            hot.state.hear();
+            hot.hear();
             self.take_bytes(slot, &mut buffer[..count]);
             if count == buffer.len() {
                 // One full buffer a turn: a client that floods waits for the others.

@@ -247,6 +247,7 @@ impl<N: Net> Shard<N> {
         for (bucket, depth, rate) in limits {
             bucket.take_if(|bucket| bucket.is_full(depth, rate, now_ms));
         }
+        brief.events.take_if(|(rate, bucket)| bucket.is_full(*rate, *rate, now_ms));
         brief.rates.retain(|known| {
             let rate = known.rules.messages_per_second.unwrap_or_default();
             !known.bucket.is_full(rate, rate, now_ms)

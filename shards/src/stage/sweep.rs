@@ -56,7 +56,7 @@ impl<N: Net> Shard<N> {
         }
         self.clients.tally.absences += 1;
         let away_ms = milliseconds(away);
-        let pinged = |hot: &&mut Hot| hot.state.is_any(Flags::PINGED);
+        let pinged = |hot: &&mut Hot| hot.is_pinged();
         for hot in self.clients.roster.all_hot_mut().filter(pinged) {
             hot.pinged_ms = hot.pinged_ms.wrapping_add(away_ms);
         }
@@ -181,7 +181,7 @@ impl<N: Net> Shard<N> {
             if !hot.state.is_open() {
                 continue;
             }
-            if hot.state.is_any(Flags::PINGED) {
+            if hot.is_pinged() {
                 // The silence of a client that the shard does not read proves nothing.
                 let deaf = hot.state.is_any(Flags::HELD);
                 if since_ms(now_ms, hot.pinged_ms) >= timeout_ms && !deaf {

@@ -91,6 +91,17 @@ pub(crate) enum Command<'a> {
     Call { method: Cow<'a, str>, data: Option<Utf8Bytes>, id: Option<RequestId> },
     /// Go on with a newer token: of the connection, or for a channel that one is a member of.
     Refresh { channel: Option<Cow<'a, str>>, token: Cow<'a, str>, id: Option<RequestId> },
+    /// Subscribe to a channel of one's app, with a signature of the app's backend where the channel
+    /// needs one, over the statement about the member too.
+    Subscribe {
+        channel: Cow<'a, str>,
+        auth: Option<Cow<'a, str>>,
+        channel_data: Option<Cow<'a, str>>,
+    },
+    /// Be a user of one's app, by a signature of the app's backend over the statement about it.
+    SignIn { auth: Cow<'a, str>, user_data: Cow<'a, str> },
+    /// Send an event to the other subscribers of a channel of one's app.
+    Trigger { channel: Cow<'a, str>, event: Cow<'a, str>, payload: Payload },
     /// Ask for a sign of life in the dialect's own words.
     Ping { id: Option<RequestId> },
     /// Ask for a Pong frame.

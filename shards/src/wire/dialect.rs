@@ -82,6 +82,7 @@ dialects! {
     Centrifugo => centrifugo,
     Uni => uni,
     Protobuf => protobuf,
+    Pusher => pusher,
     #[cfg(any(test, fuzzing))] Lines => lines,
 }
 
@@ -129,6 +130,10 @@ pub(crate) struct Facts {
     /// Its close codes for clients that are not let in, if these say who they are by a command,
     /// after the 101; `None`, if they say so by their request.
     pub(crate) refusal: Option<RefusalCode>,
+    /// The same, if clients say by their request who they are, and are told behind a 101 that they
+    /// are not let in: they know no other refusal. Such clients are told the end of their
+    /// connection in words too.
+    pub(crate) late_refusal: Option<RefusalCode>,
 }
 
 /// Leaves the first request of a message, and returns the others, if there are any.
@@ -243,9 +248,15 @@ impl Dialect {
         self.facts().refusal.is_some()
     }
 
+    /// Returns `true` if a client whose request is refused gets a 101 first.
+    pub(crate) fn refuses_behind_the_101(self) -> bool {
+        self.facts().late_refusal.is_some()
+    }
+
     /// Returns the close code and the text for a client that is not let in after its 101.
     pub(crate) fn refusal(self, refusal: &Refusal) -> Option<(u16, &str)> {
-        self.facts().refusal.map(|close| close(refusal))
+        let facts = self.facts();
+        facts.refusal.or(facts.late_refusal).map(|close| close(refusal))
     }
 
     /// The shape of publications for a client of this dialect, with a tick's texts joined if the
@@ -265,7 +276,7 @@ impl Dialect {
     pub(crate) fn write_close(shape: Shape, out: &mut BytesMut, (code, reason): (u16, &str)) {
         let (dialect, transport) = (Self::of(shape).0, Transport::of(shape));
         let start = out.len();
-        if transport.is_stream() || dialect.is_deaf() {
+        if transport.is_stream() || dialect.is_deaf() || dialect.refuses_behind_the_101() {
             dialect.write(out, &Event::Closing { code, reason });
         }
         // A close frame has a counterpart in streams, for dialects that have no message for it.
@@ -349,6 +360,7 @@ mod tests {
         assert_eq!(shapes(Dialect::Centrifugo), [4, 4]);
         assert_eq!(shapes(Dialect::Uni), [6, 6]);
         assert_eq!(shapes(Dialect::Protobuf), [8, 8]);
-        assert_eq!(shapes(Dialect::Lines), [10, 10]);
+        assert_eq!(shapes(Dialect::Pusher), [10, 10]);
+        assert_eq!(shapes(Dialect::Lines), [12, 12]);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_tungstenite::tungstenite::Utf8Bytes;
 
 use super::dialect::Dialect;
+use super::refusal::AppFault;
 use super::transport::Transport;
 use crate::model::past::{Behind, Since};
 use crate::model::seating::Placement;
@@ -36,6 +37,15 @@ pub(crate) struct Wished {
     pub(crate) channel: Arc<str>,
     /// The last publication that it has heard, if it wants those behind it.
     pub(crate) since: Option<Since>,
+}
+
+/// The app that a client of Pusher's protocol asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AskedApp {
+    /// The key that it shows.
+    pub(crate) key: Box<str>,
+    /// The fault in the version of the protocol that it speaks, if there is one.
+    pub(crate) fault: Option<AppFault>,
 }
 
 /// The facts that one client states when it comes, and those that its request shows.
@@ -69,6 +79,8 @@ pub(crate) struct Entry {
     pub(crate) host: Option<Box<str>>,
     /// The host that the client asked a trusted proxy for.
     pub(crate) proxied_host: Option<Box<str>>,
+    /// The app that it asks for, in the dialect that has apps.
+    pub(crate) app: Option<Box<AskedApp>>,
     /// `None` unless the backend is asked about clients.
     pub(crate) presented: Option<Box<Presented>>,
 }
@@ -93,6 +105,7 @@ impl Entry {
             origin: None,
             host: None,
             proxied_host: None,
+            app: None,
             presented: None,
         }
     }

@@ -10,11 +10,14 @@ use crate::model::id::{ClientId, RequestId};
 use crate::model::message::Position;
 use crate::model::past::HistoryPage;
 use crate::model::presence::Member;
+use crate::model::socket::SocketId;
 
 /// A greeting.
 #[derive(Debug)]
 pub(crate) struct Welcome<'a> {
     pub(crate) client: ClientId,
+    /// Its name in Pusher's protocol.
+    pub(crate) socket: SocketId,
     pub(crate) user: Option<&'a str>,
     /// The channels of its entry.
     pub(crate) channels: &'a [Seated<'a>],
@@ -179,6 +182,8 @@ pub(crate) enum Event<'a> {
     Heartbeat,
     /// The server's own heartbeat request.
     Ping,
+    /// A thing that only clients of apps are told.
+    OfApp(OfApp<'a>),
     /// The end of a client whose connection cannot say it by itself.
     Closing {
         code: u16,
@@ -186,11 +191,31 @@ pub(crate) enum Event<'a> {
     },
 }
 
+/// The things that only clients of apps are told.
+#[derive(Debug)]
+pub(crate) enum OfApp<'a> {
+    /// The client is a member of a presence channel, whose members are these.
+    Present { channel: &'a str, members: &'a [Member] },
+    /// The channel would tell its last event to new members, and has none.
+    CacheMiss { channel: &'a str },
+    /// The client is the user of this statement of its backend.
+    SignedIn { user_data: &'a str },
+    /// Users that the client watches have come, or have gone.
+    Watchlist { online: bool, users: &'a [&'a str] },
+    /// A channel has so many members.
+    Subscribers { channel: &'a str, clients: u64 },
+    /// The client wants more than it may have, and has a part of it.
+    Limited { code: u16, text: &'a str },
+}
+
 impl Event<'_> {
     /// Returns `true` if the client is a member of a channel from now on, or no longer: it would
     /// know nothing of publications that come, or wait for some that never do.
     pub(crate) fn is_about_seat(&self) -> bool {
         let ends = matches!(self, Self::Left { .. } | Self::Removed { .. } | Self::Lapsed { .. });
-        ends || matches!(self, Self::Joined { .. } | Self::Added(_))
+        ends || matches!(
+            self,
+            Self::Joined { .. } | Self::OfApp(OfApp::Present { .. }) | Self::Added(_)
+        )
     }
 }

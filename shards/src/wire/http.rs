@@ -11,6 +11,7 @@ use super::entry::Entry;
 use super::forwarded::{ForwardedHeader, TrustedProxies};
 use super::name::{check_name, percent_decoded};
 use super::path::{local_path, shown_path};
+use super::pusher::request::asked;
 use super::refusal::Refusal;
 use super::route;
 use super::stream::{self, StreamRequest};
@@ -191,7 +192,8 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
     let offers = |subprotocol: &str| {
         head.tokens("sec-websocket-protocol").any(|name| name == subprotocol.as_bytes())
     };
-    let Some(route) = route::find(&local_path(path, limits.path_prefix), query, offers) else {
+    let path_here = local_path(path, limits.path_prefix);
+    let Some(route) = route::find(&path_here, query, offers) else {
         return Err(Refusal::NotFound(shown_path(path).into()));
     };
     if !head.has_token("connection", "upgrade") {
@@ -210,7 +212,8 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
     if has_body {
         return bad("an upgrade has no body");
     }
-    let stated = Entry { subprotocol: route.subprotocol, ..Entry::new(route.dialect) };
+    let app = if route.is_of_app() { asked(&path_here, query) } else { None };
+    let stated = Entry { subprotocol: route.subprotocol, app, ..Entry::new(route.dialect) };
     let entry = complete(stated, head, query, limits)?;
     let is_deaf = entry.dialect.is_deaf();
     let first_words = if is_deaf { stream::first_words(query)? } else { None };
@@ -237,6 +240,10 @@ pub(super) fn complete(
         // The nearest proxy writes the last one.
         let host = head.tokens("x-forwarded-host").last();
         entry.proxied_host = host.and_then(|host| std::str::from_utf8(host).ok()).map(Box::from);
+    }
+    // Its app decides about such a client, by signatures alone.
+    if entry.app.is_some() {
+        return Ok(entry);
     }
     read_query(query, &mut entry, limits)
         .and_then(|()| credentials::take_token(head, &mut entry, limits))

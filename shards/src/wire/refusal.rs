@@ -49,9 +49,42 @@ pub(crate) enum Refusal {
     Dismissed(Dismissal),
     /// The client would be in more channels than one may be in.
     TooManyChannels,
+    /// The app that it asks for does not let it in.
+    App(AppFault),
     /// The client sent no request in time. It is not answered: the next request on such a
     /// connection would take the answer for its own.
     NoRequest,
+}
+
+/// The reasons for which an app of Pusher's protocol does not let a client in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AppFault {
+    /// No app has this key.
+    Unknown,
+    /// The app is disabled.
+    Disabled,
+    /// The app has as many clients as it may have.
+    Quota,
+    /// The version of the protocol is no number.
+    BadVersion,
+    /// The version of the protocol is none of this server's.
+    Unsupported,
+    /// The request names no version.
+    NoProtocol,
+}
+
+impl AppFault {
+    /// Returns the reason for people.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Unknown => "no app has this key",
+            Self::Disabled => "the app is disabled",
+            Self::Quota => "the app has as many clients as it may have",
+            Self::BadVersion => "protocol is not a number",
+            Self::Unsupported => "this server speaks the versions 5 to 7 of the protocol",
+            Self::NoProtocol => "protocol is missing",
+        }
+    }
 }
 
 /// Seconds after which a client that found no room should try again.
@@ -59,7 +92,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 impl Refusal {
     /// The counters' names, by [`index`](Self::index).
-    pub(crate) const LABELS: [&'static str; 23] = [
+    pub(crate) const LABELS: [&'static str; 24] = [
         "bad_request",
         "user_required",
         "origin",
@@ -83,6 +116,7 @@ impl Refusal {
         "rejected",
         "dismissed",
         "channels",
+        "app",
     ];
 
     /// The refusal for a channel that cannot be had.
@@ -130,6 +164,7 @@ impl Refusal {
             Self::Rejected(_) => 20,
             Self::Dismissed(_) => 21,
             Self::TooManyChannels => 22,
+            Self::App(_) => 23,
         }
     }
 
@@ -195,6 +230,7 @@ impl Refusal {
             Self::TooManyChannels => {
                 ("400 Bad Request", "more channels than a client may be in", String::new())
             }
+            Self::App(fault) => ("403 Forbidden", fault.text(), String::new()),
             Self::NoRequest => ("", "", String::new()),
         };
         (status, text.into(), headers)
@@ -253,6 +289,8 @@ mod tests {
             Refusal::Busy,
             Refusal::Rejected(Rejection { code: 9, text: "not you".into(), is_passing: false }),
             Refusal::Dismissed(Dismissal { code: 4001, reason: "go".into() }),
+            Refusal::TooManyChannels,
+            Refusal::App(AppFault::Unknown),
         ];
         for (index, refusal) in all.into_iter().enumerate() {
             assert_eq!(refusal.index(), index);

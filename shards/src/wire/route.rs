@@ -2,6 +2,7 @@
 //! offers, and for some dialects from a parameter.
 
 use super::dialect::Dialect;
+use super::pusher::request::app_key;
 
 /// A path with one of its subprotocols.
 #[derive(Debug)]
@@ -41,6 +42,9 @@ const ROUTES: &[Route] = &[
     Route::new(UNI, None, Dialect::Uni),
 ];
 
+/// The route of clients of apps, whose path names the app by its key.
+const APP: Route = Route::new(&[], None, Dialect::Pusher);
+
 impl Route {
     const fn new(
         paths: &'static [&'static str],
@@ -52,6 +56,11 @@ impl Route {
 
     const fn with(self, parameters: Option<&'static [&'static str]>) -> Self {
         Self { parameters, ..self }
+    }
+
+    /// Returns `true` if the path names the app of the client.
+    pub(super) fn is_of_app(&self) -> bool {
+        self.dialect == Dialect::Pusher
     }
 
     fn is_asked_for(&self, query: &str) -> bool {
@@ -71,6 +80,7 @@ pub(crate) fn find(
         .iter()
         .filter(|route| route.paths.contains(&path) && route.is_asked_for(query))
         .find(|route| route.subprotocol.is_none_or(&offers))
+        .or_else(|| app_key(path).map(|_| &APP))
 }
 
 #[cfg(test)]
@@ -83,6 +93,17 @@ mod tests {
         assert_eq!(stentor, Some(Dialect::Stentor));
         assert_eq!(find("/ws", "", |_| false).map(|route| route.dialect), Some(Dialect::Plain));
         assert!(find("/elsewhere", "", |_| true).is_none());
+    }
+
+    #[test]
+    fn the_path_of_an_app_may_have_anything_in_front() {
+        for (path, of_app) in
+            [("/app/key", true), ("/a/b/app/key", true), ("/app/key/more", false), ("/ws", false)]
+        {
+            let route = find(path, "", |_| false);
+            let is_app = route.is_some_and(|route| route.dialect == Dialect::Pusher);
+            assert_eq!(is_app, of_app, "{path}");
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ const STAGES: [&[&str]; 16] = [
     &["unseal"],
     &["handshake", "session"],
     &["commands"],
+    &["apps"],
     &["connect"],
     &["submit", "relay"],
     &["deliver"],

@@ -88,6 +88,7 @@ impl Said<'_> {
             skip_history: self.skip_history == Some(true),
             tags: tags.map(|tags| json!(tags).to_string().into()),
             version,
+            ..Details::default()
         };
         (details != Details::default()).then(|| Arc::new(details))
     }

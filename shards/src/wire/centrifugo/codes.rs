@@ -53,7 +53,9 @@ pub(in crate::wire) fn close(reason: CloseReason) -> Option<(u16, &'static str)>
         CloseReason::Disconnected | CloseReason::Revoked | CloseReason::Dismissed => {
             (3503, "force disconnect")
         }
-        CloseReason::Denied => (3507, "permission denied"),
+        CloseReason::Denied | CloseReason::Unauthorized | CloseReason::AppGone => {
+            (3507, "permission denied")
+        }
         CloseReason::Expired => (3005, "connection expired"),
         CloseReason::Stale => (3502, "stale"),
         CloseReason::Disorderly => (3501, "bad request"),

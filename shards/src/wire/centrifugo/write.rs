@@ -79,6 +79,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Here { .. }
         | Event::Crowd { .. }
         | Event::Gap { .. }
+        | Event::OfApp(_)
         | Event::Members { .. }
         | Event::Numbers { .. }
         | Event::History { .. }

@@ -26,6 +26,7 @@ pub(crate) const FACTS: Facts = Facts {
     grace_s: 0,
     close,
     refusal: Some(|_| (4002, "refused")),
+    late_refusal: None,
 };
 
 fn close(reason: CloseReason) -> Option<(u16, &'static str)> {

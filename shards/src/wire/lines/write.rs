@@ -41,6 +41,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Called { .. }
         | Event::Expiring { .. }
         | Event::Closing { .. }
+        | Event::OfApp(_)
         | Event::Refreshed { .. }
         | Event::Pong { .. } => {}
     }

@@ -19,6 +19,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         | Event::Lapsed { .. }
         | Event::Left { .. }
         | Event::Gap { .. }
+        | Event::OfApp(_)
         | Event::Added(_)
         | Event::Removed { .. }
         | Event::Presence { .. }

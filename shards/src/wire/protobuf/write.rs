@@ -90,6 +90,7 @@ fn reply(event: &Event<'_>) -> Option<Reply> {
         Event::Here { .. }
         | Event::Crowd { .. }
         | Event::Gap { .. }
+        | Event::OfApp(_)
         | Event::Members { .. }
         | Event::Numbers { .. }
         | Event::History { .. }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::id::{ClientId, ShardId, Slot};
 use crate::model::message::{Details, Epoch, From, Position};
+use crate::model::socket::SocketId;
 use crate::sim::reader::read_frames;
 use crate::wire::command::ErrorCode;
 
@@ -146,6 +147,7 @@ fn clients_are_told_when_tokens_end() {
     assert_eq!((own.expires, own.ttl), (true, 30));
     let welcome = Welcome {
         client: CLIENT,
+        socket: SocketId { run: 0, client: CLIENT },
         user: None,
         channels: &[
             Seated { can_refresh: false, ..seated },

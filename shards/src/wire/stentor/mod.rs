@@ -23,4 +23,5 @@ pub(crate) const FACTS: Facts = Facts {
     grace_s: 0,
     close: CloseReason::native,
     refusal: None,
+    late_refusal: None,
 };

@@ -33,18 +33,15 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_by_server(out);
         }
         Event::Removed { channel } => {
-            put(out, "{\"type\":\"left\",\"channel\":");
-            put_str(out, channel);
+            put_left(out, channel);
             put_by_server(out);
         }
         Event::Lapsed { channel } => {
-            put(out, "{\"type\":\"left\",\"channel\":");
-            put_str(out, channel);
+            put_left(out, channel);
             put(out, ",\"reason\":\"expired\"}");
         }
         Event::Left { channel, id } => {
-            put(out, "{\"type\":\"left\",\"channel\":");
-            put_str(out, channel);
+            put_left(out, channel);
             put_end(out, id);
         }
         Event::Gap { channel, from, to } => put_gap(out, channel, (from, to)),
@@ -78,10 +75,7 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put(out, "{\"type\":\"refreshed\"");
             put_channel(out, channel);
             put(out, ",\"expires\":");
-            match left_s {
-                Some(left_s) => put_display(out, left_s),
-                None => put(out, "null"),
-            }
+            put(out, left_s.map_or("null".to_owned(), |left_s| left_s.to_string()));
             put_end(out, id);
         }
         Event::Pong { id } => {
@@ -89,7 +83,11 @@ fn put_event(out: &mut BytesMut, event: &Event<'_>) {
             put_end(out, id);
         }
         // Its clients come with their requests, and the other two are no JSON.
-        Event::Refused { .. } | Event::Heartbeat | Event::Ping | Event::Closing { .. } => {
+        Event::Refused { .. }
+        | Event::OfApp(_)
+        | Event::Heartbeat
+        | Event::Ping
+        | Event::Closing { .. } => {
             debug_assert!(false, "{event:?}");
         }
     }
@@ -281,6 +279,11 @@ fn put_joined(out: &mut BytesMut, seated: Seated<'_>) {
         put_display(out, left_s);
     }
     put_field(out, "data", seated.data);
+}
+
+fn put_left(out: &mut BytesMut, channel: &str) {
+    put(out, "{\"type\":\"left\",\"channel\":");
+    put_str(out, channel);
 }
 
 fn put_by_server(out: &mut BytesMut) {

@@ -25,4 +25,5 @@ pub(crate) const FACTS: Facts = Facts {
     grace_s: codes::GRACE_S,
     close: codes::close,
     refusal: Some(codes::refusal),
+    late_refusal: None,
 };
