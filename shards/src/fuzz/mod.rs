@@ -13,6 +13,7 @@ mod oracle;
 mod patch;
 mod protobuf;
 mod proxy;
+mod pusher;
 mod request;
 mod rooms;
 mod stream;
@@ -30,6 +31,7 @@ pub use model::model;
 pub use patch::patches;
 pub use protobuf::protobuf;
 pub use proxy::proxy;
+pub use pusher::{pusher, pusher_names};
 pub use rooms::rooms;
 pub use stream::stream;
 pub use tls::tls;
@@ -45,7 +47,7 @@ pub fn schedule(data: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("head", head),
     ("proxy", proxy),
     ("forwarded", forwarded),
@@ -53,6 +55,8 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("json", json),
     ("centrifugo", centrifugo),
     ("protobuf", protobuf),
+    ("pusher", pusher),
+    ("pusher_names", pusher_names),
     ("patches", patches),
     ("link", link),
     ("model", model),

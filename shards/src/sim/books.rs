@@ -10,7 +10,7 @@ use crate::client::state::Flags;
 use crate::config::DuplicateUser;
 use crate::model::channel::Subscription;
 use crate::model::history::History;
-use crate::model::id::{ClientId, Place};
+use crate::model::id::{ClientId, Place, Slot};
 use crate::model::order::Order;
 use crate::model::shape::Form;
 use crate::net::Net;
@@ -58,8 +58,8 @@ fn check_seats(shard: &Shard<SimNet>) {
                 watching += u32::from(watches);
             }
         }
-        let users = channel.members.iter().filter_map(|slot| shard.clients.roster.get(slot));
-        let named = users.filter(|client| client.user.is_some()).count();
+        let user_of = |slot: &Slot| shard.clients.user_in(*slot, index);
+        let named = channel.members.iter().filter(|slot| user_of(slot).is_some()).count();
         assert_eq!(channel.named as usize, named, "{}", channel.name);
         assert_eq!(channel.recalling, 0, "{}", channel.name);
         assert_eq!(watching, channel.watching, "{}", channel.name);
@@ -88,8 +88,7 @@ fn check_attendance(shards: &[Shard<SimNet>], name: &str) {
         let Some(index) = shard.rooms.channels.find(name) else { continue };
         for slot in shard.rooms.channels.get(index).members.iter() {
             members += 1;
-            let user = shard.clients.roster.get(slot).and_then(|client| client.user.as_deref());
-            if let Some(user) = user {
+            if let Some(user) = shard.clients.user_in(slot, index) {
                 *users.entry(user).or_default() += 1;
             }
         }

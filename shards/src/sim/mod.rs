@@ -8,6 +8,8 @@
 //! that a client said before it stayed silent is lost, a user has one client, and the tables of all
 //! shards agree. `SIM_SEED=7` runs one seed, `SIM_SEEDS=10000` so many.
 
+#[cfg(test)]
+mod apps;
 pub(crate) mod books;
 #[cfg(test)]
 mod bounds;
