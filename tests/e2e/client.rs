@@ -54,6 +54,11 @@ impl Client {
         Ok((client, welcome))
     }
 
+    /// A client of Pusher's protocol, before its first message.
+    pub(crate) fn pusher(to: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Self {
+        Self::connect(to, target, headers).unwrap()
+    }
+
     /// A JSON client and its welcome.
     pub(crate) fn json(to: SocketAddr, target: &str) -> (Self, Value) {
         let mut client = Self::connect(to, target, &[JSON]).unwrap();

@@ -9,7 +9,18 @@ use serde_json::Value;
 use crate::server::Server;
 
 /// The dialects, by their names in the load generator.
-const DIALECTS: [&str; 3] = ["centrifugo", "centrifugo-protobuf", "sse"];
+const DIALECTS: [&str; 4] = ["centrifugo", "centrifugo-protobuf", "sse", "pusher"];
+
+/// An app whose namespace publishers of other dialects may know.
+const APP: &str = "[[namespace]]\nname = 'bench'\n\
+                   [[app]]\nid = 1\nkey = 'bench'\nsecret = 's'\nnamespace = 'bench'\n";
+
+/// Starts a server with that app.
+fn start(flags: &[&str]) -> Server {
+    let config = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    std::fs::write(config.path(), APP).unwrap();
+    Server::start(&[&["--config", config.path().to_str().unwrap()], flags].concat())
+}
 
 /// How the close code of a wrong token is told.
 const WRONG_TOKEN: &str = "closed before it was ready: 3500 ";
@@ -32,7 +43,7 @@ fn record(output: &Output) -> Value {
 
 #[test]
 fn dialects_of_the_load_generator_hear_every_message_once() {
-    let server = Server::start(&["--shards", "2"]);
+    let server = start(&["--shards", "2"]);
     for dialect in DIALECTS {
         // Two processes share the clients of the first load.
         let shared = ["-c", "20", "-P", "3", "--agents", "2"];
@@ -56,7 +67,7 @@ fn dialects_of_the_load_generator_hear_every_message_once() {
 #[test]
 fn dialects_of_the_load_generator_answer_pings() {
     let flags = ["--ping-interval", "1s", "--pong-timeout", "1s"];
-    let server = Server::start(&flags);
+    let server = start(&flags);
     for dialect in DIALECTS {
         let run = record(&bench(&server, "idle", &["--dialect", dialect, "-c", "10", "-d", "4s"]));
         let totals = &run["totals"];

@@ -38,6 +38,7 @@ mod passage;
 mod paths;
 mod presence;
 mod proxies;
+mod pusher;
 mod publishing;
 mod real_clients;
 mod rekey;
