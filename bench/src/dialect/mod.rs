@@ -1,12 +1,13 @@
 //! The protocols that clients speak by name: the first words, the form of a publication, and the
 //! meaning of the server's messages.
 //!
-//! `centrifugo` is Centrifugo's protocol in JSON, `protobuf` the same in Protobuf. `events` reads
-//! server-sent events, and `chunks` the chunks of HTTP in which they may come.
+//! `centrifugo` is Centrifugo's protocol in JSON, `protobuf` the same in Protobuf, and `pusher`
+//! Pusher's. `events` reads server-sent events, and `chunks` the chunks of HTTP in which they may come.
 
 mod said;
 mod centrifugo;
 mod protobuf;
+mod pusher;
 mod chunks;
 mod events;
 
@@ -30,6 +31,8 @@ pub(crate) enum Dialect {
     Centrifugo,
     /// Centrifugo's client protocol in Protobuf.
     CentrifugoProtobuf,
+    /// Pusher's protocol; publishers connect beside the clients, in stentor.v1.
+    Pusher,
     /// Server-sent events; publishers connect beside the clients, by WebSocket.
     Sse,
 }
@@ -41,6 +44,7 @@ impl Dialect {
             Self::Plain => "plain",
             Self::Centrifugo => "centrifugo",
             Self::CentrifugoProtobuf => "centrifugo-protobuf",
+            Self::Pusher => "pusher",
             Self::Sse => "sse",
         }
     }
@@ -50,6 +54,7 @@ impl Dialect {
         match self {
             Self::Plain => None,
             Self::Centrifugo | Self::CentrifugoProtobuf => Some("/connection/websocket"),
+            Self::Pusher => Some("/app/bench?protocol=7&client=bench&version=1"),
             Self::Sse => Some("/sse"),
         }
     }
@@ -61,6 +66,16 @@ impl Dialect {
 
     /// Returns `true` if clients connect and subscribe by commands.
     pub(crate) fn has_commands(self) -> bool {
+        matches!(self, Self::Centrifugo | Self::CentrifugoProtobuf | Self::Pusher)
+    }
+
+    /// Returns `true` if clients only listen, and publishers connect beside them.
+    pub(crate) fn only_listens(self) -> bool {
+        matches!(self, Self::Sse | Self::Pusher)
+    }
+
+    /// Returns `true` if a client shows a token when it connects.
+    pub(crate) fn has_tokens(self) -> bool {
         matches!(self, Self::Centrifugo | Self::CentrifugoProtobuf)
     }
 
@@ -76,6 +91,9 @@ impl Dialect {
             Self::CentrifugoProtobuf => {
                 frame::put_masked(&mut out, frame::BINARY, &protobuf::greeting(channel, token));
             }
+            Self::Pusher => {
+                frame::put_masked(&mut out, frame::TEXT, pusher::greeting(channel).as_bytes());
+            }
             Self::Plain | Self::Sse => {}
         }
         out
@@ -86,7 +104,9 @@ impl Dialect {
     pub(crate) fn publication(self, channel: &str) -> String {
         let channel = serde_json::Value::from(channel);
         match self {
-            Self::Sse => format!(r#"{{"type":"publish","channel":{channel},"body":"$MSG"}}"#),
+            Self::Sse | Self::Pusher => {
+                format!(r#"{{"type":"publish","channel":{channel},"body":"$MSG"}}"#)
+            }
             _ => format!(r#"{{"id":$ID,"publish":{{"channel":{channel},"data":"$MSG"}}}}"#),
         }
     }
@@ -97,6 +117,7 @@ impl Dialect {
         match self {
             Self::Centrifugo => centrifugo::each_said(message, each),
             Self::CentrifugoProtobuf => protobuf::each_said(message, each),
+            Self::Pusher => pusher::each_said(message, each),
             Self::Plain | Self::Sse => {}
         }
     }
@@ -106,6 +127,7 @@ impl Dialect {
         match self {
             Self::Centrifugo => frame::put_masked(out, frame::TEXT, b"{}"),
             Self::CentrifugoProtobuf => frame::put_masked(out, frame::BINARY, &[0]),
+            Self::Pusher => frame::put_masked(out, frame::TEXT, pusher::PONG),
             Self::Plain | Self::Sse => {}
         }
     }

@@ -125,8 +125,8 @@ impl Plan {
     pub(crate) fn check(&self) -> Result<(), String> {
         self.setup.check()?;
         self.setup.spoken.check(self.traffic.message.dialect().is_some())?;
-        if self.setup.spoken.dialect == Dialect::Sse && self.hears == Hears::Own {
-            return Err("clients of server-sent events hear, and do not speak: no echo".into());
+        if self.setup.spoken.dialect.only_listens() && self.hears == Hears::Own {
+            return Err("clients of this dialect hear, and do not speak: no echo".into());
         }
         let agents = self.setup.agents.count().max(self.setup.agent_share.agents);
         let listeners = self.setup.clients.div_ceil(self.setup.threads * agents);

@@ -11,6 +11,9 @@ use crate::frame;
 /// The channel where none is named, and what tells channels or clients apart in it.
 const CHANNEL: &str = "bench";
 
+/// The namespace of an app where none is named.
+const NAMESPACE: &str = "bench";
+
 /// Bytes that stand in other forms in a query: all but these and letters and digits. `$` begins a
 /// placeholder.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -38,6 +41,9 @@ pub(crate) struct DialectFlags {
     /// say is then told by --message and the flags beside it; if not given, they speak stentor.v1.
     #[arg(long, value_name = "TARGET", value_parser = target)]
     pub(super) publish_at: Option<String>,
+    /// With --dialect pusher: the namespace that the app shares with the publishers.
+    #[arg(long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
 }
 
 fn target(text: &str) -> Result<String, String> {
@@ -49,12 +55,15 @@ impl DialectFlags {
     /// Returns an error for flags that contradict each other. `typed` are those that say the same
     /// for protocols without a name.
     pub(super) fn check(&self, typed: bool) -> Result<(), String> {
-        let Self { dialect, channel, client_token, publish_at } = self;
+        let Self { dialect, channel, client_token, publish_at, namespace } = self;
         if channel.is_some() && *dialect == Dialect::Plain {
             return Err("--channel goes with --dialect; others name it in their URL".into());
         }
-        if client_token.is_some() && !dialect.has_commands() {
+        if client_token.is_some() && !dialect.has_tokens() {
             return Err("--client-token is for Centrifugo's protocol; others have -H".into());
+        }
+        if namespace.is_some() && *dialect != Dialect::Pusher {
+            return Err("--namespace is for --dialect pusher".into());
         }
         if publish_at.is_some() && *dialect != Dialect::Sse {
             return Err("--publish-at is for --dialect sse".into());
@@ -99,8 +108,11 @@ impl DialectFlags {
 
     /// Returns path and query at which publishers connect that do not speak where they listen.
     pub(super) fn publishers_target(&self, url: &Url) -> Option<String> {
-        if self.dialect != Dialect::Sse {
+        if !self.dialect.only_listens() {
             return None;
+        }
+        if self.dialect == Dialect::Pusher {
+            return Some("/ws".to_owned());
         }
         Some(self.publish_at.clone().unwrap_or_else(|| {
             let target = self.target(url, false);
@@ -129,6 +141,10 @@ impl DialectFlags {
             Dialect::Centrifugo => Template::read(&self.dialect.publication(&channel)),
             Dialect::CentrifugoProtobuf => {
                 Ok(Template::protobuf(&channel).in_frames(frame::BINARY))
+            }
+            Dialect::Pusher => {
+                let namespace = self.namespace.as_deref().unwrap_or(NAMESPACE);
+                Template::read(&self.dialect.publication(&format!("{namespace}:{channel}")))
             }
             Dialect::Sse => {
                 let target = self.target(url, several);
@@ -172,6 +188,8 @@ mod tests {
             (Dialect::CentrifugoProtobuf, "ws://h:1/", "/connection/websocket"),
             (Dialect::Centrifugo, "ws://h:1/other?a=b", "/other?a=b"),
             (Dialect::Centrifugo, "ws://h:1/ws", "/ws"),
+            (Dialect::Pusher, "h:1", "/app/bench?protocol=7&client=bench&version=1"),
+            (Dialect::Pusher, "ws://h:1/app/k?protocol=7", "/app/k?protocol=7"),
             (Dialect::Sse, "http://h:1", "/sse?channel=bench"),
             (Dialect::Sse, "http://h:1/live/sse?token=t", "/live/sse?token=t&channel=bench"),
             (Dialect::Sse, "http://h:1/sse?channel=a%20b", "/sse?channel=a%20b"),
@@ -195,6 +213,11 @@ mod tests {
         let template = sse.template(&typed, frame::TEXT, (&url, false)).unwrap();
         let expected = r#"{"type":"publish","channel":"a b","body":"$MSG"}"#;
         assert_eq!(template, Template::read(expected).unwrap());
+        let pusher = DialectFlags { namespace: Some("shop".into()), ..flags(Dialect::Pusher) };
+        assert_eq!(pusher.publishers_target(&url).as_deref(), Some("/ws"));
+        let expected = r#"{"type":"publish","channel":"shop:bench","body":"$MSG"}"#;
+        let template = pusher.template(&typed, frame::TEXT, (&url, false)).unwrap();
+        assert_eq!(template, Template::read(expected).unwrap());
         let at = DialectFlags { publish_at: Some("/pub?id=1".to_owned()), ..sse };
         assert_eq!(at.publishers_target(&url).as_deref(), Some("/pub?id=1"));
         assert_eq!(at.template(&typed, frame::TEXT, (&url, false)).unwrap(), typed);
@@ -214,6 +237,9 @@ mod tests {
         let at = Some("/pub".to_owned());
         assert!(DialectFlags { publish_at: at.clone(), ..sse }.check(true).is_ok());
         assert!(wrong(flags(Dialect::Centrifugo), true).contains("--hello"));
+        let namespace = Some("shop".to_owned());
+        let with = DialectFlags { namespace, ..plain.clone() };
+        assert!(wrong(with, false).contains("--namespace"));
         assert!(wrong(DialectFlags { publish_at: at, ..plain }, false).contains("sse"));
         assert!(target("ws").is_err() && target("/a b").is_err());
     }
