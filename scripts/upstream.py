@@ -11,7 +11,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-# The tests name this address.
+import upstream_pusher as pusher
+
+# The tests of centrifuge-js name this address.
 ADDRESS = ("127.0.0.1", 8000)
 READY_TIMEOUT_S = 20
 SUITE_TIMEOUT_S = 600
@@ -66,7 +68,7 @@ delta = "fossil"
         "src/compaction.test.ts": "",
     },
 )
-SUITES = {"centrifuge-js": CENTRIFUGE_JS}
+SUITES = ("centrifuge-js", "pusher-js")
 
 
 class Skipped(Exception):
@@ -80,20 +82,32 @@ def main():
     parser.add_argument("--server", default="target/debug/stentor", metavar="BINARY", help="the server to try")
     parser.add_argument("--keep", metavar="FOLDER", help="where the library is put and left; an earlier run's is used again")
     asked = parser.parse_args()
-    suite = SUITES[asked.suite]
+    server = Path(asked.server).resolve()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(asked.keep or Path(folder) / asked.suite)
         try:
-            prepare(place, asked.source or suite.repository, suite.commit)
+            return try_pusher(place, asked.source, server) if asked.suite == "pusher-js" else try_centrifuge(place, asked.source, server)
         except Skipped as why:
             print(f"skipped: {why}")
             return 0
-        with serving(Path(asked.server).resolve(), suite.settings):
-            return report({name: run(place, name, names) for name, names in suite.files.items()})
 
 
-def prepare(place, source, commit):
-    """Puts the library at a place, with what its tests need.
+def try_centrifuge(place, source, server):
+    suite = CENTRIFUGE_JS
+    prepare(place, source or suite.repository, suite.commit)
+    with serving(server, suite.settings, ADDRESS):
+        return report({name: run(place, name, names) for name, names in suite.files.items()})
+
+
+def try_pusher(place, source, server):
+    prepare(place, source or pusher.REPOSITORY, pusher.COMMIT, pusher.thin_out)
+    pusher.point(place)
+    with serving(server, pusher.settings(place), ("127.0.0.1", pusher.PORT)):
+        return report(pusher.run(place))
+
+
+def prepare(place, source, commit, change=lambda place: None):
+    """Puts the library at a place, with what its tests need, behind a change of what that is.
 
     Raises Skipped if it cannot be had."""
     for program in ("node", "npm", "git"):
@@ -105,6 +119,7 @@ def prepare(place, source, commit):
     attempt(["git", "clone", "--quiet", source, str(place)], f"{source} cannot be cloned")
     if call(["git", "-C", str(place), "checkout", "--quiet", commit]).returncode != 0:
         print(f"the repository lacks {commit}: its newest commit is tried")
+    change(place)
     install = ["npm", "install", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
     attempt(install, "npm cannot install what the tests need", cwd=place)
 
@@ -122,7 +137,7 @@ def attempt(command, why, **options):
 
 
 @contextmanager
-def serving(server, settings):
+def serving(server, settings, address):
     """A server at the address that the tests name."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stentor.toml"
@@ -130,21 +145,21 @@ def serving(server, settings):
         log = open(Path(folder) / "log", "w+")
         with subprocess.Popen([server, "serve", "--config", file], stdout=log, stderr=log) as child:
             try:
-                await_ready(child, log)
+                await_ready(child, log, address)
                 yield
             finally:
                 child.terminate()
 
 
-def await_ready(child, log):
+def await_ready(child, log, address):
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and child.poll() is None:
         with socket.socket() as probe:
-            if probe.connect_ex(ADDRESS) == 0 and child.poll() is None:
+            if probe.connect_ex(address) == 0 and child.poll() is None:
                 return
         time.sleep(0.05)
     log.seek(0)
-    sys.exit(f"the server does not serve {ADDRESS[0]}:{ADDRESS[1]}: {log.read().strip()}")
+    sys.exit(f"the server does not serve {address[0]}:{address[1]}: {log.read().strip()}")
 
 
 def run(place, name, names):
