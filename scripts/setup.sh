@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Python's websockets, cent and centrifuge-python, npm's ws, playwright-core and TypeScript, Chromium.
+# Installs what the tests need beside Rust: Python's websockets, cent, centrifuge-python and pusher, npm's ws, pusher, playwright-core and TypeScript, Chromium.
 # Does nothing where everything is there. Debian, as root or with sudo.
 set -euo pipefail
 . "$(dirname "$0")/help.sh"

@@ -41,7 +41,7 @@ pub(crate) fn start(
     let events = match run.take_news() {
         None => None,
         Some(news) => Some(
-            events::start(news, settings.events.clone(), asked.event_counts())
+            events::start(news, settings.events.clone(), asked.event_counts(), asked.webhooks())
                 .map_err(|error| format!("events thread: {error}"))?,
         ),
     };

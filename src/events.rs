@@ -2,9 +2,9 @@
 //! post, and again until a post is taken. Nothing waits for it, and what waits is bounded.
 
 mod debounce;
+mod line;
+pub(crate) mod webhooks;
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use stentor_shards::{Crossing, Happening, Inbox, News, Whose};
-use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use self::debounce::Debounce;
+use self::line::{Bounds, Line};
+use self::webhooks::Webhooks;
 use crate::config::events::Events;
 use crate::hooks::Poster;
-
-/// The most bytes of one post.
-const POST_BYTES_MAX: usize = 1 << 20;
 
 /// The most bytes of all events that wait.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
@@ -49,20 +49,10 @@ fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
-/// The events that wait, each in JSON.
-#[derive(Debug, Default)]
-struct Queue {
-    events: VecDeque<String>,
-    bytes: usize,
-    /// No further ones will come.
-    is_over: bool,
-}
-
 /// The state that collector and poster share.
 struct Desk {
     settings: Events,
-    queue: RefCell<Queue>,
-    bell: Notify,
+    line: Line,
     counts: Arc<EventCounts>,
 }
 
@@ -74,126 +64,91 @@ pub(crate) fn start(
     news: Inbox,
     settings: Events,
     counts: Arc<EventCounts>,
+    webhooks: watch::Receiver<webhooks::Settings>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("events".into()).spawn(move || {
-        let (queue, bell) = (RefCell::default(), Notify::new());
-        let desk = Rc::new(Desk { settings, queue, bell, counts });
-        runtime.block_on(async move {
-            let posts = post_all(&desk);
-            tokio::pin!(posts);
-            tokio::select! {
-                () = &mut posts => return,
-                () = collect(news, &desk) => {}
-            }
-            let _ = timeout(FAREWELL, posts).await;
-            let left = desk.queue.borrow().events.len() as u64;
-            add(&desk.counts.dropped, left);
-        });
+        let tasks = LocalSet::new();
+        tasks.block_on(&runtime, serve(news, settings, counts, webhooks));
     })
 }
 
-/// Puts news into the queue, until the shards are gone.
-async fn collect(mut news: Inbox, desk: &Desk) {
+async fn serve(
+    news: Inbox,
+    settings: Events,
+    counts: Arc<EventCounts>,
+    webhooks: watch::Receiver<webhooks::Settings>,
+) {
+    let Events { queue, batch, delay, .. } = settings;
+    let line = Line::new(Bounds { events: queue, bytes: QUEUE_BYTES_MAX, batch, delay });
+    let webhooks = Webhooks::start(webhooks, settings.clone());
+    let desk = Rc::new(Desk { settings, line, counts });
+    let posts = spawn_local(post_all(Rc::clone(&desk)));
+    let webhooks = collect(news, &desk, webhooks).await;
+    desk.line.close();
+    let all = async { tokio::join!(posts, webhooks.finish()) };
+    let _ = timeout(FAREWELL, all).await;
+    add(&desk.counts.dropped, desk.line.len() as u64);
+}
+
+/// Hands news on to those that are told, until the shards are gone.
+async fn collect(mut news: Inbox, desk: &Desk, mut webhooks: Webhooks) -> Webhooks {
     let mut debounce = Debounce::new(desk.settings.debounce);
     loop {
-        let due = debounce.due();
+        let due = [debounce.due(), webhooks.due()].into_iter().flatten().min();
         let until = tokio::time::Instant::from_std(due.unwrap_or_else(Instant::now));
         let received = tokio::select! {
             received = news.receive() => Some(received),
             () = sleep_until(until), if due.is_some() => None,
+            () = webhooks.follow() => None,
         };
         let now = Instant::now();
+        // First what is due: it happened before.
+        while let Some(due) = debounce.next(now, false) {
+            desk.push(&due);
+        }
+        webhooks.tell_due(now, false);
         match received {
             Some(Some(Crossing::News(news))) => {
-                // First what is due: it happened before.
-                while let Some(due) = debounce.next(now, false) {
-                    desk.push(&due);
-                }
+                webhooks.take(&news, now);
                 if let Some(news) = debounce.take(*news, now) {
                     desk.push(&news);
                 }
             }
-            Some(Some(_)) => {}
+            Some(Some(_)) | None => {}
             Some(None) => break,
-            None => {
-                while let Some(due) = debounce.next(now, false) {
-                    desk.push(&due);
-                }
-            }
         }
     }
     while let Some(news) = debounce.next(Instant::now(), true) {
         desk.push(&news);
     }
-    desk.queue.borrow_mut().is_over = true;
-    desk.bell.notify_one();
+    webhooks
 }
 
 impl Desk {
     /// Adds an event that is wanted, or drops it where there is no room.
     fn push(&self, news: &News) {
-        let (name, json) = written(news);
-        if !self.settings.wanted.contains(&name) {
+        let Some((name, json)) = written(news) else { return };
+        if self.settings.url.is_none() || !self.settings.wanted.contains(&name) {
             return;
         }
-        let mut queue = self.queue.borrow_mut();
-        if queue.events.len() >= self.settings.queue || queue.bytes + json.len() > QUEUE_BYTES_MAX {
+        if self.line.push(json).is_err() {
             return add(&self.counts.dropped, 1);
         }
-        queue.bytes += json.len();
-        queue.events.push_back(json);
-        self.counts.waiting.store(queue.events.len() as u64, Ordering::Relaxed);
-        self.bell.notify_one();
+        self.count_waiting();
     }
 
-    /// Waits for the events of one post. `None`: there will be none.
-    async fn batch(&self) -> Option<Vec<String>> {
-        let mut full_by = None;
-        loop {
-            {
-                let queue = self.queue.borrow();
-                let is_full = queue.events.len() >= self.settings.batch
-                    || full_by.is_some_and(|time| tokio::time::Instant::now() >= time);
-                if queue.events.is_empty() && queue.is_over {
-                    return None;
-                }
-                if !queue.events.is_empty() && (is_full || queue.is_over) {
-                    break;
-                }
-                if !queue.events.is_empty() && full_by.is_none() {
-                    full_by = Some(tokio::time::Instant::now() + self.settings.delay);
-                }
-            }
-            match full_by {
-                None => self.bell.notified().await,
-                Some(time) => tokio::select! {
-                    () = self.bell.notified() => {}
-                    () = sleep_until(time) => {}
-                },
-            }
-        }
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        let mut queue = self.queue.borrow_mut();
-        while batch.len() < self.settings.batch
-            && let Some(next) = queue.events.front()
-            && (batch.is_empty() || bytes + next.len() <= POST_BYTES_MAX)
-            && let Some(next) = queue.events.pop_front()
-        {
-            bytes += next.len();
-            batch.push(next);
-        }
-        queue.bytes -= bytes;
-        self.counts.waiting.store(queue.events.len() as u64, Ordering::Relaxed);
-        Some(batch)
+    fn count_waiting(&self) {
+        self.counts.waiting.store(self.line.len() as u64, Ordering::Relaxed);
     }
 }
 
 /// Posts what waits, one post after the other: the order is that in which it happened.
-async fn post_all(desk: &Desk) {
+async fn post_all(desk: Rc<Desk>) {
     let Some(uri) = desk.settings.url.clone() else { return };
     let poster = Poster::new(1, uri.scheme_str() == Some("https"));
-    while let Some(batch) = desk.batch().await {
+    while let Some(batch) = desk.line.batch().await {
+        desk.count_waiting();
         let body = format!("{{\"events\":[{}]}}", batch.join(",")).into_bytes();
         let headers = desk.signature(&body);
         let mut pause = RETRY_MIN;
@@ -228,8 +183,8 @@ impl Desk {
     }
 }
 
-/// An event's name and its JSON.
-fn written(news: &News) -> (&'static str, String) {
+/// An event's name and its JSON; `None` for what only webhooks tell.
+fn written(news: &News) -> Option<(&'static str, String)> {
     let time = news.time_ms;
     let of = |name: &'static str, whose: &Whose| {
         json!({ "event": name, "time": time, "client": whose.client.to_string(),
@@ -246,6 +201,11 @@ fn written(news: &News) -> (&'static str, String) {
         Happening::Vacated(_) => {
             ("channel_vacated", json!({ "event": "channel_vacated", "time": time }))
         }
+        Happening::MemberAdded(..)
+        | Happening::MemberRemoved(..)
+        | Happening::ClientEvent(_)
+        | Happening::CacheMissed(_)
+        | Happening::Subscribers(..) => return None,
     };
     match &news.what {
         Happening::Disconnected(_, reason) => json["reason"] = (*reason).into(),
@@ -253,7 +213,7 @@ fn written(news: &News) -> (&'static str, String) {
         | Happening::Unsubscribed(_, channel)
         | Happening::Occupied(channel)
         | Happening::Vacated(channel) => json["channel"] = (**channel).into(),
-        Happening::Connected(_) => {}
+        _ => {}
     }
-    (name, json.to_string())
+    Some((name, json.to_string()))
 }

@@ -1,11 +1,14 @@
 //! The control plane's calls to shards, through the mesh. Every call returns at once.
 
+mod bounds;
 mod members;
 pub(crate) mod past;
 mod presence;
 mod settings;
 
 pub use self::members::MOVED_MAX;
+
+use self::bounds::Bounds;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use hdrhistogram::Histogram;
 
 use crate::clock::{Now, unix_ms};
 use crate::close::CloseReason;
-use crate::config::{Config, DuplicateUser};
+use crate::config::Config;
 use crate::error::Untaken;
 use crate::mesh::Mesh;
 use crate::mesh::parcel::{Ask, Deliver, Fate, Instruction, Whom};
@@ -30,7 +33,6 @@ use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
 use crate::proof::Prover;
-use crate::wire::name::check_name;
 
 /// The body of a publication from the API.
 #[derive(Debug, Clone)]
@@ -79,15 +81,6 @@ pub struct Handle {
     draining: Arc<AtomicBool>,
 }
 
-/// Bounds that the handle checks before it asks a shard.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    name_bytes: usize,
-    message_bytes: usize,
-    /// A user may have several clients.
-    users_repeat: bool,
-}
-
 impl Handle {
     pub(crate) fn new(
         mesh: Mesh,
@@ -95,11 +88,7 @@ impl Handle {
         process: ProcessId,
         config: &Config,
     ) -> Self {
-        let limits = Bounds {
-            name_bytes: config.name_bytes,
-            message_bytes: config.message_bytes,
-            users_repeat: config.duplicate_user == DuplicateUser::Allow,
-        };
+        let limits = Bounds::of(config);
         Self { mesh, address, tls_address, process, limits, draining: Arc::default() }
     }
 
@@ -114,7 +103,7 @@ impl Handle {
         body: Body,
         details: Option<&Arc<Details>>,
     ) -> Result<Answers<Result<Position, NoChannel>>, Untaken> {
-        let channel = self.name(channel)?;
+        let channel = self.limits.channel(channel)?;
         let home = self.mesh.home_of(&*channel);
         let publication = self.publication(channel, body, details)?;
         let (reply, answers) = Answers::expect(1);
@@ -128,7 +117,7 @@ impl Handle {
     /// # Errors
     /// A bad name, a body over the bound for messages, or a full lane.
     pub fn direct(&self, user: &str, body: Body) -> Result<Answers<u64>, Untaken> {
-        let user = self.name(user)?;
+        let user = self.limits.user(user)?;
         let owner = self.mesh.home_of(&*user);
         let publication = self.publication("".into(), body, None)?;
         let (reply, answers) = Answers::expect(1);
@@ -146,7 +135,7 @@ impl Handle {
         channel: &str,
         reading: &Reading,
     ) -> Result<Answers<Result<HistoryPage, HistoryFault>>, Untaken> {
-        let channel = self.name(channel)?;
+        let channel = self.limits.channel(channel)?;
         let home = self.mesh.home_of(&*channel);
         let (reply, answers) = Answers::expect(1);
         let Reading { since, limit, newest_first, bytes } = *reading;
@@ -161,7 +150,7 @@ impl Handle {
     /// # Errors
     /// A bad name, or a full lane.
     pub fn remove_history(&self, channel: &str) -> Result<Answers<bool>, Untaken> {
-        let channel = self.name(channel)?;
+        let channel = self.limits.channel(channel)?;
         let home = self.mesh.home_of(&*channel);
         let (reply, answers) = Answers::expect(1);
         self.ask(home, Ask::RemoveHistory { channel, reply })?;
@@ -177,7 +166,7 @@ impl Handle {
         let (reply, answers) = Answers::expect(1);
         match target {
             Target::User(user) => {
-                let user = self.name(user)?;
+                let user = self.limits.user(user)?;
                 let (owner, but) = (self.mesh.home_of(&*user), but.to_vec());
                 self.ask(owner, Ask::DisconnectUser { user, but, reply })?;
             }
@@ -216,7 +205,7 @@ impl Handle {
 
     fn decide(&self, target: &Target, fate: Fate) -> Result<Answers<u64>, Untaken> {
         let whom = match target {
-            Target::User(user) => Whom::User(self.name(user)?),
+            Target::User(user) => Whom::User(self.limits.user(user)?),
             Target::Client(id) => Whom::Client(id.parse().map_err(|()| Untaken::BadName)?),
             Target::Token(id) => Whom::Token(id.as_str().into()),
         };
@@ -361,11 +350,6 @@ impl Handle {
 
     fn ask(&self, shard: ShardId, ask: Ask) -> Result<(), Untaken> {
         self.mesh.ask(shard, ask).map_err(|_| Untaken::Busy)
-    }
-
-    fn name(&self, name: &str) -> Result<Arc<str>, Untaken> {
-        check_name(name, self.limits.name_bytes).map_err(|_| Untaken::BadName)?;
-        Ok(name.into())
     }
 
     fn publication(

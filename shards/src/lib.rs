@@ -47,7 +47,7 @@ pub use handle::past::Following;
 pub use handle::{Body, Handle, MOVED_MAX, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Sealed, Visitor};
 pub use mesh::link::{Incoming, Link, Message, Outgoing};
-pub use mesh::news::{Happening, News, Whose};
+pub use mesh::news::{ClientEvent, Happening, News, Whose};
 pub use mesh::question::{Arrival, Asker, Grant, Matter, PassedHeaders, Question, Ruling, Subject};
 pub use mesh::reply::Answers;
 pub use model::channel::NoChannel;

@@ -122,7 +122,8 @@ pub fn run(
     let mut bridges = Bridges::default();
     let inbox = bridges.build(BridgeId::Control, VISITORS_WAITING_MAX);
     let questions = Some(bridges.build(BridgeId::Hooks, QUESTIONS_WAITING_MAX));
-    let has_news = config.news.any();
+    // A reload may give an app its first webhook.
+    let has_news = config.news.any() || !config.rules.apps().is_empty();
     let news = has_news.then(|| bridges.build(BridgeId::Events, NEWS_WAITING_MAX));
     let (mesh, ports) = Mesh::new(shards, config.lane_parcels, seed, &bridges);
     // An inbox ends when the last shard has dropped its end of the bridge.

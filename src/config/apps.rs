@@ -2,6 +2,7 @@
 //! and the checks of all apps together.
 
 mod table;
+pub(crate) mod webhook;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::keys::{Key, number, origins, show_bytes, show_origins, size, time};
 use super::units::read_switch;
 
 pub(super) use table::lay_apps;
+use webhook::Webhook;
 
 /// The heading of the flag.
 pub(crate) const GROUP: &str = "Apps of Pusher's protocol";
@@ -27,12 +29,21 @@ const WINDOW_MAX: Duration = Duration::from_hours(24);
 pub(super) const HIDDEN: &str = "***";
 
 /// The apps as they are set, before they are checked together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Apps {
     /// Those of the flag or its variable.
     pub(crate) named: Vec<App>,
     /// Those of the file.
     pub(crate) declared: Vec<Declared>,
+    /// The time for which a post to a webhook is tried again.
+    pub(crate) webhook_retry: Duration,
+}
+
+impl Default for Apps {
+    fn default() -> Self {
+        let webhook_retry = Duration::from_mins(5);
+        Self { named: Vec::new(), declared: Vec::new(), webhook_retry }
+    }
 }
 
 /// An app of the file, and the place where it begins.
@@ -41,6 +52,7 @@ pub(crate) struct Declared {
     pub(crate) app: App,
     /// The file that its secret was read from.
     pub(crate) secret_file: Option<PathBuf>,
+    pub(crate) webhooks: Vec<Webhook>,
     pub(crate) place: String,
 }
 
@@ -164,8 +176,23 @@ pub(crate) const APP_KEYS: &[AppKey] = &[
     limit!("watched-users", watched_users, 1 to 10_000, "Most users that one user watches"),
 ];
 
-/// The flag of the first minute.
-pub(super) const KEYS: &[Key] = &[Key {
+/// The flag of the first minute, and the setting that all webhooks share.
+pub(super) const KEYS: &[Key] = &[APP, RETRY];
+
+const RETRY: Key = Key {
+    name: "webhook-retry",
+    group: GROUP,
+    value: "TIME",
+    help: "Time for which a post to a webhook is tried again; then its events are dropped",
+    secret: false,
+    get: |s| show_time(s.apps.webhook_retry),
+    set: |s, text| {
+        s.apps.webhook_retry = time(text, Duration::ZERO, Duration::from_hours(24))?;
+        Ok(())
+    },
+};
+
+const APP: Key = Key {
     name: "pusher-app",
     group: GROUP,
     value: "ID:KEY:SECRET",
@@ -181,7 +208,7 @@ pub(super) const KEYS: &[Key] = &[Key {
         s.apps.named = text.split_whitespace().map(named).collect::<Result<_, _>>()?;
         Ok(())
     },
-}];
+};
 
 /// Reads `ID:KEY:SECRET`. The error does not quote it: the secret is in it.
 fn named(text: &str) -> Result<App, String> {

@@ -118,8 +118,7 @@ pub(super) fn endpoint(text: &str) -> Result<Uri, String> {
     match authority {
         None | Some("") => Err("the URL names no host".into()),
         Some(authority) if authority.contains('@') => {
-            Err("the URL holds a user or a password, which would be shown: use hook-static-headers"
-                .into())
+            Err("the URL holds a user or a password, which would be shown: use headers".into())
         }
         Some(_) => Ok(uri),
     }
@@ -184,7 +183,7 @@ fn passed(text: &str) -> Result<Vec<Box<str>>, String> {
     bounded(names)
 }
 
-fn fixed(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+pub(super) fn fixed(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let mut headers = Vec::new();
     for one in items(text) {
         // A value is a secret: it is not quoted.
@@ -207,7 +206,7 @@ fn bounded<T>(list: Vec<T>) -> Result<Vec<T>, String> {
 }
 
 /// Shows their names; the values are secrets.
-fn show_fixed(headers: &[(HeaderName, HeaderValue)]) -> String {
+pub(super) fn show_fixed(headers: &[(HeaderName, HeaderValue)]) -> String {
     headers.iter().map(|(name, _)| format!("{name}: ***")).collect::<Vec<_>>().join(", ")
 }
 

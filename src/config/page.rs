@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::apps::APP_KEYS;
+use super::apps::{APP_KEYS, webhook};
 use super::channels::{GROUP, RULES};
 use super::{Settings, all_keys, variable};
 use stentor_shards::App;
@@ -32,6 +32,13 @@ const APPS_HEAD: &str = "
 ## Apps
 The keys of each `[[app]]`, beside its `id`, its `key`, and its `secret` or `secret_file`. \
 A reload reads them again.
+
+| key | default | meaning |
+| --- | --- | --- |
+";
+
+const WEBHOOKS_HEAD: &str = "
+The keys of each `[[app.webhook]]`, below its `[[app]]`:
 
 | key | default | meaning |
 | --- | --- | --- |
@@ -72,6 +79,10 @@ fn page() -> String {
     for key in APP_KEYS {
         let (name, default) = (key.name.replace('-', "_"), code(&(key.get)(&example)));
         let _ = writeln!(out, "| `{name}` | {default} | {} |", cell(key.help));
+    }
+    out.push_str(WEBHOOKS_HEAD);
+    for (name, default, help) in webhook::HELP {
+        let _ = writeln!(out, "| `{name}` | {} | {} |", code(default), cell(help));
     }
     out
 }

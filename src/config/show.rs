@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use stentor_shards::{App, ChannelRules};
 
-use super::apps::{APP_KEYS, AppKey, Declared, HIDDEN};
+use super::apps::{APP_KEYS, AppKey, Declared, HIDDEN, webhook};
 use super::channels::{GROUP, RULES, Rule};
 use super::keys::Key;
 use super::{Layered, Settings, Source, all_keys, variable};
@@ -39,6 +39,13 @@ pub(crate) fn default_file() -> String {
     for key in APP_KEYS {
         let _ = write!(out, "# {}\n# {}\n", key.help, app_line(key, &example));
     }
+    out.push_str(
+        "\n# An endpoint that is told what happens in the channels of the app above; there may be \
+         several.\n# [[app.webhook]]\n",
+    );
+    for (name, default, help) in webhook::HELP {
+        let _ = write!(out, "# {help}\n# {name} = {}\n", toml_value(default.to_owned()));
+    }
     out
 }
 
@@ -48,7 +55,7 @@ fn app_line(key: &AppKey, app: &App) -> String {
 
 /// Shows an app of the file, without its secret.
 fn show_app(out: &mut String, declared: &Declared) {
-    let Declared { app, secret_file, place } = declared;
+    let Declared { app, secret_file, webhooks, place } = declared;
     let text = |text: &str| toml::Value::String(text.to_owned());
     let (id, key) = (text(&app.id), text(&app.key));
     let _ = write!(out, "\n[[app]]\nid = {id} # {place}\nkey = {key}\n");
@@ -59,6 +66,9 @@ fn show_app(out: &mut String, declared: &Declared) {
     for key in APP_KEYS {
         let mark = if (key.get)(app).is_empty() { "# " } else { "" };
         let _ = writeln!(out, "{mark}{}", app_line(key, app));
+    }
+    for webhook in webhooks {
+        webhook::show(out, webhook);
     }
 }
 

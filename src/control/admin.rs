@@ -20,7 +20,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::api::answer::Fault;
 use super::private::Private;
-use super::{State, api, ask, metrics, openapi, pages, stats};
+use super::{State, api, apps, ask, metrics, openapi, pages, stats};
 
 /// The bytes by which an API request may be larger than the message in it.
 const ENVELOPE_BYTES: usize = 64 << 10;
@@ -54,6 +54,7 @@ pub(crate) async fn serve(
     let api = api.route("/break/{shard}", post(break_shard));
     let api = described(api.layer(from_fn_with_state(state.clone(), check_key)), &state);
     let router = pages::health(api)
+        .merge(apps::routes(&state))
         .route("/metrics", get(metrics::scrape))
         .layer(from_fn(answer_in_time))
         .with_state(state);

@@ -124,7 +124,7 @@ pub(super) async fn method(
 }
 
 /// One command, here and in other processes of a take-over.
-async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
+pub(super) async fn call(state: &State, method: &str, params: &[u8]) -> Answer {
     if method == everywhere::USERS {
         return Err(Fault::Unknown(method.to_owned()));
     }
@@ -235,7 +235,7 @@ fn truncate<T>(listed: &mut [Vec<T>], max: usize) -> bool {
 
 /// Says in an answer that it does not hold everything. A complete one has no such member, as
 /// Centrifugo's has none.
-fn mark_truncated(answer: &mut Value, is_truncated: bool) {
+pub(super) fn mark_truncated(answer: &mut Value, is_truncated: bool) {
     if is_truncated {
         answer["truncated"] = true.into();
     }

@@ -2,6 +2,7 @@
 //! other time. `METRICS.md` beside this file lists all families.
 
 mod accept;
+mod apps;
 mod buckets;
 mod families;
 mod hooks;
@@ -13,6 +14,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use self::accept::Format;
+use self::apps::Apps;
 use self::families::Scrape;
 use self::hooks::Backend;
 use self::tls::Tls;
@@ -61,6 +63,7 @@ async fn collect(state: &State) -> Result<Scrape, Unanswered> {
             hooks: state.settings.hook_counts.figures(),
             events: state.settings.event_counts(),
         },
+        apps: Apps::of(&state.settings.rules.borrow()),
         process: process::read(),
         uptime_s: state.began.elapsed().as_secs(),
     })

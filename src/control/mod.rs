@@ -3,6 +3,7 @@
 mod admin;
 pub(crate) mod ask;
 mod api;
+mod apps;
 pub(crate) mod fetch;
 mod keyring;
 mod metrics;
@@ -27,13 +28,13 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use stentor_shards::proof::Prover;
-use stentor_shards::{Handle, Inbox};
+use stentor_shards::{Handle, Inbox, Rules};
 use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::api::Once;
 use self::peers::Peers;
 use self::reload::{Origin, Reloads};
-use crate::events::EventCounts;
+use crate::events::{EventCounts, webhooks};
 use crate::hooks;
 use crate::tls::Certificates;
 
@@ -66,6 +67,11 @@ pub(crate) struct Settings {
     event_counts: Arc<EventCounts>,
     /// The certificates in force.
     pub(crate) certificates: Certificates,
+    /// The rules in force, with the apps; a reload puts others there.
+    rules: watch::Sender<Arc<Rules>>,
+    app_places: apps::Places,
+    /// The webhooks of the apps; a reload may put others there.
+    webhooks: watch::Sender<webhooks::Settings>,
 }
 
 impl Settings {
@@ -84,6 +90,12 @@ impl Settings {
             hook_counts: Arc::default(),
             event_counts: Arc::default(),
             certificates: Certificates::new(&settings.tls),
+            rules: watch::Sender::new(Arc::clone(&settings.shards.rules)),
+            app_places: apps::Places::new(),
+            webhooks: watch::Sender::new(webhooks::Settings::of(
+                settings,
+                Arc::clone(&settings.shards.rules),
+            )),
         }
     }
 
@@ -95,6 +107,11 @@ impl Settings {
     /// Where it is counted what the application was told.
     pub(crate) fn event_counts(&self) -> Arc<EventCounts> {
         Arc::clone(&self.event_counts)
+    }
+
+    /// The webhooks of the apps, as they change.
+    pub(crate) fn webhooks(&self) -> watch::Receiver<webhooks::Settings> {
+        self.webhooks.subscribe()
     }
 
     /// The verifier of tokens that the shards begin with, if there is a key.

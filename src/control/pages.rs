@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use rust_embed::Embed;
 use stentor_shards::{local_path, shown_path};
 
-use super::{State, admin};
+use super::{State, admin, apps};
 
 /// The files of the page, part of the binary.
 #[derive(Embed)]
@@ -22,7 +22,8 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src '
 pub(crate) fn router(state: State) -> Router {
     // Paths are compared without slashes too many and without the prefix, which routes cannot do.
     let api = state.settings.public_api.then(|| admin::for_clients_address(&state));
-    api.unwrap_or_default().fallback(visit).with_state(state)
+    let apps = apps::routes(&state);
+    api.unwrap_or_default().merge(apps).fallback(visit).with_state(state)
 }
 
 /// Answers any request of the public port.
@@ -52,7 +53,7 @@ pub(crate) fn health(router: Router<State>) -> Router<State> {
     router.route("/health", get(alive)).route("/healthz", get(alive)).route("/ready", get(ready))
 }
 
-async fn alive() -> impl IntoResponse {
+pub(super) async fn alive() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}\n")
 }
 

@@ -13,6 +13,7 @@ use super::State;
 use super::ask::ask;
 use crate::config::tokens::Tokens;
 use crate::config::{self, Layered};
+use crate::events::webhooks;
 use crate::exit::harmless_line;
 use crate::hooks;
 
@@ -109,8 +110,9 @@ async fn reload(origin: &Arc<Origin>, state: &State) -> Outcome {
         // Reading a file may take its time, and so may looking up a name in it.
         tokio::task::spawn_blocking(move || origin.read_again())
     };
-    let Again { rules, tokens, api_key, hooks, warnings } =
+    let Again { rules, settings, tokens, api_key, hooks, warnings } =
         read.await.map_err(|_| "the reading failed".to_owned())??;
+    let rules = Arc::new(rules.continuing(&state.settings.rules.borrow()));
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -127,12 +129,17 @@ async fn reload(origin: &Arc<Origin>, state: &State) -> Outcome {
     let answers = ask(|| state.shards.set_rules(&rules)).await;
     answers
         .map_err(|_| "the shards are busy: some may have the new rules, ask again".to_owned())?;
+    let told = webhooks::Settings::of(&settings, Arc::clone(&rules));
+    state.settings.webhooks.send_replace(told);
+    state.settings.rules.send_replace(rules);
     Ok(namespaces)
 }
 
 /// All that a reload puts in force.
 struct Again {
     rules: Arc<Rules>,
+    /// All settings as they are read; of these, the webhooks of apps are put in force.
+    settings: config::Settings,
     tokens: Tokens,
     api_key: Option<String>,
     hooks: hooks::Settings,
@@ -172,7 +179,14 @@ impl Origin {
         let tokens = self.settings.tokens.read_again().map_err(|why| harmless_line(&why))?;
         let api_key = self.settings.read_api_key().map_err(|why| harmless_line(&why))?;
         let hooks = hooks::Settings::of(&layered.settings);
-        Ok(Again { rules, tokens, api_key, hooks, warnings })
+        let settings = layered.settings;
+        let has_webhooks = rules.apps().iter().any(|app| app.news.any());
+        let begun = &self.settings.shards;
+        if has_webhooks && begun.rules.apps().is_empty() && !begun.news.any() {
+            let why = "webhooks are told from the next start on: there was no app at the last one";
+            warnings.push(why.into());
+        }
+        Ok(Again { rules, settings, tokens, api_key, hooks, warnings })
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use stentor_shards::{ConnectionInfo, Report};
 
 use super::api::answer::Fault;
+use super::apps::figures;
 use super::ask::ask;
 use super::numbers::named;
 use super::{State, process};
@@ -42,6 +43,7 @@ pub(crate) async fn stats(Has(state): Has<State>) -> Response {
             "resident_bytes": process.resident_bytes,
         },
         "total": total,
+        "apps": figures::of_all(&state.settings.rules.borrow()),
         "shards": shards,
     }))
     .into_response()

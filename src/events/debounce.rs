@@ -1,4 +1,5 @@
-//! Channels that are vacated and in use again soon after were not vacated: the news wait for that.
+//! Channels that are vacated and in use again soon after were not vacated, and users that return
+//! soon have not left: the news wait for that.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,14 +10,39 @@ use stentor_shards::{Happening, News};
 /// The most channels that are waited for; those beyond are told at once.
 const WAITING_MAX: usize = 65_536;
 
+/// The thing that may come back: a channel, or a user in it.
+type Key = (Arc<str>, Option<Arc<str>>);
+
+/// The news that wait are of a thing that goes, and others of one that comes.
+enum Turn {
+    Goes(Key),
+    Comes(Key),
+}
+
+impl Turn {
+    fn of(what: &Happening) -> Option<Self> {
+        match what {
+            Happening::Vacated(channel) => Some(Self::Goes((Arc::clone(channel), None))),
+            Happening::Occupied(channel) => Some(Self::Comes((Arc::clone(channel), None))),
+            Happening::MemberRemoved(channel, user) => {
+                Some(Self::Goes((Arc::clone(channel), Some(Arc::clone(user)))))
+            }
+            Happening::MemberAdded(channel, user) => {
+                Some(Self::Comes((Arc::clone(channel), Some(Arc::clone(user)))))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// News that wait; `now` is an argument everywhere.
 #[derive(Debug)]
 pub(super) struct Debounce {
     time: Duration,
-    /// Vacated channels, with the number of their place in `order`.
-    waiting: HashMap<Arc<str>, (u64, News)>,
+    /// The things that have gone, with the number of their place in `order`.
+    waiting: HashMap<Key, (u64, News)>,
     /// The same in the order in which they are due.
-    order: VecDeque<(Instant, u64, Arc<str>)>,
+    order: VecDeque<(Instant, u64, Key)>,
     numbers: u64,
 }
 
@@ -27,17 +53,14 @@ impl Debounce {
 
     /// Takes news. Returns them if they are to be told now.
     pub(super) fn take(&mut self, news: News, now: Instant) -> Option<News> {
-        match &news.what {
-            Happening::Vacated(channel)
-                if !self.time.is_zero() && self.waiting.len() < WAITING_MAX =>
-            {
+        match Turn::of(&news.what) {
+            Some(Turn::Goes(key)) if !self.time.is_zero() && self.waiting.len() < WAITING_MAX => {
                 self.numbers += 1;
-                let channel = Arc::clone(channel);
-                self.order.push_back((now + self.time, self.numbers, Arc::clone(&channel)));
-                self.waiting.insert(channel, (self.numbers, news));
+                self.order.push_back((now + self.time, self.numbers, key.clone()));
+                self.waiting.insert(key, (self.numbers, news));
                 None
             }
-            Happening::Occupied(channel) if self.waiting.remove(channel).is_some() => {
+            Some(Turn::Comes(key)) if self.waiting.remove(&key).is_some() => {
                 // One of those who are left over in the order may be the head of a long line.
                 self.tidy();
                 None
@@ -58,23 +81,23 @@ impl Debounce {
             if *due > now && !all {
                 return None;
             }
-            let (_, number, channel) = self.order.pop_front()?;
-            if self.is_current(number, &channel) {
-                return self.waiting.remove(&channel).map(|(_, news)| news);
+            let (_, number, key) = self.order.pop_front()?;
+            if self.is_current(number, &key) {
+                return self.waiting.remove(&key).map(|(_, news)| news);
             }
         }
     }
 
-    fn is_current(&self, number: u64, channel: &Arc<str>) -> bool {
-        self.waiting.get(channel).is_some_and(|(current, _)| *current == number)
+    fn is_current(&self, number: u64, key: &Key) -> bool {
+        self.waiting.get(key).is_some_and(|(current, _)| *current == number)
     }
 
     /// Keeps the order from growing beyond what waits.
     fn tidy(&mut self) {
         if self.order.len() > 2 * self.waiting.len() + 64 {
             let waiting = &self.waiting;
-            self.order.retain(|(_, number, channel)| {
-                waiting.get(channel).is_some_and(|(current, _)| current == number)
+            self.order.retain(|(_, number, key)| {
+                waiting.get(key).is_some_and(|(current, _)| current == number)
             });
         }
     }
@@ -105,6 +128,22 @@ mod tests {
         assert!(debounce.next(begin + TIME + TIME / 2, false).is_none(), "not yet");
         assert!(debounce.next(begin + TIME * 2, false).is_some());
         assert!(debounce.take(occupied("a"), begin + TIME * 2).is_some(), "it was told as vacated");
+    }
+
+    #[test]
+    fn a_user_that_returns_in_time_has_not_left() {
+        let (mut debounce, begin) = (Debounce::new(TIME), Instant::now());
+        let (room, ana) = (Arc::from("a"), Arc::from("ana"));
+        let member = |of: fn(Arc<str>, Arc<str>) -> Happening| News {
+            time_ms: 0,
+            what: of(Arc::clone(&room), Arc::clone(&ana)),
+        };
+        let (added, removed) = (Happening::MemberAdded, Happening::MemberRemoved);
+        assert!(debounce.take(member(added), begin).is_some());
+        assert!(debounce.take(member(removed), begin).is_none());
+        assert!(debounce.take(occupied("a"), begin).is_some(), "a channel is no user");
+        assert!(debounce.take(member(added), begin).is_none());
+        assert!(debounce.next(begin + TIME, false).is_none());
     }
 
     #[test]

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod backend;
+mod signed;
 mod client;
 mod filter;
 mod server;
 
+mod apps;
 mod broadcast;
 mod channels;
 mod cli;
@@ -56,3 +58,4 @@ mod tokens;
 mod two_processes;
 mod unix;
 mod users;
+mod webhooks;

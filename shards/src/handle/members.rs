@@ -24,7 +24,7 @@ impl Handle {
         let (reply, answers) = Answers::expect(1);
         match target {
             Target::User(user) => {
-                let user = self.name(user)?;
+                let user = self.limits.user(user)?;
                 self.ask(self.mesh.home_of(&*user), Ask::ClientsOf { user, reply })?;
             }
             Target::Client(id) => {
@@ -50,7 +50,7 @@ impl Handle {
         placement: &Placement,
         asks_only: bool,
     ) -> Result<Answers<Seatings>, Untaken> {
-        let channel = self.name(channel)?;
+        let channel = self.limits.channel(channel)?;
         let by_shard = self.by_shard(&channel, clients);
         let (reply, answers) = Answers::expect(by_shard.len());
         for (shard, clients) in by_shard {
@@ -72,7 +72,7 @@ impl Handle {
         clients: &[ClientId],
         channel: &str,
     ) -> Result<Answers<Result<u64, NoChannel>>, Untaken> {
-        let channel = self.name(channel)?;
+        let channel = self.limits.channel(channel)?;
         let by_shard = self.by_shard(&channel, clients);
         let (reply, answers) = Answers::expect(by_shard.len());
         for (shard, clients) in by_shard {

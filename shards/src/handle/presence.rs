@@ -39,7 +39,7 @@ impl Handle {
         channel: &str,
         question: Question,
     ) -> Result<Answers<Result<Here, NoChannel>>, Untaken> {
-        let channel = self.name(channel)?;
+        let channel = self.limits.channel(channel)?;
         let (reply, answers) = Answers::expect(self.mesh.shards());
         for shard in self.shards() {
             let asker = Asker::Bridge(reply.clone());

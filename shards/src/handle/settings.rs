@@ -16,6 +16,7 @@ impl Handle {
     /// # Errors
     /// A full lane: some shards may have got them. Call it again.
     pub fn set_rules(&self, rules: &Arc<Rules>) -> Result<Answers<()>, Untaken> {
+        self.limits.follow(rules);
         self.order_all(|reply| Instruction::Rules { rules: Arc::clone(rules), reply })
     }
 

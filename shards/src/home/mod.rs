@@ -8,6 +8,7 @@ pub(crate) mod engine;
 mod way;
 pub(crate) mod claims;
 mod direct;
+mod news;
 mod history;
 mod presence;
 mod peers;

@@ -6,8 +6,6 @@ use super::Home;
 use super::engine::{Engine, PublishReply};
 use super::presence::Origin;
 use crate::clock::unix_ms;
-use crate::mesh::bridge::{BridgeId, Crossing};
-use crate::mesh::news::{Happening, News};
 use crate::mesh::parcel::{Deliver, Outcome};
 use crate::mesh::reply::ReplyTo;
 use crate::model::channel::NoChannel;
@@ -145,19 +143,6 @@ impl Home<'_> {
             }
         };
         self.port.deliver(by, answer);
-    }
-
-    /// Tells the application that a channel is in use, or no longer, if it wants to know.
-    pub(crate) fn report_use(&mut self, channel: &Arc<str>, is_used: bool) {
-        // The default channel is in use for as long as the server runs.
-        if !self.config.news.channels || **channel == *self.config.default_channel {
-            return;
-        }
-        let channel = Arc::clone(channel);
-        let what = if is_used { Happening::Occupied(channel) } else { Happening::Vacated(channel) };
-        let news = Crossing::News(Box::new(News { time_ms: unix_ms(), what }));
-        let dropped = self.port.bridges.send(BridgeId::Events, news).is_err();
-        self.tally.events_dropped += u64::from(dropped);
     }
 
     /// Counts a shard no longer among the subscribers of a channel.

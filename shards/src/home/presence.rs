@@ -151,10 +151,12 @@ impl Home<'_> {
     fn tell_subscribers(&mut self, index: ChannelIndex) {
         let channel = self.rooms.channels.get(index);
         let Some(crowd) = &channel.order.crowd else { return };
+        let (name, clients) = (Arc::clone(&channel.name), crowd.count());
         for shard in shards_of(channel.order.watchers) {
-            let (channel, clients) = (Arc::clone(&channel.name), crowd.count());
+            let channel = Arc::clone(&name);
             self.port.deliver(shard, Deliver::Subscribers { channel, clients });
         }
+        self.report_count(&name, clients);
     }
 
     /// A client joined or left: the shards with watchers are told, unless it is no event.
@@ -205,6 +207,7 @@ impl Home<'_> {
     }
 
     fn spread_news(&mut self, index: ChannelIndex, presence: &Arc<Presence>) {
+        self.report_member(index, presence);
         let order = &self.rooms.channels.get(index).order;
         if order.crowd.as_ref().is_some_and(|crowd| crowd.is_large) {
             return;

@@ -37,4 +37,29 @@ pub enum Happening {
     Occupied(Arc<str>),
     /// A channel has lost its last subscriber.
     Vacated(Arc<str>),
+    /// A user has come to a presence channel of an app.
+    MemberAdded(Arc<str>, Arc<str>),
+    /// The last client of a user has left such a channel.
+    MemberRemoved(Arc<str>, Arc<str>),
+    /// A client of an app has sent an event to others.
+    ClientEvent(Box<ClientEvent>),
+    /// A cache channel of an app had no event for a new subscriber.
+    CacheMissed(Arc<str>),
+    /// The number of a channel's subscribers has changed.
+    Subscribers(Arc<str>, u64),
+}
+
+/// An event that a client of an app has sent to others.
+#[derive(Debug, Clone)]
+pub struct ClientEvent {
+    /// The channel.
+    pub channel: Arc<str>,
+    /// The name of the event.
+    pub event: Box<str>,
+    /// The data, as JSON.
+    pub data: Box<str>,
+    /// The socket id of the client.
+    pub socket_id: Box<str>,
+    /// The user of the client, in a presence channel.
+    pub user: Option<Arc<str>>,
 }

@@ -249,6 +249,7 @@ impl<N: Net> Shard<N> {
         })?;
         let publication = self.client_event(slot, index, event, payload);
         app.tally.count_client_event();
+        self.report_client_event(slot, event, &publication);
         let home = self.rooms.channels.get(index).home;
         if self.rooms.channels.rules_of(&name).publish_hook.is_on() {
             return Ok(self.ask_to_publish(slot, home, publication, None));

@@ -249,6 +249,7 @@ impl<N: Net> Shard<N> {
             if join.wants_last && publications.is_empty() {
                 let channel = &self.rooms.channels.get(index).name;
                 self.clients.tell(slot, &Event::OfApp(OfApp::CacheMiss { channel }));
+                self.report_cache_miss(index);
             }
             self.seat_as_asked(slot, index, join);
             if !is_answered {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use crate::clock::unix_ms;
 use crate::mesh::bridge::{BridgeId, Crossing};
-use crate::mesh::news::{Happening, News, Whose};
+use crate::mesh::news::{ClientEvent, Happening, News, Whose};
 use crate::model::id::{ChannelIndex, Slot};
+use crate::model::message::{Payload, Publication};
 use crate::net::Net;
+use crate::rules::is_presence_channel;
 use crate::shard::Shard;
 
 impl<N: Net> Shard<N> {
@@ -39,6 +41,37 @@ impl<N: Net> Shard<N> {
         } else {
             Happening::Unsubscribed(whose, channel)
         });
+    }
+
+    /// Tells that a client of an app has sent an event to others.
+    pub(crate) fn report_client_event(&mut self, slot: Slot, event: &str, sent: &Publication) {
+        let rules = self.rooms.channels.rules();
+        let app = rules.app_of_channel(&sent.channel).filter(|app| app.news.client_events);
+        let Some(name) = app.and_then(|app| app.own_name(&sent.channel)) else { return };
+        let data = match &sent.payload {
+            Payload::Text(text) | Payload::Json(text) => text.as_str(),
+            Payload::Binary(_) => return,
+        };
+        // Only presence channels know whom their members are.
+        let user = sent.from.as_ref().and_then(|from| from.user.clone());
+        let user = user.filter(|_| is_presence_channel(name));
+        let event = ClientEvent {
+            channel: Arc::clone(&sent.channel),
+            event: event.into(),
+            data: data.into(),
+            socket_id: self.clients.socket_id(slot).to_string().into(),
+            user,
+        };
+        self.send_news(Happening::ClientEvent(Box::new(event)));
+    }
+
+    /// Tells that a cache channel had no event for a new subscriber.
+    pub(crate) fn report_cache_miss(&mut self, index: ChannelIndex) {
+        let channel = Arc::clone(&self.rooms.channels.get(index).name);
+        let app = self.rooms.channels.rules().app_of_channel(&channel);
+        if app.is_some_and(|app| app.news.cache_misses) {
+            self.send_news(Happening::CacheMissed(channel));
+        }
     }
 
     fn whose(&self, slot: Slot) -> Whose {

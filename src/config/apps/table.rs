@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use stentor_shards::{App, Secret, check_app_name};
 use toml::de::{DeTable, DeValue};
 
-use super::{APP_KEYS, AppKey, Declared, check_secret};
+use super::{APP_KEYS, AppKey, Declared, check_secret, webhook};
 use crate::config::file::{Fault, Value, Word, text_of};
 use crate::config::{Layered, hint, secret};
 
-/// The keys that make an app; they are read before all others.
-pub(super) const NAMES: [&str; 4] = ["id", "key", "secret", "secret-file"];
+/// The keys that are read apart from the others.
+pub(super) const NAMES: [&str; 5] = ["id", "key", "secret", "secret-file", "webhook"];
 
 /// Takes all apps, in the order of the file.
 pub(in crate::config) fn lay_apps(
@@ -23,7 +23,16 @@ pub(in crate::config) fn lay_apps(
         let DeValue::Table(table) = entry.get_ref() else {
             return Err((at, "an app is a table: write [[app]] above its keys".into()));
         };
-        let (app, secret_file) = app(at, table)?;
+        let (mut app, secret_file) = app(at, table)?;
+        let webhooks = find(table, "webhook").map(webhook::read).transpose();
+        let webhooks = webhooks.map_err(|(at, why)| (at, format!("app {:?}: {why}", app.id)))?;
+        let webhooks = webhooks.unwrap_or_default();
+        app.news = webhook::news_of(&webhooks);
+        if app.news.counts && !app.subscription_count {
+            let why = "a webhook is told subscription_count, which the app does not count: set \
+                       subscription_count = true";
+            return Err((at, format!("app {:?}: {why}", app.id)));
+        }
         let known = &mut layered.settings.apps.declared;
         for other in known.iter() {
             let twice = [
@@ -39,7 +48,7 @@ pub(in crate::config) fn lay_apps(
                 return Err((at, why));
             }
         }
-        known.push(Declared { app, secret_file, place: place(at) });
+        known.push(Declared { app, secret_file, webhooks, place: place(at) });
     }
     Ok(())
 }

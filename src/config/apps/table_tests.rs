@@ -48,13 +48,19 @@ fn tables_and_flags_become_apps() {
 fn apps_are_shown_without_their_secrets_and_read_back() {
     let text = format!(
         "{ONE}allowed_origins = '*'\n\
-                        [[app]]\nid = 2\nkey = 'k2'\nsecret_file = 'FOLDER/secret'\n"
+                        [[app]]\nid = 2\nkey = 'k2'\nsecret_file = 'FOLDER/secret'\n\
+                        [[app.webhook]]\nurl = 'http://h/x'\nheaders = 'X-A: hunter4'\n\
+                        channel_prefix = 'a'\nevents = ['client_event']\n"
     );
     let layered = load(&text, &[("pusher-app", "3:k3:hunter3")]).unwrap();
     let shown = show::in_force(&layered) + &show::environment(&layered);
     assert!(shown.contains("id = \"1\"") && shown.contains("secret = \"***\""), "{shown}");
     assert!(shown.contains("pusher_app = \"3:k3:***\" # flag"), "{shown}");
     assert!(shown.contains("STENTOR_PUSHER_APP=3:k3:***") && shown.contains("secret_file = "));
+    assert!(shown.contains("url = \"http://h/x\"\nevents = \"client_event\"\n"), "{shown}");
+    assert!(shown.contains("headers = \"x-a: ***\""), "{shown}");
+    let news = layered.settings.shards.rules.app("2").unwrap().news;
+    assert!(news.client_events && !news.channels && !news.members);
     assert!(!shown.contains("hunter") && !shown.contains("of a file"), "{shown}");
     let debug = format!("{layered:?}");
     assert!(!debug.contains("hunter") && !debug.contains("of a file"), "{debug}");
@@ -64,6 +70,9 @@ fn apps_are_shown_without_their_secrets_and_read_back() {
     let example: String = defaults
         .split("# [[app]]\n")
         .nth(1)
+        .unwrap()
+        .split("[[app.webhook]]")
+        .next()
         .unwrap()
         .lines()
         .filter_map(|line| line.strip_prefix("# "))
@@ -123,6 +132,35 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\n[[app]]\nid = 2\nkey = 'k'\nsecret = 's'",
         "s.toml:5:1: app \"2\" has the key of app \"1\" at s.toml:1:1",
+    ),
+    (
+        "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\nwebhook = 'http://h'",
+        "s.toml:5:11: app \"1\": a webhook is one of several: write [[app.webhook]]",
+    ),
+    (
+        "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\n[[app.webhook]]\nevents = 'cache_miss'",
+        "s.toml:5:1: app \"1\": a webhook needs url",
+    ),
+    (
+        "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\n[[app.webhook]]\nurl = 'http://u:p@h'",
+        "s.toml:6:7: app \"1\": webhook: url: the URL holds a user or a password, which would be \
+         shown: use headers",
+    ),
+    (
+        "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\n[[app.webhook]]\nurl = 'http://h'\n\
+         events = ['cache_miss', 'vacated']",
+        "s.toml:7:10: app \"1\": webhook: events: \"vacated\" is none of channel_occupied \
+         channel_vacated member_added member_removed cache_miss client_event subscription_count",
+    ),
+    (
+        "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\n[[app.webhook]]\nurl = 'http://h'\n\
+         events = 'subscription_count'",
+        "s.toml:1:1: app \"1\": a webhook is told subscription_count, which the app does not \
+         count: set subscription_count = true",
+    ),
+    (
+        "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\n[[app.webhook]]\nurls = 'http://h'",
+        "s.toml:6:1: app \"1\": webhook: unknown key \"urls\"; did you mean url?",
     ),
     (
         "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\nallowed_origins = 'wss://a'",

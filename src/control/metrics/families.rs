@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use stentor_shards::{NUMBERS, NumberKind, Report};
 
+use super::apps::Apps;
 use super::buckets::bucketed;
 use super::hooks::Backend;
 use super::tls::Tls;
@@ -47,6 +48,7 @@ pub(super) struct Scrape {
     pub(super) keys: KeyCounts,
     pub(super) tls: Tls,
     pub(super) backend: Backend,
+    pub(super) apps: Apps,
     pub(super) process: Process,
     pub(super) uptime_s: u64,
 }
@@ -63,6 +65,7 @@ impl Collector for Scrape {
         self.encode_keys(&mut encoder)?;
         self.tls.encode(&mut encoder)?;
         self.backend.encode(&mut encoder)?;
+        self.apps.encode(&mut encoder)?;
         self.encode_server(&mut encoder)?;
         self.encode_process(&mut encoder)
     }
@@ -303,6 +306,7 @@ mod tests {
             keys: KeyCounts { fetches: 7, failures: 1 },
             tls: Tls::sample(),
             backend: Backend::default(),
+            apps: Apps::one(),
             process: crate::control::process::read(),
             uptime_s: 1,
         }
@@ -326,6 +330,8 @@ mod tests {
             "stentor_token_key_fetches_total 7",
             "stentor_token_key_fetch_failures_total 1",
             "stentor_tls_certificate_expiry_seconds{file=\"a.pem\"} 1900000000",
+            "stentor_app_clients{app=\"1\"} 0",
+            "stentor_app_connections_total{app=\"1\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }

@@ -1,0 +1,207 @@
+//! The HTTP API of Pusher's protocol, below `/apps/ID`: each request is signed with the secret of
+//! its app. It stands at the clients' address and at the admin address; `docs/PUSHER.md` lists the
+//! calls.
+
+mod channels;
+mod events;
+mod fault;
+pub(super) mod figures;
+mod members;
+mod names;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State as Has};
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use md5::{Digest as _, Md5};
+use serde_json::Value;
+use stentor_shards::{
+    App, AppLimits, SignedParameters, SignedRequest, check_request, local_path, unix_ms,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use self::fault::{Answer, Fault};
+use super::{State, pages};
+
+/// The most requests of all apps that are answered at once. Visitors of the page and probes of its
+/// health have the other places.
+const REQUESTS_MAX: usize = 128;
+
+/// The bytes by which a body may be larger than what stands in it.
+const ENVELOPE_BYTES: usize = 16 << 10;
+
+/// The most that an event's data grows when it is written as a JSON string, save for control
+/// characters.
+const ESCAPED_MAX: usize = 3;
+
+/// The places for requests of apps.
+#[derive(Debug, Clone)]
+pub(super) struct Places(Arc<Semaphore>);
+
+impl Places {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(REQUESTS_MAX)))
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
+    }
+}
+
+/// Returns the routes, with and without the prefix of a proxy.
+pub(super) fn routes(state: &State) -> Router<State> {
+    let at = |prefix: &str| {
+        Router::new()
+            .route(&format!("{prefix}/apps/{{*rest}}"), any(call))
+            .route(&format!("{prefix}/users/{{*rest}}"), any(call))
+            .route(&format!("{prefix}/up"), get(pages::alive))
+    };
+    match &*state.settings.path_prefix {
+        "" => at(""),
+        prefix => at("").merge(at(prefix)),
+    }
+}
+
+/// Answers a request to an app.
+async fn call(Has(state): Has<State>, request: Request) -> Response {
+    let answered = answer(&state, request).await;
+    answered.map_or_else(Fault::into_response, fault::good)
+}
+
+/// The parts of a request, checked but for its body.
+struct Call {
+    app: Arc<App>,
+    method: Method,
+    /// The path behind the id of the app.
+    path: String,
+    parameters: SignedParameters,
+}
+
+async fn answer(state: &State, request: Request) -> Answer {
+    let Some(_place) = state.settings.app_places.take() else { return Err(Fault::Busy) };
+    let call = check(state, request.method(), request.uri())?;
+    call.app.tally.count_request();
+    let body = body(&call, request.headers().clone(), request.into_body()).await?;
+    let path = call.path.as_str();
+    let (app, parameters) = (&call.app, &call.parameters);
+    match (&call.method, path) {
+        (&Method::POST, "events") => events::one(state, app, &body).await,
+        (&Method::POST, "batch_events") => events::batch(state, app, &body).await,
+        (&Method::GET, "channels") => channels::list(state, app, parameters).await,
+        (&Method::GET, "connections") => Ok(members::connections(app)),
+        (_, "events" | "batch_events") => Err(Fault::Verb("POST")),
+        (_, "channels" | "connections") => Err(Fault::Verb("GET")),
+        (method, path) => {
+            let user = path.strip_prefix("users/");
+            let user = user.and_then(|rest| rest.strip_suffix("/terminate_connections"));
+            let channel = path.strip_prefix("channels/");
+            match (user, channel.map(|rest| rest.strip_suffix("/users").ok_or(rest))) {
+                (Some(user), _) if *method == Method::POST => {
+                    members::terminate(state, app, user).await
+                }
+                (Some(_), _) => Err(Fault::Verb("POST")),
+                (None, Some(_)) if *method != Method::GET => Err(Fault::Verb("GET")),
+                (None, Some(Ok(channel))) => members::users(state, app, channel).await,
+                (None, Some(Err(channel))) => channels::one(state, app, channel, parameters).await,
+                (None, None) => Err(Fault::NotFound("no call of this API has this path")),
+            }
+        }
+    }
+}
+
+/// Finds the app of a request, and checks the signature.
+fn check(state: &State, method: &Method, uri: &Uri) -> Result<Call, Fault> {
+    let prefix = &*state.settings.path_prefix;
+    let path =
+        names::percent_decoded(uri.path()).ok_or_else(|| Fault::bad("the path is malformed"))?;
+    let local = local_path(&path, prefix).into_owned();
+    let query = uri.query().unwrap_or_default();
+    let rules = state.settings.rules.borrow().clone();
+    let (app, rest) = if let Some(rest) = local.strip_prefix("/apps/") {
+        let (id, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        (rules.app(id), rest)
+    } else {
+        // PyPI's library asks for the end of connections so: the key names the app.
+        let key = query.split('&').find_map(|part| part.strip_prefix("auth_key="));
+        (key.and_then(|key| rules.app_of_key(key)), local.trim_start_matches('/'))
+    };
+    let app = app.ok_or(Fault::NotFound("no app has this id"))?;
+    // A proxy may cut a prefix off that was signed, or put one on that was not.
+    let with_prefix = format!("{prefix}{}", uri.path());
+    let paths = [uri.path(), &path, &with_prefix, &local];
+    let signed = SignedRequest { method: method.as_str(), paths: &paths, query };
+    let parameters = check_request(app, signed, unix_ms() / 1000).map_err(|why| {
+        app.tally.count_refused_request();
+        Fault::Unsigned(why.to_string())
+    })?;
+    if !app.enabled {
+        return Err(Fault::Forbidden("this app is disabled"));
+    }
+    Ok(Call { app: Arc::clone(app), method: method.clone(), path: rest.to_owned(), parameters })
+}
+
+/// Reads the body, which is as long as the app's bounds allow and has the hash that was signed.
+async fn body(call: &Call, headers: HeaderMap, body: Body) -> Result<Bytes, Fault> {
+    let bytes_max = body_bytes_max(&call.app.limits);
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if length.and_then(|length| length.parse().ok()).is_some_and(|bytes: usize| bytes > bytes_max) {
+        return Err(Fault::TooLarge(format!("the body is longer than {bytes_max} bytes")));
+    }
+    let too_large = |_| Fault::TooLarge(format!("the body is longer than {bytes_max} bytes"));
+    let body = to_bytes(body, bytes_max).await.map_err(too_large)?;
+    let shown = call.parameters.get("body_md5");
+    if body.is_empty() && shown.is_none() {
+        return Ok(body);
+    }
+    let shown = shown.ok_or_else(|| Fault::Unsigned("body_md5 is missing".into()))?;
+    // It is no secret: the signature is over it.
+    if *shown != names::hex(&Md5::digest(&body)) {
+        return Err(Fault::Unsigned("body_md5 is not the MD5 in hex of the body".into()));
+    }
+    Ok(body)
+}
+
+/// The most bytes of a body: those of a full batch, or of an event for as many channels as it may
+/// be for.
+fn body_bytes_max(limits: &AppLimits) -> usize {
+    let event = limits.event_bytes * ESCAPED_MAX + limits.event_name_bytes * ESCAPED_MAX;
+    let batch = limits.events_per_batch * (event + limits.channel_name_bytes + 256);
+    let channels = limits.channels_per_event * (limits.channel_name_bytes + 8);
+    batch.max(event + channels) + ENVELOPE_BYTES
+}
+
+/// The attributes of channels that a request asks for in `info`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Attributes {
+    users: bool,
+    subscriptions: bool,
+    cache: bool,
+}
+
+impl Attributes {
+    fn read(info: Option<&str>) -> Result<Self, Fault> {
+        let mut asked = Self::default();
+        for one in info.unwrap_or_default().split(',').map(str::trim) {
+            match one {
+                "" => {}
+                "user_count" => asked.users = true,
+                "subscription_count" => asked.subscriptions = true,
+                "cache" => asked.cache = true,
+                _ => {
+                    let why = "info is a list of user_count, subscription_count and cache";
+                    return Err(Fault::bad(why));
+                }
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// An empty object, which says that all is well.
+fn done() -> Value {
+    Value::Object(serde_json::Map::new())
+}
