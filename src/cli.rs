@@ -29,6 +29,8 @@ pub(crate) enum Task {
     Config(View),
     /// Translate a configuration of Centrifugo.
     Translate(PathBuf),
+    /// Translate the settings of soketi, from a file or from the environment.
+    TranslateSoketi(Option<PathBuf>),
     Doctor {
         json: bool,
     },
@@ -70,6 +72,9 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::E
         "doctor" => Task::Doctor { json: inner.get_flag("json") },
         "config" if one(inner, "view").as_deref() == Some("from-centrifugo") => {
             Task::Translate(inner.get_one("source").cloned().expect("it is required"))
+        }
+        "config" if one(inner, "view").as_deref() == Some("from-soketi") => {
+            Task::TranslateSoketi(inner.get_one("source").cloned())
         }
         "config" => Task::Config(match one(inner, "view").as_deref() {
             Some("default") => View::Default,

@@ -20,9 +20,19 @@ pub(crate) fn print(text: &str) -> End {
     }
 }
 
-/// Prints the translation of a configuration of Centrifugo, and names what has no counterpart.
+/// Prints the translation of a configuration of Centrifugo.
 pub(crate) fn translate(source: &Path) -> End {
-    match migrate::translate(source) {
+    print_translated(migrate::translate(source))
+}
+
+/// Prints the translation of the settings of soketi.
+pub(crate) fn translate_soketi(source: Option<&Path>) -> End {
+    print_translated(migrate::soketi::translate(source, std::env::vars_os()))
+}
+
+/// Prints a translation, and names what has no counterpart.
+fn print_translated(translated: Result<migrate::Translated, String>) -> End {
+    match translated {
         Ok(migrate::Translated { file, notes }) => {
             for note in notes {
                 let _ = writeln!(std::io::stderr(), "stentor: {}", exit::harmless_line(&note));

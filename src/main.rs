@@ -39,7 +39,7 @@ use config::{Invalid, Layered, Settings};
 use control::reload::Origin;
 use history_file::HistoryFile;
 use host::{Host, Verdict};
-use inspect::{check, examine, print, translate};
+use inspect::{check, examine, print, translate, translate_soketi};
 use relief::Relief;
 use signals::Departure;
 use takeover::{Claim, Histories, Newcomer, Offer, Refused, Sockets};
@@ -99,6 +99,7 @@ fn perform(cli: &Cli) -> End {
         }
         Task::Print(text) => return print(text),
         Task::Translate(source) => return translate(source),
+        Task::TranslateSoketi(source) => return translate_soketi(source.as_deref()),
         Task::Config(View::Default) => return print(&config::show::default_file()),
         _ => return with_settings(cli),
     };

@@ -1,10 +1,11 @@
 //! `stentor config from-centrifugo FILE`: a configuration of Centrifugo 6 becomes a `stentor.toml`,
-//! and every key that has no counterpart is named.
+//! and every key that has no counterpart is named. `from-soketi` likewise.
 
 mod channels;
 mod found;
 mod proxies;
 mod server;
+pub(crate) mod soketi;
 #[cfg(test)]
 mod tests;
 
@@ -41,9 +42,23 @@ struct Sheet {
     insecure: bool,
     /// The endpoints of proxies by their names.
     proxies: BTreeMap<String, String>,
+    /// The command that it is made by.
+    command: &'static str,
+    /// Further tables, as they stand in the file.
+    tables: String,
 }
 
 impl Sheet {
+    fn new(command: &'static str) -> Self {
+        Self { command, ..Self::default() }
+    }
+
+    /// Adds a table with its heading.
+    fn put_table(&mut self, heading: &str, lines: &[(&'static str, toml::Value)]) {
+        let _ = writeln!(self.tables, "\n{heading}");
+        put(&mut self.tables, lines);
+    }
+
     /// Sets a key of the server, if the value is one that it can have.
     fn set(&mut self, name: &'static str, value: impl Into<toml::Value>, of: &str) {
         let value = value.into();
@@ -76,7 +91,7 @@ impl Sheet {
     }
 
     fn write(&self) -> String {
-        let mut out = String::from("# Made by `stentor config from-centrifugo`.\n");
+        let mut out = format!("# Made by `stentor config {}`.\n", self.command);
         put(&mut out, &self.top);
         out.push_str("\n[channels]\n");
         put(&mut out, &self.default);
@@ -84,7 +99,7 @@ impl Sheet {
             let _ = writeln!(out, "\n[[namespace]]\nname = {}", toml::Value::from(name.as_str()));
             put(&mut out, rules);
         }
-        out
+        out + &self.tables
     }
 }
 
@@ -124,7 +139,7 @@ fn translate_text(text: &str, kind: &str) -> Result<Translated, String> {
     if !value.is_object() {
         return Err("it is not an object".into());
     }
-    let (mut found, mut sheet) = (Found::of(&value), Sheet::default());
+    let (mut found, mut sheet) = (Found::of(&value), Sheet::new("from-centrifugo"));
     server::translate(&mut found, &mut sheet);
     proxies::translate(&mut found, &mut sheet);
     channels::translate(&mut found, &mut sheet);

@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
             settings("config", "Print the defaults as a file, the settings in force, or variables")
                 .arg(
                     Arg::new("view")
-                        .value_parser(["default", "show", "env", "from-centrifugo"])
+                        .value_parser(["default", "show", "env", "from-centrifugo", "from-soketi"])
                         .default_value("show"),
                 )
                 .arg(
@@ -44,7 +44,11 @@ pub(super) fn command() -> Command {
                         .value_name("FILE")
                         .value_parser(value_parser!(PathBuf))
                         .required_if_eq("view", "from-centrifugo")
-                        .help("Configuration of Centrifugo 6 that from-centrifugo translates"),
+                        .help(
+                            "Configuration of Centrifugo 6 that from-centrifugo translates, or \
+                             soketi's JSON or .env that from-soketi does; without it the \
+                             environment",
+                        ),
                 ),
         )
         .subcommand(

@@ -37,6 +37,11 @@ impl Found {
         }
     }
 
+    /// Lists the values below a path.
+    pub(super) fn put_below(&mut self, path: &str, value: &Value) {
+        self.list(path, value);
+    }
+
     /// Takes a value.
     pub(super) fn take(&mut self, path: &str) -> Option<Value> {
         self.0.remove(path)
@@ -68,6 +73,8 @@ impl Found {
         let switch = match self.0.get(path)? {
             Value::Bool(switch) => *switch,
             Value::String(text) => text.parse().ok()?,
+            Value::Number(number) if number.as_u64() == Some(1) => true,
+            Value::Number(number) if number.as_u64() == Some(0) => false,
             _ => return None,
         };
         self.0.remove(path);
