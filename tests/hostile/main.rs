@@ -13,6 +13,10 @@ mod server;
 #[expect(dead_code, reason = "the other tests use the rest of it")]
 mod tls_files;
 
+#[path = "../e2e/signed.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod signed;
+
 mod crowd;
 mod raw;
 mod siege;
@@ -30,3 +34,4 @@ mod words;
 mod centrifugo;
 mod sealed;
 mod secrets;
+mod signatures;

@@ -16,6 +16,7 @@ mod proxy;
 mod pusher;
 mod request;
 mod rooms;
+mod signed;
 mod stream;
 mod table;
 mod tls;
@@ -33,6 +34,7 @@ pub use protobuf::protobuf;
 pub use proxy::proxy;
 pub use pusher::{pusher, pusher_names};
 pub use rooms::rooms;
+pub use signed::signed;
 pub use stream::stream;
 pub use tls::tls;
 
@@ -61,6 +63,7 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("link", link),
     ("model", model),
     ("rooms", rooms),
+    ("signed", signed),
     ("stream", stream),
     ("tls", tls),
     ("schedule", schedule),
