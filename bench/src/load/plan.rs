@@ -16,7 +16,6 @@ use super::sizes::Sizes;
 use super::spoken::DialectFlags;
 use super::stamp::STAMP_BYTES;
 use super::worker_task::{Mode, WorkerTask};
-use crate::dialect::Dialect;
 use crate::frame;
 use crate::tls;
 use crate::units;

@@ -275,10 +275,7 @@ impl State {
         let of_members = Flags::MANY.union(Flags::NO_ECHO).union(Flags::EXCEPTED);
         let with_words = self.is_upgraded() || self.phase() == Phase::Closing;
         debug_assert!(!self.is_any(Flags::BLOCKED) || self.is_any(Flags::LISTED), "{self:?}");
-        debug_assert!(
-            self.is_open() || !self.is_any(of_members),
-            "only members hear: {self:?}"
-        );
+        debug_assert!(self.is_open() || !self.is_any(of_members), "only members hear: {self:?}");
         let after_the_101 = Flags::HELD.union(Flags::OVER).union(Flags::LOST);
         debug_assert!(with_words || !self.is_any(after_the_101), "{self:?}");
         // A handshake of TLS may wait for its socket before that.

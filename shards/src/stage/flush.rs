@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use bytes::{Bytes, BytesMut};
 
 use crate::client::Clients;
-use crate::client::roster::Hot;
+use crate::client::hot::Hot;
 use crate::client::state::Flags;
 use crate::close::CloseReason;
 use crate::model::gaps::{Gap, Span};

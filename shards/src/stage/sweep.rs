@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::client::Deadline;
-use crate::client::roster::Hot;
+use crate::client::hot::Hot;
 use crate::client::state::{Flags, Phase};
 use crate::clock::{Now, since_ms};
 use crate::close::CloseReason;

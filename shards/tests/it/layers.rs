@@ -30,7 +30,7 @@ const EXCEPTIONS: [(&str, &str, &str); 3] = [
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
-const STAGES: [&[&str]; 16] = [
+const STAGES: [&[&str]; 17] = [
     &["accept", "serve", "sweep"],
     &["unseal"],
     &["handshake", "session"],
