@@ -13,6 +13,7 @@ pub(crate) mod keys;
 mod listen;
 #[cfg(test)]
 mod page;
+mod peers;
 pub(crate) mod secret;
 pub(crate) mod show;
 mod tables;

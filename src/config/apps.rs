@@ -13,7 +13,8 @@ use stentor_shards::{App, AppLimits, Config, Rules, check_app_name};
 use stentor_units::quantity::show_size;
 use stentor_units::time::show as show_time;
 
-use super::keys::{Key, number, origins, show_bytes, show_origins, size, time};
+use super::keys::{Key, number, show_bytes, size, time};
+use super::peers::{origins, show_origins};
 use super::units::read_switch;
 
 pub(super) use table::lay_apps;

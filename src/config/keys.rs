@@ -4,15 +4,13 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use stentor_shards::{
-    DuplicateUser, ForwardedHeader, JoinMessages, Network, OriginPattern, Origins, ProxyProtocol,
-    Ring, TrustedProxies,
-};
+use stentor_shards::{DuplicateUser, ForwardedHeader, JoinMessages, ProxyProtocol, Ring};
 
 use stentor_units::quantity::show_size;
 use stentor_units::time::show as show_time;
 
 use super::listen::address;
+use super::peers::{origins, proxies, show_origins, show_proxies};
 use super::units::{read_cores, read_switch, show_cores};
 use super::{LogFormat, Settings, apps, channels, events, hooks, tls, tokens, unix};
 
@@ -358,44 +356,3 @@ const KEYS: &[Key] = &[
             Ok(())
         }),
 ];
-
-pub(super) fn show_origins(origins: &Origins) -> String {
-    match origins {
-        Origins::Any => "*".into(),
-        Origins::SameHost => "same-host".into(),
-        Origins::Listed(listed) => joined(listed),
-    }
-}
-
-pub(super) fn origins(text: &str) -> Result<Origins, String> {
-    match text {
-        "*" => return Ok(Origins::Any),
-        word if word.eq_ignore_ascii_case("same-host") => return Ok(Origins::SameHost),
-        _ => {}
-    }
-    let listed = text.split(',').map(str::trim).filter(|origin| *origin != "same-host");
-    listed.map(OriginPattern::parse).collect::<Result<_, _>>().map(Origins::Listed)
-}
-
-fn proxies(text: &str) -> Result<TrustedProxies, String> {
-    let mut proxies = TrustedProxies::default();
-    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
-        if one == "unix" {
-            proxies.unix = true;
-        } else {
-            proxies.networks.push(Network::parse(one)?);
-        }
-    }
-    Ok(proxies)
-}
-
-fn show_proxies(proxies: &TrustedProxies) -> String {
-    let networks = joined(&proxies.networks);
-    let unix = if proxies.unix { "unix" } else { "" };
-    let between = if networks.is_empty() || unix.is_empty() { "" } else { "," };
-    format!("{networks}{between}{unix}")
-}
-
-fn joined<T: ToString>(parts: &[T]) -> String {
-    parts.iter().map(T::to_string).collect::<Vec<_>>().join(",")
-}

@@ -322,6 +322,7 @@ fn pusher_subscribers_are_counted_and_users_watched() {
 /// the name of an event is a tag for the others.
 #[test]
 fn pusher_and_other_dialects_hear_one_order() {
+    const ROUNDS: usize = 20;
     let config = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
     let text = "[[namespace]]\nname = 'shop'\n\
                 [[app]]\nid = 1\nkey = 'key'\nsecret = 'secret'\nnamespace = 'shop'\n";
@@ -341,7 +342,6 @@ fn pusher_and_other_dialects_hear_one_order() {
         client.next_json();
         client
     });
-    const ROUNDS: usize = 20;
     for round in 0..ROUNDS {
         plain[round % 4].send(&json!({ "p": round }).to_string());
         let publish_one = json!({
