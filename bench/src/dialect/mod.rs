@@ -2,7 +2,8 @@
 //! meaning of the server's messages.
 //!
 //! `centrifugo` is Centrifugo's protocol in JSON, `protobuf` the same in Protobuf, and `pusher`
-//! Pusher's. `events` reads server-sent events, and `chunks` the chunks of HTTP in which they may come.
+//! Pusher's. `events` reads server-sent events, and `chunks` the chunks of HTTP in which they may
+//! come.
 
 mod said;
 mod centrifugo;
