@@ -16,6 +16,9 @@ const ONE_APP: [&str; 4] = ["--shards", "2", "--pusher-app", "1:key:secret"];
 
 const TARGET: &str = "/app/key?protocol=7&client=test&version=1";
 
+/// How often each publisher of the one order publishes.
+const ROUNDS: usize = 20;
+
 /// A client that is connected, and its socket id.
 struct Socket {
     client: Client,
