@@ -9,6 +9,8 @@ pub(super) mod figures;
 mod members;
 mod names;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,6 +19,7 @@ use axum::extract::{Request, State as Has};
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use hyper::body::Body as _;
 use md5::{Digest as _, Md5};
 use serde_json::Value;
 use stentor_shards::{
@@ -33,6 +36,9 @@ const REQUESTS_MAX: usize = 128;
 
 /// The bytes by which a body may be larger than what stands in it.
 const ENVELOPE_BYTES: usize = 16 << 10;
+
+/// The most bytes of a body that are read for nothing.
+const DISCARDED_BYTES_MAX: usize = 4 << 20;
 
 /// The most that an event's data grows when it is written as a JSON string, save for control
 /// characters.
@@ -149,6 +155,7 @@ async fn body(call: &Call, headers: HeaderMap, body: Body) -> Result<Bytes, Faul
     let bytes_max = body_bytes_max(&call.app.limits);
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.and_then(|length| length.parse().ok()).is_some_and(|bytes: usize| bytes > bytes_max) {
+        discard(body).await;
         return Err(Fault::TooLarge(format!("the body is longer than {bytes_max} bytes")));
     }
     let too_large = |_| Fault::TooLarge(format!("the body is longer than {bytes_max} bytes"));
@@ -163,6 +170,17 @@ async fn body(call: &Call, headers: HeaderMap, body: Body) -> Result<Bytes, Faul
         return Err(Fault::Unsigned("body_md5 is not the MD5 in hex of the body".into()));
     }
     Ok(body)
+}
+
+/// Reads a part of a body that nobody wants: a connection that ends with bytes unread is reset, and
+/// its client may not see the answer.
+async fn discard(mut body: Body) {
+    let mut left = DISCARDED_BYTES_MAX;
+    while left > 0
+        && let Some(Ok(frame)) = poll_fn(|task| Pin::new(&mut body).poll_frame(task)).await
+    {
+        left = left.saturating_sub(frame.data_ref().map_or(1, Bytes::len));
+    }
 }
 
 /// The most bytes of a body: those of a full batch, or of an event for as many channels as it may

@@ -325,7 +325,6 @@ fn pusher_subscribers_are_counted_and_users_watched() {
 /// the name of an event is a tag for the others.
 #[test]
 fn pusher_and_other_dialects_hear_one_order() {
-    const ROUNDS: usize = 20;
     let config = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
     let text = "[[namespace]]\nname = 'shop'\n\
                 [[app]]\nid = 1\nkey = 'key'\nsecret = 'secret'\nnamespace = 'shop'\n";

@@ -35,7 +35,8 @@ pub(super) fn each_said(message: &[u8], mut each: impl FnMut(Said)) {
         "pusher:ping" => each(Said::Ping),
         "pusher_internal:subscription_succeeded" => each(Said::Done(SUBSCRIBE)),
         "pusher:subscription_error" | "pusher:error" => {
-            let code = [&data["code"], &data["status"]].into_iter().find_map(serde_json::Value::as_u64);
+            let code =
+                [&data["code"], &data["status"]].into_iter().find_map(serde_json::Value::as_u64);
             let text =
                 [&data["message"], &data["error"]].into_iter().find_map(|text| text.as_str());
             let text = text.unwrap_or_default();
