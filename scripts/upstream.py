@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import upstream_pusher as pusher
+from upstreamlib import pusher
 
 # The tests of centrifuge-js name this address.
 ADDRESS = ("127.0.0.1", 8000)

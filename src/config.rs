@@ -10,7 +10,7 @@ pub(crate) mod file;
 pub(crate) mod fuzz;
 pub(crate) mod hooks;
 pub(crate) mod keys;
-mod listen;
+pub(crate) mod listen;
 #[cfg(test)]
 mod page;
 mod peers;
@@ -231,7 +231,7 @@ impl Layered {
     fn check_together(&self) -> Result<(), Invalid> {
         let shards = &self.settings.shards;
         let fail = |text: String| Err(Invalid(text));
-        self.settings.tls.check().map_err(Invalid)?;
+        self.settings.tls.check(shards.listen).map_err(Invalid)?;
         if shards.outbox_total_bytes < shards.outbox_bytes {
             return fail(format!(
                 "outbox-total-bytes is {} and outbox-bytes {}: one outbox must fit into all",

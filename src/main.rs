@@ -35,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use announce::{announce, where_clients_come};
 use cli::{Cli, Task, View};
+use config::listen::overlaps;
 use config::{Invalid, Layered, Settings};
 use control::reload::Origin;
 use history_file::HistoryFile;
@@ -363,7 +364,7 @@ fn with_address_for_tls(mut claim: Claim, settings: &Settings) -> Result<Claim, 
     let (listen, for_tls) = (settings.shards.listen, settings.tls.listen);
     let address = |socket: &OwnedFd| activation::address_of(socket).ok();
     claim.sockets.listeners.retain(|socket| {
-        address(socket).is_some_and(|at| at.port() == listen.port() || Some(at) == for_tls)
+        address(socket).is_some_and(|at| overlaps(at, listen) || Some(at) == for_tls)
     });
     let is_had = claim.sockets.listeners.iter().any(|socket| address(socket) == for_tls);
     match for_tls.filter(|_| !is_had).and_then(|at| Some((at, takeover::holder_of(at)?))) {

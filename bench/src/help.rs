@@ -28,6 +28,7 @@ const SECTIONS: [(&str, &[&str]); 10] = [
         "Upgrade request and messages",
         &[
             "dialect",
+            "namespace",
             "channel",
             "client_token",
             "publish_at",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use stentor_units::time::show as show_time;
 
 use super::keys::{Key, time};
-use super::listen::address;
+use super::listen::{address, overlaps};
 
 /// The heading of the flags.
 const GROUP: &str = "TLS";
@@ -62,7 +62,7 @@ impl Tls {
     ///
     /// # Errors
     /// One line that says what is missing.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self, listen: SocketAddr) -> Result<(), String> {
         let (certs, keys, ocsp) = (self.certs.len(), self.keys.len(), self.ocsp.len());
         if certs != keys {
             return Err(format!(
@@ -79,6 +79,13 @@ impl Tls {
             return Err("tls-listen needs tls-cert and tls-key: stentor dev-cert makes both for \
                         trying out"
                 .into());
+        }
+        // The kernel would spread the connections over both, sealed or not.
+        if let Some(at) = self.listen.filter(|at| at.port() != 0 && overlaps(*at, listen)) {
+            return Err(format!(
+                "tls-listen {at} and listen {listen} are one address: without tls-listen, listen \
+                 itself speaks TLS"
+            ));
         }
         if !self.names.is_empty() && certs == 0 {
             return Err("tls-names needs tls-cert and tls-key".into());
@@ -258,20 +265,24 @@ mod tests {
             keys: vec!["k".into(); keys],
             ..Tls::default()
         };
-        assert_eq!(pair(0, 0).check(), Ok(()));
-        assert_eq!(pair(2, 2).check(), Ok(()));
-        let listen = Some(([127, 0, 0, 1], 1).into());
+        let plain = ([127, 0, 0, 1], 1).into();
+        assert_eq!(pair(0, 0).check(plain), Ok(()));
+        assert_eq!(pair(2, 2).check(plain), Ok(()));
+        let listen = Some(([127, 0, 0, 1], 2).into());
+        assert_eq!(Tls { listen, ..pair(1, 1) }.check(plain), Ok(()));
         let admin = Some("a".into());
         for (tls, part) in [
             (pair(2, 1), "tls-cert names 2 files and tls-key 1"),
             (Tls { ocsp: vec!["o".into()], ..pair(2, 2) }, "one for each, or none at all"),
             (Tls { listen, ..Tls::default() }, "tls-listen needs tls-cert"),
+            (Tls { listen: Some(plain), ..pair(1, 1) }, "are one address"),
+            (Tls { listen: Some(([0; 4], 1).into()), ..pair(1, 1) }, "are one address"),
             (Tls { names: vec!["a".into()], ..Tls::default() }, "tls-names needs"),
             (Tls { admin_cert: admin.clone(), ..Tls::default() }, "needs admin-tls-key"),
             (Tls { admin_key: admin.clone(), ..Tls::default() }, "needs admin-tls-cert"),
             (Tls { admin_ca: admin, ..Tls::default() }, "admin-tls-ca needs"),
         ] {
-            let why = tls.check().unwrap_err();
+            let why = tls.check(plain).unwrap_err();
             assert!(why.contains(part), "{why}");
         }
     }

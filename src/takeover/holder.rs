@@ -7,6 +7,8 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
 
+use crate::config::listen::overlaps;
+
 /// A listening socket as the kernel lists it.
 #[derive(Debug, PartialEq, Eq)]
 struct Listed {
@@ -50,11 +52,6 @@ pub(crate) fn describe(address: SocketAddr) -> String {
         Some((pid, name)) => format!("process {pid} ({name}), which listens at {address}"),
         None => format!("a process of user {user} that cannot be seen from here, at {address}"),
     }
-}
-
-fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
-    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
-    one.port() == other.port() && (a.is_unspecified() || b.is_unspecified() || a == b)
 }
 
 /// One line of `/proc/net/tcp` or `tcp6`, if it is of a listener.

@@ -41,6 +41,7 @@ mod paths;
 mod presence;
 mod proxies;
 mod pusher;
+mod pusher_refusals;
 mod publishing;
 mod real_clients;
 mod rekey;

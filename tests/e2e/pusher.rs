@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::real_clients::{node, run};
 use crate::server::{Server, eventually, post};
 
-const ONE_APP: [&str; 4] = ["--shards", "2", "--pusher-app", "1:key:secret"];
+pub(crate) const ONE_APP: [&str; 4] = ["--shards", "2", "--pusher-app", "1:key:secret"];
 
 const TARGET: &str = "/app/key?protocol=7&client=test&version=1";
 
@@ -20,13 +20,13 @@ const TARGET: &str = "/app/key?protocol=7&client=test&version=1";
 const ROUNDS: usize = 20;
 
 /// A client that is connected, and its socket id.
-struct Socket {
-    client: Client,
+pub(crate) struct Socket {
+    pub(crate) client: Client,
     id: String,
 }
 
 impl Socket {
-    fn open(to: SocketAddr) -> Self {
+    pub(crate) fn open(to: SocketAddr) -> Self {
         let mut client = Client::pusher(to, TARGET, &[]);
         let first = client.next_json();
         assert_eq!(first["event"], "pusher:connection_established", "{first}");
@@ -35,12 +35,12 @@ impl Socket {
         Self { client, id: data["socket_id"].as_str().unwrap().to_owned() }
     }
 
-    fn say(&mut self, event: &str, data: Value) {
+    pub(crate) fn say(&mut self, event: &str, data: Value) {
         self.client.send(&json!({ "event": event, "data": data }).to_string());
     }
 
     /// Subscribes with a signature, and returns the answer.
-    fn subscribe(&mut self, channel: &str, channel_data: Option<&str>) -> Value {
+    pub(crate) fn subscribe(&mut self, channel: &str, channel_data: Option<&str>) -> Value {
         let data = channel_data.map(|data| format!(":{data}")).unwrap_or_default();
         let auth = sign(&format!("{}:{channel}{data}", self.id));
         let data = json!({ "channel": channel, "auth": auth, "channel_data": channel_data });
@@ -49,7 +49,7 @@ impl Socket {
     }
 
     /// Subscribes, and is in.
-    fn join(&mut self, channel: &str) {
+    pub(crate) fn join(&mut self, channel: &str) {
         let answer = self.subscribe(channel, None);
         assert_eq!(answer["event"], "pusher_internal:subscription_succeeded", "{answer}");
     }

@@ -90,8 +90,11 @@ fn named(line: &str) -> (Vec<PathBuf>, String) {
         _ => panic!("{line}: no such place"),
     };
     let (modules, test) = name.rsplit_once("::").unwrap();
-    let file = format!("{}.rs", modules.trim_end_matches("::tests").replace("::", "/"));
-    let files = folders.iter().map(|folder| Path::new(folder).join(&file)).collect();
+    let file = modules.trim_end_matches("::tests").replace("::", "/");
+    let files = [format!("{file}.rs"), format!("{file}_tests.rs")];
+    let files =
+        folders.iter().flat_map(|folder| files.iter().map(|file| Path::new(folder).join(file)));
+    let files = files.collect();
     // A module that is run whole has some test, in its own file or in one beside it.
     (files, if test.is_empty() { String::new() } else { format!("fn {test}(") })
 }

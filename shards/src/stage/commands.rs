@@ -144,14 +144,14 @@ impl<N: Net> Shard<N> {
             return Flow::Over(CloseReason::Disorderly);
         }
         self.clients.tell(slot, &Event::Error { code: *code, text, id: id.as_ref() });
+        if !code.is_of_reading() && !self.clients.dialect(slot).counts_refusals() {
+            return Flow::On;
+        }
         let (max, now_ms) = (self.clients.config.errors_max, self.clients.now.ms());
         let Some(client) = self.clients.roster.get_mut(slot) else { return Flow::On };
         let budget = client.brief().errors.get_or_insert_with(|| Bucket::full(max, now_ms));
-        if budget.take_slowly(max, now_ms) {
-            Flow::On
-        } else {
-            Flow::Over(CloseReason::TooManyErrors)
-        }
+        let is_within = budget.take_slowly(max, now_ms);
+        if is_within { Flow::On } else { Flow::Over(CloseReason::TooManyErrors) }
     }
 
     fn publish(

@@ -109,6 +109,9 @@ pub(crate) struct Facts {
     pub(crate) is_deaf: bool,
     /// A message that is no request ends its client.
     pub(crate) is_strict: bool,
+    /// A request that is refused is an error, of which a client may make a few; otherwise only what
+    /// cannot be read is.
+    pub(crate) counts_refusals: bool,
     /// A join is answered before the client is told what it missed.
     pub(crate) answers_first: bool,
     /// A leave of a channel that the client is not in is answered as any other.
@@ -228,6 +231,11 @@ impl Dialect {
     /// Returns `true` if a message that is no request ends its client.
     pub(crate) fn is_strict(self) -> bool {
         self.facts().is_strict
+    }
+
+    /// Returns `true` if a request that is refused counts as an error.
+    pub(crate) fn counts_refusals(self) -> bool {
+        self.facts().counts_refusals
     }
 
     /// Returns `true` if messages are bytes behind their lengths, also in the bodies of requests.

@@ -17,6 +17,7 @@ pub(crate) const FACTS: Facts = Facts {
     split: Some(read::split),
     is_deaf: false,
     is_strict: true,
+    counts_refusals: true,
     answers_first: true,
     leaves_at_will: true,
     chained: Some(write::chained),

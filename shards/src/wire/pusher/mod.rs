@@ -25,6 +25,7 @@ pub(crate) const FACTS: Facts = Facts {
     split: None,
     is_deaf: false,
     is_strict: false,
+    counts_refusals: false,
     answers_first: true,
     leaves_at_will: true,
     chained: None,

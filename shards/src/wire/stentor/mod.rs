@@ -14,6 +14,7 @@ pub(crate) const FACTS: Facts = Facts {
     split: None,
     is_deaf: false,
     is_strict: false,
+    counts_refusals: true,
     answers_first: false,
     leaves_at_will: false,
     chained: None,

@@ -16,6 +16,7 @@ pub(crate) const FACTS: Facts = Facts {
     split: None,
     is_deaf: true,
     is_strict: true,
+    counts_refusals: true,
     answers_first: true,
     leaves_at_will: false,
     chained: None,
