@@ -18,7 +18,7 @@ READY_TIMEOUT_S = 20
 # The keys stand in the tests; the secrets are known to the tests' own server for authorization and to this one.
 APPS = {"MT1": ("1", "secret-of-mt1", 3000), "EU": ("2", "secret-of-eu", 3001)}
 
-# What the tests need, of the much that the library is developed with.
+# The packages that the tests need; the library is developed with many more.
 NEEDED = (
     "webpack webpack-cli webpack-merge ts-loader typescript jasmine jasmine-spec-reporter source-map-loader faye-websocket xmlhttprequest "
     "@stablelib/base64 @stablelib/utf8 buffer isomorphic-fetch @types/node @types/express-serve-static-core"

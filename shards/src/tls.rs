@@ -199,8 +199,8 @@ impl Session {
     /// Appends what tells the peer why this side ends the connection.
     fn object(&mut self, rest: &mut [u8], answer: &mut Vec<u8>) {
         self.own = Own::Broken;
-        // What was to be said before the fault, and the alert behind it. Where nothing is left to
-        // be said the connection would look at the same bytes again.
+        // The answer that was due before the fault, and the alert behind it. Where nothing is left
+        // to be said the connection would look at the same bytes again.
         while self.connection.wants_write() {
             match self.connection.process_tls_records(rest).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {

@@ -1,4 +1,4 @@
-//! What the fan-out and the sweep look at of a client.
+//! The part of a client that the fan-out and the sweep look at.
 
 use std::os::fd::RawFd;
 

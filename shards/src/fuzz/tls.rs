@@ -34,7 +34,7 @@ pub fn tls(data: &[u8]) {
     }
 }
 
-/// What a session makes of bytes: whether it goes on, and what it has opened.
+/// The outcome of feeding a session: whether it goes on, and the bytes that it has opened.
 fn feed(session: &mut Session, bytes: &[u8], cuts: &[u8]) -> (bool, Vec<u8>, Vec<u8>) {
     let (mut opened, mut answer) = (Vec::new(), Vec::new());
     let goes_on = pieces(bytes, cuts)

@@ -68,7 +68,7 @@ pub struct Terms {
     namespace: Namespace,
     /// Any client may publish what the server itself takes.
     publish_is_free: bool,
-    /// What the clients of its app are told of each other there.
+    /// The changes that the clients of its app are told.
     company: Company,
 }
 

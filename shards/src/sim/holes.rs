@@ -114,7 +114,7 @@ fn clients_of_a_process_that_has_lost_its_leader_recover_nothing_from_before() {
         client.goodbye();
         pair.come_to_rest();
     }
-    // Whoever has joined since recovers as ever, and all that is kept can be read.
+    // Clients that have joined since recover as ever, and all that is kept can be read.
     let since = newest(&pair.older);
     publish(&member, 2);
     pair.come_to_rest();

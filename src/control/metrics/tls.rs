@@ -13,7 +13,7 @@ struct Certificate {
     file: String,
 }
 
-/// What is told of certificates.
+/// The facts that are told of certificates.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tls {
     pub(super) counts: Counts,
