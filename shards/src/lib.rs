@@ -77,6 +77,7 @@ pub use rules::{
 };
 pub use run::{Run, fresh_seed, run};
 pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};
+pub use wire::name::path_decoded;
 pub use wire::origin::{OriginPattern, Origins, Site};
 pub use wire::path::{check_path_prefix, local_path, shown_path};
 pub use wire::pusher::sign::{

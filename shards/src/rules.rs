@@ -18,7 +18,7 @@ use apps::Apps;
 
 pub use access::{Denied, Standing, Terms};
 pub use apps::{App, AppLimits, AppNews, check_app_name, is_cache_channel, is_signed_channel};
-pub(crate) use apps::{USER_END, is_presence_channel};
+pub(crate) use apps::{OF_USER, USER_END, check_channel_name, is_presence_channel};
 pub use fault::RulesFault;
 pub use hooks::{Hook, Hooks, NewsKinds};
 pub use secret::Secret;

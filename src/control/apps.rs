@@ -7,7 +7,6 @@ mod events;
 mod fault;
 pub(super) mod figures;
 mod members;
-mod names;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -19,11 +18,13 @@ use axum::extract::{Request, State as Has};
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use data_encoding::HEXLOWER;
 use hyper::body::Body as _;
 use md5::{Digest as _, Md5};
 use serde_json::Value;
 use stentor_shards::{
-    App, AppLimits, SignedParameters, SignedRequest, check_request, local_path, unix_ms,
+    App, AppLimits, SignedParameters, SignedRequest, check_request, local_path, path_decoded,
+    unix_ms,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -122,8 +123,7 @@ async fn answer(state: &State, request: Request) -> Answer {
 /// Finds the app of a request, and checks the signature.
 fn check(state: &State, method: &Method, uri: &Uri) -> Result<Call, Fault> {
     let prefix = &*state.settings.path_prefix;
-    let path =
-        names::percent_decoded(uri.path()).ok_or_else(|| Fault::bad("the path is malformed"))?;
+    let path = path_decoded(uri.path()).ok_or_else(|| Fault::bad("the path is malformed"))?;
     let local = local_path(&path, prefix).into_owned();
     let query = uri.query().unwrap_or_default();
     let rules = state.settings.rules.borrow().clone();
@@ -166,7 +166,7 @@ async fn body(call: &Call, headers: HeaderMap, body: Body) -> Result<Bytes, Faul
     }
     let shown = shown.ok_or_else(|| Fault::Unsigned("body_md5 is missing".into()))?;
     // It is no secret: the signature is over it.
-    if *shown != names::hex(&Md5::digest(&body)) {
+    if *shown != HEXLOWER.encode(&Md5::digest(&body)) {
         return Err(Fault::Unsigned("body_md5 is not the MD5 in hex of the body".into()));
     }
     Ok(body)

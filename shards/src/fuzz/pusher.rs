@@ -6,12 +6,12 @@ use bytes::BytesMut;
 use serde_json::Value;
 
 use crate::model::message::{Details, Payload, Publication};
-use crate::rules::{App, Rules};
+use crate::rules::{App, Rules, check_channel_name};
 use crate::sim::reader::read_frames;
 use crate::wire::command::{Command, Said};
 use crate::wire::dialect::{Dialect, Reading};
 use crate::wire::event::{Event, OfApp};
-use crate::wire::pusher::names::{self, Kind, own_name};
+use crate::wire::pusher::names::{Kind, own_name};
 use crate::wire::pusher::{presence, users};
 
 const READING: Reading = Reading { text_ping: true, trim_text: false };
@@ -62,7 +62,7 @@ pub fn pusher_names(data: &[u8]) {
     let channel = one.channel(name);
     assert_eq!((own_name(&channel), one.own_name(&channel)), (name, Some(name)));
     assert_eq!(other.own_name(&channel), None);
-    if names::check(name, 164).is_err() {
+    if check_channel_name(name, 164).is_err() {
         return;
     }
     assert!(!name.is_empty() && name.len() <= 164 && !name.chars().any(char::is_control));

@@ -10,6 +10,7 @@ use super::facts::put_granted;
 use super::id::{ClientId, ProcessId};
 use super::watchers::Watchers;
 use crate::config::DuplicateUser;
+use crate::rules::USER_END;
 
 /// A client's claim, which its owner grants or refuses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,22 +19,14 @@ pub(crate) enum Claim {
     Address(IpAddr),
 }
 
-/// The mark in the name of a user of an app. No client of another dialect can name such a user.
-const OF_APP: char = '\u{1f}';
-
-/// Returns the server's name of a user of an app.
-pub(crate) fn user_of_app(app: &str, user: &str) -> Arc<str> {
-    format!("{app}{OF_APP}{user}").into()
-}
-
 /// Returns `true` for the user of an app.
 pub(crate) fn is_user_of_app(user: &str) -> bool {
-    user.contains(OF_APP)
+    user.contains(USER_END)
 }
 
 /// Returns the name of a user of an app as the app has it.
 pub(crate) fn name_in_app(user: &str) -> &str {
-    user.split_once(OF_APP).map_or(user, |(_, name)| name)
+    user.split_once(USER_END).map_or(user, |(_, name)| name)
 }
 
 /// The outcome of a claim.

@@ -17,7 +17,7 @@ pub(super) const APPS_MAX: usize = 1000;
 pub(super) const ID_BYTES_MAX: usize = 60;
 
 /// The beginning of the names of channels that are for one user.
-const OF_USER: &str = "#server-to-user-";
+pub(crate) const OF_USER: &str = "#server-to-user-";
 
 /// The mark between the id of an app and the name of its user.
 pub(crate) const USER_END: char = '\u{1f}';
@@ -165,18 +165,31 @@ impl App {
 
     /// Returns `true` if a text can be the name of one of its channels.
     pub fn is_channel(&self, name: &str) -> bool {
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-=@,.;:".contains(&byte);
-        let fits = !name.is_empty() && name.len() <= self.limits.channel_name_bytes;
-        fits && match name.strip_prefix(OF_USER) {
-            Some(user) => !user.is_empty() && !user.chars().any(char::is_control),
-            None => name.bytes().all(is_allowed),
-        }
+        check_channel_name(name, self.limits.channel_name_bytes).is_ok()
     }
 
     /// Returns the most bytes of the server's name of one of its channels.
     pub fn channel_bytes_max(&self) -> usize {
         self.namespace.len() + NAMESPACE_END.len_utf8() + self.limits.channel_name_bytes
     }
+}
+
+/// Checks the app's own name of a channel; the error names its fault.
+pub(crate) fn check_channel_name(name: &str, bytes_max: usize) -> Result<(), &'static str> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=@,.;:".contains(&byte);
+    if name.len() > bytes_max {
+        return Err("the name of the channel is too long");
+    }
+    let letters = match name.strip_prefix(OF_USER) {
+        // Users have the names that their backend gives them.
+        Some(user) if !user.is_empty() && !user.chars().any(char::is_control) => return Ok(()),
+        _ => name,
+    };
+    if letters.is_empty() || !letters.bytes().all(is_letter) {
+        return Err("the name of a channel has one or more of the characters \
+                    a-z A-Z 0-9 - _ = @ , . ; :");
+    }
+    Ok(())
 }
 
 /// Checks an app's id or its key.
@@ -221,7 +234,7 @@ struct OfApp {
     is_apart: bool,
 }
 
-/// What the clients of an app are told of each other in a channel.
+/// The changes of a channel that the clients of an app are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Company {
     Nothing,

@@ -149,3 +149,15 @@ fn a_secret_is_not_shown() {
     assert!(shown.contains("***") && !shown.contains("hunter2"), "{shown}");
     assert!(Secret::new("a") == Secret::new("a") && Secret::new("a") != Secret::new("b"));
 }
+
+#[test]
+fn names_have_few_characters() {
+    let long = "x".repeat(165);
+    for good in ["a", "private-a:b;c,d.e=f@g_h-I", "#server-to-user-é 7", &long[1..]] {
+        assert_eq!(check_channel_name(good, 164), Ok(()), "{good}");
+    }
+    for bad in ["", "a b", "ä", "a/b", "#x", "#server-to-user-", "a\n", "*", "!", &long] {
+        assert!(check_channel_name(bad, 164).is_err(), "{bad:?}");
+    }
+    assert!(check_channel_name("#server-to-user-\u{1f}", 164).is_err());
+}

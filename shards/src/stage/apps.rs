@@ -11,13 +11,13 @@ use crate::mesh::parcel::Ask;
 use crate::mesh::reply::ReplyTo;
 use crate::model::bucket::Bucket;
 use crate::model::channel::JoinRequest;
-use crate::model::directory::{Claim, user_of_app};
+use crate::model::directory::Claim;
 use crate::model::id::{ChannelIndex, RequestId, Slot};
 use crate::model::message::{Details, From, Payload, Publication};
 use crate::model::seating::Seating;
 use crate::net::Net;
 use crate::proof::Grant;
-use crate::rules::{App, is_cache_channel};
+use crate::rules::{App, check_channel_name, is_cache_channel};
 use crate::shard::Shard;
 use crate::stage::submit::Flow;
 use crate::wire::command::{ErrorCode, Mistake};
@@ -81,7 +81,7 @@ impl<N: Net> Shard<N> {
         signed: Signed<'_>,
     ) -> Result<Flow, Mistake> {
         let Some(app) = self.app_of(slot) else { return Ok(Flow::Over(CloseReason::AppGone)) };
-        names::check(channel, app.limits.channel_name_bytes)
+        check_channel_name(channel, app.limits.channel_name_bytes)
             .map_err(|fault| about(channel, ErrorCode::BadName, fault))?;
         let name: Arc<str> = app.channel(channel).into();
         if self.seating(slot, &name) != Seating::Outside {
@@ -170,7 +170,7 @@ impl<N: Net> Shard<N> {
             Some(_) => {}
             None => {
                 known.user = Some(AppUser { name: Arc::clone(&name), watched: Vec::new() });
-                let claim = Claim::User(user_of_app(&app.id, &name));
+                let claim = Claim::User(app.user(&name).into());
                 client.extra().claims.push(claim.clone());
                 let owner = owner_of(&self.port.mesh, &claim);
                 self.port.owe(owner, Ask::Claim { client: id, claim });
@@ -194,8 +194,7 @@ impl<N: Net> Shard<N> {
             let event = OfApp::Limited { code: TOO_MANY_WATCHED, text: &text };
             self.clients.tell(slot, &Event::OfApp(event));
         }
-        let watched: Vec<Arc<str>> =
-            watched.iter().map(|name| user_of_app(&app.id, name)).collect();
+        let watched: Vec<Arc<str>> = watched.iter().map(|name| app.user(name).into()).collect();
         let id = self.clients.roster.id(slot);
         for (owner, users) in by_owner(&self.port.mesh, &watched) {
             self.port.owe(owner, Ask::WatchUsers { client: id, users, on: true });

@@ -21,11 +21,21 @@ fn is_unseen(c: char) -> bool {
 
 /// Reads a query value: `%41` and `+` as forms write them. `None`: not UTF-8, or a broken escape.
 pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+    decoded(text, b' ')
+}
+
+/// Reads a path: `%41`, and no other escape. `None`: not UTF-8, or a broken escape.
+pub fn path_decoded(text: &str) -> Option<String> {
+    decoded(text, b'+')
+}
+
+/// Reads percent escapes, and a plus as it is meant.
+fn decoded(text: &str, plus: u8) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
             other => other,
         });
@@ -56,6 +66,15 @@ mod tests {
         assert_eq!(percent_decoded("a%20b+c%C3%A4").as_deref(), Some("a b cä"));
         for broken in ["%", "%2", "%zz", "%ff"] {
             assert_eq!(percent_decoded(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn paths_are_decoded_and_a_plus_is_a_plus() {
+        let decoded = path_decoded("/apps/1/channels/a%40b+c");
+        assert_eq!(decoded.as_deref(), Some("/apps/1/channels/a@b+c"));
+        for broken in ["%", "%4", "%zz", "%ff"] {
+            assert_eq!(path_decoded(broken), None, "{broken}");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Names of channels as an app has them: the beginning says what kind of channel it is.
 
-/// The beginning of the name of the channel of one user.
-pub(crate) const OF_USER: &str = "#server-to-user-";
+use crate::rules::OF_USER;
 
 /// The kind of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,24 +44,6 @@ pub(crate) fn own_name(channel: &str) -> &str {
     channel.split_once(':').map_or(channel, |(_, name)| name)
 }
 
-/// Checks the app's own name of a channel; the error names its fault.
-pub(crate) fn check(name: &str, bytes_max: usize) -> Result<(), &'static str> {
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=@,.;:".contains(&byte);
-    if name.len() > bytes_max {
-        return Err("the name of the channel is too long");
-    }
-    let letters = match name.strip_prefix(OF_USER) {
-        // Users have the names that their backend gives them.
-        Some(user) if !user.is_empty() && !user.chars().any(char::is_control) => return Ok(()),
-        _ => name,
-    };
-    if letters.is_empty() || !letters.bytes().all(is_letter) {
-        return Err("the name of a channel has one or more of the characters \
-                    a-z A-Z 0-9 - _ = @ , . ; :");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,18 +66,6 @@ mod tests {
             let takes = matches!(kind, Kind::Private | Kind::Presence);
             assert_eq!(kind.takes_client_events(), takes, "{name}");
         }
-    }
-
-    #[test]
-    fn names_have_few_characters() {
-        let long = "x".repeat(165);
-        for good in ["a", "private-a:b;c,d.e=f@g_h-I", "#server-to-user-é 7", &long[1..]] {
-            assert_eq!(check(good, 164), Ok(()), "{good}");
-        }
-        for bad in ["", "a b", "ä", "a/b", "#x", "#server-to-user-", "a\n", "*", "!", &long] {
-            assert!(check(bad, 164).is_err(), "{bad:?}");
-        }
-        assert!(check("#server-to-user-\u{1f}", 164).is_err());
     }
 
     #[test]
