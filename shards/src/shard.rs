@@ -66,6 +66,10 @@ pub(crate) struct Shard<N: Net> {
     ready: Vec<Ready>,
     /// Slots that are read first in the next turn: this one has done enough for requests.
     pub(crate) put_off: Vec<Ready>,
+    /// Clients whose peers have ended, and that later turns take leave of.
+    pub(crate) leaving: VecDeque<ClientId>,
+    /// The clients whose peers have ended that this turn has served.
+    pub(crate) leavers: usize,
     /// The one buffer into which every socket is read.
     pub(crate) read_buffer: Vec<u8>,
 
@@ -116,6 +120,8 @@ impl<N: Net> Shard<N> {
             fresh: VecDeque::new(),
             ready: Vec::new(),
             put_off: Vec::new(),
+            leaving: VecDeque::new(),
+            leavers: 0,
             read_buffer: vec![0; config.read_buffer_bytes],
             websocket,
             spare: None,
@@ -211,6 +217,7 @@ impl<N: Net> Shard<N> {
             || !self.recall_later.is_empty() && self.may_recall()
             || self.clients.net.has_ready()
             || !self.put_off.is_empty()
+            || !self.leaving.is_empty()
             || self.clients.sealing.has_waiting()
             || self.port.has_work()
             || self.link_has_work()
@@ -288,6 +295,7 @@ impl<N: Net> Shard<N> {
         // Those that waited come first: the others have had more turns than they.
         let mut waited = std::mem::take(&mut self.put_off);
         self.clients.take_handshakes(&mut waited);
+        self.take_leavers(&mut waited);
         self.clients.told_max = self.clients.told + TOLD_PER_TURN;
         for &ready in waited.iter().chain(&ready) {
             self.serve(ready);

@@ -244,6 +244,12 @@ impl State {
         before
     }
 
+    /// The peer says no more. The client is read to the end whenever it has its look.
+    pub(crate) fn end(&mut self) {
+        self.0 |= Flags::ENDED.0;
+        self.check();
+    }
+
     /// The turn is over.
     pub(crate) fn end_turn(&mut self) {
         self.put(Flags::SERVED, false);

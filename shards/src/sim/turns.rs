@@ -87,3 +87,21 @@ fn histories_for_many_clients_are_told_over_many_turns() {
 fn members_for_many_clients_are_told_over_many_turns() {
     share_turns(r#"{"type":"presence","id":"this one"}"#, 12);
 }
+
+#[test]
+fn clients_that_end_at_once_leave_over_many_turns() {
+    let (mut shards, plain, mut clients) = crowd();
+    for client in &mut clients {
+        client.finish();
+    }
+    let mut left = shards.all[0].clients.open;
+    while left > 1 {
+        plain.send_frame(1, b"ping");
+        shards.turn(0);
+        assert_eq!(take(&plain, "pong"), 1, "others are served in each turn");
+        let open = shards.all[0].clients.open;
+        assert!((1..=2).contains(&(left - open)), "{} of {left} left in one turn", left - open);
+        left = open;
+    }
+    shards.come_to_rest(|| {});
+}

@@ -9,11 +9,18 @@ use crate::model::id::Slot;
 use crate::net::{Net, Ready};
 use crate::shard::Shard;
 
+/// The clients whose peers have ended that a turn takes leave of: to each go a read, an answer and
+/// the news for others, 5 to 10 us. Thousands that are cut at once would make one long turn.
+const LEAVERS_PER_TURN: usize = if cfg!(any(test, fuzzing)) { 2 } else { 32 };
+
 impl<N: Net> Shard<N> {
     /// Serves a slot that has become ready, in either direction.
     pub(crate) fn serve(&mut self, Ready { slot, ended }: Ready) {
         // A slot may have been emptied, or given away, since it rang.
         if self.clients.roster.phase(slot) == Phase::Vacant {
+            return;
+        }
+        if ended && self.leaves_later(slot) {
             return;
         }
         // A client that floods may ring several times in a turn, and is served once all the same.
@@ -29,6 +36,31 @@ impl<N: Net> Shard<N> {
         self.read(slot, &mut buffer);
         self.read_buffer = buffer;
         self.settle();
+    }
+
+    /// Puts a client whose peer has just ended behind others of its kind, if this turn has taken
+    /// leave of enough of them.
+    fn leaves_later(&mut self, slot: Slot) -> bool {
+        if self.clients.roster.state(slot).is_any(Flags::ENDED) {
+            return false;
+        }
+        if self.leavers < LEAVERS_PER_TURN {
+            self.leavers += 1;
+            return false;
+        }
+        self.clients.roster.state_mut(slot).end();
+        self.leaving.push_back(self.clients.roster.id(slot));
+        true
+    }
+
+    /// Adds to `waited` those whose peers have ended and that this turn takes leave of.
+    pub(crate) fn take_leavers(&mut self, waited: &mut Vec<Ready>) {
+        self.leavers = self.leaving.len().min(LEAVERS_PER_TURN);
+        for client in self.leaving.drain(..self.leavers) {
+            // Each is here once: a peer ends once.
+            let slot = self.clients.roster.slot_of(client);
+            waited.extend(slot.map(|slot| Ready { slot, ended: false }));
+        }
     }
 
     fn read(&mut self, slot: Slot, buffer: &mut [u8]) {
