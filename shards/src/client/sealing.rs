@@ -45,6 +45,8 @@ pub(crate) struct Sealing {
     config: Option<Arc<ServerConfig>>,
     /// Room for one record.
     record: Vec<u8>,
+    /// Room for the records of several clients.
+    pub(crate) records: Vec<u8>,
     /// Plain bytes that are about to be sealed.
     pub(crate) plain: Vec<u8>,
     /// Plain bytes that the latest client has sent, and what TLS answers it.

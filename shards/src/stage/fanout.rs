@@ -17,6 +17,7 @@ use crate::rules::SlowClients;
 use crate::shard::Shard;
 use crate::stage::batch::{FanOut, Frames, Several, Share, Tick};
 use crate::stage::flush::Queued;
+use crate::stage::seal::Batch;
 use crate::wire::patch::PATCHED_BYTES_MAX;
 
 /// From such clients some publications may be withheld.
@@ -95,6 +96,12 @@ impl<N: Net> Shard<N> {
             let share = Share { tick: Some(place), frames: place_of_frames };
             let noted = |slot| Several { slot, tick: place, frames: place_of_frames };
             let mut sends = 0;
+            let mut sealed = Batch::of(bytes);
+            let seal = |clients: &mut Clients<N>, batch: &mut Batch| {
+                clients.send_batch(batch, bytes, |clients, slot, less| {
+                    clients.book(fan, slot, &[share], less);
+                })
+            };
             for &slot in slots {
                 let hot = self.clients.roster.hot(slot);
                 if hot.state.is_open_without(special_or_sealed) {
@@ -104,9 +111,9 @@ impl<N: Net> Shard<N> {
                         less => self.clients.book(fan, slot, &[share], less),
                     }
                 } else if hot.state.is_open_without(special) {
-                    match self.clients.send_sealed(slot, bytes) {
-                        Sent::All => sends += 1,
-                        less => self.clients.book(fan, slot, &[share], less),
+                    sealed.push(slot);
+                    if sealed.is_full() {
+                        sends += seal(&mut self.clients, &mut sealed);
                     }
                 } else if !hot.state.is_open() {
                     debug_assert!(false, "only open clients are members");
@@ -119,6 +126,7 @@ impl<N: Net> Shard<N> {
                     self.clients.send_shares(fan, slot, &[share]);
                 }
             }
+            sends += seal(&mut self.clients, &mut sealed);
             let tally = &mut self.clients.tally;
             tally.sends += sends;
             tally.deliveries += sends * frames_each;
