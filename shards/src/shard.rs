@@ -70,6 +70,9 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) leaving: VecDeque<ClientId>,
     /// The clients whose peers have ended that this turn has served.
     pub(crate) leavers: usize,
+    pub(crate) leavers_max: usize,
+    /// The time that the latest turn took.
+    turn_ns: u64,
     /// The one buffer into which every socket is read.
     pub(crate) read_buffer: Vec<u8>,
 
@@ -122,6 +125,8 @@ impl<N: Net> Shard<N> {
             put_off: Vec::new(),
             leaving: VecDeque::new(),
             leavers: 0,
+            leavers_max: 0,
+            turn_ns: 0,
             read_buffer: vec![0; config.read_buffer_bytes],
             websocket,
             spare: None,
@@ -208,7 +213,19 @@ impl<N: Net> Shard<N> {
         let tally = &mut self.clients.tally;
         tally.turns += 1;
         tally.stalls += u64::from(self.port.is_stalled());
-        tally.busy_ns += Now::read().ns.saturating_sub(now.ns);
+        self.turn_ns = Now::read().ns.saturating_sub(now.ns);
+        tally.busy_ns += self.turn_ns;
+    }
+
+    /// Returns how many things that take `each_ns` fit into a quarter of the latest turn: beside so
+    /// much else, they make a turn little longer, and a bound in numbers would be too low for those
+    /// that wait.
+    pub(crate) fn part_of_turn(&self, each_ns: u64) -> usize {
+        if cfg!(any(test, fuzzing)) {
+            // Runs of the simulation repeat themselves, however fast the machine is.
+            return 0;
+        }
+        usize::try_from(self.turn_ns / 4 / each_ns).unwrap_or(usize::MAX)
     }
 
     /// Returns `true` if something is left to do without waiting.

@@ -19,8 +19,12 @@ use crate::wire::refusal::Refusal;
 
 /// The most connections that may wait for the shard's next turn. A handshake costs about 20 us, and
 /// as much again if its client is sent what it missed: a storm of them makes turns that are a third
-/// of a millisecond long. With 64 a turn, other clients' messages waited for 1.5 ms.
+/// of a millisecond long. With 64 a turn, other clients' messages waited for 1.5 ms. Turns that are
+/// long for other reasons take more: see [`Shard::part_of_turn`].
 const FRESH_MAX: usize = 8;
+
+/// The time that a connection takes in its first turns.
+const FRESH_NS: u64 = 40_000;
 
 /// Slots beyond those of clients, for connections that are told that the server is full.
 const REFUSALS_MAX: usize = 256;
@@ -108,8 +112,8 @@ pub(crate) struct Entrance {
     /// No look before then: no descriptor was left, or other shards were behind.
     not_before: Option<Now>,
     pause: Duration,
-    /// The most connections that may wait for the shard's next turn.
-    fresh_max: usize,
+    /// Other shards accept from the same socket.
+    is_shared: bool,
 }
 
 impl Entrance {
@@ -118,8 +122,7 @@ impl Entrance {
         // of them, and the first one takes it. EPOLLEXCLUSIVE has no effect on shards that sleep in
         // the ring; of those that sleep in epoll it would always wake the same one.
         let is_shared = doors.iter().any(|door| is_unix(&door.socket));
-        let fresh_max = if is_shared { SHARED_MAX } else { FRESH_MAX };
-        Self { doors, next: 0, more: false, not_before: None, pause, fresh_max }
+        Self { doors, next: 0, more: false, not_before: None, pause, is_shared }
     }
 
     /// Returns `true` if the shard must look at its listeners before it sleeps.
@@ -148,7 +151,9 @@ impl Entrance {
         }
         (self.not_before, self.more, shard.clients.net.listener_is_ready) = (None, false, false);
         let mut empty = 0;
-        while shard.fresh.len() < self.fresh_max {
+        let of_one = FRESH_MAX.max(shard.part_of_turn(FRESH_NS));
+        let fresh_max = if self.is_shared { SHARED_MAX } else { of_one };
+        while shard.fresh.len() < fresh_max {
             let Some(Door { socket, is_sealed }) = self.doors.get(self.next) else { return };
             match rustix::net::accept_with(socket, SocketFlags::CLOEXEC) {
                 Ok(stream) => shard.fresh.push_back(Fresh { stream, is_sealed: *is_sealed }),

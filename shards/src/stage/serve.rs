@@ -13,6 +13,9 @@ use crate::shard::Shard;
 /// the news for others, 5 to 10 us. Thousands that are cut at once would make one long turn.
 const LEAVERS_PER_TURN: usize = if cfg!(any(test, fuzzing)) { 2 } else { 32 };
 
+/// The time that one of them takes.
+const LEAVER_NS: u64 = 8_000;
+
 impl<N: Net> Shard<N> {
     /// Serves a slot that has become ready, in either direction.
     pub(crate) fn serve(&mut self, Ready { slot, ended }: Ready) {
@@ -44,7 +47,7 @@ impl<N: Net> Shard<N> {
         if self.clients.roster.state(slot).is_any(Flags::ENDED) {
             return false;
         }
-        if self.leavers < LEAVERS_PER_TURN {
+        if self.leavers < self.leavers_max {
             self.leavers += 1;
             return false;
         }
@@ -55,7 +58,8 @@ impl<N: Net> Shard<N> {
 
     /// Adds to `waited` those whose peers have ended and that this turn takes leave of.
     pub(crate) fn take_leavers(&mut self, waited: &mut Vec<Ready>) {
-        self.leavers = self.leaving.len().min(LEAVERS_PER_TURN);
+        self.leavers_max = LEAVERS_PER_TURN.max(self.part_of_turn(LEAVER_NS));
+        self.leavers = self.leaving.len().min(self.leavers_max);
         for client in self.leaving.drain(..self.leavers) {
             // Each is here once: a peer ends once.
             let slot = self.clients.roster.slot_of(client);
