@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::task::Poll;
 
+use crate::clock::Now;
 use crate::model::id::Slot;
 
 /// A slot whose socket has something to do.
@@ -48,6 +49,8 @@ pub(crate) trait Net: 'static {
     /// A client's socket; dropping it closes it.
     type Stream;
 
+    /// The time at this moment, for work that may take only a part of a turn.
+    fn clock() -> Now;
     fn fd(stream: &Self::Stream) -> RawFd;
     fn peer(stream: &Self::Stream) -> Option<SocketAddr>;
     /// Reads what is there.

@@ -213,8 +213,9 @@ impl<N: Net> Shard<N> {
         let tally = &mut self.clients.tally;
         tally.turns += 1;
         tally.stalls += u64::from(self.port.is_stalled());
-        self.turn_ns = Now::read().ns.saturating_sub(now.ns);
+        self.turn_ns = N::clock().ns.saturating_sub(now.ns);
         tally.busy_ns += self.turn_ns;
+        self.clients.sealing.handshakes.end_turn(self.turn_ns);
     }
 
     /// Returns how many things that take `each_ns` fit into a quarter of the latest turn: beside so
@@ -235,7 +236,7 @@ impl<N: Net> Shard<N> {
             || self.clients.net.has_ready()
             || !self.put_off.is_empty()
             || !self.leaving.is_empty()
-            || self.clients.sealing.has_waiting()
+            || !self.clients.sealing.handshakes.is_empty()
             || self.port.has_work()
             || self.link_has_work()
             || !self.fresh.is_empty()
@@ -311,13 +312,13 @@ impl<N: Net> Shard<N> {
         self.clients.net.take_ready(&mut ready);
         // Those that waited come first: the others have had more turns than they.
         let mut waited = std::mem::take(&mut self.put_off);
-        self.clients.take_handshakes(&mut waited);
         self.take_leavers(&mut waited);
         self.clients.told_max = self.clients.told + TOLD_PER_TURN;
         for &ready in waited.iter().chain(&ready) {
             self.serve(ready);
             self.fan_out_if_full();
         }
+        self.serve_handshakes();
         for ready in waited.into_iter().chain(ready.drain(..)) {
             self.clients.roster.state_mut(ready.slot).end_turn();
         }

@@ -107,6 +107,12 @@ impl Session {
         self.has_ended
     }
 
+    /// Returns the bytes of memory that are kept for what has come in part.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.part.capacity()
+    }
+
     /// Returns `true` if the handshake went on from an earlier session.
     pub fn is_resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
@@ -137,10 +143,8 @@ impl Session {
             let mut part = std::mem::take(&mut self.part);
             part.extend_from_slice(bytes);
             let used = self.advance(&mut part, plain, answer)?;
-            if used < part.len() {
-                part.drain(..used);
-                self.part = part;
-            }
+            // Not the memory of a whole read for the few bytes that are left of it.
+            self.part = if used > 0 { part.split_off(used) } else { part };
         }
         if self.has_ended {
             // Nothing behind the peer's last word is looked at.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
+use crate::clock::Now;
 use crate::model::id::Slot;
 use crate::net::{Net, Ready};
 use crate::rt;
@@ -118,6 +119,10 @@ impl Watch {
 
 impl Net for Watch {
     type Stream = OwnedFd;
+
+    fn clock() -> Now {
+        Now::read()
+    }
 
     fn fd(stream: &OwnedFd) -> RawFd {
         stream.as_raw_fd()

@@ -3,6 +3,7 @@
 
 pub(crate) mod app;
 pub(crate) mod bodies;
+pub(crate) mod handshakes;
 pub(crate) mod hot;
 pub(crate) mod identity;
 pub(crate) mod lapses;

@@ -1,21 +1,18 @@
 //! TLS of a shard's clients, all together: the settings of the next handshake, the memory in which
 //! records are made, and the handshakes that wait for another turn.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 
 use super::Clients;
+use super::handshakes::Handshakes;
 use super::roster::Roster;
 use super::state::{Flags, Phase};
-use crate::model::id::{ClientId, Slot};
-use crate::net::{Net, Ready};
+use crate::clock::since_ms;
+use crate::model::id::Slot;
+use crate::net::Net;
 use crate::tls::{Fault, SEALED_BYTES, Session};
-
-/// The steps of handshakes that a turn does. Each takes up to 150 µs, so that a storm of them makes
-/// the turns of a shard a millisecond longer.
-const STEPS_PER_TURN: usize = 8;
 
 /// Plain bytes beyond this are no longer kept for the next client.
 const OPENED_KEPT_BYTES: usize = 256 << 10;
@@ -35,8 +32,12 @@ pub(crate) enum Beginning {
 pub(crate) struct Secured {
     pub(crate) session: Session,
     pub(crate) beginning: Beginning,
-    /// It is on the list of handshakes that wait.
-    waits: bool,
+    /// The server has answered the client's hello.
+    pub(crate) is_answered: bool,
+    /// Since when the client has waited in the line of handshakes.
+    waits_since_ms: Option<u32>,
+    /// The time that it has waited there, and by which its deadline is still to be moved.
+    excused_ms: u32,
 }
 
 /// TLS of all clients of a shard.
@@ -52,9 +53,7 @@ pub(crate) struct Sealing {
     /// Plain bytes that the latest client has sent, and what TLS answers it.
     pub(crate) opened: Vec<u8>,
     pub(crate) answer: Vec<u8>,
-    /// The steps of handshakes in this turn.
-    steps: usize,
-    waiting: VecDeque<ClientId>,
+    pub(crate) handshakes: Handshakes,
 }
 
 impl Sealing {
@@ -71,7 +70,13 @@ impl Sealing {
     pub(crate) fn session(&self) -> Result<Secured, Fault> {
         let config = self.config.as_ref().ok_or(Fault::Unsealed)?;
         let beginning = Beginning::Introduction;
-        Ok(Secured { session: Session::new(config)?, beginning, waits: false })
+        Ok(Secured {
+            session: Session::new(config)?,
+            beginning,
+            is_answered: false,
+            waits_since_ms: None,
+            excused_ms: 0,
+        })
     }
 
     /// Seals at most one record of plain bytes. Returns the record.
@@ -96,16 +101,6 @@ impl Sealing {
         }
         opened.clear();
         self.opened = opened;
-    }
-
-    /// Counts a step of a handshake.
-    pub(crate) fn count_step(&mut self) {
-        self.steps += 1;
-    }
-
-    /// Returns `true` if handshakes wait for the next turn.
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
     }
 }
 
@@ -147,46 +142,52 @@ impl<N: Net> Roster<N> {
 }
 
 impl<N: Net> Clients<N> {
-    /// Returns `true` if the next bytes of a client belong to a handshake of TLS.
-    fn is_shaking_hands(&mut self, slot: Slot) -> bool {
+    /// Returns `true` if the client has said within TLS that nothing more comes from it.
+    pub(crate) fn has_ended(&mut self, slot: Slot) -> bool {
+        self.roster.state(slot).is_any(Flags::TLS)
+            && self.roster.secured(slot).is_some_and(|one| one.session.has_ended())
+    }
+
+    /// Puts a client whose next bytes belong to a handshake of TLS in the line of those. Returns
+    /// `false` if they do not.
+    pub(crate) fn queue_handshake(&mut self, slot: Slot) -> bool {
         let state = self.roster.state(slot);
-        state.is_any(Flags::TLS)
-            && state.phase() == Phase::Handshake
-            && self.roster.secured(slot).is_some_and(|one| !one.session.is_through())
-    }
-
-    /// Returns `true` if this turn has done as much for handshakes as it may, and the next bytes of
-    /// this client belong to one.
-    pub(crate) fn is_handshake_for_later(&mut self, slot: Slot) -> bool {
-        self.sealing.steps >= STEPS_PER_TURN && self.is_shaking_hands(slot)
-    }
-
-    /// Puts a handshake that is for later on its list. Returns `false` if it is none.
-    pub(crate) fn put_off_handshake(&mut self, slot: Slot) -> bool {
-        if !self.is_shaking_hands(slot) {
+        if !state.is_any(Flags::TLS) || state.phase() != Phase::Handshake {
             return false;
         }
-        let id = self.roster.id(slot);
+        let (id, now_ms) = (self.roster.id(slot), self.now.ms());
         let Some(secured) = self.roster.secured(slot) else { return false };
-        if !std::mem::replace(&mut secured.waits, true) {
-            self.sealing.waiting.push_back(id);
+        if secured.session.is_through() {
+            return false;
+        }
+        if secured.waits_since_ms.is_none() {
+            secured.waits_since_ms = Some(now_ms);
+            self.sealing.handshakes.push(id, secured.is_answered);
         }
         true
     }
 
-    /// Adds the handshakes that have waited to the clients that are served in this turn, as many as
-    /// there is time for.
-    pub(crate) fn take_handshakes(&mut self, ready: &mut Vec<Ready>) {
-        self.sealing.steps = 0;
-        let mut room = STEPS_PER_TURN;
-        while room > 0
-            && let Some(id) = self.sealing.waiting.pop_front()
-        {
+    /// Takes the next client out of the line of handshakes, if this turn has time for it.
+    pub(crate) fn next_handshake(&mut self) -> Option<Slot> {
+        let now_ms = self.now.ms();
+        while let Some(id) = self.sealing.handshakes.pop() {
             let Some(slot) = self.roster.slot_of(id) else { continue };
             let Some(secured) = self.roster.secured(slot) else { continue };
-            secured.waits = false;
-            ready.push(Ready { slot, ended: false });
-            room -= 1;
+            if let Some(since) = secured.waits_since_ms.take() {
+                secured.excused_ms += since_ms(now_ms, since);
+                return Some(slot);
+            }
         }
+        None
+    }
+
+    /// Returns the time that a client has waited in the line of handshakes since the last such
+    /// call; `None` if it waits there now.
+    pub(crate) fn take_excuse(&mut self, slot: Slot) -> Option<u32> {
+        let Some(secured) = self.roster.secured(slot) else { return Some(0) };
+        if secured.waits_since_ms.is_some() {
+            return None;
+        }
+        Some(std::mem::take(&mut secured.excused_ms))
     }
 }

@@ -34,12 +34,17 @@ pub fn tls(data: &[u8]) {
     }
 }
 
+/// The most memory that a session may keep for a record, or a message, that has come in part.
+const KEPT_BYTES_MAX: usize = 2 * (5 + RECORD_BYTES + 2048);
+
 /// The outcome of feeding a session: whether it goes on, and the bytes that it has opened.
 fn feed(session: &mut Session, bytes: &[u8], cuts: &[u8]) -> (bool, Vec<u8>, Vec<u8>) {
     let (mut opened, mut answer) = (Vec::new(), Vec::new());
-    let goes_on = pieces(bytes, cuts)
-        .into_iter()
-        .all(|piece| session.feed(&mut piece.to_vec(), &mut opened, &mut answer).is_ok());
+    let goes_on = pieces(bytes, cuts).into_iter().all(|piece| {
+        let goes_on = session.feed(&mut piece.to_vec(), &mut opened, &mut answer).is_ok();
+        assert!(!goes_on || session.kept_bytes() <= KEPT_BYTES_MAX, "memory of a whole read");
+        goes_on
+    });
     (goes_on, opened, answer)
 }
 
@@ -109,6 +114,29 @@ mod tests {
         let mut inbound = VecDeque::new();
         ClientEnd::new(Arc::clone(&settings().1), &mut inbound);
         inbound.into()
+    }
+
+    /// A read ends one byte behind the head of a record, and so does the next one, much later.
+    #[test]
+    fn a_client_that_stops_in_a_record_keeps_no_memory_of_a_read() {
+        let (server, client) = settings();
+        let (mut inbound, mut heard) = (VecDeque::new(), Vec::new());
+        let mut end = ClientEnd::new(Arc::clone(client), &mut inbound);
+        let mut session = Session::new(server).unwrap();
+        while !session.is_through() {
+            let sent: Vec<u8> = inbound.drain(..).collect();
+            let (_, _, answer) = feed(&mut session, &sent, &[]);
+            end.hear(&answer, &mut heard, &mut inbound);
+        }
+        end.say(&vec![b'x'; 100 << 10], &mut inbound);
+        let sent: Vec<u8> = inbound.drain(..).collect();
+        let (mut opened, mut answer) = (Vec::new(), Vec::new());
+        for (piece, kept_bytes_max) in [(&sent[..1], 1), (&sent[1..80_000], RECORD_BYTES + 64)] {
+            session.feed(&mut piece.to_vec(), &mut opened, &mut answer).unwrap();
+            assert!(session.kept_bytes() <= kept_bytes_max, "{}", session.kept_bytes());
+        }
+        session.feed(&mut sent[80_000..].to_vec(), &mut opened, &mut answer).unwrap();
+        assert_eq!((opened.len(), session.kept_bytes()), (100 << 10, 0));
     }
 
     proptest! {

@@ -46,6 +46,10 @@ pub(crate) mod sealed;
 #[cfg(test)]
 mod sealed_seeds;
 #[cfg(test)]
+mod sealed_storms;
+#[cfg(test)]
+mod sealed_ends;
+#[cfg(test)]
 mod seats;
 #[cfg(test)]
 mod several;

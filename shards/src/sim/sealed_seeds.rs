@@ -138,24 +138,3 @@ fn keys_may_change_while_frames_wait() {
     shards.come_to_rest(|| {});
     assert_eq!(plain.heard().len(), 31, "it is understood as well");
 }
-
-/// A storm of handshakes is spread over turns, and everybody comes in.
-#[test]
-fn a_turn_does_a_few_handshakes_only() {
-    let mut shards = shards(config());
-    let wish = Wish { channel: Some("lobby"), ..Wish::default() };
-    let clients: Vec<_> = (0..100).flat_map(|_| pair(&mut shards, wish, 4_000)).collect();
-    let done = |shards: &Shards| shards.all[0].clients.tally.tls_handshakes;
-    let (mut turns, mut before) = (0, 0);
-    while done(&shards) < 100 {
-        shards.turn(0);
-        turns += 1;
-        assert!(done(&shards) - before <= 8, "no more than a turn's part");
-        before = done(&shards);
-        assert!(turns < 100, "{before} in {turns} turns");
-    }
-    // Each takes two steps, of which a turn does eight.
-    assert!(turns >= 25, "{turns}");
-    shards.come_to_rest(|| {});
-    assert!(clients.iter().all(Client::stayed));
-}

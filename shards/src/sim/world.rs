@@ -11,6 +11,7 @@ use std::task::Poll;
 use rustls::ClientConfig;
 
 use super::sealed::ClientEnd;
+use crate::clock::Now;
 use crate::model::id::Slot;
 use crate::net::{Net, Ready};
 
@@ -73,6 +74,14 @@ impl Socket {
         }
     }
 
+    /// The client says in TLS that nothing more comes, and leaves the connection as it is.
+    #[cfg(test)]
+    pub(crate) fn finish_tls(&mut self) {
+        if let Some(end) = &mut self.tls {
+            end.finish(&mut self.inbound);
+        }
+    }
+
     /// The client has both sides change their keys.
     #[cfg(test)]
     pub(crate) fn change_keys(&mut self) {
@@ -87,6 +96,8 @@ impl Socket {
 pub(crate) struct World {
     sockets: HashMap<RawFd, Socket>,
     ready: Vec<Vec<Ready>>,
+    /// The time that bounded work has taken: each look at the clock is a step of it.
+    clock: Now,
     /// The settings with which every second client speaks TLS.
     tls: Option<Arc<ClientConfig>>,
 }
@@ -194,6 +205,14 @@ impl SimNet {
 
 impl Net for SimNet {
     type Stream = SimStream;
+
+    fn clock() -> Now {
+        WORLD.with(|world| {
+            let clock = &mut world.borrow_mut().clock;
+            clock.ns += 100_000;
+            *clock
+        })
+    }
 
     fn fd(stream: &SimStream) -> RawFd {
         stream.fd

@@ -67,13 +67,35 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    fn read(&mut self, slot: Slot, buffer: &mut [u8]) {
-        if self.is_for_the_next_turn(slot) {
-            if !self.clients.put_off_handshake(slot) {
-                self.put_off.push(Ready { slot, ended: false });
-            }
+    /// Serves the handshakes of TLS that wait, as far as this turn has time for them. They come
+    /// behind everybody else, and have nothing to do with the bounds of what others ask for.
+    pub(crate) fn serve_handshakes(&mut self) {
+        if self.clients.sealing.handshakes.is_empty() {
             return;
         }
+        let began = N::clock();
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        while let Some(slot) = self.clients.next_handshake() {
+            self.read_on(slot, &mut buffer);
+            self.settle();
+            self.fan_out_if_full();
+            let spent_ns = N::clock().ns.saturating_sub(began.ns);
+            self.clients.sealing.handshakes.spend(spent_ns);
+        }
+        self.read_buffer = buffer;
+    }
+
+    fn read(&mut self, slot: Slot, buffer: &mut [u8]) {
+        if self.clients.queue_handshake(slot) {
+            return;
+        }
+        if self.is_for_the_next_turn(slot) {
+            return self.put_off.push(Ready { slot, ended: false });
+        }
+        self.read_on(slot, buffer);
+    }
+
+    fn read_on(&mut self, slot: Slot, buffer: &mut [u8]) {
         if self.clients.roster.state(slot).is_any(Flags::MORE) {
             return self.go_on(slot);
         }
@@ -86,7 +108,11 @@ impl<N: Net> Shard<N> {
                 return;
             }
             let last_word_is_due = hot.state.is_any(Flags::OVER) && hot.state.is_upgraded();
-            let count = match N::read(hot.fd, buffer) {
+            // The end of what a client says in TLS comes behind all that it has said, as does that
+            // of a plain connection.
+            let has_ended = self.clients.has_ended(slot);
+            let read = if has_ended { Poll::Ready(Ok(0)) } else { N::read(hot.fd, buffer) };
+            let count = match read {
                 Poll::Pending => return,
                 Poll::Ready(Ok(0) | Err(_)) if last_word_is_due => return,
                 Poll::Ready(Ok(0) | Err(_)) => return self.close(slot, CloseReason::Gone),
@@ -101,7 +127,8 @@ impl<N: Net> Shard<N> {
                 // One full buffer a turn: a client that floods waits for the others.
                 return self.clients.net.mark_ready(slot);
             }
-            if !self.clients.roster.state(slot).is_any(Flags::ENDED) {
+            let is_at_end = self.clients.roster.state(slot).is_any(Flags::ENDED);
+            if !is_at_end && !self.clients.has_ended(slot) {
                 // Bytes that come after a short read ring anew.
                 return;
             }
@@ -110,12 +137,10 @@ impl<N: Net> Shard<N> {
 
     /// Returns `true` if this turn has done as much as it may for clients that ask for as much as
     /// this one might. Each of them alone asks for little, and there may be thousands.
-    fn is_for_the_next_turn(&mut self, slot: Slot) -> bool {
+    fn is_for_the_next_turn(&self, slot: Slot) -> bool {
         match self.clients.roster.phase(slot) {
             Phase::Handshake | Phase::Upgraded => {
-                self.trust.is_spent()
-                    || self.clients.told >= self.clients.told_max
-                    || self.clients.is_handshake_for_later(slot)
+                self.trust.is_spent() || self.clients.told >= self.clients.told_max
             }
             Phase::Open if self.clients.told >= self.clients.told_max => {
                 self.clients.dialect(slot).has_requests()
@@ -136,14 +161,14 @@ impl<N: Net> Shard<N> {
 
     fn take_sealed_bytes(&mut self, slot: Slot, bytes: &mut [u8]) {
         let mut opened = std::mem::take(&mut self.clients.sealing.opened);
-        let has_ended = self.unseal(slot, bytes, &mut opened);
+        let is_broken = self.unseal(slot, bytes, &mut opened);
         if !opened.is_empty() {
             self.take_plain_bytes(slot, &opened);
         }
         self.clients.sealing.reuse_opened(opened);
         let state = self.clients.roster.state(slot);
         let last_word_is_due = state.is_any(Flags::OVER) && state.is_upgraded();
-        if has_ended && !last_word_is_due {
+        if is_broken && !last_word_is_due {
             self.close(slot, CloseReason::Gone);
         }
     }

@@ -97,15 +97,24 @@ impl<N: Net> Shard<N> {
     fn sweep_deadlines(&mut self) {
         let now_ms = self.clients.now.ms();
         let mut deadlines = std::mem::take(&mut self.clients.deadlines);
-        deadlines.retain(|&Deadline { due_ms, client, leaving }| {
+        deadlines.retain_mut(|Deadline { due_ms, client, leaving }| {
+            let (client, leaving) = (*client, *leaving);
             let Some(slot) = self.clients.roster.slot_of(client) else { return false };
             let state = self.clients.roster.state(slot);
             // A client that is open has no deadline, and one that leaves has another one.
             if state.is_open() || state.is_leaving() != leaving {
                 return false;
             }
-            if since_ms(due_ms, now_ms) > 0 {
+            if since_ms(*due_ms, now_ms) > 0 {
                 return true;
+            }
+            if state.phase() == Phase::Handshake {
+                // The time in the shard's own line is not the client's.
+                let Some(excused_ms) = self.clients.take_excuse(slot) else { return true };
+                *due_ms = due_ms.wrapping_add(excused_ms);
+                if since_ms(*due_ms, now_ms) > 0 {
+                    return true;
+                }
             }
             if self.drain.is_some() && state.is_closing() && state.is_any(Flags::BLOCKED) {
                 // A drain lets outboxes flush for as long as it lasts itself.

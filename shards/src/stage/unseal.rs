@@ -19,7 +19,7 @@ const NOT_SEALED: &str = "this port speaks TLS: use https:// or wss://";
 
 impl<N: Net> Shard<N> {
     /// Takes bytes from a client that speaks TLS, and appends what they mean to `opened`. Returns
-    /// `true` if nothing more comes from the client.
+    /// `true` if the connection must end at once.
     pub(crate) fn unseal(&mut self, slot: Slot, bytes: &mut [u8], opened: &mut Vec<u8>) -> bool {
         let Some(secured) = self.clients.roster.secured(slot) else { return true };
         if secured.beginning == Beginning::Over {
@@ -64,17 +64,20 @@ impl<N: Net> Shard<N> {
 
     fn feed_session(&mut self, slot: Slot, bytes: &mut [u8], opened: &mut Vec<u8>) -> bool {
         let clients = &mut self.clients;
+        let is_at_end = clients.roster.state(slot).is_any(Flags::ENDED);
         let Some(secured) = clients.roster.secured(slot) else { return true };
+        if is_at_end && !secured.is_answered {
+            // The client has gone while it waited: nobody would read an answer to its hello, which
+            // costs as much as hundreds of messages.
+            return true;
+        }
         let session = &mut secured.session;
         let mut answer = std::mem::take(&mut clients.sealing.answer);
         answer.clear();
         let was_through = session.is_through();
         let fed = session.feed(bytes, opened, &mut answer);
-        let (is_through, has_ended) = (session.is_through(), session.has_ended());
-        let is_resumed = session.is_resumed();
-        if !was_through && (is_through || !answer.is_empty()) {
-            clients.sealing.count_step();
-        }
+        let (is_through, is_resumed) = (session.is_through(), session.is_resumed());
+        secured.is_answered |= !answer.is_empty();
         if !was_through && is_through {
             clients.tally.tls_handshakes += 1;
             clients.tally.tls_resumptions += u64::from(is_resumed);
@@ -82,7 +85,7 @@ impl<N: Net> Shard<N> {
         self.answer_session(slot, &answer);
         self.clients.sealing.answer = answer;
         match fed {
-            Ok(()) => has_ended,
+            Ok(()) => false,
             Err(fault) => {
                 self.note_fault(&fault);
                 true
