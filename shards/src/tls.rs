@@ -18,9 +18,6 @@ pub const SEALED_BYTES: usize = RECORD_BYTES + 512;
 /// record that RFC 8446 allows.
 const PART_BYTES_MAX: usize = 5 + RECORD_BYTES + 2048;
 
-/// The first byte of a client that speaks TLS: a record of its handshake.
-const HANDSHAKE: u8 = 22;
-
 /// The cryptography of all TLS here, named in this one place.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -32,11 +29,6 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// This host gives no random numbers.
 pub fn ticketer() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
     rustls::crypto::ring::Ticketer::new()
-}
-
-/// Returns `false` if a connection begins with something that no client of TLS sends.
-pub fn begins_well(bytes: &[u8]) -> bool {
-    bytes.first().is_none_or(|first| *first == HANDSHAKE)
 }
 
 /// Why a connection must end.

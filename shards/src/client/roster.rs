@@ -374,7 +374,8 @@ impl<N: Net> Roster<N> {
             let vacant = !self.clients.contains(index);
             debug_assert_eq!(hot.state == State::VACANT, vacant, "slot {index}");
             let sealed = self.sessions.get(index).is_some_and(Option::is_some);
-            debug_assert!(!sealed || hot.state.is_any(super::state::Flags::TLS), "slot {index}");
+            debug_assert_eq!(sealed, hot.state.is_any(super::state::Flags::TLS), "slot {index}");
         }
+        debug_assert_eq!(self.secured, self.sessions.iter().flatten().count());
     }
 }

@@ -12,7 +12,7 @@ use super::state::{Flags, Phase};
 use crate::clock::since_ms;
 use crate::model::id::Slot;
 use crate::net::Net;
-use crate::tls::{Fault, SEALED_BYTES, Session};
+use crate::tls::{Fault, RECORD_BYTES, SEALED_BYTES, Session};
 
 /// Plain bytes beyond this are no longer kept for the next client.
 const OPENED_KEPT_BYTES: usize = 256 << 10;
@@ -44,7 +44,7 @@ pub(crate) struct Secured {
 #[derive(Default)]
 pub(crate) struct Sealing {
     config: Option<Arc<ServerConfig>>,
-    /// Room for one record.
+    /// Room for records: for one, or for the largest message that was sealed at once.
     record: Vec<u8>,
     /// Room for the records of several clients.
     pub(crate) records: Vec<u8>,
@@ -79,17 +79,20 @@ impl Sealing {
         })
     }
 
-    /// Seals at most one record of plain bytes. Returns the record.
+    /// Seals plain bytes, which are not empty, and returns their records.
     pub(crate) fn seal(&mut self, session: &mut Session, plain: &[u8]) -> Result<&[u8], Fault> {
-        let room = room(&mut self.record);
-        let len = session.seal(plain, room)?;
+        let mut len = 0;
+        for (index, plain) in plain.chunks(RECORD_BYTES).enumerate() {
+            let room = room(&mut self.record, (index + 1) * SEALED_BYTES);
+            len += session.seal(plain, &mut room[len..])?;
+        }
         Ok(&self.record[..len])
     }
 
     /// Returns the record that tells a client that nothing more comes; an empty one if there is
     /// nobody to be told.
     pub(crate) fn farewell(&mut self, session: &mut Session) -> &[u8] {
-        let room = room(&mut self.record);
+        let room = room(&mut self.record, SEALED_BYTES);
         let len = session.farewell(room);
         &self.record[..len]
     }
@@ -104,10 +107,10 @@ impl Sealing {
     }
 }
 
-/// The first client that speaks TLS has this memory made.
-fn room(record: &mut Vec<u8>) -> &mut [u8] {
-    if record.is_empty() {
-        record.resize(SEALED_BYTES, 0);
+/// The first client that speaks TLS has this memory made, and the first large message more of it.
+fn room(record: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if record.len() < bytes {
+        record.resize(bytes, 0);
     }
     record
 }

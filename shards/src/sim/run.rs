@@ -125,11 +125,13 @@ impl Run {
         Self { dice, shards, clients: Vec::new(), said: 0 }
     }
 
-    /// The same with every second client speaking TLS.
+    /// The same with every second client speaking TLS, in versions that take turns by seed.
     #[cfg(test)]
     pub(crate) fn sealed(dice: Dice, seed: u64) -> Self {
         let run = Self::new(dice, seed);
-        World::seal_some(super::sealed::client_config());
+        let version =
+            if seed.is_multiple_of(2) { &rustls::version::TLS13 } else { &rustls::version::TLS12 };
+        World::seal_some(super::sealed::client_config_of(version));
         let config = super::sealed::server_config();
         let mut shards = run.shards;
         for shard in &mut shards.all {

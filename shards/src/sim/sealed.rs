@@ -8,8 +8,10 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::version::TLS13;
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
 };
 
 use crate::tls::provider;
@@ -36,8 +38,13 @@ pub(crate) fn server_config() -> Arc<ServerConfig> {
 
 /// The settings of a client that accepts any certificate.
 pub(crate) fn client_config() -> Arc<ClientConfig> {
+    client_config_of(&TLS13)
+}
+
+/// The same for a client of one version.
+pub(crate) fn client_config_of(version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody))

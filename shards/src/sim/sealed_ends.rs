@@ -85,3 +85,32 @@ fn all_that_comes_before_the_end_of_tls_counts() {
         }
     }
 }
+
+/// Has a client that speaks TLS refused, whose socket takes `room` bytes at first and then few at a
+/// time. Returns what it opens.
+fn refusal(room: usize) -> String {
+    let mut shards = shards(1024);
+    let (stream, client) = Client::silent(Wish::default(), room);
+    assert!(stream.is_sealed);
+    client.send(
+        b"GET /ws?channel= HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    shards.accept(0, stream);
+    for _ in 0..200 {
+        shards.turn(0);
+        World::make_room(client.fd, 20);
+    }
+    assert_eq!(shards.all[0].clients.outboxes.bytes, 0, "nothing waits any more");
+    String::from_utf8(client.outbound()).unwrap()
+}
+
+/// The end of the server's part of a handshake may wait for the socket, and a refusal behind it.
+#[test]
+fn a_refusal_leaves_behind_the_handshake() {
+    let whole = refusal(100_000);
+    assert!(whole.starts_with("HTTP/1.1 400 "), "{whole}");
+    for room in (1..1_200).step_by(7) {
+        assert_eq!(refusal(room), whole, "with room for {room} bytes at first");
+    }
+}

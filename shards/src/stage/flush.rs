@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::client::Clients;
 use crate::client::hot::Hot;
-use crate::client::state::Flags;
+use crate::client::state::{Flags, Phase};
 use crate::close::CloseReason;
 use crate::model::gaps::{Gap, Span};
 use crate::model::id::{ChannelIndex, Slot};
@@ -284,6 +284,9 @@ impl<N: Net> Clients<N> {
     /// it still says is read away, so that the word is not lost to a reset.
     pub(crate) fn end_if_over(&mut self, slot: Slot) {
         let hot = self.roster.hot(slot);
+        if hot.state.phase() == Phase::Lingering {
+            return self.end_answer(slot);
+        }
         let over = hot.state.is_any(Flags::OVER) && hot.state.is_closing();
         if over && !hot.state.is_any(Flags::BLOCKED) {
             self.send_farewell(slot);

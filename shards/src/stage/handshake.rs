@@ -111,7 +111,7 @@ impl<N: Net> Shard<N> {
             client.brief().origin.clone_from(&request.entry.origin);
         }
         if request.expects_continue && bytes.is_empty() {
-            let _ = self.clients.transmit(slot, b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.clients.answer(slot, b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         self.take_body(slot, Posted { request, permit: None }, bytes);
     }

@@ -189,16 +189,13 @@ impl<N: Net> Shard<N> {
 
     /// Sends a whole answer to an HTTP request, and leaves the client a moment to read it.
     pub(crate) fn answer_and_end(&mut self, slot: Slot, response: &[u8]) {
-        // A part that does not fit into the buffer of a new socket is lost: nobody waits for it.
-        let _ = self.clients.transmit(slot, response);
-        self.clients.send_farewell(slot);
-        N::shutdown_write(self.clients.roster.hot(slot).fd);
         self.clients.roster.state_mut(slot).linger();
+        self.clients.answer(slot, response);
+        self.clients.end_answer(slot);
         if let Some(client) = self.clients.roster.get_mut(slot) {
             client.extra = None;
         }
         self.clients.set_deadline(slot, self.clients.config.close_timeout);
-        self.clients.net.mark_ready(slot);
     }
 
     /// Tells a refusal in the words of the client's dialect.

@@ -8,7 +8,11 @@ use crate::client::state::Flags;
 use crate::model::id::Slot;
 use crate::model::outbox::Outbox;
 use crate::net::{Net, SLICES_MAX, Sent};
-use crate::tls::RECORD_BYTES;
+use crate::tls::{Fault, RECORD_BYTES};
+
+/// The records of a large message that leave in one call. As many may then lie in the outbox of a
+/// client as bytes of its own.
+const RECORDS_AT_ONCE: usize = 4;
 
 /// The most clients whose records are made before the first of them is sent. Sealing takes the same
 /// code and tables for each, and a send between two of them drives these out of the caches: that
@@ -50,6 +54,7 @@ impl<N: Net> Clients<N> {
     /// Sends bytes to a client for which nothing waits, sealed if it speaks TLS.
     pub(crate) fn transmit(&mut self, slot: Slot, bytes: &[u8]) -> Sent {
         let hot = self.roster.hot(slot);
+        debug_assert!(!hot.state.is_any(Flags::BLOCKED), "it would overtake what waits");
         if hot.state.is_any(Flags::TLS) {
             self.send_sealed(slot, bytes)
         } else {
@@ -60,18 +65,20 @@ impl<N: Net> Clients<N> {
     /// Sends bytes in records to a client for which nothing waits. Those that are in a record count
     /// as sent: what the socket does not take of it waits in the outbox.
     pub(crate) fn send_sealed(&mut self, slot: Slot, bytes: &[u8]) -> Sent {
-        let fd = self.roster.hot(slot).fd;
+        let hot = self.roster.hot(slot);
+        debug_assert!(!hot.state.is_any(Flags::BLOCKED), "a record would overtake an earlier one");
         let mut done = 0;
-        for plain in bytes.chunks(RECORD_BYTES) {
+        for plain in bytes.chunks(RECORDS_AT_ONCE * RECORD_BYTES) {
             let Some(secured) = self.roster.secured(slot) else { return Sent::Gone };
-            let Ok(record) = self.sealing.seal(&mut secured.session, plain) else {
-                return Sent::Gone;
+            let records = match self.sealing.seal(&mut secured.session, plain) {
+                Ok(records) => records,
+                Err(fault) => return self.give_up(&fault),
             };
             done += plain.len();
-            match N::send(fd, record) {
+            match N::send(hot.fd, records) {
                 Sent::All => {}
                 Sent::Part(sent) => {
-                    let rest = record[sent..].to_vec();
+                    let rest = records[sent..].to_vec();
                     self.change_outbox(slot, |outbox| outbox.push_sealed(&rest));
                     return Sent::Part(done);
                 }
@@ -112,7 +119,7 @@ impl<N: Net> Clients<N> {
         for ((slot, room), end) in slots.iter().zip(records.chunks_exact(BATCHED_ROOM)).zip(ends) {
             let record = &room[..end];
             let sent = if record.is_empty() {
-                Sent::Gone
+                self.give_up(&Fault::Unsealed)
             } else {
                 N::send(self.roster.hot(*slot).fd, record)
             };
@@ -129,7 +136,7 @@ impl<N: Net> Clients<N> {
         sends
     }
 
-    /// The same with bytes that lie in several places.
+    /// Sends bytes that lie in several places, as `send_sealed` does those of one.
     pub(crate) fn send_several_sealed<'a>(
         &mut self,
         slot: Slot,
@@ -161,11 +168,21 @@ impl<N: Net> Clients<N> {
             }
             let secured = self.roster.secured(slot);
             let sealed = secured.map(|secured| self.sealing.seal(&mut secured.session, &plain));
-            let Some(Ok(record)) = sealed else { return Sent::Gone };
-            // It has not moved: nothing has left yet.
-            outbox.advance(plain.len(), outbox.moved_ms());
-            outbox.push_sealed(record);
+            let len = plain.len();
+            let fault = match sealed {
+                Some(Ok(record)) => {
+                    // It has not moved: nothing has left yet.
+                    outbox.advance(len, outbox.moved_ms());
+                    outbox.push_sealed(record);
+                    None
+                }
+                Some(Err(fault)) => Some(fault),
+                None => Some(Fault::Unsealed),
+            };
             self.sealing.plain = plain;
+            if let Some(fault) = fault {
+                return self.give_up(&fault);
+            }
         }
         let sent = N::send(fd, outbox.sealed());
         match sent {
@@ -174,6 +191,23 @@ impl<N: Net> Clients<N> {
             Sent::Gone => {}
         }
         sent
+    }
+
+    /// The keys of a client are used up, which happens to nobody but clients of TLS 1.2, or it is
+    /// told something behind its farewell.
+    fn give_up(&mut self, fault: &Fault) -> Sent {
+        self.tally.tls_faults += 1;
+        tracing::debug!(%fault, "a client of TLS");
+        Sent::Gone
+    }
+
+    /// Ends the sending direction of a client that was refused, once it has been sent everything.
+    pub(crate) fn end_answer(&mut self, slot: Slot) {
+        if !self.roster.state(slot).is_any(Flags::BLOCKED) {
+            self.send_farewell(slot);
+            N::shutdown_write(self.roster.hot(slot).fd);
+            self.net.mark_ready(slot);
+        }
     }
 
     /// Tells a client that speaks TLS that nothing more comes, if nothing waits for it.

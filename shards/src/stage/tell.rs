@@ -1,11 +1,14 @@
 //! One event to one client, or to several of one shape, in their dialect: the only way in which a
 //! stage tells a client anything.
 
+use bytes::Bytes;
+
 use crate::client::Clients;
 use crate::client::roster::Roster;
+use crate::client::state::Flags;
 use crate::model::id::{ClientId, Slot};
 use crate::model::shape::Form;
-use crate::net::Net;
+use crate::net::{Net, Sent};
 use crate::wire::dialect::Dialect;
 use crate::wire::event::Event;
 
@@ -44,5 +47,21 @@ impl<N: Net> Clients<N> {
     /// The slot of a client, if it is still there and can be told something.
     pub(crate) fn listener(&self, client: ClientId) -> Option<Slot> {
         self.roster.slot_of(client).filter(|slot| self.roster.state(*slot).is_open())
+    }
+
+    /// Sends an answer to a request that comes before the 101. Bytes of TLS may wait in front of it
+    /// then: it leaves behind them. A socket in the clear has room for it, or it is lost.
+    pub(crate) fn answer(&mut self, slot: Slot, response: &[u8]) {
+        let state = self.roster.state(slot);
+        if state.is_any(Flags::BLOCKED) {
+            self.queue_always(slot, Bytes::copy_from_slice(response));
+            return self.arm(slot);
+        }
+        if let Sent::Part(sent) = self.transmit(slot, response)
+            && state.is_any(Flags::TLS)
+        {
+            self.begin_outbox(slot, Bytes::copy_from_slice(response), None, sent);
+            self.arm(slot);
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::ProxyProtocol;
 use crate::model::id::Slot;
 use crate::net::{Net, Sent};
 use crate::shard::Shard;
-use crate::tls::{self, Fault};
+use crate::tls::Fault;
 use crate::wire::refusal::Refusal;
 
 /// The most sealed bytes that may wait for a client that TLS itself has to answer.
@@ -29,7 +29,7 @@ impl<N: Net> Shard<N> {
         if bytes.is_empty() {
             return false;
         }
-        if bytes[0].is_ascii_uppercase() && !tls::begins_well(&bytes) {
+        if bytes[0].is_ascii_uppercase() {
             self.clients.roster.take_session(slot);
             self.clients.roster.state_mut(slot).expose();
             self.clients.tally.tls_faults += 1;
