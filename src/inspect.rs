@@ -57,14 +57,17 @@ pub(crate) fn check(settings: &Settings) -> End {
         ));
     }
     let (tls_fault, warnings) = tls::faults(settings);
-    for warning in warnings {
-        print(&format!("warning: {}\n", exit::harmless_line(&warning)));
-    }
+    print(&as_lines(&warnings));
     let nowhere = settings.unix.as_ref().and_then(UnixName::fault);
     match verdict.refusal().or(nowhere).or(tls_fault) {
         None => print("the configuration is valid\n"),
         Some(why) => End::Failed(exit::CONFIG, why),
     }
+}
+
+fn as_lines(warnings: &[String]) -> String {
+    let lines = warnings.iter().map(|why| format!("warning: {}\n", exit::harmless_line(why)));
+    lines.collect()
 }
 
 /// Says what this host can carry.
@@ -76,7 +79,10 @@ pub(crate) fn examine(settings: &Settings, json: bool) -> End {
     } else {
         doctor::describe(&host, &verdict, settings)
     });
-    let (tls_fault, _) = tls::faults(settings);
+    let (tls_fault, warnings) = tls::faults(settings);
+    if !json {
+        print(&as_lines(&warnings));
+    }
     match verdict.refusal().or(tls_fault) {
         None => End::Done,
         Some(why) => End::Failed(exit::CONFIG, why),

@@ -96,7 +96,7 @@ pub(super) async fn serve(
             Ok(namespaces) => {
                 tracing::info!(namespaces, "rules of channels and files of keys were read again");
             }
-            Err(why) => tracing::error!("reload failed, rules and keys stay as they were: {why}"),
+            Err(why) => tracing::error!("reload failed: {why}"),
         }
         if let Some(asker) = request {
             let _ = asker.send(outcome);
@@ -104,7 +104,23 @@ pub(super) async fn serve(
     }
 }
 
+/// Certificates on the one hand, rules and keys on the other are read and put in force each for
+/// itself: a broken certificate must not keep a key in force that is to be revoked, and a broken
+/// rule no certificate that is about to expire.
 async fn reload(origin: &Arc<Origin>, state: &State) -> Outcome {
+    let rules = reload_rules(origin, state).await;
+    let certificates = state.settings.certificates.reload(&state.shards).await;
+    let rules = rules.map_err(|why| format!("rules and keys stay as they were: {why}"));
+    let certificates = certificates
+        .map_err(|why| format!("certificates stay as they were: {}", harmless_line(&why)));
+    match (rules, certificates) {
+        (rules, Ok(())) => rules,
+        (Ok(_), Err(why)) => Err(format!("{why} (rules and keys are in force)")),
+        (Err(first), Err(second)) => Err(format!("{first}; {second}")),
+    }
+}
+
+async fn reload_rules(origin: &Arc<Origin>, state: &State) -> Outcome {
     let read = {
         let origin = Arc::clone(origin);
         // Reading a file may take its time, and so may looking up a name in it.
@@ -117,7 +133,6 @@ async fn reload(origin: &Arc<Origin>, state: &State) -> Outcome {
         tracing::warn!("{warning}");
     }
     let namespaces = rules.namespaces().len();
-    state.settings.certificates.reload(&state.shards).await?;
     // All that can be wrong with keys is found before anything is in force.
     state.settings.keyring.replace(tokens, &state.shards).await?;
     state.settings.api_key.send_replace(api_key);

@@ -7,10 +7,11 @@ use super::pair::Pair;
 use crate::config::Settings;
 use crate::config::tls::Tls;
 
-/// A certificate that ends earlier than this deserves a word.
+/// A certificate that ends within this time is warned of.
 const SOON_S: i64 = 14 * 86_400;
 
-/// Says why clients would turn away from a server with these settings, and what is odd.
+/// Returns the reason for which clients would turn away from a server with these settings, and
+/// warnings.
 pub(crate) fn faults(settings: &Settings) -> (Option<String>, Vec<String>) {
     match check(&settings.tls) {
         Ok(Checked { warnings, fault, .. }) => (fault, warnings),
@@ -61,6 +62,7 @@ pub(crate) fn check(tls: &Tls) -> Result<Checked, String> {
     let (mut warnings, mut fault) = (Vec::new(), None);
     let now_s = now_s();
     for pair in pairs.iter().chain(&admin) {
+        warnings.extend(pair.warnings.iter().map(|why| format!("tls: {why}")));
         if let Some(why) = pair.dates.fault(now_s) {
             fault = fault.or_else(|| Some(format!("tls: {}: {why}", pair.file)));
         } else if pair.dates.end_s - now_s < SOON_S {

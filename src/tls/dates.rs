@@ -1,9 +1,10 @@
-//! The time for which a certificate is valid, from its DER (RFC 5280, 4.1).
+//! The names in a certificate and the time for which it is valid, from its DER (RFC 5280, 4.1).
 
 const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const OCTETS: u8 = 0x04;
 const VERSION: u8 = 0xa0;
 
 /// The first and the last second of a certificate, since 1970.
@@ -20,7 +21,7 @@ impl Dates {
         if now_s > self.end_s {
             Some(format!("it expired {} days ago", days(now_s - self.end_s)))
         } else if now_s < self.begin_s {
-            Some(format!("it is valid in {} days only", days(self.begin_s - now_s) + 1))
+            Some(format!("it is not valid before {} days from now", days(self.begin_s - now_s) + 1))
         } else {
             None
         }
@@ -32,29 +33,41 @@ pub(crate) fn now_s() -> i64 {
     i64::try_from(stentor_shards::unix_ms() / 1000).unwrap_or(i64::MAX)
 }
 
-/// Reads the dates of a certificate.
-pub(crate) fn dates(certificate: &[u8]) -> Option<Dates> {
+/// The parts of a certificate that are of use here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parts<'a> {
+    pub(super) dates: Dates,
+    /// The names of the authority that has signed it, and of its owner, in DER.
+    pub(super) issuer: &'a [u8],
+    pub(super) subject: &'a [u8],
+}
+
+/// Reads a certificate.
+pub(super) fn parts(certificate: &[u8]) -> Option<Parts<'_>> {
     let (SEQUENCE, certificate, _) = value(certificate)? else { return None };
     let (SEQUENCE, mut rest, _) = value(certificate)? else { return None };
     if let (VERSION, _, behind) = value(rest)? {
         rest = behind;
     }
     // The number, the algorithm of the signature and the issuer stand in front of the dates.
+    let mut issuer = rest;
     for tag in [INTEGER, SEQUENCE, SEQUENCE] {
-        let (found, _, behind) = value(rest)?;
+        let (found, inside, behind) = value(rest)?;
         if found != tag {
             return None;
         }
-        rest = behind;
+        (issuer, rest) = (inside, behind);
     }
-    let (SEQUENCE, validity, _) = value(rest)? else { return None };
-    let (begin_tag, begin, rest) = value(validity)?;
-    let (end_tag, end, _) = value(rest)?;
-    Some(Dates { begin_s: time(begin_tag, begin)?, end_s: time(end_tag, end)? })
+    let (SEQUENCE, validity, rest) = value(rest)? else { return None };
+    let (SEQUENCE, subject, _) = value(rest)? else { return None };
+    let (begin_tag, begin, validity) = value(validity)?;
+    let (end_tag, end, _) = value(validity)?;
+    let dates = Dates { begin_s: time(begin_tag, begin)?, end_s: time(end_tag, end)? };
+    Some(Parts { dates, issuer, subject })
 }
 
 /// Splits DER into the tag and the bytes of its first value, and what stands behind it.
-fn value(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn value(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = bytes.split_first_chunk::<2>()?;
     let (len, rest) = if first < 0x80 {
         (usize::from(first), rest)
@@ -70,7 +83,7 @@ fn value(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// Reads `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
-fn time(tag: u8, text: &[u8]) -> Option<i64> {
+pub(super) fn time(tag: u8, text: &[u8]) -> Option<i64> {
     let text = text.strip_suffix(b"Z").filter(|text| text.iter().all(u8::is_ascii_digit))?;
     let number = |digits: &[u8]| digits.iter().fold(0, |sum, d| sum * 10 + i64::from(d - b'0'));
     let (year, rest) = match tag {
@@ -125,14 +138,16 @@ mod tests {
         wished.not_before = rcgen::date_time_ymd(2024, 2, 29);
         wished.not_after = rcgen::date_time_ymd(2075, 1, 1);
         let made = wished.self_signed(&key).unwrap();
-        let found = dates(made.der()).unwrap();
+        let found = parts(made.der()).unwrap();
+        assert_eq!(found.issuer, found.subject, "it has signed itself");
+        let found = found.dates;
         assert_eq!(found, Dates { begin_s: 1_709_164_800, end_s: 3_313_526_400 });
         assert_eq!(found.fault(1_709_164_800), None);
-        assert!(found.fault(1_709_164_799).unwrap().contains("valid in 1 days"));
+        assert!(found.fault(1_709_164_799).unwrap().contains("not valid before 1 days"));
         assert!(found.fault(3_313_526_400 + 172_800).unwrap().contains("expired 2 days ago"));
         // Cut anywhere, it has no dates or the same ones.
         for len in 0..made.der().len() {
-            assert!(dates(&made.der()[..len]).is_none_or(|cut| cut == found));
+            assert!(parts(&made.der()[..len]).is_none_or(|cut| cut.dates == found));
         }
     }
 }

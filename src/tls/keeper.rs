@@ -8,9 +8,11 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 use stentor_shards::{Handle, Untaken};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::check::{Checked, check};
+use super::dates::{Dates, now_s};
+use super::marks::{Marks, marks};
 use super::pair::{Pair, server_config};
 use super::trust::only_from;
 use crate::config::tls::Tls;
@@ -23,7 +25,7 @@ const PUTS_MAX: usize = 200;
 /// key change one after the other.
 const STILL: Duration = Duration::from_millis(500);
 
-/// The end of one certificate.
+/// The end of one certificate, or of an answer of OCSP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expiry {
     /// The name of its file.
@@ -50,20 +52,33 @@ struct Shared {
     tls: Tls,
     /// One for all certificates: a client that has seen the last one resumes its session.
     ticketer: OnceLock<Arc<dyn ProducesTickets>>,
-    expiries: watch::Sender<Vec<Expiry>>,
+    in_force: watch::Sender<InForce>,
+    /// Held by a reload, so that the later of two is the one that stays.
+    turn: Mutex<()>,
     /// The settings of TLS at the admin address; `None`: it speaks plain HTTP.
     admin: watch::Sender<Option<Arc<ServerConfig>>>,
     reloads: AtomicU64,
     failures: AtomicU64,
 }
 
+/// The facts about the certificates in force.
+#[derive(Debug, Default)]
+struct InForce {
+    expiries: Vec<Expiry>,
+    dates: Vec<Dates>,
+    /// The state of the files as they were read.
+    marks: Marks,
+}
+
 /// Everything that one reading of the files has brought.
 #[derive(Debug)]
-struct Read {
+struct Loaded {
     clients: Option<Arc<ServerConfig>>,
     admin: Option<Arc<ServerConfig>>,
-    expiries: Vec<Expiry>,
+    in_force: InForce,
     warnings: Vec<String>,
+    /// The first reason for which clients turn away.
+    fault: Option<String>,
 }
 
 impl Certificates {
@@ -72,7 +87,8 @@ impl Certificates {
         let shared = Shared {
             tls: tls.clone(),
             ticketer: OnceLock::new(),
-            expiries: watch::Sender::new(Vec::new()),
+            in_force: watch::Sender::default(),
+            turn: Mutex::new(()),
             admin: watch::Sender::new(None),
             reloads: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -86,12 +102,13 @@ impl Certificates {
     /// # Errors
     /// One line that names the file.
     pub(crate) fn begin(&self) -> Result<Option<Arc<ServerConfig>>, String> {
-        let read = self.read()?;
-        for warning in &read.warnings {
+        let loaded = self.load()?;
+        for warning in loaded.warnings.iter().chain(&loaded.fault) {
             tracing::warn!("{warning}");
         }
-        self.note(&read);
-        Ok(read.clients)
+        let clients = loaded.clients.clone();
+        self.note(loaded);
+        Ok(clients)
     }
 
     /// The settings of TLS at the admin address, as they change.
@@ -100,7 +117,7 @@ impl Certificates {
     }
 
     pub(crate) fn expiries(&self) -> Vec<Expiry> {
-        self.shared.expiries.borrow().clone()
+        self.shared.in_force.borrow().expiries.clone()
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -109,9 +126,9 @@ impl Certificates {
         Counts { reloads: count(&self.shared.reloads), failures: count(&self.shared.failures) }
     }
 
-    fn note(&self, read: &Read) {
-        self.shared.expiries.send_replace(read.expiries.clone());
-        self.shared.admin.send_replace(read.admin.clone());
+    fn note(&self, loaded: Loaded) {
+        self.shared.in_force.send_replace(loaded.in_force);
+        self.shared.admin.send_replace(loaded.admin);
     }
 
     fn ticketer(&self) -> Result<Arc<dyn ProducesTickets>, String> {
@@ -122,56 +139,77 @@ impl Certificates {
         Ok(Arc::clone(self.shared.ticketer.get_or_init(|| made)))
     }
 
-    fn read(&self) -> Result<Read, String> {
+    fn load(&self) -> Result<Loaded, String> {
         let tls = &self.shared.tls;
-        let Checked { pairs, admin, mut warnings, fault } = check(tls)?;
-        warnings.extend(fault);
-        let expiry = |pair: &Pair| Expiry { file: pair.file.clone(), end_s: pair.dates.end_s };
-        let expiries = pairs.iter().chain(&admin).map(expiry).collect();
+        // Before they are read: a change in between is one that is still to be seen.
+        let marks = marks(&self.files());
+        let Checked { pairs, admin, warnings, fault } = check(tls)?;
+        let expiries = pairs.iter().chain(&admin).flat_map(Pair::expiries).collect();
+        let dates = pairs.iter().chain(&admin).map(|pair| pair.dates).collect();
         let clients = if pairs.is_empty() {
             None
         } else {
             Some(Arc::new(server_config(pairs, self.ticketer()?)?))
         };
         let admin = admin.map(|pair| self.of_admin(pair)).transpose()?;
-        Ok(Read { clients, admin, expiries, warnings })
+        let in_force = InForce { expiries, dates, marks };
+        Ok(Loaded { clients, admin, in_force, warnings, fault })
     }
 
+    /// The admin address has tickets of its own: one from clients of the public address proves
+    /// nothing there. With an authority of clients there are none, so that each connection shows
+    /// its certificate.
     fn of_admin(&self, pair: Pair) -> Result<Arc<ServerConfig>, String> {
-        let mut config = server_config(vec![pair], self.ticketer()?)?;
-        if let Some(ca) = &self.shared.tls.admin_ca {
-            let verifier = only_from(ca).map_err(|why| format!("admin-tls-ca: {why}"))?;
-            config = asking_for(&config, verifier)?;
-        }
-        Ok(Arc::new(config))
+        let own = stentor_shards::tls::ticketer().map_err(|error| format!("tls: {error}"))?;
+        let config = server_config(vec![pair], own)?;
+        Ok(Arc::new(match &self.shared.tls.admin_ca {
+            None => config,
+            Some(ca) => {
+                let verifier = only_from(ca).map_err(|why| format!("admin-tls-ca: {why}"))?;
+                asking_for(&config, verifier)?
+            }
+        }))
     }
 
-    /// Reads the files again and puts them in force; those whom this server knows already stay as
-    /// they are. Nothing changes if a file is broken.
+    /// Reads the files again and puts them in force; clients that are connected stay as they are.
+    /// Nothing changes if a file is broken, or if clients would turn away as they do not now.
     ///
     /// # Errors
     /// One line that names the file.
     pub(crate) async fn reload(&self, shards: &Handle) -> Result<(), String> {
-        let own = self.clone();
-        // Reading a file may take its time.
-        let read = tokio::task::spawn_blocking(move || own.read());
-        let read = read.await.unwrap_or_else(|_| Err("tls: the reading failed".to_owned()));
-        let put = match read {
-            Ok(read) => put(&read, shards).await.map(|()| read),
-            Err(why) => Err(why),
-        };
-        let (outcome, counter) = match put {
-            Ok(read) => {
-                for warning in &read.warnings {
-                    tracing::warn!("{warning}");
-                }
-                self.note(&read);
-                (Ok(()), &self.shared.reloads)
-            }
-            Err(why) => (Err(why), &self.shared.failures),
-        };
+        if self.files().is_empty() {
+            return Ok(());
+        }
+        let _turn = self.shared.turn.lock().await;
+        let outcome = self.replace(shards).await;
+        let counter = if outcome.is_ok() { &self.shared.reloads } else { &self.shared.failures };
         counter.fetch_add(1, Ordering::Relaxed);
         outcome
+    }
+
+    async fn replace(&self, shards: &Handle) -> Result<(), String> {
+        let own = self.clone();
+        // Reading a file may take its time.
+        let loaded = tokio::task::spawn_blocking(move || own.load());
+        let mut loaded =
+            loaded.await.unwrap_or_else(|_| Err("tls: the reading failed".to_owned()))?;
+        if let Some(why) = loaded.fault.take() {
+            if self.is_sound(now_s()) {
+                return Err(why);
+            }
+            loaded.warnings.push(why);
+        }
+        put(&loaded, shards).await?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.note(loaded);
+        Ok(())
+    }
+
+    /// Returns `true` if clients do not turn away from any certificate in force.
+    fn is_sound(&self, now_s: i64) -> bool {
+        self.shared.in_force.borrow().dates.iter().all(|dates| dates.fault(now_s).is_none())
     }
 
     /// Looks at the files from time to time, for as long as the process lives, and puts them in
@@ -181,11 +219,12 @@ impl Certificates {
         if every.is_zero() || self.files().is_empty() {
             return std::future::pending().await;
         }
-        let mut known = self.look().await;
+        let mut said = String::new();
         loop {
             tokio::time::sleep(every).await;
             let mut found = self.look().await;
-            if found == known {
+            if self.is_known(&found) {
+                said.clear();
                 continue;
             }
             loop {
@@ -195,15 +234,28 @@ impl Certificates {
                     break;
                 }
             }
-            known = found;
+            // SIGHUP may have had them read meanwhile.
+            if self.is_known(&found) {
+                continue;
+            }
             match self.reload(&shards).await {
-                Ok(()) => tracing::info!("certificates have changed, and are in force"),
+                Ok(()) => {
+                    tracing::info!("certificates have changed, and are in force");
+                    said.clear();
+                }
+                // It is tried again, as the reason may lie elsewhere, and said once.
+                Err(why) if why == said => {}
                 Err(why) => {
-                    let why = crate::exit::harmless_line(&why);
-                    tracing::error!("certificates have changed, and the old ones stay: {why}");
+                    let line = crate::exit::harmless_line(&why);
+                    tracing::error!("certificates have changed, and the old ones stay: {line}");
+                    said = why;
                 }
             }
         }
+    }
+
+    fn is_known(&self, marks: &Marks) -> bool {
+        self.shared.in_force.borrow().marks == *marks
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -212,28 +264,15 @@ impl Certificates {
         lists.chain(&tls.admin_cert).chain(&tls.admin_key).chain(&tls.admin_ca).cloned().collect()
     }
 
-    /// What tells one content of the files from another. A link is followed: Kubernetes puts
-    /// another folder behind one.
-    async fn look(&self) -> Vec<Option<Mark>> {
+    async fn look(&self) -> Marks {
         let files = self.files();
-        let looked =
-            tokio::task::spawn_blocking(move || files.iter().map(|file| mark(file)).collect());
-        looked.await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || marks(&files)).await.unwrap_or_default()
     }
 }
 
-/// Device, number, size and time of a file.
-type Mark = (u64, u64, u64, i64, i64);
-
-fn mark(file: &std::path::Path) -> Option<Mark> {
-    use std::os::unix::fs::MetadataExt;
-    let of = std::fs::metadata(file).ok()?;
-    Some((of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec()))
-}
-
 /// Hands the shards other settings, waiting for those that are busy.
-async fn put(read: &Read, shards: &Handle) -> Result<(), String> {
-    let Some(clients) = &read.clients else { return Ok(()) };
+async fn put(loaded: &Loaded, shards: &Handle) -> Result<(), String> {
+    let Some(clients) = &loaded.clients else { return Ok(()) };
     for _ in 0..PUTS_MAX {
         match shards.set_tls(clients) {
             Ok(_) => return Ok(()),
@@ -255,7 +294,8 @@ fn asking_for(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::clone(&config.cert_resolver));
     asking.alpn_protocols.clone_from(&config.alpn_protocols);
-    // A resumed session would not show its certificate again: its authority may be out of favour.
+    // Neither tickets nor kept sessions, and never a ticketer: a resumed session would not show its
+    // certificate again, whose authority may be out of favour, or it may have had none at all.
     asking.send_tls13_tickets = 0;
     asking.session_storage = Arc::clone(&config.session_storage);
     Ok(asking)

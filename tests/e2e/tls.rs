@@ -115,12 +115,19 @@ fn what_is_not_sealed_is_told_so() {
     assert_eq!(server.total("tls_faults_total"), 2);
 }
 
-/// The hello of a client that speaks at most the version `minor` of TLS 1.
+/// The hello of a client that speaks at most the version `minor` of TLS 1, and has everything else
+/// that is wanted: a cipher of today, and extensions that name groups and signatures.
 fn hello(minor: u8) -> Vec<u8> {
     let mut body = vec![3, minor];
     body.extend([7; 32]);
-    // No session, two ciphers of old times, no compression, no extension.
-    body.extend([0, 0, 4, 0xc0, 0x13, 0, 0x2f, 1, 0]);
+    // No session, ECDHE-ECDSA-AES128-GCM-SHA256, and no compression.
+    body.extend([0, 0, 2, 0xc0, 0x2b, 1, 0]);
+    let groups = [0, 10, 0, 4, 0, 2, 0, 23];
+    let points = [0, 11, 0, 2, 1, 0];
+    let signatures = [0, 13, 0, 4, 0, 2, 4, 3];
+    let extensions = [&groups[..], &points, &signatures].concat();
+    body.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
+    body.extend(extensions);
     let mut message = vec![1, 0, 0, u8::try_from(body.len()).unwrap()];
     message.extend(body);
     let mut record = vec![22, 3, 1, 0, u8::try_from(message.len()).unwrap()];
@@ -134,14 +141,19 @@ fn versions_before_1_2_are_refused() {
     let authority = Authority::new();
     let server = server(&authority, folder.path(), &[]);
     let to = server.tls.unwrap();
-    for minor in [0, 1, 2] {
+    for minor in [0, 1, 2, 3] {
         let mut stream = TcpStream::connect(to).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(&hello(minor)).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        assert_eq!(answer[..2], [21, 3], "an alert: {answer:?}");
-        assert_eq!(answer[5], 2, "a fatal one: {answer:?}");
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer).unwrap();
+        if minor == 3 {
+            // The same hello is taken in TLS 1.2: it is the version that the others lack.
+            assert_eq!((answer[0], answer[5]), (22, 2), "the server's hello: {answer:?}");
+        } else {
+            assert_eq!(answer[..2], [21, 3], "an alert: {answer:?}");
+            assert_eq!(answer[5..], [2, 70], "the version is not spoken: {answer:?}");
+        }
     }
     for (version, name) in [(&TLS12, "TLSv1_2"), (&TLS13, "TLSv1_3")] {
         let config = authority.client_of(&[version]);
@@ -285,6 +297,11 @@ fn the_admin_address_speaks_tls_with_those_whom_it_knows() {
     assert!(with(Some(&authority)).is_err(), "a certificate of another authority");
     let answer = raw(server.admin, b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("use https://"), "{answer}");
+    let mut log = Vec::new();
+    eventually("each of the three is told of", || {
+        log.extend(server.log());
+        log.iter().filter(|line| line.contains("no handshake at the admin address")).count() == 3
+    });
     // Clients of the public address are asked for nothing.
     let health =
         raw(server.address, b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
@@ -317,4 +334,34 @@ fn a_proxy_may_introduce_its_client_in_front_of_tls() {
     assert!(list.contains("192.0.2.7"), "{list}");
     let mut without = connect(to, "localhost", &config);
     assert!(without.conn.complete_io(&mut without.sock).is_err());
+}
+
+/// Tickets of the public address, which anybody gets, are worth nothing at the admin address.
+#[test]
+fn a_ticket_of_the_public_address_lets_nobody_in_at_the_admin_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, of_clients) = (Authority::new(), Authority::new());
+    let [cert, key] = authority.write(folder.path(), &["localhost"], 7).map(|file| text(&file));
+    let ca = text(&of_clients.write_own(folder.path()));
+    let both = ["--admin-tls-cert", &cert, "--admin-tls-key", &key];
+    for with_ca in [true, false] {
+        let ca = ["--admin-tls-ca", &ca];
+        let server = server(
+            &authority,
+            folder.path(),
+            &[&both[..], if with_ca { &ca } else { &[] }].concat(),
+        );
+        for version in [&TLS12, &TLS13] {
+            let config = authority.client_of(&[version]);
+            let public = || connect(server.tls.unwrap(), "localhost", &config);
+            assert!(ask(&mut public(), "/health").contains("200 OK"));
+            let mut again = public();
+            assert!(ask(&mut again, "/health").contains("200 OK"));
+            assert_eq!(again.conn.handshake_kind(), Some(HandshakeKind::Resumed));
+            let mut admin = connect(server.admin, "localhost", &config);
+            let answer = try_ask(&mut admin, "/metrics");
+            assert_eq!(answer.is_err(), with_ca, "{answer:?}");
+            assert_ne!(admin.conn.handshake_kind(), Some(HandshakeKind::Resumed));
+        }
+    }
 }

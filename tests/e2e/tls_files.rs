@@ -10,7 +10,7 @@ use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::{self, WebSocket};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -23,6 +23,7 @@ pub(crate) type Sealed = StreamOwned<ClientConnection, TcpStream>;
 /// An authority that signs certificates of a test.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    key: String,
     pub(crate) certificate: CertificateDer<'static>,
 }
 
@@ -30,9 +31,11 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut wished = CertificateParams::new(Vec::new()).unwrap();
         wished.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        wished.distinguished_name.push(DnType::CommonName, "the authority of a test");
         let key = KeyPair::generate().unwrap();
         let certificate = wished.self_signed(&key).unwrap().der().clone();
-        Self { issuer: Issuer::new(wished, key), certificate }
+        let text = pem("PRIVATE KEY", key.serialized_der());
+        Self { issuer: Issuer::new(wished, key), key: text, certificate }
     }
 
     /// A certificate and its key, as PEM.
@@ -40,6 +43,7 @@ impl Authority {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut wished = CertificateParams::new(names).unwrap();
         wished.serial_number = Some(serial.into());
+        wished.distinguished_name.push(DnType::CommonName, "a server of a test");
         wished.not_before = rcgen::date_time_ymd(2020, 1, 1);
         wished.not_after = rcgen::date_time_ymd(last_year, 1, 1);
         let key = KeyPair::generate().unwrap();
@@ -60,6 +64,13 @@ impl Authority {
     pub(crate) fn write_own(&self, folder: &Path) -> PathBuf {
         let file = folder.join("ca.pem");
         std::fs::write(&file, pem("CERTIFICATE", &self.certificate)).unwrap();
+        file
+    }
+
+    /// Writes the authority's own key.
+    pub(crate) fn write_own_key(&self, folder: &Path) -> PathBuf {
+        let file = folder.join("ca-key.pem");
+        std::fs::write(&file, &self.key).unwrap();
         file
     }
 

@@ -139,6 +139,88 @@ fn a_broken_file_leaves_the_old_certificate() {
     assert_eq!(metric(&server, "stentor_reload_failures_total"), "3");
 }
 
+/// The look at the files finds what is broken and what is whole again, says each fault once, and
+/// waits until a certificate and its key have both changed.
+#[test]
+fn files_that_change_are_found_broken_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let [cert, key] = authority.write(folder.path(), &["localhost"], 1);
+    let (cert_name, key_name) = (text(&cert), text(&key));
+    let flags = ["--tls-cert", &cert_name, "--tls-key", &key_name, "--tls-look", "100ms"];
+    let server = Server::start(&flags);
+    let config = authority.client();
+    let failures = || metric(&server, "stentor_tls_reload_failures_total").parse::<u64>().unwrap();
+    let fails_again = |what: &str| {
+        let before = failures();
+        // It is tried again and again.
+        eventually(what, || failures() > before + 2);
+        assert_eq!(seen(&server, &config), 1, "{what}");
+    };
+    let mut number = 2;
+    let mut mend = || {
+        let (newer_cert, newer_key) = authority.sign(&["localhost"], number, 2100);
+        fs::write(&cert, newer_cert).unwrap();
+        fs::write(&key, newer_key).unwrap();
+        eventually("the newer one is shown", || u64::from(seen(&server, &config)) == number);
+        number += 1;
+    };
+    let whole = fs::read_to_string(&cert).unwrap();
+    fs::write(&cert, &whole[..whole.len() / 2]).unwrap();
+    fails_again("half a file");
+    fs::write(&cert, authority.sign(&["localhost"], 9, 2100).0).unwrap();
+    fails_again("the certificate of another key");
+    fs::remove_file(&key).unwrap();
+    fails_again("no key");
+    let (old_cert, old_key) = authority.sign(&["localhost"], 8, 2021);
+    fs::write(&cert, old_cert).unwrap();
+    fs::write(&key, old_key).unwrap();
+    fails_again("a certificate that has expired");
+    let lines = server.log();
+    for part in ["is not the key of the certificate", "No such file", "it expired "] {
+        let said = lines.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(said, 1, "{part}: {lines:?}");
+    }
+    mend();
+    mend();
+    assert_eq!(metric(&server, "stentor_tls_reloads_total"), "2");
+}
+
+/// A certificate and the rules are reloaded each for itself, and the answer names what has failed.
+#[test]
+fn a_broken_certificate_keeps_no_key_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let [cert, key] = authority.write(folder.path(), &["localhost"], 1);
+    let api_key = folder.path().join("api-key");
+    fs::write(&api_key, "the first key, long enough\n").unwrap();
+    let [cert_name, key_name, api_name] = [&cert, &key, &api_key].map(|file| text(file));
+    let flags = ["--tls-cert", &cert_name, "--tls-key", &key_name, "--tls-look", "0"];
+    let server = Server::start(&[&flags[..], &["--api-key-file", &api_name]].concat());
+    let is_let_in = |key: &str| {
+        let head = format!("GET /api/connections HTTP/1.1\r\nX-API-Key: {key}");
+        crate::server::request(server.admin, &head, "").0 == 200
+    };
+    assert!(is_let_in("the first key, long enough"));
+    fs::write(&cert, "no certificate").unwrap();
+    fs::write(&api_key, "the second key, long enough\n").unwrap();
+    server.signal("HUP");
+    eventually("the newer key counts", || is_let_in("the second key, long enough"));
+    assert!(!is_let_in("the first key, long enough"), "it was to be revoked");
+    eventually("it is said", || server.log().join("\n").contains("rules and keys are in force"));
+    // The other way round: keys that cannot be read keep no certificate back.
+    fs::remove_file(&api_key).unwrap();
+    let (newer_cert, newer_key) = authority.sign(&["localhost"], 2, 2100);
+    fs::write(&cert, newer_cert).unwrap();
+    fs::write(&key, newer_key).unwrap();
+    server.signal("HUP");
+    let config = authority.client();
+    eventually("the newer one is shown", || seen(&server, &config) == 2);
+    let lines = || server.log().join("\n");
+    eventually("it is said", || lines().contains("rules and keys stay as they were"));
+    assert!(is_let_in("the second key, long enough"));
+}
+
 /// Runs a command that only looks. Returns its exit code and what it says.
 fn look(args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
