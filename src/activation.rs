@@ -7,20 +7,53 @@ use std::os::fd::OwnedFd;
 
 use listenfd::ListenFd;
 use rustix::net::sockopt;
+use stentor_shards::{is_for_tls, overlaps};
 
 use crate::config::{Invalid, Settings};
-use crate::takeover::{SOCKETS_MAX, Sockets};
+use crate::takeover::{Claim, SOCKETS_MAX, Sockets};
 
 /// The name that marks the socket of the admin address, in `FileDescriptorName=` or as the name of
 /// a socket unit.
 const ADMIN_NAMES: [&str; 2] = ["admin", "stentor-admin.socket"];
 
+/// The same for the address for TLS.
+const TLS_NAMES: [&str; 2] = ["tls", "stentor-tls.socket"];
+
+/// The sockets of the service manager.
+#[derive(Debug)]
+pub(crate) struct Activated {
+    sockets: Sockets,
+    /// The address of those for TLS.
+    tls: Option<SocketAddr>,
+}
+
+impl Activated {
+    /// Makes their addresses those of the settings. Where all of them are for TLS, it is spoken at
+    /// the one address that there is.
+    pub(crate) fn claim(self, settings: &mut Settings) -> Claim {
+        let Self { sockets, tls } = self;
+        let mut at = sockets.listeners.iter().filter_map(|socket| address_of(socket).ok());
+        let plain = at.find(|at| !is_for_tls(*at, tls));
+        settings.tls.listen = tls.filter(|_| plain.is_some()).or(settings.tls.listen);
+        if let (None, Some(_)) = (plain, tls) {
+            settings.tls.listen = None;
+        }
+        settings.shards.listen = plain.or(tls).unwrap_or(settings.shards.listen);
+        let admin = sockets.admin.as_ref().and_then(|socket| address_of(socket).ok());
+        settings.admin = admin.or(settings.admin);
+        settings.unix = None;
+        tracing::info!(sockets = sockets.listeners.len(), "sockets of the service manager");
+        Claim::shared(sockets)
+    }
+}
+
 /// Takes the sockets that were opened for this process; `None` where there are none. To be called
 /// before anything else is opened.
 ///
 /// # Errors
-/// A descriptor is not a listening TCP socket, or no socket is left for clients.
-pub(crate) fn take(settings: &Settings) -> Result<Option<Sockets>, Invalid> {
+/// A descriptor is not a listening TCP socket, no socket is left for clients, or one may be for TLS
+/// or not.
+pub(crate) fn take(settings: &Settings) -> Result<Option<Activated>, Invalid> {
     let count = count(env::var("LISTEN_FDS").ok(), env::var("LISTEN_PID").ok())?;
     if count == 0 {
         return Ok(None);
@@ -29,6 +62,7 @@ pub(crate) fn take(settings: &Settings) -> Result<Option<Sockets>, Invalid> {
     let names: Vec<&str> = names.split(':').collect();
     let mut given = ListenFd::from_env();
     let mut sockets = Sockets::default();
+    let mut tls = None;
     for index in 0..count {
         let number = index + 3;
         let wrong = |why: String| Invalid(format!("LISTEN_FDS: descriptor {number}: {why}"));
@@ -50,13 +84,49 @@ pub(crate) fn take(settings: &Settings) -> Result<Option<Sockets>, Invalid> {
                 return Err(wrong("a second socket for the admin address".into()));
             }
         } else {
+            let name = names.get(index).copied();
+            if at_address_for_tls(name, address, settings).map_err(wrong)? {
+                if tls.is_some_and(|tls| !overlaps(tls, address)) {
+                    return Err(wrong("a second address for TLS".into()));
+                }
+                tls = tls.or(Some(address));
+            }
             sockets.listeners.push(listener.into());
         }
     }
     if sockets.listeners.is_empty() {
         return Err(Invalid("LISTEN_FDS: no socket is for clients".into()));
     }
-    Ok(Some(sockets))
+    Ok(Some(Activated { sockets, tls }))
+}
+
+/// Returns `true` for a socket of the address for TLS, by its name or its address.
+///
+/// # Errors
+/// It could be meant for it or not.
+fn at_address_for_tls(
+    name: Option<&str>,
+    address: SocketAddr,
+    settings: &Settings,
+) -> Result<bool, String> {
+    if name.is_some_and(|name| TLS_NAMES.contains(&name)) {
+        return if settings.tls.is_on() {
+            Ok(true)
+        } else {
+            Err("it is named for TLS, which needs tls-cert and tls-key".into())
+        };
+    }
+    if is_for_tls(address, settings.tls.listen) {
+        return Ok(true);
+    }
+    match settings.tls.listen {
+        // What is meant for TLS must never be served in the clear.
+        Some(listen) if listen.port() == address.port() => Err(format!(
+            "{address} has the port of tls-listen {listen}, and another address: \
+             FileDescriptorName=tls marks a socket for TLS"
+        )),
+        _ => Ok(false),
+    }
 }
 
 /// Returns the number of descriptors that are for this process.
@@ -84,27 +154,16 @@ pub(crate) fn spread(
     settings: &Settings,
 ) -> std::io::Result<Vec<OwnedFd>> {
     let shards = settings.shards.cores.len();
-    let (for_tls, others): (Vec<_>, Vec<_>) =
-        listeners.into_iter().partition(|listener| is_for_tls(listener, settings));
+    let is_sealed = |listener: &OwnedFd| {
+        address_of(listener).is_ok_and(|local| is_for_tls(local, settings.tls.listen))
+    };
+    let (for_tls, others): (Vec<_>, Vec<_>) = listeners.into_iter().partition(is_sealed);
     let mut all = spread_alike(others, shards)?;
     all.extend(spread_alike(for_tls, shards)?);
     Ok(all)
 }
 
-/// Returns `true` for a socket of the address for TLS.
-fn is_for_tls(listener: &OwnedFd, settings: &Settings) -> bool {
-    settings.tls.listen.is_some() && address_of(listener).ok() == settings.tls.listen
-}
-
-/// The first socket that is not of the address for TLS.
-pub(crate) fn first_for_clients<'a>(
-    listeners: &'a [OwnedFd],
-    settings: &Settings,
-) -> Option<&'a OwnedFd> {
-    listeners.iter().find(|listener| !is_for_tls(listener, settings))
-}
-
-/// The same for the sockets of one address.
+/// Gives each shard a socket where there are fewer of one address.
 fn spread_alike(listeners: Vec<OwnedFd>, shards: usize) -> std::io::Result<Vec<OwnedFd>> {
     let own = rustix::process::geteuid().as_raw();
     let is_open = |listener: &OwnedFd| {
@@ -157,6 +216,26 @@ mod tests {
         assert!(!is_for_admin(None, public, &settings));
         // The rule of the setting holds for a socket too.
         assert!(settings.check_admin(admin).is_ok() && settings.check_admin(public).is_err());
+    }
+
+    #[test]
+    fn a_socket_for_tls_is_told_by_its_name_or_its_address() {
+        let mut settings = Settings::default();
+        let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
+        let is_for_tls =
+            |name, address, settings: &_| at_address_for_tls(name, at(address), settings);
+        assert!(is_for_tls(Some("tls"), "[::]:9443", &settings).is_err(), "no certificate");
+        settings.tls.certs = vec!["cert.pem".into()];
+        for name in TLS_NAMES {
+            assert_eq!(is_for_tls(Some(name), "[::]:9443", &settings), Ok(true));
+        }
+        settings.tls.listen = Some(at("0.0.0.0:9443"));
+        // The usual form of a socket unit for the same address.
+        assert_eq!(is_for_tls(None, "[::]:9443", &settings), Ok(true));
+        assert_eq!(is_for_tls(None, "[::]:9001", &settings), Ok(false));
+        settings.tls.listen = Some(at("10.0.0.5:9443"));
+        let why = is_for_tls(Some("stentor.socket"), "127.0.0.1:9443", &settings).unwrap_err();
+        assert!(why.contains("has the port of tls-listen 10.0.0.5:9443"), "{why}");
     }
 
     #[test]

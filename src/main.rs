@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod address;
 mod announce;
 mod backend;
 mod cli;
@@ -35,7 +36,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use announce::{announce, where_clients_come};
 use cli::{Cli, Task, View};
-use config::listen::overlaps;
 use config::{Invalid, Layered, Settings};
 use control::reload::Origin;
 use history_file::HistoryFile;
@@ -43,7 +43,7 @@ use host::{Host, Verdict};
 use inspect::{check, examine, print, translate, translate_soketi};
 use relief::Relief;
 use signals::Departure;
-use takeover::{Claim, Histories, Newcomer, Offer, Refused, Sockets};
+use takeover::{Claim, Histories, Offer, Sockets};
 
 /// What ends the process, with its code.
 enum End {
@@ -169,7 +169,7 @@ fn serve(cli: &Cli, layered: Layered) -> End {
     settings.shards.ring = verdict.ring;
     open_log(&settings, &warnings, &verdict);
 
-    let mut claim = match claim(&mut settings, activated, fingerprint) {
+    let mut claim = match address::claim(&mut settings, activated, fingerprint) {
         Ok(claim) => claim,
         Err(end) => return end,
     };
@@ -316,63 +316,6 @@ fn open_log(settings: &Settings, warnings: &[String], verdict: &Verdict) {
     }
     for warning in verdict.warnings() {
         tracing::warn!(limit = warning.limit, "{warning}");
-    }
-}
-
-/// Makes the address this process's own, by the sockets of the service manager or of the process
-/// that serves it until now, or shares it where that is asked for.
-fn claim(
-    settings: &mut Settings,
-    activated: Option<Sockets>,
-    fingerprint: u64,
-) -> Result<Claim, End> {
-    if let Some(sockets) = activated {
-        let address = |socket: Option<&OwnedFd>| activation::address_of(socket?).ok();
-        let clients = activation::first_for_clients(&sockets.listeners, settings);
-        settings.shards.listen = address(clients).unwrap_or(settings.shards.listen);
-        settings.admin = address(sockets.admin.as_ref()).or(settings.admin);
-        settings.unix = None;
-        tracing::info!(sockets = sockets.listeners.len(), "sockets of the service manager");
-        return Ok(Claim::shared(sockets));
-    }
-    if let Some(name) = &settings.unix {
-        let (listener, place) = unix::listen(name, settings)
-            .map_err(|error| End::Failed(exit::RUN, format!("cannot listen on {name}: {error}")))?;
-        return Ok(Claim::at(place, listener));
-    }
-    if !settings.take_over {
-        return Ok(Claim::shared(Sockets::default()));
-    }
-    let newcomer = Newcomer {
-        fingerprint,
-        base: settings.take_over_settle,
-        is_forced: settings.take_over_is_forced,
-    };
-    let claimed = takeover::claim(settings.shards.listen, newcomer).map_err(|refused| {
-        let code = match refused {
-            Refused::Settling { .. } => exit::HELD,
-            _ => exit::RUN,
-        };
-        End::Failed(code, refused.to_string())
-    });
-    claimed.and_then(|claim| with_address_for_tls(claim, settings))
-}
-
-/// Sees to it that the address for TLS is this process's as well, and that no socket is taken for
-/// another: the older process may have listened at an address that is not asked for any more.
-fn with_address_for_tls(mut claim: Claim, settings: &Settings) -> Result<Claim, End> {
-    let (listen, for_tls) = (settings.shards.listen, settings.tls.listen);
-    let address = |socket: &OwnedFd| activation::address_of(socket).ok();
-    claim.sockets.listeners.retain(|socket| {
-        address(socket).is_some_and(|at| overlaps(at, listen) || Some(at) == for_tls)
-    });
-    let is_had = claim.sockets.listeners.iter().any(|socket| address(socket) == for_tls);
-    match for_tls.filter(|_| !is_had).and_then(|at| Some((at, takeover::holder_of(at)?))) {
-        None => Ok(claim),
-        Some((at, who)) => {
-            let why = format!("cannot listen on {at}: address in use by {who}");
-            Err(End::Failed(exit::RUN, why))
-        }
     }
 }
 

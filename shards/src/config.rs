@@ -76,6 +76,18 @@ pub enum Ring {
     Off,
 }
 
+/// Returns `true` if a connection to one address may arrive at a socket of the other.
+pub fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port() && (a.is_unspecified() || b.is_unspecified() || a == b)
+}
+
+/// Returns `true` if connections that arrive at `local` speak TLS, where `listen_tls` is the
+/// address for TLS beside another one. A socket may have the address in another form.
+pub fn is_for_tls(local: SocketAddr, listen_tls: Option<SocketAddr>) -> bool {
+    listen_tls.is_some_and(|listen_tls| overlaps(local, listen_tls))
+}
+
 /// The validated settings of all shards.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone)]

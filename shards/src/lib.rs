@@ -41,7 +41,9 @@ mod sim;
 pub mod fuzz;
 
 pub use clock::unix_ms;
-pub use config::{Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom};
+pub use config::{
+    Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom, is_for_tls, overlaps,
+};
 pub use error::{RunError, Untaken};
 pub use handle::past::Following;
 pub use handle::{Body, Handle, MOVED_MAX, Reading, Target};

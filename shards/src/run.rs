@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use socket2::SockRef;
 
 use crate::client::Shared;
-use crate::config::Config;
+use crate::config::{Config, is_for_tls};
 use crate::error::RunError;
 use crate::handle::Handle;
 use crate::home::claims::owner_of;
@@ -270,7 +270,7 @@ struct Listening {
 fn listen(config: &Config, inherited: Vec<OwnedFd>) -> Result<Listening, RunError> {
     let is_for_tls = |listener: &OwnedFd| {
         let local = SockRef::from(listener).local_addr().ok().and_then(|local| local.as_socket());
-        config.listen_tls.is_some() && local == config.listen_tls
+        local.is_some_and(|local| is_for_tls(local, config.listen_tls))
     };
     let (for_tls, others): (Vec<_>, Vec<_>) = inherited.into_iter().partition(is_for_tls);
     let named = |address| move |source| RunError::Listen { address, source };

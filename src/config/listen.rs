@@ -35,12 +35,6 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     ipv4.or(found.first()).copied().ok_or_else(|| format!("{host} has no address"))
 }
 
-/// Returns `true` if a connection to one address may arrive at a socket of the other.
-pub(crate) fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
-    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
-    one.port() == other.port() && (a.is_unspecified() || b.is_unspecified() || a == b)
-}
-
 fn is_name(host: &str) -> bool {
     host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use stentor_shards::overlaps;
 use stentor_units::time::show as show_time;
 
 use super::keys::{Key, time};
-use super::listen::{address, overlaps};
+use super::listen::address;
 
 /// The heading of the flags.
 const GROUP: &str = "TLS";
@@ -117,7 +118,7 @@ fn files(text: &str) -> Result<Vec<PathBuf>, String> {
     text.split(',').map(str::trim).map(file).collect()
 }
 
-/// Names as certificates have them; a name with a star stands for those below it.
+/// Host names and addresses, as clients ask for them.
 fn names(text: &str) -> Result<Vec<String>, String> {
     let named = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     named

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
 
-use crate::config::listen::overlaps;
+use stentor_shards::overlaps;
 
 /// A listening socket as the kernel lists it.
 #[derive(Debug, PartialEq, Eq)]

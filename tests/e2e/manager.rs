@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::server::{Server, eventually, get};
+use crate::tls_files::{Authority, ask, connect};
 
 /// The server behind a shell that runs `before` first.
 fn behind(before: &str) -> Command {
@@ -38,6 +39,50 @@ fn sockets_of_the_manager_are_served_by_all_shards() {
     let clients = server.on_all_shards(1, || Client::plain(address, "/ws"));
     assert_eq!(server.total("clients"), clients.len() as u64);
     assert_eq!(get(address, "/ready").0, 200);
+}
+
+/// A socket unit for all addresses listens on `[::]`, however the settings write them; a name
+/// counts without any address there. With nothing but such a socket TLS is spoken there.
+#[test]
+fn a_socket_for_tls_is_never_served_in_the_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let [cert, key] = authority.write(folder.path(), &["localhost"], 7);
+    let [cert, key] = [cert, key].map(|file| file.to_str().unwrap().to_owned());
+    let of_tls = ["--tls-cert", &cert, "--tls-key", &key];
+    let config = authority.client();
+    for (names, has_plain, with_setting) in [
+        ("stentor.socket:stentor.socket", true, true),
+        ("stentor.socket:tls", true, false),
+        ("tls", false, false),
+    ] {
+        let everywhere = TcpListener::bind("[::]:0").unwrap();
+        let tls_at = everywhere.local_addr().unwrap();
+        let (public, plain_at) = socket();
+        let (count, first, second) = if has_plain {
+            (2, public, OwnedFd::from(everywhere))
+        } else {
+            (1, OwnedFd::from(everywhere), public)
+        };
+        let mut command = behind(&format!(
+            "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_PID=$$ LISTEN_FDS={count} \
+             LISTEN_FDNAMES={names};"
+        ));
+        command.args(["--shards", "2"]).args(of_tls).stdin(first).stdout(second);
+        if with_setting {
+            command.args(["--tls-listen", &format!("0.0.0.0:{}", tls_at.port())]);
+        }
+        let server = Server::start_as(command);
+        for to in ["127.0.0.1", "::1"] {
+            let to = std::net::SocketAddr::new(to.parse().unwrap(), tls_at.port());
+            let answer = crate::client::raw(to, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert!(answer.contains("this port speaks TLS"), "{names}: {answer}");
+            let health = ask(&mut connect(to, "localhost", &config), "/health");
+            assert!(health.contains("200 OK"), "{names}: {health}");
+        }
+        assert_eq!(server.address, if has_plain { plain_at } else { tls_at }, "{names}");
+        assert_eq!(server.tls, has_plain.then_some(tls_at), "{names}");
+    }
 }
 
 #[test]
