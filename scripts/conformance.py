@@ -1,21 +1,28 @@
 """Runs the Autobahn cases against the real server, which echoes: one client at a time, alone in its channel.
 
-Judged strictly: each of the 301 cases that apply must be OK, or informational where RFC 6455 leaves it open. The 216 cases
-of compression (12.* and 13.*) must be unimplemented, because the server does not offer it. Exit 1 if a case is anything
-else. The suites' own HTML reports stay in the output folder.
+Judged strictly: each case that applies must be OK, or informational where RFC 6455 leaves it open. Cases of sections that
+--not-offered names must be unimplemented: 12 and 13, which are compression, unless it says otherwise. Exit 1 if a case is
+anything else. The suites' own HTML reports stay in the output folder.
+
+With --tls the server speaks TLS. Neither suite does reliably, so that a relay stands in between: it opens and seals, and
+passes on every byte and every end as it comes.
 """
 import argparse
+import asyncio
 import collections
 import json
 import os
 import pathlib
 import shutil
+import ssl
 import subprocess
 import sys
+import tempfile
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CASES = 517
-COMPRESSION = ("12", "13")
+COMPRESSION = "12,13"
 
 # One shard: an echo does not depend on where the channel's home is. The largest case sends 16 MiB in one message.
 FLAGS = [
@@ -30,15 +37,15 @@ ORIGINAL_HOME = ROOT / "target" / "autobahn"
 RUN_TIME_MAX_S = 300
 
 
-def start(binary):
+def start(binary, flags):
     """Starts the server on a free port; gives the process and its address."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("STENTOR_")}
-    command = [binary, "serve", "--listen", "127.0.0.1:0", *FLAGS]
+    command = [binary, "serve", "--listen", "127.0.0.1:0", *FLAGS, *flags]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     for line in server.stderr:
         fields = json.loads(line)["fields"] if line.startswith("{") else {}
         if fields.get("message") == "ready":
-            return server, fields["url"].removeprefix("http://").rstrip("/")
+            return server, fields["url"].split("://")[1].rstrip("/")
     sys.exit(f"conformance: the server did not start: exit {server.wait()}")
 
 
@@ -77,7 +84,49 @@ def run(command):
         sys.exit(f"conformance: {command[0]} ended with {result.returncode}:\n{told}")
 
 
-def judge(index):
+class Relay:
+    """Takes plain connections, and passes each on within TLS."""
+
+    def __init__(self, to, authority):
+        self.host, port = to.split(":")
+        self.port = int(port)
+        self.context = ssl.create_default_context(cafile=authority)
+        self.loop = asyncio.new_event_loop()
+        server = self.loop.run_until_complete(asyncio.start_server(self.serve, "127.0.0.1", 0))
+        self.address = "{}:{}".format(*server.sockets[0].getsockname())
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    async def serve(self, reader, writer):
+        sealed = asyncio.open_connection(self.host, self.port, ssl=self.context, server_hostname="localhost")
+        their_reader, their_writer = await sealed
+        ways = [(reader, their_writer), (their_reader, writer)]
+        tasks = [asyncio.create_task(self.carry(*way)) for way in ways]
+        # The end of either side is that of the connection: TLS has no half of one.
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for one in (writer, their_writer):
+            one.close()
+        await asyncio.gather(*tasks)
+
+    async def carry(self, reader, writer):
+        try:
+            while piece := await reader.read(1 << 16):
+                writer.write(piece)
+                await writer.drain()
+        except (ConnectionError, ssl.SSLError):
+            pass
+
+
+def begun(asked, folder):
+    """Starts the server; gives the process and the address for the suite."""
+    if not asked.tls:
+        return start(asked.binary, asked.flag)
+    subprocess.run([asked.binary, "dev-cert", "--dir", folder], check=True, stdout=subprocess.DEVNULL)
+    authority, cert, key = (os.path.join(folder, f"dev-{name}.pem") for name in ("ca", "cert", "key"))
+    server, address = start(asked.binary, ["--tls-cert", cert, "--tls-key", key, *asked.flag])
+    return server, Relay(address, authority).address
+
+
+def judge(index, not_offered):
     """Gives the verdicts of each section, and what is wrong."""
     (cases,) = json.loads(index.read_text()).values()
     sections = collections.defaultdict(collections.Counter)
@@ -88,7 +137,7 @@ def judge(index):
         section = name.split(".")[0]
         verdict, close = case["behavior"], case["behaviorClose"]
         sections[section][verdict] += 1
-        good = ("UNIMPLEMENTED",) if section in COMPRESSION else ("OK", "INFORMATIONAL")
+        good = ("UNIMPLEMENTED",) if section in not_offered else ("OK", "INFORMATIONAL")
         if verdict not in good or close not in ("OK", "INFORMATIONAL"):
             wrong.append(f"{name}: {verdict}, close {close}")
     return sections, wrong
@@ -110,22 +159,26 @@ def main():
     asked.add_argument("--binary", default=str(ROOT / "target/debug/stentor"))
     asked.add_argument("--out", type=pathlib.Path, default=ROOT / "out" / "conformance")
     asked.add_argument("--original", action="store_true", help="the second opinion as well")
+    asked.add_argument("--tls", action="store_true", help="the same within TLS")
+    asked.add_argument("--not-offered", default=COMPRESSION, metavar="LIST", help="sections that must be unimplemented")
+    asked.add_argument("--flag", action="append", default=[], help="of the server, such as --flag=--compression=on")
     asked = asked.parse_args()
     suites = {"kosoku": run_kosoku}
     if asked.original:
         suites["autobahntestsuite"] = run_original
     failed = False
     for suite, drive in suites.items():
-        out = asked.out / suite
+        out = asked.out / (f"{suite}-tls" if asked.tls else suite)
         shutil.rmtree(out, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
-        server, address = start(asked.binary)
-        try:
-            drive(address, out)
-        finally:
-            server.kill()
-            server.wait()
-        sections, wrong = judge(out / "index.json")
+        with tempfile.TemporaryDirectory() as folder:
+            server, address = begun(asked, folder)
+            try:
+                drive(address, out)
+            finally:
+                server.kill()
+                server.wait()
+        sections, wrong = judge(out / "index.json", asked.not_offered.split(","))
         show(suite, sections, os.path.relpath(out / "index.html", ROOT))
         for what in wrong:
             print(f"conformance: {suite} {what}", file=sys.stderr)
