@@ -14,6 +14,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import tempfile
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -88,13 +89,18 @@ def said(*command):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
-def our_entries():
+def our_entries(certificate):
     commit = said("git", "describe", "--always", "--dirty")
     flags = ["--admin", "off", "--cores", SERVER_CORE, "--shards", "1", "--ping-interval", "0"]
     stentor = [STENTOR, "--listen", "127.0.0.1:PORT", *flags]
+    version = f"{said(STENTOR, '--version')}, {commit}"
+    if certificate:
+        # The bare loop speaks no TLS: there is nothing below a server that does.
+        cert, key = certificate
+        return [Entry("stentor", "Stentor", version, [*stentor, "--tls-cert", cert, "--tls-key", key])]
     bare = [BENCH, "raw", "--listen", "127.0.0.1:PORT"]
     return [
-        Entry("stentor", "Stentor", f"{said(STENTOR, '--version')}, {commit}", stentor),
+        Entry("stentor", "Stentor", version, stentor),
         Entry("raw", "bare send(2) loop", f"{said(BENCH, '--version')}, {commit}", bare),
     ]
 
@@ -114,11 +120,11 @@ def talkers(options):
     return min(options.clients, TALKERS_MAX)
 
 
-def measure(entry, server, load, file):
+def measure(entry, server, load, file, within_tls=False):
     """The record of one run, which is kept in a file."""
     command, *flags = load
-    url = f"ws://127.0.0.1:{server.port}{entry.path}"
-    words = [BENCH, command, url, *flags, *entry.flags]
+    url = f"{'wss' if within_tls else 'ws'}://127.0.0.1:{server.port}{entry.path}"
+    words = [BENCH, command, url, *flags, *entry.flags, *(["--insecure"] if within_tls else [])]
     if command == "fanout":
         words += ["--message", entry.message]
     words += ["--core", GENERATOR_CORE, "--server-pid", str(server.pid)]
@@ -171,7 +177,7 @@ class Comparison:
         runs = self.runs[entry.id][scenario]
         file = self.folder / f"{entry.id}-{scenario}-{len(runs) + 1}.json"
         try:
-            runs.append({"file": str(file), **measure(entry, server, self.loads[scenario], file)})
+            runs.append({"file": str(file), **measure(entry, server, self.loads[scenario], file, self.options.tls)})
         except peers.Failed as error:
             print(f"compare: {entry.id} {scenario}: {error}", file=sys.stderr)
             runs.append({"error": str(error)})
@@ -307,12 +313,12 @@ def draw(comparison):
     print(f"compare: {page} has the latencies", file=sys.stderr)
 
 
-def taking_part(chosen, install):
+def taking_part(chosen, install, certificate=()):
     """The servers that can be measured, and the others with the reason why not."""
-    entries, absent = our_entries(), []
+    entries, absent = our_entries(certificate), []
     for peer in chosen:
-        reason = ""
-        if install:
+        reason = "it speaks no TLS here" if certificate and not peer.speaks_tls else ""
+        if install and not reason:
             try:
                 peer.install()
             except (subprocess.CalledProcessError, OSError) as error:
@@ -324,7 +330,7 @@ def taking_part(chosen, install):
             absent.append({"id": peer.id, "name": peer.name, "version": version, "reason": reason})
         else:
             speech = (peer.flags, peer.message)
-            entries.append(Entry(peer.id, peer.name, version, peer.command(), peer.path, *speech, peer.notes))
+            entries.append(Entry(peer.id, peer.name, version, peer.command(*certificate), peer.path, *speech, peer.notes))
     return entries, absent
 
 
@@ -336,12 +342,22 @@ def main():
     parser.add_argument("--clients", type=int, default=1000, help=f"{TALKERS_MAX} at most where all publish")
     parser.add_argument("--rate", type=float, default=50.0, help="messages a second, where latency is measured")
     parser.add_argument("--idle-clients", type=int, default=5000, help="heaps grow in steps: many, for memory by client")
+    parser.add_argument("--tls", action="store_true", help="all of them within TLS, with a key of P-256")
     parser.add_argument("--install", action="store_true", help="install the peers first")
     parser.add_argument("--out", default="out/compare.json", help="where the results go as JSON; the page beside it")
     options = parser.parse_args()
     if min(options.rounds, options.clients, options.idle_clients) < 1 or min(options.seconds, options.rate) <= 0:
         parser.error("rounds, seconds, rate and clients must be positive")
-    entries, absent = taking_part(peers.chosen(options.peers, parser.error), options.install)
+    with tempfile.TemporaryDirectory() as folder:
+        compare(options, peers.chosen(options.peers, parser.error), folder)
+
+
+def compare(options, chosen, folder):
+    certificate = ()
+    if options.tls:
+        subprocess.run([STENTOR, "dev-cert", "--dir", folder], check=True, stdout=subprocess.DEVNULL)
+        certificate = [os.path.join(folder, name) for name in ("dev-cert.pem", "dev-key.pem")]
+    entries, absent = taking_part(chosen, options.install, certificate)
     host = host_of()
     comparison = Comparison(options, entries)
     comparison.run()

@@ -17,7 +17,7 @@ class Peer:
     """A folder with peer.json, install.sh and start.sh.
 
     peer.json says: `name`; `path` of the endpoint; `protocol` of what is in the frames, `text` if a frame is a message
-    and nothing else; `flags` by which the generator speaks it; the `message` that it publishes; `version`, a shell
+    and nothing else; `tls`, if start.sh takes a certificate and its key behind the port; `flags` by which the generator speaks it; the `message` that it publishes; `version`, a shell
     command that fails where the peer is not installed; `notes` for the reader of a comparison.
     """
 
@@ -25,6 +25,7 @@ class Peer:
         settings = json.loads((folder / "peer.json").read_text())
         self.id, self.folder = folder.name, folder
         self.name, self.path, self.protocol = settings["name"], settings["path"], settings["protocol"]
+        self.speaks_tls = settings["tls"]
         self.flags, self.message, self.notes = settings["flags"], settings["message"], settings["notes"]
         self.version_command = settings["version"]
 
@@ -37,8 +38,9 @@ class Peer:
     def install(self):
         subprocess.run([self.folder / "install.sh"], check=True, stdout=2)
 
-    def command(self):
-        return [str(self.folder / "start.sh"), "PORT"]
+    def command(self, *certificate):
+        """The command that starts it; with the files of a certificate and its key it speaks TLS."""
+        return [str(self.folder / "start.sh"), "PORT", *certificate]
 
 
 def all_peers():

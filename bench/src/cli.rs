@@ -11,6 +11,7 @@ use signal_hook::iterator::Signals;
 use stentor_shards::descriptors;
 
 use crate::files::{FAILED, Files, INVALID, MISSED, USAGE};
+use crate::handshake::Handshake;
 use crate::limit::{Limit, Limits};
 use crate::load::presets::Figure;
 use crate::load::{Echo, Failed, Idle, Plan, Setup, Storm};
@@ -57,6 +58,8 @@ enum Command {
     Figure(Figure),
     /// The floor under what crosses cores: one thread wakes another.
     Wake(raw::Wake),
+    /// The floor under a connect within TLS: a full handshake in memory.
+    Handshake(Handshake),
     #[command(flatten)]
     Shell(shell::Command),
     /// Serve as the bare loop that others are held against.
@@ -158,6 +161,13 @@ impl Cli {
                     return ExitCode::SUCCESS;
                 }
                 Err(error) => (FAILED, error.to_string()),
+            },
+            Command::Handshake(handshake) => match handshake.run() {
+                Ok(found) => {
+                    let _ = writeln!(std::io::stdout(), "{found}");
+                    return ExitCode::SUCCESS;
+                }
+                Err(why) => (FAILED, why),
             },
             Command::Raw(args) => {
                 let served = descriptors::raise_limit()

@@ -68,7 +68,7 @@ Flags and examples: stentor-bench COMMAND --help; also: completions, man
 Exit codes: 0 measured, 2 usage, 3 unreachable, 4 invalid, 99 threshold missed";
 
 /// The text below the help of each command.
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 15] = [
     (
         "fanout",
         "  Latency at 50 messages a second to 10,000 clients, with a bound:
@@ -127,6 +127,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ),
     ("figure", "    stentor-bench figure latency ws://127.0.0.1:9001/ws --server-pid 4711"),
     ("wake", "    stentor-bench wake --from 0 --to 1"),
+    ("handshake", "    stentor-bench handshake --cert dev-cert.pem --key dev-key.pem --core 0"),
     ("completions", "    stentor-bench completions bash >/etc/bash_completion.d/stentor-bench"),
     ("man", "    stentor-bench man search | man -l -"),
     ("raw", "    stentor-bench raw --listen 127.0.0.1:9201 --core 0"),
@@ -135,7 +136,7 @@ const EXAMPLES: [(&str, &str); 14] = [
 /// The same command line with sections and examples.
 pub(crate) fn dressed(command: Command) -> Command {
     // A screen has so many lines. One of these is for scripts/figures.sh; START names the others.
-    let command = ["wake", "completions", "man"]
+    let command = ["wake", "handshake", "completions", "man"]
         .into_iter()
         .fold(command.after_help(START), |command, name| {
             command.mut_subcommand(name, |sub| sub.hide(true))
@@ -166,8 +167,8 @@ mod tests {
     use crate::cli::Cli;
 
     /// Commands with few flags of their own.
-    const PLAIN: [&str; 8] =
-        ["agent", "compare", "report", "figure", "wake", "raw", "completions", "man"];
+    const PLAIN: [&str; 9] =
+        ["agent", "compare", "report", "figure", "wake", "handshake", "raw", "completions", "man"];
 
     #[test]
     fn the_help_of_the_tool_fits_a_screen() {

@@ -43,6 +43,7 @@ mod dialect;
 mod run;
 mod frame;
 mod tls;
+mod handshake;
 mod proc;
 mod units;
 mod random;

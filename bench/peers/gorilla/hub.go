@@ -5,6 +5,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"log"
 	"net/http"
 	"os"
@@ -101,8 +102,8 @@ func (c *client) writePump() {
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		log.Fatal("usage: hub PORT")
+	if len(os.Args) != 2 && len(os.Args) != 4 {
+		log.Fatal("usage: hub PORT [CERT KEY]")
 	}
 	h := &hub{
 		clients:    make(map[*client]bool),
@@ -121,5 +122,11 @@ func main() {
 		go c.writePump()
 		go c.readPump()
 	})
-	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
+	server := &http.Server{Addr: "127.0.0.1:" + os.Args[1]}
+	if len(os.Args) == 4 {
+		// A WebSocket needs HTTP/1.1: no other protocol is offered.
+		server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+		log.Fatal(server.ListenAndServeTLS(os.Args[2], os.Args[3]))
+	}
+	log.Fatal(server.ListenAndServe())
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# start.sh PORT: the server in the foreground.
+# start.sh PORT [CERT KEY]: the server in the foreground, within TLS where a certificate is named.
 set -euo pipefail
 . "$(dirname "$0")/../../../scripts/help.sh"
 cd "$(dirname "$0")"
 ulimit -n "$(ulimit -Hn)"
-exec target/release/stentor-peer-tokio-tungstenite "$1"
+exec target/release/stentor-peer-tokio-tungstenite "$@"
