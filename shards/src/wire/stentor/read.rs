@@ -34,6 +34,8 @@ struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     body: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "borrowed")]
+    encoding: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "borrowed")]
     method: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
@@ -117,8 +119,13 @@ fn command<'a>(
         Mistake::new(ErrorCode::MissingField, format!("{field} is missing"), id)
     };
     let Envelope { kind, channel, user, body, method, data, token, .. } = envelope;
-    let Envelope { presence, since, limit, reverse, .. } = envelope;
-    let payload = body.map(|body| Payload::Json(slice_of(text, body.get())));
+    let Envelope { presence, since, limit, reverse, encoding, .. } = envelope;
+    let payload = match (body, encoding) {
+        (Some(body), Some(encoding)) if matches!(kind.as_deref(), Some("publish" | "direct")) => {
+            Some(binary(&encoding, body, id.as_ref())?)
+        }
+        (body, _) => body.map(|body| Payload::Json(slice_of(text, body.get()))),
+    };
     match (kind.as_deref(), payload, channel, user) {
         (Some("publish"), Some(payload), channel, _) => {
             Ok(Command::Publish { channel, payload, id })
@@ -163,6 +170,20 @@ fn command<'a>(
                         presence_stats, history, rpc, refresh, ping";
             Err(Mistake::new(ErrorCode::UnknownType, text, id))
         }
+    }
+}
+
+/// Returns the bytes of a body that says how it is encoded.
+fn binary(encoding: &str, body: &RawValue, id: Option<&RequestId>) -> Result<Payload, Mistake> {
+    let malformed = |text| Mistake::new(ErrorCode::Malformed, text, id.cloned());
+    if encoding != "base64" {
+        return Err(malformed("the only encoding of a body is base64"));
+    }
+    let text: Option<Cow<'_, str>> = serde_json::from_str(body.get()).ok();
+    let bytes = text.and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok());
+    match bytes {
+        Some(bytes) => Ok(Payload::Binary(bytes.into())),
+        None => Err(malformed("body is not a string in base64")),
     }
 }
 

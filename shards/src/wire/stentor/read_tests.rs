@@ -171,6 +171,23 @@ fn depth_is_bounded_and_strings_do_not_count() {
 }
 
 #[test]
+fn a_body_in_base64_is_bytes() {
+    let text = r#"{"type":"publish","channel":"x","encoding":"base64","body":"AP8="}"#;
+    let Ok(Command::Publish { payload: Payload::Binary(bytes), .. }) = read(text) else {
+        panic!("not bytes");
+    };
+    assert_eq!(&bytes[..], [0, 255]);
+    for (encoding, body) in [("base64", "\"AP8\""), ("base64", "[0]"), ("hex", "\"00ff\"")] {
+        let text =
+            format!(r#"{{"type":"direct","user":"u","encoding":"{encoding}","body":{body}}}"#);
+        let mistake = read(&text).unwrap_err();
+        assert_eq!(mistake.code, ErrorCode::Malformed, "{text}");
+    }
+    let text = r#"{"type":"publish","encoding":null,"body":"AP8="}"#;
+    assert!(matches!(read(text), Ok(Command::Publish { payload: Payload::Json(_), .. })));
+}
+
+#[test]
 fn a_null_body_is_a_body() {
     let Ok(Command::Publish { payload, .. }) = read(r#"{"type":"publish","body":null}"#) else {
         panic!("null is a JSON value")
