@@ -1,5 +1,6 @@
 //! Joins the modules in `src` to the one file that pages load and the server serves.
-// Usage: node build.mjs [--pack]. With `--pack` the files of the npm package are laid beside it.
+// Usage: node build.mjs [--pack]. With `--pack` the files of the npm package are laid beside it:
+// the library and its React hooks, each as an ES module and for `require`, with types for both.
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 
 const HERE = new URL('.', import.meta.url);
@@ -7,8 +8,8 @@ const ROOT = new URL('../../', HERE);
 const WEB = new URL('src/web/', ROOT);
 
 // Each needs only those before it.
-const MODULES = ['errors', 'timers', 'events', 'requests', 'token', 'order', 'channel', 'messages',
-  'options', 'wake', 'stentor'];
+const MODULES = ['errors', 'timers', 'events', 'binary', 'requests', 'token', 'options', 'address',
+  'order', 'channel', 'messages', 'wake', 'stentor'];
 const PUBLIC = ['Stentor', 'Stentor as Client', 'Stentor as default', 'StentorError', 'backoff',
   'isFinal'];
 
@@ -18,27 +19,60 @@ const HEAD = `//! The client library: one WebSocket to a Stentor server that com
 // It is one file, so that people can copy it and load it from where nothing else lies.
 `;
 
+const sourceOf = (name) => readFile(new URL(name, HERE), 'utf8');
+
+/** The code of a module, without the words that only its reader needs. */
+const bare = (source) => source
+  .replace(/^export \{[^}]*\};\n/gm, '')
+  .replace(/^export /gm, '')
+  .replace(/^[ \t]*\/\/ .*\n|^[ \t]*\/\*\*[^]*?\*\/\n|(?<=[,;{]) \/\/ .*$/gm, '')
+  .replace(/\n{3,}/g, '\n\n')
+  .trim();
+
+async function library() {
+  const parts = await Promise.all(MODULES.map(async (name) =>
+    bare((await sourceOf(`src/${name}.js`)).replace(/^import [^;]+;\n/gm, ''))
+      .replace(/^\/\/! (.*)$/m, `// ---- ${name}: $1`)));
+  return `${HEAD}\n${parts.join('\n\n')}\n`;
+}
+
+const required = (names) => names.map((name) => name.replace(/(\w+) as (\w+)/, '$2: $1'));
+
+/** An ES module as one for `require`. */
+const common = (text, names) => `'use strict';\n${text}
+Object.defineProperty(exports, '__esModule', { value: true });
+Object.assign(exports, {\n  ${required(names).join(', ')},\n});\n`;
+
 /** The text of the one file. */
 export async function bundle() {
-  const parts = await Promise.all(MODULES.map(async (name) => {
-    const source = await readFile(new URL(`src/${name}.js`, HERE), 'utf8');
-    return source
-      .replace(/^import [^;]+;\n/gm, '')
-      .replace(/^export \{[^}]*\};\n/gm, '')
-      .replace(/^export /gm, '')
-      .replace(/^[ \t]*\/\/ .*\n|^[ \t]*\/\*\*[^]*?\*\/\n|(?<=[,;{]) \/\/ .*$/gm, '')
-      .replace(/^\/\/! (.*)$/m, `// ---- ${name}: $1`)
-      .replace(/\n{3,}/g, '\n\n')
-      .trim();
-  }));
-  return `${HEAD}\n${parts.join('\n\n')}\n\nexport {\n  ${PUBLIC.join(', ')},\n};\n`;
+  return `${await library()}\nexport {\n  ${PUBLIC.join(', ')},\n};\n`;
+}
+
+/** The files of the npm package that are made here, by name. */
+export async function files() {
+  const react = await sourceOf('react/hooks.js');
+  const types = await readFile(new URL('stentor.d.ts', WEB), 'utf8');
+  const hookTypes = await sourceOf('react/hooks.d.ts');
+  const wanted = bare(react)
+    .replace(/^import (\{[^;]+\}) from '(\w+)';/gm, "const $1 = require('$2');");
+  const hooks = [...react.matchAll(/^export function (\w+)/gm)].map(([, name]) => name);
+  return {
+    'stentor.js': await bundle(),
+    'stentor.cjs': common(await library(), PUBLIC),
+    'stentor.d.ts': types,
+    'stentor.d.cts': types,
+    'react.js': react,
+    'react.cjs': common(wanted, hooks),
+    'react.d.ts': hookTypes,
+    'react.d.cts': hookTypes.replace("'./stentor.js'", "'./stentor.cjs'"),
+  };
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
   await writeFile(new URL('stentor.js', WEB), await bundle());
   if (process.argv.includes('--pack')) {
-    for (const name of ['stentor.js', 'stentor.d.ts']) {
-      await copyFile(new URL(name, WEB), new URL(name, HERE));
+    for (const [name, text] of Object.entries(await files())) {
+      await writeFile(new URL(name, HERE), text);
     }
     for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) {
       await copyFile(new URL(name, ROOT), new URL(name, HERE));

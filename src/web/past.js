@@ -4,15 +4,15 @@ import { merge } from './log.js';
 const HISTORY_MAX = 100;
 
 /** The record of a message; `me` is this page's user, and `epoch` says what its offset counts. */
-export function recordOf({ from, body, direct, encoding, offset, time }, { client, me, epoch }) {
+export function recordOf({ from, body, direct, offset, time }, { client, me, epoch }) {
   const data = typeof body !== 'string';
   return {
     name: from ? from.user ?? 'anonymous' : 'server',
     mine: !!from && (from.client === client.id || (from.user !== null && from.user === me)),
     direct: direct && 'to you alone',
-    text: encoding === 'base64' ? `${Math.floor(body.length * 3 / 4)} bytes of binary`
+    text: body instanceof Uint8Array ? `${body.length} bytes of binary`
       : data ? JSON.stringify(body, null, 2) : body,
-    data: data || encoding === 'base64',
+    data,
     offset,
     epoch: offset ? epoch : undefined,
     time,

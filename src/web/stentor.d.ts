@@ -5,9 +5,12 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 
 /**
  * What a body may be: everything that `JSON.stringify` writes down, interfaces and classes
- * included. Not binary data, which is refused wherever it stands, nor functions, maps and sets.
+ * included. Not functions, maps and sets, nor binary data, which can only be a whole body.
  */
 export type Serialisable = null | boolean | number | string | SerialisableObject;
+/** Bytes as a whole body: receivers get them as a `Uint8Array`. */
+export type BinaryBody = ArrayBuffer | ArrayBufferView;
+export type Body = Serialisable | BinaryBody;
 /** Its members of type never tell binary data, maps, promises and functions by what they have. */
 export interface SerialisableObject {
   [key: string]: any;
@@ -40,10 +43,10 @@ export type ServerErrorCode =
  * the answer, so whether it was done is unknown. `dropped`: the queue was full. `timeout`: no
  * answer in time. `left`: the channel was left before the join was answered. `too_large`: over the
  * server's `message_bytes`, and not sent. `no_token`: `getToken` failed, took too long or, for a
- * join, brought none.
+ * join, brought none. `no_url`: the function that was given as the address failed or took too long.
  */
 export type LocalErrorCode =
-  | 'disconnected' | 'lost' | 'dropped' | 'timeout' | 'left' | 'too_large' | 'no_token';
+  | 'disconnected' | 'lost' | 'dropped' | 'timeout' | 'left' | 'too_large' | 'no_token' | 'no_url';
 
 /**
  * What a request rejects with; an aborted one rejects with its signal's reason, and one whose body
@@ -76,9 +79,8 @@ export interface Publication<Body = any> {
   from: Sender | null;
   /** Unix milliseconds, the server's clock. */
   time: number;
+  /** A `Uint8Array` where its sender published bytes. */
   body: Body;
-  /** `base64` where a plain client sent binary. */
-  encoding?: 'base64';
 }
 
 /** A message to this user alone. */
@@ -90,7 +92,6 @@ export interface DirectMessage<Body = any> {
   from: Sender | null;
   time: number;
   body: Body;
-  encoding?: 'base64';
 }
 
 export type Message<Body = any> = Publication<Body> | DirectMessage<Body>;
@@ -433,6 +434,8 @@ export interface StentorOptions {
   reportError?: ((error: unknown) => void) | undefined;
 }
 
+export type Address = string | { readonly href: string };
+
 /** True where the same client would meet the same end: 1002, 1007, 1008 and 3500 up. */
 export declare function isFinal(code: number): boolean;
 
@@ -449,11 +452,14 @@ export declare function backoff(attempt: number, random?: () => number): number;
 export declare class Stentor {
   /**
    * @param url `ws:`, `wss:`, `http:` or `https:`. In a page it may be relative to the document, so
-   * that `ws` stays right under any path, and in a worker to its script.
+   * that `ws` stays right under any path, and in a worker to its script. A function is asked for the
+   * address before each attempt, for `connectTimeout` at most: one that fails is asked again after a
+   * pause, and null closes the client for good.
    */
-  constructor(url: string | { readonly href: string }, options?: StentorOptions);
+  constructor(url: Address | (() => Address | null | PromiseLike<Address | null>),
+    options?: StentorOptions);
 
-  /** The address in use, parameters included, but not the token. */
+  /** The address in use, parameters included, but not the token; empty until it is known. */
   readonly url: string;
   readonly state: State;
   /** This connection's id while connected, else null. */
@@ -472,12 +478,12 @@ export declare class Stentor {
   /** Says goodbye and stays away until `connect()`; what waits is rejected with `disconnected`. */
   close(code?: number, reason?: string): void;
 
-  /** Publishing needs no join. Rejects with a `StentorError`. */
-  publish(channel: string, body: Serialisable, options: SendOptions & { ack: false }): Promise<void>;
-  publish(channel: string, body: Serialisable, options?: SendOptions): Promise<PublishAck>;
+  /** Publishing needs no join. Bytes arrive as bytes. Rejects with a `StentorError`. */
+  publish(channel: string, body: Body, options: SendOptions & { ack: false }): Promise<void>;
+  publish(channel: string, body: Body, options?: SendOptions): Promise<PublishAck>;
   /** To every connection of a user; rejects with `unknown_user` if there is none. */
-  direct(user: string, body: Serialisable, options: SendOptions & { ack: false }): Promise<void>;
-  direct(user: string, body: Serialisable, options?: SendOptions): Promise<DirectAck>;
+  direct(user: string, body: Body, options: SendOptions & { ack: false }): Promise<void>;
+  direct(user: string, body: Body, options?: SendOptions): Promise<DirectAck>;
   /** Settles with the first answer; after it, every reconnect joins again. */
   join(channel: string, options?: JoinOptions): Promise<Joined>;
   /** Ends all joins of the channel, or those with one handler, and leaves it with the last. */

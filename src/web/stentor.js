@@ -114,6 +114,34 @@ function call(reportError, run, ...args) {
   }
 }
 
+// ---- binary: Binary bodies: bytes here, a string in base64 on the wire.
+
+const BUFFER = /^\[object (?:Shared)?ArrayBuffer\]$/;
+const PART = 0x8000;
+
+const bytesOf = (body) => {
+  if (ArrayBuffer.isView(body)) {
+    return new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+  }
+  return BUFFER.test(Object.prototype.toString.call(body)) ? new Uint8Array(body) : null;
+};
+
+function carried(body) {
+  const bytes = bytesOf(body);
+  if (!bytes) return { body };
+  let text = '';
+  for (let at = 0; at < bytes.length; at += PART) {
+    text += String.fromCharCode(...bytes.subarray(at, at + PART));
+  }
+  return { encoding: 'base64', body: btoa(text) };
+}
+
+function unpacked(publication) {
+  if (publication.encoding !== 'base64') return publication;
+  const { encoding, ...others } = publication;
+  return { ...others, body: Uint8Array.from(atob(others.body), (c) => c.charCodeAt(0)) };
+}
+
 // ---- requests: Requests by id: sent, or queued until the client is connected, and each settled once.
 
 const BINARY = /^\[object (?:(?:Shared)?ArrayBuffer|Blob|File)\]$/;
@@ -122,7 +150,7 @@ const encode = (frame) => JSON.stringify(frame, function check(key, value) {
   const given = this[key];
   const isBinary = ArrayBuffer.isView(given) || BINARY.test(Object.prototype.toString.call(given));
   if (!isBinary || typeof value !== 'object') return value;
-  throw new TypeError('stentor.v1 carries no binary data: send it as text, in base64 for example');
+  throw new TypeError('binary data can only be a whole body, and no Blob: send it by itself');
 });
 
 const isOver = (text, max) => text.length * 3 > max && new TextEncoder().encode(text).length > max;
@@ -188,20 +216,25 @@ class Requests {
   }
 }
 
-// ---- token: Tokens from the application: each is asked for in bounded time, and nothing else is one.
+// ---- token: Questions to the application, each with a bound in time, and the tokens that it brings.
 
 const WORD = /^[\w!#$%&'*+.^`|~-]+$/;
+
+function within(ask, name, timers, ms, failed) {
+  return new Promise((resolve, reject) => {
+    const timer = timers.later(() => reject(failed(`${name} took too long`)), ms);
+    new Promise((run) => { run(ask()); })
+      .then(resolve, (error) => reject(failed(`${name} failed: ${error?.message ?? error}`, error)))
+      .finally(() => timers.clear(timer));
+  });
+}
 
 function askToken(getToken, about, timers, ms) {
   const failed = (text, cause) =>
     Object.assign(new StentorError('no_token', text), cause && { cause });
-  return new Promise((resolve, reject) => {
-    const timer = timers.later(() => reject(failed('getToken took too long')), ms);
-    new Promise((run) => { run(getToken(about)); }).then((token) => {
-      if (token === null || (typeof token === 'string' && WORD.test(token))) resolve(token);
-      else reject(failed('getToken brought neither a token nor null'));
-    }, (error) => reject(failed(`getToken failed: ${error?.message ?? error}`, error)))
-      .finally(() => timers.clear(timer));
+  return within(() => getToken(about), 'getToken', timers, ms, failed).then((token) => {
+    if (token === null || (typeof token === 'string' && WORD.test(token))) return token;
+    throw failed('getToken brought neither a token nor null');
   });
 }
 
@@ -217,6 +250,92 @@ function renew(isCurrent, act) {
     if (isCurrent()) act.later(tries, attempt);
   });
   attempt();
+}
+
+// ---- options: The choices of an application, and the address that follows from them.
+
+const DEFAULTS = {
+  autoConnect: true,
+  maxQueued: 256,
+  maxBufferedBytes: 1 << 20,
+  requestTimeout: 15_000,
+  connectTimeout: 10_000,
+  pingInterval: 25_000,
+  pongTimeout: 10_000,
+  stableAfter: 5_000,
+  random: Math.random,
+  now: () => performance.now(),
+  setTimeout: (run, ms) => setTimeout(run, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+  reportError: (error) => (globalThis.reportError ?? console.error)(error),
+};
+
+const withDefaults = (options) => ({
+  ...DEFAULTS,
+  ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
+});
+
+function addressOf(given, { user, echo, token, getToken }) {
+  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  const url = new URL(given?.href ?? given, base);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.hash = '';
+  if (user) url.searchParams.set('user', user);
+  if (echo === false) url.searchParams.set('echo', 'false');
+  return without(url, ...(token || getToken ? ['token'] : []));
+}
+
+function without(url, ...names) {
+  const other = new URL(url);
+  names.forEach((name) => other.searchParams.delete(name));
+  other.search = other.search.replaceAll('+', '%20');
+  return other;
+}
+
+const offers = (protocol, token) =>
+  (token ? [protocol, `stentor.token.${token}`] : [protocol]);
+
+// ---- address: The address of the server: given once, or asked for before each attempt to connect.
+
+class Address {
+  #opt;
+  #ask = null;
+  #url = null;
+
+  constructor(given, opt) {
+    this.#opt = opt;
+    if (typeof given === 'function') this.#ask = given;
+    else this.#url = addressOf(given, opt);
+  }
+
+  get isAsked() { return this.#ask !== null; }
+  get href() { return this.#url?.href ?? ''; }
+  get channel() { return this.#url?.searchParams.get('channel') ?? null; }
+
+  get isEchoed() {
+    const said = this.#url?.searchParams.get('echo') ?? `${this.#opt.echo}`;
+    return !/^(?:false|0)$/.test(said);
+  }
+
+  async ready(timers) {
+    if (!this.#ask) return true;
+    const failed = (text, cause) =>
+      Object.assign(new StentorError('no_url', text), cause && { cause });
+    const { connectTimeout } = this.#opt;
+    return within(() => this.#ask(), 'url', timers, connectTimeout, failed).then((given) => {
+      if (given === null) return false;
+      try {
+        this.#url = addressOf(given, this.#opt);
+      } catch (error) {
+        throw failed(`url brought no address: ${error.message}`, error);
+      }
+      return true;
+    });
+  }
+
+  dialled(isKnown) {
+    return (isKnown ? without(this.#url, 'channel') : this.#url).href;
+  }
 }
 
 // ---- order: The order of one channel: each publication once, by its offset, over reconnects and gaps.
@@ -722,7 +841,7 @@ class Channel {
 const withChannel = (answer) => ({
   ...answer,
   publications: (Array.isArray(answer.publications) ? answer.publications : [])
-    .map((publication) => ({ type: 'message', channel: answer.channel, ...publication })),
+    .map((one) => unpacked({ type: 'message', channel: answer.channel, ...one })),
 });
 
 // ---- messages: A channel's publications as an iterator, with a bounded buffer.
@@ -769,49 +888,6 @@ function messages(client, channel, { signal, maxBuffered = 1024, ...options } = 
     },
   };
 }
-
-// ---- options: The choices of an application, and the address that follows from them.
-
-const DEFAULTS = {
-  autoConnect: true,
-  maxQueued: 256,
-  maxBufferedBytes: 1 << 20,
-  requestTimeout: 15_000,
-  connectTimeout: 10_000,
-  pingInterval: 25_000,
-  pongTimeout: 10_000,
-  stableAfter: 5_000,
-  random: Math.random,
-  now: () => performance.now(),
-  setTimeout: (run, ms) => setTimeout(run, ms),
-  clearTimeout: (timer) => clearTimeout(timer),
-  reportError: (error) => (globalThis.reportError ?? console.error)(error),
-};
-
-const withDefaults = (options) => ({
-  ...DEFAULTS,
-  ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
-});
-
-function addressOf(given, { user, echo, token, getToken }) {
-  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
-  const url = new URL(given?.href ?? given, base);
-  url.protocol = url.protocol.replace('http', 'ws');
-  url.hash = '';
-  if (user) url.searchParams.set('user', user);
-  if (echo === false) url.searchParams.set('echo', 'false');
-  return without(url, ...(token || getToken ? ['token'] : []));
-}
-
-function without(url, ...names) {
-  const other = new URL(url);
-  names.forEach((name) => other.searchParams.delete(name));
-  other.search = other.search.replaceAll('+', '%20');
-  return other;
-}
-
-const offers = (protocol, token) =>
-  (token ? [protocol, `stentor.token.${token}`] : [protocol]);
 
 // ---- wake: Hints of the browser: the network is back or gone, the page is shown, hidden, stored or awake.
 
@@ -861,7 +937,7 @@ const EXPIRED = 3005;
 const LATE_MS = 1_000;
 
 class Stentor extends Events {
-  #url;
+  #address;
   #opt;
   #ws = null;
   #state = 'disconnected';
@@ -893,7 +969,7 @@ class Stentor extends Events {
       probe: () => this.#probe(),
       hide: () => this.#isTrying && this.#drop('page hidden'),
     });
-    this.#url = addressOf(url, opt);
+    this.#address = new Address(url, opt);
     const { signal } = options;
     signal?.addEventListener('abort', () => this.close(), { once: true });
     if (!opt.autoConnect || signal?.aborted) return;
@@ -901,7 +977,7 @@ class Stentor extends Events {
     queueMicrotask(() => this.#state === 'connecting' && !this.#turn && this.#open());
   }
 
-  get url() { return this.#url.href; }
+  get url() { return this.#address.href; }
   get state() { return this.#state; }
   get id() { return this.#welcome?.client ?? null; }
   get user() { return this.#welcome?.user ?? null; }
@@ -909,7 +985,6 @@ class Stentor extends Events {
   get queued() { return this.#state === 'connected' ? 0 : this.#requests.size; }
 
   get #up() { return this.#state === 'connected' && !(this.#ws.readyState > 1); }
-
   get #isTrying() { return this.#state !== 'disconnected' && !this.#timers.has('retry'); }
 
   connect() {
@@ -931,7 +1006,7 @@ class Stentor extends Events {
   }
 
   publish(channel, body, options) {
-    const sent = this.#requests.ask({ type: 'publish', channel, body }, options);
+    const sent = this.#requests.ask({ type: 'publish', channel, ...carried(body) }, options);
     return quiet(sent.then((ack) => {
       if (ack) this.#channels.get(channel)?.own(ack);
       return ack;
@@ -939,7 +1014,7 @@ class Stentor extends Events {
   }
 
   direct(user, body, options) {
-    return this.#requests.ask({ type: 'direct', user, body }, options);
+    return this.#requests.ask({ type: 'direct', user, ...carried(body) }, options);
   }
 
   who(channel, options) {
@@ -961,8 +1036,8 @@ class Stentor extends Events {
 
   ping(options) {
     const started = this.#opt.now();
-    const trip = () => this.#opt.now() - started;
-    return quiet(this.#requests.ask({ type: 'ping' }, options).then(trip));
+    const answer = this.#requests.ask({ type: 'ping' }, options);
+    return quiet(answer.then(() => this.#opt.now() - started));
   }
 
   refresh(token, { channel, ...options } = {}) {
@@ -985,8 +1060,7 @@ class Stentor extends Events {
   join(channel, options = {}) {
     if (options.signal?.aborted) return quiet(Promise.reject(options.signal.reason));
     if (!this.#channels.has(channel)) {
-      const isEchoed = !/^(?:false|0)$/.test(this.#url.searchParams.get('echo'));
-      this.#channels.set(channel, new Channel(channel, this.#host, isEchoed));
+      this.#channels.set(channel, new Channel(channel, this.#host, this.#address.isEchoed));
     }
     return this.#channels.get(channel).add(options);
   }
@@ -1050,25 +1124,24 @@ class Stentor extends Events {
     if (this.#isPut) return;
     const turn = ++this.#turn;
     const { getToken, connectTimeout } = this.#opt;
-    if (getToken && (this.#isStale || !this.#token)) {
+    const isAsked = getToken && (this.#isStale || !this.#token);
+    if (isAsked || this.#address.isAsked) {
       const isCurrent = () => turn === this.#turn;
-      askToken(getToken, {}, this.#timers, connectTimeout).then((token) => {
+      Promise.all([
+        isAsked && askToken(getToken, {}, this.#timers, connectTimeout),
+        this.#address.ready(this.#timers),
+      ]).then(([token, isKnown]) => {
         if (!isCurrent()) return;
+        if (!isKnown) return this.#ended(1006, 'no url', true);
         if (token === null) return this.#ended(1006, 'no token', true);
-        this.#token = token;
+        if (isAsked) this.#token = token;
         this.#dial();
       }, (error) => {
-        if (!isCurrent()) return;
-        emit(this, 'error', error);
+        if (isCurrent()) emit(this, 'error', error);
         if (isCurrent()) this.#ended(1006, error.message);
       });
     } else if (!this.#dial()) return;
     emit(this, 'state', { state: 'connecting', attempt: this.#attempt, retryInMs: null });
-  }
-
-  get #dialled() {
-    const isKnown = this.position(this.#url.searchParams.get('channel'));
-    return isKnown ? without(this.#url, 'channel') : this.#url;
   }
 
   #dial() {
@@ -1076,7 +1149,8 @@ class Stentor extends Events {
     try {
       const Socket = this.#opt.WebSocket ?? globalThis.WebSocket;
       if (!Socket) throw new Error('no WebSocket here: pass the option WebSocket');
-      ws = new Socket(this.#dialled.href, offers(PROTOCOL, this.#token));
+      const isKnown = this.position(this.#address.channel) !== null;
+      ws = new Socket(this.#address.dialled(isKnown), offers(PROTOCOL, this.#token));
     } catch (error) {
       this.#ended(1006, error.message, true);
       return false;
@@ -1133,6 +1207,7 @@ class Stentor extends Events {
     let m;
     try {
       m = Object(JSON.parse(text));
+      if (m.type === 'message') m = unpacked(m);
     } catch {
       return emit(this, 'error', new StentorError('malformed', 'the server sent no JSON'));
     }

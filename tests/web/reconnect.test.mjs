@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Stentor, backoff, isFinal } from '../../src/web/stentor.js';
-import { Socket, connected, settled, start } from './fake.mjs';
+import { Clock, Socket, connected, settled, start } from './fake.mjs';
 
 test('the back-off doubles from 500 ms to 20 s and is jittered down to nothing', () => {
   assert.deepEqual([0, 1, 2, 5, 6, 40].map((n) => backoff(n, () => 1)),
@@ -197,4 +197,73 @@ test('times beyond what timers can wait, and Infinity, mean never', async () => 
   const { clock } = await connected({ pingInterval: 20, pongTimeout: 2 ** 31 - 1 });
   await clock.pass(20);
   assert.equal(clock.pending, 2); // The longest that timers can wait, and `stableAfter`.
+});
+
+/** A client whose address is asked for; each answer is the next of `answers`. */
+function asking(answers, options) {
+  const clock = new Clock();
+  const asked = [];
+  Socket.all = [];
+  const url = async () => {
+    const answer = answers[asked.length];
+    asked.push(clock.time);
+    if (answer instanceof Error) throw answer;
+    return answer;
+  };
+  const client = new Stentor(url, { WebSocket: Socket, random: () => 1, ...clock, ...options });
+  const errors = [];
+  client.on('error', ({ code, message }) => errors.push(`${code}: ${message}`));
+  return { client, clock, asked, errors };
+}
+
+test('a function is asked for the address before each attempt', async () => {
+  const answers = ['http://one/ws?channel=a', new URL('wss://two/ws'), new Error('busy'), 'ws://:',
+    'ws://three/ws', null];
+  const { client, clock, asked, errors } = asking(answers, { user: 'ana' });
+  assert.equal(client.url, '');
+  client.join('a');
+  await settled();
+  assert.equal(Socket.last.url, 'ws://one/ws?channel=a&user=ana');
+  Socket.last.welcome();
+  Socket.last.end(1006);
+  await clock.pass(500);
+  assert.equal(Socket.last.url, 'wss://two/ws?user=ana');
+  assert.equal(client.url, 'wss://two/ws?user=ana');
+  Socket.last.end(1006);
+  await clock.pass(1_000 + 2_000 + 4_000);
+  assert.equal(Socket.last.url, 'ws://three/ws?user=ana');
+  assert.equal(errors[0], 'no_url: url failed: busy');
+  assert.match(errors[1], /^no_url: url brought no address: /);
+  const closes = [];
+  client.on('close', ({ reason, final }) => closes.push(reason, final));
+  Socket.last.end(1006);
+  await clock.pass(8_000);
+  assert.deepEqual(closes, ['', false, 'no url', true]);
+  assert.equal(client.state, 'disconnected');
+  assert.equal(asked.length, answers.length);
+});
+
+test('an address that takes too long is asked for again; none is dialled after close', async () => {
+  const { client, clock, errors } = asking([new Promise(() => {}), 'ws://two/ws']);
+  await clock.pass(10_000);
+  assert.deepEqual(errors, ['no_url: url took too long']);
+  assert.equal(Socket.all.length, 0);
+  await clock.pass(500);
+  assert.equal(Socket.last.url, 'ws://two/ws');
+  client.close();
+  let bring;
+  const late = asking([new Promise((resolve) => { bring = resolve; })]);
+  await settled();
+  late.client.close();
+  bring('ws://late/ws');
+  await settled();
+  assert.equal(Socket.all.length, 0);
+});
+
+test('an address and a token that are both asked for are both shown', async () => {
+  const { client } = asking(['ws://one/ws?token=old'], { getToken: () => 't1' });
+  await settled();
+  assert.equal(Socket.last.url, 'ws://one/ws');
+  assert.deepEqual(Socket.last.protocols, ['stentor.v1', 'stentor.token.t1']);
+  client.close();
 });

@@ -169,11 +169,45 @@ test('what was queued is held against the limit of the server that is found', as
   assert.equal(client.state, 'connected');
 });
 
-test('binary data is refused wherever it stands in a body, never sent as numbers', async () => {
+test('bytes are a whole body, in base64 on the wire, and arrive as bytes', async () => {
+  const { client, socket } = await connected();
+  const bytes = new Uint8Array([0, 1, 2, 255]);
+  const large = new Uint8Array(40_000).map((_, index) => index);
+  const views = [bytes, bytes.buffer, new DataView(bytes.buffer), Buffer.from(bytes), large];
+  for (const body of views) {
+    client.publish('x', body);
+    client.direct('bo', body);
+  }
+  const sent = socket.sent.splice(0);
+  assert.equal(sent.length, 2 * views.length);
+  sent.forEach(({ encoding, body }, index) => {
+    const expected = index < 8 ? bytes : large;
+    assert.equal(encoding, 'base64');
+    assert.deepEqual(new Uint8Array(Buffer.from(body, 'base64')), expected);
+  });
+  client.publish('x', bytes.subarray(1, 3));
+  assert.equal(socket.sent.at(-1).body, 'AQI=');
+  const heard = [];
+  client.on('message', ({ body, encoding }) => heard.push(body, encoding));
+  socket.say({ type: 'message', direct: true, from: null, encoding: 'base64', body: 'AAEC/w==' });
+  assert.deepEqual(heard, [bytes, undefined]);
+  const past = client.history('x');
+  const { id } = socket.sent.at(-1);
+  const publications = [{ offset: 1, encoding: 'base64', body: '' }, { offset: 2, body: 'AQI=' }];
+  socket.say({ type: 'history', id, channel: 'x', publications });
+  const bodies = (await past).publications.map(({ body }) => body);
+  assert.deepEqual(bodies, [new Uint8Array(), 'AQI=']);
+  const errors = [];
+  client.on('error', ({ code }) => errors.push(code));
+  socket.say({ type: 'message', direct: true, from: null, encoding: 'base64', body: '*' });
+  assert.deepEqual(errors, ['malformed']);
+});
+
+test('binary data is refused inside a body, never sent as numbers', async () => {
   const { client, socket } = await connected();
   const bytes = new Uint8Array([1, 2]);
-  const binary = [bytes, bytes.buffer, new DataView(bytes.buffer), Buffer.from(bytes),
-    new Float64Array(1), new Blob(['x']), new SharedArrayBuffer(1), { deep: [{ bytes }] }];
+  const binary = [new Blob(['x']), { deep: [{ bytes }] }, [new DataView(bytes.buffer)],
+    [bytes.buffer], [new Float64Array(1)], { x: new SharedArrayBuffer(1) }];
   for (const body of binary) {
     for (const sent of [client.publish('x', body), client.direct('bo', body)]) {
       assert.match(await sent.catch((e) => `${e.name} ${e.message}`), /^TypeError .*binary/);

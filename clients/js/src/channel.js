@@ -1,4 +1,5 @@
 //! One channel of a client: its joins with their handlers, and how it recovers what was missed.
+import { unpacked } from './binary.js';
 import { StentorError, ignore, quiet } from './errors.js';
 import { Order } from './order.js';
 import { backoff } from './timers.js';
@@ -285,5 +286,5 @@ export class Channel {
 export const withChannel = (answer) => ({
   ...answer,
   publications: (Array.isArray(answer.publications) ? answer.publications : [])
-    .map((publication) => ({ type: 'message', channel: answer.channel, ...publication })),
+    .map((one) => unpacked({ type: 'message', channel: answer.channel, ...one })),
 });

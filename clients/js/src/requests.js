@@ -8,7 +8,7 @@ const encode = (frame) => JSON.stringify(frame, function check(key, value) {
   const given = this[key]; // `value` is what a `toJSON` made of it; a string is welcome.
   const isBinary = ArrayBuffer.isView(given) || BINARY.test(Object.prototype.toString.call(given));
   if (!isBinary || typeof value !== 'object') return value;
-  throw new TypeError('stentor.v1 carries no binary data: send it as text, in base64 for example');
+  throw new TypeError('binary data can only be a whole body, and no Blob: send it by itself');
 });
 
 // A body that is certainly small is not encoded only to be counted.

@@ -1,9 +1,11 @@
 //! The client: one WebSocket to a Stentor server that comes back by itself and misses nothing.
+import { Address } from './address.js';
+import { carried, unpacked } from './binary.js';
 import { Channel, withChannel } from './channel.js';
 import { StentorError, disconnected, ignore, lost, quiet } from './errors.js';
 import { Events, call, emit } from './events.js';
 import { messages } from './messages.js';
-import { addressOf, offers, withDefaults, without } from './options.js';
+import { offers, withDefaults } from './options.js';
 import { Requests } from './requests.js';
 import { Timers, backoff, isFinal } from './timers.js';
 import { askToken, renew } from './token.js';
@@ -14,7 +16,7 @@ const EXPIRED = 3005;
 const LATE_MS = 1_000;
 
 export class Stentor extends Events {
-  #url;
+  #address;
   #opt;
   #ws = null;
   #state = 'disconnected';
@@ -46,7 +48,7 @@ export class Stentor extends Events {
       probe: () => this.#probe(),
       hide: () => this.#isTrying && this.#drop('page hidden'),
     });
-    this.#url = addressOf(url, opt);
+    this.#address = new Address(url, opt);
     const { signal } = options;
     signal?.addEventListener('abort', () => this.close(), { once: true });
     if (!opt.autoConnect || signal?.aborted) return;
@@ -55,7 +57,7 @@ export class Stentor extends Events {
     queueMicrotask(() => this.#state === 'connecting' && !this.#turn && this.#open());
   }
 
-  get url() { return this.#url.href; }
+  get url() { return this.#address.href; }
   get state() { return this.#state; }
   get id() { return this.#welcome?.client ?? null; }
   get user() { return this.#welcome?.user ?? null; }
@@ -64,7 +66,6 @@ export class Stentor extends Events {
 
   // A message given to a closing socket would be lost: it waits for the next one instead.
   get #up() { return this.#state === 'connected' && !(this.#ws.readyState > 1); }
-
   get #isTrying() { return this.#state !== 'disconnected' && !this.#timers.has('retry'); }
 
   connect() {
@@ -86,7 +87,7 @@ export class Stentor extends Events {
   }
 
   publish(channel, body, options) {
-    const sent = this.#requests.ask({ type: 'publish', channel, body }, options);
+    const sent = this.#requests.ask({ type: 'publish', channel, ...carried(body) }, options);
     return quiet(sent.then((ack) => {
       if (ack) this.#channels.get(channel)?.own(ack);
       return ack;
@@ -94,7 +95,7 @@ export class Stentor extends Events {
   }
 
   direct(user, body, options) {
-    return this.#requests.ask({ type: 'direct', user, body }, options);
+    return this.#requests.ask({ type: 'direct', user, ...carried(body) }, options);
   }
 
   who(channel, options) {
@@ -116,8 +117,8 @@ export class Stentor extends Events {
 
   ping(options) {
     const started = this.#opt.now();
-    const trip = () => this.#opt.now() - started;
-    return quiet(this.#requests.ask({ type: 'ping' }, options).then(trip));
+    const answer = this.#requests.ask({ type: 'ping' }, options);
+    return quiet(answer.then(() => this.#opt.now() - started));
   }
 
   refresh(token, { channel, ...options } = {}) {
@@ -141,8 +142,7 @@ export class Stentor extends Events {
   join(channel, options = {}) {
     if (options.signal?.aborted) return quiet(Promise.reject(options.signal.reason));
     if (!this.#channels.has(channel)) {
-      const isEchoed = !/^(?:false|0)$/.test(this.#url.searchParams.get('echo'));
-      this.#channels.set(channel, new Channel(channel, this.#host, isEchoed));
+      this.#channels.set(channel, new Channel(channel, this.#host, this.#address.isEchoed));
     }
     return this.#channels.get(channel).add(options);
   }
@@ -208,26 +208,24 @@ export class Stentor extends Events {
     if (this.#isPut) return;
     const turn = ++this.#turn;
     const { getToken, connectTimeout } = this.#opt;
-    if (getToken && (this.#isStale || !this.#token)) {
+    const isAsked = getToken && (this.#isStale || !this.#token);
+    if (isAsked || this.#address.isAsked) {
       const isCurrent = () => turn === this.#turn;
-      askToken(getToken, {}, this.#timers, connectTimeout).then((token) => {
+      Promise.all([
+        isAsked && askToken(getToken, {}, this.#timers, connectTimeout),
+        this.#address.ready(this.#timers),
+      ]).then(([token, isKnown]) => {
         if (!isCurrent()) return;
+        if (!isKnown) return this.#ended(1006, 'no url', true);
         if (token === null) return this.#ended(1006, 'no token', true);
-        this.#token = token;
+        if (isAsked) this.#token = token;
         this.#dial();
       }, (error) => {
-        if (!isCurrent()) return;
-        emit(this, 'error', error);
+        if (isCurrent()) emit(this, 'error', error);
         if (isCurrent()) this.#ended(1006, error.message);
       });
     } else if (!this.#dial()) return;
     emit(this, 'state', { state: 'connecting', attempt: this.#attempt, retryInMs: null });
-  }
-
-  // A member from the start cannot recover the channel: the join that names `since` comes later.
-  get #dialled() {
-    const isKnown = this.position(this.#url.searchParams.get('channel'));
-    return isKnown ? without(this.#url, 'channel') : this.#url;
   }
 
   /** Opens a socket, or ends for good where there is none. */
@@ -236,7 +234,8 @@ export class Stentor extends Events {
     try {
       const Socket = this.#opt.WebSocket ?? globalThis.WebSocket;
       if (!Socket) throw new Error('no WebSocket here: pass the option WebSocket');
-      ws = new Socket(this.#dialled.href, offers(PROTOCOL, this.#token));
+      const isKnown = this.position(this.#address.channel) !== null;
+      ws = new Socket(this.#address.dialled(isKnown), offers(PROTOCOL, this.#token));
     } catch (error) {
       this.#ended(1006, error.message, true);
       return false;
@@ -297,6 +296,7 @@ export class Stentor extends Events {
     let m;
     try {
       m = Object(JSON.parse(text)); // Even `null` has fields to look at then.
+      if (m.type === 'message') m = unpacked(m);
     } catch {
       return emit(this, 'error', new StentorError('malformed', 'the server sent no JSON'));
     }

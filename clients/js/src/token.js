@@ -1,8 +1,21 @@
-//! Tokens from the application: each is asked for in bounded time, and nothing else is one.
+//! Questions to the application, each with a bound in time, and the tokens that it brings.
 import { StentorError } from './errors.js';
 
 // Browsers take no other characters in a subprotocol, where the token of a connection stands.
 const WORD = /^[\w!#$%&'*+.^`|~-]+$/;
+
+/**
+ * Asks the application by `ask`, the option `name`, and waits for `ms` at most. The promise rejects
+ * with `failed(text, cause)` if the application fails or takes longer.
+ */
+export function within(ask, name, timers, ms, failed) {
+  return new Promise((resolve, reject) => {
+    const timer = timers.later(() => reject(failed(`${name} took too long`)), ms);
+    new Promise((run) => { run(ask()); })
+      .then(resolve, (error) => reject(failed(`${name} failed: ${error?.message ?? error}`, error)))
+      .finally(() => timers.clear(timer));
+  });
+}
 
 /**
  * Asks the application for a token. Resolves to null if there is to be none, and rejects with
@@ -11,13 +24,9 @@ const WORD = /^[\w!#$%&'*+.^`|~-]+$/;
 export function askToken(getToken, about, timers, ms) {
   const failed = (text, cause) =>
     Object.assign(new StentorError('no_token', text), cause && { cause });
-  return new Promise((resolve, reject) => {
-    const timer = timers.later(() => reject(failed('getToken took too long')), ms);
-    new Promise((run) => { run(getToken(about)); }).then((token) => {
-      if (token === null || (typeof token === 'string' && WORD.test(token))) resolve(token);
-      else reject(failed('getToken brought neither a token nor null'));
-    }, (error) => reject(failed(`getToken failed: ${error?.message ?? error}`, error)))
-      .finally(() => timers.clear(timer));
+  return within(() => getToken(about), 'getToken', timers, ms, failed).then((token) => {
+    if (token === null || (typeof token === 'string' && WORD.test(token))) return token;
+    throw failed('getToken brought neither a token nor null');
   });
 }
 

@@ -34,6 +34,11 @@ export const options: StentorOptions = {
 export const client: Stentor = new Stentor('ws', options);
 export const others: readonly Stentor[] = [
   new Client({ href: 'ws://host/ws' }),
+  new Client(() => 'ws://host/ws'),
+  new Client(async () => ({ href: 'wss://host/ws' })),
+  new Client(() => null),
+  // @ts-expect-error No address.
+  new Client(() => 5),
   new Default('wss://host/ws', { echo: false, autoConnect: false }),
 ];
 
@@ -49,11 +54,8 @@ export function bodies(): void {
   void client.publish('a', undefined);
   // @ts-expect-error What may be undefined is none either.
   void client.publish('a', maybe);
-  // @ts-expect-error Binary data would become an object of numbers.
   void client.publish('a', new Uint8Array(2));
-  // @ts-expect-error
-  void client.publish('a', new ArrayBuffer(2));
-  // @ts-expect-error
+  void client.publish('a', new ArrayBuffer(2), { ack: false });
   void client.direct('bo', new DataView(new ArrayBuffer(2)));
   // @ts-expect-error A map would become an empty object.
   void client.publish('a', new Map());
