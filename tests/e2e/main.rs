@@ -37,6 +37,7 @@ mod metrics;
 mod one_server;
 mod order;
 mod passage;
+mod packages;
 mod paths;
 mod presence;
 mod proxies;

@@ -1,0 +1,26 @@
+//! The packages that applications install, against the real server: the npm package with React, and
+//! the Python package for backends.
+
+use crate::real_clients::{node, python, run};
+use crate::server::Server;
+
+const KEPT: [&str; 4] = ["--shards", "2", "--history=1000", "--recovery"];
+
+#[test]
+fn real_clients_the_npm_package_with_react() {
+    let server = Server::start(&KEPT);
+    let mut command = node("react.mjs");
+    command.arg(format!("ws://{}", server.address));
+    run(command);
+}
+
+#[test]
+fn real_clients_the_python_package() {
+    let secret = "a secret of the tests, which is long enough";
+    let flags = ["--api-key", "sesame", "--token-hmac-secret", secret];
+    let server = Server::start(&[&KEPT[..], &flags].concat());
+    let mut command = python("python_package.py");
+    command.arg(format!("http://{}", server.admin)).arg("sesame");
+    command.arg(format!("ws://{}", server.address)).arg(secret);
+    run(command);
+}
