@@ -1,5 +1,5 @@
 //! The packages that applications install, against the real server: the npm package with React, and
-//! the Python package for backends.
+//! the Python package for backends; and the files for containers and clusters.
 
 use crate::real_clients::{node, python, run};
 use crate::server::Server;
@@ -22,5 +22,12 @@ fn real_clients_the_python_package() {
     let mut command = python("python_package.py");
     command.arg(format!("http://{}", server.admin)).arg("sesame");
     command.arg(format!("ws://{}", server.address)).arg(secret);
+    run(command);
+}
+
+#[test]
+fn files_for_containers_and_clusters_are_sound() {
+    let mut command = python("deploy_files.py");
+    command.arg(env!("CARGO_BIN_EXE_stentor"));
     run(command);
 }
