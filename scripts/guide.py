@@ -21,8 +21,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PAGES = ROOT / "docs/guide"
-PATIENCE_S = 100
+PAGES = pathlib.Path(os.environ.get("GUIDE_PAGES", ROOT / "docs/guide"))
+PATIENCE_S = float(os.environ.get("GUIDE_PATIENCE_S", 100))
 NODE_MODULES = ROOT / "tests/clients/node_modules"
 # Languages whose blocks somebody would copy and run.
 RUNNABLE = {"sh", "bash", "js", "jsx", "ts", "html", "python", "php", "go", "ruby"}
@@ -35,12 +35,13 @@ with socket.socket() as any_socket:
 os.execvp("bash", ["bash", *sys.argv[1:]])
 """
 READY = """
-ready=no
+server=$! ready=no
 for _ in $(seq 200); do
-  if curl -sfo /dev/null http://127.0.0.1:9001/ready || curl -sfko /dev/null https://127.0.0.1:9001/ready; then
+  if curl -sfo /dev/null http://127.0.0.1:9001/ready; then
     ready=yes
     break
   fi
+  kill -0 $server 2>/dev/null || break
   sleep 0.1
 done
 [ "$ready" = yes ]
@@ -123,22 +124,28 @@ def run(page, stentor):
             "REPOSITORY": str(ROOT),
         }
         command = ["unshare", "--net", sys.executable, "-c", INSIDE, "-c", text]
-        child = subprocess.Popen(
-            command, cwd=home, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )
-        try:
-            said, _ = child.communicate(timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            said = f"no end in {PATIENCE_S} s"
-        finally:
-            # Servers that a page has started live in its session.
+        # A file and no pipe: what a page leaves running would keep a pipe open.
+        is_late = False
+        with open(room / ".said", "w") as said:
+            child = subprocess.Popen(
+                command, cwd=home, env=variables, stdin=subprocess.DEVNULL, stdout=said,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
             try:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            child.wait()
+                child.wait(timeout=PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                is_late = True
+            finally:
+                # Servers that a page has started live in its session.
+                try:
+                    os.killpg(child.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+                child.wait()
+        said = (room / ".said").read_text()
         where = (room / ".where").read_text().strip() if (room / ".where").exists() else page.name
+        if is_late:
+            raise Wrong(f"{where}: no end in {PATIENCE_S:g} s\n{said}")
         if child.returncode:
             outputs = sorted(room.glob(".output*"), key=lambda one: one.stat().st_mtime)[-1:]
             last = outputs[0].read_text() if outputs else ""

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Python's websockets, cent, centrifuge-python and pusher, npm's ws, pusher, playwright-core and TypeScript, Chromium.
+# Installs what the tests need beside Rust: packages of Python and npm as tests/clients lists them, Chromium, and the languages of the guide.
 # Does nothing where everything is there. Debian, as root or with sudo.
 set -euo pipefail
 . "$(dirname "$0")/help.sh"
@@ -17,6 +17,10 @@ need python3 python3
 need node nodejs
 need npm npm
 need chromium chromium
+# The guide has examples in these languages, and all of them are run.
+need php php-cli
+need go golang-go
+need ruby ruby
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 if [ "${#packages[@]}" -gt 0 ]; then
   echo "setup: apt-get install ${packages[*]}"
