@@ -283,6 +283,28 @@ class Retries(unittest.TestCase):
         self.assertEqual(server.publish("lost", 1).offset, 1)
         self.assertEqual((len(asked), self.kept("lost")), (3, [1]))
 
+    def test_keys_are_sent_only_where_something_may_be_repeated(self):
+        def sent(retries, call):
+            bodies = []
+
+            def handle(request):
+                bodies.append(json.loads(request.content))
+                return httpx.Response(200, json={"replies": [], "result": {"epoch": "e", "offset": 1}})
+
+            with httpx.Client(transport=httpx.MockTransport(handle)) as http:
+                try:
+                    s.Stentor(ADMIN, http=http, retries=retries).perform(call)
+                except s.BadAnswer:
+                    pass  # A batch of two has two replies.
+            return bodies[0]
+
+        self.assertEqual(sent(0, calls.publish("a", 1)), {"channel": "a", "data": 1})
+        self.assertEqual(len(sent(1, calls.publish("a", 1))["idempotency_key"]), 32)
+        self.assertEqual(sent(1, calls.publish("a", 1, idempotency_key="k"))["idempotency_key"], "k")
+        batch = sent(1, calls.batch([calls.publish("a", 1), calls.publish("a", 1)]))["commands"]
+        keys = {one["publish"]["idempotency_key"] for one in batch}
+        self.assertEqual(len(keys), 2)
+
     def test_a_direct_message_is_repeated_only_if_it_cannot_have_arrived(self):
         with client("eva", "lobby") as eva:
             heard(eva, "welcome")

@@ -28,6 +28,17 @@ class Call(Generic[T]):
     #: False if the call does more each time that it is performed, so that it must not be repeated
     #: where the first attempt may have arrived.
     repeatable: bool = True
+    #: The calls of a batch.
+    parts: tuple[Call[Any], ...] = ()
+
+    def to_repeat(self) -> dict[str, Any]:
+        """Returns the parameters of a call that may be repeated: each publication has a key."""
+        if self.parts:
+            return {**self.params, "commands": [{one.method: one.to_repeat()} for one in self.parts]}
+        if self.method in ("publish", "broadcast") and "idempotency_key" not in self.params:
+            # With it the server publishes once, however often the request arrives.
+            return {**self.params, "idempotency_key": uuid.uuid4().hex}
+        return self.params
 
 
 def _body(data: Any) -> dict[str, Any]:
@@ -58,9 +69,8 @@ def _publication(
 ) -> dict[str, Any]:
     return {
         **_body(data),
-        # With a key the server publishes once, however often the request arrives.
-        "idempotency_key": idempotency_key or uuid.uuid4().hex,
         **_given(
+            idempotency_key=idempotency_key,
             skip_history=skip_history or None,
             tags=dict(tags) if tags is not None else None,
             version=version,
@@ -81,8 +91,8 @@ def publish(
 ) -> Call[Position]:
     """Publishes to a channel: any JSON value, or bytes.
 
-    A call has an idempotency key of its own unless one is given, so an attempt that is repeated
-    publishes once. With `version` the server leaves out what is older than what the channel has had.
+    A client that repeats requests adds an idempotency key unless one is given, so that it publishes
+    once. With `version` the server leaves out what is older than what the channel has had.
     """
     rest = _publication(data, idempotency_key, skip_history, tags, version, version_epoch)
     return Call("publish", {"channel": channel, **rest}, Position.read)
@@ -268,4 +278,5 @@ def batch(
     params: dict[str, Any] = {"commands": [{call.method: call.params} for call in commands]}
     if parallel:
         params["parallel"] = True
-    return Call("batch", params, read, repeatable=all(call.repeatable for call in commands))
+    repeatable = all(call.repeatable for call in commands)
+    return Call("batch", params, read, repeatable, tuple(commands))

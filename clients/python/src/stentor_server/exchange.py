@@ -40,7 +40,8 @@ class Exchange:
 
     def begin(self, call: Call[T]) -> Attempt[T]:
         """Returns the attempts at a call; raises if its parameters are no JSON."""
-        content = json.dumps(call.params, allow_nan=False, separators=(",", ":")).encode()
+        params = call.to_repeat() if self.retries else call.params
+        content = json.dumps(params, allow_nan=False, separators=(",", ":")).encode()
         return Attempt(self, call, content)
 
 
