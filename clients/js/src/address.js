@@ -41,7 +41,7 @@ export class Address {
     });
   }
 
-  /** What to dial: a member from the start could not recover its channel. */
+  /** The address to dial: a member from the start could not recover its channel. */
   dialled(isKnown) {
     return (isKnown ? without(this.#url, 'channel') : this.#url).href;
   }

@@ -28,7 +28,7 @@ class Member:
 
     client: ClientId
     user: str
-    #: What its token says about it, and what the token for this channel says.
+    #: `info` of the client's token, and of its token for this channel.
     info: Any = None
     channel_info: Any = None
 
