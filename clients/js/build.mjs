@@ -9,7 +9,7 @@ const WEB = new URL('src/web/', ROOT);
 
 // Each needs only those before it.
 const MODULES = ['errors', 'timers', 'events', 'binary', 'requests', 'token', 'options', 'address',
-  'order', 'channel', 'messages', 'wake', 'stentor'];
+  'order', 'channel', 'messages', 'wake', 'watch', 'stentor'];
 const PUBLIC = ['Stentor', 'Stentor as Client', 'Stentor as default', 'StentorError', 'backoff',
   'isFinal'];
 

@@ -35,8 +35,8 @@ export type State = 'disconnected' | 'connecting' | 'connected';
 export type ServerErrorCode =
   | 'malformed' | 'unknown_type' | 'missing_field' | 'bad_name' | 'bad_id' | 'binary' | 'rate'
   | 'unknown_user' | 'not_joined' | 'too_many_channels' | 'no_room' | 'no_history' | 'wrong_epoch'
-  | 'bad_token' | 'expired_token' | 'denied' | 'unknown_namespace' | 'not_available'
-  | 'try_again';
+  | 'bad_token' | 'expired_token' | 'denied' | 'unknown_namespace' | 'not_available' | 'too_large'
+  | 'rejected' | 'try_again';
 
 /**
  * `disconnected`: the client was closed, or ended for good. `lost`: the connection ended before
@@ -56,6 +56,10 @@ export declare class StentorError extends Error {
   constructor(code: ServerErrorCode | LocalErrorCode, text: string);
   readonly name: 'StentorError';
   readonly code: ServerErrorCode | LocalErrorCode | (string & {});
+  /** Of a `rejected`: the number that the application's backend has given. */
+  readonly status?: number;
+  /** Of a `rejected`: true if the same request may succeed later. */
+  readonly temporary?: boolean;
 }
 
 /** How far a channel was heard: an offset, and the numbering that it belongs to. */
@@ -502,6 +506,11 @@ export declare class Stentor {
    * connection on, with null.
    */
   refresh(token: string, options?: RefreshOptions): Promise<Refreshed | null>;
+  /**
+   * Calls a method of the application's backend and resolves to its answer. Rejects with
+   * `not_available` where the server has none, and with `rejected` if the backend says no.
+   */
+  rpc<Answer = any>(method: string, body?: Serialisable, options?: RequestOptions): Promise<Answer>;
   /** The round trip in milliseconds. */
   ping(options?: RequestOptions): Promise<number>;
 

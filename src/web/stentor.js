@@ -930,11 +930,57 @@ class Wake {
   }
 }
 
+// ---- watch: Notices a dead connection: asks for a sign of life when it is quiet, and waits for one.
+
+const LATE_MS = 1_000;
+
+class Watch {
+  #opt;
+  #timers;
+  #link;
+  #isQuiet = false;
+  #heard = 0;
+
+  constructor(opt, timers, link) {
+    this.#opt = opt;
+    this.#timers = timers;
+    this.#link = link;
+  }
+
+  hear() {
+    this.#heard = this.#opt.now();
+    this.#isQuiet = false;
+  }
+
+  start() {
+    const { pingInterval, now } = this.#opt;
+    if (!pingInterval) return;
+    const rest = this.#heard + pingInterval - now();
+    if (rest > 0) this.#timers.arm('watch', rest, () => this.start());
+    else this.probe();
+  }
+
+  probe() {
+    if (!this.#link.isOn() || this.#isQuiet) return;
+    this.#isQuiet = true;
+    this.#link.ask();
+    this.#awaitSound(this.#opt.pongTimeout);
+  }
+
+  #awaitSound(ms) {
+    const due = this.#opt.now() + ms;
+    this.#timers.arm('watch', ms, () => {
+      if (!this.#isQuiet) return this.start();
+      if (this.#opt.now() > due + LATE_MS) return this.#awaitSound(LATE_MS);
+      this.#link.drop('nothing heard in time');
+    });
+  }
+}
+
 // ---- stentor: The client: one WebSocket to a Stentor server that comes back by itself and misses nothing.
 
 const PROTOCOL = 'stentor.v1';
 const EXPIRED = 3005;
-const LATE_MS = 1_000;
 
 class Stentor extends Events {
   #address;
@@ -953,8 +999,7 @@ class Stentor extends Events {
   #timers;
   #wake;
   #host;
-  #quiet = false;
-  #heard = 0;
+  #watch;
 
   constructor(url, options = {}) {
     const opt = withDefaults(options);
@@ -964,9 +1009,14 @@ class Stentor extends Events {
     this.#timers = new Timers(opt);
     this.#requests = new Requests(opt, this.#timers, this.#link());
     this.#host = this.#channelHost();
+    this.#watch = new Watch(opt, this.#timers, {
+      isOn: () => this.#state === 'connected',
+      ask: () => this.#ws.send('{"type":"ping"}'),
+      drop: (reason) => this.#drop(reason),
+    });
     this.#wake = new Wake({
       wake: () => this.#wakeUp(),
-      probe: () => this.#probe(),
+      probe: () => this.#watch.probe(),
       hide: () => this.#isTrying && this.#drop('page hidden'),
     });
     this.#address = new Address(url, opt);
@@ -1032,6 +1082,10 @@ class Stentor extends Events {
 
   presenceStats(channel, options) {
     return this.#requests.ask({ type: 'presence_stats', channel }, options);
+  }
+
+  rpc(method, body, options) {
+    return quiet(this.#requests.ask({ type: 'rpc', method, body }, options).then((m) => m.body));
   }
 
   ping(options) {
@@ -1202,8 +1256,7 @@ class Stentor extends Events {
   }
 
   #receive(text) {
-    this.#heard = this.#opt.now();
-    this.#quiet = false;
+    this.#watch.hear();
     let m;
     try {
       m = Object(JSON.parse(text));
@@ -1222,7 +1275,9 @@ class Stentor extends Events {
       m.channel === undefined ? this.#renew() : channel?.renew();
     }
     else if (m.type === 'error') {
-      const error = new StentorError(m.code, m.text);
+      const { code, text, status, temporary } = m;
+      const error = new StentorError(code, text);
+      if (code === 'rejected') Object.assign(error, { status, temporary });
       request ? request.fail(error) : emit(this, 'error', error);
     } else if (request) request.done(m);
     else if (m.type === 'left' && m.client === undefined) this.#sentAway(m);
@@ -1249,7 +1304,7 @@ class Stentor extends Events {
     this.#state = 'connected';
     this.#isStale = false;
     this.#timers.arm('stable', this.#opt.stableAfter, () => { this.#attempt = 0; });
-    this.#watch();
+    this.#watch.start();
     const queued = this.#requests.all;
     this.#channels.get(welcome.channel)?.given(welcome);
     this.#channels.forEach((channel) => channel.send());
@@ -1272,33 +1327,9 @@ class Stentor extends Events {
     });
   }
 
-  #watch() {
-    const { pingInterval, now } = this.#opt;
-    if (!pingInterval) return;
-    const rest = this.#heard + pingInterval - now();
-    if (rest > 0) this.#timers.arm('watch', rest, () => this.#watch());
-    else this.#probe();
-  }
-
-  #probe() {
-    if (this.#state !== 'connected' || this.#quiet) return;
-    this.#quiet = true;
-    this.#ws.send('{"type":"ping"}');
-    this.#awaitSound(this.#opt.pongTimeout);
-  }
-
-  #awaitSound(ms) {
-    const due = this.#opt.now() + ms;
-    this.#timers.arm('watch', ms, () => {
-      if (!this.#quiet) return this.#watch();
-      if (this.#opt.now() > due + LATE_MS) return this.#awaitSound(LATE_MS);
-      this.#drop('nothing heard in time');
-    });
-  }
-
   #wakeUp() {
     if (this.#timers.has('retry') || this.#isPut) this.#open();
-    else this.#probe();
+    else this.#watch.probe();
   }
 }
 

@@ -225,3 +225,19 @@ test('the library stays below 12 KB compressed and asks for nothing else', async
   assert.ok(gzipSync(source, { level: 9 }).length < 12_000);
   assert.doesNotMatch(source.toString(), /^import|\bimport\(|\brequire\(/m);
 });
+
+test('a call of the backend resolves to its answer, and its refusal says what it said', async () => {
+  const { client, socket } = await connected();
+  const call = client.rpc('sum', [1, 2]);
+  assert.deepEqual(socket.sent.at(-1), { type: 'rpc', method: 'sum', body: [1, 2], id: 1 });
+  socket.say({ type: 'rpc', id: 1, body: { sum: 3 } });
+  assert.deepEqual(await call, { sum: 3 });
+  const bare = client.rpc('now');
+  assert.deepEqual(socket.sent.at(-1), { type: 'rpc', method: 'now', id: 2 });
+  const rejected = { code: 'rejected', text: 'closed today', status: 4200, temporary: true };
+  socket.say({ type: 'error', id: 2, ...rejected });
+  const error = await bare.catch((one) => one);
+  assert.deepEqual([error.code, error.message, error.status, error.temporary],
+    ['rejected', 'closed today', 4200, true]);
+  await assert.rejects(client.rpc('bytes', { bytes: new Uint8Array(1) }), TypeError);
+});

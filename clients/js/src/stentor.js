@@ -10,10 +10,10 @@ import { Requests } from './requests.js';
 import { Timers, backoff, isFinal } from './timers.js';
 import { askToken, renew } from './token.js';
 import { Wake } from './wake.js';
+import { Watch } from './watch.js';
 
 const PROTOCOL = 'stentor.v1';
 const EXPIRED = 3005;
-const LATE_MS = 1_000;
 
 export class Stentor extends Events {
   #address;
@@ -32,8 +32,7 @@ export class Stentor extends Events {
   #timers;
   #wake;
   #host;
-  #quiet = false; // True from a probe until anything is heard.
-  #heard = 0;
+  #watch;
 
   constructor(url, options = {}) {
     const opt = withDefaults(options);
@@ -43,9 +42,14 @@ export class Stentor extends Events {
     this.#timers = new Timers(opt);
     this.#requests = new Requests(opt, this.#timers, this.#link());
     this.#host = this.#channelHost();
+    this.#watch = new Watch(opt, this.#timers, {
+      isOn: () => this.#state === 'connected',
+      ask: () => this.#ws.send('{"type":"ping"}'),
+      drop: (reason) => this.#drop(reason),
+    });
     this.#wake = new Wake({
       wake: () => this.#wakeUp(),
-      probe: () => this.#probe(),
+      probe: () => this.#watch.probe(),
       hide: () => this.#isTrying && this.#drop('page hidden'),
     });
     this.#address = new Address(url, opt);
@@ -113,6 +117,10 @@ export class Stentor extends Events {
 
   presenceStats(channel, options) {
     return this.#requests.ask({ type: 'presence_stats', channel }, options);
+  }
+
+  rpc(method, body, options) {
+    return quiet(this.#requests.ask({ type: 'rpc', method, body }, options).then((m) => m.body));
   }
 
   ping(options) {
@@ -291,8 +299,7 @@ export class Stentor extends Events {
   }
 
   #receive(text) {
-    this.#heard = this.#opt.now();
-    this.#quiet = false;
+    this.#watch.hear();
     let m;
     try {
       m = Object(JSON.parse(text)); // Even `null` has fields to look at then.
@@ -311,7 +318,9 @@ export class Stentor extends Events {
       m.channel === undefined ? this.#renew() : channel?.renew();
     }
     else if (m.type === 'error') {
-      const error = new StentorError(m.code, m.text);
+      const { code, text, status, temporary } = m;
+      const error = new StentorError(code, text);
+      if (code === 'rejected') Object.assign(error, { status, temporary });
       request ? request.fail(error) : emit(this, 'error', error);
     } else if (request) request.done(m);
     else if (m.type === 'left' && m.client === undefined) this.#sentAway(m);
@@ -339,7 +348,7 @@ export class Stentor extends Events {
     this.#state = 'connected';
     this.#isStale = false;
     this.#timers.arm('stable', this.#opt.stableAfter, () => { this.#attempt = 0; });
-    this.#watch();
+    this.#watch.start();
     // Joins first: what the queue publishes should be heard here too.
     const queued = this.#requests.all;
     this.#channels.get(welcome.channel)?.given(welcome);
@@ -364,35 +373,9 @@ export class Stentor extends Events {
     });
   }
 
-  // One timer for both halves: wait until it is quiet, then ask and wait for any sound.
-  #watch() {
-    const { pingInterval, now } = this.#opt;
-    if (!pingInterval) return;
-    const rest = this.#heard + pingInterval - now();
-    if (rest > 0) this.#timers.arm('watch', rest, () => this.#watch());
-    else this.#probe();
-  }
-
-  #probe() {
-    if (this.#state !== 'connected' || this.#quiet) return;
-    this.#quiet = true;
-    this.#ws.send('{"type":"ping"}');
-    this.#awaitSound(this.#opt.pongTimeout);
-  }
-
-  #awaitSound(ms) {
-    const due = this.#opt.now() + ms;
-    this.#timers.arm('watch', ms, () => {
-      if (!this.#quiet) return this.#watch();
-      // A page that was frozen meanwhile has the answer still before it.
-      if (this.#opt.now() > due + LATE_MS) return this.#awaitSound(LATE_MS);
-      this.#drop('nothing heard in time');
-    });
-  }
-
   #wakeUp() {
     if (this.#timers.has('retry') || this.#isPut) this.#open();
-    else this.#probe();
+    else this.#watch.probe();
   }
 }
 
