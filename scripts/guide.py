@@ -1,4 +1,4 @@
-"""Runs every command of the guide (docs/guide), each page in a folder and a network namespace of its own, as root.
+"""Runs every command of the guide (docs/guide), each page in a folder and a network namespace of its own.
 
 Usage: guide.py STENTOR [PAGE...]     (pages without .md; all of them unless told; scripts/test.sh runs it too)
 
@@ -123,7 +123,8 @@ def run(page, stentor):
             "NODE_NO_WARNINGS": "1",
             "REPOSITORY": str(ROOT),
         }
-        command = ["unshare", "--net", sys.executable, "-c", INSIDE, "-c", text]
+        as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
+        command = ["unshare", *as_root, "--net", sys.executable, "-c", INSIDE, "-c", text]
         # A file and no pipe: what a page leaves running would keep a pipe open.
         is_late = False
         with open(room / ".said", "w") as said:
