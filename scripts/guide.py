@@ -59,7 +59,7 @@ def blocks(page):
         line = text.count("\n", 0, found.start()) + 1
         where = f"{page.name}:{line}"
         if found["check"] is not None:
-            yield where, ["", "run"], found["check"]
+            yield where, ["", "check"], found["check"]
             continue
         words = found["mark"].split() or [""]
         if words[0] in RUNNABLE and len(words) < 2:
@@ -69,7 +69,7 @@ def blocks(page):
 
 def script(page, room):
     """The shell script that a page makes, and the outputs that it promises: `(where, text)` by number."""
-    parts, promised, number = ["set -euo pipefail\n"], {}, 0
+    parts, promised, number, printed = ["set -euo pipefail\n"], {}, 0, 0
     for where, words, text in blocks(page):
         for word in words[1:]:
             name, _, value = word.partition("=")
@@ -79,14 +79,15 @@ def script(page, room):
                 kept = room / f".block{number}"
                 kept.write_text(text)
                 parts.append(f"mkdir -p \"$(dirname '{value}')\"\ncp {kept} '{value}'\n")
-            elif name == "run":
+            elif name in ("run", "check"):
                 number += 1
+                printed = number if name == "run" else printed
                 out = room / f".output{number}"
                 parts.append(f"echo '{where}' >{room}/.where\n{{\n{text}\n}} >{out}\n")
             elif name == "server":
                 parts.append(f"echo '{where}' >{room}/.where\n{{\n{text}\n}} >>{room}/.server 2>&1 &\n{READY}")
             elif name == "output":
-                promised[number] = (where, text)
+                promised[printed] = (where, text)
             elif name != "elsewhere" or not value:
                 raise Wrong(f"{where}: unknown word {word!r}")
     return "".join(parts), promised
@@ -156,7 +157,8 @@ def run(page, stentor):
             printed = (room / f".output{number}").read_text()
             if not is_as_promised(printed, promise):
                 raise Wrong(f"{where}: promised\n{promise}\nbut it was\n{printed}")
-    return len(promised), text.count("/.where\n")
+    elsewhere = sum(word.startswith("elsewhere") for _, words, _ in blocks(page) for word in words[1:])
+    return f"{text.count('/.where' + chr(10))} blocks, {len(promised)} outputs, {elsewhere} elsewhere"
 
 
 def main(stentor, names):
@@ -169,8 +171,7 @@ def main(stentor, names):
         if names and page.stem not in names:
             continue
         try:
-            outputs, commands = run(page, stentor)
-            print(f"ok: {page.name}: {commands} blocks, {outputs} outputs", flush=True)
+            print(f"ok: {page.name}: {run(page, stentor)}", flush=True)
         except Wrong as why:
             wrong += 1
             print(f"guide: {why}", file=sys.stderr, flush=True)

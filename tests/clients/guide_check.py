@@ -34,7 +34,7 @@ class Runner(unittest.TestCase):
         # Two servers at one address, as every page has a network of its own.
         told = run(one=page, two=page)
         self.assertEqual(told.returncode, 0, told.stderr)
-        self.assertIn("ok: one.md: 4 blocks, 2 outputs", told.stdout)
+        self.assertIn("ok: one.md: 4 blocks, 2 outputs, 1 elsewhere", told.stdout)
 
     def test_each_fault_is_found_at_its_line(self):
         faults = {
