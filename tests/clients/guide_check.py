@@ -84,6 +84,14 @@ class Documents(unittest.TestCase):
         )
         self.assertEqual((told.returncode, told.stderr), (0, ""))
 
+    def test_the_types_of_the_library_name_every_error_code(self):
+        types = (ROOT / "src/web/stentor.d.ts").read_text()
+        union = types.split("export type ServerErrorCode =")[1].split(";")[0]
+        page = (ROOT / "docs/CODES.md").read_text().split("## Error codes")[1]
+        codes = set(re.findall(r"^\| `(\w+)` \|", page, re.M))
+        self.assertGreater(len(codes), 15)
+        self.assertLessEqual(codes, set(re.findall(r"'(\w+)'", union)))
+
     def test_the_readme_of_the_python_package_names_what_is_there(self):
         sys.path.insert(0, str(ROOT / "clients/python/src"))
         from stentor_server import Stentor, calls
