@@ -295,8 +295,8 @@ fn start(settings: &Settings, origin: Origin, earlier: Earlier<'_>) -> Result<Ru
     if let Some(history) = history.filter(|_| !past.leads) {
         past.channels = history.read();
     }
-    let (handle, inbox, mut run) =
-        stentor_shards::run(shards, listeners, past).map_err(|error| failed(&error))?;
+    let (handle, inbox, mut run) = stentor_shards::run(shards, listeners, past, || claim.begin())
+        .map_err(|error| failed(&error))?;
     if let Some(history) = history {
         history.keep(handle.clone()).map_err(|error| refused(error.to_string()))?;
     }

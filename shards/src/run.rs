@@ -102,7 +102,8 @@ impl Run {
 ///
 /// Visitors, that is requests which are not upgrades, come out of the inbox. `inherited` are
 /// sockets on which another process listens to the same address: the connections that wait at them
-/// are served here. `past` is what an earlier process has left.
+/// are served here. `past` is what an earlier process has left. `begins` is called when all shards
+/// have started and none has served a client yet.
 ///
 /// # Errors
 /// The reason for which a shard could not start.
@@ -110,6 +111,7 @@ pub fn run(
     config: Config,
     inherited: Vec<OwnedFd>,
     past: Past,
+    begins: impl FnOnce(),
 ) -> Result<(Handle, Inbox, Run), RunError> {
     let shards = config.cores.len();
     if shards == 0 || shards > SHARDS_MAX {
@@ -136,6 +138,7 @@ pub fn run(
         .map_err(|error| RunError::Executor { shard: 0, cause: error.to_string() })?;
     let shared = Arc::new(Shared::with_notices(notices));
     let (started, starts) = bounded(shards);
+    let (open, opened) = bounded(shards);
     let (endings, ended) = bounded(shards);
     let mut threads = Vec::with_capacity(shards);
     for ((port, doors), past) in ports.into_iter().zip(doors).zip(pasts) {
@@ -147,6 +150,7 @@ pub fn run(
             past,
             out: out.clone(),
             started: started.clone(),
+            opened: opened.clone(),
         };
         let endings = endings.clone();
         let shard = start.port.me.index();
@@ -164,15 +168,14 @@ pub fn run(
     }
     // The link ends with the last shard.
     drop((started, out));
-    for _ in 0..shards {
-        if starts.recv().is_err() {
-            // A shard ended before it served; it has said why.
-            let run =
-                Run { threads, ended, listeners: all, link: None, questions: None, news: None };
-            return Err(first_error(&run));
-        }
+    let run = Run { threads, ended, listeners: all, link, questions, news };
+    if !(0..shards).all(|_| starts.recv().is_ok()) {
+        // A shard ended before it served; it has said why.
+        return Err(first_error(&run));
     }
-    Ok((handle, inbox, Run { threads, ended, listeners: all, link, questions, news }))
+    begins();
+    (0..shards).for_each(|_| open.send(()).unwrap_or_default());
+    Ok((handle, inbox, run))
 }
 
 /// Returns the past that each shard begins with: that of the channels whose home it is, and all
@@ -225,6 +228,9 @@ struct Start {
     /// The way to a process that this one numbers for.
     out: Option<Out>,
     started: Sender<()>,
+    /// Says that all shards have started. Where one of them cannot, none accepts: clients of a
+    /// process that then ends would be reset.
+    opened: Receiver<()>,
 }
 
 impl Start {
@@ -233,7 +239,7 @@ impl Start {
         let core = self.config.cores[shard];
         let runner = rt::Runner::new(&format!("shard-{shard}"), core, self.config.ring)
             .map_err(|cause| RunError::Executor { shard, cause })?;
-        let Self { config, port, shared, doors, past, out, started } = self;
+        let Self { config, port, shared, doors, past, out, started, opened } = self;
         let net = Watch::open(doors.iter().map(|door| &door.socket)).map_err(|error| {
             let cause = format!("its set of watched sockets: {error}");
             RunError::Executor { shard, cause }
@@ -248,6 +254,10 @@ impl Start {
             }
             let _ = started.send(());
             drop(started);
+            if opened.recv().is_err() {
+                // Another shard could not start, and so the process ends.
+                std::future::pending::<()>().await;
+            }
             sleep::run(shard, entrance, parking).await
         }))
     }

@@ -10,7 +10,8 @@
 //!        | 'X', length u32, the reason for which there is no more
 //! ```
 //! Before the first part the older process stops to number publications: the newer one numbers
-//! them for both from then on (`link.rs`), and the same epochs go on in it.
+//! them for both from then on (`link.rs`), and the same epochs go on in it. Right before it does, it
+//! says so: until then the older process can go on as if nothing had been.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -29,7 +30,7 @@ use crate::control::ask::{ask, ask_one};
 use crate::control::peers::Peers;
 
 /// The form of what is sent. A process that expects another form is sent nothing.
-pub(super) const FORM: u32 = 3;
+pub(super) const FORM: u32 = 4;
 
 /// The length of an epoch as it is written.
 const EPOCH_DIGITS: usize = 8;
@@ -74,9 +75,14 @@ impl Histories {
         // First: what the API is asked for from here on reaches the newer process by this.
         let control = self.peers.join(true);
         let mut following = self.handle.follow(epoch);
-        if let Err(why) = self.send_parts(stream, &mut following)? {
-            let why = why.as_bytes();
-            send_part(stream, NO_MORE, &why[..why.len().min(REASON_BYTES_MAX)])?;
+        let sent = self.send_parts(stream, &mut following);
+        if !matches!(sent, Ok(Ok(()))) {
+            // Nobody begins with a part of them.
+            following.link.give_back();
+            if let Err(why) = sent? {
+                let why = why.as_bytes();
+                send_part(stream, NO_MORE, &why[..why.len().min(REASON_BYTES_MAX)])?;
+            }
             return Ok(None);
         }
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;

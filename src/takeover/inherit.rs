@@ -1,9 +1,12 @@
 //! The newer process reads the histories of the older one.
 
+use std::io::Write;
+
 use stentor_shards::snapshot::Past;
 
 use super::histories;
 use super::input::{BYTES_MAX, Inherited, Unread, receive};
+use super::pass::BEGINS;
 use super::{Asked, Claim, Predecessor, ask};
 
 impl Claim {
@@ -28,6 +31,8 @@ impl Claim {
             }
             Err(why) => {
                 tracing::warn!(pid = who.pid, %why, "the older process's histories are not had");
+                // It numbers its publications by itself.
+                *has_histories = false;
                 if !matches!(why, Unread::OtherVersion | Unread::Refused(_)) {
                     // It may still be sending them.
                     self.ask_anew();
@@ -35,6 +40,19 @@ impl Claim {
                 let past = Past { lost: 1, ..Past::default() };
                 Some(Inherited { past, keys: Vec::new() })
             }
+        }
+    }
+
+    /// Tells an older process whose histories were read that this one begins to number for both. If
+    /// this one fails before that, the older one goes on in the same epochs.
+    pub(crate) fn begin(&mut self) {
+        let Some(Predecessor { stream, who, .. }) =
+            self.predecessor.as_mut().filter(|older| older.has_histories)
+        else {
+            return;
+        };
+        if let Err(error) = stream.write_all(&[BEGINS]) {
+            tracing::warn!(pid = who.pid, %error, "the older process is gone");
         }
     }
 

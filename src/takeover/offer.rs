@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::histories::{self, Histories};
 use super::link::{self, Linked};
 use super::meet::{ANSWER_TIMEOUT, Peer, START_TIMEOUT};
-use super::pass::{FREE, HISTORIES, SERVING};
+use super::pass::{BEGINS, FREE, HISTORIES, SERVING};
 use super::{ASK_AGAIN, Settling, Sockets, input, meet, pass};
 
 /// The time after which the older process tries again to get its name from a process that hangs.
@@ -213,20 +213,39 @@ fn serve(mut stream: UnixStream, who: Peer, offer: &Offer) -> io::Result<Option<
         pass::expect(&mut stream, SERVING)?;
         return Ok(Some(Taken { stream, who, link: None }));
     };
-    // Publishers wait meanwhile.
+    let link = keep_until_served(&mut stream, who, link)?;
+    Ok(Some(Taken { stream, who, link }))
+}
+
+/// Waits until the newer process serves. Publishers wait meanwhile, but not for ever: `None` if the
+/// newer process starts too slowly.
+fn keep_until_served(
+    stream: &mut UnixStream,
+    who: Peer,
+    linked: Linked,
+) -> io::Result<Option<Linked>> {
     stream.set_read_timeout(Some(LINK_TIMEOUT))?;
-    let link = match pass::expect(&mut stream, SERVING) {
-        Ok(()) => Some(link),
+    let begun = pass::expect(stream, BEGINS);
+    let has_begun = begun.is_ok();
+    match begun.and_then(|()| pass::expect(stream, SERVING)) {
+        Ok(()) => Ok(Some(linked)),
         Err(error) if input::is_timeout(&error) => {
             tracing::warn!(pid = who.pid, "the newer process starts slowly: this one goes on");
-            drop(link);
+            drop(linked);
             stream.set_read_timeout(Some(START_TIMEOUT))?;
-            pass::expect(&mut stream, SERVING)?;
-            None
+            if !has_begun {
+                pass::expect(stream, BEGINS)?;
+            }
+            pass::expect(stream, SERVING)?;
+            Ok(None)
         }
-        Err(error) => return Err(error),
-    };
-    Ok(Some(Taken { stream, who, link }))
+        Err(error) => {
+            if !has_begun {
+                linked.link.give_back();
+            }
+            Err(error)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -266,8 +285,9 @@ mod tests {
         let knock = |_| meet::knock(&meet::place(address)).unwrap().unwrap();
         let mut silent: Vec<UnixStream> = (0..50).map(knock).collect();
         // Some say a part of a request, or nonsense, or go.
-        silent[7].write_all(b"A").unwrap();
-        silent[8].write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        // The oldest ones may have made room for others.
+        silent[47].write_all(b"A").unwrap();
+        silent[48].write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         silent.truncate(49);
         let began = Instant::now();
         let newcomer = Newcomer { fingerprint: 2, base: Duration::ZERO, is_forced: false };

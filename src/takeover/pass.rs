@@ -28,6 +28,8 @@ const YIELDS_ALL: u8 = b'Z';
 const REFUSES: u8 = b'N';
 /// The newer process is about to begin, and reads the histories.
 pub(super) const HISTORIES: u8 = b'H';
+/// The newer process has read them, and begins to number publications.
+pub(super) const BEGINS: u8 = b'G';
 /// The newer process serves, and the older one's place is free.
 pub(super) const SERVING: u8 = b'S';
 pub(super) const FREE: u8 = b'F';

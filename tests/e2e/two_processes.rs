@@ -1,7 +1,10 @@
 //! While the older process of a take-over drains, both are one server: what is said in either
 //! reaches the clients of both in one order, and a client that is sent away misses nothing.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -223,6 +226,75 @@ fn a_newer_process_that_dies_leaves_the_older_one_to_number_by_itself() {
     // Its dialect has no word for a gap: it is out of the channel, for which it may ask again.
     let told = [(); 3].map(|()| centrifuge.next_json()["push"].clone());
     assert_eq!(told[2]["unsubscribe"]["code"], 2500, "behind two messages: {told:?}");
+}
+
+/// Asks a server for its sockets and histories as a newer process does, and reads them to the end.
+fn read_histories(older: &Server) -> UnixStream {
+    let place = format!("stentor/2/{}", older.address);
+    let mut stream =
+        UnixStream::connect_addr(&UnixAddress::from_abstract_name(place).unwrap()).unwrap();
+    let form = 4_u32;
+    let request = [&b"B"[..], &7_u64.to_le_bytes(), &form.to_le_bytes()].concat();
+    stream.write_all(&request).unwrap();
+    let mut answer = [0; 14];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[0], b'Z', "it sends histories of this form");
+    stream.write_all(b"H0badcafe").unwrap();
+    loop {
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).unwrap();
+        let [kind, length @ ..] = head;
+        let length = if kind == b'E' { 6 } else { u32::from_le_bytes(length) };
+        stream.read_exact(&mut vec![0; length as usize]).unwrap();
+        if kind == b'E' {
+            return stream;
+        }
+    }
+}
+
+#[test]
+fn a_newer_process_that_fails_before_it_begins_leaves_the_order_as_it_was() {
+    for begins in [false, true] {
+        let older = Server::start(&flags("20s", &[]));
+        let (mut ana, welcome) = Client::json(older.address, "/ws?channel=room");
+        let say = |client: &mut Client, channel: &str, body: u64| {
+            let words = json!({ "type": "publish", "channel": channel, "body": body });
+            client.send(&words.to_string());
+        };
+        say(&mut ana, "room", 1);
+        assert_eq!(ana.next_json()["offset"], 1);
+        let mut newer = read_histories(&older);
+        // These wait for the newer process, in a channel that is new as well.
+        say(&mut ana, "room", 2);
+        say(&mut ana, "other", 3);
+        if begins {
+            newer.write_all(b"G").unwrap();
+        }
+        drop(newer);
+        let told = ana.next_json();
+        if begins {
+            assert_eq!((&told["type"], &told["from"]), (&json!("gap"), &json!(2)), "{told}");
+            eventually("it is counted", || older.total("lost_leaders_total") > 0);
+            continue;
+        }
+        assert_eq!((&told["offset"], &told["body"]), (&json!(2), &json!(2)), "{told}");
+        let since = format!("{}:1", welcome["epoch"].as_str().unwrap());
+        let (mut back, again) =
+            Client::json(older.address, &format!("/ws?channel=room&since={since}"));
+        assert_eq!((&again["epoch"], &back.next_json()["offset"]), (&welcome["epoch"], &json!(2)));
+        let (mut other, _) = Client::json(older.address, "/ws?channel=other&history=5");
+        assert_eq!(other.next_json()["offset"], 1);
+        assert_eq!(older.total("lost_leaders_total"), 0);
+        // The next one takes over as if there had been none before.
+        let newer = Server::start_beside(&older, &flags("20s", &[]));
+        say(&mut ana, "room", 4);
+        assert_eq!(back.next_json()["type"], "joined");
+        assert_eq!([ana.next_json()["offset"].clone(), back.next_json()["offset"].clone()], [3, 3]);
+        let (mut there, welcome) =
+            Client::json(newer.address, &format!("/ws?channel=room&since={since}"));
+        assert_eq!(&welcome["epoch"], &again["epoch"]);
+        assert_eq!([(); 2].map(|()| there.next_json()["offset"].clone()), [2, 3]);
+    }
 }
 
 #[test]

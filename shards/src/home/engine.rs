@@ -275,7 +275,8 @@ impl Home<'_> {
             | Told::Release { .. }
             | Told::Settle { .. }
             | Told::Ping
-            | Told::Over => {}
+            | Told::Over
+            | Told::Back => {}
         }
     }
 
@@ -325,15 +326,32 @@ impl Home<'_> {
         }
     }
 
-    /// Numbers again, in other epochs, and decides claims. Returns the publications on their way,
-    /// in their order.
-    pub(crate) fn go_on_alone(&mut self) -> Vec<Ask> {
+    /// Numbers again, in other epochs, and decides claims. Behind a leader that `is_unused`, as it
+    /// has numbered nothing, the same epochs go on. Returns the publications on their way, in their
+    /// order.
+    pub(crate) fn go_on_alone(&mut self, is_unused: bool) -> Vec<Ask> {
         let leader = self.engine.as_deref_mut().and_then(|engine| engine.leader.take());
         let Some(Leader { pending, claims, own_epoch, .. }) = leader else { return Vec::new() };
-        self.tally.lost_leaders += 1;
         self.lose_members(LEADER);
-        // Its own numbering may have been known to others before.
-        let epoch = own_epoch.next();
+        if is_unused {
+            self.rooms.channels.set_epoch(own_epoch);
+        } else {
+            self.tally.lost_leaders += 1;
+            // Its own numbering may have been known to others before.
+            self.leap(own_epoch.next());
+        }
+        let pending = pending.into_values();
+        let publications = pending.map(|(publication, reply)| Ask::Publish { publication, reply });
+        let publications = publications.collect();
+        // At once: a client may be about to go, and its release must find the claim decided.
+        for (client, claim) in claims {
+            self.claim(client, claim);
+        }
+        publications
+    }
+
+    /// Numbers in another epoch from now on, far behind all that the leader may have numbered.
+    fn leap(&mut self, epoch: Epoch) {
         self.rooms.channels.set_epoch(epoch);
         let me = self.port.me;
         for channel in self.rooms.channels.iter_mut().filter(|channel| channel.home == me) {
@@ -345,13 +363,5 @@ impl Home<'_> {
                 self.port.deliver(shard, Deliver::Renumbered { channel, newest });
             }
         }
-        let pending = pending.into_values();
-        let publications = pending.map(|(publication, reply)| Ask::Publish { publication, reply });
-        let publications = publications.collect();
-        // At once: a client may be about to go, and its release must find the claim decided.
-        for (client, claim) in claims {
-            self.claim(client, claim);
-        }
-        publications
     }
 }

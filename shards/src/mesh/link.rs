@@ -132,6 +132,15 @@ impl Link {
         (Self { outgoing, incoming: Incoming { mesh: mesh.clone(), relays } }, ends)
     }
 
+    /// Ends the link of a follower whose leader has numbered nothing, and never will: its homes go
+    /// on where they stopped.
+    pub fn give_back(self) {
+        for relay in &self.incoming.relays {
+            // Nothing was handed on before, so there is room.
+            let _ = relay.try_send(Told::Back);
+        }
+    }
+
     /// The link of a leader, with the end of its shards.
     pub(crate) fn leader(mesh: &Mesh, sizes: Sizes) -> (Self, Out) {
         let (out, outgoing) = Outgoing::new(mesh, sizes);
@@ -249,7 +258,7 @@ impl Incoming {
                 Address::Channel(channel) => self.mesh.home_of(&**channel),
                 Address::Home(home) => home,
             },
-            Told::Ping | Told::Over => return None,
+            Told::Ping | Told::Over | Told::Back => return None,
         })
     }
 }

@@ -89,6 +89,8 @@ pub(crate) enum Told {
     Ping,
     /// The link is over. This is never sent to the other process.
     Over,
+    /// This process only: the leader has numbered nothing, and never will.
+    Back,
 }
 
 /// Marks the author of a publication as a client of a process that was before this one.
@@ -168,7 +170,7 @@ impl Told {
                 roll.put(out);
             }
             Self::Ping => out.push(PING),
-            Self::Over => {}
+            Self::Over | Self::Back => {}
         }
         let length = u32::try_from(out.len() - start - 4).expect("a message is bounded");
         out[start..start + 4].copy_from_slice(&length.to_le_bytes());

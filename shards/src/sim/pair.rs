@@ -108,6 +108,12 @@ impl Pair {
         self.newer = Some(Newer { shards: newer, link });
     }
 
+    /// The newer process fails before it begins: it has numbered nothing.
+    pub(super) fn give_back(&mut self) {
+        self.prepared = None;
+        self.ours.take().unwrap().give_back();
+    }
+
     /// The shards of the process that takes new clients.
     pub(super) fn newest(&mut self) -> &mut Shards {
         self.newer.as_mut().map_or(&mut self.older, |newer| &mut newer.shards)

@@ -126,6 +126,19 @@ impl Two {
         self.clients[index].0.cut();
     }
 
+    /// A newer process fails before it begins, while some homes of the older one may not follow
+    /// yet.
+    fn fail_to_take_over(&mut self, seed: u64) {
+        self.pair.begin(1, self.config.clone(), seed + 1_000_007);
+        for _ in 0..self.dice.below(80) {
+            self.step();
+        }
+        self.pair.give_back();
+        // The next one is not asked for before all homes have learned of it.
+        self.pair.come_to_rest();
+        assert!(!self.pair.follows());
+    }
+
     /// The newer process takes over: from here on the older one's homes follow.
     fn take_over(&mut self, seed: u64) {
         let count = 1 + self.dice.below(3);
@@ -211,6 +224,9 @@ fn simulate(seed: u64) {
     two.pair.come_to_rest();
     for _ in 0..100 {
         two.step();
+    }
+    if two.dice.below(3) == 0 {
+        two.fail_to_take_over(seed);
     }
     two.take_over(seed);
     for _ in 0..250 {

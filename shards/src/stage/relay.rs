@@ -28,7 +28,8 @@ impl<N: Net> Shard<N> {
         {
             taken += 1;
             match told {
-                Told::Over => self.go_on_alone(),
+                Told::Over => self.go_on_alone(false),
+                Told::Back => self.go_on_alone(true),
                 told => self.home().take_told(told),
             }
             self.settle();
@@ -45,9 +46,10 @@ impl<N: Net> Shard<N> {
         }
     }
 
-    /// The process that numbered is lost: this one does again.
-    fn go_on_alone(&mut self) {
-        let pending = self.home().go_on_alone();
+    /// The process that numbered is lost: this one does again. It `is_unused` if it has numbered
+    /// nothing.
+    fn go_on_alone(&mut self, is_unused: bool) {
+        let pending = self.home().go_on_alone(is_unused);
         // The members hear of the other offsets first.
         self.settle();
         for ask in pending {
