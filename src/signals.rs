@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use stentor_shards::{Handle, Untaken};
+use stentor_shards::{Answers, Handle};
 
 use crate::control::reload::Reloads;
 use crate::notify;
@@ -129,32 +129,46 @@ impl Departure {
         }
     }
 
-    /// Drains now. With a `successor`, or where the sockets stay, nobody is refused.
-    pub(crate) fn drain(&self, successor: bool) {
+    /// Drains now. With a `successor`, or where the sockets stay, nobody is refused. Returns when a
+    /// successor has the listeners alone.
+    pub(crate) fn drain(&self, has_successor: bool) {
         self.stage.store(DRAINING, Ordering::Relaxed);
         GOING.store(true, Ordering::Relaxed);
         notify::stopping("draining", self.drain);
-        let successor = successor || self.sockets_stay;
+        let successor = has_successor || self.sockets_stay;
         // A full lane empties itself: the order is repeated until every shard has it. A shard that
         // hangs must not keep this thread from the next signal.
         let shards = self.shards.clone();
-        let repeat = move |until: Option<Instant>| {
-            while shards.drain(successor) == Err(Untaken::Busy) {
-                if until.is_some_and(|until| Instant::now() >= until) {
-                    return false;
-                }
-                thread::park_timeout(Duration::from_millis(1));
+        let repeat = move |until: Option<Instant>| loop {
+            match shards.drain(successor) {
+                Ok(answers) => return Some(answers),
+                Err(_) if until.is_some_and(|until| Instant::now() >= until) => return None,
+                Err(_) => thread::park_timeout(Duration::from_millis(1)),
             }
-            true
         };
-        if !repeat(Some(Instant::now() + ORDER_PATIENCE)) {
-            tracing::warn!("a shard takes no orders");
-            let _ = thread::Builder::new().name("drain".into()).spawn(move || repeat(None));
+        match repeat(Some(Instant::now() + ORDER_PATIENCE)) {
+            Some(answers) if has_successor => wait_for(answers),
+            Some(_) => {}
+            None => {
+                tracing::warn!("a shard takes no orders");
+                let _ = thread::Builder::new().name("drain".into()).spawn(move || repeat(None));
+            }
         }
     }
 
     /// The longest that this process may take to go.
     pub(crate) fn longest(&self) -> Duration {
         self.drain
+    }
+}
+
+/// Waits until all shards accept nobody any more, but not for long: publishers wait meanwhile.
+fn wait_for(answers: Answers<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let answered = runtime.map(|runtime| {
+        runtime.block_on(async { tokio::time::timeout(ORDER_PATIENCE, answers).await.is_ok() })
+    });
+    if !matches!(answered, Ok(true)) {
+        tracing::warn!("a shard may still accept clients that should come to the other process");
     }
 }

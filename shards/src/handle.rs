@@ -294,20 +294,17 @@ impl Handle {
     }
 
     /// Begins the drain: no new clients, paced closes. With a `successor`, which listens on the
-    /// same sockets, nobody who was accepted is refused.
+    /// same sockets, nobody who was accepted is refused, and once all shards have answered they
+    /// accept nobody any more.
     ///
     /// # Errors
     /// A full lane: some shards may have been told. Call it again.
-    pub fn drain(&self, successor: bool) -> Result<(), Untaken> {
+    pub fn drain(&self, successor: bool) -> Result<Answers<()>, Untaken> {
         if !successor {
             // Relaxed: it says what was asked for, and orders nothing.
             self.draining.store(true, Ordering::Relaxed);
         }
-        for shard in self.shards() {
-            let order = Deliver::Instruction(Instruction::Drain { successor });
-            self.mesh.deliver(shard, order).map_err(|_| Untaken::Busy)?;
-        }
-        Ok(())
+        self.order_all(|reply| Instruction::Drain { successor, reply })
     }
 
     /// Returns `true` if a drain has begun after which nobody serves the address.

@@ -345,9 +345,11 @@ pub(crate) enum Instruction {
         fate: Fate,
         reply: Reply<u64>,
     },
-    /// With a successor, which holds the listeners from now on, or without.
+    /// With a successor, which holds the listeners from now on, or without. The answer of a shard
+    /// with a successor says that it accepts nobody any more.
     Drain {
         successor: bool,
+        reply: Reply<()>,
     },
     /// A fault on purpose, for the test of what follows from one.
     #[cfg(debug_assertions)]

@@ -63,7 +63,10 @@ impl<N: Net> Shard<N> {
             Instruction::Decide { whom, fate, reply } => {
                 reply.send(self.decide_about(&whom, fate));
             }
-            Instruction::Drain { successor } => self.begin_drain(successor),
+            Instruction::Drain { successor, reply } => {
+                self.begin_drain(successor);
+                reply.send(());
+            }
             #[cfg(debug_assertions)]
             Instruction::Panic => panic!("a fault on purpose"),
         }
