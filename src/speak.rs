@@ -1,7 +1,8 @@
-//! `stentor pub` and `stentor sub`: a small client of the two dialects.
+//! `stentor pub` and `stentor sub`: small clients of stentor.v1.
 
 mod lines;
 mod link;
+mod place;
 mod publish;
 mod subscribe;
 mod wire;

@@ -101,8 +101,9 @@ fn sub_command() -> Command {
         .long_about(
             "Print what is published.\n\n\
              When the connection ends it comes back by itself, unless the server ended it for good \
-             (exit code 1, with the close code and reason). It does not print what was published \
-             while it was away.",
+             (exit code 1, with the close code and reason), and prints what was published while it \
+             was away. Where the server has not kept all of it, \"recovered: false\" on standard \
+             error says so.",
         )
         .arg(channel)
         .arg(

@@ -59,13 +59,12 @@ impl Unopened {
 }
 
 impl Link {
-    /// Opens a connection, within stentor.v1 if `json`. The query follows that of the URL, and the
-    /// token stands in a header.
+    /// Opens a connection within stentor.v1. The query follows that of the URL, and the token stands
+    /// in a header.
     pub(super) fn open(
         (url, trust): (&Url, &Trust),
         query: &str,
         bearer: &Bearer,
-        json: bool,
     ) -> Result<Self, Unopened> {
         let token = bearer.token().map_err(Unopened::new)?;
         let stream = url.connect().map_err(Unopened::new)?;
@@ -79,10 +78,8 @@ impl Link {
             let bearer = bearer.map_err(|_| Unopened::new("the token is not one of a header"))?;
             request.headers_mut().insert("Authorization", bearer);
         }
-        if json {
-            let protocol = HeaderValue::from_static("stentor.v1");
-            request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
-        }
+        let protocol = HeaderValue::from_static("stentor.v1");
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         let prepared = prepare(&stream).and_then(|()| {
             stream.set_read_timeout(Some(HANDSHAKE_MAX))?;
             stream.set_write_timeout(Some(HANDSHAKE_MAX))

@@ -77,7 +77,7 @@ struct Publisher {
 pub(crate) fn publish(asked: &Publish) -> Result<(), String> {
     // Without a channel in the URL nothing is heard but answers.
     let names = query(None, asked.user.as_deref());
-    let link = Link::open((&asked.url, &asked.trust), &names, &asked.token, true);
+    let link = Link::open((&asked.url, &asked.trust), &names, &asked.token);
     let mut link = link.map_err(|unopened| unopened.why)?;
     let message_bytes = welcome(&mut link).map_err(|end| end.to_string())?;
     let mut publisher = Publisher {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use async_tungstenite::tungstenite::Message;
 use rustix::event::{PollFd, PollFlags};
 
-use super::link::{Link, query};
+use super::link::{Link, Unopened, query};
+use super::place::{Heard, Place, without_beginning};
 use super::{End, Subscribe, say, wait};
 
 /// The longest wait before the first try, and before any.
@@ -32,25 +33,23 @@ enum Over {
 /// The output, and the number of messages that are still to come.
 struct Printer {
     out: BufWriter<StdoutLock<'static>>,
-    json: bool,
+    place: Place,
     left: u64,
 }
 
-/// Prints what is published, until `count` messages have come or the server ends it for good.
+/// Prints what is published, until `count` messages have come or the server ends it for good. After
+/// a lost connection it goes on behind the last message.
 ///
 /// # Errors
 /// Why the server cannot be reached at first, or how it ended this.
 pub(crate) fn subscribe(asked: &Subscribe) -> Result<(), String> {
     let mut printer = Printer {
         out: BufWriter::new(io::stdout().lock()),
-        json: asked.json,
+        place: Place::new(&asked.channel, asked.json),
         left: asked.count.unwrap_or(u64::MAX),
     };
-    let names = query(Some(&asked.channel), asked.user.as_deref());
-    let place = (&asked.url, &asked.trust);
-    let open = || Link::open(place, &names, &asked.token, asked.json);
     // A mistake in the address should not be tried again and again: at first there is one try.
-    let mut link = open().map_err(|unopened| unopened.why)?;
+    let mut link = open(asked, None).map_err(|unopened| unopened.why)?;
     let mut tries = 0;
     loop {
         let began = Instant::now();
@@ -75,14 +74,24 @@ pub(crate) fn subscribe(asked: &Subscribe) -> Result<(), String> {
                 return Ok(());
             }
             tries += 1;
-            match open() {
+            match open(asked, printer.place.since()) {
                 Ok(link) => break link,
                 Err(unopened) if unopened.is_final() => return Err(unopened.why),
                 Err(_) => {}
             }
         };
-        say("back; what was published in between is not printed");
     }
+}
+
+/// Connects, and asks for all behind a position.
+fn open(asked: &Subscribe, since: Option<String>) -> Result<Link, Unopened> {
+    let names = query(Some(&asked.channel), asked.user.as_deref());
+    let Some(since) = since else {
+        return Link::open((&asked.url, &asked.trust), &names, &asked.token);
+    };
+    let mut url = asked.url.clone();
+    url.target = without_beginning(&url.target);
+    Link::open((&url, &asked.trust), &format!("{names}&{since}"), &asked.token)
 }
 
 /// Returns the time to wait before a try: exponential back-off with full jitter, so that clients
@@ -124,16 +133,21 @@ impl Printer {
     fn take(&mut self, link: &mut Link) -> io::Result<Option<Over>> {
         while self.left > 0 {
             match link.next() {
-                Ok(Some(Message::Text(text))) if self.json && !is_message(&text) => continue,
-                Ok(Some(Message::Text(text))) => writeln!(self.out, "{text}")?,
-                Ok(Some(message)) => {
-                    self.out.write_all(&message.into_data())?;
-                    writeln!(self.out)?;
-                }
+                Ok(Some(Message::Text(text))) => match self.place.hear(&text) {
+                    Ok(Heard::Message(printed)) => {
+                        self.out.write_all(&printed)?;
+                        writeln!(self.out)?;
+                        self.left -= 1;
+                    }
+                    Ok(Heard::Notice(line)) => say(&line),
+                    Ok(Heard::Nothing) => {}
+                    Err(why) => return Ok(Some(Over::Ended(End::Lost(why)))),
+                },
+                // stentor.v1 has texts only.
+                Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 Err(end) => return Ok(Some(Over::Ended(end))),
             }
-            self.left -= 1;
         }
         Ok(Some(Over::Enough))
     }
@@ -153,10 +167,6 @@ impl Printer {
             }
         }
     }
-}
-
-fn is_message(text: &str) -> bool {
-    text.starts_with("{\"type\":\"message\"")
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Connections are cut at random for some seconds: every client hears each message once and in
 //! order. `scripts/recovery.py cut` is the same for a minute and for more clients.
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::panic::catch_unwind;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use async_tungstenite::tungstenite::Message;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::proxy::Proxy;
-use crate::server::{Server, post};
+use crate::proxy::{Proxy, Way};
+use crate::server::{Server, eventually, post};
 
 const KEPT: [&str; 7] =
     ["--shards", "2", "--recovery", "--history", "2000", "--history-bytes", "4MiB"];
@@ -113,4 +114,61 @@ fn a_client_that_asks_by_its_position_loses_nothing_over_cuts() {
         assert_eq!(heard, (0..=LAST).collect::<Vec<_>>());
         assert!(returns > 5, "cut {returns} times only");
     }
+}
+
+/// The next line that says how the subscriber came back.
+fn came_back(stderr: &mut impl BufRead) -> String {
+    loop {
+        let mut line = String::new();
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it has ended");
+        if line.contains("recovered: ") {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn a_subscriber_of_the_command_line_goes_on_where_it_was() {
+    let server = Server::start(&KEPT);
+    let proxy = Proxy::start(server.address);
+    let publish = |number: u32| {
+        let body = format!(r#"{{"channel":"cut","data":"{number}"}}"#);
+        assert_eq!(post(server.admin, "/api/publish", &body).0, 200);
+    };
+    // It was not there when this one was published, and begins with the next one.
+    publish(1000);
+    let mut sub = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(["sub", "cut", "--count", "41", "--url", &format!("ws://{}/ws", proxy.address)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(sub.stderr.take().unwrap());
+    eventually("it is there", || server.total("clients") == 1);
+    // Returns when it is cut off; nothing comes through before `clear`.
+    let cut = || {
+        proxy.set(Way::Held, Way::Held);
+        proxy.cut();
+        eventually("it is away", || server.total("clients") == 0);
+    };
+    for round in 0..4 {
+        (0..5).for_each(|number| publish(10 * round + number));
+        cut();
+        (5..10).for_each(|number| publish(10 * round + number));
+        proxy.clear();
+        let told = came_back(&mut stderr);
+        assert!(told.contains("recovered: true"), "{told}");
+    }
+    cut();
+    publish(1001);
+    assert_eq!(post(server.admin, "/api/history_remove", r#"{"channel":"cut"}"#).0, 200);
+    proxy.clear();
+    let told = came_back(&mut stderr);
+    assert!(told.contains("recovered: false"), "{told}");
+    publish(40);
+    let output = sub.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let heard: Vec<u32> =
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(heard, (0..=40).collect::<Vec<_>>());
 }
