@@ -185,6 +185,13 @@ pub(crate) struct Returns {
     pub(crate) returned: u64,
     /// Clients that were not back at the end.
     pub(crate) away: u64,
+    /// How often a client that was back was told all that it had missed.
+    #[serde(default)]
+    pub(crate) recovered: u64,
+    /// How often a client that was back asked for what it had missed, and the server did not have
+    /// all of it.
+    #[serde(default)]
+    pub(crate) unrecovered: u64,
     /// Receipts that did not come because their client was away, or was cut off while they were on
     /// their way to it, as far as it heard later ones. They are not counted as lost.
     pub(crate) missed: u64,

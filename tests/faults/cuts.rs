@@ -1,7 +1,7 @@
 //! Connections are cut at random for some seconds: every client hears each message once and in
 //! order. `scripts/recovery.py cut` is the same for a minute and for more clients.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -171,4 +171,61 @@ fn a_subscriber_of_the_command_line_goes_on_where_it_was() {
     let heard: Vec<u32> =
         String::from_utf8_lossy(&output.stdout).lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(heard, (0..=40).collect::<Vec<_>>());
+}
+
+/// Runs the load generator through a proxy that cuts all its clients off three times, and returns
+/// its account of their returns and its totals.
+fn cut_off(server: &Server, path: &str, flags: &[&str]) -> (Value, Value) {
+    let proxy = Proxy::start(server.address);
+    let tool = Path::new(env!("CARGO_BIN_EXE_stentor")).with_file_name("stentor-bench");
+    assert!(tool.exists(), "{} is missing: build the whole workspace", tool.display());
+    let mut load = Command::new(tool)
+        .args(["fanout", &format!("ws://{}{path}", proxy.address)])
+        .args(["-c", "20", "-P", "5", "-r", "200/s", "--warmup", "0", "-d", "6s"])
+        .args(["--reconnect", "--backoff", "400ms..800ms", "--quiet", "--json", "/dev/stderr"])
+        .args(flags)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for _ in 0..3 {
+        eventually("all are there", || server.total("clients") == 20);
+        let before = server.total("publications_total");
+        eventually("they publish", || server.total("publications_total") > before + 40);
+        proxy.cut();
+        eventually("all are away", || server.total("clients") < 20);
+    }
+    let mut said = String::new();
+    load.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    load.wait().unwrap();
+    let run: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (run["returns"].clone(), run["totals"].clone())
+}
+
+#[test]
+fn clients_of_the_load_generator_go_on_where_they_were() {
+    let server = Server::start(&KEPT);
+    let message = r#"{"type":"publish","body":"$MSG"}"#;
+    let own = ["--subprotocol", "stentor.v1", "--message", message];
+    for (path, flags) in [
+        ("/ws?channel=cut", &own[..]),
+        ("", &["--dialect", "centrifugo"]),
+        ("", &["--dialect", "centrifugo-protobuf"]),
+    ] {
+        let (returns, totals) = cut_off(&server, path, flags);
+        let count = |of: &Value| of.as_u64().unwrap();
+        assert!(count(&returns["returned"]) >= 40, "{flags:?}: {returns}");
+        assert_eq!(returns["recovered"], returns["returned"], "{flags:?}: {returns}");
+        assert_eq!((&returns["unrecovered"], &totals["duplicated"]), (&0.into(), &0.into()));
+        // What a publisher said when it was cut off may not have reached the server.
+        let missed = count(&returns["missed"]) + count(&totals["lost"]);
+        assert!(missed.is_multiple_of(20) && missed <= 20 * 5 * 3, "{flags:?}: {returns} {totals}");
+    }
+    // Without a history they hear nothing of what was said while they were away.
+    let bare = Server::start(&["--shards", "2"]);
+    let (returns, _) = cut_off(&bare, "/ws?channel=cut", &own);
+    assert!(returns["missed"].as_u64().unwrap() > 20 * 5 * 3, "{returns}");
+    // The first ones to come back may have missed nothing.
+    let [recovered, not] = ["recovered", "unrecovered"].map(|name| returns[name].as_u64().unwrap());
+    assert!(not >= 40 && recovered + not == returns["returned"], "{returns}");
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::said::{SUBSCRIBE, Said};
+use super::track::{Position, Track, last_offset};
 
 /// The beginning of a message that is no reply, as this protocol's servers write it. It spares the
 /// parsing of each publication.
@@ -19,6 +20,30 @@ struct Reply {
     push: Option<serde::de::IgnoredAny>,
 }
 
+/// The reply to a subscription, as far as it tells of a place.
+#[derive(Deserialize)]
+struct Subscribed {
+    subscribe: Place,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Place {
+    recoverable: bool,
+    was_recovering: bool,
+    recovered: bool,
+    epoch: String,
+    offset: u64,
+    publications: Vec<Missed>,
+}
+
+#[derive(Deserialize)]
+struct Missed {
+    #[serde(default)]
+    offset: u64,
+}
+
 #[derive(Deserialize)]
 struct Error {
     #[serde(default)]
@@ -28,13 +53,19 @@ struct Error {
 }
 
 /// Returns the first words of a client.
-pub(super) fn greeting(channel: &str, token: &str) -> String {
+pub(super) fn greeting(channel: &str, token: &str, since: Option<&Position>) -> String {
     let mut connect = json!({ "name": "stentor-bench" });
     if !token.is_empty() {
         connect["token"] = token.into();
     }
     let connect = json!({ "id": SUBSCRIBE - 1, "connect": connect });
-    let subscribe = json!({ "id": SUBSCRIBE, "subscribe": { "channel": channel } });
+    let mut subscribe = json!({ "channel": channel });
+    if let Some(Position { epoch, offset }) = since {
+        subscribe = json!({
+            "channel": channel, "recover": true, "epoch": epoch, "offset": offset
+        });
+    }
+    let subscribe = json!({ "id": SUBSCRIBE, "subscribe": subscribe });
     format!("{connect}\n{subscribe}")
 }
 
@@ -65,9 +96,50 @@ fn said(line: &[u8], each: &mut impl FnMut(Said)) {
     }
 }
 
+/// Follows a client's place through a message of the server.
+pub(super) fn follow(message: &[u8], track: &mut Track) {
+    for line in message.split(|byte| *byte == b'\n') {
+        if line.starts_with(PUSH) {
+            track.heard_in(line, last_offset(line));
+        } else if let Ok(Subscribed { subscribe }) = serde_json::from_slice(line) {
+            if subscribe.was_recovering {
+                track.recovered = Some(subscribe.recovered);
+            }
+            let missed = subscribe.publications.last().map_or(0, |missed| missed.offset);
+            let offset = subscribe.offset.max(missed);
+            let position = Position { epoch: subscribe.epoch, offset };
+            track.position = subscribe.recoverable.then_some(position);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_asked_for_and_followed() {
+        let since = Position { epoch: "e".into(), offset: 4 };
+        let words = greeting("a", "", Some(&since));
+        let asked = r#""subscribe":{"channel":"a","epoch":"e","offset":4,"recover":true}"#;
+        assert!(words.contains(asked), "{words}");
+        let mut track = Track::default();
+        let push = r#"{"push":{"channel":"a","pub":{"data":"offset","offset":6}}}"#;
+        follow(push.as_bytes(), &mut track);
+        follow(br#"{"id":2,"subscribe":{"offset":4}}"#, &mut track);
+        assert_eq!(track, Track::default(), "there is no history");
+        let missed = r#""publications":[{"data":1,"offset":4},{"data":2,"offset":5}]"#;
+        let reply = format!(
+            r#"{{"id":2,"subscribe":{{"recoverable":true,"epoch":"e","offset":3,{missed},"was_recovering":true,"recovered":true}}}}"#
+        );
+        follow(format!("{{}}\n{reply}").as_bytes(), &mut track);
+        let place = |offset| Some(Position { epoch: "e".into(), offset });
+        assert_eq!(track, Track { position: place(5), recovered: Some(true) });
+        follow(format!("{push}\n{{}}").as_bytes(), &mut track);
+        assert_eq!(track.position, place(6));
+        follow(br#"{"id":7,"error":{"code":103,"message":"no"}}"#, &mut track);
+        assert_eq!(track.position, place(6));
+    }
 
     fn all(message: &str) -> Vec<Said> {
         let mut found = Vec::new();
@@ -77,11 +149,11 @@ mod tests {
 
     #[test]
     fn the_first_words_are_two_commands() {
-        let words = greeting("a\"b", "");
+        let words = greeting("a\"b", "", None);
         let lines: Vec<&str> = words.lines().collect();
         assert_eq!(lines[0], r#"{"connect":{"name":"stentor-bench"},"id":1}"#);
         assert_eq!(lines[1], r#"{"id":2,"subscribe":{"channel":"a\"b"}}"#);
-        assert!(greeting("a", "t").contains(r#""token":"t""#));
+        assert!(greeting("a", "t", None).contains(r#""token":"t""#));
     }
 
     #[test]

@@ -3,9 +3,12 @@
 //!
 //! `centrifugo` is Centrifugo's protocol in JSON, `protobuf` the same in Protobuf, and `pusher`
 //! Pusher's. `events` reads server-sent events, and `chunks` the chunks of HTTP in which they may
-//! come.
+//! come. `track` follows a client's place in its channel, of `stentor` for the server's own
+//! protocol.
 
 mod said;
+mod track;
+mod stentor;
 mod centrifugo;
 mod protobuf;
 mod pusher;
@@ -18,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use events::{Event, Events};
 pub(crate) use protobuf::varint;
 pub(crate) use said::{SUBSCRIBE, Said};
+pub(crate) use track::{Position, Track};
 
 use crate::frame;
 
@@ -80,17 +84,18 @@ impl Dialect {
         matches!(self, Self::Centrifugo | Self::CentrifugoProtobuf)
     }
 
-    /// Returns the frame that connects a client and subscribes it to a channel; nothing where there
-    /// are no commands.
-    pub(crate) fn greeting(self, channel: &str, token: &str) -> Vec<u8> {
+    /// Returns the frame that connects a client and subscribes it to a channel, behind the place
+    /// up to which it has heard it; nothing where there are no commands.
+    pub(crate) fn greeting(self, channel: &str, token: &str, since: Option<&Position>) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
             Self::Centrifugo => {
-                let words = centrifugo::greeting(channel, token);
+                let words = centrifugo::greeting(channel, token, since);
                 frame::put_masked(&mut out, frame::TEXT, words.as_bytes());
             }
             Self::CentrifugoProtobuf => {
-                frame::put_masked(&mut out, frame::BINARY, &protobuf::greeting(channel, token));
+                let words = protobuf::greeting(channel, token, since);
+                frame::put_masked(&mut out, frame::BINARY, &words);
             }
             Self::Pusher => {
                 frame::put_masked(&mut out, frame::TEXT, pusher::greeting(channel).as_bytes());
@@ -121,6 +126,31 @@ impl Dialect {
             Self::Pusher => pusher::each_said(message, each),
             Self::Plain | Self::Sse => {}
         }
+    }
+
+    /// Returns `true` if a client that comes back can be told what it has missed; one of plain
+    /// frames can if it speaks `subprotocol`.
+    pub(crate) fn recovers(self, subprotocol: Option<&str>) -> bool {
+        match self {
+            Self::Plain => subprotocol == Some("stentor.v1"),
+            Self::Centrifugo | Self::CentrifugoProtobuf => true,
+            Self::Pusher | Self::Sse => false,
+        }
+    }
+
+    /// Follows a client's place in its channel through a message.
+    pub(crate) fn follow(self, message: &[u8], track: &mut Track) {
+        match self {
+            Self::Plain => stentor::follow(message, track),
+            Self::Centrifugo => centrifugo::follow(message, track),
+            Self::CentrifugoProtobuf => protobuf::follow(message, track),
+            Self::Pusher | Self::Sse => {}
+        }
+    }
+
+    /// Returns path and query of a client that has heard its channel up to a place.
+    pub(crate) fn target_since(self, target: &str, since: &Position) -> String {
+        if self == Self::Plain { stentor::target(target, since) } else { target.to_owned() }
     }
 
     /// Appends the frame that answers a ping.

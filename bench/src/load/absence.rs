@@ -13,7 +13,8 @@ use crate::swarm::{Absences, Backoff, Spell};
 /// The flags of clients that come back.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Reconnect {
-    /// Clients whose connection ends come back by themselves.
+    /// Clients whose connection ends come back by themselves. Those of stentor.v1 and of
+    /// Centrifugo's protocol ask for what they missed.
     #[arg(long)]
     reconnect: bool,
     /// Before a try they wait for a random time up to the first one, which doubles with each try
@@ -43,6 +44,8 @@ pub(super) fn merged<'a>(
         any = true;
         all.returned += absences.returned;
         all.away += absences.away;
+        all.recovered += absences.recovered;
+        all.unrecovered += absences.unrecovered;
         add(&mut all.failures, absences.failures.clone());
         merge(&mut took, &absences.took)?;
         spells.extend(&absences.spells);

@@ -94,6 +94,9 @@ impl Idle {
         coordinator: Option<&CoordinatorLink>,
     ) -> Result<LoadResult<Seen>, Failed> {
         let requests = requests(&self.setup)?;
+        let comes_back = self.reconnect.backoff().is_some();
+        let requests: Vec<Request> =
+            requests.into_iter().map(|request| request.recovering_if(comes_back)).collect();
         let (schedule, outline) = (&self.schedule(), &self.outline());
         let control = Control { schedule, outline, stopped, coordinator };
         threads::run(&self.setup, &control, async |handle| {

@@ -233,7 +233,9 @@ impl Plan {
         let server = setup.server()?;
         let task = |thread| -> Result<WorkerTask, String> {
             Ok(WorkerTask {
-                request: setup.request(thread, server)?,
+                request: setup
+                    .request(thread, server)?
+                    .recovering_if(self.reconnect.backoff().is_some()),
                 clients: setup.clients_of(thread).len(),
                 publishers: self.publishers_of(thread),
                 publishers_in_all: self.publishers,

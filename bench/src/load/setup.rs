@@ -268,6 +268,9 @@ impl Setup {
             ..self.request_for(thread, server, &target)?
         };
         let subprotocol = dialect.subprotocol().or(self.subprotocol.as_deref());
+        // One that begins at a place of its own begins there again.
+        let recovers = dialect.recovers(subprotocol) && !request.target.contains("since=");
+        let request = Request { recovers, ..request };
         match dialect {
             Dialect::Sse => Ok(request),
             _ => self.upgrade(request, subprotocol),

@@ -69,7 +69,7 @@ enum Statistic {
 type Of = fn(&Run) -> Option<f64>;
 
 /// All figures but latencies.
-const PLAIN: [(&str, Unit, Of); 36] = [
+const PLAIN: [(&str, Unit, Of); 38] = [
     ("deliveries_per_s", Unit::PerSecond, |run| {
         per_second(run, run.totals.in_time()).filter(|_| !is_echo(run))
     }),
@@ -98,6 +98,8 @@ const PLAIN: [(&str, Unit, Of); 36] = [
     ("unsaid", Unit::Count, |run| Some(real(run.totals.unsaid))),
     ("returned", Unit::Count, |run| returns(run, |returns| real(returns.returned))),
     ("away", Unit::Count, |run| returns(run, |returns| real(returns.away))),
+    ("recovered", Unit::Count, |run| returns(run, |returns| real(returns.recovered))),
+    ("unrecovered", Unit::Count, |run| returns(run, |returns| real(returns.unrecovered))),
     ("missed", Unit::Count, |run| returns(run, |returns| real(returns.missed))),
     ("recovery", Unit::Time, |run| {
         run.returns.as_ref().and_then(|returns| returns.recovery_s).map(|seconds| seconds * 1e9)

@@ -24,6 +24,8 @@ pub(crate) fn run() -> Run {
     run.returns = Some(Returns {
         returned: 9,
         away: 1,
+        recovered: 6,
+        unrecovered: 3,
         missed: 17,
         recovery_s: None,
         failures: BTreeMap::from([("refused".to_owned(), 12)]),

@@ -180,6 +180,10 @@ impl Page {
             self.line("tries that failed", &text);
         }
         self.none("not back at the end", returns.away, "");
+        if returns.recovered + returns.unrecovered > 0 {
+            self.line("recovered", &count(real(returns.recovered)));
+            self.none("not recovered", returns.unrecovered, "");
+        }
         if run.totals.published > 0 {
             self.line("missed while away", &count(real(returns.missed)));
         }
@@ -387,6 +391,7 @@ mod tests {
                 "[31m4\x1b[0m  (error 111: too many requests 4)",
                 "[31m2\x1b[0m  their publisher had no connection",
                 "[31m1\x1b[0m",
+                "[31m3\x1b[0m",
             ]
         );
         let mut plain = coloured;

@@ -59,6 +59,10 @@ pub(crate) struct Spell {
 pub(crate) struct Absences {
     pub(crate) returned: u64,
     pub(crate) away: u64,
+    /// Clients that came back and were told all that they had missed.
+    pub(crate) recovered: u64,
+    /// Clients that came back and asked for it in vain.
+    pub(crate) unrecovered: u64,
     /// Tries that failed, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
     /// From the end of one connection to the next one's readiness.
@@ -74,6 +78,8 @@ impl Absences {
         Ok(Self {
             returned: 0,
             away: 0,
+            recovered: 0,
+            unrecovered: 0,
             failures: BTreeMap::new(),
             took: nanoseconds()?,
             spells: Vec::new(),
@@ -96,6 +102,11 @@ impl Absences {
     /// A client's try has failed.
     pub(crate) fn failed(&mut self, cause: &str) {
         causes::count(&mut self.failures, cause);
+    }
+
+    /// The server has said whether a client was told all that it had missed.
+    pub(crate) fn recovered(&mut self, all: bool) {
+        *(if all { &mut self.recovered } else { &mut self.unrecovered }) += 1;
     }
 
     /// A client is there again.

@@ -264,6 +264,8 @@ impl FrameSender {
             began: Instant::now(),
             inbound: Inbound::Frames(Reader::default()),
             head: Vec::new(),
+            early: Vec::new(),
+            track: request.recovers.then(Box::default),
             out: Vec::new(),
             close_code: None,
         })

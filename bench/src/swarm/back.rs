@@ -5,8 +5,9 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 
 use super::absence::{Absences, Backoff};
-use super::client::{CONNECTING_MAX, STANDSTILL_MAX};
+use super::client::{CONNECTING_MAX, Client, STANDSTILL_MAX};
 use super::request::Request;
+use crate::dialect::{Position, Track};
 use crate::histogram;
 use crate::random::Random;
 
@@ -22,6 +23,8 @@ pub(super) struct Returning {
     trying: VecDeque<(u64, usize)>,
     under_way: usize,
     trips: Vec<Trip>,
+    /// How far each client has heard its channel, where it goes on there.
+    places: Vec<Option<Position>>,
     pub(super) absences: Absences,
 }
 
@@ -53,6 +56,7 @@ impl Returning {
             trying: VecDeque::new(),
             under_way: 0,
             trips: vec![Trip::default(); clients],
+            places: vec![None; clients],
             absences: Absences::new()?,
         })
     }
@@ -63,9 +67,10 @@ impl Returning {
         later.expect("the clients of the first request begin at place 0")
     }
 
-    /// A client's connection has ended.
-    pub(super) fn lost(&mut self, index: usize, now: u64) {
+    /// The connection of a client has ended that has heard its channel up to a place.
+    pub(super) fn lost(&mut self, index: usize, place: Option<Position>, now: u64) {
         self.absences.lost(now);
+        self.places[index] = place;
         self.trips[index] = Trip { lost_ns: now, ..Trip::default() };
         self.wait(index, now);
     }
@@ -75,7 +80,15 @@ impl Returning {
         self.waiting.push(Reverse((now + wait, index)));
     }
 
-    pub(super) fn tries(&mut self, index: usize, now: u64) {
+    /// A client tries: where it can, it goes on at its place.
+    pub(super) fn sets_out(&mut self, index: usize, client: &mut Client, now: u64) {
+        if let Some(track) = &mut client.track {
+            **track = Track { position: self.places[index].clone(), recovered: None };
+        }
+        self.tries(index, now);
+    }
+
+    fn tries(&mut self, index: usize, now: u64) {
         let until_ns = now + histogram::ns_of(STANDSTILL_MAX);
         self.trips[index].until_ns = until_ns;
         self.trying.push_back((until_ns, index));
@@ -167,7 +180,7 @@ mod tests {
     #[test]
     fn no_more_try_at_once_than_may() {
         let mut returning = returning(CONNECTING_MAX + 10);
-        (0..CONNECTING_MAX + 10).for_each(|index| returning.lost(index, 5 * SECOND));
+        (0..CONNECTING_MAX + 10).for_each(|index| returning.lost(index, None, 5 * SECOND));
         assert_eq!(returning.absences.away(), CONNECTING_MAX as u64 + 10);
         let now = 6 * SECOND;
         let first: Vec<usize> = std::iter::from_fn(|| {
@@ -184,7 +197,7 @@ mod tests {
     fn a_try_without_an_answer_fails_in_time_and_another_follows() {
         let mut returning = returning(2);
         for index in [0, 1] {
-            returning.lost(index, SECOND);
+            returning.lost(index, None, SECOND);
             assert!(returning.next_due(2 * SECOND).is_some());
             returning.tries(index, 2 * SECOND);
         }

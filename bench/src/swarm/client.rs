@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll;
 
 use super::tls::Tls;
-use crate::dialect::Events;
+use crate::dialect::{Events, Position, Track};
 use crate::frame::Reader;
 
 /// How many connects are under way at once: far below any accept queue, so that no SYN is lost.
@@ -34,9 +34,20 @@ pub(super) struct Client {
     pub(super) inbound: Inbound,
     /// Before it is open: the answer so far. After: what came behind it, until it is looked at.
     pub(super) head: Vec<u8>,
+    /// Frames that came before it was open, where its place in the channel is followed.
+    pub(super) early: Vec<u8>,
+    /// Its place in the channel, if it is to go on there when it comes back.
+    pub(super) track: Option<Box<Track>>,
     /// Bytes that the socket has not taken yet.
     pub(super) out: Vec<u8>,
     pub(super) close_code: Option<u16>,
+}
+
+impl Client {
+    /// The place behind which it wants to hear its channel.
+    pub(super) fn since(&self) -> Option<&Position> {
+        self.track.as_ref().and_then(|track| track.position.as_ref())
+    }
 }
 
 /// The reader of a client's connection.

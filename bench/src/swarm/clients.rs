@@ -135,9 +135,7 @@ impl Swarm {
     pub(crate) fn take(&mut self, mut each: impl FnMut(usize, &[u8])) -> io::Result<()> {
         if std::mem::take(&mut self.heads) {
             for index in 0..self.clients.len() {
-                let Some(client) = self.clients[index].as_mut() else { continue };
-                let mut head = std::mem::take(&mut client.head);
-                self.hear(index, &mut head, &mut each)?;
+                self.hear_first(index, &mut each)?;
             }
         }
         let events = std::mem::take(&mut self.events);
@@ -198,11 +196,10 @@ impl Swarm {
             return Ok(());
         }
         let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
-        let mut head = std::mem::take(&mut client.head);
         // The event of bytes that came meanwhile is used up: watched anew, the socket tells it
         // again.
         self.sender.watch(index, client)?;
-        self.hear(index, &mut head, each)
+        self.hear_first(index, each)
     }
 
     /// The server has closed a client.
@@ -221,7 +218,8 @@ impl Swarm {
         };
         *self.endings.entry(ending).or_default() += 1;
         if let Some(returning) = &mut self.returning {
-            returning.lost(index, host::now_ns());
+            let place = client.track.and_then(|track| track.position);
+            returning.lost(index, place, host::now_ns());
         }
     }
 

@@ -54,9 +54,9 @@ impl Swarm {
         }
         while let Some(index) = returning.next_due(now) {
             match self.sender.begin(returning.request(index), index) {
-                Ok(client) => {
+                Ok(mut client) => {
+                    returning.sets_out(index, &mut client, now);
                     self.clients[index] = Some(client);
-                    returning.tries(index, now);
                 }
                 Err(error) => returning.failed(index, &error.to_string(), now),
             }

@@ -40,14 +40,15 @@ impl Client {
             return Ok(false);
         }
         if self.step == Step::Tls && self.tls.as_ref().is_none_or(|tls| tls.is_through()) {
-            sender.send(index, self, request.head(number).as_bytes())?;
+            let head = request.head(number, self.since());
+            sender.send(index, self, head.as_bytes())?;
             self.step = Step::Answer;
         }
         if self.step == Step::Answer
             && let Some(end) = self.answered(request.dialect)?
         {
             self.head.drain(..end);
-            let greeting = request.greeting(number);
+            let greeting = request.greeting(number, self.since());
             if !greeting.is_empty() {
                 sender.send(index, self, &greeting)?;
             }
@@ -76,7 +77,8 @@ impl Client {
             sender.put_sealed(index, self)?;
             self.step = Step::Tls;
         } else {
-            sender.send(index, self, request.head(request.number(index)).as_bytes())?;
+            let head = request.head(request.number(index), self.since());
+            sender.send(index, self, head.as_bytes())?;
             self.step = Step::Answer;
         }
         sender.watch(index, self)
@@ -117,14 +119,18 @@ impl Client {
         Ok(Some(end))
     }
 
-    /// Returns `true` if a message has come by which the server says that it is ready. Bytes behind
-    /// it are not kept either.
+    /// Returns `true` if a message has come by which the server says that it is ready. Frames are
+    /// kept, that one too, where the client's place in its channel is followed.
     fn is_ready(&mut self, request: &Request, number: usize) -> io::Result<bool> {
         let Inbound::Frames(reader) = &mut self.inbound else { return Ok(true) };
         let (ready, dialect) = (request.filled(&request.ready, number), request.dialect);
         let (mut is_ready, mut refused) = (false, None);
         let mut bytes = std::mem::take(&mut self.head);
+        let mut early = self.track.is_some().then_some(&mut self.early);
         let read = reader.feed(&mut bytes, |opcode, payload| {
+            if let Some(early) = &mut early {
+                frame::put_unmasked(early, opcode, payload);
+            }
             if opcode == frame::CLOSE {
                 refused.get_or_insert_with(|| closing(payload));
             } else if dialect.has_commands() {

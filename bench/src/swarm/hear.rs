@@ -6,7 +6,7 @@ use super::causes;
 use super::client::Inbound;
 use super::clients::Swarm;
 use crate::dialect::{Event, Said};
-use crate::frame;
+use crate::frame::{self, Reader};
 
 impl Swarm {
     pub(super) fn hear(
@@ -19,6 +19,7 @@ impl Swarm {
         let (pings, pongs) = (&mut self.pings, &mut self.pongs);
         let (answers, close_code) = (&self.answers, &mut client.close_code);
         let (dialect, refused) = (self.dialect, &mut self.refused);
+        let mut track = client.track.as_deref_mut();
         let reader = match &mut client.inbound {
             Inbound::Frames(reader) => reader,
             Inbound::Events(_) => return self.hear_events(index, bytes, each),
@@ -26,6 +27,9 @@ impl Swarm {
         let read = reader.feed(bytes, |opcode, payload| match opcode {
             frame::TEXT | frame::BINARY | frame::CONTINUATION => {
                 each(index, payload);
+                if let Some(track) = &mut track {
+                    dialect.follow(payload, track);
+                }
                 dialect.each_said(payload, |said| match said {
                     Said::Ping => {
                         *pings += 1;
@@ -52,11 +56,36 @@ impl Swarm {
             _ => {}
         });
         read.map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
+        let recovered = track.and_then(|track| track.recovered.take());
+        if let (Some(recovered), Some(returning)) = (recovered, &mut self.returning) {
+            returning.absences.recovered(recovered);
+        }
         if !self.pongs.is_empty() {
             self.sender.send(index, client, &self.pongs)?;
             self.pongs.clear();
         }
         Ok(())
+    }
+
+    /// Like [`Swarm::hear`], of what a client got while it became ready, and behind that.
+    pub(super) fn hear_first(
+        &mut self,
+        index: usize,
+        each: &mut impl FnMut(usize, &[u8]),
+    ) -> io::Result<()> {
+        let Some(client) = self.clients[index].as_mut() else { return Ok(()) };
+        let mut head = std::mem::take(&mut client.head);
+        let mut early = std::mem::take(&mut client.early);
+        if !early.is_empty() {
+            // These are whole frames, and the reader may have a part of the next one.
+            let part = std::mem::replace(&mut client.inbound, Inbound::Frames(Reader::default()));
+            let heard = self.hear(index, &mut early, each);
+            if let Some(client) = self.clients[index].as_mut() {
+                client.inbound = part;
+            }
+            heard?;
+        }
+        self.hear(index, &mut head, each)
     }
 
     /// Like [`Swarm::hear`], of bytes that came within TLS.

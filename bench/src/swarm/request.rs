@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 use super::answer::Answer;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Position};
 use crate::frame;
 use crate::tls::Secure;
 
@@ -28,6 +28,8 @@ pub(crate) struct Request {
     /// Further header lines, each with its line end.
     pub(crate) headers: String,
     pub(crate) dialect: Dialect,
+    /// Clients that come back ask for what they have missed.
+    pub(crate) recovers: bool,
     /// Of the subscription that the dialect asks for by itself, and of its connect.
     pub(crate) channel: String,
     pub(crate) token: String,
@@ -59,6 +61,7 @@ impl Request {
             target: target.to_owned(),
             headers: String::new(),
             dialect: Dialect::default(),
+            recovers: false,
             channel: String::new(),
             token: String::new(),
             hello: Vec::new(),
@@ -72,13 +75,19 @@ impl Request {
         }
     }
 
+    /// The same for clients that come back, if they do: nobody else's place is followed.
+    #[must_use]
+    pub(crate) fn recovering_if(self, comes_back: bool) -> Self {
+        Self { recovers: self.recovers && comes_back, ..self }
+    }
+
     /// Returns the number of the client at a place of its thread.
     pub(super) fn number(&self, index: usize) -> usize {
         self.first + (index - self.base)
     }
 
-    /// Returns the head of a client's request.
-    pub(super) fn head(&self, number: usize) -> String {
+    /// Returns the head of the request of a client that has heard its channel up to a place.
+    pub(super) fn head(&self, number: usize, since: Option<&Position>) -> String {
         if self.dialect == Dialect::Sse {
             return format!(
                 "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{}\r\n",
@@ -87,10 +96,13 @@ impl Request {
                 self.filled(&self.headers, number)
             );
         }
+        let mut target = self.filled(&self.target, number);
+        if let Some(since) = since {
+            target = self.dialect.target_since(&target, since).into();
+        }
         format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {target} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
-            self.filled(&self.target, number),
             self.host,
             self.filled(&self.headers, number)
         )
@@ -115,9 +127,9 @@ impl Request {
     }
 
     /// The frames that it sends when it has its 101.
-    pub(super) fn greeting(&self, number: usize) -> Vec<u8> {
+    pub(super) fn greeting(&self, number: usize, since: Option<&Position>) -> Vec<u8> {
         let filled = |text| self.filled(text, number);
-        let mut out = self.dialect.greeting(&filled(&self.channel), &filled(&self.token));
+        let mut out = self.dialect.greeting(&filled(&self.channel), &filled(&self.token), since);
         for text in &self.hello {
             frame::put_masked(&mut out, self.opcode, self.filled(text, number).as_bytes());
         }
