@@ -11,6 +11,7 @@ const BODY_BYTES: i64 = 65_536;
 
 pub(super) fn translate(found: &mut Found, sheet: &mut Sheet) {
     let is_apart = listening(found, sheet);
+    certificates(found, sheet, is_apart);
     log(found, sheet);
     clients(found, sheet);
     tokens(found, sheet);
@@ -44,6 +45,39 @@ fn listening(found: &mut Found, sheet: &mut Sheet) -> bool {
         sheet.set("admin", at(&address, port), of);
     }
     true
+}
+
+/// Translates the certificates, which are files here. There each may be one, or PEM itself.
+fn certificates(found: &mut Found, sheet: &mut Sheet, is_apart: bool) {
+    let of_admin = ("http_server.internal_tls", ["admin-tls-cert", "admin-tls-key"]);
+    let of_clients = ("http_server.tls", ["tls-cert", "tls-key"]);
+    for (section, names) in [Some(of_clients), is_apart.then_some(of_admin)].into_iter().flatten() {
+        let of = format!("{section}.enabled");
+        if found.maybe_switch(&of) != Some(true) {
+            continue;
+        }
+        for (of, name) in ["cert_pem", "key_pem"].into_iter().zip(names) {
+            let of = format!("{section}.{of}");
+            match found.text(&of) {
+                Some(text) if is_pem(&text) => {
+                    let key = name.replace('-', "_");
+                    sheet.note(&of, &format!("put it into a file, and set {key} to its path"));
+                }
+                Some(path) => sheet.set(name, path, &of),
+                None => {}
+            }
+        }
+    }
+    let is_external = found.switch("http_server.tls_external");
+    if is_apart && !is_external && sheet.has("tls-cert") && !sheet.has("admin-tls-cert") {
+        let text = "the admin address speaks TLS with admin_tls_cert and admin_tls_key only";
+        sheet.note("http_server.tls", text);
+    }
+}
+
+/// Returns `true` for PEM as it is, or in base64.
+fn is_pem(text: &str) -> bool {
+    text.contains("-----BEGIN") || text.starts_with("LS0tLS1CRUdJTi")
 }
 
 fn at(address: &str, port: i64) -> String {

@@ -8,7 +8,8 @@ use crate::config::Layered;
 /// A configuration with something in every section.
 const WHOLE: &str = r#"{
   "http_server": {"address": "127.0.0.1", "port": 8100, "internal_port": "9100",
-    "internal_address": "127.0.0.1", "tls": {"enabled": true, "cert_pem": "x"}},
+    "internal_address": "127.0.0.1", "tls": {"enabled": true, "cert_pem": "chain.pem",
+      "key_pem": "key.pem", "client_ca_pem": "ca.pem"}},
   "log": {"level": "debug", "file": "/tmp/x"},
   "engine": {"type": "redis", "redis": {"address": "redis://localhost:6379"}},
   "client": {
@@ -76,6 +77,8 @@ fn a_whole_configuration_becomes_one_that_loads() {
         "allowed_origins = [\"https://example.com\", \"https://*.example.org\"]",
         "on_duplicate_user = \"allow\"",
         "personal_channel = \"chat:@\"",
+        "tls_cert = \"chain.pem\"",
+        "tls_key = \"key.pem\"",
         "ping_interval = \"20s\"",
         "channels_per_client = 64",
         "outbox_bytes = 2097152",
@@ -103,8 +106,8 @@ fn a_whole_configuration_becomes_one_that_loads() {
     assert!(rules.of("chat:1").unwrap().subscribe_hook.is_on());
     assert!(!file.contains("require_user"), "the backend may let anonymous clients in");
     for key in [
-        "http_server.tls.enabled",
-        "http_server.tls.cert_pem",
+        "http_server.tls",
+        "http_server.tls.client_ca_pem",
         "log.file",
         "engine.type",
         "engine.redis.address",
@@ -127,6 +130,30 @@ fn a_whole_configuration_becomes_one_that_loads() {
         assert!(notes.iter().any(|note| note.starts_with(&format!("{key}:"))), "{key}: {notes:#?}");
     }
     assert!(notes.iter().all(|note| !note.contains('\n') && !note.contains("api-secret")));
+}
+
+#[test]
+fn certificates_are_files_and_those_of_the_api_belong_to_its_own_address() {
+    let translated = |text: &str| {
+        let Translated { file, notes } = translate_text(text, "json").unwrap();
+        (file, notes.join("\n"))
+    };
+    let internal = r#""internal_tls": {"enabled": true, "cert_pem": "a.pem", "key_pem": "b.pem"}"#;
+    let own = r#"{"http_server": {"internal_port": 9000, INTERNAL}, "http_api": {"key": "k"}}"#;
+    let (file, _) = translated(&own.replace("INTERNAL", internal));
+    assert!(file.contains("admin_tls_cert = \"a.pem\"\n"), "{file}");
+    assert!(file.contains("admin_tls_key = \"b.pem\"\n") && !file.contains("\ntls_"), "{file}");
+    let (file, notes) = translated(&format!(r#"{{"http_server": {{{internal}}}}}"#));
+    assert!(!file.contains("tls_cert") && notes.contains("internal_tls.cert_pem:"), "{notes}");
+    for pem in ["-----BEGIN CERTIFICATE-----", "LS0tLS1CRUdJTiBDRVJU"] {
+        let (file, notes) = translated(&format!(
+            r#"{{"http_server": {{"tls": {{"enabled": true, "cert_pem": "{pem}"}}}}}}"#
+        ));
+        assert!(!file.contains(pem), "{file}");
+        assert!(notes.contains("tls.cert_pem: put it into a file, and set tls_cert"), "{notes}");
+    }
+    let (file, notes) = translated(r#"{"http_server": {"tls": {"enabled": false}}}"#);
+    assert!(!file.contains("tls") && !notes.contains("tls"), "{file}{notes}");
 }
 
 /// Each key of a configuration is either translated or named.
