@@ -241,6 +241,21 @@ fn the_api_ends_clients_by_token_and_sets_their_end() {
     assert_eq!(api(&server, "refresh", &end), clients(1));
     assert_eq!(anonymous.close_code(), Some(3005));
     assert_eq!(api(&server, "refresh", &json!({ "user": "nobody" })), clients(0));
+
+    let mut own = open("dan", "d");
+    let mut other = Client::plain(server.address, "/connection/websocket");
+    let connect = json!({ "token": token(&["--user", "dan"]) });
+    other.send(&json!({ "id": 1, "connect": connect }).to_string());
+    assert!(other.next_json()["connect"].is_object());
+    let end = json!({ "user": "dan", "expire_at": 9_000_000_000_u64 });
+    assert_eq!(api(&server, "refresh", &end), clients(2));
+    let (told, pushed) = (own.next_json(), other.next_json());
+    assert!(told["type"] == "refreshed" && told["expires"].as_u64() > Some(1 << 30), "{told}");
+    let refresh = &pushed["push"]["refresh"];
+    assert!(refresh["expires"] == true && refresh["ttl"].as_u64() > Some(1 << 30), "{pushed}");
+    assert_eq!(api(&server, "refresh", &json!({ "user": "dan" })), clients(2));
+    assert_eq!(own.next_json(), json!({ "type": "refreshed", "expires": null }));
+    assert_eq!(other.next_json(), json!({ "push": { "refresh": {} } }));
 }
 
 #[test]

@@ -296,6 +296,12 @@ impl<N: Net> Shard<N> {
                 Fate::End(unix_s) => {
                     let over_s = unix_s.map(|unix_s| self.second_of(unix_s));
                     self.clients.set_end(slot, over_s);
+                    let left_s = unix_s.map(|unix_s| unix_s.saturating_sub(unix_ms() / 1000));
+                    // The close says the same of an end that has come.
+                    if left_s != Some(0) {
+                        let moved = Event::Refreshed { channel: None, left_s, id: None };
+                        self.clients.tell(slot, &moved);
+                    }
                 }
             }
         }

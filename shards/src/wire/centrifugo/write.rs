@@ -56,6 +56,11 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Refreshed { channel, left_s, id: Some(id) } => {
             framed(out, |out| put_refreshed(out, channel.is_some(), left_s, id));
         }
+        // The API has moved the end of the connection.
+        Event::Refreshed { channel: None, left_s, id: None } => framed(out, |out| {
+            let time = left_s.map(|left_s| format!("\"expires\":true,\"ttl\":{left_s}"));
+            put(out, format!("{{\"push\":{{\"refresh\":{{{}}}}}}}", time.unwrap_or_default()));
+        }),
         Event::Error { code, id, .. } => {
             framed(out, |out| put_error(out, codes::error(code), id));
         }

@@ -211,6 +211,17 @@ pub(super) struct Push {
     pub(super) subscribe: Option<Subscribe>,
     #[prost(message, optional, tag = "11")]
     pub(super) disconnect: Option<Disconnect>,
+    #[prost(message, optional, tag = "12")]
+    pub(super) refresh: Option<Refresh>,
+}
+
+/// The end of a connection has moved.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Refresh {
+    #[prost(bool, tag = "1")]
+    pub(super) expires: bool,
+    #[prost(uint32, tag = "2")]
+    pub(super) ttl: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -9,7 +9,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use super::messages::{
     self, Body, ClientInfo, ConnectResult, Disconnect, Empty, HistoryResult, PresenceResult,
-    PresenceStatsResult, Push, RefreshResult, Reply, SubRefreshResult, SubscribeResult,
+    PresenceStatsResult, Push, Refresh, RefreshResult, Reply, SubRefreshResult, SubscribeResult,
     Unsubscribe, Visit,
 };
 use crate::model::id::RequestId;
@@ -73,6 +73,11 @@ fn reply(event: &Event<'_>) -> Option<Reply> {
         }
         Event::Refreshed { channel, left_s, id: Some(id) } => {
             refreshed(channel.is_some(), left_s, id)
+        }
+        Event::Refreshed { channel: None, left_s, id: None } => {
+            let ttl = saturated(left_s.unwrap_or_default());
+            let refresh = Some(Refresh { expires: left_s.is_some(), ttl });
+            push(Push { refresh, ..Push::default() })
         }
         Event::Error { code, id, .. } => error(codes::error(code), id),
         Event::Rejected { code, text, is_passing, id } => error((code, text, is_passing), id),

@@ -174,6 +174,10 @@ fn clients_are_told_when_tokens_end() {
     let result = refreshed(None, Some(40)).refresh.unwrap();
     assert_eq!((result.expires, result.ttl), (true, 40));
     assert!(!refreshed(Some("c"), None).sub_refresh.unwrap().expires);
+    let moved = |left_s| told(&Event::Refreshed { channel: None, left_s, id: None });
+    let refresh = |left_s| moved(left_s).push.unwrap().refresh.unwrap();
+    assert_eq!((refresh(Some(40)).expires, refresh(Some(40)).ttl), (true, 40));
+    assert!(!refresh(None).expires);
     let push = told(&Event::Lapsed { channel: "c" }).push.unwrap();
     let lapsed = push.unsubscribe.unwrap();
     assert_eq!((&*push.channel, lapsed.code), ("c", 2501));
