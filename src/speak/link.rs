@@ -59,8 +59,8 @@ impl Unopened {
 }
 
 impl Link {
-    /// Opens a connection within stentor.v1. The query follows that of the URL, and the token stands
-    /// in a header.
+    /// Opens a connection within stentor.v1. The query follows that of the URL, and the token is in
+    /// a header.
     pub(super) fn open(
         (url, trust): (&Url, &Trust),
         query: &str,

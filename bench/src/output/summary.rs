@@ -379,13 +379,10 @@ mod tests {
             .filter_map(|line| line.split_once("\x1b[0m: \x1b"))
             .map(|at| at.1)
             .collect();
+        assert_eq!(counts[..4], ["[31m1\x1b[0m", "[32m0\x1b[0m", "[32m0\x1b[0m", "[31m1\x1b[0m"]);
         assert_eq!(
-            counts,
+            counts[4..],
             [
-                "[31m1\x1b[0m",
-                "[32m0\x1b[0m",
-                "[32m0\x1b[0m",
-                "[31m1\x1b[0m",
                 "[31m12\x1b[0m  (1006 10, none 2)",
                 "[31m3\x1b[0m  (refused 3)",
                 "[31m4\x1b[0m  (error 111: too many requests 4)",

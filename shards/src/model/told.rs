@@ -43,8 +43,7 @@ const HAS_DETAILS: u8 = 1;
 const HAS_VERSION: u8 = 2;
 const HAS_EXCEPT: u8 = 4;
 
-/// The mark of a client id that a process of another row of take-overs gave out: no client here has
-/// one like it.
+/// The mark of a client id of another row of take-overs: no client here has one like it.
 const FOREIGN: u32 = 1 << 31;
 
 /// A publication of a follower's home, on its way.
@@ -87,9 +86,9 @@ pub(crate) enum Told {
     Roll(Roll),
     /// The other side lives.
     Ping,
-    /// The link is over. This is never sent to the other process.
+    /// The link is over. This and the next are never sent to the other process.
     Over,
-    /// This process only: the leader has numbered nothing, and never will.
+    /// The leader has numbered nothing, and never will.
     Back,
 }
 
