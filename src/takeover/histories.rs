@@ -10,8 +10,8 @@
 //!        | 'X', length u32, the reason for which there is no more
 //! ```
 //! Before the first part the older process stops to number publications: the newer one numbers
-//! them for both from then on (`link.rs`), and the same epochs go on in it. Right before it does, it
-//! says so: until then the older process can go on as if nothing had been.
+//! them for both from then on (`link.rs`), and the same epochs go on in it. Right before it does,
+//! it says so: until then the older process can go on as if nothing had been.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
