@@ -129,8 +129,9 @@ mod tests {
         follow(br#"{"id":2,"subscribe":{"offset":4}}"#, &mut track);
         assert_eq!(track, Track::default(), "there is no history");
         let missed = r#""publications":[{"data":1,"offset":4},{"data":2,"offset":5}]"#;
+        let was = r#""was_recovering":true,"recovered":true"#;
         let reply = format!(
-            r#"{{"id":2,"subscribe":{{"epoch":"e","offset":3,{missed},"recovered":true}}}}"#
+            r#"{{"id":2,"subscribe":{{"recoverable":true,"epoch":"e","offset":3,{missed},{was}}}}}"#
         );
         follow(format!("{{}}\n{reply}").as_bytes(), &mut track);
         let place = |offset| Some(Position { epoch: "e".into(), offset });
