@@ -34,6 +34,34 @@ for shell in bash zsh fish; do "$STENTOR" completions "$shell" >"$made/stentor.$
 # The commands that `stentor man` has a page of.
 commands=$("$STENTOR" man --help | tr -d '\n' | grep -oE 'possible values: [^]]*' | tr -s ' ,' '\n' | tail -n +3)
 for command in $commands; do "$STENTOR" man "$command" >"$made/man/stentor-$command.1"; done
+
+# As Debian wants them: the changelog of the project, one of the package, and the licences in its form.
+gzip --no-name --best <CHANGELOG.md >"$made/changelog.gz"
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+maintainer=$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)
+cat >"$made/changelog.debian" <<END
+stentor ($version-1) unstable; urgency=medium
+
+  * Release $version: changelog.gz beside this file has its changes.
+
+ -- $maintainer  $(LC_ALL=C date --utc --date="@$SOURCE_DATE_EPOCH" --rfc-email)
+END
+{
+  cat <<END
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+
+Files: *
+Copyright: $(sed -n 's/^Copyright (c) //p' LICENSE-MIT)
+License: MIT or Apache-2.0
+
+License: Apache-2.0
+ On Debian systems the Apache License, version 2.0, is in
+ /usr/share/common-licenses/Apache-2.0.
+
+License: MIT
+END
+  sed -n '/^Permission/,$p' LICENSE-MIT | sed 's/^$/./; s/^/ /'
+} >"$made/copyright"
 cargo deb --quiet --no-build --no-strip --package stentor --output "$made/" >/dev/null
 package=$(ls "$made"/*.deb)
 echo "deb: $package"
