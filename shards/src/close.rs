@@ -51,10 +51,12 @@ pub(crate) enum CloseReason {
     Unauthorized,
     /// Its app is disabled, or there no longer.
     AppGone,
+    /// It published while the engine was away, in a dialect that has no errors.
+    Unavailable,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Goodbye,
         Self::Gone,
         Self::Drain,
@@ -78,6 +80,7 @@ impl CloseReason {
         Self::Dismissed,
         Self::Unauthorized,
         Self::AppGone,
+        Self::Unavailable,
     ];
 
     pub(crate) fn index(self) -> usize {
@@ -113,6 +116,7 @@ impl CloseReason {
             // Only Pusher's protocol has apps, and numbers for these.
             Self::Unauthorized => (None, "", "unauthorized"),
             Self::AppGone => (None, "", "app_gone"),
+            Self::Unavailable => (Some(1013), "engine away", "unavailable"),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 
+use crate::mesh::bus::Joined;
 use crate::proof::Prover;
 use crate::rules::{ChannelRules, NewsKinds, Rules, SlowClients, SlowRules};
 use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
@@ -187,6 +188,9 @@ pub struct Config {
     /// Errors a JSON client may make before it is closed; one is forgiven a second.
     pub errors_max: u32,
 
+    /// The engine that orders the publications of several nodes; `None`: homes do.
+    pub engine: Option<Joined>,
+
     /// Parcels in each lane.
     pub lane_parcels: usize,
     /// The time for which accepting pauses when no descriptor is left.
@@ -255,6 +259,7 @@ impl Config {
             history_total_bytes: 64 << 20,
             saves_history: false,
             errors_max: 20,
+            engine: None,
             lane_parcels: 4096,
             accept_pause: Duration::from_millis(20),
             read_buffer_bytes: 64 << 10,

@@ -48,6 +48,7 @@ pub use error::{RunError, Untaken};
 pub use handle::past::Following;
 pub use handle::{Body, Handle, MOVED_MAX, Reading, Target};
 pub use mesh::bridge::{Crossing, Inbox, Sealed, Visitor};
+pub use mesh::bus::{BusLanes, Carried, FromBus, Joined, Opened, Ticket, ToBus};
 pub use mesh::link::{Incoming, Link, Message, Outgoing};
 pub use mesh::news::{ClientEvent, Happening, News, Whose};
 pub use mesh::question::{Arrival, Asker, Grant, Matter, PassedHeaders, Question, Ruling, Subject};

@@ -17,6 +17,7 @@ use crate::error::RunError;
 use crate::handle::Handle;
 use crate::home::claims::owner_of;
 use crate::mesh::bridge::{BridgeId, Bridges, Inbox};
+use crate::mesh::bus::{self, BusEnd, BusLanes};
 use crate::mesh::link::{Link, Out, Sizes};
 use crate::mesh::{self, Mesh, Port};
 use crate::model::facts::{Fact, Known};
@@ -47,6 +48,7 @@ pub struct Run {
     ended: Receiver<Result<Ending, RunError>>,
     listeners: Vec<OwnedFd>,
     link: Option<Link>,
+    bus: Option<BusLanes>,
     questions: Option<Inbox>,
     news: Option<Inbox>,
 }
@@ -61,6 +63,11 @@ impl Run {
     /// The link to the earlier process, if this one numbers its publications; once.
     pub fn take_link(&mut self) -> Option<Link> {
         self.link.take()
+    }
+
+    /// The lanes of the bus, if the settings name an engine; once.
+    pub fn take_bus(&mut self) -> Option<BusLanes> {
+        self.bus.take()
     }
 
     /// The questions of the shards for the application's backend; once. Those that nobody takes are
@@ -131,6 +138,7 @@ pub fn run(
     // An inbox ends when the last shard has dropped its end of the bridge.
     drop(bridges);
     let (link, out) = past.leads.then(|| Link::leader(&mesh, Sizes::USUAL)).unzip();
+    let (bus, mut bus_ends) = config.engine.map(|joined| bus::build(&mesh, joined)).unzip();
     let process = past.process;
     let pasts = spread(past, &mesh);
     let handle = Handle::new(mesh, [address, tls_address], process, &config);
@@ -141,6 +149,10 @@ pub fn run(
     let (open, opened) = bounded(shards);
     let (endings, ended) = bounded(shards);
     let mut threads = Vec::with_capacity(shards);
+    // Each takes its own from the end.
+    if let Some(ends) = &mut bus_ends {
+        ends.reverse();
+    }
     for ((port, doors), past) in ports.into_iter().zip(doors).zip(pasts) {
         let start = Start {
             config: Arc::clone(&config),
@@ -149,6 +161,7 @@ pub fn run(
             doors,
             past,
             out: out.clone(),
+            bus: bus_ends.as_mut().and_then(Vec::pop),
             started: started.clone(),
             opened: opened.clone(),
         };
@@ -168,7 +181,7 @@ pub fn run(
     }
     // The link ends with the last shard.
     drop((started, out));
-    let run = Run { threads, ended, listeners: all, link, questions, news };
+    let run = Run { threads, ended, listeners: all, link, bus, questions, news };
     if !(0..shards).all(|_| starts.recv().is_ok()) {
         // A shard ended before it served; it has said why.
         return Err(first_error(&run));
@@ -227,6 +240,8 @@ struct Start {
     past: Past,
     /// The way to a process that this one numbers for.
     out: Option<Out>,
+    /// The way to an engine.
+    bus: Option<BusEnd>,
     started: Sender<()>,
     /// Says that all shards have started. Where one of them cannot, none accepts: clients of a
     /// process that then ends would be reset.
@@ -239,7 +254,7 @@ impl Start {
         let core = self.config.cores[shard];
         let runner = rt::Runner::new(&format!("shard-{shard}"), core, self.config.ring)
             .map_err(|cause| RunError::Executor { shard, cause })?;
-        let Self { config, port, shared, doors, past, out, started, opened } = self;
+        let Self { config, port, shared, doors, past, out, bus, started, opened } = self;
         let net = Watch::open(doors.iter().map(|door| &door.socket)).map_err(|error| {
             let cause = format!("its set of watched sockets: {error}");
             RunError::Executor { shard, cause }
@@ -251,6 +266,9 @@ impl Start {
             shard.restore(past);
             if let Some(out) = out {
                 shard.lead(out);
+            }
+            if let Some(end) = bus {
+                shard.board(end);
             }
             let _ = started.send(());
             drop(started);

@@ -22,6 +22,8 @@ pub(crate) enum Unanswered {
     NoRoom,
     /// No rules know channels of its namespace.
     UnknownNamespace,
+    /// The engine that orders publications cannot be reached.
+    Unavailable,
 }
 
 impl From<NoChannel> for Unanswered {
@@ -29,6 +31,7 @@ impl From<NoChannel> for Unanswered {
         match why {
             NoChannel::NoRoom => Self::NoRoom,
             NoChannel::UnknownNamespace => Self::UnknownNamespace,
+            NoChannel::Unavailable => Self::Unavailable,
         }
     }
 }

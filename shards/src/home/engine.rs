@@ -10,11 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Home;
+use super::bus::Bus;
 use super::direct::Crossing;
 use super::number::Behind;
 use super::peers::Peers;
 use super::roll::Gatherings;
 use super::way::Way;
+use crate::mesh::bus::FromBus;
 use crate::mesh::link::{FollowerEnd, Out};
 use crate::mesh::parcel::{Ask, Deliver};
 use crate::mesh::reply::ReplyTo;
@@ -46,6 +48,8 @@ pub(crate) type PublishReply = ReplyTo<Result<Position, NoChannel>>;
 pub(crate) struct Engine {
     leader: Option<Leader>,
     follower: Option<Way>,
+    /// The way to an engine that orders the publications of several nodes.
+    pub(super) bus: Option<Box<Bus>>,
     /// The follower has gone, and its clients are not forgotten yet.
     has_lost_follower: bool,
     /// Direct messages to which other processes have not answered yet, by their numbers.
@@ -82,9 +86,24 @@ impl Engine {
         self.leader.is_some()
     }
 
+    /// Returns `true` if an engine makes the order.
+    pub(super) fn is_on_bus(&self) -> bool {
+        self.bus.is_some()
+    }
+
+    /// Returns `true` if an engine must be asked about a channel before anybody joins it.
+    pub(crate) fn must_open(&self, channel: &str) -> bool {
+        self.bus.as_ref().is_some_and(|bus| !bus.is_open(channel))
+    }
+
+    /// The next message of the bus.
+    pub(crate) fn next_from_bus(&self) -> Option<FromBus> {
+        self.bus.as_ref()?.next()
+    }
+
     /// Returns `true` if no other process takes part any more.
     pub(crate) fn is_alone(&self) -> bool {
-        self.sides() == 0 && self.crossings.is_empty() && !self.owes_members()
+        self.sides() == 0 && self.bus.is_none() && self.crossings.is_empty() && !self.owes_members()
     }
 
     /// Returns `true` if something of this process is still to be numbered, or of a follower.
@@ -118,7 +137,8 @@ impl Engine {
 
     /// Returns the number of publications that the leader has not numbered yet.
     fn pending(&self) -> usize {
-        self.leader.as_ref().map_or(0, |leader| leader.pending.len())
+        let of_leader = self.leader.as_ref().map_or(0, |leader| leader.pending.len());
+        of_leader + self.bus.as_ref().map_or(0, |bus| bus.pending())
     }
 
     /// Returns `true` if publishers must wait for another process.
@@ -126,6 +146,7 @@ impl Engine {
         let follower_waits = self.follower.as_ref().is_some_and(|way| !way.waiting.is_empty());
         let leader = self.leader.as_ref();
         follower_waits
+            || self.bus.as_ref().is_some_and(|bus| bus.is_full())
             || self.crossings.len() >= CROSSINGS_MAX
             || leader.is_some_and(|one| one.pending.len() >= one.end.pending_max)
             || leader.is_some_and(|one| one.way.waiting.len() >= WAITING_MAX)
@@ -133,7 +154,7 @@ impl Engine {
 
     /// Returns `true` if there is something to do that waits for no other process.
     pub(crate) fn has_work(&self) -> bool {
-        if self.peers.has_gone() {
+        if self.peers.has_gone() || self.bus.as_ref().is_some_and(|bus| bus.has_work()) {
             return true;
         }
         let has_room = |leader: &Leader| leader.way.has_work() && !leader.way.out.is_over();
@@ -150,6 +171,9 @@ impl Engine {
 
     /// Sends what waits for room.
     pub(crate) fn retry(&mut self) {
+        if let Some(bus) = &mut self.bus {
+            bus.retry();
+        }
         if let Some(leader) = &mut self.leader {
             // Its end is told by the other lane.
             leader.way.retry();

@@ -125,6 +125,7 @@ impl Home<'_> {
     pub(super) fn remove_history(&mut self, channel: &Arc<str>) -> bool {
         if self.engine.is_some() {
             self.send_to_follower(Told::Removed { channel: Arc::clone(channel) });
+            self.purge(channel);
         }
         let index = self.rooms.channels.find(channel);
         let kept = index.filter(|index| self.rooms.channels.get(*index).order.history.is_some());

@@ -5,6 +5,7 @@
 
 pub(crate) mod number;
 pub(crate) mod engine;
+pub(crate) mod bus;
 mod way;
 pub(crate) mod claims;
 mod direct;
@@ -42,6 +43,11 @@ impl Home<'_> {
     /// home is not stalled.
     pub(crate) fn answer(&mut self, ask: Ask) {
         match ask {
+            ask @ (Ask::Subscribe { .. } | Ask::History { .. } | Ask::RemoveHistory { .. })
+                if self.waits_for_bus(&ask) =>
+            {
+                self.wait_for_bus(ask);
+            }
             Ask::Publish { publication, reply } => self.number(publication, reply),
             Ask::Direct { user, publication, reply } => self.direct(&user, &publication, reply),
             Ask::Subscribe { channel, by } => self.admit_shard(&channel, by),

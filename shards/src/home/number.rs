@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Home;
-use super::engine::{Engine, PublishReply};
+use super::engine::PublishReply;
 use super::presence::Origin;
 use crate::clock::unix_ms;
 use crate::mesh::parcel::{Deliver, Outcome};
@@ -25,8 +25,13 @@ pub(super) enum Behind {
 impl Home<'_> {
     /// Numbers a publication and sends it to every shard with subscribers.
     pub(super) fn number(&mut self, mut publication: Arc<Publication>, reply: PublishReply) {
-        if self.engine.as_deref().is_some_and(Engine::follows) {
-            return self.forward(publication, reply);
+        if let Some(engine) = self.engine.as_deref() {
+            if engine.is_on_bus() {
+                return self.carry(publication, reply);
+            }
+            if engine.follows() {
+                return self.forward(publication, reply);
+            }
         }
         let index = match self.rooms.find_or_add(&publication.channel, self.port.me) {
             Ok(index) if self.rooms.channels.get(index).terms.is_gone() => {
@@ -153,6 +158,9 @@ impl Home<'_> {
             order.count_out(by);
             if was_in_use && order.shards == 0 {
                 self.report_use(channel, false);
+                if self.engine.is_some() {
+                    self.close_if_unused(channel);
+                }
             }
             self.count(channel, Origin::Shard(by), 0);
         }

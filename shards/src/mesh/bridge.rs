@@ -165,6 +165,11 @@ impl<T> Inbox<T> {
         .await
     }
 
+    /// Returns `true` if half of the lane or more is in use.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.receiver.capacity().is_some_and(|parcels| self.receiver.len() * 2 >= parcels)
+    }
+
     /// Returns the next parcel if it is there already.
     pub(crate) fn try_next(&mut self) -> Option<T> {
         self.receiver.try_recv().ok()

@@ -8,6 +8,7 @@
 
 pub(crate) mod bell;
 pub(crate) mod bridge;
+pub(crate) mod bus;
 mod lane;
 pub(crate) mod link;
 pub(crate) mod news;
@@ -127,6 +128,13 @@ impl Mesh {
         end.delivers.try_send(deliver)?;
         end.bell.ring();
         Ok(())
+    }
+
+    /// Wakes every shard if that is needed.
+    pub(crate) fn ring_all_if(&self, is_needed: bool) {
+        if is_needed {
+            self.ring_all();
+        }
     }
 
     /// Wakes every shard.

@@ -153,6 +153,9 @@ pub enum NoChannel {
     /// No rules say anything about channels of its namespace.
     #[error("unknown namespace")]
     UnknownNamespace,
+    /// The engine that orders publications cannot be reached.
+    #[error("the engine is away: try again later")]
+    Unavailable,
 }
 
 /// All channels of a shard, by name and by index.

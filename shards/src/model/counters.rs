@@ -100,7 +100,9 @@ macro_rules! numbers {
                 restored_channels: Counter,
                     "Channels that this shard goes on with from an earlier process";
                 followed_publications: Counter,
-                    "Publications that a newer process numbered while this one drained";
+                    "Publications that an engine or a newer process numbered";
+                damaged_publications: Counter,
+                    "Publications from the engine that could not be read";
                 lost_leaders: Counter,
                     "Times that this shard numbered again because the link to that process ended";
                 lost_pasts: Counter,

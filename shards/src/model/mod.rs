@@ -12,6 +12,7 @@ pub(crate) mod codec;
 pub(crate) mod snapshot;
 pub(crate) mod facts;
 pub(crate) mod told;
+pub(crate) mod carried;
 pub(crate) mod roll;
 pub(crate) mod strangers;
 pub(crate) mod shape;

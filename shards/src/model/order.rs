@@ -143,12 +143,17 @@ impl Order {
         self.version.as_deref()
     }
 
+    /// Returns `true` if the channel has had a version already, or a newer one.
+    pub(crate) fn has_had(&self, version: &Version) -> bool {
+        self.version
+            .as_deref()
+            .is_some_and(|known| known.epoch == version.epoch && known.number >= version.number)
+    }
+
     /// Takes note of a publication's version. Returns `false` if the channel has had it already, or
     /// a newer one.
     pub(crate) fn takes(&mut self, version: &Version) -> bool {
-        let known = self.version.as_deref();
-        if known.is_some_and(|known| known.epoch == version.epoch && known.number >= version.number)
-        {
+        if self.has_had(version) {
             return false;
         }
         self.version = Some(Box::new(version.clone()));

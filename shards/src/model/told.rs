@@ -129,7 +129,7 @@ impl Told {
             Self::Refused { token, why } => {
                 out.push(REFUSED);
                 put_token(out, *token);
-                out.push(u8::from(*why == NoChannel::UnknownNamespace));
+                out.push(*why as u8);
             }
             Self::Direct { token, user, publication } => {
                 out.push(DIRECT);
@@ -211,6 +211,7 @@ impl Told {
                 let why = match frame.array()? {
                     [0] => NoChannel::NoRoom,
                     [1] => NoChannel::UnknownNamespace,
+                    [2] => NoChannel::Unavailable,
                     _ => return Err(frame.fault("no kind of refusal")),
                 };
                 Self::Refused { token, why }
@@ -260,7 +261,7 @@ pub(super) fn token(frame: &mut Reader<'_>) -> Result<Token, Damaged> {
 }
 
 /// Appends a publication with its channel and all of its details.
-fn put_whole(out: &mut Vec<u8>, publication: &Publication) {
+pub(super) fn put_whole(out: &mut Vec<u8>, publication: &Publication) {
     put_bytes(out, publication.channel.as_bytes());
     let (version, except) = (publication.version(), publication.except());
     let flag = |there: bool, flag: u8| if there { flag } else { 0 };
@@ -283,7 +284,7 @@ fn put_whole(out: &mut Vec<u8>, publication: &Publication) {
 
 /// Reads a publication. Its author may be another process's client, which no client here has the
 /// id of.
-fn whole(frame: &mut Reader<'_>) -> Result<Arc<Publication>, Damaged> {
+pub(super) fn whole(frame: &mut Reader<'_>) -> Result<Arc<Publication>, Damaged> {
     let channel: Arc<str> = frame.text()?.into();
     let [flags, skips] = frame.array()?;
     let version = if flags & HAS_VERSION == 0 {

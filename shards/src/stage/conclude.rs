@@ -224,6 +224,7 @@ impl<N: Net> Shard<N> {
             ping_interval: config.ping_interval,
             pong_timeout: config.pong_timeout,
             message_bytes: config.message_bytes,
+            is_sparse: config.engine.is_some(),
             left_s,
             data: entry.presented.as_ref().and_then(|presented| presented.greeting.as_deref()),
             id: answer.id(),

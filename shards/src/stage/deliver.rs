@@ -125,6 +125,7 @@ impl<N: Net> Shard<N> {
         self.fan_out();
         let channel = self.rooms.channels.at(index);
         let (from, to) = (channel.fanned.offset + 1, newest.offset);
+        let is_other = channel.fanned.epoch != newest.epoch && from > to;
         channel.fanned = newest;
         let keeps = channel.terms.rules.history.is_on();
         let members: Vec<Slot> = channel.members.iter().collect();
@@ -132,10 +133,13 @@ impl<N: Net> Shard<N> {
             let dialect = self.clients.dialect(slot);
             let leaves = Dialect::leaves_at_gaps(self.clients.roster.hot(slot).shape);
             let tells = dialect.tells_gaps();
-            if !dialect.has_requests() || keeps && !tells && !leaves {
+            if !dialect.has_requests() || (keeps || is_other) && !tells && !leaves {
                 self.clients.doom(slot, CloseReason::Overtaken);
             } else if leaves {
                 self.unseat(slot, index);
+            } else if is_other {
+                // Offsets that begin anew are no gap: it comes again, and learns the other epoch.
+                self.clients.doom(slot, CloseReason::Overtaken);
             } else if from <= to {
                 self.clients.tell(slot, &Event::Gap { channel: name, from, to });
             }
@@ -186,6 +190,11 @@ impl<N: Net> Shard<N> {
     /// the client's mistake.
     fn tell_outcome(&mut self, to: ClientId, id: Option<&RequestId>, outcome: &Outcome) {
         let Some(slot) = self.clients.listener(to) else { return };
+        if matches!(outcome, Outcome::NoChannel(NoChannel::Unavailable))
+            && !self.clients.dialect(slot).has_requests()
+        {
+            return self.clients.doom(slot, CloseReason::Unavailable);
+        }
         let no_channel;
         let error = |code, text| Event::Error { code, text, id };
         let event = match (outcome, id) {

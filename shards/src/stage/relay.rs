@@ -1,7 +1,12 @@
 //! Relay: a shard takes what the process tells that numbers its publications, and numbers them
 //! again when that process is lost.
 
+use std::sync::Arc;
+
+use crate::mesh::bus::BusEnd;
 use crate::mesh::link::Out;
+use crate::mesh::parcel::Ask;
+use crate::model::channel::Subscription;
 use crate::model::told::Told;
 use crate::net::Net;
 use crate::shard::{PARCELS_PER_TURN, Shard};
@@ -10,6 +15,20 @@ impl<N: Net> Shard<N> {
     /// Numbers for another process as well from now on.
     pub(crate) fn lead(&mut self, out: Out) {
         self.engine.get_or_insert_default().lead(out);
+    }
+
+    /// Has an engine order the publications of this home from now on.
+    pub(crate) fn board(&mut self, end: BusEnd) {
+        self.home().board(end);
+        // What was subscribed to before is subscribed to anew, behind the engine's answer.
+        let me = self.port.me;
+        let own = self.rooms.channels.iter_mut().filter(|channel| channel.home == me);
+        for channel in own.filter(|channel| channel.subscription == Subscription::Live) {
+            channel.order.count_out(me);
+            channel.subscription = Subscription::Asked;
+            self.port.owe(me, Ask::Subscribe { channel: Arc::clone(&channel.name), by: me });
+        }
+        self.settle();
     }
 
     /// Returns `true` if there is something to do about the link that waits for nothing.
@@ -32,6 +51,15 @@ impl<N: Net> Shard<N> {
                 Told::Back => self.go_on_alone(true),
                 told => self.home().take_told(told),
             }
+            self.settle();
+            self.fan_out_if_full();
+        }
+        while taken < PARCELS_PER_TURN
+            && !self.port.lacks_room()
+            && let Some(told) = self.engine.as_ref().and_then(|engine| engine.next_from_bus())
+        {
+            taken += 1;
+            self.home().take_from_bus(told);
             self.settle();
             self.fan_out_if_full();
         }

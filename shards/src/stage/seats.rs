@@ -20,11 +20,13 @@ impl<N: Net> Shard<N> {
         let home = self.port.mesh.home_of(&**name);
         let index = self.rooms.find_or_add(name, home)?;
         let me = self.port.me;
+        // An engine is asked for the newest position first.
+        let waits = self.engine.as_ref().is_some_and(|engine| engine.must_open(name));
         let channel = self.rooms.channels.at(index);
         if channel.subscription != Subscription::None {
             return Ok(index);
         }
-        if home == me {
+        if home == me && !waits {
             let is_first = channel.order.shards == 0;
             channel.count_in(me);
             channel.subscription = Subscription::Live;
@@ -333,6 +335,7 @@ impl<N: Net> Shard<N> {
                 channel.order.count_out(self.port.me);
                 if channel.order.shards == 0 {
                     self.home().report_use(&name, false);
+                    self.home().close_if_unused(&name);
                 }
             }
             Subscription::Live => {

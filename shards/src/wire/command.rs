@@ -144,6 +144,8 @@ pub(crate) enum ErrorCode {
     ExpiredToken,
     /// The same request may succeed a little later.
     TryAgain,
+    /// The engine that orders publications cannot be reached.
+    Unavailable,
 }
 
 impl ErrorCode {
@@ -157,6 +159,7 @@ impl ErrorCode {
         match why {
             NoChannel::NoRoom => Self::NoRoom,
             NoChannel::UnknownNamespace => Self::UnknownNamespace,
+            NoChannel::Unavailable => Self::Unavailable,
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Welcome<'a> {
     pub(crate) ping_interval: Duration,
     pub(crate) pong_timeout: Duration,
     pub(crate) message_bytes: usize,
+    /// Offsets of a channel grow, and have gaps.
+    pub(crate) is_sparse: bool,
     /// The seconds for which its token is good, if they are limited.
     pub(crate) left_s: Option<u32>,
     /// JSON of the application's backend.

@@ -123,6 +123,7 @@ impl Refusal {
     pub(crate) fn of(why: NoChannel, channel: &str) -> Self {
         match why {
             NoChannel::NoRoom => Self::ChannelRoom,
+            NoChannel::Unavailable => Self::Busy,
             NoChannel::UnknownNamespace => {
                 Self::Denied { channel: channel.into(), why: Denied::UnknownNamespace }
             }

@@ -23,10 +23,11 @@ const ROOMS: [&[&str]; 10] = [
 ];
 
 /// Imports that go up all the same, and why each may.
-const EXCEPTIONS: [(&str, &str, &str); 3] = [
+const EXCEPTIONS: [(&str, &str, &str); 4] = [
     ("stage", "shard", "stages are the methods of a shard's parts"),
     ("config", "wire", "settings hold origins and networks as the wire compares them"),
     ("rules", "wire", "apps hold origins likewise"),
+    ("config", "mesh", "settings hold the node as its engine knows it"),
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.

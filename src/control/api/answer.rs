@@ -51,7 +51,9 @@ impl Fault {
 
     fn message(&self) -> String {
         match self {
-            Self::Busy => "internal server error: the shards are busy, try again".into(),
+            Self::Busy => {
+                "internal server error: the shards are busy or the engine is away, try again".into()
+            }
             Self::Bad(why) | Self::Malformed(why) => format!("bad request: {why}"),
             Self::LimitExceeded => "limit exceeded: no more channels for one client".into(),
             Self::TooLarge => "bad request: the request is too large".into(),
@@ -120,7 +122,7 @@ impl Fault {
 impl From<Unanswered> for Fault {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {
-            Unanswered::Busy => Self::Busy,
+            Unanswered::Busy | Unanswered::Unavailable => Self::Busy,
             Unanswered::BadName => Self::bad("the name is not valid"),
             Unanswered::NoRoom => Self::bad("there is no room for another channel"),
             Unanswered::UnknownNamespace => Self::UnknownNamespace,

@@ -39,7 +39,7 @@ impl Fault {
 impl From<Unanswered> for Fault {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {
-            Unanswered::Busy => Self::Busy,
+            Unanswered::Busy | Unanswered::Unavailable => Self::Busy,
             Unanswered::BadName => Self::bad("the name of a channel or a user is not valid"),
             Unanswered::TooLarge => {
                 Self::TooLarge("the data is larger than a message may be".into())
@@ -70,7 +70,10 @@ impl IntoResponse for Fault {
             Self::NotFound(why) => (StatusCode::NOT_FOUND, *why),
             Self::Verb(verb) => (StatusCode::METHOD_NOT_ALLOWED, *verb),
             Self::TooLarge(why) => (StatusCode::PAYLOAD_TOO_LARGE, &**why),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "the server is busy: try again"),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server is busy or its engine away: try again",
+            ),
         };
         let text = match &self {
             Self::Verb(verb) => format!("this is asked for by {verb}"),

@@ -32,7 +32,9 @@ pub(in crate::wire) fn error(code: ErrorCode) -> (u32, &'static str, bool) {
         ErrorCode::Rate => (111, "too many requests", true),
         ErrorCode::WrongEpoch => (112, "unrecoverable position", false),
         // A client that subscribes again at once takes the answer for that of its newest request.
-        ErrorCode::TakenBack | ErrorCode::TryAgain => (100, "internal server error", true),
+        ErrorCode::TakenBack | ErrorCode::TryAgain | ErrorCode::Unavailable => {
+            (100, "internal server error", true)
+        }
     }
 }
 
@@ -59,6 +61,7 @@ pub(in crate::wire) fn close(reason: CloseReason) -> Option<(u16, &'static str)>
         CloseReason::Expired => (3005, "connection expired"),
         CloseReason::Stale => (3502, "stale"),
         CloseReason::Disorderly => (3501, "bad request"),
+        CloseReason::Unavailable => (3004, "internal server error"),
     })
 }
 

@@ -156,6 +156,7 @@ fn clients_are_told_when_tokens_end() {
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(8),
         message_bytes: 65_536,
+        is_sparse: false,
         left_s: Some(60),
         data: None,
         id: Some(&id),

@@ -30,6 +30,7 @@ pub(super) fn close(reason: CloseReason) -> Option<(u16, &'static str)> {
         | CloseReason::Disorderly => (4009, "not authorized"),
         CloseReason::Stale => (4100, "the admission took too long"),
         CloseReason::AppGone => (4003, "the app is disabled"),
+        CloseReason::Unavailable => (4100, "the engine is away"),
     })
 }
 
@@ -63,7 +64,7 @@ pub(super) fn subscription(code: ErrorCode) -> (&'static str, u16) {
     match code {
         ErrorCode::Denied | ErrorCode::BadToken | ErrorCode::UnknownNamespace => ("AuthError", 401),
         ErrorCode::TooManyChannels | ErrorCode::NoRoom => ("LimitReached", 4004),
-        ErrorCode::Rate | ErrorCode::TryAgain => ("Unavailable", 503),
+        ErrorCode::Rate | ErrorCode::TryAgain | ErrorCode::Unavailable => ("Unavailable", 503),
         _ => ("BadRequest", 400),
     }
 }

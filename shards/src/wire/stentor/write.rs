@@ -144,6 +144,7 @@ pub(super) fn name_of(code: ErrorCode) -> &'static str {
         ErrorCode::TooLarge => "too_large",
         ErrorCode::BadToken | ErrorCode::ExpiredToken => "bad_token",
         ErrorCode::TryAgain => "try_again",
+        ErrorCode::Unavailable => "unavailable",
     }
 }
 
@@ -209,6 +210,9 @@ fn put_welcome(out: &mut BytesMut, welcome: &Welcome<'_>) {
     put_display(out, welcome.pong_timeout.as_secs_f64());
     put(out, ",\"message_bytes\":");
     put_display(out, welcome.message_bytes);
+    if welcome.is_sparse {
+        put(out, ",\"sparse\":true");
+    }
     // The backend that has let the client in knows more than the token for a channel.
     put_field(out, "data", welcome.data.or(channel.and_then(|first| first.data)));
     put_end(out, welcome.id);
