@@ -351,7 +351,8 @@ class Order {
   epoch;
   offset = null;
   #mode = 'out';
-  #isStrict;
+  isSparse = false;
+  #isEchoed;
   #wasIn = false;
   #away = null;
   #early = { count: 0, newest: 0 };
@@ -361,9 +362,11 @@ class Order {
   #wanted = 0;
   #own = new Set();
 
-  constructor(isStrict) {
-    this.#isStrict = isStrict;
+  constructor(isEchoed) {
+    this.#isEchoed = isEchoed;
   }
+
+  get #isStrict() { return this.#isEchoed && !this.isSparse; }
 
   get isIn() { return this.#mode === 'in'; }
   get position() {
@@ -424,7 +427,9 @@ class Order {
       this.#restart(epoch, Math.max(offset, newest, ...this.#fresh.keys()));
     }
     const heard = count + items.filter((item) => item.offset <= offset).length;
-    const missed = isKnown && !recovered ? Math.max(0, offset - this.#away - heard) : null;
+    const skipped = Math.max(0, offset - this.#away - heard);
+    const isCounted = isKnown && !recovered && (!this.isSparse || offset === this.#away);
+    const missed = isCounted ? skipped : null;
     if (isFirst) return verdict(items, null, null);
     return recovered ? verdict(items, 0, true) : verdict(items, missed, missed === 0);
   }
@@ -454,7 +459,7 @@ class Order {
     if (!isCount(from) || !isCount(to) || from > to) return [];
     const gone = [{ type: 'gap', from, to }];
     if (this.#mode === 'out' || epoch !== this.epoch) return gone;
-    if (to <= this.offset) return this.#isStrict ? [] : gone;
+    if (to <= this.offset) return this.#isEchoed ? [] : gone;
     const isOwn = !this.#isStrict && this.isIn && !this.isWaiting && from > this.offset + 1;
     if (isOwn) this.offset = from - 1;
     this.#want(to);
@@ -462,7 +467,7 @@ class Order {
   }
 
   own(offset, epoch) {
-    if (this.#isStrict || epoch !== this.epoch || !(offset > this.offset)) return [];
+    if (this.#isEchoed || epoch !== this.epoch || !(offset > this.offset)) return [];
     this.#own.add(offset);
     if (this.#own.size > HELD_MAX) this.#own.delete(Math.min(...this.#own));
     return this.isIn ? this.#drain() : [];
@@ -480,8 +485,12 @@ class Order {
     const items = [];
     for (const message of publications) {
       if (!isCount(message?.offset) || message.offset <= this.offset) continue;
-      items.push(...this.#skipTo(message.offset));
+      if (!this.isSparse) items.push(...this.#skipTo(message.offset));
       if (message.offset > this.offset) items.push(...this.#step(message));
+    }
+    if (this.isSparse && !publications.length) {
+      this.offset = Math.max(this.offset, this.#wanted);
+      return [...items, ...this.#drain()];
     }
     if (this.offset === before) items.push(...this.#skipTo(this.#known(this.#wanted + 1)));
     return items;
@@ -562,6 +571,7 @@ class Order {
     const items = this.#flush(top);
     this.offset = Math.max(this.offset, top);
     items.push(...this.#drain());
+    if (this.isSparse) return [...items, ...this.#flush(Infinity)];
     if (this.#held.size) this.#want(Math.max(...this.#held.keys()) - 1);
     return items;
   }
@@ -651,6 +661,10 @@ class Channel {
     const { timers } = this.#host;
     timers.disarm(`token ${this.name}`, `history ${this.name}`, `refresh ${this.name}`);
     this.#order.left();
+  }
+
+  greeted({ sparse = false }) {
+    this.#order.isSparse = sparse;
   }
 
   given(position) {
@@ -1115,6 +1129,7 @@ class Stentor extends Events {
     if (options.signal?.aborted) return quiet(Promise.reject(options.signal.reason));
     if (!this.#channels.has(channel)) {
       this.#channels.set(channel, new Channel(channel, this.#host, this.#address.isEchoed));
+      if (this.#welcome) this.#channels.get(channel).greeted(this.#welcome);
     }
     return this.#channels.get(channel).add(options);
   }
@@ -1306,6 +1321,7 @@ class Stentor extends Events {
     this.#timers.arm('stable', this.#opt.stableAfter, () => { this.#attempt = 0; });
     this.#watch.start();
     const queued = this.#requests.all;
+    this.#channels.forEach((channel) => channel.greeted(welcome));
     this.#channels.get(welcome.channel)?.given(welcome);
     this.#channels.forEach((channel) => channel.send());
     queued.forEach((request) => request.send());

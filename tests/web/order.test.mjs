@@ -117,6 +117,17 @@ for (const [place, where] of Object.entries(PLACES)) {
     }
   });
 
+  test(`${place}: sparse offsets are no loss, and what is lost comes from the history`, async () => {
+    for (const odds of [{ cut: 0.03, twice: 0.05 }, { cut: 0.01, slow: 0.05 }]) {
+      for (const seed of SEEDS) {
+        const { world, told } = await run(seed, { odds, ...where, sparse: true });
+        const { messages } = account({ told });
+        assert.deepEqual(messages.map((m) => m.body), bodies(world.all.get('e1')), `SEED=${seed}`);
+        assert.ok(told.every(({ joined, gap }) => !gap && joined?.recovered !== false));
+      }
+    }
+  });
+
   test(`${place}: a short history, or none, loses nothing without saying so`, async () => {
     const odds = { cut: 0.03, slow: 0.05 };
     for (const seed of SEEDS) {

@@ -22,8 +22,9 @@ export class World {
   ids = 0;
   all = new Map(); // epoch -> every offset that was ever published, with its body.
 
-  constructor({ kept = Infinity, hasHistory = true, inAddress, inAdvance, echo = true } = {}) {
-    Object.assign(this, { kept, hasHistory, inAddress, inAdvance, echo });
+  constructor({ kept = Infinity, hasHistory = true, inAddress, inAdvance, echo = true,
+    sparse = false } = {}) {
+    Object.assign(this, { kept, hasHistory, inAddress, inAdvance, echo, sparse });
     this.all.set(this.epoch, new Map());
     const world = this;
     this.WebSocket = class extends WorldSocket {
@@ -32,7 +33,7 @@ export class World {
   }
 
   publish(body, by = null) {
-    this.top += 1;
+    this.top += this.sparse ? 1 + ((this.top * 7) % 5) : 1;
     const offset = this.top;
     const message = { type: 'message', channel: 'x', offset, from: null, time: 0, body };
     this.all.get(this.epoch).set(offset, body);
@@ -54,7 +55,9 @@ export class World {
 
   since({ epoch, offset }) {
     const first = this.ring[0]?.offset ?? this.top + 1;
-    if (!this.hasHistory || epoch !== this.epoch || offset > this.top || first > offset + 1) {
+    // Where offsets are sparse nothing is forgotten here.
+    const isForgotten = first > offset + 1 && !this.sparse;
+    if (!this.hasHistory || epoch !== this.epoch || offset > this.top || isForgotten) {
       return null;
     }
     return this.ring.filter((message) => message.offset > offset);
@@ -76,6 +79,7 @@ class WorldSocket {
     this.id = ++world.ids;
     world.sockets.add(this);
     const welcome = { type: 'welcome', client: this.id, user: null, message_bytes: 65_536 };
+    if (world.sparse) welcome.sparse = true;
     this.isMember = isNamed || world.inAdvance;
     const { epoch, top } = world;
     this.down.push(isNamed ? { ...welcome, channel: 'x', epoch, offset: top }

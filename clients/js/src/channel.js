@@ -86,6 +86,11 @@ export class Channel {
     this.#order.left();
   }
 
+  /** The server has greeted this client. */
+  greeted({ sparse = false }) {
+    this.#order.isSparse = sparse;
+  }
+
   /** The server has put this client into the channel, for its address or its token. */
   given(position) {
     this.#isGiven = true;

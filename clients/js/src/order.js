@@ -14,7 +14,8 @@ export class Order {
   offset = null; // Of the newest publication that was handed on; null before the first join.
   // `out`: nothing is compared. `recovering`: a join with `since` is under way. `in`: live.
   #mode = 'out';
-  #isStrict;
+  isSparse = false; // Offsets have gaps, as many channels share one numbering.
+  #isEchoed;
   #wasIn = false;
   #away = null; // The offset when the connection ended.
   #early = { count: 0, newest: 0 }; // What came before the join was answered.
@@ -24,10 +25,13 @@ export class Order {
   #wanted = 0; // All up to here are on their way or must be asked for.
   #own = new Set(); // Offsets of this client's own publications, which do not come back.
 
-  /** Strict: a skipped offset is a loss. Where own publications do not come back it is none. */
-  constructor(isStrict) {
-    this.#isStrict = isStrict;
+  /** Strict: a skipped offset is a loss. Where own publications do not come back it is none,
+   * and where offsets are sparse. */
+  constructor(isEchoed) {
+    this.#isEchoed = isEchoed;
   }
+
+  get #isStrict() { return this.#isEchoed && !this.isSparse; }
 
   get isIn() { return this.#mode === 'in'; }
   get position() {
@@ -94,7 +98,9 @@ export class Order {
       this.#restart(epoch, Math.max(offset, newest, ...this.#fresh.keys()));
     }
     const heard = count + items.filter((item) => item.offset <= offset).length;
-    const missed = isKnown && !recovered ? Math.max(0, offset - this.#away - heard) : null;
+    const skipped = Math.max(0, offset - this.#away - heard);
+    const isCounted = isKnown && !recovered && (!this.isSparse || offset === this.#away);
+    const missed = isCounted ? skipped : null;
     if (isFirst) return verdict(items, null, null);
     return recovered ? verdict(items, 0, true) : verdict(items, missed, missed === 0);
   }
@@ -126,7 +132,7 @@ export class Order {
     if (!isCount(from) || !isCount(to) || from > to) return [];
     const gone = [{ type: 'gap', from, to }];
     if (this.#mode === 'out' || epoch !== this.epoch) return gone;
-    if (to <= this.offset) return this.#isStrict ? [] : gone;
+    if (to <= this.offset) return this.#isEchoed ? [] : gone;
     // Where own publications do not come back, those before the gap were some.
     const isOwn = !this.#isStrict && this.isIn && !this.isWaiting && from > this.offset + 1;
     if (isOwn) this.offset = from - 1;
@@ -136,7 +142,7 @@ export class Order {
 
   /** This client's own publication was acknowledged. */
   own(offset, epoch) {
-    if (this.#isStrict || epoch !== this.epoch || !(offset > this.offset)) return [];
+    if (this.#isEchoed || epoch !== this.epoch || !(offset > this.offset)) return [];
     this.#own.add(offset);
     if (this.#own.size > HELD_MAX) this.#own.delete(Math.min(...this.#own));
     return this.isIn ? this.#drain() : [];
@@ -157,8 +163,13 @@ export class Order {
     const items = [];
     for (const message of publications) {
       if (!isCount(message?.offset) || message.offset <= this.offset) continue;
-      items.push(...this.#skipTo(message.offset));
+      if (!this.isSparse) items.push(...this.#skipTo(message.offset));
       if (message.offset > this.offset) items.push(...this.#step(message));
+    }
+    // Nothing lies between what it has and what was wanted.
+    if (this.isSparse && !publications.length) {
+      this.offset = Math.max(this.offset, this.#wanted);
+      return [...items, ...this.#drain()];
     }
     // Without a step forward the history has not got what comes next.
     if (this.offset === before) items.push(...this.#skipTo(this.#known(this.#wanted + 1)));
@@ -248,6 +259,7 @@ export class Order {
     const items = this.#flush(top);
     this.offset = Math.max(this.offset, top);
     items.push(...this.#drain());
+    if (this.isSparse) return [...items, ...this.#flush(Infinity)];
     if (this.#held.size) this.#want(Math.max(...this.#held.keys()) - 1);
     return items;
   }

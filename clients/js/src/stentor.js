@@ -151,6 +151,7 @@ export class Stentor extends Events {
     if (options.signal?.aborted) return quiet(Promise.reject(options.signal.reason));
     if (!this.#channels.has(channel)) {
       this.#channels.set(channel, new Channel(channel, this.#host, this.#address.isEchoed));
+      if (this.#welcome) this.#channels.get(channel).greeted(this.#welcome);
     }
     return this.#channels.get(channel).add(options);
   }
@@ -351,6 +352,7 @@ export class Stentor extends Events {
     this.#watch.start();
     // Joins first: what the queue publishes should be heard here too.
     const queued = this.#requests.all;
+    this.#channels.forEach((channel) => channel.greeted(welcome));
     this.#channels.get(welcome.channel)?.given(welcome);
     this.#channels.forEach((channel) => channel.send());
     queued.forEach((request) => request.send());
