@@ -36,6 +36,8 @@ if ! cmp -s tests/clients/requirements.txt .venv/installed.txt; then
   cp tests/clients/requirements.txt .venv/installed.txt
 fi
 
+scripts/nats.sh
+
 if ! cmp -s tests/clients/package-lock.json tests/clients/node_modules/installed.json; then
   echo "setup: npm packages into tests/clients"
   (cd tests/clients && npm ci --no-audit --no-fund --silent)

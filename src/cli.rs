@@ -38,6 +38,10 @@ pub(crate) enum Task {
     Subscribe(Subscribe),
     Token(Box<token::Asked>),
     DevCert(DevCert),
+    /// Checks the engine; creates the stream of the cluster if it is asked to.
+    Engine {
+        creates: bool,
+    },
     /// A text that is printed as it is: completions, or a manual page.
     Print(String),
 }
@@ -89,6 +93,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::E
             names: inner.get_many("name").into_iter().flatten().cloned().collect(),
             force: inner.get_flag("force"),
         }),
+        "engine" => Task::Engine { creates: one(inner, "act").as_deref() == Some("init") },
         "completions" => Task::Print(completions(inner)),
         _ => Task::Print(manual(one(inner, "of").as_deref())),
     };

@@ -3,6 +3,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod channels;
+pub(crate) mod engine;
 mod env;
 pub(crate) mod events;
 pub(crate) mod file;
@@ -33,6 +34,7 @@ use stentor_shards::{Config, ProxyProtocol, UserFrom};
 
 use apps::Apps;
 use channels::Channels;
+use engine::Engine;
 use events::Events;
 use hooks::Hooks;
 use keys::Key;
@@ -87,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) events: Events,
     pub(crate) tls: Tls,
     pub(crate) apps: Apps,
+    pub(crate) engine: Engine,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -116,6 +119,7 @@ impl Default for Settings {
             events: Events::default(),
             tls: Tls::default(),
             apps: Apps::default(),
+            engine: Engine::default(),
             log_format: LogFormat::Auto,
             log_level: "info".into(),
         }
@@ -232,6 +236,10 @@ impl Layered {
         let shards = &self.settings.shards;
         let fail = |text: String| Err(Invalid(text));
         self.settings.tls.check(shards.listen).map_err(Invalid)?;
+        self.settings.engine.check(shards.name_bytes).map_err(Invalid)?;
+        if self.settings.engine.is_on() && self.settings.history_file.is_some() {
+            return fail("history-file and engine are both set: the engine keeps histories".into());
+        }
         if shards.outbox_total_bytes < shards.outbox_bytes {
             return fail(format!(
                 "outbox-total-bytes is {} and outbox-bytes {}: one outbox must fit into all",

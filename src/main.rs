@@ -5,6 +5,9 @@ mod activation;
 mod address;
 mod announce;
 mod backend;
+#[cfg(feature = "nats")]
+mod bus;
+mod bus_status;
 mod cli;
 mod config;
 mod control;
@@ -17,6 +20,8 @@ mod host;
 mod inspect;
 mod log;
 mod migrate;
+mod node_list;
+mod nodes;
 mod notify;
 mod relief;
 mod signals;
@@ -26,10 +31,8 @@ mod tls;
 mod token;
 mod unix;
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,21 +113,12 @@ fn perform(cli: &Cli) -> End {
     }
 }
 
-/// The file of settings: the flag's, the variable's, or `stentor.toml` in the directory that the
-/// service manager names. An empty variable is none.
-fn file_of(cli: &Cli) -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|path: &OsString| !path.is_empty());
-    let named = || variable("STENTOR_CONFIG").map(PathBuf::from);
-    let managed = || {
-        let folders = variable("CONFIGURATION_DIRECTORY")?;
-        let mut files = std::env::split_paths(&folders).map(|folder| folder.join("stentor.toml"));
-        files.find(|file| file.try_exists().unwrap_or(true))
-    };
-    cli.file.clone().or_else(named).or_else(managed)
-}
-
 fn with_settings(cli: &Cli) -> End {
-    let layered = Layered::load(file_of(cli).as_deref(), std::env::vars_os(), &cli.flags);
+    let layered = Layered::load(
+        config::file::find(cli.file.as_ref()).as_deref(),
+        std::env::vars_os(),
+        &cli.flags,
+    );
     let layered = match layered {
         Ok(layered) => layered,
         Err(invalid) => return invalid.into(),
@@ -142,6 +136,7 @@ fn with_settings(cli: &Cli) -> End {
         Task::Check => check(settings),
         Task::Token(asked) => token::perform(asked, &settings.tokens)
             .map_or_else(|failed| End::Failed(failed.code, failed.why), |text| print(&text)),
+        Task::Engine { creates } => nodes::examine(settings, *creates),
         Task::Doctor { json } => examine(settings, *json),
         _ => serve(cli, layered),
     }
@@ -149,7 +144,7 @@ fn with_settings(cli: &Cli) -> End {
 
 fn serve(cli: &Cli, layered: Layered) -> End {
     let Layered { mut settings, warnings, .. } = layered;
-    let (file, flags) = (file_of(cli), cli.flags.clone());
+    let (file, flags) = (config::file::find(cli.file.as_ref()), cli.flags.clone());
     let origin = Origin { file, flags, settings: settings.clone() };
     // Before anything else is opened: it could take a number that is not there.
     let activated = match activation::take(&settings) {
@@ -202,8 +197,11 @@ fn serve(cli: &Cli, layered: Layered) -> End {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let prepare = history.as_ref().map(|file| file.prepare(&handle));
-        let histories =
-            Some(Histories { handle: handle.clone(), once: shared.once, peers: shared.peers });
+        let histories = (!settings.engine.is_on()).then(|| Histories {
+            handle: handle.clone(),
+            once: shared.once,
+            peers: shared.peers,
+        });
         let what = Offer { sockets, fingerprint, settling: claim.settling, prepare, histories };
         let leave = Relief {
             relieved: Arc::clone(&relieved),
@@ -285,8 +283,12 @@ fn start(settings: &Settings, origin: Origin, earlier: Earlier<'_>) -> Result<Ru
     shards.listen_tls = settings.tls.listen;
     let broken = |why: String| End::Failed(exit::CONFIG, exit::harmless_line(&why));
     shards.tls = asked.certificates.begin().map_err(broken)?;
+    shards.engine = nodes::join(settings)?;
+    let joined = shards.engine;
     // As late as can be: the older process goes on meanwhile.
-    let takeover::Inherited { mut past, keys } = claim.inherit().unwrap_or_default();
+    // Under an engine both are nodes of it, and need nothing of each other.
+    let inherited = if joined.is_some() { None } else { claim.inherit() };
+    let takeover::Inherited { mut past, keys } = inherited.unwrap_or_default();
     let (once, peers) = (asked.once.clone(), asked.peers.clone());
     once.learn_all(keys);
     // Before anything can be asked for here: the older process will be told of it.
@@ -301,6 +303,7 @@ fn start(settings: &Settings, origin: Origin, earlier: Earlier<'_>) -> Result<Ru
         history.keep(handle.clone()).map_err(|error| refused(error.to_string()))?;
     }
     let backend = backend::start(&mut run, &handle, settings, &asked).map_err(refused)?;
+    nodes::begin(run.take_bus().zip(joined), settings, &asked).map_err(refused)?;
     let control = control::start(handle.clone(), asked, admin, inbox, origin)
         .map_err(|error| refused(format!("control thread: {error}")))?;
     Ok(Running { handle, run, control, backend, signals, shared })

@@ -9,8 +9,19 @@ use stentor_units::Url;
 use crate::config::all_keys;
 use crate::token::Lasting;
 
-pub(super) const COMMANDS: [&str; 10] =
-    ["serve", "check", "config", "doctor", "pub", "sub", "token", "dev-cert", "completions", "man"];
+pub(super) const COMMANDS: [&str; 11] = [
+    "serve",
+    "check",
+    "config",
+    "doctor",
+    "engine",
+    "pub",
+    "sub",
+    "token",
+    "dev-cert",
+    "completions",
+    "man",
+];
 
 pub(super) fn command() -> Command {
     let settings = |name: &'static str, about: &'static str| {
@@ -61,6 +72,14 @@ pub(super) fn command() -> Command {
                     .long("json")
                     .action(ArgAction::SetTrue)
                     .help("Print them for programs, with what the server needs"),
+            ),
+        )
+        .subcommand(
+            settings("engine", "Check the engine that joins nodes: exit 0, or 1 and why").arg(
+                Arg::new("act").value_parser(["init", "check"]).default_value("check").help(
+                    "init creates the stream of the cluster if it is not there, as every node \
+                     does when it starts; check only looks",
+                ),
             ),
         )
         .subcommands([pub_command(), sub_command(), token_command(), dev_cert_command()])

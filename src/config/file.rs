@@ -2,10 +2,11 @@
 //! column.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -173,6 +174,19 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
     (line, column)
+}
+
+/// The file of settings: the flag's, the variable's, or `stentor.toml` in the directory that the
+/// service manager names. An empty variable is none.
+pub(crate) fn find(flag: Option<&PathBuf>) -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|path: &OsString| !path.is_empty());
+    let named = || variable("STENTOR_CONFIG").map(PathBuf::from);
+    let managed = || {
+        let folders = variable("CONFIGURATION_DIRECTORY")?;
+        let mut files = std::env::split_paths(&folders).map(|folder| folder.join("stentor.toml"));
+        files.find(|file| file.try_exists().unwrap_or(true))
+    };
+    flag.cloned().or_else(named).or_else(managed)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use stentor_units::time::show as show_time;
 use super::listen::address;
 use super::peers::{origins, proxies, show_origins, show_proxies};
 use super::units::{read_cores, read_switch, show_cores};
-use super::{LogFormat, Settings, apps, channels, events, hooks, tls, tokens, unix};
+use super::{LogFormat, Settings, apps, channels, engine, events, hooks, tls, tokens, unix};
 
 /// One setting.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
         .chain(hooks::KEYS)
         .chain(events::KEYS)
         .chain(apps::KEYS)
+        .chain(engine::KEYS)
 }
 
 /// Finds a key by its name.

@@ -48,6 +48,7 @@ pub(crate) async fn serve(
     let Some(Ok(listener)) = listener else { return };
     let api = methods()
         .route("/connections", get(stats::connections).fallback(not_by_this_verb))
+        .route("/nodes", get(stats::nodes).fallback(only_get))
         .route("/stats", get(stats::stats).fallback(only_get))
         .route("/latency.hgrm", get(latency).fallback(only_get));
     #[cfg(debug_assertions)]

@@ -4,6 +4,7 @@
 mod accept;
 mod apps;
 mod buckets;
+mod engine;
 mod families;
 mod hooks;
 mod plain;
@@ -15,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 
 use self::accept::Format;
 use self::apps::Apps;
+use self::engine::Engine;
 use self::families::Scrape;
 use self::hooks::Backend;
 use self::tls::Tls;
@@ -63,6 +65,7 @@ async fn collect(state: &State) -> Result<Scrape, Unanswered> {
             hooks: state.settings.hook_counts.figures(),
             events: state.settings.event_counts(),
         },
+        engine: Engine(state.settings.bus.clone()),
         apps: Apps::of(&state.settings.rules.borrow()),
         process: process::read(),
         uptime_s: state.began.elapsed().as_secs(),

@@ -34,8 +34,10 @@ use tokio::sync::{oneshot, watch};
 pub(crate) use self::api::Once;
 use self::peers::Peers;
 use self::reload::{Origin, Reloads};
+use crate::bus_status::Status as Bus;
 use crate::events::{EventCounts, webhooks};
 use crate::hooks;
+use crate::node_list::Nodes;
 use crate::tls::Certificates;
 
 /// The connections that wait at the admin address until they are accepted.
@@ -72,6 +74,10 @@ pub(crate) struct Settings {
     app_places: apps::Places,
     /// The webhooks of the apps; a reload may put others there.
     webhooks: watch::Sender<webhooks::Settings>,
+    /// The state of the bus to an engine.
+    pub(crate) bus: Bus,
+    /// The nodes of the cluster.
+    pub(crate) nodes: watch::Sender<Nodes>,
 }
 
 impl Settings {
@@ -96,6 +102,8 @@ impl Settings {
                 settings,
                 Arc::clone(&settings.shards.rules),
             )),
+            bus: Bus::default(),
+            nodes: watch::Sender::default(),
         }
     }
 

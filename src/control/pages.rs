@@ -61,6 +61,8 @@ async fn ready(Has(state): Has<State>) -> Response {
     let json = [(header::CONTENT_TYPE, "application/json")];
     if state.shards.is_draining() || crate::signals::is_leaving() {
         (StatusCode::SERVICE_UNAVAILABLE, json, "{\"status\":\"draining\"}\n").into_response()
+    } else if state.settings.bus.is_away() {
+        (StatusCode::SERVICE_UNAVAILABLE, json, "{\"status\":\"engine away\"}\n").into_response()
     } else {
         (json, "{\"status\":\"ready\"}\n").into_response()
     }

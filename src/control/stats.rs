@@ -13,9 +13,16 @@ use super::apps::figures;
 use super::ask::ask;
 use super::numbers::named;
 use super::{State, process};
+use crate::node_list::Nodes;
 
 /// The most connections that are listed.
 const LIMIT_MAX: usize = 10_000;
+
+/// `GET /api/nodes`
+pub(super) async fn nodes(Has(state): Has<State>) -> Response {
+    let Nodes(nodes) = state.settings.nodes.borrow().clone();
+    Json(json!({ "nodes": nodes })).into_response()
+}
 
 /// `GET /api/stats`
 pub(crate) async fn stats(Has(state): Has<State>) -> Response {

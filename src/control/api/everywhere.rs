@@ -4,12 +4,14 @@
 
 use std::collections::HashSet;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, written};
 use super::presence::MEMBERS_MAX;
 use super::{call_here, presence};
 use crate::control::State;
+use crate::control::word::Fault;
 
 /// The method by which one process asks another for the names of users, to count them once.
 pub(super) const USERS: &str = "presence_users";
@@ -25,8 +27,10 @@ enum Reach {
     Leader,
 }
 
-fn reach_of(method: &str) -> Reach {
+/// Returns where a call is performed; in a cluster no node decides for others.
+fn reach_of(method: &str, is_cluster: bool) -> Reach {
     match method {
+        "direct" | "history_remove" if is_cluster => Reach::All,
         "subscribe" | "unsubscribe" | "disconnect" | "refresh" | "revoke" | "presence"
         | "presence_stats" | USERS | "channels" | "info" => Reach::All,
         "history_remove" => Reach::Leader,
@@ -36,8 +40,12 @@ fn reach_of(method: &str) -> Reach {
 
 /// Performs a call, which another process may have asked for.
 pub(super) async fn call(state: &State, method: &str, params: &[u8], from: Option<u64>) -> Answer {
-    let peers = &state.settings.peers;
-    match reach_of(method) {
+    let (peers, is_cluster) = (&state.settings.peers, state.settings.bus.is_on());
+    // A node that asks has asked all others as well.
+    if is_cluster && from.is_some() {
+        return call_here(state, method, params).await;
+    }
+    match reach_of(method, is_cluster) {
         Reach::Here => call_here(state, method, params).await,
         Reach::Leader => {
             if let Some(asked) = peers.ask_leader(method, params).await
@@ -57,13 +65,30 @@ pub(super) async fn call(state: &State, method: &str, params: &[u8], from: Optio
             }
             let mut answer = call_here(state, told, params).await;
             drop(calm);
+            let mut is_partial = false;
             for other in asked {
-                if let Some(other) = other.answer().await {
-                    answer = both(told, answer, other);
+                match other.answer().await {
+                    None | Some(Err(Fault::Busy)) if is_cluster => is_partial = true,
+                    None => {}
+                    Some(other) => answer = both(told, answer, other),
                 }
+            }
+            if is_partial {
+                answer = answer.map(partial);
             }
             if told == method { answer } else { presence::counted(answer) }
         }
+    }
+}
+
+/// Marks an answer in which a node's part is missing.
+fn partial(answer: Box<RawValue>) -> Box<RawValue> {
+    match serde_json::from_str::<Value>(answer.get()) {
+        Ok(mut value) => {
+            value["partial"] = true.into();
+            written(&value)
+        }
+        Err(_) => answer,
     }
 }
 
@@ -79,7 +104,10 @@ fn both(method: &str, here: Answer, there: Answer) -> Answer {
         // As where some of a user's clients in one process can have a channel.
         (Ok(answer), Err(_)) if method == "subscribe" && moved(&one) > 0 => return Ok(answer),
         (Err(_), Ok(answer)) if method == "subscribe" && moved(&other) > 0 => return Ok(answer),
+        // A user that one node does not know may be at another one.
+        (Ok(answer), Err(_)) | (Err(_), Ok(answer)) if method == "direct" => return Ok(answer),
         (Err(fault), _) | (_, Err(fault)) => return Err(fault),
+        (Ok(answer), Ok(_)) if method == "history_remove" => return Ok(answer),
         (Ok(_), Ok(_)) => {}
     }
     if other["truncated"] == true {
@@ -197,8 +225,10 @@ mod tests {
     fn calls_about_clients_reach_all_and_those_about_an_order_its_leader() {
         for method in super::super::METHODS {
             let here = ["publish", "broadcast", "direct", "history", "reload", "batch"];
-            assert_eq!(reach_of(method) == Reach::Here, here.contains(&method), "{method}");
+            assert_eq!(reach_of(method, false) == Reach::Here, here.contains(&method), "{method}");
         }
-        assert_eq!(reach_of("history_remove"), Reach::Leader);
+        assert_eq!(reach_of("history_remove", false), Reach::Leader);
+        assert_eq!(reach_of("history_remove", true), Reach::All, "no node leads");
+        assert_eq!(reach_of("direct", true), Reach::All);
     }
 }

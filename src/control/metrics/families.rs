@@ -12,6 +12,7 @@ use stentor_shards::{NUMBERS, NumberKind, Report};
 
 use super::apps::Apps;
 use super::buckets::bucketed;
+use super::engine::Engine;
 use super::hooks::Backend;
 use super::tls::Tls;
 use crate::control::api::OnceCounts;
@@ -48,6 +49,7 @@ pub(super) struct Scrape {
     pub(super) keys: KeyCounts,
     pub(super) tls: Tls,
     pub(super) backend: Backend,
+    pub(super) engine: Engine,
     pub(super) apps: Apps,
     pub(super) process: Process,
     pub(super) uptime_s: u64,
@@ -65,6 +67,7 @@ impl Collector for Scrape {
         self.encode_keys(&mut encoder)?;
         self.tls.encode(&mut encoder)?;
         self.backend.encode(&mut encoder)?;
+        self.engine.encode(&mut encoder)?;
         self.apps.encode(&mut encoder)?;
         self.encode_server(&mut encoder)?;
         self.encode_process(&mut encoder)

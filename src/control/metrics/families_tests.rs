@@ -20,6 +20,7 @@ fn scrape() -> Scrape {
         reloads: (7, 8),
         keys: KeyCounts { fetches: 7, failures: 1 },
         tls: Tls::sample(),
+        engine: Engine::sample(),
         backend: Backend::default(),
         apps: Apps::one(),
         process: crate::control::process::read(),
