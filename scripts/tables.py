@@ -34,6 +34,7 @@ ERRORS = {
     "too_large": "larger than the rules of the channel allow",
     "bad_token": "the token is not one to go on with: wrong, ended, or of another user",
     "try_again": "the same request may succeed a little later: a key is not known yet",
+    "unavailable": "the engine that joins nodes cannot be reached; a message may be published all the same",
 }
 
 

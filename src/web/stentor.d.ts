@@ -36,7 +36,7 @@ export type ServerErrorCode =
   | 'malformed' | 'unknown_type' | 'missing_field' | 'bad_name' | 'bad_id' | 'binary' | 'rate'
   | 'unknown_user' | 'not_joined' | 'too_many_channels' | 'no_room' | 'no_history' | 'wrong_epoch'
   | 'bad_token' | 'expired_token' | 'denied' | 'unknown_namespace' | 'not_available' | 'too_large'
-  | 'rejected' | 'try_again';
+  | 'rejected' | 'try_again' | 'unavailable';
 
 /**
  * `disconnected`: the client was closed, or ended for good. `lost`: the connection ended before

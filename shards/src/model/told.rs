@@ -282,8 +282,7 @@ pub(super) fn put_whole(out: &mut Vec<u8>, publication: &Publication) {
     put_publication(out, publication);
 }
 
-/// Reads a publication. Its author may be another process's client, which no client here has the
-/// id of.
+/// Reads a publication. No client here has the id of an author in another process.
 pub(super) fn whole(frame: &mut Reader<'_>) -> Result<Arc<Publication>, Damaged> {
     let channel: Arc<str> = frame.text()?.into();
     let [flags, skips] = frame.array()?;
