@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 
 use crate::mesh::bus::Joined;
 use crate::proof::Prover;
-use crate::rules::{ChannelRules, NewsKinds, Rules, SlowClients, SlowRules};
+use crate::rules::{ChannelRules, Compression, NewsKinds, Rules, SlowClients, SlowRules};
 use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
 use crate::wire::origin::Origins;
 
@@ -160,6 +160,8 @@ pub struct Config {
     pub close_timeout: Duration,
     /// The most clients of one shard.
     pub clients_per_shard: usize,
+    /// The compression of messages to clients that can read such.
+    pub compression: Compression,
     /// The most clients of the process.
     pub clients: usize,
     /// The most clients of one address; zero for no limit.
@@ -242,6 +244,7 @@ impl Config {
             join_messages: JoinMessages::None,
             trim_text: false,
             message_bytes: 64 << 10,
+            compression: Compression::Off,
             head_bytes: 8 << 10,
             handshake_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(2),
@@ -283,6 +286,11 @@ impl Config {
             outbox_bytes: rules.outbox_bytes.unwrap_or(self.outbox_bytes),
             recovers: rules.recovery && rules.history.is_on(),
         }
+    }
+
+    /// The compression of messages of channels with these rules.
+    pub(crate) fn compression_of(&self, rules: &ChannelRules) -> Compression {
+        rules.compression.unwrap_or(self.compression)
     }
 
     /// The policy for slow clients where no channel is concerned.

@@ -75,6 +75,17 @@ pub enum SlowClients {
     Conflate,
 }
 
+/// The compression of messages to clients that can read such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// There is none.
+    Off,
+    /// Each message is compressed by itself, once for all clients.
+    On,
+    /// Messages of busy channels are compressed by those before them.
+    Shared,
+}
+
 /// The policy for a client that does not take its frames, and the bound from which it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlowRules {
@@ -146,6 +157,8 @@ pub struct ChannelRules {
     pub leave_debounce: Duration,
     /// The policy for slow clients; `None`: the one that `slow-clients` of the server names.
     pub slow_clients: Option<SlowClients>,
+    /// The compression of messages; `None`: as for the server.
+    pub compression: Option<Compression>,
     /// Most bytes that wait for a client when a message of this namespace is added; `None`: as many
     /// as for the server.
     pub outbox_bytes: Option<usize>,
@@ -182,6 +195,7 @@ impl ChannelRules {
             join_leave: true,
             leave_debounce: Duration::ZERO,
             slow_clients: None,
+            compression: None,
             outbox_bytes: None,
             message_bytes: None,
             messages_per_second: None,
@@ -218,6 +232,8 @@ pub struct Rules {
     default: Arc<ChannelRules>,
     namespaces: HashMap<Arc<str>, Arc<ChannelRules>, RandomState>,
     apps: Apps,
+    /// The rules of some channels have messages compressed, whatever the server does by default.
+    compress: bool,
 }
 
 impl Default for Rules {
@@ -228,6 +244,7 @@ impl Default for Rules {
             default: Arc::new(ChannelRules::open("")),
             namespaces: HashMap::default(),
             apps: Apps::default(),
+            compress: false,
         }
     }
 }
@@ -256,8 +273,12 @@ impl Rules {
                 return Err(RulesFault::Twice(name.to_string()));
             }
         }
+        let compresses = |rules: &ChannelRules| {
+            rules.compression.is_some_and(|compression| compression != Compression::Off)
+        };
+        let compress = compresses(&default) || named.values().any(|rules| compresses(rules));
         let (hooks, apps) = (Hooks::default(), Apps::default());
-        Ok(Self { marks, hooks, default: Arc::new(default), namespaces: named, apps })
+        Ok(Self { marks, hooks, default: Arc::new(default), namespaces: named, apps, compress })
     }
 
     /// The same rules, with questions for the backend that belong to no channel.
@@ -291,6 +312,12 @@ impl Rules {
     pub fn is_of_one_user(&self, channel: &str, user: &str) -> bool {
         let users = self.marks.users(channel).filter(|_| self.of(channel).is_some());
         users.is_some_and(|users| users.eq([user]))
+    }
+
+    /// Returns `true` if messages of any channel may be compressed, where a server does so by
+    /// default or not.
+    pub(crate) fn compress(&self, by_default: Compression) -> bool {
+        by_default != Compression::Off || self.compress
     }
 
     /// Returns the rules of channels without a namespace.

@@ -20,6 +20,7 @@ use crate::model::snapshot::Past;
 use crate::net::{Net, Ready};
 use crate::stage::batch::FanOut;
 use crate::stage::drain::Drain;
+use crate::stage::inflate::Inflation;
 use crate::stage::prove::Trust;
 use crate::stage::recall::LastPages;
 use crate::wire::machine::Machine;
@@ -79,6 +80,8 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) websocket: WebSocketConfig,
     /// Protocol state for the next client that is not in the middle of a message.
     pub(crate) spare: Option<Box<Machine>>,
+    /// Decompression, and room for what has passed a shim.
+    pub(crate) inflation: Inflation,
     /// Room for the protocol machine's own answers: pongs, close answers.
     pub(crate) control_out: Vec<u8>,
     /// Clients whose requests wait for room, in the order in which they found none.
@@ -130,6 +133,7 @@ impl<N: Net> Shard<N> {
             read_buffer: vec![0; config.read_buffer_bytes],
             websocket,
             spare: None,
+            inflation: Inflation::default(),
             control_out: Vec::new(),
             held: VecDeque::new(),
             asks_first: false,

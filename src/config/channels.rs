@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stentor_shards::{
-    ChannelRules, Config, Delta, Hook, Marks, Publish, Rules, SlowClients, Subscribe,
+    ChannelRules, Compression, Config, Delta, Hook, Marks, Publish, Rules, SlowClients, Subscribe,
 };
 use stentor_units::quantity::show_size;
 use stentor_units::time::show as show_time;
@@ -141,6 +141,9 @@ rules! {
                 r.slow_clients = if text.is_empty() { None } else { Some(read_slow(text)?) };
                 Ok(())
             };
+        "compression" "Compression of messages: off, on or shared; \"\": as for the server",
+            |r| r.compression.map(show_compression).unwrap_or_default().into(),
+            |r, text| { r.compression = some(text, read_compression)?; Ok(()) };
         "outbox-bytes" "Most bytes that wait for a client when a message of these channels comes; \"\": as for the server",
             |r| r.outbox_bytes.map(show_bytes).unwrap_or_default(),
             |r, text| { r.outbox_bytes = some(text, |text| size(text, 1024, GIB))?; Ok(()) };
@@ -224,6 +227,18 @@ pub(super) fn show_slow(policy: SlowClients) -> &'static str {
 
 pub(super) fn read_slow(text: &str) -> Result<SlowClients, String> {
     choice!(text, "disconnect" => SlowClients::Disconnect, "drop" => SlowClients::Drop, "conflate" => SlowClients::Conflate)
+}
+
+pub(super) fn show_compression(how: Compression) -> &'static str {
+    match how {
+        Compression::Off => "off",
+        Compression::On => "on",
+        Compression::Shared => "shared",
+    }
+}
+
+pub(super) fn read_compression(text: &str) -> Result<Compression, String> {
+    choice!(text, "off" => Compression::Off, "on" => Compression::On, "shared" => Compression::Shared)
 }
 
 impl Channels {

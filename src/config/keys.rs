@@ -270,6 +270,9 @@ const KEYS: &[Key] = &[
             s.shards.join_messages = choice!(text, "none" => JoinMessages::None, "newline" => JoinMessages::Newline)?;
             Ok(())
         }),
+    key!("Clients and heartbeats", "compression", "HOW", "Compression of messages to clients that can read it: off, on (each by itself) or shared (by those before it)",
+        |s| channels::show_compression(s.shards.compression).into(),
+        |s, text| { s.shards.compression = channels::read_compression(text)?; Ok(()) }),
 
     key!("Slow clients", "slow-clients", "RULE", "Treatment of a client whose outbox is full: disconnect, drop or conflate",
         |s| channels::show_slow(s.shards.slow_clients).into(),

@@ -182,6 +182,11 @@ impl<N: Net> Clients<N> {
         Transport::of(self.roster.hot(slot).shape).is_stream()
     }
 
+    /// Returns `true` if a client's messages may be compressed.
+    pub(crate) fn inflates(&self, slot: Slot) -> bool {
+        Transport::of(self.roster.hot(slot).shape).inflates()
+    }
+
     /// The names of a client and of this process for requests that speak for the client.
     pub(crate) fn session(&self, slot: Slot) -> (String, String) {
         let sessions = &self.shared.sessions;

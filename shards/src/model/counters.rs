@@ -82,6 +82,15 @@ macro_rules! numbers {
                     "Requests that spoke for nobody: unknown sessions, and clients that had gone";
                 messages_in: Counter, "Messages received from clients";
                 bytes_in: Counter, "Bytes of the messages received from clients";
+                inflated_messages: Counter, "Compressed messages received from clients";
+                inflated_bytes_before: Counter, "Bytes of those messages as they came";
+                inflated_bytes_after: Counter, "Bytes of them when they were inflated";
+                inflated_too_far: Counter,
+                    "Compressed messages that were refused because they became too long";
+                deflated_messages: Counter,
+                    "Messages compressed, each once for all clients of a shard that take it so";
+                deflated_bytes_before: Counter, "Bytes of those messages as they were";
+                deflated_bytes_after: Counter, "Bytes of them when they were compressed";
                 deliveries: Counter, "Frames that left for clients or were put into their outboxes";
                 bytes_out: Counter, "Bytes of those frames";
                 sends: Counter, "Calls of send that carried those frames";

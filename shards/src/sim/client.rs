@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
-use super::reader::{Frame, read_events, read_frames, split_head};
+use flate2::{Compress, Compression, FlushCompress};
+
+use super::reader::{Frame, Inflater, read_deflated, read_events, read_frames, split_head};
 use super::world::{SimStream, Socket, World};
 use crate::model::message::Epoch;
 use crate::wire::lines::read::request;
@@ -57,9 +59,15 @@ pub(crate) struct Wish {
     /// The number of older messages that it wants to be told.
     pub(crate) last: Option<u32>,
     pub(crate) peer: Option<SocketAddr>,
+    /// What it offers for compressed messages, if it does.
+    pub(crate) offers: Option<&'static str>,
 }
 
 impl Wish {
+    /// A plain client that wishes for nothing.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { json: false, ..Self::JSON };
+
     /// A client of the JSON dialect that names neither channel nor user.
     pub(crate) const JSON: Self = Self {
         channel: None,
@@ -73,6 +81,7 @@ impl Wish {
         since: None,
         last: None,
         peer: None,
+        offers: None,
     };
 }
 
@@ -130,7 +139,34 @@ impl Client {
     }
 
     pub(crate) fn send_frame(&self, opcode: u8, payload: &[u8]) {
-        let mut frame = vec![0x80 | opcode];
+        if opcode < 8 && self.may_deflate() {
+            return self.send_deflated(opcode, payload);
+        }
+        self.send_part(0x80 | opcode, payload);
+    }
+
+    /// Returns `true` if the server has agreed to read compressed messages.
+    fn may_deflate(&self) -> bool {
+        let bytes = || self.outbound();
+        self.wish.offers.is_some() && Inflater::agreed(split_head(&bytes()).0).is_some()
+    }
+
+    /// Sends a compressed message, in parts of all kinds.
+    fn send_deflated(&self, opcode: u8, payload: &[u8]) {
+        let pressed = deflated(payload);
+        if payload.len() % 3 > 0 {
+            return self.send_part(0xc0 | opcode, &pressed);
+        }
+        let (begin, end) = pressed.split_at(pressed.len() / 2);
+        self.send_part(0x40 | opcode, begin);
+        self.send_part(0x8a, b"any time");
+        self.send_part(0, b"");
+        self.send_part(0x80, end);
+    }
+
+    /// Sends a frame with this first byte.
+    pub(crate) fn send_part(&self, first: u8, payload: &[u8]) {
+        let mut frame = vec![first];
         if payload.len() < 126 {
             frame.push(0x80 | u8::try_from(payload.len()).unwrap());
         } else {
@@ -266,11 +302,23 @@ impl Client {
         World::with(self.fd, |socket| std::mem::take(&mut socket.outbound))
     }
 
+    /// Forgets all that it got, but for the answer to its request.
+    #[cfg(test)]
+    pub(crate) fn forget_frames(&self) {
+        World::with(self.fd, |socket| {
+            let len = split_head(&socket.outbound).0.len();
+            socket.outbound.truncate(len);
+        });
+    }
+
     /// The whole frames it got; none if it was refused.
     pub(crate) fn frames(&self) -> Vec<Frame> {
         let bytes = self.outbound();
         match split_head(&bytes) {
-            (head, frames) if head.starts_with(b"HTTP/1.1 101") => read_frames(frames).0,
+            (head, frames) if head.starts_with(b"HTTP/1.1 101") => match Inflater::agreed(head) {
+                Some(inflater) => read_deflated(frames, inflater).0,
+                None => read_frames(frames).0,
+            },
             (head, events) if head.starts_with(b"HTTP/1.1 200") => {
                 read_events(events).into_iter().map(|(_, frame)| frame).collect()
             }
@@ -280,9 +328,12 @@ impl Client {
 
     /// The positions of the events that it got, each with the text.
     pub(crate) fn positions(&self) -> Vec<(String, String)> {
+        if !self.wish.events {
+            return Vec::new();
+        }
         let bytes = self.outbound();
         let events = read_events(split_head(&bytes).1).into_iter();
-        let texts = events.filter(|(_, frame)| self.wish.events && frame.opcode == 1);
+        let texts = events.filter(|(_, frame)| frame.opcode == 1);
         texts.filter_map(|(id, frame)| Some((id?, frame.text().to_owned()))).collect()
     }
 
@@ -300,6 +351,15 @@ impl Client {
             frame.text().split('\n').map(|line| Heard::Plain(line.to_owned())).collect()
         }
     }
+}
+
+/// A message in compressed form, as a client would send it.
+pub(crate) fn deflated(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() * 2 + 64);
+    Compress::new(Compression::default(), false)
+        .compress_vec(payload, &mut out, FlushCompress::Sync)
+        .expect("memory is compressed");
+    out.strip_suffix(&[0, 0, 0xff, 0xff]).expect("a flush").to_vec()
 }
 
 fn understand_json(text: &str) -> Heard {
@@ -362,6 +422,7 @@ impl Wish {
         let since = self.since.map(|(epoch, offset)| format!("since={epoch}:{offset}&"));
         let last = self.last.map(|count| format!("history={count}&"));
         let join = if self.joined { "join=newline" } else { "join=none" };
+        let offers = self.offers.map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
         let protocol = match self {
             Self { json: true, .. } => "Sec-WebSocket-Protocol: stentor.v1\r\n",
             Self { lines: true, .. } => "Sec-WebSocket-Protocol: lines\r\n",
@@ -379,11 +440,12 @@ impl Wish {
         format!(
             "GET /ws?{}{}{}{}{echo}{join} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{protocol}\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+             {}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             channel.unwrap_or_default(),
             user.unwrap_or_default(),
             since.unwrap_or_default(),
             last.unwrap_or_default(),
+            offers.unwrap_or_default(),
         )
     }
 }

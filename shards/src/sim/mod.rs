@@ -62,6 +62,8 @@ mod turns;
 #[cfg(test)]
 mod two;
 #[cfg(test)]
+mod deflated;
+#[cfg(test)]
 mod pair;
 #[cfg(test)]
 mod passage;

@@ -1,6 +1,8 @@
 //! Frames as a client reads them, after the letter of RFC 6455, 5.2: nothing of the server's own
 //! writing is used.
 
+use flate2::{Decompress, FlushDecompress};
+
 /// One whole frame to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -23,9 +25,60 @@ impl Frame {
 /// Returns the complete frames at the beginning of `bytes` and their size in bytes. Panics on
 /// frames that no server may send.
 pub(crate) fn read_frames(bytes: &[u8]) -> (Vec<Frame>, usize) {
+    read_with(bytes, None)
+}
+
+/// The same for a client that reads compressed messages by the given inflater.
+pub(crate) fn read_deflated(bytes: &[u8], inflater: Inflater) -> (Vec<Frame>, usize) {
+    read_with(bytes, Some(inflater))
+}
+
+/// A client's end of permessage-deflate, after the letter of RFC 7692, 7.2.2.
+pub(crate) struct Inflater {
+    inner: Decompress,
+    /// Each message is compressed by itself.
+    each_alone: bool,
+    /// The longest message that its window holds.
+    bytes_max: usize,
+}
+
+impl Inflater {
+    /// The end on which the head of an answer has agreed; `None`, if there is none.
+    pub(crate) fn agreed(head: &[u8]) -> Option<Self> {
+        let head = std::str::from_utf8(head).expect("a head is text");
+        let answer = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: permessage-deflate"))?;
+        assert!(answer.contains("; client_no_context_takeover"), "{answer}");
+        let bits = answer.split_once("server_max_window_bits=").map_or("15", |(_, bits)| bits);
+        let bytes_max = match bits.parse().expect("a number") {
+            15 => usize::MAX,
+            bits => 1_usize << bits,
+        };
+        let each_alone = answer.contains("; server_no_context_takeover");
+        Some(Self { inner: Decompress::new(false), each_alone, bytes_max })
+    }
+
+    fn inflate(&mut self, payload: &[u8]) -> Vec<u8> {
+        if self.each_alone {
+            self.inner.reset(false);
+        }
+        let input = [payload, &[0, 0, 0xff, 0xff]].concat();
+        let (mut out, begin) = (Vec::with_capacity(1 << 17), self.inner.total_in());
+        self.inner
+            .decompress_vec(&input, &mut out, FlushDecompress::Sync)
+            .expect("what a server compresses can be read");
+        let taken = self.inner.total_in() - begin;
+        assert_eq!(taken, input.len() as u64, "a message is read to its end");
+        assert!(out.len() <= self.bytes_max, "a longer message than the window");
+        out
+    }
+}
+
+fn read_with(bytes: &[u8], mut inflater: Option<Inflater>) -> (Vec<Frame>, usize) {
     let mut frames = Vec::new();
     let mut used = 0;
-    while let Some((frame, len)) = read_frame(&bytes[used..]) {
+    while let Some((frame, len)) = read_frame(&bytes[used..], inflater.as_mut()) {
         used += len;
         frames.push(frame);
     }
@@ -35,10 +88,11 @@ pub(crate) fn read_frames(bytes: &[u8]) -> (Vec<Frame>, usize) {
     (frames, used)
 }
 
-fn read_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
+fn read_frame(bytes: &[u8], inflater: Option<&mut Inflater>) -> Option<(Frame, usize)> {
     let [first, second, rest @ ..] = bytes else { return None };
     assert!(first & 0x80 != 0, "a server's frames are not fragmented");
-    assert!(first & 0x70 == 0, "no extension was agreed on");
+    let is_compressed = first & 0x70 == 0x40 && inflater.is_some();
+    assert!(is_compressed || first & 0x70 == 0, "no such extension was agreed on");
     assert!(second & 0x80 == 0, "a server's frames are not masked");
     let opcode = first & 0x0f;
     assert!(matches!(opcode, 1 | 2 | 8 | 9 | 10), "opcode {opcode}");
@@ -57,7 +111,11 @@ fn read_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
     };
     assert!(opcode < 8 || len <= 125, "a control frame of {len} bytes");
     let end = wide + usize::try_from(len).ok()?;
-    let payload = rest.get(wide..end)?.to_vec();
+    let mut payload = rest.get(wide..end)?.to_vec();
+    if let Some(inflater) = inflater.filter(|_| is_compressed) {
+        assert!(opcode < 8, "control frames are not compressed");
+        payload = inflater.inflate(&payload);
+    }
     let frame = Frame { opcode, payload };
     if opcode == 1 {
         frame.text();

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::mesh::Mesh;
 use crate::mesh::bridge::Bridges;
 use crate::model::message::Epoch;
-use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, SlowClients};
+use crate::rules::{ChannelRules, Compression, HistoryRules, Marks, Rules, SlowClients};
 use crate::shard::{Fresh, Shard};
 
 pub(crate) const CHANNELS: [&str; 3] = ["lobby", "north", "south"];
@@ -97,7 +97,19 @@ pub(crate) struct Run {
     pub(crate) shards: Shards,
     pub(crate) clients: Vec<Client>,
     pub(crate) said: usize,
+    /// Some clients offer compression.
+    deflates: bool,
 }
+
+/// What clients offer, one after the other.
+const OFFERS: [Option<&str>; 6] = [
+    Some("permessage-deflate"),
+    None,
+    Some("permessage-deflate; client_max_window_bits"),
+    Some("permessage-deflate; server_no_context_takeover"),
+    Some("permessage-deflate; server_max_window_bits=13"),
+    Some("permessage-deflate; server_max_window_bits=9"),
+];
 
 impl Run {
     pub(crate) fn new(mut dice: Dice, seed: u64) -> Self {
@@ -122,7 +134,17 @@ impl Run {
             keep_history(&mut config, &mut dice);
         }
         let shards = Shards::new(count, config, seed);
-        Self { dice, shards, clients: Vec::new(), said: 0 }
+        Self { dice, shards, clients: Vec::new(), said: 0, deflates: false }
+    }
+
+    /// The same with compression.
+    #[cfg(test)]
+    pub(crate) fn deflated(self, compression: Compression) -> Self {
+        let mut shards = self.shards;
+        for shard in &mut shards.all {
+            Arc::make_mut(&mut shard.clients.config).compression = compression;
+        }
+        Self { shards, deflates: true, ..self }
     }
 
     /// The same with every second client speaking TLS, in versions that take turns by seed.
@@ -160,8 +182,21 @@ impl Run {
             _ => (None, None),
         };
         let late = lines && self.dice.below(4) == 0;
-        let wish =
-            Wish { channel, user, json, lines, events, late, echoless, joined, since, last, peer };
+        let offers = OFFERS[self.clients.len() % OFFERS.len()].filter(|_| self.deflates && !events);
+        let wish = Wish {
+            channel,
+            user,
+            json,
+            lines,
+            events,
+            late,
+            echoless,
+            joined,
+            since,
+            last,
+            peer,
+            offers,
+        };
         let (stream, client) = Client::connect(wish, 4_000);
         self.shards.accept(shard, stream);
         self.clients.push(client);

@@ -14,7 +14,9 @@ use crate::model::shape::{Chain, Form};
 use crate::model::socket::SocketId;
 use crate::rules::SlowRules;
 use crate::stage::flush::Content;
+use crate::wire::deflate::Deflater;
 use crate::wire::dialect::Dialect;
+use crate::wire::transport::Transport;
 
 /// A buffer that has grown beyond this is given back after the fan-out that needed it.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
@@ -66,6 +68,9 @@ pub(crate) struct FanOut {
     pub(super) shares: Vec<Share>,
     /// Clients from which something of these ticks is withheld, beside their own words.
     pub(super) excepted: Vec<Slot>,
+    pub(super) deflater: Deflater,
+    /// Room for compressed frames.
+    deflated: Vec<u8>,
 }
 
 /// Frames of a channel for one client.
@@ -96,6 +101,23 @@ impl FanOut {
             whole: OnceCell::new(),
         });
         self.frames.len() - 1
+    }
+
+    /// Compresses the frames that the latest call of [`encode`](Self::encode) wrote, where that
+    /// makes them shorter and their clients can read it.
+    pub(super) fn deflate_latest(&mut self) {
+        let Some(frames) = self.frames.last_mut() else { return };
+        let transport = Transport::of(frames.form.shape);
+        let Some(bytes_max) = transport.pressed_bytes_max() else { return };
+        let (begin, ends) = (frames.bytes.start, &mut self.ends[frames.ends.clone()]);
+        ends.iter_mut().for_each(|end| *end -= begin);
+        self.deflated.clear();
+        let plain = &self.buffer[begin..];
+        self.deflater.press_frames(plain, ends, &mut self.deflated, bytes_max);
+        ends.iter_mut().for_each(|end| *end += begin);
+        self.buffer.truncate(begin);
+        self.buffer.extend_from_slice(&self.deflated);
+        frames.bytes.end = self.buffer.len();
     }
 
     /// The share of a noted client.
@@ -179,6 +201,8 @@ impl FanOut {
             self.ticks.shrink_to(LISTS_KEPT);
             self.several.shrink_to(LISTS_KEPT);
             self.shares.shrink_to(LISTS_KEPT);
+            self.deflated = Vec::new();
+            self.deflater.shed();
         }
         self.buffer.clear();
         self.ends.clear();

@@ -46,7 +46,7 @@ pub(crate) struct Return {
 pub(crate) fn opening(accept: Option<&str>, entry: &Entry, start: Start) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     match accept {
-        Some(accept) => http::put_switching(&mut head, accept, entry.subprotocol, start),
+        Some(accept) => http::put_switching(&mut head, accept, entry, start),
         None => stream::put_opening(&mut head, entry, start),
     }
     head

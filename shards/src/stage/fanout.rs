@@ -13,7 +13,7 @@ use crate::model::id::{ChannelIndex, ClientId, Slot};
 use crate::model::message::{Publication, Publications};
 use crate::model::shape::{Chain, Form};
 use crate::net::{Net, SLICES_MAX, Sent};
-use crate::rules::SlowClients;
+use crate::rules::{Compression, SlowClients};
 use crate::shard::Shard;
 use crate::stage::batch::{FanOut, Frames, Several, Share, Tick};
 use crate::stage::flush::Queued;
@@ -22,6 +22,10 @@ use crate::wire::patch::PATCHED_BYTES_MAX;
 
 /// From such clients some publications may be withheld.
 const WITHHELD: Flags = Flags::NO_ECHO.union(Flags::EXCEPTED);
+
+/// Compression is for so many clients of a form at least: the fewer share it, the more it costs each
+/// of them.
+const DEFLATED_MEMBERS_MIN: usize = if cfg!(any(test, fuzzing)) { 1 } else { 4 };
 
 impl<N: Net> Shard<N> {
     /// Sends the open ticks of all channels. Does not wait for any client.
@@ -49,6 +53,7 @@ impl<N: Net> Shard<N> {
             self.clients.roster.state_mut(slot).set_excepted(false);
         }
         self.settle_ticks(&mut fan);
+        self.clients.count_deflated(&mut fan);
         fan.clear();
         self.fan = fan;
         self.unseat_lost();
@@ -71,9 +76,13 @@ impl<N: Net> Shard<N> {
         let channel = self.rooms.channels.at(index);
         let first = fan.frames.len();
         let before = channel.previous.as_deref();
-        for (form, _) in channel.members.groups() {
+        let compression = self.clients.config.compression_of(&channel.terms.rules);
+        for (form, members) in channel.members.groups() {
             let each = Publications::all(&publications).numbered(epoch).behind(before);
             fan.encode(form, slow, each);
+            if compression != Compression::Off && members.len() >= DEFLATED_MEMBERS_MIN {
+                fan.deflate_latest();
+            }
         }
         fan.ticks.push(Tick { channel: index, publications, frames: first..fan.frames.len() });
     }
@@ -254,6 +263,13 @@ impl<N: Net> Clients<N> {
                 excepted.push(slot);
             }
         }
+    }
+
+    fn count_deflated(&mut self, fan: &mut FanOut) {
+        let deflated = fan.deflater.end_turn();
+        self.tally.deflated_messages += deflated.messages;
+        self.tally.deflated_bytes_before += deflated.bytes_before;
+        self.tally.deflated_bytes_after += deflated.bytes_after;
     }
 
     fn withholds(&self, tick: &Tick, slot: Slot) -> bool {

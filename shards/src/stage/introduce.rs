@@ -72,6 +72,7 @@ impl<N: Net> Shard<N> {
             name_bytes: config.name_bytes,
             path_prefix: &config.path_prefix,
             behind: trusted.then_some((proxies, config.forwarded_header)),
+            compresses: self.rooms.channels.rules().compress(config.compression),
             takes_tokens: self.trust.prover.is_some(),
             user_from: &config.user_from,
             passed_headers: &self.rooms.channels.rules().hooks().headers,

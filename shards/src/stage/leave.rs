@@ -183,7 +183,7 @@ impl<N: Net> Shard<N> {
             return None;
         };
         let mut head = Vec::new();
-        http::put_switching(&mut head, accept, entry.subprotocol, Start::default());
+        http::put_switching(&mut head, accept, entry, Start::default());
         entry.dialect.refuses_behind_the_101().then(|| (entry.shape(false), head))
     }
 

@@ -9,6 +9,7 @@ mod sweep;
 mod unseal;
 mod handshake;
 mod session;
+pub(crate) mod inflate;
 mod commands;
 mod apps;
 mod connect;

@@ -17,15 +17,20 @@ use crate::wire::machine::{Machine, Memory, Step};
 const SLICE_BYTES: usize = if cfg!(any(test, fuzzing)) { 64 } else { 1 << 10 };
 
 /// After so many frames of one client the others have their turn.
-const FRAMES_PER_TURN: u32 = if cfg!(any(test, fuzzing)) { 2 } else { 128 };
+pub(super) const FRAMES_PER_TURN: u32 = if cfg!(any(test, fuzzing)) { 2 } else { 128 };
 
 impl<N: Net> Shard<N> {
     /// Takes bytes that a client sent, and keeps those that it may not say yet.
     pub(crate) fn ingest(&mut self, slot: Slot, input: &[u8]) {
-        let taken = self.feed(slot, input);
+        let taken = self.take(slot, input);
         if taken < input.len() {
             self.keep_rest(slot, Bytes::copy_from_slice(&input[taken..]));
         }
+    }
+
+    /// Acts on a client's bytes. Returns the number of bytes taken.
+    fn take(&mut self, slot: Slot, input: &[u8]) -> usize {
+        if self.clients.inflates(slot) { self.pass(slot, input) } else { self.feed(slot, input) }
     }
 
     /// Goes on with what was kept.
@@ -38,7 +43,7 @@ impl<N: Net> Shard<N> {
         let machine = self.clients.roster.get_mut(slot).and_then(|client| client.machine.as_mut());
         let mut rest = machine.map(|machine| std::mem::take(&mut machine.rest)).unwrap_or_default();
         // Also without a rest: the machine may hold whole messages that it has read already.
-        let taken = self.feed(slot, &rest);
+        let taken = self.take(slot, &rest);
         rest.advance(taken);
         self.keep_rest(slot, rest);
         self.clients.net.mark_ready(slot);
@@ -83,7 +88,7 @@ impl<N: Net> Shard<N> {
 
     /// Acts on every message that `input` completes. Returns the number of bytes taken: a client
     /// that is held, or has said enough for one turn, leaves a rest.
-    fn feed(&mut self, slot: Slot, input: &[u8]) -> usize {
+    pub(crate) fn feed(&mut self, slot: Slot, input: &[u8]) -> usize {
         let Some(client) = self.clients.roster.get_mut(slot) else { return input.len() };
         let mut machine = client
             .machine
@@ -94,7 +99,7 @@ impl<N: Net> Shard<N> {
         out.clear();
         let frames = machine.frames();
         // Where the message begins that `input` leaves open, if it begins there at all.
-        let mut begun = machine.is_idle().then_some(0);
+        let mut begun = machine.at_boundary().then_some(0);
         let mut taken = 0;
         let mut all_heard;
         debug_assert_eq!(self.clients.speaker.slot, None, "nobody speaks while another does");
@@ -127,7 +132,7 @@ impl<N: Net> Shard<N> {
         };
         self.clients.send_replies();
         self.clients.speaker.slot = None;
-        if !machine.is_idle() {
+        if !machine.at_boundary() {
             let hopeful = machine.follow(&input[begun.unwrap_or(0)..taken], begun.is_some());
             // Messages that the machine has read and not returned yet come before the end.
             if !hopeful && all_heard && matches!(flow, Flow::On | Flow::Later) {

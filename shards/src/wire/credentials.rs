@@ -92,6 +92,7 @@ mod tests {
             name_bytes,
             path_prefix: "",
             behind: None,
+            compresses: false,
             takes_tokens: true,
             user_from,
         }

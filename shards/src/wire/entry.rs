@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_tungstenite::tungstenite::Utf8Bytes;
 
 use super::dialect::Dialect;
+use super::extension::Terms;
 use super::refusal::AppFault;
 use super::transport::Transport;
 use crate::model::past::{Behind, Since};
@@ -53,6 +54,8 @@ pub(crate) struct AskedApp {
 pub(crate) struct Entry {
     pub(crate) dialect: Dialect,
     pub(crate) transport: Transport,
+    /// The terms on which its messages may be compressed, if they may be.
+    pub(crate) deflate: Option<Terms>,
     /// The subprotocol to name in the answer to its request.
     pub(crate) subprotocol: Option<&'static str>,
     /// The user that the client claims to be.
@@ -91,6 +94,7 @@ impl Entry {
         Self {
             dialect,
             transport: Transport::WebSocket,
+            deflate: None,
             subprotocol: None,
             user: None,
             token: None,

@@ -164,7 +164,7 @@ impl Boundary {
 
     /// Returns the rule that the current header breaks if `next` is its next byte: each byte is
     /// judged as soon as it is there, so that nobody waits for a payload that must not come.
-    fn judge(&self, next: u8, message_bytes: u64) -> Option<Fault> {
+    pub(super) fn judge(&self, next: u8, message_bytes: u64) -> Option<Fault> {
         const RESERVED: u8 = 0x70;
         let at = usize::from(self.header_len);
         if at == 0 {
@@ -268,6 +268,16 @@ impl Boundary {
     /// Returns `true` if the next byte is payload.
     pub(crate) fn in_payload(&self) -> bool {
         self.left > 0
+    }
+
+    /// Returns `true` if the next byte begins a frame.
+    pub(super) fn at_frame(&self) -> bool {
+        self.left == 0 && self.header_len == 0
+    }
+
+    /// Returns `true` if a data message has begun and its last fragment has not.
+    pub(super) fn in_message(&self) -> bool {
+        self.in_message
     }
 
     /// Returns `true` if the last byte ended a message, or nothing has come yet.

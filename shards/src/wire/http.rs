@@ -8,6 +8,7 @@ use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::credentials;
 use super::entry::Entry;
+use super::extension::Terms;
 use super::forwarded::{ForwardedHeader, TrustedProxies};
 use super::name::{check_name, percent_decoded};
 use super::path::{local_path, shown_path};
@@ -15,6 +16,7 @@ use super::pusher::request::asked;
 use super::refusal::Refusal;
 use super::route;
 use super::stream::{self, StreamRequest};
+use super::transport::Transport;
 use crate::config::UserFrom;
 use crate::model::message::Position;
 use crate::model::past::{Behind, Numbering, Since};
@@ -34,6 +36,8 @@ pub(crate) struct Limits<'a> {
     pub(crate) path_prefix: &'a str,
     /// The proxies that are trusted and the header they write, if the peer is one of them.
     pub(crate) behind: Option<(&'a TrustedProxies, ForwardedHeader)>,
+    /// Messages may be compressed for clients that can read such.
+    pub(crate) compresses: bool,
     /// There is a key that verifies tokens; without one they are not read.
     pub(crate) takes_tokens: bool,
     pub(crate) user_from: &'a UserFrom,
@@ -214,7 +218,11 @@ fn upgrade(head: &Head<'_>, head_len: usize, limits: &Limits<'_>) -> Result<Upgr
     }
     let app = if route.is_of_app() { asked(&path_here, query) } else { None };
     let stated = Entry { subprotocol: route.subprotocol, app, ..Entry::new(route.dialect) };
-    let entry = complete(stated, head, query, limits)?;
+    let mut entry = complete(stated, head, query, limits)?;
+    if limits.compresses {
+        entry.deflate = Terms::agree(head.values("sec-websocket-extensions"));
+        entry.transport = entry.deflate.map_or(Transport::WebSocket, Terms::transport);
+    }
     let is_deaf = entry.dialect.is_deaf();
     let first_words = if is_deaf { stream::first_words(query)? } else { None };
     Ok(Upgrade { head_len, accept: derive_accept_key(key), entry, first_words })
@@ -361,22 +369,20 @@ impl Start {
 }
 
 /// Writes the 101.
-pub(crate) fn put_switching(
-    out: &mut Vec<u8>,
-    accept: &str,
-    subprotocol: Option<&str>,
-    start: Start,
-) {
+pub(crate) fn put_switching(out: &mut Vec<u8>, accept: &str, entry: &Entry, start: Start) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
     );
     out.extend_from_slice(accept.as_bytes());
-    if let Some(subprotocol) = subprotocol {
+    if let Some(subprotocol) = entry.subprotocol {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(subprotocol.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
+    if let Some(terms) = entry.deflate {
+        terms.put_header(out);
+    }
     start.put_headers(out);
     out.extend_from_slice(b"\r\n");
 }

@@ -6,7 +6,6 @@ use super::*;
 use crate::model::message::Epoch;
 use crate::wire::dialect::Dialect;
 use crate::wire::stream::Purpose;
-use crate::wire::transport::Transport;
 
 const LIMITS: Limits<'_> = Limits {
     passed_headers: &[],
@@ -14,6 +13,7 @@ const LIMITS: Limits<'_> = Limits {
     name_bytes: 64,
     path_prefix: "",
     behind: None,
+    compresses: false,
     takes_tokens: false,
     user_from: &UserFrom::Url,
 };
@@ -87,7 +87,8 @@ fn the_example_of_the_rfc_is_answered_as_the_rfc_says() {
     assert!(!entry.echo && entry.dialect == Dialect::Plain);
     assert_eq!(entry.joined, Some(true));
     let mut out = Vec::new();
-    put_switching(&mut out, &upgrade.accept, Some("stentor.v1"), Start::default());
+    let entry = Entry { subprotocol: Some("stentor.v1"), ..Entry::new(Dialect::Stentor) };
+    put_switching(&mut out, &upgrade.accept, &entry, Start::default());
     assert!(
         out.ends_with(
             b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: stentor.v1\r\n\r\n"

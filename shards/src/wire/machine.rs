@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::command::Said;
 use super::frame::{Boundary, Fault, Followed};
+use super::shim::Shim;
 use super::text::EarlyText;
 use crate::close::CloseReason;
 
@@ -27,6 +28,10 @@ pub(crate) struct Machine {
     put_back: u32,
     /// Bytes that were read and not looked at so far: the client is held, or has had its turn.
     pub(crate) rest: Bytes,
+    /// The shim in front of it, if the client may send compressed messages.
+    pub(crate) shim: Option<Box<Shim>>,
+    /// Bytes that have passed the shim, and come before the rest.
+    pub(crate) passed: Bytes,
 }
 
 /// The machine's transport: it reads from memory and writes to memory.
@@ -95,6 +100,8 @@ impl Machine {
             left: None,
             put_back: 0,
             rest: Bytes::new(),
+            shim: None,
+            passed: Bytes::new(),
         }
     }
 
@@ -179,6 +186,11 @@ impl Machine {
     /// Returns `true` if the client is between two messages: then the machine may serve another
     /// one.
     pub(crate) fn is_idle(&self) -> bool {
+        self.at_boundary() && self.shim.as_ref().is_none_or(|shim| shim.is_idle())
+    }
+
+    /// Returns `true` if the machine is between two messages; its shim may be in the middle of one.
+    pub(crate) fn at_boundary(&self) -> bool {
         self.boundary.at_message_boundary()
     }
 

@@ -2,6 +2,10 @@
 //! frames.
 
 pub(crate) mod frame;
+pub(crate) mod extension;
+pub(crate) mod deflate;
+pub(crate) mod inflate;
+pub(crate) mod shim;
 pub(crate) mod text;
 pub(crate) mod machine;
 pub(crate) mod name;

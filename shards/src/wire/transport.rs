@@ -14,7 +14,10 @@ use crate::model::message::Position;
 use crate::model::shape::Shape;
 
 /// The bits of a [`Shape`] above those of the dialect.
-const SHIFT: u32 = 5;
+const SHIFT: u32 = 4;
+
+/// The longest message that is compressed for a client with a window of 4 KiB.
+const SMALL_WINDOW: usize = 4 << 10;
 
 /// The media type of bodies that are messages in bytes, each behind its length.
 pub(super) const BYTES: &str = "application/octet-stream";
@@ -33,12 +36,29 @@ pub(crate) enum Transport {
     Chunks,
     /// The same, up to the end of the connection: HTTP/1.0 has no chunks.
     Lines,
+    /// Frames of RFC 6455. Messages of the client may be compressed; those to it are not.
+    Inflated,
+    /// The same, and messages to it of 4 KiB at most may be compressed.
+    DeflatedSmall,
+    /// The same with messages of any length, each compressed by itself.
+    DeflatedAlone,
+    /// The same, and a message may be compressed by those before it.
+    Deflated,
 }
 
 impl Transport {
     /// All of them, in the order of their numbers in [`Shape`].
-    const ALL: [Self; 5] =
-        [Self::WebSocket, Self::NumberedEvents, Self::Events, Self::Chunks, Self::Lines];
+    const ALL: [Self; 9] = [
+        Self::WebSocket,
+        Self::NumberedEvents,
+        Self::Events,
+        Self::Chunks,
+        Self::Lines,
+        Self::Inflated,
+        Self::DeflatedSmall,
+        Self::DeflatedAlone,
+        Self::Deflated,
+    ];
 
     /// The transport of a shape.
     pub(crate) fn of(Shape(number): Shape) -> Self {
@@ -59,7 +79,21 @@ impl Transport {
     /// Returns `true` for an HTTP response that never ends: its client says nothing more on its
     /// connection.
     pub(crate) fn is_stream(self) -> bool {
-        self != Self::WebSocket
+        self != Self::WebSocket && !self.inflates()
+    }
+
+    /// Returns `true` if messages of the client may be compressed.
+    pub(crate) fn inflates(self) -> bool {
+        matches!(self, Self::Inflated | Self::DeflatedSmall | Self::DeflatedAlone | Self::Deflated)
+    }
+
+    /// Returns the longest message that may be compressed for the client; `None`, if none may.
+    pub(crate) fn pressed_bytes_max(self) -> Option<usize> {
+        match self {
+            Self::DeflatedSmall => Some(SMALL_WINDOW),
+            Self::DeflatedAlone | Self::Deflated => Some(usize::MAX),
+            _ => None,
+        }
     }
 
     /// Returns `true` if the ids of events are about the one channel of the client.
@@ -89,7 +123,7 @@ impl Transport {
     /// Carries the frames from `start` on over into the form of this transport. `position` is that
     /// of the publication in them.
     pub(super) fn carry(self, out: &mut BytesMut, start: usize, position: Option<Position>) {
-        if self == Self::WebSocket {
+        if !self.is_stream() {
             return;
         }
         let end = out.len();
@@ -98,10 +132,9 @@ impl Transport {
             let payload = at + payload.start..at + payload.end;
             at = payload.end;
             match self {
-                Self::WebSocket => {}
                 Self::NumberedEvents => put_as_event(out, opcode, payload, position),
                 Self::Events => put_as_event(out, opcode, payload, None),
-                Self::Chunks | Self::Lines => put_line(out, opcode, payload, self.is_chunked()),
+                _ => put_line(out, opcode, payload, self.is_chunked()),
             }
         }
         let carried = out.len() - end;
@@ -222,8 +255,8 @@ mod tests {
     fn a_shape_names_its_transport() {
         for (number, transport) in Transport::ALL.into_iter().enumerate() {
             assert_eq!(transport as usize, number);
-            let shape = transport.shape(Shape(0x1f));
-            assert_eq!((Transport::of(shape), Transport::without(shape)), (transport, Shape(0x1f)));
+            let shape = transport.shape(Shape(0x0f));
+            assert_eq!((Transport::of(shape), Transport::without(shape)), (transport, Shape(0x0f)));
         }
     }
 

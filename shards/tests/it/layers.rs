@@ -34,7 +34,7 @@ const EXCEPTIONS: [(&str, &str, &str); 4] = [
 const STAGES: [&[&str]; 17] = [
     &["accept", "serve", "sweep"],
     &["unseal"],
-    &["handshake", "session"],
+    &["handshake", "session", "inflate"],
     &["commands"],
     &["apps"],
     &["connect"],
