@@ -14,7 +14,7 @@ logs="$folder/artifacts"
 export PATH="$tools/bin:$PATH"
 
 # A target, and the longest input that it makes sense to give it.
-lengths=(head=3000 proxy=1500 forwarded=400 signed=1500 frames=3000 json=2000 centrifugo=2000 protobuf=2000 pusher=2000 pusher_names=400 patches=4000 link=2000 model=600 rooms=800 stream=1500 tls=4000 schedule=2500 reader=4000 rules=1500 token=3000 takeover=2000)
+lengths=(head=3000 proxy=1500 forwarded=400 signed=1500 frames=3000 deflated=3000 json=2000 centrifugo=2000 protobuf=2000 pusher=2000 pusher_names=400 patches=4000 link=2000 model=600 rooms=800 stream=1500 tls=4000 schedule=2500 reader=4000 rules=1500 token=3000 takeover=2000)
 
 if ! rustup run nightly rustc --version >/dev/null 2>&1; then
   echo "fuzz: needs a nightly compiler: rustup toolchain install nightly" >&2

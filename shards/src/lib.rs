@@ -42,7 +42,8 @@ pub mod fuzz;
 
 pub use clock::unix_ms;
 pub use config::{
-    Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom, is_for_tls, overlaps,
+    Compression, Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom, is_for_tls,
+    overlaps,
 };
 pub use error::{RunError, Untaken};
 pub use handle::past::Following;
@@ -74,10 +75,9 @@ pub mod snapshot {
     };
 }
 pub use rules::{
-    App, AppFigures, AppLimits, AppNews, AppTally, ChannelRules, Compression, Delta, Denied,
-    HistoryRules, Hook, Hooks, Marks, NewsKinds, Publish, Rules, RulesFault, Secret, SlowClients,
-    Standing, Subscribe, Terms, check_app_name, check_namespace, is_cache_channel,
-    is_signed_channel,
+    App, AppFigures, AppLimits, AppNews, AppTally, ChannelRules, Delta, Denied, HistoryRules, Hook,
+    Hooks, Marks, NewsKinds, Publish, Rules, RulesFault, Secret, SlowClients, Standing, Subscribe,
+    Terms, check_app_name, check_namespace, is_cache_channel, is_signed_channel,
 };
 pub use run::{Run, fresh_seed, run};
 pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};

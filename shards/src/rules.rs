@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
+use crate::config::Compression;
+
 use apps::Apps;
 
 pub use access::{Denied, Standing, Terms};
@@ -73,17 +75,6 @@ pub enum SlowClients {
     Drop,
     /// Keep only the newest frame of each channel.
     Conflate,
-}
-
-/// The compression of messages to clients that can read such.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// There is none.
-    Off,
-    /// Each message is compressed by itself, once for all clients.
-    On,
-    /// Messages of busy channels are compressed by those before them.
-    Shared,
 }
 
 /// The policy for a client that does not take its frames, and the bound from which it counts.

@@ -39,6 +39,7 @@ use lapses::Lapses;
 use roster::Roster;
 use sealing::Sealing;
 use sessions::Sessions;
+use state::Flags;
 use tally::Tally;
 
 /// After so many sends to single clients, outside of ticks, a request for more waits for the next
@@ -127,6 +128,8 @@ pub(crate) struct Clients<N: Net> {
     pub(crate) doomed: Vec<Doomed>,
     /// Members that take patches and have lost a publication of the ticks that are leaving.
     pub(crate) unlinked: Vec<(ClientId, ChannelIndex)>,
+    /// Members that have not heard all that a window of the ticks that are leaving holds.
+    pub(crate) apart: Vec<(ClientId, ChannelIndex)>,
     /// Members that have lost a publication of the ticks that are leaving, and leave its channel.
     pub(crate) lost: Vec<(ClientId, ChannelIndex)>,
     /// Handshakes, closes and lingering refusals, and when they end.
@@ -162,6 +165,7 @@ impl<N: Net> Clients<N> {
             told_max: TOLD_PER_TURN,
             doomed: Vec::new(),
             unlinked: Vec::new(),
+            apart: Vec::new(),
             lost: Vec::new(),
             deadlines: Vec::new(),
             expiries: Expiries::default(),
@@ -185,6 +189,13 @@ impl<N: Net> Clients<N> {
     /// Returns `true` if a client's messages may be compressed.
     pub(crate) fn inflates(&self, slot: Slot) -> bool {
         Transport::of(self.roster.hot(slot).shape).inflates()
+    }
+
+    /// Returns `true` if a message to a client may be compressed by those before it, of which the
+    /// client is told all.
+    pub(crate) fn reaches_back(&self, slot: Slot) -> bool {
+        let hot = self.roster.hot(slot);
+        Transport::of(hot.shape) == Transport::Deflated && !hot.state.is_any(Flags::NO_ECHO)
     }
 
     /// The names of a client and of this process for requests that speak for the client.

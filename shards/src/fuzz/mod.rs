@@ -2,6 +2,7 @@
 //! test replays the seeds there, so that no target rots.
 
 mod centrifugo;
+mod deflated;
 mod forwarded;
 mod frames;
 mod head;
@@ -23,6 +24,7 @@ mod tls;
 mod world;
 
 pub use centrifugo::centrifugo;
+pub use deflated::deflated;
 pub use forwarded::forwarded;
 pub use frames::frames;
 pub use head::head;
@@ -49,11 +51,12 @@ pub fn schedule(data: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("head", head),
     ("proxy", proxy),
     ("forwarded", forwarded),
     ("frames", frames),
+    ("deflated", deflated),
     ("json", json),
     ("centrifugo", centrifugo),
     ("protobuf", protobuf),

@@ -1,7 +1,7 @@
 //! The members of a channel on one shard: a list for each form that any of them wants.
 
 use super::id::{Place, Slot};
-use super::shape::{Chain, Form};
+use super::shape::{Chain, Form, Shape, Window};
 
 /// The members of one form, in no order.
 #[derive(Debug, Default)]
@@ -66,8 +66,8 @@ impl Members {
     /// Takes out a member of a shape, which stands at `place` of a list. Returns the slot of the
     /// member that has its place now, if another one took it; that member must be told.
     ///
-    /// One that takes patches does not know whether it is fresh or linked: members are linked all
-    /// together.
+    /// One that takes patches does not know whether it is fresh or linked, and one with a window not
+    /// whether it is within: members are moved all together.
     pub(crate) fn take_out(&mut self, slot: Slot, place: Place, first: Form) -> Option<Slot> {
         let is_its = |group: &&mut Group| {
             let form = group.form;
@@ -91,22 +91,39 @@ impl Members {
         loop {
             let fresh = self.all().find(|group| group.form.chain == Chain::Fresh);
             let Some(form) = fresh.map(|group| group.form) else { break };
-            let linked = form.at(Chain::Linked);
-            let has_linked = self.group(linked).is_some();
-            let Some(fresh) = self.group(form) else { break };
-            if !has_linked {
-                fresh.form = linked;
-                continue;
-            }
-            let slots = std::mem::take(&mut fresh.slots);
-            self.drop_list(form);
-            let Some(group) = self.group(linked) else { break };
-            for slot in slots {
-                group.slots.push(slot);
-                moved(slot, Place::at(group.slots.len() - 1));
-            }
+            self.reform(form, form.at(Chain::Linked), &mut moved);
         }
         self.check();
+    }
+
+    /// A window has begun, and all members of a shape that take part in it have heard its first
+    /// publications. `moved` is told the members that have another place now.
+    pub(crate) fn gather(&mut self, shape: Shape, mut moved: impl FnMut(Slot, Place)) {
+        let apart = Form::first(shape, false).in_window(Window::Apart);
+        self.reform(apart, apart.in_window(Window::Within), &mut moved);
+        self.check();
+    }
+
+    /// All members of a form have another one from here on.
+    fn reform(&mut self, from: Form, to: Form, moved: &mut impl FnMut(Slot, Place)) {
+        let has_others = self.group(to).is_some();
+        let Some(group) = self.group(from) else { return };
+        if !has_others {
+            group.form = to;
+            return;
+        }
+        let slots = std::mem::take(&mut group.slots);
+        self.drop_list(from);
+        let Some(group) = self.group(to) else { return };
+        for slot in slots {
+            group.slots.push(slot);
+            moved(slot, Place::at(group.slots.len() - 1));
+        }
+    }
+
+    /// Returns the number of members of a form.
+    pub(crate) fn count(&self, form: Form) -> usize {
+        self.groups().find(|group| group.0 == form).map_or(0, |(_, slots)| slots.len())
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Group> {

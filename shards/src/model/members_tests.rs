@@ -55,6 +55,24 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[test]
+fn members_that_wait_for_a_window_join_those_within() {
+    let apart = plain(3).in_window(Window::Apart);
+    let within = plain(3).in_window(Window::Within);
+    let mut members = Members::default();
+    members.add(Slot(9), plain(3));
+    assert_eq!([1, 2].map(|slot| members.add(Slot(slot), apart)), [Place(0), Place(1)]);
+    members.gather(Shape(3), |slot, _| panic!("{slot:?} has kept its place"));
+    assert_eq!([within, apart, plain(3)].map(|form| members.count(form)), [2, 0, 1]);
+    assert_eq!(members.add(Slot(4), apart), Place(0));
+    let mut moved = Vec::new();
+    members.gather(Shape(4), |_, _| panic!("another shape"));
+    members.gather(Shape(3), |slot, place| moved.push((slot, place)));
+    assert_eq!(moved, [(Slot(4), Place(2))]);
+    assert_eq!(members.take_out(Slot(1), Place(0), plain(3)), Some(Slot(4)));
+    assert_eq!([within, apart].map(|form| members.count(form)), [2, 0]);
+}
+
 proptest! {
     /// A set of members with their places and whether they are linked says the same.
     #[test]

@@ -31,18 +31,33 @@ impl Chain {
     }
 }
 
+/// The place of a member in the window of its channel: the compressed publications that the next
+/// ones may reach back into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Window {
+    /// It takes no part in any.
+    #[default]
+    Off,
+    /// It has not heard all that is in the window, and waits for the next one to begin.
+    Apart,
+    /// It has heard all that is in the window, and nothing else that was compressed.
+    Within,
+}
+
 /// The form in which a member of a channel is told publications: the shape of its client, and its
-/// place in the chain of the channel.
+/// places in the chain and the window of the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Form {
     pub(crate) shape: Shape,
     pub(crate) chain: Chain,
+    pub(crate) window: Window,
 }
 
 impl Form {
     /// The form of a member that has not heard anything yet.
     pub(crate) fn first(shape: Shape, takes_patches: bool) -> Self {
-        Self { shape, chain: if takes_patches { Chain::Fresh } else { Chain::Off } }
+        let chain = if takes_patches { Chain::Fresh } else { Chain::Off };
+        Self { shape, chain, window: Window::Off }
     }
 
     pub(crate) fn takes_patches(self) -> bool {
@@ -52,5 +67,10 @@ impl Form {
     /// The same shape at another place in the chain.
     pub(crate) fn at(self, chain: Chain) -> Self {
         Self { chain, ..self }
+    }
+
+    /// The same at another place in the window.
+    pub(crate) fn in_window(self, window: Window) -> Self {
+        Self { window, ..self }
     }
 }

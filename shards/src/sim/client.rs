@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
-use flate2::{Compress, Compression, FlushCompress};
-
-use super::reader::{Frame, Inflater, read_deflated, read_events, read_frames, split_head};
+use super::reader::{
+    Frame, Inflater, is_zipped, read_deflated, read_events, read_frames, split_head, unzipped,
+};
+use super::words::{deflated, understand_json, understand_line};
 use super::world::{SimStream, Socket, World};
 use crate::model::message::Epoch;
 use crate::wire::lines::read::request;
@@ -154,7 +155,7 @@ impl Client {
     /// Sends a compressed message, in parts of all kinds.
     fn send_deflated(&self, opcode: u8, payload: &[u8]) {
         let pressed = deflated(payload);
-        if payload.len() % 3 > 0 {
+        if !payload.len().is_multiple_of(3) {
             return self.send_part(0xc0 | opcode, &pressed);
         }
         let (begin, end) = pressed.split_at(pressed.len() / 2);
@@ -256,6 +257,19 @@ impl Client {
         World::make_room(self.fd, room);
     }
 
+    /// Takes so many bytes more, though it has stalled.
+    #[cfg(test)]
+    pub(crate) fn make_some_room(&self, bytes: usize) {
+        World::make_room(self.fd, bytes);
+    }
+
+    /// Reads as before it has stalled.
+    #[cfg(test)]
+    pub(crate) fn take_up_again(&mut self) {
+        self.stalled = false;
+        World::make_room(self.fd, usize::MAX);
+    }
+
     /// Returns `true` if it is connected, as far as both sides know.
     pub(crate) fn stayed(&self) -> bool {
         let granted: &[u8] = if self.wish.events { b"HTTP/1.1 200" } else { b"HTTP/1.1 101" };
@@ -319,10 +333,19 @@ impl Client {
                 Some(inflater) => read_deflated(frames, inflater).0,
                 None => read_frames(frames).0,
             },
-            (head, events) if head.starts_with(b"HTTP/1.1 200") => {
-                read_events(events).into_iter().map(|(_, frame)| frame).collect()
+            (head, _) if head.starts_with(b"HTTP/1.1 200") => {
+                self.events().into_iter().map(|(_, frame)| frame).collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The events that it got, each with its id.
+    fn events(&self) -> Vec<(Option<String>, Frame)> {
+        let bytes = self.outbound();
+        match split_head(&bytes) {
+            (head, body) if is_zipped(head) => read_events(&unzipped(body)),
+            (_, body) => read_events(body),
         }
     }
 
@@ -331,8 +354,7 @@ impl Client {
         if !self.wish.events {
             return Vec::new();
         }
-        let bytes = self.outbound();
-        let events = read_events(split_head(&bytes).1).into_iter();
+        let events = self.events().into_iter();
         let texts = events.filter(|(_, frame)| frame.opcode == 1);
         texts.filter_map(|(id, frame)| Some((id?, frame.text().to_owned()))).collect()
     }
@@ -350,102 +372,5 @@ impl Client {
         } else {
             frame.text().split('\n').map(|line| Heard::Plain(line.to_owned())).collect()
         }
-    }
-}
-
-/// A message in compressed form, as a client would send it.
-pub(crate) fn deflated(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() * 2 + 64);
-    Compress::new(Compression::default(), false)
-        .compress_vec(payload, &mut out, FlushCompress::Sync)
-        .expect("memory is compressed");
-    out.strip_suffix(&[0, 0, 0xff, 0xff]).expect("a flush").to_vec()
-}
-
-fn understand_json(text: &str) -> Heard {
-    let value: serde_json::Value = serde_json::from_str(text).unwrap();
-    let channel = value["channel"].as_str().unwrap_or_default().to_owned();
-    let offset = value["offset"].as_u64();
-    match (value["type"].as_str(), offset) {
-        (Some("message"), Some(offset)) => {
-            Heard::Json { channel, offset, body: value["body"].as_str().unwrap().to_owned() }
-        }
-        (Some("gap"), _) => {
-            let [from, to] = ["from", "to"].map(|field| value[field].as_u64().unwrap());
-            Heard::Gap { channel, from, to }
-        }
-        (Some("joined"), Some(offset)) => {
-            let number = value["id"].as_u64().map(|id| usize::try_from(id).unwrap());
-            let recovered = value["recovered"].as_bool().map(|recovered| (number, recovered));
-            Heard::Joined { channel, offset, recovered }
-        }
-        (Some("left"), _) if value.get("client").is_none() => Heard::Left { channel },
-        _ => Heard::Other,
-    }
-}
-
-/// The test dialect: a kind, the length of a name, the name, and the rest.
-fn understand_line(line: &[u8]) -> Heard {
-    let end = 3 + usize::from(u16::from_be_bytes([line[1], line[2]]));
-    let channel = String::from_utf8(line[3..end].to_vec()).unwrap();
-    let offset = || u64::from_be_bytes(line[end..end + 8].try_into().unwrap());
-    match line[0] {
-        b'm' => {
-            let body = String::from_utf8(line[end + 8..].to_vec()).unwrap();
-            // A direct message has no channel.
-            if channel.is_empty() {
-                return Heard::Other;
-            }
-            Heard::Json { channel, offset: offset(), body }
-        }
-        b'j' => {
-            let recovered = line.get(end + 8).map(|yes| (None, *yes == b'1'));
-            Heard::Joined { channel, offset: offset(), recovered }
-        }
-        b'g' => {
-            let to = u64::from_be_bytes(line[end + 8..].try_into().unwrap());
-            Heard::Gap { channel, from: offset(), to }
-        }
-        b'l' => Heard::Left { channel },
-        _ => Heard::Other,
-    }
-}
-
-impl Wish {
-    /// The request head that says it.
-    pub(crate) fn head(&self) -> String {
-        // The test dialect names both by its first request.
-        let by_url = |name: Option<&'static str>| name.filter(|_| !self.lines);
-        let channel = by_url(self.channel).map(|channel| format!("channel={channel}&"));
-        let user = by_url(self.user).map(|user| format!("user={user}&"));
-        let echo = if self.echoless { "echo=false&" } else { "" };
-        let since = self.since.map(|(epoch, offset)| format!("since={epoch}:{offset}&"));
-        let last = self.last.map(|count| format!("history={count}&"));
-        let join = if self.joined { "join=newline" } else { "join=none" };
-        let offers = self.offers.map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
-        let protocol = match self {
-            Self { json: true, .. } => "Sec-WebSocket-Protocol: stentor.v1\r\n",
-            Self { lines: true, .. } => "Sec-WebSocket-Protocol: lines\r\n",
-            _ => "",
-        };
-        if self.events {
-            return format!(
-                "GET /sse?{}{}{}{}x HTTP/1.1\r\nHost: h\r\n\r\n",
-                channel.unwrap_or_default(),
-                user.unwrap_or_default(),
-                since.unwrap_or_default(),
-                last.unwrap_or_default(),
-            );
-        }
-        format!(
-            "GET /ws?{}{}{}{}{echo}{join} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{protocol}\
-             {}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            channel.unwrap_or_default(),
-            user.unwrap_or_default(),
-            since.unwrap_or_default(),
-            last.unwrap_or_default(),
-            offers.unwrap_or_default(),
-        )
     }
 }

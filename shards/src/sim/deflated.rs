@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::client::{Client, Heard, Wish, deflated};
+use super::client::{Client, Heard, Wish};
 use super::dice::Dice;
 use super::run::{Run, Shards};
+use super::words::deflated;
 use super::{for_each_seed, judge};
-use crate::config::Config;
-use crate::rules::Compression;
+use crate::config::{Compression, Config};
 
 const OFFER: Wish =
     Wish { channel: Some("lobby"), offers: Some("permessage-deflate"), ..Wish::PLAIN };
@@ -41,34 +41,45 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [&head, &[0; 4][..], payload].concat()
 }
 
-/// Returns the number of messages that were inflated in a run, and of those that were compressed.
-fn counted(run: Run) -> [u64; 2] {
-    let mut run = run.deflated(Compression::On);
+/// Runs a schedule. Returns the number of messages that were inflated in it, and of those that were
+/// compressed, in one number.
+fn counted(run: Run, compression: Compression) -> u64 {
+    let mut run = run.deflated(compression);
     run.go(400);
     run.come_to_rest();
     judge(&run);
     let tallies = run.shards.all.iter().map(|shard| &shard.clients.tally);
-    tallies.fold([0, 0], |[inflated, deflated], tally| {
-        [inflated + tally.inflated_messages, deflated + tally.deflated_messages]
-    })
+    tallies.map(|tally| (tally.inflated_messages << 32) + tally.deflated_messages).sum()
+}
+
+/// Checks that both happened so often.
+fn check_counts(counts: Option<u64>, often: u64) {
+    let is_often = |counts: u64| counts >> 32 > often && counts & 0xffff_ffff > often;
+    assert!(counts.is_none_or(is_often), "{counts:x?}");
 }
 
 #[test]
 fn seeded_runs_hold_for_compressed_clients_too() {
-    let counts = for_each_seed(96, |seed| {
-        let [inflated, deflated] = counted(Run::new(Dice::seeded(seed), seed));
-        (inflated << 32) + deflated
-    });
-    assert!(counts.is_none_or(|n| n >> 32 > 500 && n & 0xffff_ffff > 500), "{counts:x?}");
+    let run = |seed| counted(Run::new(Dice::seeded(seed), seed), Compression::On);
+    check_counts(for_each_seed(96, run), 500);
 }
 
 #[test]
 fn seeded_runs_hold_for_compressed_clients_over_tls() {
-    let counts = for_each_seed(48, |seed| {
-        let [inflated, deflated] = counted(Run::sealed(Dice::seeded(seed), seed));
-        (inflated << 32) + deflated
-    });
-    assert!(counts.is_none_or(|n| n >> 32 > 200 && n & 0xffff_ffff > 200), "{counts:x?}");
+    let run = |seed| counted(Run::sealed(Dice::seeded(seed), seed), Compression::On);
+    check_counts(for_each_seed(48, run), 200);
+}
+
+#[test]
+fn seeded_runs_hold_for_clients_within_windows() {
+    let run = |seed| counted(Run::new(Dice::seeded(seed), seed), Compression::Shared);
+    check_counts(for_each_seed(128, run), 500);
+}
+
+#[test]
+fn seeded_runs_hold_for_clients_within_windows_over_tls() {
+    let run = |seed| counted(Run::sealed(Dice::seeded(seed), seed), Compression::Shared);
+    check_counts(for_each_seed(48, run), 200);
 }
 
 /// Wherever the bytes of a compressed message are cut, with frames of other kinds between its
@@ -220,4 +231,26 @@ fn only_what_many_hear_is_compressed() {
             .iter()
             .any(|heard| matches!(heard, Heard::Json { body: b, .. } if *b == body))
     );
+}
+
+/// Server-sent events come in the coding gzip where it is asked for, and each event can be read at
+/// once.
+#[test]
+fn events_are_zipped_where_that_is_asked_for() {
+    let events = Wish { channel: Some("lobby"), events: true, offers: None, ..Wish::PLAIN };
+    let asked = |offers| Wish { offers: Some(offers), ..events };
+    let wishes =
+        [OFFER, asked("gzip, deflate, br"), asked("gzip;q=0, *;q=0.0"), asked("identity"), events];
+    let (mut shards, mut clients) = shard(config(), wishes);
+    for number in 0..20 {
+        clients[0].say(number, number * 20);
+        shards.come_to_rest(|| {});
+    }
+    for (index, client) in clients.iter().enumerate() {
+        let head = client.outbound();
+        let is_zipped = String::from_utf8_lossy(&head).contains("\r\nContent-Encoding: gzip\r\n");
+        assert_eq!(is_zipped, index == 1, "{:?}", client.wish.offers);
+        assert_eq!(client.heard(), clients[0].heard());
+    }
+    assert!(clients[1].outbound().len() < clients[4].outbound().len() / 2);
 }

@@ -69,6 +69,9 @@ mod pair;
 mod passage;
 #[cfg(test)]
 mod moved;
+#[cfg(test)]
+mod windows;
+pub(crate) mod words;
 mod world;
 
 use std::collections::{BTreeMap, HashMap};

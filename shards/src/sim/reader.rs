@@ -75,6 +75,23 @@ impl Inflater {
     }
 }
 
+/// The body of a response in the coding gzip that is not at its end, after the letter of RFC 1952.
+pub(crate) fn unzipped(body: &[u8]) -> Vec<u8> {
+    let Some(blocks) = body.strip_prefix(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]) else {
+        assert!(body.len() < 10, "no gzip");
+        return Vec::new();
+    };
+    let mut out = Vec::with_capacity(blocks.len() * 50 + 1024);
+    Decompress::new(false).decompress_vec(blocks, &mut out, FlushDecompress::Sync).expect("gzip");
+    assert!(out.len() < out.capacity(), "all of it");
+    out
+}
+
+/// Returns `true` if a head announces that coding.
+pub(crate) fn is_zipped(head: &[u8]) -> bool {
+    head.windows(24).any(|part| part == b"\r\nContent-Encoding: gzip")
+}
+
 fn read_with(bytes: &[u8], mut inflater: Option<Inflater>) -> (Vec<Frame>, usize) {
     let mut frames = Vec::new();
     let mut used = 0;

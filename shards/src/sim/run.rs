@@ -11,11 +11,11 @@ use super::world::World;
 pub(crate) use super::world::{SimNet, SimStream};
 use crate::client::Shared;
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::{Compression, Config};
 use crate::mesh::Mesh;
 use crate::mesh::bridge::Bridges;
 use crate::model::message::Epoch;
-use crate::rules::{ChannelRules, Compression, HistoryRules, Marks, Rules, SlowClients};
+use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, SlowClients};
 use crate::shard::{Fresh, Shard};
 
 pub(crate) const CHANNELS: [&str; 3] = ["lobby", "north", "south"];
@@ -182,7 +182,13 @@ impl Run {
             _ => (None, None),
         };
         let late = lines && self.dice.below(4) == 0;
-        let offers = OFFERS[self.clients.len() % OFFERS.len()].filter(|_| self.deflates && !events);
+        let number = self.clients.len();
+        let offers = if events {
+            number.is_multiple_of(2).then_some("deflate, gzip;q=0.5")
+        } else {
+            OFFERS[number % OFFERS.len()]
+        };
+        let offers = offers.filter(|_| self.deflates);
         let wish = Wish {
             channel,
             user,

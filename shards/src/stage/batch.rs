@@ -10,13 +10,14 @@ use bytes::{Bytes, BytesMut};
 
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::{Publication, Publications};
-use crate::model::shape::{Chain, Form};
+use crate::model::shape::{Chain, Form, Shape};
 use crate::model::socket::SocketId;
 use crate::rules::SlowRules;
 use crate::stage::flush::Content;
 use crate::wire::deflate::Deflater;
 use crate::wire::dialect::Dialect;
 use crate::wire::transport::Transport;
+use crate::wire::window::Windows;
 
 /// A buffer that has grown beyond this is given back after the fan-out that needed it.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
@@ -35,8 +36,11 @@ pub(super) struct Frames {
     pub(super) ends: Range<usize>,
     /// The frames for clients that wait for them, made when the first one must.
     pub(super) kept: OnceCell<Vec<Bytes>>,
-    /// In a chain, frames that need none before them, for clients that may lose some.
+    /// In a chain or a window, frames that need none before them, for clients that may lose some.
     pub(super) whole: OnceCell<Vec<Bytes>>,
+    /// They are compressed in a window: these are the places, in the list of plain bytes and of
+    /// their ends, of the same frames as they were.
+    pub(super) plain: Option<(Range<usize>, Range<usize>)>,
 }
 
 /// One channel's tick on its way.
@@ -69,8 +73,16 @@ pub(crate) struct FanOut {
     /// Clients from which something of these ticks is withheld, beside their own words.
     pub(super) excepted: Vec<Slot>,
     pub(super) deflater: Deflater,
+    pub(super) windows: Windows,
+    /// Windows that have begun with these ticks: all members for them are within from here on.
+    pub(super) begun: Vec<(ChannelIndex, Shape)>,
+    /// The shapes that have a window for the tick which is being encoded; `true` if it begins anew.
+    pub(super) opened: Vec<(Shape, bool)>,
+    /// What frames in windows were before they were compressed, and where each ends.
+    plain: Vec<u8>,
+    plain_ends: Vec<usize>,
     /// Room for compressed frames.
-    deflated: Vec<u8>,
+    deflated: BytesMut,
 }
 
 /// Frames of a channel for one client.
@@ -99,6 +111,7 @@ impl FanOut {
             ends: first..self.ends.len(),
             kept: OnceCell::new(),
             whole: OnceCell::new(),
+            plain: None,
         });
         self.frames.len() - 1
     }
@@ -108,16 +121,65 @@ impl FanOut {
     pub(super) fn deflate_latest(&mut self) {
         let Some(frames) = self.frames.last_mut() else { return };
         let transport = Transport::of(frames.form.shape);
-        let Some(bytes_max) = transport.pressed_bytes_max() else { return };
+        let bytes_max = transport.pressed_bytes_max();
+        if bytes_max.is_none() && !transport.is_zipped() {
+            return;
+        }
         let (begin, ends) = (frames.bytes.start, &mut self.ends[frames.ends.clone()]);
-        ends.iter_mut().for_each(|end| *end -= begin);
+        for end in ends.iter_mut() {
+            *end -= begin;
+        }
         self.deflated.clear();
-        let plain = &self.buffer[begin..];
-        self.deflater.press_frames(plain, ends, &mut self.deflated, bytes_max);
-        ends.iter_mut().for_each(|end| *end += begin);
+        let (plain, out) = (&self.buffer[begin..], &mut self.deflated);
+        match bytes_max {
+            Some(bytes_max) => self.deflater.press_frames(plain, ends, out, bytes_max),
+            None => self.deflater.zip_frames((plain, ends), transport.is_chunked(), out),
+        }
+        for end in ends.iter_mut() {
+            *end += begin;
+        }
         self.buffer.truncate(begin);
         self.buffer.extend_from_slice(&self.deflated);
         frames.bytes.end = self.buffer.len();
+    }
+
+    /// Compresses the frames that the latest call of [`encode`](Self::encode) wrote in the window of
+    /// a channel.
+    pub(super) fn deflate_latest_within(&mut self, channel: ChannelIndex) {
+        let Some(frames) = self.frames.last_mut() else { return };
+        let (begin, ends) = (frames.bytes.start, &mut self.ends[frames.ends.clone()]);
+        let (plain_begin, first) = (self.plain.len(), self.plain_ends.len());
+        self.plain.extend_from_slice(&self.buffer[begin..]);
+        for end in ends.iter_mut() {
+            *end -= begin;
+        }
+        self.plain_ends.extend(ends.iter().map(|end| *end + plain_begin));
+        self.deflated.clear();
+        let key = (channel, frames.form.shape);
+        let plain = (&self.plain[plain_begin..], &mut *ends);
+        self.windows.press_frames(key, &mut self.deflater, plain, &mut self.deflated);
+        for end in ends.iter_mut() {
+            *end += begin;
+        }
+        self.buffer.truncate(begin);
+        self.buffer.extend_from_slice(&self.deflated);
+        frames.bytes.end = self.buffer.len();
+        frames.plain = Some((plain_begin..self.plain.len(), first..self.plain_ends.len()));
+    }
+
+    /// Lets members of another form have the frames at a place as well.
+    pub(super) fn share_frames(&mut self, form: Form, place: usize) {
+        let Frames { slow, bytes, ends, plain, .. } = &self.frames[place];
+        let twin = Frames {
+            form,
+            slow: *slow,
+            bytes: bytes.clone(),
+            ends: ends.clone(),
+            kept: OnceCell::new(),
+            whole: OnceCell::new(),
+            plain: plain.clone(),
+        };
+        self.frames.push(twin);
     }
 
     /// The share of a noted client.
@@ -163,10 +225,13 @@ impl FanOut {
         })
     }
 
-    /// The frames of a share in a chain one by one, none of which needs those before it.
+    /// The frames of a share in a chain or a window one by one, none of which needs those before it.
     pub(super) fn whole(&self, share: Share) -> &[Bytes] {
         let frames = &self.frames[share.frames];
         frames.whole.get_or_init(|| {
+            if let Some((bytes, ends)) = &frames.plain {
+                return apart(&self.plain, bytes.start, &self.plain_ends[ends.clone()]);
+            }
             let publications = share.tick.map_or(&[][..], |tick| &self.ticks[tick].publications);
             let form = frames.form.at(Chain::Whole);
             let (mut buffer, mut ends) = (BytesMut::new(), Vec::new());
@@ -183,13 +248,7 @@ impl FanOut {
     /// one that waits for long must not keep all that was written beside it.
     pub(super) fn each<'a>(&self, frames: &'a Frames) -> &'a [Bytes] {
         frames.kept.get_or_init(|| {
-            let mut start = frames.bytes.start;
-            let frame = |&end: &usize| {
-                let frame = Bytes::copy_from_slice(&self.buffer[start..end]);
-                start = end;
-                frame
-            };
-            self.ends[frames.ends.clone()].iter().map(frame).collect()
+            apart(&self.buffer, frames.bytes.start, &self.ends[frames.ends.clone()])
         })
     }
 
@@ -201,11 +260,26 @@ impl FanOut {
             self.ticks.shrink_to(LISTS_KEPT);
             self.several.shrink_to(LISTS_KEPT);
             self.shares.shrink_to(LISTS_KEPT);
-            self.deflated = Vec::new();
+            self.begun.shrink_to(LISTS_KEPT);
+            self.plain = Vec::new();
+            self.plain_ends.shrink_to(LISTS_KEPT);
+            self.deflated = BytesMut::new();
             self.deflater.shed();
         }
         self.buffer.clear();
         self.ends.clear();
         self.frames.clear();
+        self.plain.clear();
+        self.plain_ends.clear();
     }
+}
+
+/// Returns the parts of a buffer up to each end, with memory of their own.
+fn apart(buffer: &[u8], mut start: usize, ends: &[usize]) -> Vec<Bytes> {
+    let part = |&end: &usize| {
+        let part = Bytes::copy_from_slice(&buffer[start..end]);
+        start = end;
+        part
+    };
+    ends.iter().map(part).collect()
 }

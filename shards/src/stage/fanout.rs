@@ -9,11 +9,11 @@ use crate::client::Clients;
 use crate::client::state::Flags;
 use crate::clock::Now;
 use crate::close::CloseReason;
-use crate::model::id::{ChannelIndex, ClientId, Slot};
+use crate::model::id::{ClientId, Slot};
 use crate::model::message::{Publication, Publications};
-use crate::model::shape::{Chain, Form};
+use crate::model::shape::{Chain, Form, Window};
 use crate::net::{Net, SLICES_MAX, Sent};
-use crate::rules::{Compression, SlowClients};
+use crate::rules::SlowClients;
 use crate::shard::Shard;
 use crate::stage::batch::{FanOut, Frames, Several, Share, Tick};
 use crate::stage::flush::Queued;
@@ -22,10 +22,6 @@ use crate::wire::patch::PATCHED_BYTES_MAX;
 
 /// From such clients some publications may be withheld.
 const WITHHELD: Flags = Flags::NO_ECHO.union(Flags::EXCEPTED);
-
-/// Compression is for so many clients of a form at least: the fewer share it, the more it costs each
-/// of them.
-const DEFLATED_MEMBERS_MIN: usize = if cfg!(any(test, fuzzing)) { 1 } else { 4 };
 
 impl<N: Net> Shard<N> {
     /// Sends the open ticks of all channels. Does not wait for any client.
@@ -64,27 +60,6 @@ impl<N: Net> Shard<N> {
         if self.rooms.tick_is_full() {
             self.fan_out();
         }
-    }
-
-    /// Encodes the open tick of a channel once for each form that it has here.
-    fn encode(&mut self, fan: &mut FanOut, index: ChannelIndex) {
-        let channel = self.rooms.channels.at(index);
-        channel.tick_bytes = 0;
-        let slow = self.clients.config.slow_rules(&channel.terms.rules);
-        let (publications, epoch) = (std::mem::take(&mut channel.tick), channel.told_epoch());
-        self.clients.note_excepted(&publications, &mut fan.excepted);
-        let channel = self.rooms.channels.at(index);
-        let first = fan.frames.len();
-        let before = channel.previous.as_deref();
-        let compression = self.clients.config.compression_of(&channel.terms.rules);
-        for (form, members) in channel.members.groups() {
-            let each = Publications::all(&publications).numbered(epoch).behind(before);
-            fan.encode(form, slow, each);
-            if compression != Compression::Off && members.len() >= DEFLATED_MEMBERS_MIN {
-                fan.deflate_latest();
-            }
-        }
-        fan.ticks.push(Tick { channel: index, publications, frames: first..fan.frames.len() });
     }
 
     /// Sends one channel's tick to its members. Members of several channels are noted for later if
@@ -175,6 +150,9 @@ impl<N: Net> Shard<N> {
         }
         let Frames { form, slow, .. } = fan.frames[frames];
         debug_assert!(!form.takes_patches(), "a chain has no gaps");
+        if fan.frames[frames].plain.is_some() {
+            self.clients.apart.push((self.clients.roster.id(slot), fan.ticks[place].channel));
+        }
         let publications = std::mem::take(&mut fan.ticks[place].publications);
         let frames = fan.encode(form, slow, Publications::only_for(&publications, id));
         fan.ticks[place].publications = publications;
@@ -223,6 +201,19 @@ impl<N: Net> Shard<N> {
                 self.rooms.note_emptied(tick.channel);
             }
         }
+        self.settle_members(fan);
+    }
+
+    /// Moves the members that have heard less, or more, than others to where they belong.
+    fn settle_members(&mut self, fan: &mut FanOut) {
+        for (channel, shape) in fan.begun.drain(..) {
+            self.gather_window(channel, shape);
+        }
+        while let Some((client, channel)) = self.clients.apart.pop() {
+            if let Some(slot) = self.clients.listener(client) {
+                self.set_window(slot, channel, Window::Apart);
+            }
+        }
         while let Some((client, channel)) = self.clients.unlinked.pop() {
             if let Some(slot) = self.clients.listener(client) {
                 self.begin_chain(slot, channel);
@@ -254,7 +245,11 @@ impl<N: Net> Shard<N> {
 
 impl<N: Net> Clients<N> {
     /// Marks the clients that some publications except, for as long as their tick is sent.
-    fn note_excepted(&mut self, publications: &[Arc<Publication>], excepted: &mut Vec<Slot>) {
+    pub(crate) fn note_excepted(
+        &mut self,
+        publications: &[Arc<Publication>],
+        excepted: &mut Vec<Slot>,
+    ) {
         for except in publications.iter().filter_map(|publication| publication.except()) {
             let is_here = except.run == self.run() && except.client.shard == self.roster.me;
             let slot = is_here.then(|| self.listener(except.client)).flatten();
@@ -326,6 +321,8 @@ impl<N: Net> Clients<N> {
         for share in shares {
             let frames = &fan.frames[share.frames];
             let mut chain = frames.form.chain;
+            let is_windowed = frames.plain.is_some();
+            let mut is_within = true;
             for (nth, (frame, content)) in
                 zip(fan.each(frames), fan.contents(*share, own)).enumerate()
             {
@@ -346,17 +343,23 @@ impl<N: Net> Clients<N> {
                 // It has not heard the one before, or may lose it yet.
                 let is_alone = chain == Chain::Fresh
                     || chain == Chain::Linked && frames.slow.policy == SlowClients::Conflate;
-                let frame = if is_alone { &fan.whole(*share)[nth] } else { frame };
+                is_within &= frames.slow.policy != SlowClients::Conflate;
+                let is_plain = is_alone || is_windowed && !is_within;
+                let frame = if is_plain { &fan.whole(*share)[nth] } else { frame };
                 match self.queue(slot, frame.clone(), content, frames.slow) {
                     Queued::Waits => chain = chain.heard(),
-                    Queued::Lost => chain = chain.lost(),
+                    Queued::Lost => (chain, is_within) = (chain.lost(), false),
                     // The client is to be closed: nobody reads the rest.
                     Queued::Over => return,
                 }
             }
-            if let Some(tick) = share.tick.filter(|_| chain == Chain::Fresh) {
-                let channel = fan.ticks[tick].channel;
-                self.unlinked.push((self.roster.id(slot), channel));
+            let Some(tick) = share.tick else { continue };
+            let member = (self.roster.id(slot), fan.ticks[tick].channel);
+            if chain == Chain::Fresh {
+                self.unlinked.push(member);
+            }
+            if is_windowed && !is_within {
+                self.apart.push(member);
             }
         }
         self.arm(slot);

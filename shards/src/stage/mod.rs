@@ -32,6 +32,7 @@ mod fanout;
 pub(crate) mod drain;
 pub(crate) mod recall;
 mod resume;
+mod encode;
 pub(crate) mod batch;
 mod lapse;
 mod leave;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::client::app::Shown;
 use crate::client::roster::Seat;
+use crate::config::Compression;
 use crate::mesh::parcel::{Ask, Presence};
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Place, Slot};
 use crate::model::message::Position;
 use crate::model::presence::Member;
-use crate::model::shape::Form;
+use crate::model::shape::{Form, Shape, Window};
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::wire::event::Event;
@@ -77,9 +78,13 @@ impl<N: Net> Shard<N> {
         (presence, by_server): (bool, bool),
     ) {
         let shape = self.clients.roster.hot(slot).shape;
+        let first = self.clients.roster.get(slot).and_then(|client| client.seats().next().copied());
+        // A window is for those who hear nothing else that is compressed.
+        let takes_part = first.is_none() && self.may_take_part(slot, index);
+        let window = if takes_part { Window::Apart } else { Window::Off };
         let channel = self.rooms.channels.at(index);
         debug_assert_eq!(channel.subscription, Subscription::Live);
-        let place = channel.members.add(slot, Form::first(shape, false));
+        let place = channel.members.add(slot, Form::first(shape, false).in_window(window));
         let seat = Seat { channel: index, place, presence, patches: false, by_server };
         channel.named += u32::from(self.clients.user_in(slot, index).is_some());
         let Some(client) = self.clients.roster.get_mut(slot) else { return };
@@ -90,6 +95,9 @@ impl<N: Net> Shard<N> {
         }
         if client.seats().nth(1).is_some() {
             self.clients.roster.state_mut(slot).set_many(true);
+        }
+        if let Some(first) = first.filter(|_| self.clients.reaches_back(slot)) {
+            self.set_window(slot, first.channel, Window::Off);
         }
         self.announce(slot, index, true);
         self.report_seat(slot, index, true);
@@ -134,6 +142,7 @@ impl<N: Net> Shard<N> {
         self.reseat(moved, index, seat.place);
         if self.clients.roster.get(slot).is_some_and(|client| client.seats().nth(1).is_none()) {
             self.clients.roster.state_mut(slot).set_many(false);
+            self.take_part_again(slot);
         }
         self.announce(slot, index, false);
         self.report_seat(slot, index, false);
@@ -164,6 +173,45 @@ impl<N: Net> Shard<N> {
         let moved = members.take_out(slot, left, Form::first(shape, takes_patches));
         seat.place = members.add(slot, Form::first(shape, true));
         self.reseat(moved, index, left);
+    }
+
+    /// Returns `true` if a client may take part in the window of a channel.
+    fn may_take_part(&self, slot: Slot, index: ChannelIndex) -> bool {
+        let rules = &self.rooms.channels.get(index).terms.rules;
+        self.clients.reaches_back(slot)
+            && self.clients.config.compression_of(rules) == Compression::Shared
+    }
+
+    /// A client is in one channel only again.
+    fn take_part_again(&mut self, slot: Slot) {
+        let seat = self.clients.roster.get(slot).and_then(|client| client.seats().next().copied());
+        let seat = seat.filter(|seat| self.may_take_part(slot, seat.channel));
+        if let Some(seat) = seat {
+            self.set_window(slot, seat.channel, Window::Apart);
+        }
+    }
+
+    /// Puts a member elsewhere in the window of a channel, unless it takes patches.
+    pub(crate) fn set_window(&mut self, slot: Slot, index: ChannelIndex, window: Window) {
+        let shape = self.clients.roster.hot(slot).shape;
+        let Some(client) = self.clients.roster.get_mut(slot) else { return };
+        let Some(seat) = client.seat_mut(index).filter(|seat| !seat.patches) else { return };
+        let members = &mut self.rooms.channels.at(index).members;
+        let (left, form) = (seat.place, Form::first(shape, false));
+        let moved = members.take_out(slot, left, form);
+        seat.place = members.add(slot, form.in_window(window));
+        self.reseat(moved, index, left);
+    }
+
+    /// The members of a channel that wait for a window have heard all of it.
+    pub(crate) fn gather_window(&mut self, index: ChannelIndex, shape: Shape) {
+        let roster = &mut self.clients.roster;
+        self.rooms.channels.at(index).members.gather(shape, |slot, place| {
+            let client = roster.get_mut(slot);
+            if let Some(seat) = client.and_then(|client| client.seat_mut(index)) {
+                seat.place = place;
+            }
+        });
     }
 
     /// The client in `slot` as others are told of it in a channel.

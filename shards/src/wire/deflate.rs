@@ -1,11 +1,16 @@
 //! Compression of what leaves: each frame by itself, once for all clients that take it so.
 
+use bytes::BytesMut;
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::frame::{Opcode, put_header, server_frame};
+use super::zip;
 
 /// Shorter messages are not worth it: the work costs more than the bytes.
 const PRESSED_BYTES_MIN: usize = if cfg!(any(test, fuzzing)) { 16 } else { 256 };
+
+/// The same where messages before them help.
+const WINDOW_BYTES_MIN: usize = 16;
 
 /// Longer messages are compressed with less care.
 const CAREFUL_BYTES_MAX: usize = 16 << 10;
@@ -83,7 +88,7 @@ impl Deflater {
         &mut self,
         frames: &[u8],
         ends: &mut [usize],
-        out: &mut Vec<u8>,
+        out: &mut BytesMut,
         bytes_max: usize,
     ) {
         let mut start = 0;
@@ -103,6 +108,74 @@ impl Deflater {
         }
     }
 
+    /// The same with messages that [`zip::put_stored`] has written, in chunks or not.
+    pub(crate) fn zip_frames(
+        &mut self,
+        (frames, ends): (&[u8], &mut [usize]),
+        in_chunks: bool,
+        out: &mut BytesMut,
+    ) {
+        let (mut start, mut message) = (0, Vec::new());
+        for end in ends {
+            let frame = &frames[start..*end];
+            start = *end;
+            message.clear();
+            zip::take_stored(frame, in_chunks, &mut message);
+            if self.press(&message, usize::MAX).is_some() {
+                // With the end of the flush: the next block begins at a byte.
+                zip::put_whole(out, &self.out, in_chunks);
+            } else {
+                out.extend_from_slice(frame);
+            }
+            *end = out.len();
+        }
+    }
+
+    /// The same with a compressor that goes on from what it has compressed before: its messages stay
+    /// compressed even if that makes them longer, as the next ones reach back into them. Returns
+    /// the number of messages that were compressed.
+    pub(super) fn press_within(
+        &mut self,
+        compress: &mut Compress,
+        (frames, ends): (&[u8], &mut [usize]),
+        out: &mut BytesMut,
+    ) -> u32 {
+        let (mut start, mut messages) = (0, 0);
+        for end in ends {
+            let frame = &frames[start..*end];
+            start = *end;
+            match self.press_next(compress, frame) {
+                Some(opcode) => {
+                    put_pressed(out, opcode, &self.out);
+                    messages += 1;
+                }
+                None => out.extend_from_slice(frame),
+            }
+            *end = out.len();
+        }
+        messages
+    }
+
+    /// Compresses the message of a frame, unless it is too short or long. Returns its kind.
+    fn press_next(&mut self, compress: &mut Compress, frame: &[u8]) -> Option<Opcode> {
+        let (opcode, payload) = server_frame(frame)?;
+        let len = payload.len();
+        let is_message = matches!(opcode, Opcode::Text | Opcode::Binary);
+        let is_worth_it = (WINDOW_BYTES_MIN..=PRESSED_BYTES_MAX).contains(&len);
+        if !is_message || !is_worth_it || self.spent + len > PRESSED_PER_TURN {
+            return None;
+        }
+        self.spent += len;
+        self.out.clear();
+        flush(compress, &frame[payload], &mut self.out)?;
+        debug_assert!(self.out.ends_with(TAIL), "a flush ends so");
+        self.out.truncate(self.out.len() - TAIL.len());
+        self.pressed.messages += 1;
+        self.pressed.bytes_before += len as u64;
+        self.pressed.bytes_after += self.out.len() as u64;
+        Some(opcode)
+    }
+
     /// Gives memory back that one large message has needed.
     pub(crate) fn shed(&mut self) {
         self.out.clear();
@@ -111,7 +184,7 @@ impl Deflater {
 }
 
 /// Writes a whole frame of a compressed message.
-fn put_pressed(out: &mut Vec<u8>, opcode: Opcode, pressed: &[u8]) {
+fn put_pressed(out: &mut BytesMut, opcode: Opcode, pressed: &[u8]) {
     let begin = out.len();
     put_header(out, opcode, pressed.len());
     out[begin] |= PRESSED;

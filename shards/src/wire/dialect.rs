@@ -314,7 +314,7 @@ impl Dialect {
 
     /// Appends publications to `out` as whole frames, and the end of each frame to `ends`.
     pub(crate) fn write_publications(
-        Form { shape, chain }: Form,
+        Form { shape, chain, .. }: Form,
         out: &mut BytesMut,
         ends: &mut Vec<usize>,
         publications: Publications<'_>,

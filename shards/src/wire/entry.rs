@@ -147,9 +147,7 @@ impl Entry {
 
     /// The transport, now that the channels are known: ids of several channels would be one muddle.
     pub(crate) fn transport(&self) -> Transport {
-        match self.transport {
-            Transport::NumberedEvents if self.channels.len() > 1 => Transport::Events,
-            transport => transport,
-        }
+        let several = self.channels.len() > 1;
+        if several { self.transport.for_several_channels() } else { self.transport }
     }
 }

@@ -111,7 +111,9 @@ impl Terms {
             self.window.parameter(),
             "\r\n",
         ];
-        parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        for part in parts {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 pub(crate) mod frame;
 pub(crate) mod extension;
 pub(crate) mod deflate;
+pub(crate) mod window;
 pub(crate) mod inflate;
+mod zip;
 pub(crate) mod shim;
 pub(crate) mod text;
 pub(crate) mod machine;

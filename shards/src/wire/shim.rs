@@ -173,14 +173,18 @@ fn put_plain(plain: &mut Vec<u8>, opcode: u8, message: &[u8]) {
     match (u8::try_from(message.len()), u16::try_from(message.len())) {
         (Ok(len @ 0..126), _) => plain.push(MASKED | len),
         (_, Ok(len)) => {
-            plain.push(MASKED | 126);
+            plain.push(0xfe);
             plain.extend_from_slice(&len.to_be_bytes());
         }
         _ => {
-            plain.push(MASKED | 127);
+            plain.push(0xff);
             plain.extend_from_slice(&(message.len() as u64).to_be_bytes());
         }
     }
     plain.extend_from_slice(&[0; 4]);
     plain.extend_from_slice(message);
 }
+
+#[cfg(test)]
+#[path = "shim_tests.rs"]
+mod tests;

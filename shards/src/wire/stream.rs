@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
+use bytes::BytesMut;
 use serde::Deserialize;
 
 use super::body::Body;
@@ -15,6 +16,7 @@ use super::path::local_path;
 use super::protobuf;
 use super::refusal::Refusal;
 use super::transport::{BYTES, Transport};
+use super::zip;
 use crate::model::past::{Behind, Numbering, Since};
 
 /// The parameter by which a request without a body says what its client would send first.
@@ -110,6 +112,7 @@ pub(super) fn read(
     head.check_host()?;
     let transport = match route.transport {
         Transport::Chunks if !head.is_modern() => Transport::Lines,
+        transport if limits.compresses && takes_gzip(head) => transport.zipped(),
         transport => transport,
     };
     let binary = route.binary.filter(|_| has_bytes(head));
@@ -145,6 +148,22 @@ pub(super) fn read(
         body: Body::of(head)?,
         expects_continue: head.has_token("expect", "100-continue"),
     }))
+}
+
+/// Returns `true` if the client asks for the coding gzip, or for any.
+fn takes_gzip(head: &Head<'_>) -> bool {
+    head.tokens("accept-encoding").any(|token| {
+        let mut parts = token.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let coding = parts.next().unwrap_or_default();
+        let is_gzip =
+            [&b"gzip"[..], b"x-gzip", b"*"].iter().any(|known| coding.eq_ignore_ascii_case(known));
+        // A weight of zero says that it is not wanted.
+        let is_zero = |weight: &[u8]| {
+            let value = weight.strip_prefix(b"q=").or_else(|| weight.strip_prefix(b"Q="));
+            value.is_some_and(|value| value.iter().all(|byte| b"0.".contains(byte)))
+        };
+        is_gzip && !parts.any(is_zero)
+    })
 }
 
 /// Returns the headers for which a browser asks on behalf of a page, if these can be names of some.
@@ -190,12 +209,26 @@ pub(crate) fn put_opening(out: &mut Vec<u8>, entry: &Entry, start: Start) {
     if transport.is_chunked() {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
+    if transport.is_zipped() {
+        out.extend_from_slice(b"Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n");
+    }
     put_sharing(out, entry.origin.as_deref());
     start.put_headers(out);
     out.extend_from_slice(b"\r\n");
-    if !transport.is_of_events() {
-        return;
+    let begin = out.len();
+    if transport.is_of_events() {
+        put_first_event(out, transport, start);
     }
+    if transport.is_zipped() {
+        let bytes = out.split_off(begin);
+        let mut body = BytesMut::new();
+        zip::put_opening(&mut body, &bytes, transport.is_chunked());
+        out.extend_from_slice(&body);
+    }
+}
+
+/// Writes the first bytes of server-sent events: those that tell the client where it begins.
+fn put_first_event(out: &mut Vec<u8>, transport: Transport, start: Start) {
     // Some proxies and browsers wait for the first byte of the body. No carriage return: behind one
     // a widespread client of Node.js loses the first event if both come in one piece.
     out.extend_from_slice(b"\n");

@@ -10,6 +10,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::frame::{Opcode, server_frame};
 use super::json::{put, put_display, put_str};
+use super::zip;
 use crate::model::message::Position;
 use crate::model::shape::Shape;
 
@@ -44,11 +45,17 @@ pub(crate) enum Transport {
     DeflatedAlone,
     /// The same, and a message may be compressed by those before it.
     Deflated,
+    /// Server-sent events with ids, in the coding gzip.
+    ZippedNumberedEvents,
+    /// The same without ids.
+    ZippedEvents,
+    /// Chunks in the coding gzip.
+    ZippedChunks,
 }
 
 impl Transport {
     /// All of them, in the order of their numbers in [`Shape`].
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::WebSocket,
         Self::NumberedEvents,
         Self::Events,
@@ -58,6 +65,9 @@ impl Transport {
         Self::DeflatedSmall,
         Self::DeflatedAlone,
         Self::Deflated,
+        Self::ZippedNumberedEvents,
+        Self::ZippedEvents,
+        Self::ZippedChunks,
     ];
 
     /// The transport of a shape.
@@ -98,12 +108,47 @@ impl Transport {
 
     /// Returns `true` if the ids of events are about the one channel of the client.
     pub(crate) fn has_one_channel(self) -> bool {
-        self == Self::NumberedEvents
+        self.unzipped() == Self::NumberedEvents
+    }
+
+    /// The same for a client that is in several channels: ids of these would be one muddle.
+    pub(super) fn for_several_channels(self) -> Self {
+        match self {
+            Self::NumberedEvents => Self::Events,
+            Self::ZippedNumberedEvents => Self::ZippedEvents,
+            other => other,
+        }
+    }
+
+    /// The same in the coding gzip, if it is one that can be.
+    pub(super) fn zipped(self) -> Self {
+        match self {
+            Self::NumberedEvents => Self::ZippedNumberedEvents,
+            Self::Events => Self::ZippedEvents,
+            Self::Chunks => Self::ZippedChunks,
+            other => other,
+        }
+    }
+
+    /// Returns `true` if the body of the response is in the coding gzip.
+    pub(crate) fn is_zipped(self) -> bool {
+        self != self.unzipped()
+    }
+
+    /// The form of messages before they are in the coding gzip.
+    fn unzipped(self) -> Self {
+        match self {
+            Self::ZippedNumberedEvents => Self::NumberedEvents,
+            Self::ZippedEvents => Self::Events,
+            // A chunk goes around what is compressed.
+            Self::ZippedChunks => Self::Lines,
+            other => other,
+        }
     }
 
     /// Returns `true` for server-sent events.
     pub(super) fn is_of_events(self) -> bool {
-        matches!(self, Self::NumberedEvents | Self::Events)
+        matches!(self.unzipped(), Self::NumberedEvents | Self::Events)
     }
 
     /// The media type of the response. `is_binary`: its messages are bytes.
@@ -116,8 +161,8 @@ impl Transport {
     }
 
     /// Returns `true` if the response comes in chunks.
-    pub(super) fn is_chunked(self) -> bool {
-        self == Self::Chunks
+    pub(crate) fn is_chunked(self) -> bool {
+        matches!(self, Self::Chunks | Self::ZippedChunks)
     }
 
     /// Carries the frames from `start` on over into the form of this transport. `position` is that
@@ -125,6 +170,11 @@ impl Transport {
     pub(super) fn carry(self, out: &mut BytesMut, start: usize, position: Option<Position>) {
         if !self.is_stream() {
             return;
+        }
+        if self.is_zipped() {
+            self.unzipped().carry(out, start, position);
+            let message = out.split_off(start);
+            return zip::put_stored(out, &message, self.is_chunked());
         }
         let end = out.len();
         let mut at = start;

@@ -44,7 +44,7 @@ const STAGES: [&[&str]; 17] = [
     &["report", "admit", "who", "join"],
     &["permit", "renew"],
     &["introduce", "conclude", "emulate", "fanout", "drain"],
-    &["resume"],
+    &["resume", "encode"],
     &["recall", "batch", "lapse"],
     &["leave", "prove", "unseat"],
     &["seats", "consult"],

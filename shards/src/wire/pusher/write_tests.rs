@@ -9,7 +9,7 @@ use super::*;
 use crate::close::CloseReason;
 use crate::model::id::{ClientId, RequestId, ShardId, Slot};
 use crate::model::message::{Details, Epoch, From, Position, Publications};
-use crate::model::shape::{Chain, Form};
+use crate::model::shape::Form;
 use crate::wire::dialect::Dialect;
 use crate::wire::event::Seated;
 use crate::wire::frame::server_frame;
@@ -168,7 +168,7 @@ fn publish(channel: &str, payload: Payload, (event, from): (Option<&str>, bool))
     let (channel, offset, time_ms, ingress_ns) = (channel.into(), 1, 2, 3);
     let one = Publication { channel, offset, time_ms, ingress_ns, from, details, payload };
     let (mut out, mut ends) = (BytesMut::new(), Vec::new());
-    let form = Form { shape: Dialect::Pusher.shape(true), chain: Chain::Off };
+    let form = Form::first(Dialect::Pusher.shape(true), false);
     Dialect::write_publications(form, &mut out, &mut ends, Publications::all(&[Arc::new(one)]));
     assert_eq!(ends, [out.len()], "never several messages in one frame");
     text_of(&out)
