@@ -4,6 +4,9 @@ Judged strictly: each case that applies must be OK, or informational where RFC 6
 --not-offered names must be unimplemented: 12 and 13, which are compression, unless it says otherwise. Exit 1 if a case is
 anything else. The suites' own HTML reports stay in the output folder.
 
+Compression is judged by the original suite: --original --not-offered "" --flag=--compression=on. kosoku 0.1.0 ends each of
+these cases with an error of its own, before it connects.
+
 With --tls the server speaks TLS. Neither suite does reliably, so that a relay stands in between: it opens and seals, and
 passes on every byte and every end as it comes.
 """
@@ -34,7 +37,7 @@ FLAGS = [
 ORIGINAL = "autobahntestsuite==25.10.1"
 ORIGINAL_HOME = ROOT / "target" / "autobahn"
 
-RUN_TIME_MAX_S = 300
+RUN_TIME_MAX_S = 1800
 
 
 def start(binary, flags):
@@ -126,8 +129,8 @@ def begun(asked, folder):
     return server, Relay(address, authority).address
 
 
-def judge(index, not_offered):
-    """Gives the verdicts of each section, and what is wrong."""
+def judge(index, not_offered, not_run):
+    """Gives the verdicts of each section, and what is wrong. The suite itself cannot run some sections."""
     (cases,) = json.loads(index.read_text()).values()
     sections = collections.defaultdict(collections.Counter)
     wrong = []
@@ -135,6 +138,8 @@ def judge(index, not_offered):
         wrong.append(f"{len(cases)} cases instead of {CASES}")
     for name, case in cases.items():
         section = name.split(".")[0]
+        if section in not_run:
+            continue
         verdict, close = case["behavior"], case["behaviorClose"]
         sections[section][verdict] += 1
         good = ("UNIMPLEMENTED",) if section in not_offered else ("OK", "INFORMATIONAL")
@@ -178,7 +183,9 @@ def main():
             finally:
                 server.kill()
                 server.wait()
-        sections, wrong = judge(out / "index.json", asked.not_offered.split(","))
+        not_offered = asked.not_offered.split(",")
+        not_run = {"12", "13"}.difference(not_offered) if suite == "kosoku" else ()
+        sections, wrong = judge(out / "index.json", not_offered, not_run)
         show(suite, sections, os.path.relpath(out / "index.html", ROOT))
         for what in wrong:
             print(f"conformance: {suite} {what}", file=sys.stderr)

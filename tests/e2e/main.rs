@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod backend;
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod bytes;
 mod signed;
 mod client;
 mod filter;
@@ -11,6 +13,7 @@ mod apps;
 mod broadcast;
 mod channels;
 mod cli;
+mod compression;
 mod container;
 mod control;
 mod control_api;

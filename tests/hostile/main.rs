@@ -23,6 +23,7 @@ mod siege;
 
 mod handshakes;
 mod frames;
+mod deflated;
 mod floods;
 mod slow;
 mod names;
