@@ -1,6 +1,8 @@
 //! Raw WebSocket frames: how both sides write them, and a reader that follows one connection
 //! through any split.
 
+use flate2::{Decompress, FlushDecompress};
+
 /// The mask of every client frame. A fixed one: servers must unmask it all the same.
 const MASK: [u8; 4] = [0x21, 0x43, 0x65, 0x87];
 
@@ -16,10 +18,13 @@ pub(crate) const PONG: u8 = 10;
 /// nonsense.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 
-/// A frame that says it is longer than [`PAYLOAD_BYTES_MAX`]; the connection makes no sense any
-/// more.
+/// A frame that says it is longer than [`PAYLOAD_BYTES_MAX`], or is when it is inflated, or cannot
+/// be; the connection makes no sense any more.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
+
+/// The bit of a frame's first byte that says that its message is compressed.
+const COMPRESSED: u8 = 0x40;
 
 fn put_len(out: &mut Vec<u8>, first: u8, len: usize, masked: u8) {
     out.push(first);
@@ -67,6 +72,7 @@ pub(crate) fn put_unmasked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
 /// Where the payload of a frame lies, and what masks it.
 struct Header {
     opcode: u8,
+    is_compressed: bool,
     mask: Option<[u8; 4]>,
     begin: usize,
     end: usize,
@@ -91,7 +97,8 @@ fn header(bytes: &[u8]) -> Result<Option<Header>, TooLong> {
     };
     let len = usize::try_from(len).ok().filter(|len| *len <= PAYLOAD_BYTES_MAX).ok_or(TooLong)?;
     let mask = masked.then(|| [rest[wide], rest[wide + 1], rest[wide + 2], rest[wide + 3]]);
-    Ok(Some(Header { opcode: first & 0x0f, mask, begin, end: begin + len }))
+    let (opcode, is_compressed) = (first & 0x0f, first & COMPRESSED != 0);
+    Ok(Some(Header { opcode, is_compressed, mask, begin, end: begin + len }))
 }
 
 /// Reads one connection's frames, masked or not. It owns memory only while a frame has come in
@@ -99,9 +106,47 @@ fn header(bytes: &[u8]) -> Result<Option<Header>, TooLong> {
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     part: Vec<u8>,
+    /// Boxed: most runs are without.
+    inflater: Option<Box<Inflater>>,
+}
+
+/// A client's end of permessage-deflate. Its window holds what it has inflated before, as messages
+/// may be compressed by that.
+#[derive(Debug)]
+struct Inflater {
+    inner: Decompress,
+    message: Vec<u8>,
+}
+
+impl Inflater {
+    fn inflate(&mut self, payload: &[u8]) -> Result<&[u8], TooLong> {
+        self.message.clear();
+        for mut input in [payload, &[0, 0, 0xff, 0xff]] {
+            while !input.is_empty() {
+                self.message.reserve(4 * input.len() + 64);
+                let before = self.inner.total_in();
+                let read =
+                    self.inner.decompress_vec(input, &mut self.message, FlushDecompress::Sync);
+                let taken = usize::try_from(self.inner.total_in() - before).unwrap_or_default();
+                input = &input[taken..];
+                let has_room = self.message.len() < self.message.capacity();
+                let is_stuck = taken == 0 && has_room;
+                if read.is_err() || is_stuck || self.message.len() > PAYLOAD_BYTES_MAX {
+                    return Err(TooLong);
+                }
+            }
+        }
+        Ok(&self.message)
+    }
 }
 
 impl Reader {
+    /// The server has agreed to compress messages.
+    pub(crate) fn inflate(&mut self) {
+        let inner = Decompress::new(false);
+        self.inflater = Some(Box::new(Inflater { inner, message: Vec::new() }));
+    }
+
     /// Takes bytes, unmasking in place, and calls `each` with opcode and payload of every frame
     /// that ends in them.
     pub(crate) fn feed(
@@ -110,11 +155,11 @@ impl Reader {
         mut each: impl FnMut(u8, &[u8]),
     ) -> Result<(), TooLong> {
         if self.part.is_empty() {
-            let used = whole_frames(bytes, &mut each)?;
+            let used = whole_frames(bytes, self.inflater.as_deref_mut(), &mut each)?;
             self.part.extend_from_slice(&bytes[used..]);
         } else {
             self.part.extend_from_slice(bytes);
-            let used = whole_frames(&mut self.part, &mut each)?;
+            let used = whole_frames(&mut self.part, self.inflater.as_deref_mut(), &mut each)?;
             self.part.drain(..used);
         }
         if self.part.is_empty() {
@@ -125,7 +170,11 @@ impl Reader {
 }
 
 /// Calls `each` for the whole frames in `bytes` and returns how many bytes they are.
-fn whole_frames(bytes: &mut [u8], each: &mut impl FnMut(u8, &[u8])) -> Result<usize, TooLong> {
+fn whole_frames(
+    bytes: &mut [u8],
+    mut inflater: Option<&mut Inflater>,
+    each: &mut impl FnMut(u8, &[u8]),
+) -> Result<usize, TooLong> {
     let mut used = 0;
     while let Some(header) = header(&bytes[used..])? {
         let Some(payload) = bytes.get_mut(used + header.begin..used + header.end) else { break };
@@ -134,7 +183,10 @@ fn whole_frames(bytes: &mut [u8], each: &mut impl FnMut(u8, &[u8])) -> Result<us
                 *byte ^= mask;
             }
         }
-        each(header.opcode, payload);
+        match inflater.as_deref_mut().filter(|_| header.is_compressed) {
+            Some(inflater) => each(header.opcode, inflater.inflate(payload)?),
+            None => each(header.opcode, payload),
+        }
         used += header.end;
     }
     Ok(used)
@@ -143,6 +195,29 @@ fn whole_frames(bytes: &mut [u8], each: &mut impl FnMut(u8, &[u8])) -> Result<us
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compressed_frames_reach_back_to_those_before_them() {
+        let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+        let (mut bytes, mut reader) = (Vec::new(), Reader::default());
+        let words: Vec<String> = (0..20).map(|word| "a long word, ".repeat(word * 99)).collect();
+        for word in &words {
+            let mut pressed = Vec::with_capacity(word.len() + 100);
+            let flush = flate2::FlushCompress::Sync;
+            compress.compress_vec(word.as_bytes(), &mut pressed, flush).unwrap();
+            put_len(&mut bytes, 0x80 | COMPRESSED | TEXT, pressed.len() - 4, 0);
+            bytes.extend_from_slice(&pressed[..pressed.len() - 4]);
+        }
+        put_unmasked(&mut bytes, TEXT, b"plain");
+        reader.inflate();
+        let mut heard = Vec::new();
+        for piece in bytes.chunks_mut(7) {
+            reader.feed(piece, |_, payload| heard.push(payload.to_vec())).unwrap();
+        }
+        assert!(heard[..20].iter().zip(&words).all(|(heard, word)| heard == word.as_bytes()));
+        assert_eq!(heard[20], b"plain");
+        assert_eq!(reader.feed(&mut [0xc1, 3, 0xff, 0xff, 0xff], |_, _| {}), Err(TooLong));
+    }
 
     const LENGTHS: [usize; 6] = [0, 5, 125, 126, 65_535, 70_000];
 

@@ -33,6 +33,7 @@ const SECTIONS: [(&str, &[&str]); 10] = [
             "client_token",
             "publish_at",
             "headers",
+            "compression",
             "origin",
             "subprotocol",
             "hello",

@@ -35,6 +35,11 @@ def memory_per_client(record):
     return record["server"]["private_bytes_per_client"]
 
 
+def bytes_per_delivery(record):
+    """Bytes that each client was sent for a message, with their frames."""
+    return record["totals"]["bytes_in"] / max(1, record["totals"]["deliveries_in_time"])
+
+
 def last_p99(record):
     return record["latencies"]["last"]["p99_ns"] / 1000
 
@@ -104,6 +109,13 @@ def idle_of_dialect(preset, path):
     )
 
 
+def of_compression(preset, how, value, ratio_max):
+    """Clients that read compressed messages, beside clients that are sent the same ones as they are."""
+    unit = EACH if value is per_delivery else "bytes/delivery"
+    flags = (*NO_PINGS, "--compression", how)
+    return Figure((f"{preset}-deflated",), value, unit, ratio_max, flags=flags, beside=(preset, "no compression"))
+
+
 # The figures that have the bare loop or another load beside them.
 FIGURES = {
     "one-1k": Figure(("one-1k",), per_delivery, EACH, 1.10),
@@ -128,6 +140,10 @@ FIGURES = {
     "protobuf-10k": of_dialect("protobuf-10k", CENTRIFUGO, "plain-10k"),
     "sse-1k": of_dialect("sse-1k", EVENTS, "plain-1k"),
     "sse-10k": of_dialect("sse-10k", EVENTS, "plain-10k"),
+    "deflate-1k": of_compression("chat-1k", "on", per_delivery, 1.10),
+    "deflate-1k-bytes": of_compression("chat-1k", "on", bytes_per_delivery, 0.45),
+    "shared-1k": of_compression("moved-1k", "shared", per_delivery, 1.00),
+    "shared-1k-bytes": of_compression("moved-1k", "shared", bytes_per_delivery, 0.35),
     "accept": Figure(("accept",), per_connect, "us/accept", 1.30, 12, runs=3, own_time=True),
     "latency": Figure(("latency",), last_p99, "us-p99", 1.10, own_time=True),
     "ping": Figure(
@@ -157,10 +173,16 @@ PLAIN = {
 }
 
 
+# The loads beside those of clients that read compressed messages.
+WHOLE = ("chat-1k", "moved-1k")
+
+
 def beside(figure, message_bytes):
     """Returns the figure whose load runs beside another one's. `message_bytes` returns the length of the payload of a
     plain frame that is as long as what the clients of the figure are sent."""
     name = figure.beside[0]
+    if name in WHOLE:
+        return Figure((name,), figure.value, figure.unit)
     if name not in PLAIN:
         return {**FIGURES, **MEMORY}[name]
     return Figure((*PLAIN[name], "--size", str(message_bytes(figure))), per_delivery, EACH)

@@ -18,8 +18,34 @@ const CHANNELS: &str = "--channels 10000 --members 1 -P 1 --size 64 --warmup 1s 
 /// One message in flight to many clients.
 const ONE: &str = "-w 1 --size 64 --warmup 1s -d 2s";
 
-/// `JSON`, `CHANNELS` and `ONE` in a preset's line stand for the flags of these names.
-const PRESETS: [Preset; 28] = [
+/// A kilobyte of JSON, as an application may say it.
+const CHAT: &str = concat!(
+    r#"--size 48 --message {"type":"presence","room":"lobby","number":$N,"members":["#,
+    r##"{"id":48151,"name":"Ana","state":"online","colour":"#aa3311","at":[127,9911],"##,
+    r##""groups":["staff","north"]},"##,
+    r##"{"id":62342,"name":"Bohumil","state":"away","colour":"#0f9d58","at":[17,204],"##,
+    r##""groups":["guests"]},"##,
+    r##"{"id":7310,"name":"Chidi","state":"online","colour":"#4285f4","at":[991,50],"##,
+    r##""groups":["staff","ethics"],"typing":true},"##,
+    r##"{"id":90125,"name":"Dagny","state":"offline","since":"2026-11-28T21:17:04Z","##,
+    r##""groups":[]},"##,
+    r##"{"id":2112,"name":"Esperanza","state":"online","colour":"#f4b400","at":[64,728],"##,
+    r##""groups":["north","choir"]},"##,
+    r##"{"id":51515,"name":"Farouk","state":"busy","colour":"#773399","at":[300,12],"##,
+    r##""note":"back-at-noon"},"##,
+    r##"{"id":1984,"name":"Greta","state":"online","colour":"#00acc1","at":[8,8008],"##,
+    r##""groups":["guests","choir","south"]}"##,
+    r#"],"text":"$MSG"}"#,
+);
+
+/// The same of 128 bytes.
+const MOVED: &str = concat!(
+    r#"--size 48 --message {"event":"moved","room":"lobby","#,
+    r#""user":{"id":48151,"name":"Ana"},"to":"$MSG"}"#,
+);
+
+/// `JSON`, `CHANNELS`, `CHAT`, `MOVED` and `ONE` in a preset's line stand for the flags of these names.
+const PRESETS: [Preset; 32] = [
     preset("one-1k", "fanout -c 1000 -w 1 --size 64 --warmup 1s -d 2s"),
     preset("one-15k", "fanout -c 15000 -w 1 --size 64 --warmup 1s -d 2s"),
     preset("joined-1k", "fanout -c 1000 -w 16 --size 64 --warmup 1s -d 2s"),
@@ -36,6 +62,10 @@ const PRESETS: [Preset; 28] = [
     preset("protobuf-10k", "fanout -c 10000 ONE --dialect centrifugo-protobuf"),
     preset("sse-1k", "fanout -c 1000 ONE --dialect sse"),
     preset("sse-10k", "fanout -c 10000 ONE --dialect sse"),
+    preset("chat-1k", "fanout -c 1000 ONE CHAT"),
+    preset("chat-1k-deflated", "fanout -c 1000 ONE CHAT --compression"),
+    preset("moved-1k", "fanout -c 1000 ONE MOVED"),
+    preset("moved-1k-deflated", "fanout -c 1000 ONE MOVED --compression"),
     preset("channels-10k", "fanout CHANNELS -r 10k/s"),
     preset("channels-40k", "fanout CHANNELS -r 40k/s"),
     preset("json-channels-10k", "fanout CHANNELS -r 10k/s JSON"),
@@ -78,6 +108,8 @@ impl Figure {
             "JSON" => JSON.split(' ').collect(),
             "CHANNELS" => CHANNELS.split(' ').collect(),
             "ONE" => ONE.split(' ').collect(),
+            "CHAT" => CHAT.split(' ').collect(),
+            "MOVED" => MOVED.split(' ').collect(),
             _ => vec![word],
         });
         let words = std::iter::once("stentor-bench").chain(words).map(str::to_owned);

@@ -44,6 +44,9 @@ pub(crate) struct Setup {
     /// A header of the upgrade request: -H 'Authorization: Bearer x'.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<String>,
+    /// Offer permessage-deflate, and inflate what comes.
+    #[arg(long)]
+    pub(crate) compression: bool,
     /// The Origin header.
     #[arg(long)]
     pub(crate) origin: Option<String>,
@@ -299,6 +302,9 @@ impl Setup {
             headers.push_str("Sec-WebSocket-Protocol: ");
             headers.push_str(protocol);
             headers.push_str("\r\n");
+        }
+        if self.compression {
+            headers.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
         }
         Ok(Request {
             headers,

@@ -112,7 +112,13 @@ impl Client {
     /// Returns the end of the answer's head, once it is whole, and prepares for what follows.
     fn answered(&mut self, dialect: Dialect) -> io::Result<Option<usize>> {
         if dialect != Dialect::Sse {
-            return accepted(&self.head);
+            let end = accepted(&self.head)?;
+            if let (Some(_), Inbound::Frames(reader)) = (end, &mut self.inbound)
+                && compresses(&self.head)
+            {
+                reader.inflate();
+            }
+            return Ok(end);
         }
         let Some((end, is_chunked)) = streams(&self.head)? else { return Ok(None) };
         self.inbound = Inbound::Events(Box::new(Events::new(is_chunked)));
@@ -214,6 +220,13 @@ fn accepted(head: &[u8]) -> io::Result<Option<usize>> {
         },
     );
     Err(io::Error::other(format!("{found}, and {ACCEPT_VALUE} answers the key that was sent")))
+}
+
+/// Returns `true` if an answer agrees to compressed messages.
+fn compresses(head: &[u8]) -> bool {
+    let text = whole_head(head).ok().flatten().map(|(_, text)| text).unwrap_or_default();
+    header(&text, "sec-websocket-extensions")
+        .is_some_and(|agreed| agreed.trim_start().starts_with("permessage-deflate"))
 }
 
 /// The value of a header, by its name in small letters.
