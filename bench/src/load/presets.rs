@@ -44,7 +44,8 @@ const MOVED: &str = concat!(
     r#""user":{"id":48151,"name":"Ana"},"to":"$MSG"}"#,
 );
 
-/// `JSON`, `CHANNELS`, `CHAT`, `MOVED` and `ONE` in a preset's line stand for the flags of these names.
+/// `JSON`, `CHANNELS`, `CHAT`, `MOVED` and `ONE` in a preset's line stand for the flags of these
+/// names.
 const PRESETS: [Preset; 32] = [
     preset("one-1k", "fanout -c 1000 -w 1 --size 64 --warmup 1s -d 2s"),
     preset("one-15k", "fanout -c 15000 -w 1 --size 64 --warmup 1s -d 2s"),

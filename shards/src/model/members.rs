@@ -66,8 +66,8 @@ impl Members {
     /// Takes out a member of a shape, which stands at `place` of a list. Returns the slot of the
     /// member that has its place now, if another one took it; that member must be told.
     ///
-    /// One that takes patches does not know whether it is fresh or linked, and one with a window not
-    /// whether it is within: members are moved all together.
+    /// One that takes patches does not know whether it is fresh or linked, and one with a window
+    /// not whether it is within: members are moved all together.
     pub(crate) fn take_out(&mut self, slot: Slot, place: Place, first: Form) -> Option<Slot> {
         let is_its = |group: &&mut Group| {
             let form = group.form;

@@ -112,8 +112,8 @@ impl Run {
         self.shards.come_to_rest(|| {});
     }
 
-    /// Checks that each client has read words in the order in which they were said, and JSON clients
-    /// each in the order of its channel.
+    /// Checks that each client has read words that were said, and JSON clients each channel in its
+    /// order.
     fn check(&self) {
         for client in &self.clients {
             let mut newest: HashMap<String, u64> = HashMap::new();

@@ -143,8 +143,8 @@ impl FanOut {
         frames.bytes.end = self.buffer.len();
     }
 
-    /// Compresses the frames that the latest call of [`encode`](Self::encode) wrote in the window of
-    /// a channel.
+    /// Compresses the frames that the latest call of [`encode`](Self::encode) wrote in the window
+    /// of a channel.
     pub(super) fn deflate_latest_within(&mut self, channel: ChannelIndex) {
         let Some(frames) = self.frames.last_mut() else { return };
         let (begin, ends) = (frames.bytes.start, &mut self.ends[frames.ends.clone()]);
@@ -225,7 +225,7 @@ impl FanOut {
         })
     }
 
-    /// The frames of a share in a chain or a window one by one, none of which needs those before it.
+    /// The frames of a share in a chain or a window one by one, none of which needs one before it.
     pub(super) fn whole(&self, share: Share) -> &[Bytes] {
         let frames = &self.frames[share.frames];
         frames.whole.get_or_init(|| {

@@ -131,9 +131,9 @@ impl Deflater {
         }
     }
 
-    /// The same with a compressor that goes on from what it has compressed before: its messages stay
-    /// compressed even if that makes them longer, as the next ones reach back into them. Returns
-    /// the number of messages that were compressed.
+    /// The same with a compressor that goes on from what it has compressed before: its messages
+    /// stay compressed even if that makes them longer, as the next ones reach back into them.
+    /// Returns the number of messages that were compressed.
     pub(super) fn press_within(
         &mut self,
         compress: &mut Compress,

@@ -46,8 +46,8 @@ impl Window {
 }
 
 impl Terms {
-    /// Returns the terms of the first offer that can be kept. An offer that cannot be, or that makes
-    /// no sense, is declined: such a client gets no compression, and nothing else is wrong.
+    /// Returns the terms of the first offer that can be kept. An offer that cannot be, or that
+    /// makes no sense, is declined: such a client gets no compression, and nothing else is wrong.
     pub(super) fn agree<'a>(offers: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let texts = offers.filter_map(|value| std::str::from_utf8(value).ok());
         texts.flat_map(|value| parts(value, b',')).find_map(Self::of_offer)
