@@ -63,6 +63,17 @@ impl Found {
         Some(text).filter(|text| !text.is_empty())
     }
 
+    /// Takes a name or a secret, if its letters are those that were written: a number with a
+    /// fraction or with many digits is another one once it is read.
+    pub(super) fn name(&mut self, path: &str) -> Option<String> {
+        let text = match self.0.remove(path)? {
+            Value::String(text) => text,
+            Value::Number(number) if !number.is_f64() => number.to_string(),
+            _ => return None,
+        };
+        Some(text).filter(|text| !text.is_empty())
+    }
+
     /// Takes a switch.
     pub(super) fn switch(&mut self, path: &str) -> bool {
         self.maybe_switch(path) == Some(true)

@@ -58,6 +58,9 @@ const APPS: &str = "appManager.array.apps";
 /// The most apps that are looked for.
 const APPS_MAX: usize = 1000;
 
+/// The largest size of an event or of a member that is translated.
+const KIBIBYTES_MAX: f64 = 1_048_576.0;
+
 /// Translates a file, or the environment if there is none.
 ///
 /// # Errors
@@ -106,13 +109,16 @@ fn of_variables(variables: impl Iterator<Item = (String, String)>) -> Value {
     let (mut all, mut app) = (Map::new(), Map::new());
     for (name, text) in variables {
         let short = name.strip_prefix(PREFIX).unwrap_or(&name);
-        let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        match VARIABLES.iter().find(|(known, _)| *known == short) {
-            None => drop(all.insert(name, value)),
-            Some((_, key)) => match key.strip_prefix("app.") {
-                Some(key) => drop(app.insert(key.to_owned(), value)),
-                None => drop(all.insert((*key).to_owned(), value)),
-            },
+        let known = VARIABLES.iter().find(|(known, _)| *known == short).map(|(_, key)| *key);
+        let value = match known {
+            // A name or a secret stays as it is, also where it looks like a number or a switch.
+            Some("app.id" | "app.key" | "app.secret") => Value::String(text),
+            _ => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        };
+        match (known, known.and_then(|key| key.strip_prefix("app."))) {
+            (_, Some(key)) => drop(app.insert(key.to_owned(), value)),
+            (Some(key), None) => drop(all.insert(key.to_owned(), value)),
+            (None, None) => drop(all.insert(name, value)),
         }
     }
     if !app.is_empty() {
@@ -164,24 +170,38 @@ fn server(found: &mut Found, sheet: &mut Sheet) {
 /// Keys of an app that soketi has for all of them.
 fn limits(found: &mut Found, sheet: &mut Sheet) -> Vec<(&'static str, i64)> {
     // Its default is ten times Pusher's.
-    let event_bytes = found.number("eventLimits.maxPayloadInKb").unwrap_or(100) * 1024;
+    let event_bytes = kibibytes(found, sheet, "eventLimits.maxPayloadInKb").unwrap_or(100 << 10);
     if event_bytes > 48 << 10 {
         // An event and what stands around it.
         sheet.set("message-bytes", event_bytes + (16 << 10), "eventLimits.maxPayloadInKb");
     }
     let mut limits = vec![("event_bytes", event_bytes)];
-    for (key, name, factor, default) in [
-        ("channelLimits.maxNameLength", "channel_name_bytes", 1, Some(200)),
-        ("eventLimits.maxChannelsAtOnce", "channels_per_event", 1, None),
-        ("eventLimits.maxNameLength", "event_name_bytes", 1, None),
-        ("eventLimits.maxBatchSize", "events_per_batch", 1, None),
-        ("presence.maxMembersPerChannel", "presence_members", 1, None),
-        ("presence.maxMemberSizeInKb", "presence_member_bytes", 1024, None),
+    for (key, name, default) in [
+        ("channelLimits.maxNameLength", "channel_name_bytes", Some(200)),
+        ("eventLimits.maxChannelsAtOnce", "channels_per_event", None),
+        ("eventLimits.maxNameLength", "event_name_bytes", None),
+        ("eventLimits.maxBatchSize", "events_per_batch", None),
+        ("presence.maxMembersPerChannel", "presence_members", None),
     ] {
-        let value = found.number(key).map(|value| value * factor).or(default);
+        let value = found.number(key).or(default);
         limits.extend(value.map(|value| (name, value)));
     }
+    let member_bytes = kibibytes(found, sheet, "presence.maxMemberSizeInKb");
+    limits.extend(member_bytes.map(|value| ("presence_member_bytes", value)));
     limits
+}
+
+/// Takes a number of kibibytes, in bytes. One that is no size is noted.
+fn kibibytes(found: &mut Found, sheet: &mut Sheet, key: &str) -> Option<i64> {
+    let value = found.take(key)?;
+    let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    let Some(number) = number.filter(|number| (0.0..=KIBIBYTES_MAX).contains(number)) else {
+        sheet.note(key, &format!("it is no size up to {KIBIBYTES_MAX} KiB: the default is taken"));
+        return None;
+    };
+    // Its sizes may have fractions.
+    #[expect(clippy::cast_possible_truncation, reason = "the number is between 0 and 2^31")]
+    Some((number * 1024.0).ceil() as i64)
 }
 
 fn apps(found: &mut Found, sheet: &mut Sheet, limits: &[(&'static str, i64)]) {
@@ -194,10 +214,11 @@ fn apps(found: &mut Found, sheet: &mut Sheet, limits: &[(&'static str, i64)]) {
     }
     let count = (0..APPS_MAX).take_while(|at| found.has_below(&format!("{APPS}[{at}]"))).count();
     if count == 0 {
-        let text = "soketi's own app app-id is taken, whose secret is known to all: set another";
+        let text = "no app is declared, and soketi's own one has a secret that is known to all: \
+                    add an [[app]]";
         sheet.note(APPS, text);
     }
-    for at in 0..count.max(1) {
+    for at in 0..count {
         app(found, sheet, &format!("{APPS}[{at}]"), limits);
     }
 }
@@ -217,18 +238,22 @@ fn aliases(key: &str) -> [String; 3] {
 
 fn app(found: &mut Found, sheet: &mut Sheet, at: &str, limits: &[(&'static str, i64)]) {
     let paths = |key: &str| aliases(key).map(|alias| format!("{at}.{alias}"));
-    let text = |found: &mut Found, key: &str, default: &str| {
-        let shown = paths(key).iter().find_map(|path| found.text(path));
-        let named = [format!("{at}.App{}{}", key[..1].to_ascii_uppercase(), &key[1..])];
-        shown.or_else(|| found.text(&named[0])).unwrap_or_else(|| default.to_owned())
+    let text = |found: &mut Found, key: &str| {
+        let shown = paths(key).iter().find_map(|path| found.name(path));
+        let named = format!("{at}.App{}{}", key[..1].to_ascii_uppercase(), &key[1..]);
+        shown.or_else(|| found.name(&named))
     };
     let number =
         |found: &mut Found, key: &str| paths(key).iter().find_map(|path| found.number(path));
     let switch =
         |found: &mut Found, key: &str| paths(key).iter().find_map(|path| found.maybe_switch(path));
     let mut lines: Vec<(&'static str, toml::Value)> = Vec::new();
-    for (key, default) in [("id", "app-id"), ("key", "app-key"), ("secret", "app-secret")] {
-        lines.push((key, text(found, key, default).into()));
+    // No default: soketi's own secret is known to all.
+    for key in ["id", "key", "secret"] {
+        match text(found, key) {
+            Some(value) => lines.push((key, value.into())),
+            None => sheet.note(&format!("{at}.{key}"), "it is missing or no text: add it"),
+        }
     }
     if switch(found, "enabled") == Some(false) {
         lines.push(("enabled", false.into()));

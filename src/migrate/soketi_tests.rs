@@ -104,8 +104,56 @@ fn variables_are_read_from_a_file_and_from_the_environment() {
     let translated = translate(None, environment.into_iter()).unwrap();
     let layered = load(&translated);
     assert_eq!(layered.settings.shards.listen.port(), 6003);
-    assert!(layered.settings.shards.rules.app("app-id").is_some(), "its own app");
+    assert!(layered.settings.apps.declared.is_empty(), "its own app has a secret known to all");
     assert!(translated.notes.iter().any(|note| note.contains("known to all")));
+}
+
+#[test]
+fn names_and_secrets_are_taken_as_they_are_written() {
+    for secret in ["12345678901234567890123", "7e10", "true", "null", "0x1", "\"a"] {
+        let variables = [("ID", "7"), ("KEY", "1e5"), ("SECRET", secret)];
+        let variables = variables.map(|(name, value)| {
+            (format!("SOKETI_DEFAULT_APP_{name}").into(), OsString::from(value))
+        });
+        let layered = load(&translate(None, variables.into_iter()).unwrap());
+        let app = layered.settings.shards.rules.app("7").unwrap();
+        assert_eq!((&*app.key, &app.secret), ("1e5", &stentor_shards::Secret::new(secret)));
+    }
+}
+
+#[test]
+fn an_app_without_a_secret_gets_none() {
+    for secret in ["", r#","secret":"""#, r#","secret":null"#, r#","secret":true"#]
+        .into_iter()
+        .chain([r#","secret":7e10"#, r#","secret":12345678901234567890123"#, r#","secrit":"x""#])
+    {
+        let text = format!(r#"{{"appManager.array.apps":[{{"id":"a","key":"k"{secret}}}]}}"#);
+        let translated = translate_value(&serde_json::from_str(&text).unwrap());
+        let note = "appManager.array.apps[0].secret: ";
+        assert!(translated.notes.iter().any(|one| one.starts_with(note)), "{secret}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stentor.toml");
+        fs::write(&path, &translated.file).unwrap();
+        let why = Layered::load(Some(&path), std::iter::empty(), &BTreeMap::new()).unwrap_err();
+        assert!(why.to_string().contains("needs secret"), "{secret}: {why}");
+    }
+}
+
+#[test]
+fn sizes_that_are_none_are_noted_and_fractions_are_rounded_up() {
+    for (kib, bytes) in
+        [("0.5", Some(512)), ("\"2\"", Some(2048)), ("9007199254740993000", None), ("-1", None)]
+    {
+        let text = format!(
+            r#"{{"eventLimits.maxPayloadInKb":{kib},
+                 "appManager.array.apps":[{{"id":"a","key":"k","secret":"s"}}]}}"#
+        );
+        let translated = translate_value(&serde_json::from_str(&text).unwrap());
+        let app = load(&translated).settings.shards.rules.app("a").unwrap().clone();
+        assert_eq!(app.limits.event_bytes, bytes.unwrap_or(100 << 10), "{kib}");
+        let is_noted = translated.notes.iter().any(|one| one.starts_with("eventLimits.max"));
+        assert_eq!(is_noted, bytes.is_none(), "{kib}");
+    }
 }
 
 #[test]
