@@ -29,6 +29,7 @@ const SECTIONS: [(&str, &[&str]); 10] = [
         &[
             "dialect",
             "namespace",
+            "app_secret",
             "channel",
             "client_token",
             "publish_at",

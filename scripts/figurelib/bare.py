@@ -12,7 +12,7 @@ from figurelib.server import bare_loop, cpu_seconds, stentor
 from figurelib.table import FIGURES, MEMORY, beside, payload_bytes, probe, timed
 
 # Figures that are no ratio.
-SINGLE = ["idle", "idle-json", "idle-centrifugo", "idle-protobuf", "idle-sse", "asleep", "cross"]
+SINGLE = ["idle", "idle-json", "idle-centrifugo", "idle-protobuf", "idle-pusher", "idle-sse", "asleep", "cross"]
 
 
 class Bare:

@@ -13,6 +13,10 @@ IN_LOBBY = "/ws?channel=lobby"
 # Where clients of other protocols listen. They subscribe by commands, or by the address alone.
 CENTRIFUGO = "/connection/websocket"
 EVENTS = "/sse?channel=bench"
+PUSHER = "/app/bench?protocol=7&client=bench&version=1"
+
+# The app of Pusher's clients, which send more events than an app allows by default.
+WITH_APP = (*NO_PINGS, "--config", "bench/pusher.toml")
 
 # The generator puts the number of each client's channel in the place of $C.
 CHANNEL_EACH = "/ws?channel=c$C"
@@ -97,15 +101,16 @@ def of_json(preset, beside):
     return Figure((preset,), per_delivery, EACH, 1.05, path=IN_LOBBY, beside=(beside, "plain"))
 
 
-def of_dialect(preset, path, beside):
+def of_dialect(preset, path, beside, flags=NO_PINGS):
     """Clients of another protocol, beside plain ones that are sent frames of the same length."""
-    return Figure((preset,), per_delivery, EACH, 1.05, path=path, beside=(beside, "plain"))
+    return Figure((preset,), per_delivery, EACH, 1.05, flags=flags, path=path, beside=(beside, "plain"))
 
 
-def idle_of_dialect(preset, path):
+def idle_of_dialect(preset, path, flags=NO_PINGS):
     """Idle clients of another protocol, beside as many plain ones."""
     return Figure(
-        (preset,), memory_per_client, "bytes/client", value_max=700, fresh=True, path=path, beside=("idle-10k", "plain"),
+        (preset,), memory_per_client, "bytes/client",
+        value_max=700, flags=flags, fresh=True, path=path, beside=("idle-10k", "plain"),
     )
 
 
@@ -144,6 +149,8 @@ FIGURES = {
     "deflate-1k-bytes": of_compression("chat-1k", "on", bytes_per_delivery, 0.45),
     "shared-1k": of_compression("moved-1k", "shared", per_delivery, 1.00),
     "shared-1k-bytes": of_compression("moved-1k", "shared", bytes_per_delivery, 0.35),
+    "pusher-1k": of_dialect("pusher-1k", PUSHER, "plain-1k", WITH_APP),
+    "pusher-10k": of_dialect("pusher-10k", PUSHER, "plain-10k", WITH_APP),
     "accept": Figure(("accept",), per_connect, "us/accept", 1.30, 12, runs=3, own_time=True),
     "latency": Figure(("latency",), last_p99, "us-p99", 1.10, own_time=True),
     "ping": Figure(
@@ -162,6 +169,7 @@ MEMORY = {
     "idle-10k": Figure(("idle-10k",), memory_per_client, "bytes/client", value_max=900, fresh=True),
     "idle-centrifugo": idle_of_dialect("idle-centrifugo", CENTRIFUGO),
     "idle-protobuf": idle_of_dialect("idle-protobuf", CENTRIFUGO),
+    "idle-pusher": idle_of_dialect("idle-pusher", PUSHER, WITH_APP),
     "idle-sse": idle_of_dialect("idle-sse", EVENTS),
 }
 

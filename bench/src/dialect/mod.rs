@@ -36,7 +36,8 @@ pub(crate) enum Dialect {
     Centrifugo,
     /// Centrifugo's client protocol in Protobuf.
     CentrifugoProtobuf,
-    /// Pusher's protocol; publishers connect beside the clients, in stentor.v1.
+    /// Pusher's protocol; publishers connect beside the clients, in stentor.v1, or with
+    /// --app-secret as clients that send events.
     Pusher,
     /// Server-sent events; publishers connect beside the clients, by WebSocket.
     Sse,
@@ -103,6 +104,20 @@ impl Dialect {
             Self::Plain | Self::Sse => {}
         }
         out
+    }
+
+    /// Returns the frame that subscribes a client of Pusher's protocol to a private channel, once
+    /// the server has named the client.
+    pub(crate) fn signed(channel: &str, app: (&str, &str), name: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame::put_masked(&mut out, frame::TEXT, pusher::signed(channel, app, name).as_bytes());
+        out
+    }
+
+    /// Returns the form of an event that a client of Pusher's protocol sends to the others.
+    pub(crate) fn client_event(channel: &str) -> String {
+        let channel = serde_json::Value::from(channel);
+        format!(r#"{{"event":"client-m","channel":{channel},"data":"$MSG"}}"#)
     }
 
     /// Returns the form of a publication to a channel in JSON, with the placeholders of

@@ -8,6 +8,8 @@ pub(crate) const SUBSCRIBE: u32 = 2;
 pub(crate) enum Said {
     /// It wants a pong.
     Ping,
+    /// It has named the client, which signs with that name.
+    Named(String),
     /// The command of a number was performed.
     Done(u32),
     /// The command of a number was refused, with an error for people.

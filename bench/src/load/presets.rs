@@ -46,7 +46,7 @@ const MOVED: &str = concat!(
 
 /// `JSON`, `CHANNELS`, `CHAT`, `MOVED` and `ONE` in a preset's line stand for the flags of these
 /// names.
-const PRESETS: [Preset; 32] = [
+const PRESETS: [Preset; 35] = [
     preset("one-1k", "fanout -c 1000 -w 1 --size 64 --warmup 1s -d 2s"),
     preset("one-15k", "fanout -c 15000 -w 1 --size 64 --warmup 1s -d 2s"),
     preset("joined-1k", "fanout -c 1000 -w 16 --size 64 --warmup 1s -d 2s"),
@@ -78,6 +78,9 @@ const PRESETS: [Preset; 32] = [
     preset("idle-10k", "idle -c 10000 --warmup 1s -d 2s"),
     preset("idle-centrifugo", "idle -c 10000 --warmup 1s -d 2s --dialect centrifugo"),
     preset("idle-protobuf", "idle -c 10000 --warmup 1s -d 2s --dialect centrifugo-protobuf"),
+    preset("pusher-1k", "fanout -c 1000 ONE --dialect pusher --app-secret bench"),
+    preset("pusher-10k", "fanout -c 10000 ONE --dialect pusher --app-secret bench"),
+    preset("idle-pusher", "idle -c 10000 --warmup 1s -d 2s --dialect pusher --app-secret bench"),
     preset("idle-sse", "idle -c 10000 --warmup 1s -d 2s --dialect sse"),
 ];
 

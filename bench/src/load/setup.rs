@@ -268,6 +268,7 @@ impl Setup {
             dialect: *dialect,
             channel: self.spoken.channel(several),
             token: client_token.clone().unwrap_or_default(),
+            app: self.spoken.app(&self.url),
             ..self.request_for(thread, server, &target)?
         };
         let subprotocol = dialect.subprotocol().or(self.subprotocol.as_deref());
@@ -287,8 +288,13 @@ impl Setup {
         server: SocketAddr,
     ) -> Result<Option<Request>, String> {
         let Some(target) = self.spoken.publishers_target(&self.url) else { return Ok(None) };
+        let app = self.spoken.app(&self.url);
+        let dialect = if app.is_some() { self.spoken.dialect } else { Dialect::Plain };
         let request = Request {
             base: self.clients_of(thread).len(),
+            dialect,
+            channel: self.spoken.channel(self.channels.is_some()),
+            app,
             ..self.request_for(thread, server, &target)?
         };
         let subprotocol = self.spoken.publishers_subprotocol().or(self.subprotocol.as_deref());

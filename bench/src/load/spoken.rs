@@ -44,6 +44,10 @@ pub(crate) struct DialectFlags {
     /// With --dialect pusher: the namespace that the app shares with the publishers.
     #[arg(long, value_name = "NAME")]
     pub(super) namespace: Option<String>,
+    /// With --dialect pusher: the secret of the app. Clients subscribe to a private channel with
+    /// it, and publishers are clients as well, which send events: so any server can be measured.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) app_secret: Option<String>,
 }
 
 fn target(text: &str) -> Result<String, String> {
@@ -55,7 +59,7 @@ impl DialectFlags {
     /// Returns an error for flags that contradict each other. `typed` are those that say the same
     /// for protocols without a name.
     pub(super) fn check(&self, typed: bool) -> Result<(), String> {
-        let Self { dialect, channel, client_token, publish_at, namespace } = self;
+        let Self { dialect, channel, client_token, publish_at, namespace, app_secret } = self;
         if channel.is_some() && *dialect == Dialect::Plain {
             return Err("--channel goes with --dialect; others name it in their URL".into());
         }
@@ -64,6 +68,12 @@ impl DialectFlags {
         }
         if namespace.is_some() && *dialect != Dialect::Pusher {
             return Err("--namespace is for --dialect pusher".into());
+        }
+        if app_secret.is_some() && (*dialect != Dialect::Pusher || namespace.is_some()) {
+            return Err("--app-secret is for --dialect pusher, without --namespace".into());
+        }
+        if app_secret.is_some() && channel.as_ref().is_some_and(|name| !is_private(name)) {
+            return Err("with --app-secret the --channel begins with private-".into());
         }
         if publish_at.is_some() && *dialect != Dialect::Sse {
             return Err("--publish-at is for --dialect sse".into());
@@ -80,9 +90,10 @@ impl DialectFlags {
 
     /// Returns the channel, in which `$C` and `$N` may stand.
     pub(super) fn channel(&self, several: bool) -> String {
-        self.channel
-            .clone()
-            .unwrap_or_else(|| if several { format!("{CHANNEL}$C") } else { CHANNEL.to_owned() })
+        let kind = if self.app_secret.is_some() { "private-" } else { "" };
+        let own =
+            || if several { format!("{kind}{CHANNEL}$C") } else { format!("{kind}{CHANNEL}") };
+        self.channel.clone().unwrap_or_else(own)
     }
 
     /// The same where each client hears itself alone: it has a channel of its own.
@@ -111,6 +122,9 @@ impl DialectFlags {
         if !self.dialect.only_listens() {
             return None;
         }
+        if self.app_secret.is_some() {
+            return Some(self.target(url, false));
+        }
         if self.dialect == Dialect::Pusher {
             return Some("/ws".to_owned());
         }
@@ -123,7 +137,17 @@ impl DialectFlags {
 
     /// Returns the subprotocol of these publishers, if none is typed.
     pub(super) fn publishers_subprotocol(&self) -> Option<&'static str> {
-        self.publish_at.is_none().then_some("stentor.v1")
+        let is_beside = self.publish_at.is_none() && self.app_secret.is_none();
+        is_beside.then_some("stentor.v1")
+    }
+
+    /// Returns the key and the secret of the app for which clients sign.
+    pub(super) fn app(&self, url: &Url) -> Option<(String, String)> {
+        let secret = self.app_secret.clone()?;
+        let target = self.target(url, false);
+        let path = target.split('?').next().unwrap_or_default();
+        let key = path.rsplit_once("/app/").map_or("", |(_, key)| key);
+        Some((key.to_owned(), secret))
     }
 
     /// Returns the form of a publication, where `typed` is that of `--message` and `opcode` that of
@@ -142,6 +166,9 @@ impl DialectFlags {
             Dialect::CentrifugoProtobuf => {
                 Ok(Template::protobuf(&channel).in_frames(frame::BINARY))
             }
+            Dialect::Pusher if self.app_secret.is_some() => {
+                Template::read(&Dialect::client_event(&channel))
+            }
             Dialect::Pusher => {
                 let namespace = self.namespace.as_deref().unwrap_or(NAMESPACE);
                 Template::read(&self.dialect.publication(&format!("{namespace}:{channel}")))
@@ -153,6 +180,11 @@ impl DialectFlags {
             }
         }
     }
+}
+
+/// Returns `true` for a channel in which clients of Pusher's protocol may send events.
+fn is_private(channel: &str) -> bool {
+    channel.starts_with("private-") && !channel.starts_with("private-encrypted-")
 }
 
 /// Returns the value of the parameter `channel`, as it stands there.
@@ -218,6 +250,18 @@ mod tests {
         let expected = r#"{"type":"publish","channel":"shop:bench","body":"$MSG"}"#;
         let template = pusher.template(&typed, frame::TEXT, (&url, false)).unwrap();
         assert_eq!(template, Template::read(expected).unwrap());
+        // Any server of this protocol takes events of clients.
+        let signed = DialectFlags { app_secret: Some("s".into()), ..flags(Dialect::Pusher) };
+        let url = Url::read("ws://h:1/x/app/k?protocol=7").unwrap();
+        assert_eq!(signed.app(&url), Some(("k".into(), "s".into())));
+        assert_eq!(signed.publishers_target(&url).as_deref(), Some("/x/app/k?protocol=7"));
+        assert_eq!(
+            (signed.publishers_subprotocol(), &*signed.channel(false)),
+            (None, "private-bench")
+        );
+        let expected = r#"{"event":"client-m","channel":"private-bench","data":"$MSG"}"#;
+        let template = signed.template(&typed, frame::TEXT, (&url, false)).unwrap();
+        assert_eq!(template, Template::read(expected).unwrap());
         let at = DialectFlags { publish_at: Some("/pub?id=1".to_owned()), ..sse };
         assert_eq!(at.publishers_target(&url).as_deref(), Some("/pub?id=1"));
         assert_eq!(at.template(&typed, frame::TEXT, (&url, false)).unwrap(), typed);
@@ -240,6 +284,12 @@ mod tests {
         let namespace = Some("shop".to_owned());
         let with = DialectFlags { namespace, ..plain.clone() };
         assert!(wrong(with, false).contains("--namespace"));
+        let secret = Some("s".to_owned());
+        let with = DialectFlags { app_secret: secret.clone(), ..plain.clone() };
+        assert!(wrong(with, false).contains("--app-secret"));
+        let (pusher, public) = (flags(Dialect::Pusher), Some("bench".to_owned()));
+        let with = DialectFlags { app_secret: secret, channel: public, ..pusher };
+        assert!(wrong(with, false).contains("private-"));
         assert!(wrong(DialectFlags { publish_at: at, ..plain }, false).contains("sse"));
         assert!(target("ws").is_err() && target("/a b").is_err());
     }

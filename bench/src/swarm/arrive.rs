@@ -16,6 +16,7 @@ use super::clients::Swarm;
 use super::request::Request;
 use super::sender::FrameSender;
 use super::tls::Tls;
+use crate::dialect::Dialect;
 use crate::frame::Reader;
 use crate::histogram;
 
@@ -88,7 +89,10 @@ impl Swarm {
         mut each: impl FnMut(Option<Duration>) -> bool,
     ) -> io::Result<Arrived> {
         self.answers.clone_from(&request.answers);
-        self.dialect = request.dialect;
+        // Publishers beside the clients may speak none, and the clients' pings are answered.
+        if request.dialect != Dialect::Plain {
+            self.dialect = request.dialect;
+        }
         let mut arrived = Arrived::new()?;
         let (first, began) = (self.clients.len(), Instant::now());
         let (mut moved, mut done) = (began, 0);

@@ -55,8 +55,14 @@ impl Client {
             let waits = request.dialect.has_commands() || !request.ready.is_empty();
             self.step = if waits { Step::Ready } else { Step::Open };
         }
-        if self.step == Step::Ready && self.is_ready(request, number)? {
-            self.step = Step::Open;
+        if self.step == Step::Ready {
+            let (is_ready, reply) = self.is_ready(request, number)?;
+            if let Some(reply) = reply {
+                sender.send(index, self, &reply)?;
+            }
+            if is_ready {
+                self.step = Step::Open;
+            }
         }
         Ok(true)
     }
@@ -125,12 +131,17 @@ impl Client {
         Ok(Some(end))
     }
 
-    /// Returns `true` if a message has come by which the server says that it is ready. Frames are
-    /// kept, that one too, where the client's place in its channel is followed.
-    fn is_ready(&mut self, request: &Request, number: usize) -> io::Result<bool> {
-        let Inbound::Frames(reader) = &mut self.inbound else { return Ok(true) };
+    /// Returns `true` if a message has come by which the server says that it is ready, and the
+    /// frame that it waits for before that. Frames are kept, that one too, where the client's place
+    /// in its channel is followed.
+    fn is_ready(
+        &mut self,
+        request: &Request,
+        number: usize,
+    ) -> io::Result<(bool, Option<Vec<u8>>)> {
+        let Inbound::Frames(reader) = &mut self.inbound else { return Ok((true, None)) };
         let (ready, dialect) = (request.filled(&request.ready, number), request.dialect);
-        let (mut is_ready, mut refused) = (false, None);
+        let (mut is_ready, mut refused, mut reply) = (false, None, None);
         let mut bytes = std::mem::take(&mut self.head);
         let mut early = self.track.is_some().then_some(&mut self.early);
         let read = reader.feed(&mut bytes, |opcode, payload| {
@@ -143,6 +154,7 @@ impl Client {
                 dialect.each_said(payload, |said| match said {
                     Said::Done(SUBSCRIBE) => is_ready = true,
                     Said::Refused(_, why) => _ = refused.get_or_insert(why),
+                    Said::Named(name) => reply = request.signed(number, &name),
                     Said::Done(_) | Said::Ping => {}
                 });
             } else {
@@ -152,7 +164,7 @@ impl Client {
         read.map_err(|_| io::Error::other("the server sent a frame that is too long"))?;
         match refused {
             Some(why) if !is_ready => Err(io::Error::other(why)),
-            _ => Ok(is_ready),
+            _ => Ok((is_ready, reply)),
         }
     }
 

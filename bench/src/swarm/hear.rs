@@ -36,7 +36,7 @@ impl Swarm {
                         dialect.put_pong(pongs);
                     }
                     Said::Refused(_, why) => causes::count(refused, &why),
-                    Said::Done(_) => {}
+                    Said::Done(_) | Said::Named(_) => {}
                 });
                 for known in answers {
                     if known.is_to(payload) {

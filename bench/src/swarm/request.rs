@@ -33,6 +33,8 @@ pub(crate) struct Request {
     /// Of the subscription that the dialect asks for by itself, and of its connect.
     pub(crate) channel: String,
     pub(crate) token: String,
+    /// Key and secret with which a client signs its subscription, once it knows its name.
+    pub(crate) app: Option<(String, String)>,
     /// Messages to be sent as soon as the client has its 101.
     pub(crate) hello: Vec<String>,
     /// Of the frames that carry them.
@@ -64,6 +66,7 @@ impl Request {
             recovers: false,
             channel: String::new(),
             token: String::new(),
+            app: None,
             hello: Vec::new(),
             opcode: frame::TEXT,
             ready: String::new(),
@@ -126,10 +129,21 @@ impl Request {
         filled
     }
 
+    /// Returns the frame with which it subscribes once the server has named it, if it signs.
+    pub(super) fn signed(&self, number: usize, name: &str) -> Option<Vec<u8>> {
+        let (key, secret) = self.app.as_ref()?;
+        let channel = self.filled(&self.channel, number);
+        Some(Dialect::signed(&channel, (key, secret), name))
+    }
+
     /// The frames that it sends when it has its 101.
     pub(super) fn greeting(&self, number: usize, since: Option<&Position>) -> Vec<u8> {
         let filled = |text| self.filled(text, number);
-        let mut out = self.dialect.greeting(&filled(&self.channel), &filled(&self.token), since);
+        let mut out = Vec::new();
+        if self.app.is_none() {
+            let (channel, token) = (filled(&self.channel), filled(&self.token));
+            out = self.dialect.greeting(&channel, &token, since);
+        }
         for text in &self.hello {
             frame::put_masked(&mut out, self.opcode, self.filled(text, number).as_bytes());
         }
