@@ -102,7 +102,7 @@ def try_centrifuge(place, source, server):
 def try_pusher(place, source, server):
     prepare(place, source or pusher.REPOSITORY, pusher.COMMIT, pusher.thin_out)
     pusher.point(place)
-    with serving(server, pusher.settings(place), ("127.0.0.1", pusher.PORT)):
+    with serving(server, pusher.settings(place, server), ("127.0.0.1", pusher.PORT)):
         return report(pusher.run(place))
 
 
