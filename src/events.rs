@@ -110,6 +110,14 @@ async fn collect(mut news: Inbox, desk: &Desk, mut webhooks: Webhooks) -> Webhoo
         webhooks.tell_due(now, false);
         match received {
             Some(Some(Crossing::News(news))) => {
+                if matches!(news.what, Happening::HandedOver) {
+                    // Another process tells what comes next, and does not know what waits here.
+                    while let Some(news) = debounce.next(now, true) {
+                        desk.push(&news);
+                    }
+                    webhooks.tell_due(now, true);
+                    continue;
+                }
                 webhooks.take(&news, now);
                 if let Some(news) = debounce.take(*news, now) {
                     desk.push(&news);
@@ -205,7 +213,8 @@ fn written(news: &News) -> Option<(&'static str, String)> {
         | Happening::MemberRemoved(..)
         | Happening::ClientEvent(_)
         | Happening::CacheMissed(_)
-        | Happening::Subscribers(..) => return None,
+        | Happening::Subscribers(..)
+        | Happening::HandedOver => return None,
     };
     match &news.what {
         Happening::Disconnected(_, reason) => json["reason"] = (*reason).into(),

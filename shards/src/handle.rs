@@ -30,7 +30,7 @@ use crate::model::history::Query;
 use crate::model::id::{ClientId, ProcessId, ShardId};
 use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
-use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
+use crate::model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
 use crate::proof::Prover;
 
@@ -251,12 +251,16 @@ impl Handle {
         self.order_all(Instruction::Report)
     }
 
-    /// Asks for every shard's channels, at most `limit` of each.
+    /// Asks for those of every shard's channels that are meant, at most `limit` of each.
     ///
     /// # Errors
     /// A full lane.
-    pub fn channels(&self, limit: usize) -> Result<Answers<Vec<ChannelInfo>>, Untaken> {
-        self.order_all(|reply| Instruction::Channels { limit, reply })
+    pub fn channels(
+        &self,
+        filter: &ChannelFilter,
+        limit: usize,
+    ) -> Result<Answers<Vec<ChannelInfo>>, Untaken> {
+        self.order_all(|reply| Instruction::Channels { filter: filter.clone(), limit, reply })
     }
 
     /// Asks for every shard's `limit` clients with the fullest outboxes (or, with `queued` false,

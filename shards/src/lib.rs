@@ -60,7 +60,7 @@ pub use model::id::ClientId;
 pub use model::message::{Details, Epoch, Position, Version};
 pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Numbering, Since};
 pub use model::presence::{Here, Member};
-pub use model::report::{ChannelInfo, ConnectionInfo, Ending, Report};
+pub use model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Ending, Report};
 pub use model::revoked::{REVOKED_MAX, Revocation};
 pub use model::seating::{Placement, Seating, Seatings};
 pub use model::socket::{NoSocketId, SocketId};
@@ -81,7 +81,8 @@ pub use rules::{
 };
 pub use run::{Run, fresh_seed, run};
 pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};
-pub use wire::name::path_decoded;
+pub use wire::json::is_too_deep;
+pub use wire::name::{APP_USER_BYTES, is_app_user, path_decoded};
 pub use wire::origin::{OriginPattern, Origins, Site};
 pub use wire::path::{check_path_prefix, local_path, shown_path};
 pub use wire::pusher::sign::{

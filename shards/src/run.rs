@@ -204,7 +204,8 @@ pub(crate) fn spread(past: Past, mesh: &Mesh) -> Vec<Past> {
             Known::Granted { claim, .. } => owner_of(mesh, claim),
             Known::Version { channel, .. }
             | Known::Present { channel, .. }
-            | Known::Watched { channel } => mesh.home_of(&**channel),
+            | Known::Watched { channel }
+            | Known::Used { channel } => mesh.home_of(&**channel),
         };
         by_home[home.index()].1.push(fact);
     }

@@ -21,6 +21,7 @@ use crate::net::{Net, Ready};
 use crate::stage::batch::FanOut;
 use crate::stage::drain::Drain;
 use crate::stage::inflate::Inflation;
+use crate::stage::lost_apps::LostApps;
 use crate::stage::prove::Trust;
 use crate::stage::recall::LastPages;
 use crate::wire::machine::Machine;
@@ -92,6 +93,8 @@ pub(crate) struct Shard<N: Net> {
     pub(crate) sweep_at: usize,
     pub(crate) swept: Now,
     pub(crate) drain: Option<Drain>,
+    /// Clients that a reload has left without their app.
+    pub(crate) lost_apps: Option<LostApps>,
 }
 
 impl<N: Net> Shard<N> {
@@ -140,6 +143,7 @@ impl<N: Net> Shard<N> {
             sweep_at: 0,
             swept: Now::default(),
             drain: None,
+            lost_apps: None,
             clients: Clients::new(net, config, shared, port.me),
             port,
         };
@@ -249,10 +253,12 @@ impl<N: Net> Shard<N> {
     /// Returns the longest time that the shard may sleep; `None`: until it is rung.
     pub(crate) fn nap(&self) -> Option<Duration> {
         let timed = self.drain.is_some()
+            || self.lost_apps.is_some()
             || !self.clients.deadlines.is_empty()
             || !self.clients.outboxes.listed.is_empty()
             || self.clients.has_ends()
             || !self.rooms.returns.is_empty()
+            || self.directory.watchers.has_news()
             || self.engine.as_ref().is_some_and(|engine| engine.waits_for_members())
             || (self.clients.open > 0 && !self.clients.config.ping_interval.is_zero());
         // Publications that a history keeps too long are memory only: nobody is told them.

@@ -21,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stentor_shards::ChannelInfo;
+use stentor_shards::{ChannelFilter, ChannelInfo};
 
 use self::answer::{Answer, Fault, Mode, read, written};
 pub(super) use self::once::Counts as OnceCounts;
@@ -175,7 +175,7 @@ async fn reload(state: &State, params: &[u8]) -> Answer {
 async fn info(state: &State, params: &[u8]) -> Answer {
     let Nothing {} = read(params)?;
     let reports = ask(|| state.shards.reports()).await?;
-    let (listed, is_truncated) = channels_of_all(state).await?;
+    let (listed, is_truncated) = channels_of_all(state, &ChannelFilter::All).await?;
     let occupied = || listed.iter().flatten().filter(|info| info.clients > 0);
     let channels: HashSet<&str> = occupied().map(|info| &*info.channel).collect();
     let clients: u64 = reports.iter().map(|report| report.clients).sum();
@@ -200,7 +200,7 @@ async fn channels(state: &State, params: &[u8]) -> Answer {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(Fault::bad(format!("the pattern is longer than {PATTERN_BYTES_MAX} bytes")));
     }
-    let (listed, is_truncated) = channels_of_all(state).await?;
+    let (listed, is_truncated) = channels_of_all(state, &ChannelFilter::All).await?;
     let mut channels = serde_json::Map::new();
     for info in listed.iter().flatten().filter(|info| info.clients > 0) {
         if !pattern.is_empty() && !pattern::matches(&pattern, &info.channel) {
@@ -217,9 +217,12 @@ async fn channels(state: &State, params: &[u8]) -> Answer {
 }
 
 /// Returns the channels of each shard, and `true` if a shard has more than a list holds.
-async fn channels_of_all(state: &State) -> Result<(Vec<Vec<ChannelInfo>>, bool), Fault> {
+pub(super) async fn channels_of_all(
+    state: &State,
+    filter: &ChannelFilter,
+) -> Result<(Vec<Vec<ChannelInfo>>, bool), Fault> {
     // One more than is told shows that there are more.
-    let mut listed = ask(|| state.shards.channels(LIST_MAX + 1)).await?;
+    let mut listed = ask(|| state.shards.channels(filter, LIST_MAX + 1)).await?;
     let is_truncated = truncate(&mut listed, LIST_MAX);
     Ok((listed, is_truncated))
 }

@@ -11,9 +11,10 @@ mod members;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State as Has};
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -23,17 +24,29 @@ use hyper::body::Body as _;
 use md5::{Digest as _, Md5};
 use serde_json::Value;
 use stentor_shards::{
-    App, AppLimits, SignedParameters, SignedRequest, check_request, local_path, path_decoded,
-    unix_ms,
+    App, AppLimits, SignedParameters, SignedRequest, check_request, path_decoded, unix_ms,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use self::fault::{Answer, Fault};
 use super::{State, pages};
 
+/// Presence channels are those whose users are known.
+pub(super) const PRESENCE: &str = "presence-";
+
 /// The most requests of all apps that are answered at once. Visitors of the page and probes of its
 /// health have the other places.
 const REQUESTS_MAX: usize = 128;
+
+/// The most requests of one app, beside other apps: some places are left for those.
+const REQUESTS_OF_APP_MAX: u64 = 32;
+
+/// The longest wait for the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most bytes of a body, whatever an app allows.
+const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// The bytes by which a body may be larger than what stands in it.
 const ENVELOPE_BYTES: usize = 16 << 10;
@@ -82,6 +95,8 @@ async fn call(Has(state): Has<State>, request: Request) -> Response {
 /// The parts of a request, checked but for its body.
 struct Call {
     app: Arc<App>,
+    /// The number of apps.
+    apps: u64,
     method: Method,
     /// The path behind the id of the app.
     path: String,
@@ -89,10 +104,14 @@ struct Call {
 }
 
 async fn answer(state: &State, request: Request) -> Answer {
-    let Some(_place) = state.settings.app_places.take() else { return Err(Fault::Busy) };
     let call = check(state, request.method(), request.uri())?;
     call.app.tally.count_request();
-    let body = body(&call, request.headers().clone(), request.into_body()).await?;
+    // Only requests with a good signature take a place, and none of them keeps it for long.
+    let most = (REQUESTS_MAX as u64 / call.apps).max(REQUESTS_OF_APP_MAX);
+    let Some(_own) = call.app.tally.take_place(most) else { return Err(Fault::Busy) };
+    let Some(_place) = state.settings.app_places.take() else { return Err(Fault::Busy) };
+    let body = body(&call, request.headers().clone(), request.into_body());
+    let body = timeout(BODY_TIMEOUT, body).await.unwrap_or(Err(Fault::TooSlow))?;
     let path = call.path.as_str();
     let (app, parameters) = (&call.app, &call.parameters);
     match (&call.method, path) {
@@ -123,18 +142,23 @@ async fn answer(state: &State, request: Request) -> Answer {
 /// Finds the app of a request, and checks the signature.
 fn check(state: &State, method: &Method, uri: &Uri) -> Result<Call, Fault> {
     let prefix = &*state.settings.path_prefix;
-    let path = path_decoded(uri.path()).ok_or_else(|| Fault::bad("the path is malformed"))?;
-    let local = local_path(&path, prefix).into_owned();
+    let malformed = || Fault::bad("the path is malformed");
+    let path = path_decoded(uri.path()).ok_or_else(malformed)?;
+    // Names may hold slashes, two in a row too: the path is parted as it came.
+    let came = uri.path().strip_prefix(prefix).filter(|rest| rest.starts_with('/'));
+    let came = came.unwrap_or(uri.path());
+    let local = path_decoded(came).ok_or_else(malformed)?;
     let query = uri.query().unwrap_or_default();
     let rules = state.settings.rules.borrow().clone();
-    let (app, rest) = if let Some(rest) = local.strip_prefix("/apps/") {
+    let (app, rest) = if let Some(rest) = came.strip_prefix("/apps/") {
         let (id, rest) = rest.split_once('/').unwrap_or((rest, ""));
-        (rules.app(id), rest)
+        (path_decoded(id).and_then(|id| rules.app(&id)), rest)
     } else {
         // PyPI's library asks for the end of connections so: the key names the app.
         let key = query.split('&').find_map(|part| part.strip_prefix("auth_key="));
-        (key.and_then(|key| rules.app_of_key(key)), local.trim_start_matches('/'))
+        (key.and_then(|key| rules.app_of_key(key)), came.trim_start_matches('/'))
     };
+    let rest = path_decoded(rest.strip_suffix('/').unwrap_or(rest)).ok_or_else(malformed)?;
     let app = app.ok_or(Fault::NotFound("no app has this id"))?;
     // A proxy may cut a prefix off that was signed, or put one on that was not.
     let with_prefix = format!("{prefix}{}", uri.path());
@@ -147,7 +171,8 @@ fn check(state: &State, method: &Method, uri: &Uri) -> Result<Call, Fault> {
     if !app.enabled {
         return Err(Fault::Forbidden("this app is disabled"));
     }
-    Ok(Call { app: Arc::clone(app), method: method.clone(), path: rest.to_owned(), parameters })
+    let (app, apps) = (Arc::clone(app), rules.apps().len() as u64);
+    Ok(Call { app, apps, method: method.clone(), path: rest, parameters })
 }
 
 /// Reads the body, which is as long as the app's bounds allow and has the hash that was signed.
@@ -158,8 +183,7 @@ async fn body(call: &Call, headers: HeaderMap, body: Body) -> Result<Bytes, Faul
         discard(body).await;
         return Err(Fault::TooLarge(format!("the body is longer than {bytes_max} bytes")));
     }
-    let too_large = |_| Fault::TooLarge(format!("the body is longer than {bytes_max} bytes"));
-    let body = to_bytes(body, bytes_max).await.map_err(too_large)?;
+    let body = collect(body, bytes_max).await?;
     let shown = call.parameters.get("body_md5");
     if body.is_empty() && shown.is_none() {
         return Ok(body);
@@ -170,6 +194,21 @@ async fn body(call: &Call, headers: HeaderMap, body: Body) -> Result<Bytes, Faul
         return Err(Fault::Unsigned("body_md5 is not the MD5 in hex of the body".into()));
     }
     Ok(body)
+}
+
+/// Reads a body whose length is not known before.
+async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+    let mut read = Vec::new();
+    while let Some(frame) = poll_fn(|task| Pin::new(&mut body).poll_frame(task)).await {
+        let frame = frame.map_err(|_| Fault::bad("the body ends early"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > bytes_max {
+            discard(body).await;
+            return Err(Fault::TooLarge(format!("the body is longer than {bytes_max} bytes")));
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read.into())
 }
 
 /// Reads a part of a body that nobody wants: a connection that ends with bytes unread is reset, and
@@ -186,10 +225,13 @@ async fn discard(mut body: Body) {
 /// The most bytes of a body: those of a full batch, or of an event for as many channels as it may
 /// be for.
 fn body_bytes_max(limits: &AppLimits) -> usize {
-    let event = limits.event_bytes * ESCAPED_MAX + limits.event_name_bytes * ESCAPED_MAX;
-    let batch = limits.events_per_batch * (event + limits.channel_name_bytes + 256);
-    let channels = limits.channels_per_event * (limits.channel_name_bytes + 8);
-    batch.max(event + channels) + ENVELOPE_BYTES
+    let event = limits.event_bytes.saturating_add(limits.event_name_bytes);
+    let event = event.saturating_mul(ESCAPED_MAX);
+    let one = event.saturating_add(limits.channel_name_bytes + 256);
+    let batch = limits.events_per_batch.saturating_mul(one);
+    let channels = limits.channels_per_event.saturating_mul(limits.channel_name_bytes + 8);
+    let most = batch.max(event.saturating_add(channels)).saturating_add(ENVELOPE_BYTES);
+    most.min(BODY_BYTES_MAX)
 }
 
 /// The attributes of channels that a request asks for in `info`.

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stentor_shards::Rules;
+use stentor_shards::{App, ChannelFilter, Rules};
 use tokio::sync::{mpsc, oneshot};
 
 use super::State;
+use super::apps::PRESENCE;
 use super::ask::ask;
 use crate::config::tokens::Tokens;
 use crate::config::{self, Layered};
@@ -19,6 +20,9 @@ use crate::hooks;
 
 /// The most requests that wait; one that finds no room would read what those before it read.
 const REQUESTS_MAX: usize = 16;
+
+/// The most channels that a warning counts on each shard.
+const WARNED_MAX: usize = 1000;
 
 /// The way in which this process came by its settings, to be gone once more.
 #[derive(Debug, Clone)]
@@ -142,12 +146,35 @@ async fn reload_rules(origin: &Arc<Origin>, state: &State) -> Outcome {
         is_other
     });
     let answers = ask(|| state.shards.set_rules(&rules)).await;
-    answers
-        .map_err(|_| "the shards are busy: some may have the new rules, ask again".to_owned())?;
+    // Also if a shard was busy: others have the new rules, and secrets and webhooks go with them.
     let told = webhooks::Settings::of(&settings, Arc::clone(&rules));
     state.settings.webhooks.send_replace(told);
-    state.settings.rules.send_replace(rules);
-    Ok(namespaces)
+    let before = state.settings.rules.send_replace(Arc::clone(&rules));
+    warn_of_members(state, &before, &rules).await;
+    match answers {
+        Ok(_) => Ok(namespaces),
+        Err(_) => Err("a shard was busy: it may have the old rules, ask again".to_owned()),
+    }
+}
+
+/// Warns of presence channels in use whose namespace an app has got. Their home does not know who
+/// is there: it takes clients of the app in once all others have left.
+async fn warn_of_members(state: &State, before: &Rules, rules: &Rules) {
+    let known = before.apps();
+    let is_new = |app: &App| known.iter().all(|one| one.namespace != app.namespace);
+    for app in rules.apps().into_iter().filter(|app| is_new(app)) {
+        let filter = ChannelFilter::Prefix(app.channel(PRESENCE).into());
+        let Ok(listed) = ask(|| state.shards.channels(&filter, WARNED_MAX)).await else { continue };
+        let in_use = listed.iter().flatten().filter(|info| info.clients > 0).count();
+        if in_use > 0 {
+            tracing::warn!(
+                app_id = &*app.id,
+                in_use,
+                "presence channels of this app take its clients in once those that are there \
+                 have left"
+            );
+        }
+    }
 }
 
 /// All that a reload puts in force.

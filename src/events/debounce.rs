@@ -1,13 +1,13 @@
 //! Channels that are vacated and in use again soon after were not vacated, and users that return
 //! soon have not left: the news wait for that.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stentor_shards::{Happening, News};
 
-/// The most channels that are waited for; those beyond are told at once.
+/// The most channels and users that are waited for, of each app; those beyond are told at once.
 const WAITING_MAX: usize = 65_536;
 
 /// The thing that may come back: a channel, or a user in it.
@@ -103,6 +103,47 @@ impl Debounce {
     }
 }
 
+/// A debounce for each app, so that the channels of one take no room from another.
+#[derive(Debug)]
+pub(super) struct Debounces {
+    time: Duration,
+    of_apps: BTreeMap<Box<str>, Debounce>,
+}
+
+impl Debounces {
+    pub(super) fn new(time: Duration) -> Self {
+        Self { time, of_apps: BTreeMap::new() }
+    }
+
+    /// Takes news of an app's namespace. Returns them if they are to be told now.
+    pub(super) fn take(&mut self, namespace: &str, news: &News, now: Instant) -> Option<News> {
+        if let Some(known) = self.of_apps.get_mut(namespace) {
+            return known.take(news.clone(), now);
+        }
+        if !matches!(Turn::of(&news.what), Some(Turn::Goes(_))) {
+            return Some(news.clone());
+        }
+        let mut new = Debounce::new(self.time);
+        let told = new.take(news.clone(), now);
+        self.of_apps.insert(namespace.into(), new);
+        told
+    }
+
+    /// Returns the time at which the next news are due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.of_apps.values().filter_map(Debounce::due).min()
+    }
+
+    /// Takes the next news that are due; with `all`, whether they are or not.
+    pub(super) fn next(&mut self, now: Instant, all: bool) -> Option<News> {
+        let told = self.of_apps.values_mut().find_map(|known| known.next(now, all));
+        if told.is_none() {
+            self.of_apps.retain(|_, known| !known.waiting.is_empty());
+        }
+        told
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +195,20 @@ mod tests {
             assert!(debounce.take(occupied("a"), begin).is_none());
         }
         assert!(debounce.order.len() <= 64 && debounce.waiting.is_empty());
+    }
+
+    #[test]
+    fn the_channels_of_one_app_take_no_room_from_another() {
+        let (mut all, begin) = (Debounces::new(TIME), Instant::now());
+        for number in 0..=WAITING_MAX {
+            let told = all.take("a", &vacated(&format!("a:{number}")), begin);
+            assert_eq!(told.is_some(), number == WAITING_MAX, "{number}");
+        }
+        assert!(all.take("b", &vacated("b:x"), begin).is_none());
+        assert!(all.take("b", &occupied("b:x"), begin).is_none(), "it was not vacated");
+        assert!(all.take("c", &occupied("c:x"), begin).is_some());
+        let told = std::iter::from_fn(|| all.next(begin + TIME, false)).count();
+        assert_eq!((told, all.of_apps.len(), all.due()), (WAITING_MAX, 0, None));
     }
 
     #[test]

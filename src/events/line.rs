@@ -1,7 +1,8 @@
 //! Events that wait for one endpoint, each in JSON: a bounded number of them, taken in batches.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -9,6 +10,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// The most bytes of one batch.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// The bytes of a line that no budget has to lend.
+const OWN_BYTES: usize = if cfg!(test) { 4 } else { 16 << 10 };
 
 /// The bounds of a line.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +26,26 @@ pub(super) struct Bounds {
     pub(super) delay: Duration,
 }
 
+/// The bytes that lines share, beside the little that each of them has for itself.
+#[derive(Debug, Clone)]
+pub(super) struct Budget(Rc<Cell<usize>>);
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Rc::new(Cell::new(bytes)))
+    }
+
+    /// Takes bytes, if there are so many.
+    fn take(&self, bytes: usize) -> bool {
+        let left = self.0.get().checked_sub(bytes);
+        left.inspect(|left| self.0.set(*left)).is_some()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.set(self.0.get() + bytes);
+    }
+}
+
 /// An event found no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
@@ -29,7 +53,11 @@ pub(super) struct Full;
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<String>,
+    /// Those of the events that wait, and of the batch that was taken last.
     bytes: usize,
+    taken: usize,
+    /// Those of them that the budget has lent.
+    lent: usize,
     /// No further ones will come.
     is_over: bool,
     /// Nobody is to be told any more.
@@ -42,11 +70,17 @@ pub(super) struct Line {
     bounds: Bounds,
     queue: RefCell<Queue>,
     bell: Notify,
+    budget: Budget,
 }
 
 impl Line {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, queue: RefCell::default(), bell: Notify::new() }
+        Self::sharing(bounds, Budget::new(bounds.bytes))
+    }
+
+    /// A line whose bytes count among those of others.
+    pub(super) fn sharing(bounds: Bounds, budget: Budget) -> Self {
+        Self { bounds, queue: RefCell::default(), bell: Notify::new(), budget }
     }
 
     /// Returns the number of events that wait.
@@ -62,7 +96,14 @@ impl Line {
         if is_full {
             return Err(Full);
         }
-        queue.bytes += json.len();
+        // If others have taken all that there is, each line still has a little.
+        let bytes = queue.bytes + json.len();
+        let to_lend = bytes.saturating_sub(OWN_BYTES).saturating_sub(queue.lent);
+        if !self.budget.take(to_lend) {
+            return Err(Full);
+        }
+        queue.lent += to_lend;
+        queue.bytes = bytes;
         queue.events.push_back(json);
         self.bell.notify_one();
         Ok(())
@@ -78,6 +119,7 @@ impl Line {
     pub(super) fn abandon(&self) -> usize {
         let mut queue = self.queue.borrow_mut();
         let lost = queue.events.len();
+        self.budget.give_back(queue.lent);
         *queue = Queue { is_over: true, is_abandoned: true, ..Queue::default() };
         self.bell.notify_one();
         lost
@@ -88,8 +130,10 @@ impl Line {
         self.queue.borrow().is_abandoned
     }
 
-    /// Waits for the events of one batch. `None`: there will be none.
+    /// Waits for the events of one batch. `None`: there will be none. The batch before this one
+    /// takes no room any more.
     pub(super) async fn batch(&self) -> Option<Vec<String>> {
+        self.let_go();
         let mut full_by = None;
         loop {
             {
@@ -128,8 +172,17 @@ impl Line {
             bytes += next.len();
             batch.push(next);
         }
-        queue.bytes -= bytes;
+        queue.taken = bytes;
         batch
+    }
+
+    /// The batch that was taken last has been told, or given up.
+    fn let_go(&self) {
+        let mut queue = self.queue.borrow_mut();
+        queue.bytes -= std::mem::take(&mut queue.taken);
+        let lent = queue.bytes.saturating_sub(OWN_BYTES);
+        self.budget.give_back(queue.lent - lent.min(queue.lent));
+        queue.lent = lent.min(queue.lent);
     }
 }
 
@@ -149,10 +202,29 @@ mod tests {
         assert_eq!(line.push("12345".into()), Ok(()));
         assert_eq!(line.push(String::new()), Err(Full));
         assert_eq!((line.len(), line.take().len(), line.len()), (2, 2, 0));
+        assert_eq!(line.push("1".into()), Err(Full), "its bytes are on their way");
+        line.let_go();
         assert_eq!(line.push("1234567890".into()), Ok(()), "its bytes are free again");
         assert!(!line.is_abandoned());
         assert_eq!(line.abandon(), 1);
         assert!(line.is_abandoned());
+    }
+
+    #[test]
+    fn lines_share_a_budget_and_each_has_a_little() {
+        let (bounds, budget) = (line(9, 100).bounds, Budget::new(10));
+        let lines = [0, 1].map(|_| Line::sharing(bounds, budget.clone()));
+        assert_eq!(lines[0].push("x".repeat(OWN_BYTES + 10)), Ok(()));
+        assert_eq!(lines[0].push("x".into()), Err(Full));
+        assert_eq!(lines[1].push("x".repeat(OWN_BYTES)), Ok(()), "that is its own");
+        assert_eq!(lines[1].push("x".into()), Err(Full), "the other one has it all");
+        assert_eq!(lines[0].take().len(), 1);
+        assert_eq!(lines[1].push("x".into()), Err(Full), "it may have to be told again");
+        lines[0].let_go();
+        assert_eq!(lines[1].push("x".repeat(10)), Ok(()));
+        assert_eq!(lines[0].push("x".repeat(OWN_BYTES + 1)), Err(Full));
+        lines[1].abandon();
+        assert_eq!(budget.0.get(), 10, "all is given back");
     }
 
     #[test]

@@ -11,11 +11,11 @@ use serde_json::json;
 use stentor_shards::{App, Happening, News, Rules, signature, unix_ms};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
-use super::debounce::Debounce;
-use super::line::{Bounds, Line};
-use super::{RETRY_MAX, RETRY_MIN};
+use super::debounce::Debounces;
+use super::line::{Bounds, Budget, Line};
+use super::{FAREWELL, RETRY_MAX, RETRY_MIN};
 use crate::config;
 use crate::config::apps::webhook::Webhook;
 use crate::config::events::Events;
@@ -24,8 +24,9 @@ use crate::hooks::Poster;
 /// A channel or a user that is there again within this time was not gone.
 const DEBOUNCE: Duration = Duration::from_secs(3);
 
-/// The most bytes that wait for one endpoint.
+/// The most bytes that wait for one endpoint, and for all of them together.
 const LINE_BYTES_MAX: usize = 8 << 20;
+const BYTES_MAX: usize = 256 << 20;
 
 /// The most events that wait for one endpoint.
 const LINE_EVENTS_MAX: usize = 10_000;
@@ -60,15 +61,17 @@ pub(super) struct Webhooks {
     settings: watch::Receiver<Settings>,
     events: Events,
     endpoints: Vec<(Rc<Endpoint>, JoinHandle<()>)>,
-    debounce: Debounce,
+    debounces: Debounces,
+    /// The bytes that wait for all endpoints.
+    budget: Budget,
 }
 
 impl Webhooks {
     /// Starts the tasks, on the thread of the events.
     pub(super) fn start(mut settings: watch::Receiver<Settings>, events: Events) -> Self {
         settings.mark_changed();
-        let debounce = Debounce::new(DEBOUNCE);
-        Self { settings, events, endpoints: Vec::new(), debounce }
+        let (debounces, budget) = (Debounces::new(DEBOUNCE), Budget::new(BYTES_MAX));
+        Self { settings, events, endpoints: Vec::new(), debounces, budget }
     }
 
     /// Waits for other webhooks, and puts them in force.
@@ -82,23 +85,23 @@ impl Webhooks {
 
     /// Returns the time at which the next news are due.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.debounce.due()
+        self.debounces.due()
     }
 
     /// Takes news, which may have to wait.
     pub(super) fn take(&mut self, news: &News, now: Instant) {
-        if channel_of(&news.what).is_none() {
-            return;
-        }
+        let Some(channel) = news.what.of_app() else { return };
         self.tell_due(now, false);
-        if let Some(news) = self.debounce.take(news.clone(), now) {
+        // The channels of an app have a namespace of their own.
+        let namespace = channel.split(':').next().unwrap_or_default();
+        if let Some(news) = self.debounces.take(namespace, news, now) {
             self.tell(&news);
         }
     }
 
     /// Tells the news that are due; with `all`, whether they are or not.
     pub(super) fn tell_due(&mut self, now: Instant, all: bool) {
-        while let Some(news) = self.debounce.next(now, all) {
+        while let Some(news) = self.debounces.next(now, all) {
             self.tell(&news);
         }
     }
@@ -107,9 +110,15 @@ impl Webhooks {
     pub(super) async fn finish(mut self) {
         self.tell_due(Instant::now(), true);
         self.endpoints.iter().for_each(|(endpoint, _)| endpoint.line.close());
+        let rules = Arc::clone(&self.settings.borrow().rules);
+        let until = tokio::time::Instant::now() + FAREWELL;
         for (endpoint, task) in self.endpoints {
-            let _ = task.await;
-            drop(endpoint);
+            let _ = timeout_at(until, task).await;
+            // The rest is lost with the process.
+            let lost = endpoint.line.abandon();
+            if let Some(app) = rules.app(&endpoint.app) {
+                app.tally.count_dropped(lost as u64);
+            }
         }
     }
 
@@ -118,7 +127,7 @@ impl Webhooks {
             self.follow_settings();
         }
         let rules = Arc::clone(&self.settings.borrow().rules);
-        let Some(channel) = channel_of(&news.what) else { return };
+        let Some(channel) = news.what.of_app() else { return };
         let Some(app) = rules.app_of_channel(channel) else { return };
         let Some(own) = app.own_name(channel) else { return };
         let (name, json) = written(&news.what, own);
@@ -161,7 +170,8 @@ impl Webhooks {
     fn open(&self, app: &Arc<str>, webhook: &Webhook) -> (Rc<Endpoint>, JoinHandle<()>) {
         let Events { batch, delay, queue, .. } = self.events;
         let events = queue.min(LINE_EVENTS_MAX);
-        let line = Line::new(Bounds { events, bytes: LINE_BYTES_MAX, batch, delay });
+        let bounds = Bounds { events, bytes: LINE_BYTES_MAX, batch, delay };
+        let line = Line::sharing(bounds, self.budget.clone());
         let endpoint = Rc::new(Endpoint { app: Arc::clone(app), webhook: webhook.clone(), line });
         let own = Rc::clone(&endpoint);
         let task = spawn_local(post_all(own, self.settings.clone(), self.events.timeout));
@@ -179,16 +189,17 @@ async fn post_all(
     let uri = &endpoint.webhook.url;
     let poster = Poster::new(1, uri.scheme_str() == Some("https"));
     while let Some(batch) = endpoint.line.batch().await {
-        let (app, retry) = {
-            let settings = settings.borrow();
-            (settings.rules.app(&endpoint.app).cloned(), settings.retry)
-        };
-        let Some(app) = app else { continue };
         let body = format!("{{\"time_ms\":{},\"events\":[{}]}}", unix_ms(), batch.join(","));
-        let headers = headers(&app, &endpoint.webhook, body.as_bytes());
         let (begin, mut pause, count) = (Instant::now(), RETRY_MIN, batch.len() as u64);
         loop {
-            let post = poster.post(uri, headers.clone(), body.clone().into_bytes());
+            // A reload may bring another secret while the events wait to be taken.
+            let (app, retry) = {
+                let settings = settings.borrow();
+                (settings.rules.app(&endpoint.app).cloned(), settings.retry)
+            };
+            let Some(app) = app else { break };
+            let headers = headers(&app, &endpoint.webhook, body.as_bytes());
+            let post = poster.post(uri, headers, body.clone().into_bytes());
             let why = match timeout(answer_timeout, post).await {
                 Ok(Ok((status, _))) if status.is_success() => {
                     app.tally.count_told(count);
@@ -226,23 +237,6 @@ fn headers(app: &App, webhook: &Webhook, body: &[u8]) -> HeaderMap {
     headers
 }
 
-/// The channel of news that a webhook may be told.
-fn channel_of(what: &Happening) -> Option<&Arc<str>> {
-    match what {
-        Happening::Occupied(channel)
-        | Happening::Vacated(channel)
-        | Happening::MemberAdded(channel, _)
-        | Happening::MemberRemoved(channel, _)
-        | Happening::CacheMissed(channel)
-        | Happening::Subscribers(channel, _) => Some(channel),
-        Happening::ClientEvent(event) => Some(&event.channel),
-        Happening::Connected(_)
-        | Happening::Disconnected(..)
-        | Happening::Subscribed(..)
-        | Happening::Unsubscribed(..) => None,
-    }
-}
-
 /// The name of an event of webhooks and its JSON, in a channel with this name in its app.
 fn written(what: &Happening, channel: &str) -> (&'static str, String) {
     let of = |name: &'static str| (name, json!({ "name": name, "channel": channel }));
@@ -278,7 +272,8 @@ fn written(what: &Happening, channel: &str) -> (&'static str, String) {
         Happening::Connected(_)
         | Happening::Disconnected(..)
         | Happening::Subscribed(..)
-        | Happening::Unsubscribed(..) => of(""),
+        | Happening::Unsubscribed(..)
+        | Happening::HandedOver => of(""),
     };
     (name, json.to_string())
 }

@@ -30,7 +30,7 @@ use crate::control::ask::{ask, ask_one};
 use crate::control::peers::Peers;
 
 /// The form of what is sent. A process that expects another form is sent nothing.
-pub(super) const FORM: u32 = 4;
+pub(super) const FORM: u32 = 5;
 
 /// The length of an epoch as it is written.
 const EPOCH_DIGITS: usize = 8;

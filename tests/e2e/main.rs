@@ -46,6 +46,8 @@ mod presence;
 mod proxies;
 mod pusher;
 mod pusher_refusals;
+mod pusher_shared;
+mod pusher_takeover;
 mod publishing;
 mod real_clients;
 mod rekey;

@@ -34,7 +34,7 @@ fn process_of(welcome: &Value) -> u32 {
 }
 
 /// A client of the newer process, of two.
-fn come_to_newer(server: &Server, target: &str) -> Client {
+pub(crate) fn come_to_newer(server: &Server, target: &str) -> Client {
     let mut come = None;
     eventually("the older process accepts no more", || {
         let (client, welcome) = Client::json(server.address, "/ws");

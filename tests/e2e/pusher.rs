@@ -48,6 +48,23 @@ impl Socket {
         self.client.next_json()
     }
 
+    /// Signs in as the user that some data names.
+    pub(crate) fn sign_in(&mut self, user_data: &str) {
+        let auth = sign(&format!("{}::user::{user_data}", self.id));
+        self.say("pusher:signin", json!({ "auth": auth, "user_data": user_data }));
+        let told = self.client.next_json();
+        assert_eq!(told["event"], "pusher:signin_success", "{told}");
+    }
+
+    /// The next news about a user that it watches.
+    pub(crate) fn watched(&mut self) -> String {
+        let told = self.client.next_json();
+        assert_eq!(told["event"], "pusher_internal:watchlist_events", "{told}");
+        let data: Value = serde_json::from_str(told["data"].as_str().unwrap()).unwrap();
+        let event = &data["events"][0];
+        format!("{} {}", event["name"].as_str().unwrap(), event["user_ids"][0].as_str().unwrap())
+    }
+
     /// Subscribes, and is in.
     pub(crate) fn join(&mut self, channel: &str) {
         let answer = self.subscribe(channel, None);
@@ -291,29 +308,16 @@ fn pusher_subscribers_are_counted_and_users_watched() {
     while count(&mut first) != all {}
     // A user is online from its first client to its last one.
     let mut watcher = Socket::open(server.address);
-    let sign_in = |socket: &mut Socket, user_data: &str| {
-        let auth = sign(&format!("{}::user::{user_data}", socket.id));
-        socket.say("pusher:signin", json!({ "auth": auth, "user_data": user_data }));
-        let told = socket.client.next_json();
-        assert_eq!(told["event"], "pusher:signin_success", "{told}");
-    };
-    sign_in(&mut watcher, r#"{"id":"w","watchlist":["u","v"]}"#);
+    watcher.sign_in(r#"{"id":"w","watchlist":["u","v"]}"#);
     assert_eq!(watcher.client.next_json()["data"]["code"], 4302, "it has one name too many");
-    let news = |watcher: &mut Socket, name: &str| {
-        let told = watcher.client.next_json();
-        let expected = json!({ "events": [{ "name": name, "user_ids": ["u"] }] }).to_string();
-        assert_eq!(told["event"], "pusher_internal:watchlist_events", "{told}");
-        let data: Value = serde_json::from_str(told["data"].as_str().unwrap()).unwrap();
-        assert_eq!(data.to_string(), expected);
-    };
-    news(&mut watcher, "offline");
+    assert_eq!(watcher.watched(), "offline u");
     let mut tabs = [Socket::open(server.address), Socket::open(server.address)];
     for tab in &mut tabs {
-        sign_in(tab, r#"{"id":"u"}"#);
+        tab.sign_in(r#"{"id":"u"}"#);
     }
-    news(&mut watcher, "online");
+    assert_eq!(watcher.watched(), "online u");
     drop(tabs);
-    news(&mut watcher, "offline");
+    assert_eq!(watcher.watched(), "offline u");
     // An app that is disabled loses its clients for good.
     std::fs::write(config.path(), text.replace("subscription_count = true", "enabled = false"))
         .unwrap();

@@ -36,3 +36,4 @@ mod centrifugo;
 mod sealed;
 mod secrets;
 mod signatures;
+mod pusher;

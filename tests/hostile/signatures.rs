@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::raw::{connect, status};
-use crate::server::{Server, get};
+use crate::server::{Server, eventually, get};
 use crate::siege::Siege;
 use crate::signed::Backend;
 
@@ -92,7 +92,11 @@ fn requests_that_are_repeated_keep_nothing() {
 
 #[test]
 fn bodies_of_signed_requests_are_bounded() {
-    let siege = Siege::begin(&APP);
+    let config = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    let text = "[[app]]\nid = 1\nkey = 'app-key'\nsecret = 'app-secret'\n\
+                [[app]]\nid = 2\nkey = 'other'\nsecret = 'hush'\n";
+    std::fs::write(config.path(), text).unwrap();
+    let siege = Siege::begin(&["--config", config.path().to_str().unwrap()]);
     let backend = Backend::new(siege.server.address);
     let large = event(&"x".repeat(1 << 20));
     let target = backend.target("POST", "events", "", &large);
@@ -111,9 +115,14 @@ fn bodies_of_signed_requests_are_bounded() {
         for stream in &mut slow {
             let _ = stream.write_all(half);
         }
-        let answered = status(server.address, &request);
-        assert!(answered == 503 || answered == 200, "{answered}");
+        let is_full = || status(server.address, &request) == 503;
+        eventually("they have all places of their app", is_full);
         assert_eq!(get(server.address, "/health").0, 200, "others are served beside them");
+        let other = Backend { id: "2", key: "other", secret: "hush", ..backend };
+        let target = other.target("POST", "events", "", &body);
+        assert_eq!(status(server.address, &posted(&target, &body)), 200, "and other apps");
+        let is_free = || status(server.address, &request) == 200;
+        eventually("their places are free again", is_free);
     });
 }
 

@@ -3,7 +3,7 @@
 //! written again.
 
 use crate::model::facts::{
-    Fact, Known, put_granted, put_present, put_version, put_watched, read_facts,
+    Fact, Known, put_granted, put_present, put_used, put_version, put_watched, read_facts,
 };
 use crate::model::snapshot;
 use crate::model::told::Told;
@@ -40,6 +40,7 @@ fn facts(bytes: &[u8]) {
                     put_present(&mut out, channel, *clients, member);
                 }
                 Known::Watched { channel } => put_watched(&mut out, channel),
+                Known::Used { channel } => put_used(&mut out, channel),
             }
         }
         out

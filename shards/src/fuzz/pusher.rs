@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use serde_json::Value;
 
-use crate::model::message::{Details, Payload, Publication};
+use crate::model::id::{ClientId, ShardId, Slot};
+use crate::model::message::{Details, From, Payload, Publication};
 use crate::rules::{App, Rules, check_channel_name};
 use crate::sim::reader::read_frames;
 use crate::wire::command::{Command, Said};
 use crate::wire::dialect::{Dialect, Reading};
 use crate::wire::event::{Event, OfApp};
+use crate::wire::name::APP_USER_BYTES;
 use crate::wire::pusher::names::{Kind, own_name};
-use crate::wire::pusher::{presence, users};
+use crate::wire::pusher::{presence, sign, users};
 
 const READING: Reading = Reading { text_ping: true, trim_text: false };
 
@@ -47,7 +49,7 @@ pub fn pusher(data: &[u8]) {
         Command::Trigger { channel, event, payload: Payload::Json(json) } => {
             assert!(event.starts_with("client-") && value["channel"] == *channel);
             let body: Value = serde_json::from_str(&json).expect("data is JSON");
-            assert!(body == *data || json.contains(|c: char| c.is_numeric()));
+            assert_eq!(body, *data);
             check_written(&channel, &event, &json);
         }
         Command::Ping { id: None } | Command::Nothing => {}
@@ -65,7 +67,10 @@ pub fn pusher_names(data: &[u8]) {
     if check_channel_name(name, 164).is_err() {
         return;
     }
-    assert!(!name.is_empty() && name.len() <= 164 && !name.chars().any(char::is_control));
+    let bytes_max = if name.starts_with('#') { 16 + APP_USER_BYTES } else { 164 };
+    assert!(!name.is_empty() && name.len() <= bytes_max && !name.chars().any(char::is_control));
+    assert!(one.is_channel(name), "the control plane takes it as well");
+    check_signatures(&one, name);
     let rules = Rules::default().with_apps(vec![one, other]).expect("two apps");
     let app = rules.app_of_channel(&channel).expect("its app");
     assert_eq!(&*app.id, "1");
@@ -74,6 +79,30 @@ pub fn pusher_names(data: &[u8]) {
     let terms = rules.terms(&channel).expect("its namespace is there");
     assert_eq!(terms.is_presence(), kind == Kind::Presence);
     assert!(!terms.publish_is_free(), "nobody else publishes there");
+}
+
+/// A signature for one channel, with data or without, is good for no other channel and other data.
+fn check_signatures(app: &App, name: &str) {
+    const SOCKET: &str = "1.2";
+    let auth = |text: &str| format!("k:{}", sign::signature(&app.secret, text.as_bytes()));
+    let private = auth(&format!("{SOCKET}:{name}"));
+    assert!(sign::lets_into_private(app, &private, SOCKET, (name, None)));
+    // A user's channel, whose name may hold anything, is nobody's by signature.
+    let colons = name.match_indices(':').filter(|_| !name.starts_with('#'));
+    for (at, _) in colons {
+        let (channel, data) = (&name[..at], &name[at + 1..]);
+        for data in [None, Some(data)] {
+            assert!(!sign::lets_into_private(app, &private, SOCKET, (channel, data)));
+        }
+        assert!(!sign::lets_into_presence(app, &private, SOCKET, (channel, data)));
+    }
+    let data = "{\"user_id\":\"u\"}";
+    let presence = auth(&format!("{SOCKET}:{name}:{data}"));
+    assert!(sign::lets_into_presence(app, &presence, SOCKET, (name, data)));
+    assert!(sign::lets_into_private(app, &presence, SOCKET, (name, Some(data))));
+    for other in [None, Some(""), Some("{}")] {
+        assert!(!sign::lets_into_private(app, &presence, SOCKET, (name, other)));
+    }
 }
 
 fn check_member(channel_data: &str) {
@@ -98,14 +127,25 @@ fn data_of(message: &Value) -> Value {
     serde_json::from_str(message["data"].as_str().expect("a text")).expect("JSON")
 }
 
-/// Writes the data of an event as if a backend had sent it.
+/// Writes an event as if a backend had sent it, or a client: then the data is no text but JSON.
 fn check_written(channel: &str, event: &str, json: &str) {
+    let told = written(channel, event, json, None);
+    assert_eq!(told["data"], json, "byte for byte");
+    let client = ClientId { generation: 1, slot: Slot(2), shard: ShardId(0) };
+    let from = From { client, user: Some("\"},{\"event\":\"x".into()) };
+    let told = written(channel, event, json, Some(from));
+    assert_eq!(told["data"], serde_json::from_str::<Value>(json).expect("JSON"));
+    let of_presence = Kind::of(channel) == Kind::Presence;
+    assert_eq!(told.as_object().map(serde_json::Map::len), Some(3 + usize::from(of_presence)));
+}
+
+fn written(channel: &str, event: &str, json: &str, from: Option<From>) -> Value {
     let publication = Arc::new(Publication {
         channel: format!("app-1:{channel}").into(),
         offset: 1,
         time_ms: 0,
         ingress_ns: 0,
-        from: None,
+        from,
         details: Some(Arc::new(Details::of_event(event, None))),
         payload: Payload::Json(json.into()),
     });
@@ -117,5 +157,5 @@ fn check_written(channel: &str, event: &str, json: &str) {
     assert_eq!((frames.len(), &ends[..]), (1, &[out.len()][..]));
     let told: Value = serde_json::from_str(frames[0].text()).expect("one JSON object");
     assert_eq!((&told["event"], &told["channel"]), (&event.into(), &channel.into()));
-    assert_eq!(told["data"], json, "byte for byte");
+    told
 }

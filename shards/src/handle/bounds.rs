@@ -6,10 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::config::{Config, DuplicateUser};
 use crate::error::Untaken;
 use crate::rules::{Rules, USER_END};
-use crate::wire::name::check_name;
-
-/// The most bytes of the name of an app's user.
-const APP_USER_BYTES: usize = 256;
+use crate::wire::name::{APP_USER_BYTES, check_name};
 
 /// Bounds of what the control plane asks for.
 #[derive(Debug, Clone)]

@@ -52,11 +52,12 @@ impl Home<'_> {
                         self.rooms.channels.at(index).order.takes(&version);
                     }
                 }
-                Known::Present { .. } | Known::Watched { .. } if !leads => {}
+                Known::Present { .. } | Known::Watched { .. } | Known::Used { .. } if !leads => {}
                 Known::Present { channel, clients, member } => {
                     self.restore_member(&channel, (&member, clients));
                 }
                 Known::Watched { channel } => self.hear_interest(&channel, true, FOLLOWER),
+                Known::Used { channel } => self.restore_use(channel),
             }
         }
     }
@@ -77,10 +78,9 @@ impl Home<'_> {
                 if granted { Verdict::Granted } else { Verdict::Refused }
             }
             Claim::User(user) => {
-                let before = self.directory.clients_of(user).len();
                 let rule = self.config.duplicate_user;
                 let verdict = self.directory.claim_user(user, client, rule);
-                self.note_clients(user, before);
+                self.note_clients(user);
                 verdict
             }
         };
@@ -109,20 +109,17 @@ impl Home<'_> {
 
     /// Takes note of a claim that another process has granted.
     fn enter(&mut self, claim: &Claim, client: ClientId) {
-        let user = if let Claim::User(user) = claim { Some(user) } else { None };
-        let before = user.map_or(0, |user| self.directory.clients_of(user).len());
         self.directory.enter(claim, client);
-        if let Some(user) = user {
-            self.note_clients(user, before);
+        if let Claim::User(user) = claim {
+            self.note_clients(user);
         }
     }
 
     pub(super) fn release(&mut self, client: ClientId, claim: Claim) {
         match &claim {
             Claim::User(user) => {
-                let before = self.directory.clients_of(user).len();
                 self.directory.release_user(user, client);
-                self.note_clients(user, before);
+                self.note_clients(user);
             }
             Claim::Address(address) => self.directory.release_address(*address, client),
         }
@@ -194,9 +191,12 @@ impl Home<'_> {
             return;
         }
         self.lose_members(FOLLOWER);
+        if let Some(engine) = self.engine.as_deref_mut() {
+            engine.used.lose();
+        }
         for (client, claim) in self.directory.keep_only(self.port.process) {
             if let Claim::User(user) = &claim {
-                self.note_clients(user, 1);
+                self.note_clients(user);
             }
             if let Some(engine) = self.engine.as_deref_mut() {
                 engine.tell(LEADER, Told::Release { client, claim });

@@ -12,9 +12,11 @@ use std::sync::Arc;
 use super::Home;
 use super::bus::Bus;
 use super::direct::Crossing;
+use super::news::UsedElsewhere;
 use super::number::Behind;
 use super::peers::Peers;
 use super::roll::Gatherings;
+use super::watchlist::Online;
 use super::way::Way;
 use crate::mesh::bus::FromBus;
 use crate::mesh::link::{FollowerEnd, Out};
@@ -57,6 +59,10 @@ pub(crate) struct Engine {
     pub(super) next_direct: u64,
     /// The clients of other processes.
     pub(crate) peers: Peers,
+    /// The channels in use in other processes.
+    pub(super) used: UsedElsewhere,
+    /// The users of apps that this process has told of, and has heard of.
+    pub(super) online: Online,
     /// Questions for members to which other processes have not answered yet.
     pub(super) gatherings: Gatherings,
 }
@@ -79,6 +85,7 @@ impl Engine {
     /// Numbers for another process as well from now on.
     pub(crate) fn lead(&mut self, out: Out) {
         self.follower = Some(Way::new(out));
+        self.online = Online::default();
         self.peers.begin(FOLLOWER);
     }
 
@@ -154,7 +161,8 @@ impl Engine {
 
     /// Returns `true` if there is something to do that waits for no other process.
     pub(crate) fn has_work(&self) -> bool {
-        if self.peers.has_gone() || self.bus.as_ref().is_some_and(|bus| bus.has_work()) {
+        let bus_has_work = self.bus.as_ref().is_some_and(|bus| bus.has_work());
+        if self.peers.has_gone() || self.used.has_gone() || bus_has_work {
             return true;
         }
         let has_room = |leader: &Leader| leader.way.has_work() && !leader.way.out.is_over();
@@ -357,6 +365,7 @@ impl Home<'_> {
         let leader = self.engine.as_deref_mut().and_then(|engine| engine.leader.take());
         let Some(Leader { pending, claims, own_epoch, .. }) = leader else { return Vec::new() };
         self.lose_members(LEADER);
+        self.lose_online();
         if is_unused {
             self.rooms.channels.set_epoch(own_epoch);
         } else {

@@ -19,7 +19,8 @@ impl Home<'_> {
         let (newest, found) = self.missed(recall);
         let recovered = found.is_some();
         let Page { publications, more } = found.unwrap_or_default();
-        let present = recall.user.as_ref().map(|user| self.present(&recall.channel, user));
+        let present = recall.user.as_ref();
+        let present = present.map(|user| self.present(&recall.channel, (user, recall.to)));
         let Recall { to, request, .. } = *recall;
         let recalled = Recalled { to, request, publications, more, recovered, newest, present };
         self.port.deliver(to.shard, Deliver::Recalled(Box::new(recalled)));

@@ -36,6 +36,11 @@ impl Peers {
         self.begun |= side;
     }
 
+    /// Returns `true` if a side is told of joins and leaves.
+    pub(super) fn has_begun(&self, side: u8) -> bool {
+        self.begun & side != 0
+    }
+
     fn on(&mut self, side: u8) -> &mut Strangers {
         if side == LEADER { &mut self.of_leader } else { &mut self.of_follower }
     }
@@ -80,6 +85,7 @@ impl Home<'_> {
             return;
         };
         engine.peers.begin(LEADER);
+        self.hand_news_over(facts);
         let me = self.port.me;
         for channel in self.rooms.channels.iter_mut().filter(|channel| channel.home == me) {
             let users = channel.order.attendance.iter().flat_map(|known| known.users());
@@ -97,6 +103,7 @@ impl Home<'_> {
     pub(super) fn restore_member(&mut self, channel: &Arc<str>, (member, clients): (&Member, u32)) {
         let Some(user) = &member.user else { return };
         let Some(index) = self.place_for_strangers(channel) else { return };
+        let users_max = self.users_max(index);
         let peers = &mut self.engine.get_or_insert_default().peers;
         let channel = self.rooms.channels.at(index);
         let due_ms = due_ms(self.now, &channel.terms.rules);
@@ -104,7 +111,7 @@ impl Home<'_> {
         let is_known = clients == 0 || peers.on(FOLLOWER).come(&channel.name, member, clients);
         if is_known {
             let place = (index, &mut **attendance);
-            self.rooms.returns.enter(place, user, (member, clients, due_ms));
+            self.rooms.returns.enter(place, (user, users_max), (member, clients, due_ms));
         }
     }
 
@@ -130,6 +137,8 @@ impl Home<'_> {
                 self.hear_stranger(Presence { channel, member, joined, members }, side);
             }
             Roll::Watch { channel, on } => self.hear_interest(&channel, on, side),
+            Roll::Online { user, on } => self.hear_online(&user, on),
+            Roll::Use { channel, on } => self.hear_use(&channel, on),
             Roll::Count { channel, members } => {
                 self.count(&channel, Origin::Side(side), members);
             }

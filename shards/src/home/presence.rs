@@ -10,7 +10,7 @@ use crate::clock::Now;
 use crate::mesh::parcel::{Deliver, Presence};
 use crate::model::attendance::{Crowd, News};
 use crate::model::channel::NoChannel;
-use crate::model::id::{ChannelIndex, ShardId, shards_of};
+use crate::model::id::{ChannelIndex, ClientId, ShardId, shards_of};
 use crate::model::presence::Member;
 use crate::model::roll::UNCOUNTED;
 use crate::rules::ChannelRules;
@@ -72,16 +72,30 @@ impl Home<'_> {
 
     /// Returns the users of a presence channel, unless it has no room for another one. Joins and
     /// leaves behind this answer are told behind it.
-    pub(super) fn present(&self, name: &str, user: &Arc<str>) -> Result<Vec<Member>, NoChannel> {
+    pub(super) fn present(
+        &mut self,
+        name: &str,
+        (user, client): (&Arc<str>, ClientId),
+    ) -> Result<Vec<Member>, NoChannel> {
         let index = self.rooms.channels.find(name).ok_or(NoChannel::NoRoom)?;
-        let attendance = self.rooms.channels.get(index).order.attendance.as_ref();
-        let app = self.rooms.channels.rules().app_of_channel(name);
-        let users_max = app.map_or(0, |app| app.limits.presence_members);
-        let attendance = attendance.filter(|known| {
-            known.has(user) || self.rooms.returns.has_room() && known.has_room(users_max)
-        });
+        let users_max = self.users_max(index).unwrap_or(0);
+        let now_ms = self.now.long_ms();
+        let attendance = self.rooms.channels.at(index).order.attendance.as_mut();
         let attendance = attendance.ok_or(NoChannel::NoRoom)?;
+        let member =
+            Member { client, user: Some(Arc::clone(user)), info: None, channel_info: None };
+        let place = (index, &mut **attendance);
+        if !self.rooms.returns.expect(place, (user, member), (users_max, now_ms)) {
+            return Err(NoChannel::NoRoom);
+        }
         Ok(attendance.users().map(|(member, _)| member.clone()).collect())
+    }
+
+    /// Returns the most users of a presence channel of an app.
+    pub(super) fn users_max(&self, index: ChannelIndex) -> Option<usize> {
+        let channel = self.rooms.channels.get(index);
+        let app = self.rooms.channels.rules().app_of_channel(&channel.name);
+        app.filter(|_| channel.terms.is_presence()).map(|app| app.limits.presence_members)
     }
 
     /// Takes note of the number of members of a shard or of another process.
@@ -118,7 +132,8 @@ impl Home<'_> {
     pub(super) fn note_members(&mut self, index: ChannelIndex, by: Origin, members: u32) -> bool {
         let place = self.place_of(by);
         let channel = self.rooms.channels.at(index);
-        // All users of a presence channel are told by their names: its app bounds them.
+        // All users of a presence channel are told by their names: its app bounds them, and nobody
+        // is told of members without a user.
         let is_bounded = channel.terms.is_presence();
         let names = if is_bounded { usize::MAX } else { self.config.presence_names };
         let order = &mut channel.order;
@@ -193,6 +208,10 @@ impl Home<'_> {
 
     /// Decides whether a join or leave is an event.
     fn judge_news(&mut self, index: ChannelIndex, change: &Change<'_>) -> News {
+        let users_max = self.users_max(index);
+        if users_max.is_some() && change.member.user.is_none() {
+            return News::Kept;
+        }
         let channel = self.rooms.channels.at(index);
         let attendance = channel.order.attendance.as_mut().filter(|_| change.is_known);
         let (Some(attendance), Some(user)) = (attendance, &change.member.user) else {
@@ -200,9 +219,10 @@ impl Home<'_> {
         };
         let returns = &mut self.rooms.returns;
         if change.joined {
-            return returns.come((index, attendance), user, change.member);
+            return returns.come((index, attendance), (user, change.member), users_max);
         }
         let due_ms = due_ms(self.now, &channel.terms.rules);
+        let user = (user, users_max.is_some());
         returns.go((index, attendance), user, (change.member, due_ms))
     }
 
@@ -233,7 +253,8 @@ impl Home<'_> {
             let Some((index, user)) = self.rooms.returns.next_due(now_ms) else { break };
             let order = &mut self.rooms.channels.at(index).order;
             let Some(attendance) = &mut order.attendance else { continue };
-            let left = self.rooms.returns.end(attendance, &user);
+            let place = (index, &mut **attendance);
+            let left = self.rooms.returns.end(place, &user, now_ms);
             order.forget_attendance();
             if let Some(member) = left {
                 self.spread_leave(index, member);

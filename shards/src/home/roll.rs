@@ -53,7 +53,7 @@ enum For {
 impl Engine {
     /// Returns `true` if members of other processes are still to be told of or waited for.
     pub(super) fn owes_members(&self) -> bool {
-        self.peers.has_gone() || self.waits_for_members()
+        self.peers.has_gone() || self.used.has_gone() || self.waits_for_members()
     }
 
     /// Returns `true` if a question waits for other processes, with a time limit.

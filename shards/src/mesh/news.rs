@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::id::ClientId;
+use crate::rules::Rules;
 
 /// One thing that has happened, and when.
 #[derive(Debug, Clone)]
@@ -47,6 +48,39 @@ pub enum Happening {
     CacheMissed(Arc<str>),
     /// The number of a channel's subscribers has changed.
     Subscribers(Arc<str>, u64),
+    /// From here on the process that takes over tells what happens in the channels of a home.
+    HandedOver,
+}
+
+impl Happening {
+    /// Returns the channel, if it is news that the webhooks of an app may be told.
+    pub fn of_app(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Occupied(channel)
+            | Self::Vacated(channel)
+            | Self::MemberAdded(channel, _)
+            | Self::MemberRemoved(channel, _)
+            | Self::CacheMissed(channel)
+            | Self::Subscribers(channel, _) => Some(channel),
+            Self::ClientEvent(event) => Some(&event.channel),
+            Self::Connected(_)
+            | Self::Disconnected(..)
+            | Self::Subscribed(..)
+            | Self::Unsubscribed(..)
+            | Self::HandedOver => None,
+        }
+    }
+}
+
+impl Rules {
+    /// Counts news that found no room, for the app whose webhooks are not told of them.
+    pub(crate) fn count_dropped(&self, what: &Happening) {
+        if let Some(app) = what.of_app().and_then(|channel| self.app_of_channel(channel))
+            && app.news.any()
+        {
+            app.tally.count_dropped(1);
+        }
+    }
 }
 
 /// An event that a client of an app has sent to others.

@@ -17,7 +17,7 @@ use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Epoch, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::presence::{Here, Member, Question};
-use crate::model::report::{ChannelInfo, ConnectionInfo, Report};
+use crate::model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Report};
 use crate::model::revoked::Revocation;
 use crate::model::roll::Roll;
 use crate::model::seating::{Placement, Seatings};
@@ -289,6 +289,7 @@ pub(crate) enum Fate {
 pub(crate) enum Instruction {
     Report(Reply<Report>),
     Channels {
+        filter: ChannelFilter,
         limit: usize,
         reply: Reply<Vec<ChannelInfo>>,
     },

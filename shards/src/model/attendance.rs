@@ -9,12 +9,16 @@ use foldhash::quality::RandomState;
 use super::id::ChannelIndex;
 use super::presence::Member;
 
-/// The most users of one channel, and of all channels of one home, whose return is waited for.
+/// The most users of one channel, and of all channels of one home, whose return is waited for. The
+/// users of an app's presence channel are bounded by the app.
 const GUESTS_OF_CHANNEL_MAX: usize = if cfg!(test) { 8 } else { 10_000 };
 const GUESTS_MAX: usize = 100_000;
 
 /// The sides on which other processes may be.
 const SIDES: usize = 2;
+
+/// The time in which a user comes that has been let into a presence channel.
+const EXPECTED_MS: u64 = 10_000;
 
 /// Counts of a large channel are told once in so many milliseconds.
 const COUNT_EVERY_MS: u64 = 1000;
@@ -28,6 +32,14 @@ struct Guest {
     member: Member,
     /// The time at which watchers are told that the user has left, if it does not return.
     due_ms: u64,
+    /// Clients of the user that have been let in and have not come, and the time until which they
+    /// are waited for.
+    expected: u32,
+    expected_ms: u64,
+    /// None of its clients has come yet: nobody was told of it.
+    is_expected: bool,
+    /// It counts among the users of all channels.
+    is_counted: bool,
 }
 
 /// The users in a channel that waits for their return.
@@ -44,25 +56,22 @@ impl Attendance {
         self.guests.is_empty()
     }
 
-    /// Returns `true` if a user is in the channel, or may return.
-    pub(crate) fn has(&self, user: &Arc<str>) -> bool {
-        self.guests.contains_key(user)
-    }
-
-    /// Returns `true` if another user may come, where so many are allowed.
-    pub(crate) fn has_room(&self, users_max: usize) -> bool {
-        !self.is_over && self.guests.len() < users_max.min(GUESTS_OF_CHANNEL_MAX)
-    }
-
     /// The users with the number of their clients; those without any may return.
     pub(crate) fn users(&self) -> impl Iterator<Item = (&Member, u32)> {
-        self.guests.values().map(|guest| (&guest.member, guest.clients))
+        let there = self.guests.values().filter(|guest| !guest.is_expected);
+        there.map(|guest| (&guest.member, guest.clients))
+    }
+
+    /// Returns the number of users.
+    pub(crate) fn count(&self) -> u64 {
+        self.users().count() as u64
     }
 
     /// Returns the number of clients of each user, and `None` if they were too many to be counted.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn clients(&self) -> Option<std::collections::BTreeMap<&str, u32>> {
-        let counts = self.guests.iter().map(|(user, guest)| (&**user, guest.clients));
+        let there = self.guests.iter().filter(|(_, guest)| !guest.is_expected);
+        let counts = there.map(|(user, guest)| (&**user, guest.clients));
         (!self.is_over).then(|| counts.collect())
     }
 }
@@ -148,42 +157,90 @@ impl Returns {
         self.due.is_empty() && self.stale.is_empty()
     }
 
-    /// Returns `true` if there is room for another user.
-    pub(crate) fn has_room(&self) -> bool {
-        self.guests < GUESTS_MAX
-    }
-
     /// Returns the number of users in all channels that wait for a return.
     #[cfg(test)]
     pub(crate) fn guests(&self) -> usize {
         self.guests
     }
 
-    /// A client of a user came to a channel.
+    /// A client of a user came to a channel, which has at most `users_max` users if an app bounds
+    /// them. Those beyond that are not told.
     pub(crate) fn come(
         &mut self,
         (index, attendance): (ChannelIndex, &mut Attendance),
-        user: &Arc<str>,
-        member: &Member,
+        (user, member): (&Arc<str>, &Member),
+        users_max: Option<usize>,
     ) -> News {
         if let Some(guest) = attendance.guests.get_mut(user) {
             guest.clients += 1;
-            if guest.clients == 1 {
-                self.due.remove(&(guest.due_ms, index, Arc::clone(user)));
-                self.returned += 1;
+            guest.expected = guest.expected.saturating_sub(1);
+            if guest.clients > 1 {
+                return News::Kept;
             }
+            self.due.remove(&(guest.due_ms, index, Arc::clone(user)));
+            if std::mem::take(&mut guest.is_expected) {
+                guest.member = member.clone();
+                return News::Told;
+            }
+            self.returned += 1;
             return News::Kept;
         }
-        if attendance.is_over {
-            return News::Told;
+        match users_max {
+            Some(users_max) if attendance.guests.len() >= users_max => return News::Kept,
+            Some(_) => {}
+            None if attendance.is_over => return News::Told,
+            None if attendance.guests.len() >= GUESTS_OF_CHANNEL_MAX
+                || self.guests >= GUESTS_MAX =>
+            {
+                return News::Crowded(self.give_up(index, attendance));
+            }
+            None => self.guests += 1,
         }
-        if attendance.guests.len() >= GUESTS_OF_CHANNEL_MAX || self.guests >= GUESTS_MAX {
-            return News::Crowded(self.give_up(index, attendance));
-        }
-        self.guests += 1;
-        let guest = Guest { clients: 1, member: member.clone(), due_ms: 0 };
+        let is_counted = users_max.is_none();
+        let member = member.clone();
+        let guest = Guest {
+            clients: 1,
+            member,
+            due_ms: 0,
+            expected: 0,
+            expected_ms: 0,
+            is_expected: false,
+            is_counted,
+        };
         attendance.guests.insert(Arc::clone(user), guest);
         News::Told
+    }
+
+    /// Keeps a place for a user in a presence channel of at most `users_max` users: it has been let
+    /// in and comes soon. Returns `false` if there is no room for it.
+    pub(crate) fn expect(
+        &mut self,
+        (index, attendance): (ChannelIndex, &mut Attendance),
+        (user, member): (&Arc<str>, Member),
+        (users_max, now_ms): (usize, u64),
+    ) -> bool {
+        let expected_ms = now_ms + EXPECTED_MS;
+        if let Some(guest) = attendance.guests.get_mut(user) {
+            // Its other clients may go before this one comes.
+            guest.expected = guest.expected.saturating_add(1);
+            guest.expected_ms = expected_ms;
+            return true;
+        }
+        if attendance.guests.len() >= users_max {
+            return false;
+        }
+        let guest = Guest {
+            clients: 0,
+            member,
+            due_ms: expected_ms,
+            expected: 1,
+            expected_ms,
+            is_expected: true,
+            is_counted: false,
+        };
+        attendance.guests.insert(Arc::clone(user), guest);
+        self.due.insert((expected_ms, index, Arc::clone(user)));
+        true
     }
 
     /// A user of so many clients, or one that may return until `due_ms`, is in a channel, and was
@@ -191,11 +248,12 @@ impl Returns {
     pub(crate) fn enter(
         &mut self,
         (index, attendance): (ChannelIndex, &mut Attendance),
-        user: &Arc<str>,
+        (user, users_max): (&Arc<str>, Option<usize>),
         (member, clients, due_ms): (&Member, u32, u64),
     ) -> bool {
         let place = (index, &mut *attendance);
-        if matches!(self.come(place, user, member), News::Crowded(_)) || attendance.is_over {
+        let news = self.come(place, (user, member), users_max);
+        if matches!(news, News::Crowded(_)) || attendance.is_over {
             return false;
         }
         let Some(guest) = attendance.guests.get_mut(user) else { return false };
@@ -212,11 +270,17 @@ impl Returns {
     pub(crate) fn go(
         &mut self,
         (index, attendance): (ChannelIndex, &mut Attendance),
-        user: &Arc<str>,
+        (user, is_bounded): (&Arc<str>, bool),
         (member, due_ms): (&Member, u64),
     ) -> News {
-        let Some(guest) = attendance.guests.get_mut(user) else { return News::Told };
-        guest.clients = guest.clients.saturating_sub(1);
+        let Some(guest) = attendance.guests.get_mut(user) else {
+            // Of those for whom there was no room nobody was told in a bounded channel.
+            return if is_bounded { News::Kept } else { News::Told };
+        };
+        if guest.clients == 0 {
+            return News::Kept;
+        }
+        guest.clients -= 1;
         if guest.clients == 0 {
             guest.member = member.clone();
             guest.due_ms = due_ms;
@@ -228,12 +292,14 @@ impl Returns {
     /// Forgets the users of a channel. Returns those that had left and were not told of.
     fn give_up(&mut self, index: ChannelIndex, attendance: &mut Attendance) -> Vec<Member> {
         attendance.is_over = true;
-        self.guests -= attendance.guests.len();
         let mut left = Vec::new();
         for (user, guest) in attendance.guests.drain() {
+            self.guests -= usize::from(guest.is_counted);
             if guest.clients == 0 {
                 self.due.remove(&(guest.due_ms, index, user));
-                left.push(guest.member);
+                if !guest.is_expected {
+                    left.push(guest.member);
+                }
             }
         }
         left
@@ -246,12 +312,24 @@ impl Returns {
         Some((first.1, first.2))
     }
 
-    /// Takes out a user that has not returned.
-    pub(crate) fn end(&mut self, attendance: &mut Attendance, user: &str) -> Option<Member> {
-        let guest = attendance.guests.remove(user)?;
+    /// Takes out a user that has not returned, or has not come: nobody was told of that one. If
+    /// another client of a user is about to come, the place of the user is kept.
+    pub(crate) fn end(
+        &mut self,
+        (index, attendance): (ChannelIndex, &mut Attendance),
+        user: &Arc<str>,
+        now_ms: u64,
+    ) -> Option<Member> {
+        let guest = attendance.guests.get_mut(user)?;
         debug_assert_eq!(guest.clients, 0, "it has returned");
-        self.guests -= 1;
-        Some(guest.member)
+        let told = (!guest.is_expected).then(|| guest.member.clone());
+        if guest.expected > 0 && guest.expected_ms > now_ms {
+            (guest.is_expected, guest.due_ms) = (true, guest.expected_ms);
+            self.due.insert((guest.due_ms, index, Arc::clone(user)));
+        } else if let Some(guest) = attendance.guests.remove(user) {
+            self.guests -= usize::from(guest.is_counted);
+        }
+        told
     }
 
     /// Has the count of a large channel told with the next ones.
@@ -279,73 +357,5 @@ impl Crowd {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::id::{ClientId, ShardId, Slot};
-
-    const ROOM: ChannelIndex = ChannelIndex(3);
-
-    fn member(number: u32, user: &Arc<str>) -> Member {
-        let client = ClientId { generation: 0, slot: Slot(number), shard: ShardId(0) };
-        Member { client, user: Some(Arc::clone(user)), info: None, channel_info: None }
-    }
-
-    #[test]
-    fn a_user_is_there_from_its_first_client_until_its_last_one_does_not_return() {
-        let (mut returns, mut room) = (Returns::default(), Attendance::default());
-        let ann: Arc<str> = "ann".into();
-        let at = |number| member(number, &ann);
-        assert_eq!(returns.come((ROOM, &mut room), &ann, &at(1)), News::Told);
-        assert_eq!(returns.come((ROOM, &mut room), &ann, &at(2)), News::Kept);
-        assert_eq!(returns.go((ROOM, &mut room), &ann, (&at(1), 100)), News::Kept);
-        assert_eq!(returns.next_due(1000), None, "the second is there");
-        assert_eq!(returns.go((ROOM, &mut room), &ann, (&at(2), 100)), News::Kept);
-        assert_eq!(returns.come((ROOM, &mut room), &ann, &at(3)), News::Kept);
-        assert_eq!((returns.next_due(1000), returns.returned), (None, 1));
-        assert_eq!(returns.go((ROOM, &mut room), &ann, (&at(3), 200)), News::Kept);
-        assert_eq!(returns.next_due(199), None);
-        assert_eq!(returns.next_due(200), Some((ROOM, Arc::clone(&ann))));
-        assert_eq!(returns.end(&mut room, &ann), Some(at(3)));
-        assert!(returns.is_empty() && room.is_empty() && returns.guests() == 0);
-        let unknown = returns.go((ROOM, &mut room), &ann, (&at(3), 300));
-        assert_eq!(unknown, News::Told, "who was not told to have come is not waited for");
-    }
-
-    #[test]
-    fn beyond_the_bound_everything_is_told_at_once() {
-        let (mut returns, mut room) = (Returns::default(), Attendance::default());
-        let users: Vec<Arc<str>> =
-            (0..=GUESTS_OF_CHANNEL_MAX).map(|number| format!("u{number}").into()).collect();
-        let (last, rest) = users.split_last().unwrap();
-        for user in rest {
-            assert_eq!(returns.come((ROOM, &mut room), user, &member(1, user)), News::Told);
-        }
-        returns.go((ROOM, &mut room), &users[0], (&member(1, &users[0]), 100));
-        let crowded = returns.come((ROOM, &mut room), last, &member(2, last));
-        assert_eq!(crowded, News::Crowded(vec![member(1, &users[0])]));
-        assert!(returns.is_empty() && returns.guests() == 0);
-        for user in &users {
-            assert_eq!(returns.go((ROOM, &mut room), user, (&member(1, user), 100)), News::Told);
-        }
-    }
-
-    #[test]
-    fn a_channel_becomes_large_above_its_names_and_small_well_below_them() {
-        let mut crowd = Crowd::new(2);
-        let mut steps = Vec::new();
-        for members in [8, 9, 16, 9, 8, 7, 6, 8, 9] {
-            steps.push((crowd.note(1, members, 8), crowd.is_large));
-        }
-        let [small, becomes, large] = [(false, false), (true, true), (false, true)];
-        let shrinks = (true, false);
-        assert_eq!(steps, [small, becomes, large, large, large, shrinks, small, small, becomes]);
-        let mut returns = Returns::default();
-        returns.note_stale(ROOM, &mut crowd);
-        returns.note_stale(ROOM, &mut crowd);
-        assert_eq!(returns.take_stale(5000), [ROOM]);
-        assert!(crowd.take_stale() && !crowd.take_stale());
-        returns.note_stale(ROOM, &mut crowd);
-        assert!(returns.take_stale(5999).is_empty());
-        assert_eq!(returns.take_stale(6000), [ROOM]);
-    }
-}
+#[path = "attendance_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! The facts that homes and owners know beside histories, as bytes: the clients of users and
-//! addresses, the newest versions of channels, their users and the channels with watchers. They
-//! pass to the process that takes over.
+//! addresses, the newest versions of channels, their users, the channels with watchers and those in
+//! use. They pass to the process that takes over.
 //!
 //! ```text
 //! fact     = kind u8, contents
@@ -9,6 +9,7 @@
 //! version  = name of the channel, number u64, epoch
 //! present  = name of the channel, clients u32, member (roll.rs)
 //! watched  = name of the channel
+//! used     = name of the channel
 //! clients  = number u32, (generation u32, slot u32, shard u16)*
 //! ```
 
@@ -29,6 +30,7 @@ const ADDRESS_V6: u8 = 2;
 const VERSION: u8 = 3;
 const PRESENT: u8 = 4;
 const WATCHED: u8 = 5;
+const USED: u8 = 6;
 
 /// One thing that a home or owner knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(crate) enum Known {
     Present { channel: Arc<str>, clients: u32, member: Member },
     /// A channel has watchers.
     Watched { channel: Arc<str> },
+    /// A channel whose use is told to the application has subscribers.
+    Used { channel: Arc<str> },
 }
 
 /// One thing that a home or owner of an earlier process knew.
@@ -128,6 +132,12 @@ pub(crate) fn put_watched(out: &mut Vec<u8>, channel: &str) {
     put_bytes(out, channel.as_bytes());
 }
 
+/// Appends a channel in use.
+pub(crate) fn put_used(out: &mut Vec<u8>, channel: &str) {
+    out.push(USED);
+    put_bytes(out, channel.as_bytes());
+}
+
 /// Reads facts.
 ///
 /// # Errors
@@ -148,6 +158,7 @@ pub fn read_facts(bytes: &[u8]) -> Result<Vec<Fact>, Damaged> {
                 Known::Present { channel, clients, member: member(&mut rest)? }
             }
             WATCHED => Known::Watched { channel: rest.text()?.into() },
+            USED => Known::Used { channel: rest.text()?.into() },
             _ => {
                 let fault = rest.fault("no kind of fact");
                 let claim = claim_of(kind, &mut rest)?.ok_or(fault)?;
@@ -190,6 +201,7 @@ mod tests {
                 },
             },
             Known::Watched { channel: "room".into() },
+            Known::Used { channel: "room".into() },
         ];
         let (mut bytes, mut ends) = (Vec::new(), vec![0]);
         for known in &all {
@@ -202,6 +214,7 @@ mod tests {
                     put_present(&mut bytes, channel, *clients, member);
                 }
                 Known::Watched { channel } => put_watched(&mut bytes, channel),
+                Known::Used { channel } => put_used(&mut bytes, channel),
             }
             ends.push(bytes.len());
         }

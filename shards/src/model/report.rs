@@ -16,6 +16,17 @@ pub struct Ending {
     pub saved: Saved,
 }
 
+/// The channels that are asked for.
+#[derive(Debug, Clone)]
+pub enum ChannelFilter {
+    /// All of them.
+    All,
+    /// Those whose names begin so.
+    Prefix(Arc<str>),
+    /// Those with these names.
+    Named(Arc<[String]>),
+}
+
 /// One channel on one shard.
 #[derive(Debug, Clone)]
 pub struct ChannelInfo {
@@ -23,6 +34,8 @@ pub struct ChannelInfo {
     pub channel: Arc<str>,
     /// Clients of it on the shard that answers.
     pub clients: u64,
+    /// Users of a presence channel of an app, each counted once: told by its home.
+    pub users: u64,
     /// Newest position known there: exact on its home.
     pub newest: Position,
 }

@@ -1,5 +1,5 @@
 //! The messages of two processes about the members of channels: joins and leaves, channels with
-//! watchers, questions for members and their answers.
+//! watchers and those in use, questions for members and their answers.
 //!
 //! ```text
 //! member   = client, details u8, user?, info?, info for the channel?
@@ -20,6 +20,8 @@ const WATCH: u8 = 2;
 const COUNT: u8 = 3;
 const WHO: u8 = 4;
 const HERE: u8 = 5;
+const USE: u8 = 6;
+const ONLINE: u8 = 7;
 
 const HAS_USER: u8 = 1;
 const HAS_INFO: u8 = 2;
@@ -48,6 +50,12 @@ pub(crate) enum Roll {
     Watch { channel: Arc<str>, on: bool },
     /// A channel with watchers has so many members on the sender's side.
     Count { channel: Arc<str>, members: u32 },
+    /// To the leader: a channel whose use is told to the application has subscribers on the
+    /// sender's side, or has them no longer.
+    Use { channel: Arc<str>, on: bool },
+    /// To the follower: a user of an app has clients in the sender's process or beyond, or has them
+    /// no longer.
+    Online { user: Arc<str>, on: bool },
     /// The members of a channel are asked for.
     Who { token: Token, channel: Arc<str>, question: Question },
     /// The answer to that.
@@ -66,6 +74,8 @@ impl Roll {
         match self {
             Self::News { channel, .. }
             | Self::Watch { channel, .. }
+            | Self::Use { channel, .. }
+            | Self::Online { user: channel, .. }
             | Self::Count { channel, .. }
             | Self::Who { channel, .. } => Address::Channel(channel),
             Self::Here { token, .. } => Address::Home(token.home),
@@ -84,6 +94,14 @@ impl Roll {
             Self::Watch { channel, on } => {
                 out.extend([WATCH, u8::from(*on)]);
                 put_bytes(out, channel.as_bytes());
+            }
+            Self::Use { channel, on } => {
+                out.extend([USE, u8::from(*on)]);
+                put_bytes(out, channel.as_bytes());
+            }
+            Self::Online { user, on } => {
+                out.extend([ONLINE, u8::from(*on)]);
+                put_bytes(out, user.as_bytes());
             }
             Self::Count { channel, members } => {
                 out.push(COUNT);
@@ -115,6 +133,14 @@ impl Roll {
             WATCH => {
                 let on = flag(frame)?;
                 Self::Watch { channel: frame.text()?.into(), on }
+            }
+            USE => {
+                let on = flag(frame)?;
+                Self::Use { channel: frame.text()?.into(), on }
+            }
+            ONLINE => {
+                let on = flag(frame)?;
+                Self::Online { user: frame.text()?.into(), on }
             }
             COUNT => Self::Count { channel: frame.text()?.into(), members: frame.u32()? },
             WHO => {
@@ -267,6 +293,8 @@ mod tests {
             news(whole, true),
             Roll::Watch { channel: "room".into(), on: true },
             Roll::Watch { channel: "room".into(), on: false },
+            Roll::Use { channel: "room".into(), on: true },
+            Roll::Online { user: "ann".into(), on: false },
             Roll::Count { channel: "room".into(), members: 8 },
             who(Question::Users),
             who(Question::Members { count: 3, bytes: usize::MAX }),

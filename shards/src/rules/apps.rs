@@ -8,6 +8,7 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 
 use super::{AppTally, ChannelRules, NAMESPACE_END, Publish, Rules, RulesFault, Secret, Subscribe};
+use crate::wire::name::{APP_USER_BYTES, is_app_user};
 use crate::wire::origin::Origins;
 
 /// The most apps of a server.
@@ -170,22 +171,23 @@ impl App {
 
     /// Returns the most bytes of the server's name of one of its channels.
     pub fn channel_bytes_max(&self) -> usize {
-        self.namespace.len() + NAMESPACE_END.len_utf8() + self.limits.channel_name_bytes
+        let of_user = OF_USER.len() + APP_USER_BYTES;
+        let own = self.limits.channel_name_bytes.max(of_user);
+        self.namespace.len() + NAMESPACE_END.len_utf8() + own
     }
 }
 
 /// Checks the app's own name of a channel; the error names its fault.
 pub(crate) fn check_channel_name(name: &str, bytes_max: usize) -> Result<(), &'static str> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=@,.;:".contains(&byte);
+    // Users have the names that their backend gives them, as long as those may be that sign in.
+    if name.strip_prefix(OF_USER).is_some_and(is_app_user) {
+        return Ok(());
+    }
     if name.len() > bytes_max {
         return Err("the name of the channel is too long");
     }
-    let letters = match name.strip_prefix(OF_USER) {
-        // Users have the names that their backend gives them.
-        Some(user) if !user.is_empty() && !user.chars().any(char::is_control) => return Ok(()),
-        _ => name,
-    };
-    if letters.is_empty() || !letters.bytes().all(is_letter) {
+    if name.is_empty() || !name.bytes().all(is_letter) {
         return Err("the name of a channel has one or more of the characters \
                     a-z A-Z 0-9 - _ = @ , . ; :");
     }

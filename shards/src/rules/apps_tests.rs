@@ -129,7 +129,7 @@ fn figures_outlive_other_rules_of_the_same_app() {
     assert_eq!((one.tally.figures().clients, one.tally.figures().connections), (0, 1));
     assert!(!one.enabled && after.app("2").is_none());
     assert_eq!(after.app("3").unwrap().tally.figures().connections, 0);
-    assert_eq!(after.app_channel_bytes_max(), "app-1:".len() + 164);
+    assert_eq!(after.app_channel_bytes_max(), "app-1:#server-to-user-".len() + 256);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The figures of one app, which outlive a reload of the rules. Relaxed everywhere: they order
 //! nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of one app. All shards and the control plane count in the same ones, when a client
@@ -17,6 +18,18 @@ pub struct AppTally {
     webhook_events: AtomicU64,
     webhook_failures: AtomicU64,
     webhook_drops: AtomicU64,
+    /// Requests of the backend that are being answered.
+    requests: AtomicU64,
+}
+
+/// The place of a request among those that are answered at once. It is free again when this goes.
+#[derive(Debug)]
+pub struct RequestPlace(Arc<AppTally>);
+
+impl Drop for RequestPlace {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The figures of one app at one moment.
@@ -88,6 +101,13 @@ impl AppTally {
         add(&self.api_requests);
     }
 
+    /// Takes a place for a request, unless so many of the app are being answered.
+    pub fn take_place(self: &Arc<Self>, most: u64) -> Option<RequestPlace> {
+        // It counts back when it goes, also if it was one too many.
+        let place = RequestPlace(Arc::clone(self));
+        (add(&self.requests) < most).then_some(place)
+    }
+
     /// Counts a request whose signature is not good.
     pub fn count_refused_request(&self) {
         add(&self.api_refused);
@@ -134,6 +154,15 @@ impl AppTally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_app_has_no_more_requests_at_once_than_it_may() {
+        let tally = Arc::new(AppTally::default());
+        let places = [(); 3].map(|()| tally.take_place(2));
+        assert_eq!(places.each_ref().map(Option::is_some), [true, true, false]);
+        drop(places);
+        assert!(tally.take_place(1).is_some() && tally.take_place(1).is_some());
+    }
 
     #[test]
     fn an_app_has_no_more_clients_than_it_may() {

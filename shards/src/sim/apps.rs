@@ -1,5 +1,6 @@
 //! Clients of apps under schedules: members of a presence channel on all shards know who else is
-//! there, each user once, and hear the events of all others and never their own.
+//! there, each user once and no more of them than its app allows, and hear the events of all others
+//! and never their own, nor those of the backend that are not for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,9 +11,14 @@ use super::books::check_books;
 use super::client::{Client, Wish};
 use super::dice::Dice;
 use super::for_each_seed;
+use super::members::enlist;
 use super::run::Shards;
 use crate::config::Config;
-use crate::rules::{App, Rules};
+use crate::mesh::parcel::Ask;
+use crate::mesh::reply::ReplyTo;
+use crate::model::id::ClientId;
+use crate::model::message::{Details, Payload, Publication};
+use crate::rules::{App, ChannelRules, Marks, Rules};
 use crate::wire::pusher::sign::signature;
 
 const ROOM: &str = "presence-room";
@@ -63,9 +69,10 @@ impl Socket {
         texts.map(|frame| read(frame.text())).collect()
     }
 
-    /// Follows the members of the room as its library does. Returns those that it knows at the end.
-    fn follow(&self, events: &mut BTreeMap<u64, String>) -> BTreeSet<String> {
-        let mut members = BTreeSet::new();
+    /// Follows the members of the room as its library does. Returns those that it knows at the end,
+    /// unless it was refused.
+    fn follow(&self, events: &mut BTreeMap<u64, String>) -> Option<BTreeSet<String>> {
+        let (mut members, mut is_refused) = (BTreeSet::new(), false);
         let mut last = BTreeMap::new();
         for (event, data, user) in self.told() {
             let name = || data["user_id"].as_str().unwrap().to_owned();
@@ -75,6 +82,15 @@ impl Socket {
                     members = ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect();
                     assert_eq!(members.len(), ids.len(), "a user stands twice in {data}");
                     assert!(members.contains(self.user), "it is there itself: {data}");
+                    is_refused = false;
+                }
+                "pusher:subscription_error" => {
+                    assert_eq!(data["type"], "LimitReached", "{data}");
+                    is_refused = true;
+                }
+                "backend-says" => {
+                    assert_ne!(data["but"], self.id, "the backend has left it out");
+                    events.insert(data["n"].as_u64().unwrap(), String::new());
                 }
                 "pusher_internal:member_added" => {
                     assert_ne!(name(), self.user, "it knows that it is there itself");
@@ -95,19 +111,64 @@ impl Socket {
                 _ => {}
             }
         }
-        members
+        (!is_refused).then_some(members)
     }
 }
 
-fn app() -> App {
-    App::new("1", "key", "secret")
+/// An app whose namespace others share.
+fn app(users_max: usize) -> App {
+    let mut app = App::new("1", "key", "secret");
+    app.namespace = "shop".into();
+    app.limits.presence_members = users_max;
+    app
 }
 
-fn shards(dice: &mut Dice, seed: u64) -> Shards {
+/// Sends an event of the backend to all members of the room but one.
+fn send(shards: &mut Shards, but: &str, number: u64) {
+    let channel: Arc<str> = format!("shop:{ROOM}").into();
+    let home = shards.all[0].port.mesh.home_of(&*channel);
+    if shards.all[home.index()].port.is_stalled() {
+        return;
+    }
+    let publication = Arc::new(Publication {
+        channel,
+        offset: 0,
+        time_ms: 0,
+        ingress_ns: 0,
+        details: Some(Arc::new(Details::of_event("backend-says", but.parse().ok()))),
+        from: None,
+        payload: Payload::Json(json!({ "n": number, "but": but }).to_string().into()),
+    });
+    shards.all[home.index()].take_ask(Ask::Publish { publication, reply: ReplyTo::Nobody });
+    shards.all[home.index()].settle();
+}
+
+/// Members of the room that speak another dialect and have no user.
+fn strangers(shards: &mut Shards) -> Vec<Client> {
+    let count = shards.all.len();
+    let come = |shard: usize| {
+        let (stream, client) = Client::connect(Wish { json: true, ..Wish::default() }, usize::MAX);
+        let ids = |shards: &Shards| -> BTreeSet<ClientId> {
+            let roster = &shards.all[shard].clients.roster;
+            roster.iter().map(|(slot, _)| roster.id(slot)).collect()
+        };
+        let before = ids(shards);
+        shards.accept(shard, stream);
+        shards.come_to_rest(|| {});
+        let id = *ids(shards).difference(&before).next().unwrap();
+        let _ = enlist(shards, id, &format!("shop:{ROOM}"), None, false);
+        client
+    };
+    (0..count).map(come).collect()
+}
+
+fn shards(dice: &mut Dice, seed: u64, app: App) -> Shards {
     let mut config = Config::with_cores(Vec::new());
     config.lane_parcels = 1 + dice.below(4);
     config.read_buffer_bytes = 512;
-    config.rules = Arc::new(Rules::default().with_apps(vec![app()]).unwrap());
+    let rules = vec![ChannelRules::open("shop")];
+    let rules = Rules::new(Marks::default(), ChannelRules::open(""), rules).unwrap();
+    config.rules = Arc::new(rules.with_apps(vec![app]).unwrap());
     Shards::new(1 + dice.below(4), config, seed)
 }
 
@@ -141,19 +202,22 @@ fn settle(shards: &mut Shards, sockets: &mut [Socket]) {
 /// Returns the number of events that clients have heard.
 fn simulate(seed: u64) -> u64 {
     let mut dice = Dice::seeded(seed);
-    let mut shards = shards(&mut dice, seed);
+    // Now and then there is no room for all of the users.
+    let users_max = 3 + dice.below(3);
+    let app = app(users_max);
+    let mut shards = shards(&mut dice, seed, app.clone());
     let mut sockets: Vec<Socket> = Vec::new();
     for number in 0..10 {
         let shard = dice.below(shards.all.len());
         sockets.push(connect(&mut shards, shard, USERS[number % USERS.len()]));
     }
-    let mut said = 0_u64;
+    let (mut said, mut others) = (0_u64, Vec::new());
     for _ in 0..200 {
         let shard = dice.below(shards.all.len());
         let at = dice.below(sockets.len());
         let socket = &mut sockets[at];
-        match dice.below(12) {
-            0..3 if !socket.is_cut => socket.subscribe(&app()),
+        match dice.below(14) {
+            0..3 if !socket.is_cut => socket.subscribe(&app),
             3..5 if !socket.is_cut => socket.unsubscribe(),
             5 if !socket.is_cut => {
                 said += 1;
@@ -166,17 +230,24 @@ fn simulate(seed: u64) -> u64 {
             7 => socket.client.stall(),
             8 => socket.client.take_up(usize::MAX),
             9 => shards.now.ns += 30_000_000,
+            10 => {
+                said += 1;
+                let but = socket.id.clone();
+                send(&mut shards, &but, said);
+            }
+            11 if others.len() < 4 && dice.below(4) == 0 => others.extend(strangers(&mut shards)),
             _ => shards.turn(shard),
         }
     }
     settle(&mut shards, &mut sockets);
     check_books(&shards.all);
-    let there: BTreeSet<String> =
-        sockets.iter().filter(|one| one.is_in).map(|one| one.user.to_owned()).collect();
     let mut events = BTreeMap::new();
-    for socket in &sockets {
-        let known = socket.follow(&mut events);
-        assert!(!socket.is_in || known == there, "{}: {known:?} of {there:?}", socket.id);
+    let known: Vec<_> = sockets.iter().map(|socket| socket.follow(&mut events)).collect();
+    let members = || sockets.iter().zip(&known).filter(|(one, known)| one.is_in && known.is_some());
+    let there: BTreeSet<String> = members().map(|(one, _)| one.user.to_owned()).collect();
+    assert!(there.len() <= users_max, "{there:?} are more than {users_max}");
+    for (socket, known) in members() {
+        assert_eq!(known.as_ref(), Some(&there), "{}", socket.id);
     }
     events.len() as u64
 }

@@ -43,9 +43,6 @@ pub(crate) struct ClientEvent<'a> {
 /// The number of an error about a watchlist.
 const TOO_MANY_WATCHED: u16 = 4302;
 
-/// The most bytes of the name of a user that signs in.
-const NAME_BYTES_MAX: usize = 256;
-
 const UNSIGNED: &str = "the signature is missing, or is not one of this app for this socket, \
                         channel and data";
 
@@ -59,12 +56,6 @@ fn event_mistake(code: ErrorCode, text: impl Into<String>) -> Mistake {
 }
 
 impl<N: Net> Shard<N> {
-    /// The app of a client with the rules in force; `None` if it is there no longer.
-    fn app_of(&self, slot: Slot) -> Option<Arc<App>> {
-        let id = &self.clients.app(slot)?.id;
-        self.rooms.channels.rules().app(id).filter(|app| app.enabled).map(Arc::clone)
-    }
-
     /// Returns the server's name of a channel that a client has named: its app's own one, for a
     /// client of an app.
     pub(crate) fn name_of_app(&self, slot: Slot, channel: &str) -> Option<String> {
@@ -80,7 +71,10 @@ impl<N: Net> Shard<N> {
         channel: &str,
         signed: Signed<'_>,
     ) -> Result<Flow, Mistake> {
-        let Some(app) = self.app_of(slot) else { return Ok(Flow::Over(CloseReason::AppGone)) };
+        let app = match self.app_of(slot) {
+            Ok(app) => app,
+            Err(why) => return Ok(Flow::Over(why)),
+        };
         check_channel_name(channel, app.limits.channel_name_bytes)
             .map_err(|fault| about(channel, ErrorCode::BadName, fault))?;
         let name: Arc<str> = app.channel(channel).into();
@@ -112,18 +106,23 @@ impl<N: Net> Shard<N> {
     ) -> Result<JoinRequest, Mistake> {
         let denied = |text: &str| about(channel, ErrorCode::Denied, text);
         let kind = Kind::of(channel);
+        // Before anything is made of it.
+        if data.is_some_and(|data| data.len() > app.limits.presence_member_bytes) {
+            return Err(about(channel, ErrorCode::TooLarge, "channel_data is too long"));
+        }
+        let socket = self.clients.socket_id(slot).to_string();
+        let auth = auth.unwrap_or_default();
         let is_allowed = match kind {
             Kind::Public => true,
             Kind::User(user) => {
                 let signed_in = self.clients.app(slot).and_then(|app| app.user.as_ref());
                 signed_in.is_some_and(|known| *known.name == *user)
             }
-            Kind::Private | Kind::Encrypted | Kind::Presence => {
-                let socket = self.clients.socket_id(slot).to_string();
-                // Names hold colons: with data, what signs `private-a:b` would sign `private-a`.
-                let signed = data.filter(|_| kind == Kind::Presence);
-                sign::lets_into_channel(app, auth.unwrap_or_default(), &socket, (channel, signed))
+            Kind::Private | Kind::Encrypted => {
+                sign::lets_into_private(app, auth, &socket, (channel, data))
             }
+            Kind::Presence => data
+                .is_some_and(|data| sign::lets_into_presence(app, auth, &socket, (channel, data))),
         };
         if !is_allowed {
             self.clients.tally.denied += 1;
@@ -136,9 +135,6 @@ impl<N: Net> Shard<N> {
         if kind != Kind::Presence {
             return Ok(JoinRequest::default());
         }
-        if data.is_some_and(|data| data.len() > app.limits.presence_member_bytes) {
-            return Err(about(channel, ErrorCode::TooLarge, "channel_data is too long"));
-        }
         let Some((user, info)) = data.and_then(presence::read) else {
             return Err(denied("channel_data is an object with user_id, a text or a number"));
         };
@@ -149,14 +145,14 @@ impl<N: Net> Shard<N> {
 
     /// Makes a client a user of its app, if the app's backend has signed.
     pub(crate) fn sign_in(&mut self, slot: Slot, auth: &str, user_data: &str) -> Flow {
-        let Some(app) = self.app_of(slot) else { return Flow::Over(CloseReason::AppGone) };
+        let app = match self.app_of(slot) {
+            Ok(app) => app,
+            Err(why) => return Flow::Over(why),
+        };
         let socket = self.clients.socket_id(slot).to_string();
-        let read = users::read(user_data).filter(|(name, watched)| {
-            name.len() <= self.clients.config.message_bytes.min(NAME_BYTES_MAX)
-                && watched.iter().all(|name| name.len() <= NAME_BYTES_MAX)
-        });
+        // Nothing is read that the backend has not signed.
         let is_signed = sign::signs_in(&app, auth, &socket, user_data);
-        let Some((name, watched)) = read.filter(|_| is_signed) else {
+        let Some((name, watched)) = is_signed.then(|| users::read(user_data)).flatten() else {
             self.clients.tally.denied += 1;
             return Flow::Over(CloseReason::Unauthorized);
         };
@@ -212,7 +208,10 @@ impl<N: Net> Shard<N> {
         slot: Slot,
         ClientEvent { channel, event, payload }: ClientEvent<'_>,
     ) -> Result<Flow, Mistake> {
-        let Some(app) = self.app_of(slot) else { return Ok(Flow::Over(CloseReason::AppGone)) };
+        let app = match self.app_of(slot) {
+            Ok(app) => app,
+            Err(why) => return Ok(Flow::Over(why)),
+        };
         let kind = Kind::of(channel);
         if !app.client_events {
             let text = "clients of this app send no events";
@@ -249,12 +248,11 @@ impl<N: Net> Shard<N> {
             event_mistake(code, text)
         })?;
         let publication = self.client_event(slot, index, event, payload);
-        app.tally.count_client_event();
-        self.report_client_event(slot, event, &publication);
         let home = self.rooms.channels.get(index).home;
         if self.rooms.channels.rules_of(&name).publish_hook.is_on() {
             return Ok(self.ask_to_publish(slot, home, publication, None));
         }
+        self.report_client_event(slot, &publication);
         Ok(self.submit(slot, home, Ask::Publish { publication, reply: ReplyTo::Nobody }))
     }
 

@@ -145,7 +145,8 @@ impl<N: Net> Shard<N> {
         }
         self.clients.tell(slot, &Event::Error { code: *code, text, id: id.as_ref() });
         if !code.is_of_reading() && !self.clients.dialect(slot).counts_refusals() {
-            return Flow::On;
+            // Nothing bounds their number, so the next one waits until others had their turn.
+            return Flow::Later;
         }
         let (max, now_ms) = (self.clients.config.errors_max, self.clients.now.ms());
         let Some(client) = self.clients.roster.get_mut(slot) else { return Flow::On };

@@ -7,6 +7,7 @@ use crate::close::CloseReason;
 use crate::model::id::Slot;
 use crate::net::Net;
 use crate::shard::Shard;
+use crate::stage::lost_apps::share_of;
 
 /// A drain under way.
 #[derive(Debug)]
@@ -42,19 +43,7 @@ impl<N: Net> Shard<N> {
         let Some(drain) = &self.drain else { return };
         let passed = Duration::from_nanos(self.clients.now.ns.saturating_sub(drain.began.ns));
         let spread = self.clients.config.drain_spread;
-        let due = if passed >= spread {
-            drain.clients
-        } else {
-            let share = passed.as_secs_f64() / spread.as_secs_f64();
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "a share of a count"
-            )]
-            let due = (drain.clients as f64 * share) as usize;
-            due
-        };
+        let due = share_of(drain.clients, passed, spread);
         let (mut closed, mut slot) = (drain.closed, drain.next_slot);
         while closed < due && slot < self.clients.roster.slots() {
             closed += usize::from(self.send_on_its_way(Slot::at(slot)));

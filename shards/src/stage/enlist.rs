@@ -9,6 +9,7 @@ use crate::model::channel::{JoinRequest, NoChannel};
 use crate::model::id::{ClientId, Slot};
 use crate::model::seating::{Placement, Seating};
 use crate::net::Net;
+use crate::rules::is_presence_channel;
 use crate::shard::Shard;
 use crate::wire::event::Event;
 use crate::wire::transport::Transport;
@@ -32,6 +33,9 @@ impl<N: Net> Shard<N> {
         if seating != Seating::Outside || order.asks_only {
             return seating;
         }
+        if !self.may_enlist(slot, channel) {
+            return Seating::NoRoom;
+        }
         let taken = self.clients.roster.get(slot).map_or(0, Client::channels_taken);
         let one = Transport::of(self.clients.roster.hot(slot).shape).has_one_channel();
         let channels_max = if one { 1 } else { self.clients.config.channels_per_client };
@@ -50,6 +54,17 @@ impl<N: Net> Shard<N> {
             Ok(()) => self.seating(slot, channel),
             Err(_) => Seating::NoRoom,
         }
+    }
+
+    /// Returns `true` if a client can be put into a channel. A client of an app knows its own
+    /// channels alone, and those with members only by its backend's word about the member.
+    fn may_enlist(&self, slot: Slot, channel: &str) -> bool {
+        if self.clients.app(slot).is_none() {
+            return true;
+        }
+        let app = self.app_of(slot).ok();
+        let own = app.as_ref().and_then(|app| app.own_name(channel));
+        own.is_some_and(|name| !is_presence_channel(name))
     }
 
     /// Takes clients out of a channel, whether they have joined it or were put there.

@@ -253,6 +253,8 @@ impl<N: Net> Clients<N> {
         for except in publications.iter().filter_map(|publication| publication.except()) {
             let is_here = except.run == self.run() && except.client.shard == self.roster.me;
             let slot = is_here.then(|| self.listener(except.client)).flatten();
+            // Only clients of apps: those of other dialects follow each publication.
+            let slot = slot.filter(|slot| self.app(*slot).is_some());
             if let Some(slot) = slot.filter(|slot| !self.roster.state(*slot).is_any(WITHHELD)) {
                 self.roster.state_mut(slot).set_excepted(true);
                 excepted.push(slot);

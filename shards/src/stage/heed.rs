@@ -151,6 +151,7 @@ impl<N: Net> Shard<N> {
         if publication.bytes() > bytes_max {
             return self.tell_barred(slot, Barred::TooLarge { bytes_max }, id.as_ref());
         }
+        self.report_client_event(slot, &publication);
         let client = self.clients.roster.id(slot);
         let reply = id.map_or(ReplyTo::Nobody, |id| ReplyTo::Client(client, id));
         if let Some(client) = self.clients.roster.get_mut(slot) {

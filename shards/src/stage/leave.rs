@@ -1,7 +1,6 @@
 //! Leave: a client's seats and claims are released first, then its close frame is sent, then the
 //! socket is closed.
 
-use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
@@ -232,26 +231,6 @@ impl<N: Net> Shard<N> {
         }
         N::shutdown(fd);
         drop(client);
-    }
-
-    /// Closes the clients of apps that are there no longer under the rules in force. Those whose
-    /// app has its channels elsewhere come back.
-    pub(crate) fn leave_lost_apps(&mut self) {
-        let rules = Arc::clone(self.rooms.channels.rules());
-        let all = self.clients.roster.iter();
-        let lost = all.filter_map(|(slot, client)| {
-            let known = client.extra.as_ref()?.app.as_ref()?;
-            let app = rules.app(&known.id).filter(|app| app.enabled);
-            let reason = match app {
-                None => CloseReason::AppGone,
-                Some(app) if app.namespace != known.namespace => CloseReason::Overtaken,
-                Some(_) => return None,
-            };
-            Some((slot, reason))
-        });
-        for (slot, reason) in lost.collect::<Vec<_>>() {
-            self.clients.doom(slot, reason);
-        }
     }
 
     /// Closes the marked clients.

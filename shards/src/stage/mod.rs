@@ -36,6 +36,7 @@ mod encode;
 pub(crate) mod batch;
 mod lapse;
 mod leave;
+pub(crate) mod lost_apps;
 mod unseat;
 mod seats;
 mod consult;

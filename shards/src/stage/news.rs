@@ -11,6 +11,7 @@ use crate::model::message::{Payload, Publication};
 use crate::net::Net;
 use crate::rules::is_presence_channel;
 use crate::shard::Shard;
+use crate::wire::pusher::write::event_name;
 
 impl<N: Net> Shard<N> {
     /// Tells that a client is in.
@@ -43,11 +44,16 @@ impl<N: Net> Shard<N> {
         });
     }
 
-    /// Tells that a client of an app has sent an event to others.
-    pub(crate) fn report_client_event(&mut self, slot: Slot, event: &str, sent: &Publication) {
+    /// Counts an event that a client of an app sends to others, and tells its backend. All other
+    /// publications are passed over.
+    pub(crate) fn report_client_event(&mut self, slot: Slot, sent: &Publication) {
+        // Clients of other dialects have no app.
+        let Some(known) = self.clients.app(slot) else { return };
         let rules = self.rooms.channels.rules();
-        let app = rules.app_of_channel(&sent.channel).filter(|app| app.news.client_events);
-        let Some(name) = app.and_then(|app| app.own_name(&sent.channel)) else { return };
+        let Some(app) = rules.app(&known.id).map(Arc::clone) else { return };
+        app.tally.count_client_event();
+        let name = app.own_name(&sent.channel).filter(|_| app.news.client_events);
+        let (Some(name), Some(event)) = (name, sent.tags().and_then(event_name)) else { return };
         let data = match &sent.payload {
             Payload::Text(text) | Payload::Json(text) => text.as_str(),
             Payload::Binary(_) => return,
@@ -81,7 +87,9 @@ impl<N: Net> Shard<N> {
 
     fn send_news(&mut self, what: Happening) {
         let news = Crossing::News(Box::new(News { time_ms: unix_ms(), what }));
-        let dropped = self.port.bridges.send(BridgeId::Events, news).is_err();
-        self.clients.tally.events_dropped += u64::from(dropped);
+        if let Err(Crossing::News(news)) = self.port.bridges.send(BridgeId::Events, news) {
+            self.clients.tally.events_dropped += 1;
+            self.rooms.channels.rules().count_dropped(&news.what);
+        }
     }
 }

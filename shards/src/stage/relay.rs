@@ -67,6 +67,7 @@ impl<N: Net> Shard<N> {
         self.home().forget_lost_follower();
         self.home().answer_overdue();
         self.home().tell_gone();
+        self.home().tell_lost_use();
         self.settle();
         self.port.waits_for_link = self.engine.as_ref().is_some_and(|engine| engine.is_full());
         if self.engine.as_ref().is_some_and(|engine| engine.is_alone()) {

@@ -4,8 +4,9 @@ use crate::client::state::Flags;
 use crate::clock::since_ms;
 use crate::close::CloseReason;
 use crate::mesh::parcel::Instruction;
+use crate::model::channel::Channel;
 use crate::model::id::Slot;
-use crate::model::report::{ChannelInfo, ConnectionInfo, Ending, Measured, Report};
+use crate::model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Ending, Measured, Report};
 use crate::model::snapshot::Saved;
 use crate::net::Net;
 use crate::shard::Shard;
@@ -27,7 +28,9 @@ impl<N: Net> Shard<N> {
                 self.leave_lost_apps();
                 reply.send(());
             }
-            Instruction::Channels { limit, reply } => reply.send(self.list_channels(limit)),
+            Instruction::Channels { filter, limit, reply } => {
+                reply.send(self.list_channels(&filter, limit));
+            }
             Instruction::Connections { queued, limit, reply } => {
                 reply.send(self.list_connections(queued, limit));
             }
@@ -127,19 +130,40 @@ impl<N: Net> Shard<N> {
         tally.report(self.port.me.index(), self.core, &measured)
     }
 
-    fn list_channels(&self, limit: usize) -> Vec<ChannelInfo> {
+    fn list_channels(&self, filter: &ChannelFilter, limit: usize) -> Vec<ChannelInfo> {
+        let channels = &self.rooms.channels;
+        match filter {
+            ChannelFilter::All => self.list(channels.iter(), limit),
+            ChannelFilter::Prefix(prefix) => {
+                let begins = |channel: &&Channel| channel.name.starts_with(&**prefix);
+                self.list(channels.iter().filter(begins), limit)
+            }
+            ChannelFilter::Named(names) => {
+                let found = names.iter().filter_map(|name| channels.find(name));
+                self.list(found.map(|index| channels.get(index)), limit)
+            }
+        }
+    }
+
+    fn list<'a>(
+        &self,
+        channels: impl Iterator<Item = &'a Channel>,
+        limit: usize,
+    ) -> Vec<ChannelInfo> {
         let me = self.port.me;
-        let known = self.rooms.channels.iter().filter(|channel| {
-            !channel.members.is_empty() || (channel.home == me && channel.order.newest.offset > 0)
+        let is_known = |channel: &&Channel| {
+            let order = &channel.order;
+            let is_here = order.newest.offset > 0 || order.attendance.is_some();
+            !channel.members.is_empty() || channel.home == me && is_here
+        };
+        let known = channels.filter(is_known).take(limit);
+        let told = known.map(|channel| ChannelInfo {
+            channel: channel.name.clone(),
+            clients: channel.members.len() as u64,
+            users: channel.order.attendance.as_ref().map_or(0, |known| known.count()),
+            newest: if channel.home == me { channel.order.newest } else { channel.fanned },
         });
-        known
-            .take(limit)
-            .map(|channel| ChannelInfo {
-                channel: channel.name.clone(),
-                clients: channel.members.len() as u64,
-                newest: if channel.home == me { channel.order.newest } else { channel.fanned },
-            })
-            .collect()
+        told.collect()
     }
 
     fn list_connections(&self, queued: bool, limit: usize) -> Vec<ConnectionInfo> {

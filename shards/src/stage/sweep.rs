@@ -85,6 +85,8 @@ impl<N: Net> Shard<N> {
         self.sweep_blocked();
         self.rooms.sweep_histories(self.clients.now.long_ms());
         self.home().tell_absent();
+        self.home().tell_watchers_of_users();
+        self.leave_on();
         self.forget_page();
         self.sweep_ends();
         if !self.clients.config.ping_interval.is_zero() && self.clients.open > 0 {

@@ -9,7 +9,7 @@ use super::frame::{Opcode, begin_frame, end_frame};
 const DEPTH_MAX: usize = 128;
 
 /// Returns `true` if arrays and objects are nested deeper than the parsers of receivers can read.
-pub(super) fn is_too_deep(text: &str) -> bool {
+pub fn is_too_deep(text: &str) -> bool {
     // A text that opens no more than that cannot be deeper, and counting is far cheaper.
     if openings(text.as_bytes()) <= DEPTH_MAX {
         return false;

@@ -26,7 +26,7 @@ pub(crate) mod transport;
 pub(crate) mod dialect;
 pub(crate) mod command;
 pub(crate) mod event;
-mod json;
+pub(crate) mod json;
 pub(crate) mod patch;
 pub(crate) mod plain;
 pub(crate) mod stentor;

@@ -1,5 +1,13 @@
 //! Names of channels and users: the characters allowed in them, and their form in a URL.
 
+/// The most bytes of the name of an app's user.
+pub const APP_USER_BYTES: usize = 256;
+
+/// Returns `true` if a text can be the name of an app's user.
+pub fn is_app_user(name: &str) -> bool {
+    check_name(name, APP_USER_BYTES).is_ok()
+}
+
 /// Checks a name; the error names its fault.
 pub(crate) fn check_name(name: &str, bytes_max: usize) -> Result<(), &'static str> {
     if name.is_empty() {

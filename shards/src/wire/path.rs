@@ -36,11 +36,16 @@ pub fn local_path<'a>(path: &'a str, prefix: &str) -> Cow<'a, str> {
 /// The text is no valid prefix; the error says why.
 pub fn check_path_prefix(prefix: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let is_end = |rest: &str| rest.is_empty() || rest.starts_with('/');
     let part = |part: &str| !part.is_empty() && part.chars().all(plain);
     let good = match prefix.strip_prefix('/') {
         Some(parts) => parts.split('/').all(part),
         None => prefix.is_empty(),
     };
+    // The API of apps begins so, with a prefix and without.
+    if ["/apps", "/users"].iter().any(|own| prefix.strip_prefix(own).is_some_and(is_end)) {
+        return Err(format!("{prefix:?} is the path of the API of apps: take another one"));
+    }
     // Clients resolve such parts away before they send them.
     let dots = prefix.split('/').any(|part| part == "." || part == "..");
     if good && !dots {
@@ -100,7 +105,10 @@ mod tests {
         for good in ["", "/chat", "/a/b-c/d.e_f~g"] {
             assert_eq!(check_path_prefix(good), Ok(()), "{good}");
         }
-        for bad in ["chat", "/", "/chat/", "//chat", "/a b", "/a?b", "/%41", "/a/../b", "/."] {
+        for bad in [
+            "chat", "/", "/chat/", "//chat", "/apps", "/users/x", "/a b", "/a?b", "/%41",
+            "/a/../b", "/.",
+        ] {
             assert!(check_path_prefix(bad).is_err(), "{bad}");
         }
     }

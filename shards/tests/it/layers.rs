@@ -46,7 +46,7 @@ const STAGES: [&[&str]; 17] = [
     &["introduce", "conclude", "emulate", "fanout", "drain"],
     &["resume", "encode"],
     &["recall", "batch", "lapse"],
-    &["leave", "prove", "unseat"],
+    &["leave", "lost_apps", "prove", "unseat"],
     &["seats", "consult"],
     &["news"],
 ];

@@ -1,20 +1,43 @@
 //! `channels` and `channels/NAME`: which channels of an app are in use, and what is known of one.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
-use stentor_shards::{App, KeptBody, Reading, SignedParameters, is_cache_channel, unix_ms};
+use stentor_shards::{
+    App, ChannelFilter, KeptBody, Reading, SignedParameters, is_cache_channel, unix_ms,
+};
 
 use super::events::check_channel;
-use super::members::Members;
-use super::{Answer, Attributes, Fault};
+use super::members::clients_of;
+use super::{Answer, Attributes, Fault, PRESENCE};
 use crate::control::State;
 use crate::control::api::{self, mark_truncated};
 use crate::control::ask::ask_one;
 
-/// The most channels whose users are counted in one answer: each is asked for on every shard.
-const COUNTED_MAX: usize = 5000;
+/// The clients and users of a channel.
+#[derive(Debug, Clone, Copy, Default)]
+struct Numbers {
+    clients: u64,
+    users: u64,
+}
 
-/// Presence channels are those whose users are known.
-pub(super) const PRESENCE: &str = "presence-";
+/// Asks all shards once for the clients and users of channels, by the app's own names of these.
+/// `true`: there are more than the shards have told.
+async fn numbers(
+    state: &State,
+    app: &App,
+    filter: &ChannelFilter,
+) -> Result<(BTreeMap<String, Numbers>, bool), Fault> {
+    let (listed, is_truncated) = api::channels_of_all(state, filter).await?;
+    let mut told: BTreeMap<String, Numbers> = BTreeMap::new();
+    for info in listed.iter().flatten() {
+        let Some(name) = app.own_name(&info.channel) else { continue };
+        let numbers = told.entry(name.to_owned()).or_default();
+        numbers.clients += info.clients;
+        numbers.users += info.users;
+    }
+    Ok((told, is_truncated))
+}
 
 /// `GET /apps/ID/channels`
 pub(super) async fn list(state: &State, app: &App, parameters: &SignedParameters) -> Answer {
@@ -26,31 +49,24 @@ pub(super) async fn list(state: &State, app: &App, parameters: &SignedParameters
     if asked.cache {
         return Err(Fault::bad("cache is told of one channel at a time"));
     }
-    let pattern = json!({ "pattern": format!("{}:*", app.namespace) }).to_string();
-    let answer = api::call(state, "channels", pattern.as_bytes()).await?;
-    let found: Value = serde_json::from_str(answer.get()).unwrap_or_default();
-    let all = found["channels"].as_object().into_iter().flatten();
-    let named = all.filter_map(|(channel, info)| Some((app.own_name(channel)?, info)));
-    let wanted: Vec<_> = named.filter(|(name, _)| name.starts_with(prefix)).collect();
-    if asked.users && wanted.len() > COUNTED_MAX {
-        let why =
-            format!("the users of more than {COUNTED_MAX} channels: a longer filter_by_prefix");
-        return Err(Fault::bad(why));
-    }
-    let mut told = Map::new();
-    for (name, info) in wanted {
-        let mut entry = Map::new();
-        if asked.users {
-            let users = Members::of(state, app, name).await?.users();
-            entry.insert("user_count".into(), users.into());
-        }
-        if asked.subscriptions {
-            entry.insert("subscription_count".into(), info["num_clients"].clone());
-        }
-        told.insert(name.to_owned(), entry.into());
-    }
+    // The shards look for it, so the channels of other apps take no room in the list.
+    let filter = ChannelFilter::Prefix(app.channel(prefix).into());
+    let (found, is_truncated) = numbers(state, app, &filter).await?;
+    let occupied = found.into_iter().filter(|(_, numbers)| numbers.clients > 0);
+    let told: Map<String, Value> = occupied
+        .map(|(name, numbers)| {
+            let mut entry = Map::new();
+            if asked.users {
+                entry.insert("user_count".into(), numbers.users.into());
+            }
+            if asked.subscriptions {
+                entry.insert("subscription_count".into(), numbers.clients.into());
+            }
+            (name, entry.into())
+        })
+        .collect();
     let mut told = json!({ "channels": told });
-    mark_truncated(&mut told, found["truncated"] == true);
+    mark_truncated(&mut told, is_truncated);
     Ok(told)
 }
 
@@ -66,36 +82,48 @@ pub(super) async fn one(
     if asked.users && !channel.starts_with(PRESENCE) {
         return Err(Fault::bad("user_count is known of presence channels alone"));
     }
-    let members = Members::of(state, app, channel).await?;
-    let mut told = json!({ "occupied": members.clients() > 0 });
-    tell(&mut told, &members, channel, asked);
+    let clients = clients_of(state, app, channel).await?;
+    let mut told = json!({ "occupied": clients > 0 });
+    if asked.subscriptions {
+        told["subscription_count"] = clients.into();
+    }
+    if asked.users {
+        let filter = ChannelFilter::Named([app.channel(channel)].into());
+        let (found, _) = numbers(state, app, &filter).await?;
+        told["user_count"] = found.get(channel).copied().unwrap_or_default().users.into();
+    }
     if asked.cache && is_cache_channel(channel) {
         told["cache"] = cached(state, app, channel).await?;
     }
     Ok(told)
 }
 
-/// The attributes of a channel that an event was sent to.
+/// The attributes of the channels that an event was sent to.
 pub(super) async fn attributes(
     state: &State,
     app: &App,
-    channel: &str,
+    channels: &[String],
     asked: Attributes,
-) -> Answer {
-    let members = Members::of(state, app, channel).await?;
-    let mut told = Value::Object(Map::new());
-    tell(&mut told, &members, channel, asked);
+) -> Result<Vec<Value>, Fault> {
+    let mut users = BTreeMap::new();
+    if asked.users {
+        let presence = channels.iter().filter(|channel| channel.starts_with(PRESENCE));
+        let names = presence.map(|channel| app.channel(channel)).collect();
+        (users, _) = numbers(state, app, &ChannelFilter::Named(names)).await?;
+    }
+    let mut told = Vec::with_capacity(channels.len());
+    for channel in channels {
+        let mut entry = Value::Object(Map::new());
+        if asked.users && channel.starts_with(PRESENCE) {
+            let numbers = users.get(channel).copied().unwrap_or_default();
+            entry["user_count"] = numbers.users.into();
+        }
+        if asked.subscriptions {
+            entry["subscription_count"] = clients_of(state, app, channel).await?.into();
+        }
+        told.push(entry);
+    }
     Ok(told)
-}
-
-fn tell(told: &mut Value, members: &Members, channel: &str, asked: Attributes) {
-    if asked.users && channel.starts_with(PRESENCE) {
-        told["user_count"] = members.users().into();
-    }
-    if asked.subscriptions {
-        told["subscription_count"] = members.clients().into();
-    }
-    mark_truncated(told, members.is_truncated());
 }
 
 /// The last event of a cache channel, with the seconds for which it will be kept; null: none.

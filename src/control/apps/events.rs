@@ -1,15 +1,19 @@
 //! `events` and `batch_events`: a backend sends events to the subscribers of its channels.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, json};
-use stentor_shards::{App, Body, Details, SocketId};
+use serde_json::{Map, Value, json};
+use stentor_shards::{App, Body, Details, SocketId, is_too_deep};
 
 use super::{Answer, Attributes, Fault, channels, done};
 use crate::control::State;
 use crate::control::ask::{Unanswered, ask_one};
+
+/// The beginnings of the names of the protocol's own messages.
+const OF_PROTOCOL: [&str; 2] = ["pusher:", "pusher_internal:"];
 
 /// One event, for one channel or for several.
 #[derive(Deserialize)]
@@ -42,6 +46,10 @@ impl Event {
             let why = format!("name has 1 to {} bytes", limits.event_name_bytes);
             return Err(Fault::bad(why));
         }
+        if OF_PROTOCOL.iter().any(|prefix| self.name.starts_with(prefix)) {
+            // Clients would take it for a word of the server.
+            return Err(Fault::bad("names that begin with pusher: are the protocol's own"));
+        }
         if self.data.len() > limits.event_bytes {
             let why = format!("data is longer than {} bytes", limits.event_bytes);
             return Err(Fault::TooLarge(why));
@@ -59,6 +67,10 @@ impl Event {
             return Err(Fault::bad(why));
         }
         channels.iter().try_for_each(|channel| check_channel(app, channel))?;
+        // A channel that is named twice hears the event once.
+        let mut seen = HashSet::new();
+        let channels: Vec<String> =
+            channels.into_iter().filter(|channel| seen.insert(channel.clone())).collect();
         if channels.len() > 1 && channels.iter().any(|name| name.starts_with("private-encrypted-"))
         {
             // Each of them has a key of its own.
@@ -73,7 +85,8 @@ impl Event {
 
 /// The body as the other protocols tell it: a JSON value if the data is one, else a text.
 fn body(data: String) -> Body {
-    let is_json = serde_json::from_str::<IgnoredAny>(&data).is_ok();
+    // Deeper values would stop the parsers of clients.
+    let is_json = !is_too_deep(&data) && serde_json::from_str::<IgnoredAny>(&data).is_ok();
     if is_json { Body::Json(data) } else { Body::Text(data) }
 }
 
@@ -109,11 +122,8 @@ pub(super) async fn one(state: &State, app: &App, body: &[u8]) -> Answer {
     if accepted.asked == Attributes::default() {
         return Ok(done());
     }
-    let mut told = Map::new();
-    for channel in &accepted.channels {
-        let entry = channels::attributes(state, app, channel, accepted.asked).await?;
-        told.insert(channel.clone(), entry);
-    }
+    let told = channels::attributes(state, app, &accepted.channels, accepted.asked).await?;
+    let told: Map<String, Value> = accepted.channels.into_iter().zip(told).collect();
     Ok(json!({ "channels": told }))
 }
 
@@ -130,13 +140,12 @@ pub(super) async fn batch(state: &State, app: &App, body: &[u8]) -> Answer {
     let mut told = Vec::with_capacity(accepted.len());
     for event in &accepted {
         publish(state, app, event).await?;
-        let mut entry = done();
-        if event.asked != Attributes::default()
-            && let Some(channel) = event.channels.first()
-        {
-            entry = channels::attributes(state, app, channel, event.asked).await?;
+        let mut entry = None;
+        if event.asked != Attributes::default() {
+            let first = &event.channels[..1];
+            entry = channels::attributes(state, app, first, event.asked).await?.pop();
         }
-        told.push(entry);
+        told.push(entry.unwrap_or_else(done));
     }
     let nothing_asked = accepted.iter().all(|event| event.asked == Attributes::default());
     Ok(if nothing_asked { done() } else { json!({ "batch": told }) })
@@ -154,8 +163,6 @@ async fn publish(state: &State, app: &App, event: &Accepted) -> Result<(), Fault
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     fn accept(body: &str) -> Result<Accepted, Fault> {
@@ -176,6 +183,8 @@ mod tests {
             ("{}".into(), "missing field `name`"),
             (event(|e| e["name"] = "".into()), "name has 1 to 200 bytes"),
             (event(|e| e["name"] = "n".repeat(201).into()), "name has 1 to 200 bytes"),
+            (event(|e| e["name"] = "pusher:error".into()), "are the protocol's own"),
+            (event(|e| e["name"] = "pusher_internal:member_added".into()), "protocol's own"),
             (event(|e| e["data"] = json!({})), "invalid type: map, expected a string"),
             (event(|e| drop(e.as_object_mut().unwrap().remove("channel"))), "is needed"),
             (event(|e| e["channels"] = json!(["d"])), "exclude each other"),
@@ -205,9 +214,17 @@ mod tests {
     #[test]
     fn data_that_is_json_is_a_value_for_other_protocols() {
         assert!(matches!(body("{\"a\": 1}".into()), Body::Json(text) if text == "{\"a\": 1}"));
-        for text in ["", "hello", "{", "1 2"] {
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(matches!(body(deep(128)), Body::Json(_)));
+        for text in ["", "hello", "{", "1 2", &deep(129)] {
             assert!(matches!(body(text.into()), Body::Text(same) if same == text));
         }
+    }
+
+    #[test]
+    fn a_channel_that_is_named_twice_hears_an_event_once() {
+        let text = json!({ "name": "n", "data": "", "channels": ["b", "a", "b"] }).to_string();
+        assert_eq!(accept(&text).unwrap().channels, ["b", "a"]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) enum Fault {
     Verb(&'static str),
     /// It holds more than it may.
     TooLarge(String),
+    /// Its body does not come.
+    TooSlow,
     /// The server has more to do than it can take: try again.
     Busy,
 }
@@ -70,6 +72,7 @@ impl IntoResponse for Fault {
             Self::NotFound(why) => (StatusCode::NOT_FOUND, *why),
             Self::Verb(verb) => (StatusCode::METHOD_NOT_ALLOWED, *verb),
             Self::TooLarge(why) => (StatusCode::PAYLOAD_TOO_LARGE, &**why),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body has not come in time"),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the server is busy or its engine away: try again",

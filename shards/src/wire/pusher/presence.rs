@@ -8,6 +8,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::model::presence::Member;
+use crate::wire::json::is_too_deep;
+use crate::wire::name::is_app_user;
 
 /// The statement of an app's backend about a member.
 #[derive(Deserialize)]
@@ -21,6 +23,9 @@ struct ChannelData<'a> {
 /// Reads the `channel_data` of a subscription: the user, whose name is a text or a number, and the
 /// JSON about it, if there is some.
 pub(crate) fn read(channel_data: &str) -> Option<(String, Option<&str>)> {
+    if is_too_deep(channel_data) {
+        return None;
+    }
     let ChannelData { user_id, user_info } = serde_json::from_str(channel_data).ok()?;
     let info = user_info.map(RawValue::get).filter(|info| *info != "null");
     Some((read_id(user_id)?, info))
@@ -34,7 +39,7 @@ pub(super) fn read_id(id: &RawValue) -> Option<String> {
         b'-' | b'0'..=b'9' => text.to_owned(),
         _ => return None,
     };
-    (!name.is_empty() && !name.chars().any(char::is_control)).then_some(name)
+    is_app_user(&name).then_some(name)
 }
 
 /// The data of the answer to a subscription.
@@ -53,17 +58,17 @@ pub(super) fn roster(members: &[Member]) -> String {
 }
 
 /// The data of the message about a user who has come.
-pub(super) fn added(member: &Member) -> String {
-    let user = json!(member.user().unwrap_or_default());
-    match member.info_here() {
+pub(super) fn added(user: &str, info: Option<&str>) -> String {
+    let user = json!(user);
+    match info {
         Some(info) => format!("{{\"user_id\":{user},\"user_info\":{info}}}"),
         None => format!("{{\"user_id\":{user}}}"),
     }
 }
 
 /// The data of the message about a user who has left.
-pub(super) fn removed(member: &Member) -> String {
-    json!({ "user_id": member.user().unwrap_or_default() }).to_string()
+pub(super) fn removed(user: &str) -> String {
+    json!({ "user_id": user }).to_string()
 }
 
 #[cfg(test)]
@@ -92,6 +97,7 @@ mod tests {
             (r#"{"user_id":null}"#, None),
             (r#"{"user_id":true}"#, None),
             (r#"{"user_id":"a\nb"}"#, None),
+            ("{\"user_id\":\"a\u{202e}b\"}", None),
             (r#"{"user_info":{}}"#, None),
             ("[]", None),
             ("", None),
@@ -116,9 +122,8 @@ mod tests {
 
     #[test]
     fn comings_and_goings_name_the_user() {
-        let one = member("7", Some("{}"));
-        assert_eq!(added(&one), r#"{"user_id":"7","user_info":{}}"#);
-        assert_eq!(added(&member("7", None)), r#"{"user_id":"7"}"#);
-        assert_eq!(removed(&one), r#"{"user_id":"7"}"#);
+        assert_eq!(added("7", Some("{}")), r#"{"user_id":"7","user_info":{}}"#);
+        assert_eq!(added("7\"", None), r#"{"user_id":"7\""}"#);
+        assert_eq!(removed("7"), r#"{"user_id":"7"}"#);
     }
 }

@@ -23,19 +23,31 @@ pub fn signature(secret: &Secret, text: &[u8]) -> String {
     HEXLOWER.encode(hmac::sign(secret.key(), text).as_ref())
 }
 
-/// Returns `true` if `auth` lets a client into a channel: the key of the app, a colon, and the
-/// signature of the client's socket id, the channel and, in presence channels, the member's data.
-pub(crate) fn lets_into_channel(
+/// Returns `true` if `auth` lets a client into a private channel: the key of the app, a colon, and
+/// the signature of the client's socket id and the channel. A backend that signs all channels alike
+/// puts data behind these, as for presence channels.
+pub(crate) fn lets_into_private(
     app: &App,
     auth: &str,
     socket: &str,
     (channel, data): (&str, Option<&str>),
 ) -> bool {
-    let signed = match data {
-        None => format!("{socket}:{channel}"),
-        Some(data) => format!("{socket}:{channel}:{data}"),
-    };
-    is_of(app, auth, &signed)
+    is_of(app, auth, &format!("{socket}:{channel}"))
+        || data.is_some_and(|data| lets_into_presence(app, auth, socket, (channel, data)))
+}
+
+/// Returns `true` if `auth` lets a client into a presence channel as the member that the data
+/// describes.
+///
+/// Names of channels hold colons, so other data in the signed text could be the end of a longer
+/// name. That of backends is a JSON object, whose first character no name has.
+pub(crate) fn lets_into_presence(
+    app: &App,
+    auth: &str,
+    socket: &str,
+    (channel, data): (&str, &str),
+) -> bool {
+    data.trim_start().starts_with('{') && is_of(app, auth, &format!("{socket}:{channel}:{data}"))
 }
 
 /// Returns `true` if `auth` signs a client in as the user that the data names.
@@ -206,10 +218,10 @@ mod tests {
     fn signatures_of_channels_and_users_are_those_of_the_protocols_documents() {
         let app = app();
         let private = "58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4";
-        assert!(lets_into_channel(&app, &auth(private), SOCKET, ("private-foobar", None)));
-        assert!(!lets_into_channel(&app, &auth(private), "1234.1235", ("private-foobar", None)));
-        assert!(!lets_into_channel(&app, &auth(private), SOCKET, ("private-foobaz", None)));
-        assert!(!lets_into_channel(&app, &auth(private), SOCKET, ("private-foobar", Some(""))));
+        assert!(lets_into_private(&app, &auth(private), SOCKET, ("private-foobar", None)));
+        assert!(!lets_into_private(&app, &auth(private), "1234.1235", ("private-foobar", None)));
+        assert!(!lets_into_private(&app, &auth(private), SOCKET, ("private-foobaz", None)));
+        assert!(!lets_into_presence(&app, &auth(private), SOCKET, ("private-foobar", "")));
         let user = "4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba";
         assert!(signs_in(&app, &auth(user), SOCKET, "{\"id\":\"12345\"}"));
         assert!(!signs_in(&app, &auth(user), SOCKET, "{\"id\":\"12346\"}"));
@@ -230,8 +242,8 @@ mod tests {
             (pusher, printed, true),
             (pusher, right, false),
         ] {
-            let of = ("presence-foobar", Some(data));
-            assert_eq!(lets_into_channel(&app, &auth(signature), SOCKET, of), is_good, "{data}");
+            let of = ("presence-foobar", data);
+            assert_eq!(lets_into_presence(&app, &auth(signature), SOCKET, of), is_good, "{data}");
         }
     }
 
@@ -239,7 +251,6 @@ mod tests {
     fn only_the_whole_signature_in_lower_case_is_one() {
         let app = app();
         let right = "58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4";
-        let of = ("private-foobar", None);
         for wrong in [
             String::new(),
             right.into(),
@@ -255,7 +266,10 @@ mod tests {
             auth(&"0".repeat(64)),
             auth(&"\u{e9}".repeat(32)),
         ] {
-            assert!(!lets_into_channel(&app, &wrong, SOCKET, of), "{wrong:?}");
+            assert!(
+                !lets_into_private(&app, &wrong, SOCKET, ("private-foobar", None)),
+                "{wrong:?}"
+            );
         }
     }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::presence::read_id;
+use crate::wire::json::is_too_deep;
 
 /// The statement of an app's backend about a user.
 #[derive(Deserialize)]
@@ -17,6 +18,9 @@ struct UserData<'a> {
 /// Reads the `user_data` of a client that signs in: the name of its user, and those of the users
 /// whose comings and goings it wants to be told.
 pub(crate) fn read(user_data: &str) -> Option<(String, Vec<String>)> {
+    if is_too_deep(user_data) {
+        return None;
+    }
     let UserData { id, watchlist } = serde_json::from_str(user_data).ok()?;
     let watched: Option<Vec<String>> = watchlist.into_iter().map(read_id).collect();
     Some((read_id(id)?, watched?))

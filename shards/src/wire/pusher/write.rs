@@ -12,6 +12,7 @@ use super::names::{Kind, own_name};
 use super::read::CLIENT_EVENT;
 use super::{ACTIVITY_TIMEOUT_S, presence};
 use crate::model::message::{Payload, Publication};
+use crate::model::presence::Member;
 use crate::wire::command::ErrorCode;
 use crate::wire::event::{Event, OfApp, Welcome};
 use crate::wire::frame::{Opcode, put_frame};
@@ -24,7 +25,17 @@ const UNNAMED: &str = "message";
 #[derive(Deserialize)]
 struct Tags<'a> {
     #[serde(borrow, default)]
-    event: Option<Cow<'a, str>>,
+    event: Option<Name<'a>>,
+}
+
+/// A text that is copied only if it holds escapes: a bare `Cow` in an `Option` always is.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Returns the name of the event that a publication with these tags is.
+pub(crate) fn event_name(tags: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Tags<'_>>(tags).ok()?.event.map(|name| name.0)
 }
 
 /// Appends an event as one frame, if this protocol has a message for it.
@@ -46,12 +57,7 @@ pub(crate) fn write(out: &mut BytesMut, event: &Event<'_>) {
         Event::Presence { joined, channel, member }
             if Kind::of(own_name(channel)) == Kind::Presence =>
         {
-            let (name, data) = if joined {
-                ("pusher_internal:member_added", presence::added(member))
-            } else {
-                ("pusher_internal:member_removed", presence::removed(member))
-            };
-            put_of_channel(out, name, channel, &data);
+            put_presence(out, channel, (member, joined));
         }
         Event::OfApp(OfApp::Subscribers { channel, clients }) => {
             let data = json!({ "subscription_count": clients }).to_string();
@@ -125,6 +131,17 @@ fn put_established(out: &mut BytesMut, welcome: &Welcome<'_>) {
     put_plain(out, "pusher:connection_established", &data.to_string());
 }
 
+/// Members of other dialects may have no user: here they are none.
+fn put_presence(out: &mut BytesMut, channel: &str, (member, joined): (&Member, bool)) {
+    let Some(user) = member.user() else { return };
+    let (name, data) = if joined {
+        ("pusher_internal:member_added", presence::added(user, member.info_here()))
+    } else {
+        ("pusher_internal:member_removed", presence::removed(user))
+    };
+    put_of_channel(out, name, channel, &data);
+}
+
 fn put_error(out: &mut BytesMut, code: Option<u16>, text: &str) {
     framed(out, |out| {
         put(out, "{\"event\":\"pusher:error\",\"data\":{\"code\":");
@@ -180,8 +197,7 @@ fn put_of_channel(out: &mut BytesMut, event: &str, channel: &str, data: &str) {
 /// Appends a publication as one frame. The data of an event that a client has sent is its own JSON;
 /// all other data is a text.
 pub(crate) fn publication(out: &mut BytesMut, publication: &Publication) {
-    let tags = publication.tags().and_then(|tags| serde_json::from_str::<Tags<'_>>(tags).ok());
-    let name = tags.and_then(|tags| tags.event).unwrap_or(Cow::Borrowed(UNNAMED));
+    let name = publication.tags().and_then(event_name).unwrap_or(Cow::Borrowed(UNNAMED));
     let channel = own_name(&publication.channel);
     let sender = publication.from.as_ref().filter(|_| name.starts_with(CLIENT_EVENT));
     framed(out, |out| {

@@ -125,7 +125,7 @@ fn errors_and_pings_have_the_form_that_clients_expect() {
 
 #[test]
 fn members_of_presence_channels_are_told_of_users_alone() {
-    let member = crate::model::presence::Member {
+    let member = Member {
         client: CLIENT,
         user: Some("u".into()),
         info: None,
