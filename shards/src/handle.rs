@@ -30,7 +30,7 @@ use crate::model::history::Query;
 use crate::model::id::{ClientId, ProcessId, ShardId};
 use crate::model::message::{Details, Payload, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
-use crate::model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Report};
+use crate::model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Listing, Report};
 use crate::model::revoked::Revocation;
 use crate::proof::Prover;
 
@@ -263,17 +263,16 @@ impl Handle {
         self.order_all(|reply| Instruction::Channels { filter: filter.clone(), limit, reply })
     }
 
-    /// Asks for every shard's `limit` clients with the fullest outboxes (or, with `queued` false,
-    /// the oldest).
+    /// Asks for the first `limit` clients of every shard in the order of a list.
     ///
     /// # Errors
     /// A full lane.
     pub fn connections(
         &self,
-        queued: bool,
+        listing: Listing,
         limit: usize,
     ) -> Result<Answers<Vec<ConnectionInfo>>, Untaken> {
-        self.order_all(|reply| Instruction::Connections { queued, limit, reply })
+        self.order_all(|reply| Instruction::Connections { listing, limit, reply })
     }
 
     /// Asks for every shard's number and its histogram of the time from the read of a publication

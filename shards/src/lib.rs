@@ -60,7 +60,7 @@ pub use model::id::ClientId;
 pub use model::message::{Details, Epoch, Position, Version};
 pub use model::past::{HistoryFault, HistoryPage, Kept, KeptBody, Numbering, Since};
 pub use model::presence::{Here, Member};
-pub use model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Ending, Report};
+pub use model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Ending, Listing, Report};
 pub use model::revoked::{REVOKED_MAX, Revocation};
 pub use model::seating::{Placement, Seating, Seatings};
 pub use model::socket::{NoSocketId, SocketId};

@@ -6,11 +6,11 @@ use axum::extract::{Query, State as Has};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use stentor_shards::{ConnectionInfo, Report};
+use stentor_shards::{ConnectionInfo, Listing, Report};
 
 use super::api::answer::Fault;
 use super::apps::figures;
-use super::ask::ask;
+use super::ask::{Unanswered, ask};
 use super::numbers::named;
 use super::{State, process};
 use crate::node_list::Nodes;
@@ -26,13 +26,21 @@ pub(super) async fn nodes(Has(state): Has<State>) -> Response {
 
 /// `GET /api/stats`
 pub(crate) async fn stats(Has(state): Has<State>) -> Response {
-    let reports = match ask(|| state.shards.reports()).await {
-        Ok(mut reports) => {
-            reports.sort_by_key(|report| report.shard);
-            reports
-        }
-        Err(why) => return Fault::from(why).into_response(),
-    };
+    match reports(&state).await {
+        Ok(reports) => Json(value(&state, &reports)).into_response(),
+        Err(why) => Fault::from(why).into_response(),
+    }
+}
+
+/// Asks all shards for their numbers, and sorts these by shard.
+pub(super) async fn reports(state: &State) -> Result<Vec<Report>, Unanswered> {
+    let mut reports = ask(|| state.shards.reports()).await?;
+    reports.sort_by_key(|report| report.shard);
+    Ok(reports)
+}
+
+/// Returns what `/api/stats` answers, which the dashboard shows as well.
+pub(super) fn value(state: &State, reports: &[Report]) -> Value {
     let mut total = Map::new();
     for (name, value) in reports.iter().flat_map(named) {
         let before = total.get(name).and_then(Value::as_u64).unwrap_or(0);
@@ -40,7 +48,7 @@ pub(crate) async fn stats(Has(state): Has<State>) -> Response {
     }
     let shards: Vec<Value> = reports.iter().map(shard).collect();
     let process = process::read();
-    Json(json!({
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": state.began.elapsed().as_secs(),
         "draining": state.shards.is_draining(),
@@ -52,8 +60,7 @@ pub(crate) async fn stats(Has(state): Has<State>) -> Response {
         "total": total,
         "apps": figures::of_all(&state.settings.rules.borrow()),
         "shards": shards,
-    }))
-    .into_response()
+    })
 }
 
 fn shard(report: &Report) -> Value {
@@ -100,7 +107,9 @@ pub(crate) async fn connections(
         return Fault::malformed(why).into_response();
     }
     let queued = wish.sort == Sort::Queued;
-    let mut all: Vec<ConnectionInfo> = match ask(|| state.shards.connections(queued, limit)).await {
+    let listing = if queued { Listing::Fullest } else { Listing::Oldest };
+    let mut all: Vec<ConnectionInfo> = match ask(|| state.shards.connections(listing, limit)).await
+    {
         Ok(parts) => parts.into_iter().flatten().collect(),
         Err(why) => return Fault::from(why).into_response(),
     };
@@ -112,7 +121,7 @@ pub(crate) async fn connections(
     Json(json!({ "connections": listed })).into_response()
 }
 
-fn connection(one: &ConnectionInfo, is_unix: bool) -> Value {
+pub(super) fn connection(one: &ConnectionInfo, is_unix: bool) -> Value {
     let peer = one.peer.map(|peer| peer.to_string()).or_else(|| is_unix.then(|| "unix".into()));
     json!({
         "client": one.client,

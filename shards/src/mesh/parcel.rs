@@ -17,7 +17,7 @@ use crate::model::id::{ClientId, RequestId, ShardId};
 use crate::model::message::{Epoch, Position, Publication};
 use crate::model::past::{HistoryFault, HistoryPage, Since};
 use crate::model::presence::{Here, Member, Question};
-use crate::model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Report};
+use crate::model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Listing, Report};
 use crate::model::revoked::Revocation;
 use crate::model::roll::Roll;
 use crate::model::seating::{Placement, Seatings};
@@ -294,7 +294,7 @@ pub(crate) enum Instruction {
         reply: Reply<Vec<ChannelInfo>>,
     },
     Connections {
-        queued: bool,
+        listing: Listing,
         limit: usize,
         reply: Reply<Vec<ConnectionInfo>>,
     },

@@ -40,6 +40,18 @@ pub struct ChannelInfo {
     pub newest: Position,
 }
 
+/// The clients of an operator's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// All clients, the fullest outbox first.
+    Fullest,
+    /// All clients, the oldest first.
+    Oldest,
+    /// Only those with something in their outbox, the fullest first. The shard has a list of them
+    /// and looks at no other client.
+    Blocked,
+}
+
 /// One client, for the operator's list.
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {

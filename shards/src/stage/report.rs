@@ -6,7 +6,9 @@ use crate::close::CloseReason;
 use crate::mesh::parcel::Instruction;
 use crate::model::channel::Channel;
 use crate::model::id::Slot;
-use crate::model::report::{ChannelFilter, ChannelInfo, ConnectionInfo, Ending, Measured, Report};
+use crate::model::report::{
+    ChannelFilter, ChannelInfo, ConnectionInfo, Ending, Listing, Measured, Report,
+};
 use crate::model::snapshot::Saved;
 use crate::net::Net;
 use crate::shard::Shard;
@@ -31,8 +33,8 @@ impl<N: Net> Shard<N> {
             Instruction::Channels { filter, limit, reply } => {
                 reply.send(self.list_channels(&filter, limit));
             }
-            Instruction::Connections { queued, limit, reply } => {
-                reply.send(self.list_connections(queued, limit));
+            Instruction::Connections { listing, limit, reply } => {
+                reply.send(self.list_connections(listing, limit));
             }
             Instruction::Latency(reply) => {
                 reply.send((self.port.me.index(), self.clients.tally.latency.clone()));
@@ -166,22 +168,25 @@ impl<N: Net> Shard<N> {
         told.collect()
     }
 
-    fn list_connections(&self, queued: bool, limit: usize) -> Vec<ConnectionInfo> {
-        let queued_bytes = |slot: Slot| {
-            let outbox = self.clients.roster.get(slot).and_then(|client| client.outbox.as_ref());
-            outbox.map_or(0, |outbox| outbox.bytes())
+    fn list_connections(&self, listing: Listing, limit: usize) -> Vec<ConnectionInfo> {
+        let roster = &self.clients.roster;
+        let is_open = |slot: &Slot| roster.state(*slot).is_open();
+        let key = |slot: Slot| {
+            let client = roster.get(slot)?;
+            let queued = client.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
+            let age = (u32::MAX - client.since_s) as usize;
+            Some((if listing == Listing::Oldest { age } else { queued }, slot))
         };
-        let mut slots: Vec<(usize, Slot)> = self
-            .clients
-            .roster
-            .iter()
-            .filter(|(slot, _)| self.clients.roster.state(*slot).is_open())
-            .map(|(slot, client)| {
-                let age = (u32::MAX - client.since_s) as usize;
-                (if queued { queued_bytes(slot) } else { age }, slot)
-            })
-            .collect();
+        let mut slots: Vec<(usize, Slot)> = if listing == Listing::Blocked {
+            let listed = self.clients.outboxes.listed.iter();
+            let blocked = listed.filter_map(|client| roster.slot_of(*client)).filter(is_open);
+            blocked.filter_map(key).filter(|(queued, _)| *queued > 0).collect()
+        } else {
+            roster.iter().map(|(slot, _)| slot).filter(is_open).filter_map(key).collect()
+        };
         slots.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        // A client may be listed twice until the list is cleared of those that have caught up.
+        slots.dedup();
         slots.truncate(limit);
         slots.into_iter().filter_map(|(_, slot)| self.connection(slot)).collect()
     }
