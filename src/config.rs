@@ -1,6 +1,7 @@
 //! Settings in four layers: defaults, `stentor.toml`, `STENTOR_*`, flags. The later one wins, and
 //! each is checked alike.
 
+mod api_keys;
 pub(crate) mod apps;
 pub(crate) mod channels;
 pub(crate) mod engine;
@@ -84,6 +85,10 @@ pub(crate) struct Settings {
     pub(crate) api_key: Option<String>,
     /// The file that the key was read from.
     pub(crate) api_key_file: Option<PathBuf>,
+    /// The key that reads and does nothing else.
+    pub(crate) api_read_key: Option<String>,
+    /// The file that it was read from.
+    pub(crate) api_read_key_file: Option<PathBuf>,
     pub(crate) tokens: Tokens,
     pub(crate) hooks: Hooks,
     pub(crate) events: Events,
@@ -114,6 +119,8 @@ impl Default for Settings {
             public_api: false,
             api_key: None,
             api_key_file: None,
+            api_read_key: None,
+            api_read_key_file: None,
             tokens: Tokens::default(),
             hooks: Hooks::default(),
             events: Events::default(),
@@ -166,21 +173,6 @@ pub(crate) struct Layered {
     pub(crate) warnings: Vec<String>,
 }
 
-impl Settings {
-    /// The key of the API, read from its file if it has one.
-    ///
-    /// # Errors
-    /// The file cannot be read, with the name of its setting.
-    pub(crate) fn read_api_key(&self) -> Result<Option<String>, String> {
-        match &self.api_key_file {
-            None => Ok(self.api_key.clone()),
-            Some(path) => {
-                secret::read(path).map(Some).map_err(|why| format!("api-key-file: {why}"))
-            }
-        }
-    }
-}
-
 impl Layered {
     /// Builds the settings from all layers.
     ///
@@ -221,10 +213,7 @@ impl Layered {
     fn read_secrets(&mut self) -> Result<(), Invalid> {
         self.warnings.extend(self.settings.tokens.complete().map_err(Invalid)?);
         self.settings.shards.user_from = self.settings.tokens.user_from().map_err(Invalid)?;
-        if self.settings.api_key_file.is_some() && self.settings.api_key.is_some() {
-            return Err(Invalid("api-key and api-key-file are both set: leave one out".into()));
-        }
-        self.settings.api_key = self.settings.read_api_key().map_err(Invalid)?;
+        self.settings.complete_api_keys().map_err(Invalid)?;
         if self.settings.public_api && self.settings.api_key.is_none() {
             return Err(Invalid("public-api is on: set api-key, or anybody could publish".into()));
         }

@@ -178,9 +178,14 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn memory(group: &Bounds) -> u64 {
+/// Bytes of memory that the kernel can hand out on this host.
+pub(crate) fn memory_available() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = field(&meminfo, "MemAvailable:").unwrap_or(0) * 1024;
+    field(&meminfo, "MemAvailable:").unwrap_or(0) * 1024
+}
+
+fn memory(group: &Bounds) -> u64 {
+    let available = memory_available();
     group.memory.as_ref().map_or(available, |(bytes, _)| available.min(*bytes))
 }
 

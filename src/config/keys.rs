@@ -347,6 +347,20 @@ const KEYS: &[Key] = &[
             s.api_key_file = Some(text.into());
             Ok(())
         }),
+    Key { name: "api-read-key", group: "Control plane", value: "KEY", help: "Second key for /api/*, which reads and changes nothing, such as for the dashboard", secret: true,
+        get: |s| if s.api_read_key_file.is_none() { s.api_read_key.clone().unwrap_or_default() } else { String::new() },
+        set: |s, text| {
+            super::secret::check(text)?;
+            s.api_read_key = Some(text.into());
+            Ok(())
+        } },
+    key!("Control plane", "api-read-key-file", "FILE", "File that holds this key and nothing else",
+        |s| s.api_read_key_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        |s, text| {
+            if text.is_empty() { return Err("it is empty".into()); }
+            s.api_read_key_file = Some(text.into());
+            Ok(())
+        }),
 
     key!("Logging", "log-format", "HOW", "human, json, or auto: human on a terminal",
         |s| match s.log_format { LogFormat::Auto => "auto", LogFormat::Human => "human", LogFormat::Json => "json" }.into(),

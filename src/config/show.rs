@@ -79,9 +79,15 @@ pub(crate) fn in_force(layered: &Layered) -> String {
     for key in keys_of_the_top() {
         begin_group(&mut out, &mut group, key);
         let value = value_of(key, &layered.settings);
-        if key.name == "api-key" && layered.settings.api_key_file.is_some() {
+        let file = match key.name {
+            "api-key" => layered.settings.api_key_file.as_ref(),
+            "api-read-key" => layered.settings.api_read_key_file.as_ref(),
+            _ => None,
+        };
+        if file.is_some() {
             // As a comment: the file names either the key or its file.
-            let _ = writeln!(out, "# {} = \"***\" # from api_key_file", toml_name(key));
+            let name = toml_name(key);
+            let _ = writeln!(out, "# {name} = \"***\" # from {name}_file");
             continue;
         }
         // An unset key has no value that the file could state.

@@ -19,6 +19,7 @@ use rustls::ServerConfig;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::api::answer::Fault;
+use super::dashboard::{self, Rights};
 use super::private::Private;
 use super::{State, api, apps, ask, metrics, openapi, pages, stats};
 
@@ -50,11 +51,13 @@ pub(crate) async fn serve(
         .route("/connections", get(stats::connections).fallback(not_by_this_verb))
         .route("/nodes", get(stats::nodes).fallback(only_get))
         .route("/stats", get(stats::stats).fallback(only_get))
-        .route("/latency.hgrm", get(latency).fallback(only_get));
+        .route("/latency.hgrm", get(latency).fallback(only_get))
+        .route("/live", get(dashboard::live).fallback(only_get))
+        .route("/drain", post(dashboard::drain).fallback(only_post));
     #[cfg(debug_assertions)]
     let api = api.route("/break/{shard}", post(break_shard));
     let api = described(api.layer(from_fn_with_state(state.clone(), check_key)), &state);
-    let router = pages::health(api)
+    let router = dashboard::pages(pages::health(api))
         .merge(apps::routes(&state))
         .route("/metrics", get(metrics::scrape))
         .layer(from_fn(answer_in_time))
@@ -235,10 +238,27 @@ async fn nothing_here(asked: Uri) -> Fault {
     Fault::Unknown(asked.path().trim_start_matches('/').chars().take(64).collect())
 }
 
-/// Lets a request to the API pass if it has the key, or none is set.
-async fn check_key(Has(state): Has<State>, request: Request, next: Next) -> Response {
+/// Lets a request to the API pass if it has the key or none is set, and one that only reads if it
+/// has the key for reading.
+async fn check_key(Has(state): Has<State>, mut request: Request, next: Next) -> Response {
     let is_open = state.settings.api_key.borrow().is_none();
-    if is_open { next.run(request).await } else { demand_key(Has(state), request, next).await }
+    let reads = {
+        let key = state.settings.api_read_key.borrow();
+        !is_open && key.as_ref().is_some_and(|key| shows(request.headers(), key))
+    };
+    if reads && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let body = "{\"error\":{\"code\":103,\"message\":\"permission denied: this key only \
+                    reads\"}}\n";
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        return (StatusCode::FORBIDDEN, json, body).into_response();
+    }
+    let rights = if reads { Rights::Read } else { Rights::Act };
+    request.extensions_mut().insert(rights);
+    if is_open || reads {
+        next.run(request).await
+    } else {
+        demand_key(Has(state), request, next).await
+    }
 }
 
 /// Lets a request to the API pass if it has the key.
@@ -298,7 +318,7 @@ async fn latency(Has(state): Has<State>) -> Response {
 }
 
 /// Returns one histogram of all shards' ones.
-fn merged(parts: &[(usize, Histogram<u64>)]) -> Option<Histogram<u64>> {
+pub(super) fn merged(parts: &[(usize, Histogram<u64>)]) -> Option<Histogram<u64>> {
     let mut parts = parts.iter().map(|(_, part)| part);
     let mut whole = parts.next()?.clone();
     for part in parts {

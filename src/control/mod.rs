@@ -4,6 +4,7 @@ mod admin;
 pub(crate) mod ask;
 mod api;
 mod apps;
+mod dashboard;
 pub(crate) mod fetch;
 mod keyring;
 mod metrics;
@@ -52,6 +53,8 @@ pub(crate) struct Settings {
     admin: Option<SocketAddr>,
     /// The key in force; a reload may put another one there.
     api_key: watch::Sender<Option<String>>,
+    /// The key in force that reads and does nothing else, likewise.
+    api_read_key: watch::Sender<Option<String>>,
     /// The API stands at the clients' address as well.
     public_api: bool,
     /// Whether clients come through a Unix socket.
@@ -78,6 +81,7 @@ pub(crate) struct Settings {
     pub(crate) bus: Bus,
     /// The nodes of the cluster.
     pub(crate) nodes: watch::Sender<Nodes>,
+    limits: dashboard::Limits,
 }
 
 impl Settings {
@@ -85,6 +89,7 @@ impl Settings {
         Self {
             admin: settings.admin,
             api_key: watch::Sender::new(settings.api_key.clone()),
+            api_read_key: watch::Sender::new(settings.api_read_key.clone()),
             public_api: settings.public_api,
             is_unix: settings.unix.is_some(),
             message_bytes: settings.shards.message_bytes,
@@ -104,6 +109,7 @@ impl Settings {
             )),
             bus: Bus::default(),
             nodes: watch::Sender::default(),
+            limits: dashboard::Limits::of(settings),
         }
     }
 
@@ -138,6 +144,7 @@ pub(crate) struct State {
     settings: Arc<Settings>,
     began: Instant,
     reloads: Reloads,
+    live: dashboard::Live,
 }
 
 /// The running thread; dropping it ends it when those whom it has accepted are answered.
@@ -214,7 +221,9 @@ pub(crate) fn start(
     let settings = Arc::new(settings);
     let (reloads, requests) = Reloads::new();
     let kept = reloads.clone();
-    let state = State { shards, settings, began: Instant::now(), reloads: reloads.clone() };
+    let live = dashboard::Live::new(is_over.clone());
+    let state = State { shards, settings, began: Instant::now(), reloads: reloads.clone(), live };
+    let is_private = listener.is_some();
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async move {
             let public = visitors::receive(inbox, state.clone());
@@ -223,6 +232,9 @@ pub(crate) fn start(
             tokio::spawn(certificates);
             let private = admin::serve(listener, is_over, state.clone());
             tokio::spawn(peers::serve(state.clone()));
+            if is_private {
+                tokio::spawn(dashboard::keep(state.clone()));
+            }
             let again = reload::serve(requests, reloads, origin, state);
             tokio::spawn(again);
             let served = async { tokio::join!(public, private) };

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use rust_embed::Embed;
+use rust_embed::{Embed, EmbeddedFile};
 use stentor_shards::{local_path, shown_path};
 
 use super::{State, admin, apps};
@@ -92,7 +92,11 @@ fn nothing(uri: &Uri, headers: &HeaderMap) -> Response {
 
 /// A file of the page, unless there is none of that name.
 fn file(name: &str, headers: &HeaderMap) -> Option<Response> {
-    let file = Files::get(name)?;
+    Files::get(name).map(|file| embedded(file, name, headers))
+}
+
+/// Answers with an embedded file, unless the browser has it.
+pub(super) fn embedded(file: EmbeddedFile, name: &str, headers: &HeaderMap) -> Response {
     let tag = tag_of(&file.metadata.sha256_hash());
     let known = headers
         .get_all(header::IF_NONE_MATCH)
@@ -114,7 +118,7 @@ fn file(name: &str, headers: &HeaderMap) -> Option<Response> {
         // The client library is for any page.
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
-    Some(response)
+    response
 }
 
 /// Returns `true` if `If-None-Match` names a tag. Weak tags count: a proxy that compresses weakens

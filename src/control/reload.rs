@@ -130,7 +130,7 @@ async fn reload_rules(origin: &Arc<Origin>, state: &State) -> Outcome {
         // Reading a file may take its time, and so may looking up a name in it.
         tokio::task::spawn_blocking(move || origin.read_again())
     };
-    let Again { rules, settings, tokens, api_key, hooks, warnings } =
+    let Again { rules, settings, tokens, api_keys: [api_key, api_read_key], hooks, warnings } =
         read.await.map_err(|_| "the reading failed".to_owned())??;
     let rules = Arc::new(rules.continuing(&state.settings.rules.borrow()));
     for warning in warnings {
@@ -139,7 +139,11 @@ async fn reload_rules(origin: &Arc<Origin>, state: &State) -> Outcome {
     let namespaces = rules.namespaces().len();
     // All that can be wrong with keys is found before anything is in force.
     state.settings.keyring.replace(tokens, &state.shards).await?;
-    state.settings.api_key.send_replace(api_key);
+    for (kept, key) in
+        [(&state.settings.api_key, api_key), (&state.settings.api_read_key, api_read_key)]
+    {
+        kept.send_if_modified(|current| std::mem::replace(current, key.clone()) != key);
+    }
     state.settings.hooks.send_if_modified(|current| {
         let is_other = *current != hooks;
         *current = hooks;
@@ -183,7 +187,8 @@ struct Again {
     /// All settings as they are read; of these, the webhooks of apps are put in force.
     settings: config::Settings,
     tokens: Tokens,
-    api_key: Option<String>,
+    /// The key of the API, and the one that only reads.
+    api_keys: [Option<String>; 2],
     hooks: hooks::Settings,
     /// The report about the rest.
     warnings: Vec<String>,
@@ -219,7 +224,9 @@ impl Origin {
             warnings.push(format!("read at start only, and not changed by a reload: {changed}"));
         }
         let tokens = self.settings.tokens.read_again().map_err(|why| harmless_line(&why))?;
-        let api_key = self.settings.read_api_key().map_err(|why| harmless_line(&why))?;
+        let harmless = |why: String| harmless_line(&why);
+        let api_key = self.settings.read_api_key().map_err(harmless)?;
+        let api_read_key = self.settings.read_api_read_key().map_err(harmless)?;
         let hooks = hooks::Settings::of(&layered.settings);
         let settings = layered.settings;
         let has_webhooks = rules.apps().iter().any(|app| app.news.any());
@@ -228,7 +235,8 @@ impl Origin {
             let why = "webhooks are told from the next start on: there was no app at the last one";
             warnings.push(why.into());
         }
-        Ok(Again { rules, settings, tokens, api_key, hooks, warnings })
+        let api_keys = [api_key, api_read_key];
+        Ok(Again { rules, settings, tokens, api_keys, hooks, warnings })
     }
 }
 

@@ -31,6 +31,8 @@ REQUESTS = {
     "batch": {"commands": [{"info": {}}, {"publish": {"channel": "room"}}]},
 }
 REFUSED = {"rpc": 108}
+# A stream without an end, and the end of the server: tests/e2e/dashboard.rs calls them.
+NOT_CALLED = {"live", "drain"}
 
 
 def ask(verb, path, body=None):
@@ -71,6 +73,8 @@ def answer_schema(operation, status):
 def check(path, verb, operation):
     name = path.rsplit("/", 1)[1]
     body = None
+    if name in NOT_CALLED:
+        return
     if verb == "post":
         body = {"id": 3, "method": "info"} if path == "/api" else REQUESTS.get(name, {})
         hold(body, operation["requestBody"]["content"]["application/json"]["schema"], path)

@@ -17,6 +17,7 @@ mod compression;
 mod container;
 mod control;
 mod control_api;
+mod dashboard;
 mod delay;
 mod descriptors;
 mod dialects;
