@@ -1,4 +1,5 @@
-//! The bus: the thread that has an engine, NATS JetStream, order the publications of several nodes.
+//! The bus: the thread that has an engine, `JetStream` of NATS, order the publications of several
+//! nodes.
 //!
 //! A home sends what its clients publish to this thread, which sends it to the engine's stream. The
 //! engine gives each publication its place and sends it on to every node that listens to its

@@ -197,11 +197,9 @@ fn serve(cli: &Cli, layered: Layered) -> End {
         let (admin, admin_over) = control.lend_admin();
         let sockets = Sockets { listeners, admin };
         let prepare = history.as_ref().map(|file| file.prepare(&handle));
-        let histories = (!settings.engine.is_on()).then(|| Histories {
-            handle: handle.clone(),
-            once: shared.once,
-            peers: shared.peers,
-        });
+        let (once, peers) = (shared.once, shared.peers);
+        let histories = Histories { handle: handle.clone(), once, peers };
+        let histories = Some(histories).filter(|_| !settings.engine.is_on());
         let what = Offer { sockets, fingerprint, settling: claim.settling, prepare, histories };
         let leave = Relief {
             relieved: Arc::clone(&relieved),

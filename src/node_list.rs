@@ -6,7 +6,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Node {
     /// Its number, drawn at random when it started.
-    pub(crate) node: String,
+    #[serde(rename = "node")]
+    pub(crate) name: String,
     pub(crate) host: String,
     pub(crate) pid: u32,
     pub(crate) version: String,

@@ -197,14 +197,14 @@ impl Watch {
         let mut all: Vec<Node> =
             self.known.values().map(|known| node(&known.beat, false)).collect();
         all.push(node(&self.own, true));
-        all.sort_by(|a, b| a.started_ms.cmp(&b.started_ms).then_with(|| a.node.cmp(&b.node)));
+        all.sort_by(|a, b| a.started_ms.cmp(&b.started_ms).then_with(|| a.name.cmp(&b.name)));
         self.nodes.send_replace(Nodes(all));
     }
 }
 
 fn node(beat: &Beat, is_own: bool) -> Node {
     let Beat { node, host, pid, version, started_ms } = beat.clone();
-    Node { node, host, pid, version, started_ms, is_own }
+    Node { name: node, host, pid, version, started_ms, is_own }
 }
 
 /// Brings to a node what the control plane says to it.

@@ -240,7 +240,9 @@ fn perform(nodes: &mut [Node], stream: &mut Stream, act: Act) {
                 .iter()
                 .filter_map(|key| nodes[node].flow.doubt(key))
                 .collect();
-            steps.into_iter().for_each(|step| nodes[node].perform(step));
+            for step in steps {
+                nodes[node].perform(step);
+            }
         }
     }
 }

@@ -39,12 +39,11 @@ fn talk(
                     break message;
                 }
             };
-            match answer["type"].as_str().unwrap() {
-                "ack" => said.push(body),
-                _ => {
-                    assert_eq!(answer["code"], "unavailable", "{answer}");
-                    refused.push(body);
-                }
+            if answer["type"] == "ack" {
+                said.push(body);
+            } else {
+                assert_eq!(answer["code"], "unavailable", "{answer}");
+                refused.push(body);
             }
         }
         (said, refused)
@@ -148,9 +147,8 @@ fn publishers_are_told_when_an_engine_hangs_and_readers_stay() {
     assert_eq!(post(node.admin, "/api/publish", &body).0, 503);
     plain.send("who takes this?");
     let close = loop {
-        match plain.try_next().unwrap() {
-            async_tungstenite::tungstenite::Message::Close(close) => break close.unwrap(),
-            _ => {}
+        if let async_tungstenite::tungstenite::Message::Close(close) = plain.try_next().unwrap() {
+            break close.unwrap();
         }
     };
     assert_eq!(u16::from(close.code), 1013);

@@ -1,4 +1,4 @@
-//! A nats-server with JetStream on a free port.
+//! A nats-server with `JetStream` on a free port.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -55,7 +55,7 @@ fn bombs_go_off_nowhere() {
         ("a bomb", frame(0xc2, &bomb), 1009),
         ("a bomb in parts", in_parts(&bomb, 100), 1009),
         ("a bomb that ends for good", frame(0xc2, &ended), 1009),
-        ("bytes that no compressor made", frame(0xc1, &[0xa5; 30_000]), 1002),
+        ("bytes that no compressor made", frame(0xc1, &vec![0xa5; 30_000]), 1002),
         ("a part that says it is compressed", [frame(0x42, b""), frame(0xc0, b"")].concat(), 1002),
         ("a compressed ping", frame(0xc9, b""), 1002),
         ("zeros as a text that is none", frame(0xc1, &[&zeros(9)[..], b"\0"].concat()), 1002),
@@ -104,7 +104,7 @@ fn messages_that_are_begun_and_never_ended_are_bounded() {
         let open = |number| agreed(server.address, &format!("/ws?channel=bad{number}"));
         let mut attackers: Vec<TcpStream> = (0..ATTACKERS).map(open).collect();
         for stream in &mut attackers {
-            stream.write_all(&frame(0x42, &[0; 60_000])).unwrap();
+            stream.write_all(&frame(0x42, &vec![0; 60_000])).unwrap();
         }
         // A part more is too much, whatever it would become.
         for stream in &mut attackers {

@@ -2,7 +2,7 @@
 //! viewer who comes finds the last minutes.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -37,7 +37,8 @@ struct Shared {
     viewers: Arc<Semaphore>,
     /// Rings if a viewer has come.
     wanted: Notify,
-    columns: Mutex<Columns>,
+    /// The last minutes. Nobody waits for a change of them.
+    columns: watch::Sender<Columns>,
 }
 
 impl Live {
@@ -46,7 +47,7 @@ impl Live {
             newest: watch::Sender::new(Bytes::new()),
             viewers: Arc::new(Semaphore::new(VIEWERS_MAX)),
             wanted: Notify::new(),
-            columns: Mutex::default(),
+            columns: watch::Sender::default(),
         };
         Self { shared: Arc::new(shared), over }
     }
@@ -56,7 +57,7 @@ impl Live {
     }
 
     fn past(&self) -> Value {
-        self.shared.columns.lock().unwrap_or_else(PoisonError::into_inner).told()
+        self.shared.columns.borrow().told()
     }
 }
 
@@ -85,9 +86,7 @@ pub(in crate::control) async fn keep(state: State) {
             live.shared.newest.send_replace(event("unanswered", &json!({})));
             continue;
         };
-        let mut columns = live.shared.columns.lock().unwrap_or_else(PoisonError::into_inner);
-        columns.extend(sample.column);
-        drop(columns);
+        live.shared.columns.send_modify(|columns| columns.extend(sample.column));
         if let Some(snapshot) = sample.snapshot {
             live.shared.newest.send_replace(event("snapshot", &snapshot));
         }

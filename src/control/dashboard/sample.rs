@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
-use stentor_shards::{ChannelInfo, ConnectionInfo, Listing, Report};
+use stentor_shards::{ChannelFilter, ChannelInfo, ConnectionInfo, Listing, Report};
 
 use super::columns::{rows, since};
 use super::ends::Ends;
@@ -142,7 +142,8 @@ struct Lists {
 impl Lists {
     async fn ask(state: &State) -> Result<Self, Unanswered> {
         let slowest = ask(|| state.shards.connections(Listing::Blocked, CLIENTS_SHOWN)).await?;
-        let channels = ask(|| state.shards.channels(CHANNELS_LOOKED_AT)).await?;
+        let channels =
+            ask(|| state.shards.channels(&ChannelFilter::All, CHANNELS_LOOKED_AT)).await?;
         Ok(Self { slowest: slowest.into_iter().flatten().collect(), channels })
     }
 
@@ -275,6 +276,7 @@ mod tests {
         let info = |channel: &str, clients, offset| ChannelInfo {
             channel: channel.into(),
             clients,
+            users: 0,
             newest: Position { offset, epoch: "5b1c9e04".parse().unwrap() },
         };
         let all = merged([info("a", 1, 5), info("b", 9, 0), info("a", 2, 4)].into_iter());

@@ -59,10 +59,7 @@ fn reply(event: &Event<'_>) -> Option<Reply> {
             Reply { id: number(id), presence, ..Reply::default() }
         }
         Event::Numbers { clients, users, id: Some(id), .. } => {
-            // Clients without a user are one user to this protocol.
-            let users = users.max(u64::from(clients > 0));
-            let (num_clients, num_users) = (saturated(clients), saturated(users));
-            let presence_stats = Some(PresenceStatsResult { num_clients, num_users });
+            let presence_stats = Some(stats(clients, users));
             Reply { id: number(id), presence_stats, ..Reply::default() }
         }
         Event::History { page, id: Some(id), .. } => {
@@ -105,6 +102,12 @@ fn reply(event: &Event<'_>) -> Option<Reply> {
         | Event::Heartbeat
         | Event::Pong { .. } => return None,
     })
+}
+
+/// Returns the numbers of a channel. Clients without a user are one user to this protocol.
+fn stats(clients: u64, users: u64) -> PresenceStatsResult {
+    let users = users.max(u64::from(clients > 0));
+    PresenceStatsResult { num_clients: saturated(clients), num_users: saturated(users) }
 }
 
 /// Returns the number of a command; all of them were read from numbers.
