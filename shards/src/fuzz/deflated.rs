@@ -42,7 +42,8 @@ fn messages(client: &Client) -> Vec<Frame> {
 }
 
 /// Three clients: who says `bytes`, who hears that, and one that nobody disturbs.
-fn said(bytes: &[u8], cuts: &[u8]) -> (Client, Client) {
+/// The world comes with them: its end would end their connections.
+fn said(bytes: &[u8], cuts: &[u8]) -> (Client, Client, World) {
     let mut config = config();
     (config.text_ping, config.compression) = (false, Compression::On);
     let mut world = World::new(config);
@@ -53,13 +54,13 @@ fn said(bytes: &[u8], cuts: &[u8]) -> (Client, Client) {
     let his = messages(&bystander);
     assert!(his.len() == pieces.len() && his.iter().all(|said| said.payload == b"hi"));
     assert!(listener.stayed() && bystander.stayed());
-    (speaker, listener)
+    (speaker, listener, world)
 }
 
 /// Bytes that may mean anything end alike in any pieces, or go on.
 fn raw(bytes: &[u8], cuts: &[u8]) {
     let outcome = |cuts: &[u8]| {
-        let (speaker, listener) = said(bytes, cuts);
+        let (speaker, listener, _world) = said(bytes, cuts);
         let heard = messages(&listener);
         assert!(heard.iter().all(|one| one.payload.len() <= MESSAGE_BYTES));
         (heard, speaker.is_closed())
@@ -93,7 +94,7 @@ fn sound(input: &mut Input<'_>, cuts: &[u8], is_damaged: bool) {
         let place = place % (bytes.len() * 8);
         bytes[place / 8] ^= 1 << (place % 8);
     }
-    let (speaker, listener) = said(&bytes, cuts);
+    let (speaker, listener, _world) = said(&bytes, cuts);
     let heard: Vec<_> = messages(&listener).into_iter().map(|frame| frame.payload).collect();
     assert!(is_damaged || speaker.stayed() && heard == expected);
 }
