@@ -208,9 +208,11 @@ impl Outbox {
     }
 
     /// Forgets all frames that have not begun to leave, so that a close frame can follow at once.
-    /// Returns their number.
+    /// Returns their number. The head of an HTTP response stays: without it no client understands
+    /// what follows.
     pub(crate) fn clear_behind_head(&mut self) -> u64 {
-        let keep = usize::from(self.head_sent > 0);
+        let is_opening = |queued: &Queued| queued.bytes.starts_with(b"HTTP/");
+        let keep = usize::from(self.head_sent > 0 || self.frames.front().is_some_and(is_opening));
         let lost = self.frames.len().saturating_sub(keep);
         self.frames.truncate(keep);
         let frames = self.frames.iter().map(|queued| queued.bytes.len() + FRAME_COST);

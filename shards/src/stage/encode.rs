@@ -5,15 +5,22 @@
 //! all of it and nothing else that was compressed. Who has not is told in the clear until the
 //! window begins anew, with nothing in it.
 
+use std::sync::Arc;
+
+use crate::client::Clients;
+use crate::client::state::Flags;
 use crate::config::Compression;
 use crate::model::channel::Channel;
-use crate::model::id::ChannelIndex;
-use crate::model::message::Publications;
+use crate::model::id::{ChannelIndex, Slot};
+use crate::model::message::{Publication, Publications};
 use crate::model::shape::{Form, Window};
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::stage::batch::{FanOut, Tick};
 use crate::wire::window::Part;
+
+/// From such clients some publications may be withheld.
+pub(super) const WITHHELD: Flags = Flags::NO_ECHO.union(Flags::EXCEPTED);
 
 /// Compression is for so many clients of a form at least: the fewer share it, the more it costs
 /// each of them.
@@ -47,6 +54,22 @@ impl<N: Net> Shard<N> {
         }
         fan.opened.clear();
         fan.ticks.push(Tick { channel: index, publications, frames: first..fan.frames.len() });
+    }
+}
+
+impl<N: Net> Clients<N> {
+    /// Marks the clients that some publications except, for as long as their tick is sent.
+    fn note_excepted(&mut self, publications: &[Arc<Publication>], excepted: &mut Vec<Slot>) {
+        for except in publications.iter().filter_map(|publication| publication.except()) {
+            let is_here = except.run == self.run() && except.client.shard == self.roster.me;
+            let slot = is_here.then(|| self.listener(except.client)).flatten();
+            // Only clients of apps: those of other dialects follow each publication.
+            let slot = slot.filter(|slot| self.app(*slot).is_some());
+            if let Some(slot) = slot.filter(|slot| !self.roster.state(*slot).is_any(WITHHELD)) {
+                self.roster.state_mut(slot).set_excepted(true);
+                excepted.push(slot);
+            }
+        }
     }
 }
 

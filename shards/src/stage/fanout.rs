@@ -16,12 +16,10 @@ use crate::net::{Net, SLICES_MAX, Sent};
 use crate::rules::SlowClients;
 use crate::shard::Shard;
 use crate::stage::batch::{FanOut, Frames, Several, Share, Tick};
+use crate::stage::encode::WITHHELD;
 use crate::stage::flush::Queued;
 use crate::stage::seal::Batch;
 use crate::wire::patch::PATCHED_BYTES_MAX;
-
-/// From such clients some publications may be withheld.
-const WITHHELD: Flags = Flags::NO_ECHO.union(Flags::EXCEPTED);
 
 impl<N: Net> Shard<N> {
     /// Sends the open ticks of all channels. Does not wait for any client.
@@ -244,24 +242,6 @@ impl<N: Net> Shard<N> {
 }
 
 impl<N: Net> Clients<N> {
-    /// Marks the clients that some publications except, for as long as their tick is sent.
-    pub(crate) fn note_excepted(
-        &mut self,
-        publications: &[Arc<Publication>],
-        excepted: &mut Vec<Slot>,
-    ) {
-        for except in publications.iter().filter_map(|publication| publication.except()) {
-            let is_here = except.run == self.run() && except.client.shard == self.roster.me;
-            let slot = is_here.then(|| self.listener(except.client)).flatten();
-            // Only clients of apps: those of other dialects follow each publication.
-            let slot = slot.filter(|slot| self.app(*slot).is_some());
-            if let Some(slot) = slot.filter(|slot| !self.roster.state(*slot).is_any(WITHHELD)) {
-                self.roster.state_mut(slot).set_excepted(true);
-                excepted.push(slot);
-            }
-        }
-    }
-
     fn count_deflated(&mut self, fan: &mut FanOut) {
         let deflated = fan.deflater.end_turn();
         self.tally.deflated_messages += deflated.messages;

@@ -10,6 +10,7 @@ mod unseal;
 mod handshake;
 mod session;
 pub(crate) mod inflate;
+pub(crate) mod ingest;
 mod commands;
 mod apps;
 mod connect;

@@ -31,10 +31,12 @@ const EXCEPTIONS: [(&str, &str, &str); 4] = [
 ];
 
 /// The stages from the top down. A stage calls only stages further down than itself.
-const STAGES: [&[&str]; 17] = [
+const STAGES: [&[&str]; 19] = [
     &["accept", "serve", "sweep"],
     &["unseal"],
-    &["handshake", "session", "inflate"],
+    &["handshake", "ingest"],
+    &["inflate"],
+    &["session"],
     &["commands"],
     &["apps"],
     &["connect"],
