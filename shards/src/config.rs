@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 
 use crate::mesh::bus::Joined;
 use crate::proof::Prover;
-use crate::rules::{ChannelRules, NewsKinds, Rules, SlowClients, SlowRules};
+use crate::rules::{ChannelRules, Compression, NewsKinds, Rules, SlowClients, SlowRules};
 use crate::wire::forwarded::{ForwardedHeader, TrustedProxies};
 use crate::wire::origin::Origins;
 
@@ -64,17 +64,6 @@ impl UserFrom {
             Self::Header(_) => "a user is required, and a trusted proxy names it",
         }
     }
-}
-
-/// The compression of messages to clients that can read such.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// There is none.
-    Off,
-    /// Each message is compressed by itself, once for all clients.
-    On,
-    /// Messages of busy channels are compressed by those before them.
-    Shared,
 }
 
 /// The way in which a shard without work sleeps.

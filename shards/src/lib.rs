@@ -42,8 +42,7 @@ pub mod fuzz;
 
 pub use clock::unix_ms;
 pub use config::{
-    Compression, Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom, is_for_tls,
-    overlaps,
+    Config, DuplicateUser, JoinMessages, ProxyProtocol, Ring, UserFrom, is_for_tls, overlaps,
 };
 pub use error::{RunError, Untaken};
 pub use handle::past::Following;
@@ -75,9 +74,10 @@ pub mod snapshot {
     };
 }
 pub use rules::{
-    App, AppFigures, AppLimits, AppNews, AppTally, ChannelRules, Delta, Denied, HistoryRules, Hook,
-    Hooks, Marks, NewsKinds, Publish, Rules, RulesFault, Secret, SlowClients, Standing, Subscribe,
-    Terms, check_app_name, check_namespace, is_cache_channel, is_signed_channel,
+    App, AppFigures, AppLimits, AppNews, AppTally, ChannelRules, Compression, Delta, Denied,
+    HistoryRules, Hook, Hooks, Marks, NewsKinds, Publish, Rules, RulesFault, Secret, SlowClients,
+    Standing, Subscribe, Terms, check_app_name, check_namespace, is_cache_channel,
+    is_signed_channel,
 };
 pub use run::{Run, fresh_seed, run};
 pub use wire::forwarded::{ForwardedHeader, Network, TrustedProxies};

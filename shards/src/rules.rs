@@ -3,6 +3,7 @@
 
 mod access;
 mod apps;
+mod compression;
 mod fault;
 mod hooks;
 mod secret;
@@ -14,13 +15,12 @@ use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
-use crate::config::Compression;
-
 use apps::Apps;
 
 pub use access::{Denied, Standing, Terms};
 pub use apps::{App, AppLimits, AppNews, check_app_name, is_cache_channel, is_signed_channel};
 pub(crate) use apps::{OF_USER, USER_END, check_channel_name, is_presence_channel};
+pub use compression::Compression;
 pub use fault::RulesFault;
 pub use hooks::{Hook, Hooks, NewsKinds};
 pub use secret::Secret;

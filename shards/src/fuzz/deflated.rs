@@ -3,7 +3,7 @@
 
 use super::input::{Input, pieces};
 use super::world::{MESSAGE_BYTES, World, config};
-use crate::config::Compression;
+use crate::rules::Compression;
 use crate::sim::client::{Client, Wish};
 use crate::sim::reader::Frame;
 use crate::sim::words::deflated as pressed;

@@ -8,7 +8,8 @@ use super::dice::Dice;
 use super::run::{Run, Shards};
 use super::words::deflated;
 use super::{for_each_seed, judge};
-use crate::config::{Compression, Config};
+use crate::config::Config;
+use crate::rules::Compression;
 
 const OFFER: Wish =
     Wish { channel: Some("lobby"), offers: Some("permessage-deflate"), ..Wish::PLAIN };

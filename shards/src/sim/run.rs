@@ -11,10 +11,11 @@ use super::world::World;
 pub(crate) use super::world::{SimNet, SimStream};
 use crate::client::Shared;
 use crate::clock::Now;
-use crate::config::{Compression, Config};
+use crate::config::Config;
 use crate::mesh::Mesh;
 use crate::mesh::bridge::Bridges;
 use crate::model::message::Epoch;
+use crate::rules::Compression;
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, SlowClients};
 use crate::shard::{Fresh, Shard};
 

@@ -9,8 +9,9 @@ use super::dice::Dice;
 use super::for_each_seed;
 use super::run::{CHANNELS, Shards};
 use crate::close::CloseReason;
-use crate::config::{Compression, Config};
+use crate::config::Config;
 use crate::model::shape::Window;
+use crate::rules::Compression;
 use crate::rules::SlowClients;
 
 /// What clients offer; most of them may take part in windows.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use crate::client::Clients;
 use crate::client::state::Flags;
-use crate::config::Compression;
 use crate::model::channel::Channel;
 use crate::model::id::{ChannelIndex, Slot};
 use crate::model::message::{Publication, Publications};
 use crate::model::shape::{Form, Window};
 use crate::net::Net;
+use crate::rules::Compression;
 use crate::shard::Shard;
 use crate::stage::batch::{FanOut, Tick};
 use crate::wire::window::Part;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::client::app::Shown;
 use crate::client::roster::Seat;
-use crate::config::Compression;
 use crate::mesh::parcel::{Ask, Presence};
 use crate::model::channel::{JoinRequest, NoChannel, Subscription, Waiter};
 use crate::model::id::{ChannelIndex, Place, Slot};
@@ -12,6 +11,7 @@ use crate::model::message::Position;
 use crate::model::presence::Member;
 use crate::model::shape::{Form, Shape, Window};
 use crate::net::Net;
+use crate::rules::Compression;
 use crate::shard::Shard;
 use crate::wire::event::Event;
 

@@ -1,3 +1,5 @@
+//! Compressed messages in any pieces, and those that break a rule.
+
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
 
