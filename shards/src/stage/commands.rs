@@ -46,11 +46,11 @@ impl Weight {
             Command::Direct { .. }
             | Command::Join { token: None, .. }
             | Command::Leave { .. }
-            | Command::Subscribe { .. }
-            | Command::SignIn { .. }
             | Command::Call { .. } => Self::Heavy,
             // A signature costs as much to verify as many messages to send.
             Command::Join { token: Some(_), .. }
+            | Command::Subscribe { .. }
+            | Command::SignIn { .. }
             | Command::Connect(_)
             | Command::Who { .. }
             | Command::Presence { .. }
