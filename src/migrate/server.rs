@@ -203,6 +203,9 @@ fn limits(found: &mut Found, sheet: &mut Sheet) {
             sheet.set(name, time, of);
         }
     }
+    if found.switch("websocket.compression") {
+        sheet.set("compression", "on", "websocket.compression");
+    }
 }
 
 fn api(found: &mut Found, sheet: &mut Sheet, is_apart: bool) {

@@ -83,6 +83,7 @@ fn a_whole_configuration_becomes_one_that_loads() {
         "channels_per_client = 64",
         "outbox_bytes = 2097152",
         "message_bytes = 32768",
+        "compression = \"on\"",
         "name_bytes = 200",
         "hook_connect = \"http://127.0.0.1:3000/connect\"",
         "hook_sub_refresh = \"http://127.0.0.1:3000/sub_refresh\"",
@@ -124,7 +125,6 @@ fn a_whole_configuration_becomes_one_that_loads() {
         "grpc_api.enabled",
         "admin.enabled",
         "admin.password",
-        "websocket.compression",
         "unheard_of.key",
     ] {
         assert!(notes.iter().any(|note| note.starts_with(&format!("{key}:"))), "{key}: {notes:#?}");
