@@ -15,7 +15,6 @@ use crate::config::Config;
 use crate::mesh::Mesh;
 use crate::mesh::bridge::Bridges;
 use crate::model::message::Epoch;
-use crate::rules::Compression;
 use crate::rules::{ChannelRules, HistoryRules, Marks, Rules, SlowClients};
 use crate::shard::{Fresh, Shard};
 
@@ -140,7 +139,7 @@ impl Run {
 
     /// The same with compression.
     #[cfg(test)]
-    pub(crate) fn deflated(self, compression: Compression) -> Self {
+    pub(crate) fn deflated(self, compression: crate::rules::Compression) -> Self {
         let mut shards = self.shards;
         for shard in &mut shards.all {
             Arc::make_mut(&mut shard.clients.config).compression = compression;
