@@ -25,7 +25,6 @@ beside >target/beside.log 2>&1 &
 others=$!
 failed=no
 scripts/conformance.sh || failed=yes
-scripts/conformance.sh --tls || failed=yes
 wait "$others" || failed=yes
 cat target/beside.log
 [ "$failed" = no ] || exit 1
