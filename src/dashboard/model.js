@@ -68,6 +68,7 @@ export const REASONS = {
   disconnected: 'the API asked for it', denied: 'was not allowed to publish', expired: 'token ended',
   revoked: 'token was revoked', stale: 'did not say who it is', disorderly: 'said who it is too late',
   dismissed: 'the backend sent it away', unauthorized: 'wrong signature', app_gone: 'the app is gone',
+  unavailable: 'the engine is away',
 };
 
 /** Ends that an operator should look at, in a colour of their own. */
