@@ -233,7 +233,7 @@ fn read_histories(older: &Server) -> UnixStream {
     let place = format!("stentor/2/{}", older.address);
     let mut stream =
         UnixStream::connect_addr(&UnixAddress::from_abstract_name(place).unwrap()).unwrap();
-    let form = 4_u32;
+    let form = 5_u32;
     let request = [&b"B"[..], &7_u64.to_le_bytes(), &form.to_le_bytes()].concat();
     stream.write_all(&request).unwrap();
     let mut answer = [0; 14];
