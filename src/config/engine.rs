@@ -6,6 +6,7 @@ use std::time::Duration;
 use stentor_units::time::show as show_time;
 
 use super::keys::{Key, number, show_bytes, size, time};
+use super::units::unless_empty;
 
 /// The heading of the flags.
 const GROUP: &str = "Engine";
@@ -191,7 +192,7 @@ pub(super) const KEYS: &[Key] = &[
         false,
         |e| e.user.clone().unwrap_or_default(),
         |e, text| {
-            e.user = Some(text.to_owned()).filter(|text| !text.is_empty());
+            e.user = unless_empty(text);
             Ok(())
         }
     ),
@@ -202,7 +203,7 @@ pub(super) const KEYS: &[Key] = &[
         true,
         |e| e.password.clone().unwrap_or_default(),
         |e, text| {
-            e.password = Some(text.to_owned()).filter(|text| !text.is_empty());
+            e.password = unless_empty(text);
             Ok(())
         }
     ),

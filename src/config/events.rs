@@ -8,6 +8,7 @@ use stentor_units::time::show as show_time;
 
 use super::hooks::endpoint;
 use super::keys::{Key, number, time};
+use super::units::{names_of, unless_empty};
 
 /// The heading of the flags.
 pub(crate) const GROUP: &str = "Events";
@@ -72,16 +73,6 @@ impl Events {
     }
 }
 
-fn names(text: &str) -> Result<Vec<&'static str>, String> {
-    let listed = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let wanted: Vec<&str> = listed.collect();
-    let unknown = wanted.iter().find(|name| !NAMES.contains(name));
-    if let Some(unknown) = unknown {
-        return Err(format!("{unknown:?} is none of {}", NAMES.join(" ")));
-    }
-    Ok(NAMES.into_iter().filter(|name| wanted.contains(name)).collect())
-}
-
 /// One row of the table.
 macro_rules! row {
     ($name:literal, $value:literal, $help:literal, $secret:literal, $get:expr, $set:expr) => {
@@ -121,7 +112,7 @@ pub(super) const KEYS: &[Key] = &[
         false,
         |s| s.events.wanted.join(","),
         |e, text| {
-            e.wanted = names(text)?;
+            e.wanted = names_of(NAMES, text)?;
             Ok(())
         }
     ),
@@ -132,7 +123,7 @@ pub(super) const KEYS: &[Key] = &[
         true,
         |s| s.events.secret.clone().unwrap_or_default(),
         |e, text| {
-            e.secret = Some(text.to_owned()).filter(|text| !text.is_empty());
+            e.secret = unless_empty(text);
             Ok(())
         }
     ),

@@ -9,7 +9,7 @@ use stentor_shards::{ChannelRules, Hook, Hooks as Switches};
 use stentor_units::time::show as show_time;
 
 use super::keys::{Key, choice, number, time};
-use super::units::read_switch;
+use super::units::{items, read_switch};
 
 /// The heading of the flags.
 pub(crate) const GROUP: &str = "Hooks";
@@ -150,10 +150,6 @@ fn optional(text: &str) -> Result<Option<Uri>, String> {
 
 fn shown(uri: Option<&Uri>) -> String {
     uri.map(ToString::to_string).unwrap_or_default()
-}
-
-fn items(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|one| !one.is_empty())
 }
 
 fn header_name(text: &str) -> Result<HeaderName, String> {

@@ -2,6 +2,8 @@
 
 use stentor_shards::{Network, OriginPattern, Origins, TrustedProxies};
 
+use super::units::items;
+
 pub(super) fn show_origins(origins: &Origins) -> String {
     match origins {
         Origins::Any => "*".into(),
@@ -22,7 +24,7 @@ pub(super) fn origins(text: &str) -> Result<Origins, String> {
 
 pub(super) fn proxies(text: &str) -> Result<TrustedProxies, String> {
     let mut proxies = TrustedProxies::default();
-    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+    for one in items(text) {
         if one == "unix" {
             proxies.unix = true;
         } else {

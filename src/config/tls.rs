@@ -9,6 +9,7 @@ use stentor_units::time::show as show_time;
 
 use super::keys::{Key, time};
 use super::listen::address;
+use super::units::items;
 
 /// The heading of the flags.
 const GROUP: &str = "TLS";
@@ -120,8 +121,7 @@ fn files(text: &str) -> Result<Vec<PathBuf>, String> {
 
 /// Host names and addresses, as clients ask for them.
 fn names(text: &str) -> Result<Vec<String>, String> {
-    let named = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    named
+    items(text)
         .map(|name| {
             rustls::pki_types::ServerName::try_from(name)
                 .map(|_| name.to_owned())

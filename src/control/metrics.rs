@@ -22,7 +22,7 @@ use self::hooks::Backend;
 use self::tls::Tls;
 use super::api::answer::Fault;
 use super::ask::{Unanswered, ask};
-use super::{State, process};
+use super::{State, process, stats};
 
 /// `GET /metrics`
 pub(crate) async fn scrape(Has(state): Has<State>, headers: HeaderMap) -> Response {
@@ -46,8 +46,7 @@ pub(crate) async fn scrape(Has(state): Has<State>, headers: HeaderMap) -> Respon
 }
 
 async fn collect(state: &State) -> Result<Scrape, Unanswered> {
-    let mut reports = ask(|| state.shards.reports()).await?;
-    reports.sort_by_key(|report| report.shard);
+    let reports = stats::reports(state).await?;
     let mut latencies = ask(|| state.shards.latency()).await?;
     latencies.sort_by_key(|(shard, _)| *shard);
     Ok(Scrape {

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::file::{Fault, Value, text_of};
 use crate::config::hint;
 use crate::config::hooks::{endpoint, fixed, show_fixed};
+use crate::config::units::names_of;
 
 /// The most webhooks of one app.
 pub(super) const WEBHOOKS_MAX: usize = 10;
@@ -91,7 +92,7 @@ fn one(entry: &Value<'_>) -> Result<Webhook, Fault> {
         let set = text.map_err(|why| format!("{wanted}: {why}")).and_then(|text| {
             match wanted.as_str() {
                 "url" => endpoint(&text).map(|read| url = Some(read)),
-                "events" => events(&text).map(|read| webhook.events = read),
+                "events" => names_of(EVENTS, &text).map(|read| webhook.events = read),
                 "channel-prefix" => {
                     webhook.channel_prefix = text;
                     Ok(())
@@ -128,15 +129,6 @@ fn unknown(name: &str, wanted: &str) -> String {
     let near = NAMES.into_iter().max_by(|a, b| like(a).total_cmp(&like(b)));
     let near = near.filter(|known| like(known) > 0.8).map(|known| known.replace('-', "_"));
     format!("webhook: unknown key {name:?}{}", hint(&near.unwrap_or_default()))
-}
-
-fn events(text: &str) -> Result<Vec<&'static str>, String> {
-    let listed: Vec<&str> =
-        text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    if let Some(unknown) = listed.iter().find(|name| !EVENTS.contains(name)) {
-        return Err(format!("{unknown:?} is none of {}", EVENTS.join(" ")));
-    }
-    Ok(EVENTS.into_iter().filter(|name| listed.contains(name)).collect())
 }
 
 /// Shows a webhook as a table, without the values of its headers.
