@@ -48,6 +48,22 @@ fn feed(session: &mut Session, bytes: &[u8], cuts: &[u8]) -> (bool, Vec<u8>, Vec
     (goes_on, opened, answer)
 }
 
+/// A session and its client's end, once the handshake is over, and the bytes between them. The
+/// client's bytes come with these cuts.
+fn connected(cuts: &[u8]) -> (Session, ClientEnd, VecDeque<u8>) {
+    let (server, client) = settings();
+    let (mut inbound, mut heard) = (VecDeque::new(), Vec::new());
+    let mut end = ClientEnd::new(Arc::clone(client), &mut inbound);
+    let mut session = Session::new(server).unwrap();
+    while !session.is_through() {
+        let sent: Vec<u8> = inbound.drain(..).collect();
+        let (goes_on, opened, answer) = feed(&mut session, &sent, cuts);
+        assert!(goes_on && opened.is_empty() && heard.is_empty());
+        end.hear(&answer, &mut heard, &mut inbound);
+    }
+    (session, end, inbound)
+}
+
 /// Bytes that no key has sealed open nothing, and end alike in any pieces.
 fn unsealed(bytes: &[u8], cuts: &[u8]) {
     let outcome = |cuts: &[u8]| {
@@ -67,16 +83,8 @@ fn unsealed(bytes: &[u8], cuts: &[u8]) {
 
 /// A client says `words`, and hears them again. With a `place` one bit is damaged on the way there.
 fn sealed(words: &[u8], cuts: &[u8], place: Option<usize>) {
-    let (server, client) = settings();
-    let (mut inbound, mut heard) = (VecDeque::new(), Vec::new());
-    let mut end = ClientEnd::new(Arc::clone(client), &mut inbound);
-    let mut session = Session::new(server).unwrap();
-    while !session.is_through() {
-        let sent: Vec<u8> = inbound.drain(..).collect();
-        let (goes_on, opened, answer) = feed(&mut session, &sent, cuts);
-        assert!(goes_on && opened.is_empty());
-        end.hear(&answer, &mut heard, &mut inbound);
-    }
+    let (mut session, mut end, mut inbound) = connected(cuts);
+    let mut heard = Vec::new();
     end.say(words, &mut inbound);
     end.finish(&mut inbound);
     let mut sent: Vec<u8> = inbound.drain(..).collect();
@@ -119,15 +127,7 @@ mod tests {
     /// A read ends one byte behind the head of a record, and so does the next one, much later.
     #[test]
     fn a_client_that_stops_in_a_record_keeps_no_memory_of_a_read() {
-        let (server, client) = settings();
-        let (mut inbound, mut heard) = (VecDeque::new(), Vec::new());
-        let mut end = ClientEnd::new(Arc::clone(client), &mut inbound);
-        let mut session = Session::new(server).unwrap();
-        while !session.is_through() {
-            let sent: Vec<u8> = inbound.drain(..).collect();
-            let (_, _, answer) = feed(&mut session, &sent, &[]);
-            end.hear(&answer, &mut heard, &mut inbound);
-        }
+        let (mut session, mut end, mut inbound) = connected(&[]);
         end.say(&vec![b'x'; 100 << 10], &mut inbound);
         let sent: Vec<u8> = inbound.drain(..).collect();
         let (mut opened, mut answer) = (Vec::new(), Vec::new());

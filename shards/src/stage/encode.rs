@@ -2,8 +2,8 @@
 //! those who read it so.
 //!
 //! A window is what the compressed publications of a channel reach back into. Its members have had
-//! all of it and nothing else that was compressed. Who has not is told in the clear until the
-//! window begins anew, with nothing in it.
+//! all of it and nothing else that was compressed. Others are told in the clear until the window
+//! begins anew, with nothing in it.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::model::shape::{Form, Window};
 use crate::net::Net;
 use crate::rules::Compression;
 use crate::shard::Shard;
-use crate::stage::batch::{FanOut, Tick};
+use crate::stage::batch::{FanOut, Frames, Tick};
 use crate::wire::window::Part;
 
 /// From such clients some publications may be withheld.
@@ -99,11 +99,11 @@ impl FanOut {
     /// Returns the place of frames, of those from `first` on, which members of another form share:
     /// all members for a window hear its beginning.
     fn find_twin(&self, form: Form, first: usize) -> Option<usize> {
-        let begins = form.window != Window::Off && self.opened.contains(&(form.shape, true));
-        let twin = self.frames[first..]
-            .iter()
-            .position(|frames| frames.form.shape == form.shape && frames.plain.is_some());
-        twin.filter(|_| begins).map(|place| first + place)
+        if form.window == Window::Off || !self.opened.contains(&(form.shape, true)) {
+            return None;
+        }
+        let is_twin = |one: &Frames| one.form.shape == form.shape && one.plain.is_some();
+        self.frames[first..].iter().position(is_twin).map(|place| first + place)
     }
 
     /// Compresses the latest frames, which so many members of a channel share.
