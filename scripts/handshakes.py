@@ -33,7 +33,7 @@ CALM_S = 5
 # Between two publications of the one who measures.
 PAUSE_S = 0.01
 
-# What a delivery may cost within TLS, times one in the clear: a preset of the generator, and the bound.
+# The most that a delivery may cost within TLS, times one in the clear: a preset of the generator, and the bound.
 EACH = {"one-1k": 1.15, "one-15k": 1.25, "joined-1k": 1.3, "joined-15k": 1.3}
 
 ROW = "{:<34} {:>12} {:>12} {:>8}  {:<16} {:<10} {}"

@@ -1,4 +1,4 @@
-// What the page knows beside the newest snapshot: the last minutes, and what follows from the numbers.
+// The page's knowledge beside the newest snapshot: the last minutes, and all that follows from the numbers.
 
 /** The charts show the smallest of these spans that holds all columns, or the last one. */
 const SPANS_MS = [60_000, 120_000, 180_000, 300_000];

@@ -38,7 +38,7 @@ struct Said<'a> {
     text: Option<Cow<'a, str>>,
 }
 
-/// What a message of the server means for the one who reads the output.
+/// The meaning of a server's message for the one who reads the output.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// This is printed.

@@ -9,7 +9,7 @@ const FIRST: u8 = 0xa0;
 const GOOD: u8 = 0x80;
 const REVOKED: u8 = 0xa1;
 
-/// What an answer says of its certificate.
+/// The verdict of an answer on its certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: Status,

@@ -56,7 +56,7 @@ fn compression_is_agreed_on_only_where_it_is_on() {
     assert_eq!(offered(&one, "/ws", "permessage-deflate").1.as_deref(), Some(alone));
 }
 
-/// What many hear is compressed once, and what one says compressed is heard by all.
+/// Messages that many hear are compressed once, and a compressed message of one is heard by all.
 #[test]
 fn messages_are_compressed_for_those_who_read_it_so() {
     let server = Server::start(&["--compression", "on", "--shards", "1"]);

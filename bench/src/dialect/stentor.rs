@@ -1,4 +1,4 @@
-//! What clients of stentor.v1 are told of their place in the channel of their URL.
+//! The words by which clients of stentor.v1 learn their place in the channel of their URL.
 
 use std::borrow::Cow;
 

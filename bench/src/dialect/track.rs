@@ -13,12 +13,12 @@ pub(crate) struct Position {
     pub(crate) offset: u64,
 }
 
-/// What a client has been told of its place.
+/// The place of a client, as far as it has been told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Track {
     /// `None`: it knows of no history to go on in.
     pub(crate) position: Option<Position>,
-    /// Whether it was told all that it had missed, until somebody counts it.
+    /// `true` if it was told all that it had missed; `None` once somebody has counted it.
     pub(crate) recovered: Option<bool>,
 }
 

@@ -60,7 +60,7 @@ pub(crate) struct Wish {
     /// The number of older messages that it wants to be told.
     pub(crate) last: Option<u32>,
     pub(crate) peer: Option<SocketAddr>,
-    /// What it offers for compressed messages, if it does.
+    /// Its offer of compressed messages, if it makes one.
     pub(crate) offers: Option<&'static str>,
 }
 

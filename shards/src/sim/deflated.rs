@@ -212,7 +212,7 @@ fn rates_are_about_what_a_client_has_said() {
     assert_eq!(code(config, OFFER, &zeros.repeat(2)), Some(1008));
 }
 
-/// What is told to one client alone is not compressed, and of a channel only what is worth it.
+/// Words for one client alone are not compressed, and those of a channel only where it pays.
 #[test]
 fn only_what_many_hear_is_compressed() {
     let json = Wish { offers: OFFER.offers, ..Wish::JSON };

@@ -101,7 +101,7 @@ pub(crate) struct Run {
     deflates: bool,
 }
 
-/// What clients offer, one after the other.
+/// The offers of clients, one after the other.
 const OFFERS: [Option<&str>; 6] = [
     Some("permessage-deflate"),
     None,

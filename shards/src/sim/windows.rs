@@ -14,7 +14,7 @@ use crate::model::shape::Window;
 use crate::rules::Compression;
 use crate::rules::SlowClients;
 
-/// What clients offer; most of them may take part in windows.
+/// The offers of clients; with most of them a client may take part in windows.
 const OFFERS: [Option<&str>; 5] = [
     Some("permessage-deflate"),
     Some("permessage-deflate; client_max_window_bits"),
@@ -250,7 +250,8 @@ fn windows_are_few() {
     assert!(clients.iter().all(|client| client.heard().len() > 2));
 }
 
-/// What a slow client loses is not reached back into: it hears the next messages in the clear.
+/// Nothing reaches back into messages that a slow client has lost: it hears the next ones in the
+/// clear.
 #[test]
 fn a_client_that_loses_a_message_is_apart() {
     for policy in [SlowClients::Drop, SlowClients::Conflate] {

@@ -78,7 +78,7 @@ pub(crate) struct FanOut {
     pub(super) begun: Vec<(ChannelIndex, Shape)>,
     /// The shapes that have a window for the tick which is being encoded; `true` if it begins anew.
     pub(super) opened: Vec<(Shape, bool)>,
-    /// What frames in windows were before they were compressed, and where each ends.
+    /// Frames in windows as they were before they were compressed, and the end of each.
     plain: Vec<u8>,
     plain_ends: Vec<usize>,
     /// Room for compressed frames.

@@ -19,7 +19,7 @@ const SLICE_BYTES: usize = if cfg!(any(test, fuzzing)) { 64 } else { 16 << 10 };
 /// After so many bytes of one client in a turn, inflated, the others have their turn.
 const BYTES_PER_TURN: usize = if cfg!(any(test, fuzzing)) { 256 } else { 256 << 10 };
 
-/// What a shard needs for all shims.
+/// The memory that all shims of a shard share.
 #[derive(Debug, Default)]
 pub(crate) struct Inflation {
     inflater: Inflater,

@@ -39,7 +39,7 @@ pub(crate) struct Shim {
     compressed: Option<u8>,
     /// The current frame is a part of it.
     is_part: bool,
-    /// What has come of it, as it was before it was masked.
+    /// The bytes of it that have come, as they were before they were masked.
     payload: Vec<u8>,
     mask: [u8; 4],
     mask_at: usize,

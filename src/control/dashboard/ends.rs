@@ -13,7 +13,7 @@ const ENDS_MAX: u64 = 1000;
 pub(super) struct Ends {
     /// Counts since the start at the last sample.
     before: BTreeMap<&'static str, u64>,
-    /// What each sample has brought, the oldest first, and their sum.
+    /// The ends that each sample has brought, the oldest sample first, and their sum.
     recent: VecDeque<(&'static str, u64)>,
     count: u64,
 }

@@ -27,7 +27,7 @@ const IDLE_BEATS: u32 = 10;
 #[derive(Clone)]
 pub(in crate::control) struct Live {
     shared: Arc<Shared>,
-    /// Whether this process serves the admin address no longer.
+    /// `true` once this process serves the admin address no longer.
     over: watch::Receiver<bool>,
 }
 

@@ -25,7 +25,7 @@ const CHANNELS_SHOWN: usize = 20;
 /// The most channels that each shard lists for a sample; with more the lists are not complete.
 const CHANNELS_LOOKED_AT: usize = 5_000;
 
-/// What a sample has brought.
+/// The news of a sample.
 pub(super) struct Sample {
     /// The column of this sample; the first sample has none, as it has no rates.
     pub(super) column: Option<Value>,
